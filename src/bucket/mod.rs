@@ -1,0 +1,442 @@
+//! A bucket: a server that holds a map from key to value (the guide's `KV.Bucket`, an Agent).
+
+mod contents;
+mod update;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use crate::caller::{Caller, Timeout};
+use crate::epoch;
+use crate::error::Error;
+use crate::process::Process;
+use crate::reason::{Exit, Reason};
+use crate::registry::RegistryServer;
+use crate::server::{Server, State, Turn, Write};
+use crate::value::{Text, Value, ValueRef};
+
+pub use contents::KEY_LIMIT;
+pub(crate) use contents::{Contents, Pair};
+pub use update::{Update, Verdict};
+
+pub(crate) type BucketServer = Server<BucketState>;
+
+pub(crate) struct BucketState {
+    contents: Contents,
+    /// Where it is registered, and as what.
+    registered: Option<(Weak<RegistryServer>, Box<str>)>,
+    handles: AtomicUsize,
+}
+
+pub(crate) enum Message {
+    Put(Pair),
+    Delete(Box<[u8]>),
+}
+
+/// An update that the runtime runs: the key, and what to do once the turn is there.
+pub(crate) struct Task {
+    pub(crate) key: Box<[u8]>,
+    pub(crate) run: Box<dyn FnOnce(Update) + Send>,
+}
+
+impl State for BucketState {
+    type Message = Message;
+    type Task = Task;
+
+    fn handle(server: &Arc<BucketServer>, write: &Write<'_>, message: Message) {
+        let contents = &server.state().contents;
+        let refused = match message {
+            Message::Put(pair) => contents.put(write, pair).err(),
+            Message::Delete(key) => contents
+                .remove(write, &key)
+                .err()
+                .filter(|error| *error != Error::NotFound),
+        };
+        if let Some(error) = refused {
+            let name = server.state().name();
+            server.process().logs().error(name, &format!("a cast was dropped: {error}"));
+        }
+    }
+
+    fn run(turn: Turn<BucketState>, task: Task) {
+        (task.run)(Update::new(turn, task.key));
+    }
+
+    fn unregister(server: &Arc<BucketServer>) {
+        if let Some((registry, name)) = &server.state().registered {
+            if let Some(registry) = registry.upgrade() {
+                registry.forget(name, server);
+            }
+        }
+    }
+
+    fn close(&self, write: &Write<'_>) {
+        self.contents.close(write);
+    }
+
+    fn ended(server: &Arc<BucketServer>, exit: &Exit) {
+        let process = server.process();
+        process.live_buckets().fetch_sub(1, Ordering::Relaxed);
+        if exit.reason == Reason::Crashed {
+            let text = format!("bucket crashed: {}", exit.detail);
+            process.logs().error(server.state().name(), &text);
+        }
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.registered.as_ref().map(|(_, name)| &**name)
+    }
+}
+
+/// What a bucket answers; each as `BucketState` of the module's server, so that the boundary
+/// and [`Bucket`] share it. All but `cast`s, `name` and `exit` may block like a call.
+impl BucketServer {
+    pub(crate) fn start_bucket(
+        process: &'static Process,
+        registered: Option<(Weak<RegistryServer>, Box<str>)>,
+    ) -> Arc<BucketServer> {
+        process.live_buckets().fetch_add(1, Ordering::Relaxed);
+        Server::start(
+            process,
+            BucketState {
+                contents: Contents::new(),
+                registered,
+                handles: AtomicUsize::new(0),
+            },
+        )
+    }
+
+    pub(crate) fn get(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        key: &[u8],
+    ) -> Result<Value, Error> {
+        self.settle(caller)?;
+        self.state().contents.get(key, &epoch::pin())
+    }
+
+    pub(crate) fn put(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        key: &[u8],
+        value: ValueRef<'_>,
+    ) -> Result<(), Error> {
+        let pair = Pair::new(key, value)?;
+        self.call(caller, |state, write| state.contents.put(write, pair))?
+    }
+
+    pub(crate) fn delete(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        key: &[u8],
+    ) -> Result<Value, Error> {
+        self.call(caller, |state, write| state.contents.delete(write, key))?
+    }
+
+    /// The same for callers who do not want the value.
+    pub(crate) fn remove(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        key: &[u8],
+    ) -> Result<(), Error> {
+        self.call(caller, |state, write| state.contents.remove(write, key))?
+    }
+
+    pub(crate) fn put_cast(self: &Arc<Self>, key: &[u8], value: ValueRef<'_>) -> Result<(), Error> {
+        self.cast(Message::Put(Pair::new(key, value)?))
+    }
+
+    pub(crate) fn delete_cast(self: &Arc<Self>, key: &[u8]) -> Result<(), Error> {
+        self.cast(Message::Delete(copy_key(key)?))
+    }
+
+    pub(crate) fn update_cast(
+        self: &Arc<Self>,
+        key: &[u8],
+        run: Box<dyn FnOnce(Update) + Send>,
+    ) -> Result<(), Error> {
+        let key = copy_key(key)?;
+        self.cast_task(Task { key, run })
+    }
+
+    pub(crate) fn put_many(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        pairs: Vec<Pair>,
+    ) -> Result<(), Error> {
+        self.call(caller, |state, write| state.contents.put_many(write, pairs))?
+    }
+
+    /// Many values as they are at one instant; `None` where a key is absent.
+    pub(crate) fn get_many<'k>(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        keys: impl ExactSizeIterator<Item = &'k [u8]>,
+    ) -> Result<Vec<Option<Value>>, Error> {
+        self.settle(caller)?;
+        caller.let_go();
+        self.still(|state, _| {
+            let pinned = epoch::pin();
+            let mut values = Vec::new();
+            values
+                .try_reserve_exact(keys.len())
+                .map_err(|_| Error::NoMemory)?;
+            for key in keys {
+                values.push(match state.contents.get(key, &pinned) {
+                    Ok(value) => Some(value),
+                    Err(Error::NotFound) => None,
+                    Err(error) => return Err(error),
+                });
+            }
+            Ok(values)
+        })?
+    }
+
+    pub(crate) fn update_begin(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        key: &[u8],
+    ) -> Result<Update, Error> {
+        let key = copy_key(key)?;
+        Ok(Update::new(self.occupy(caller)?, key))
+    }
+
+    pub(crate) fn count(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<usize, Error> {
+        self.settle(caller)?;
+        self.state().contents.count(&epoch::pin())
+    }
+
+    pub(crate) fn clear(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
+        self.call(caller, |state, write| state.contents.clear(write))
+    }
+
+    /// A snapshot.
+    pub(crate) fn items(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+    ) -> Result<Vec<(Text, Value)>, Error> {
+        self.settle(caller)?;
+        caller.let_go();
+        self.still(|state, write| state.contents.items(write))?
+    }
+
+    /// Ends the bucket at once, overtaking what is queued. OTP's `exit/2`: NORMAL from
+    /// outside does nothing, NOPROC cannot be sent.
+    pub(crate) fn exit(self: &Arc<Self>, reason: Reason, detail: &str) -> Result<(), Error> {
+        if reason == Reason::NoProc {
+            return Err(Error::InvalidArgument("NOPROC is no reason to exit with"));
+        }
+        if self.has_ended() {
+            return Err(Error::NoProcess);
+        }
+        if reason != Reason::Normal {
+            self.end(Exit::new(reason, detail));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn add_handle(&self) {
+        self.state().handles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A bucket that nobody can reach any more stops.
+    pub(crate) fn drop_handle(self: &Arc<Self>) {
+        let state = self.state();
+        let last = state.handles.fetch_sub(1, Ordering::AcqRel) == 1;
+        if last && state.registered.is_none() {
+            // Refused if it has ended, or if there is no thread to be had for its last mail:
+            // then it lies there, as before.
+            let _ = self.stop_later();
+        }
+    }
+
+    fn contents(&self) -> &Contents {
+        &self.state().contents
+    }
+}
+
+fn copy_key(key: &[u8]) -> Result<Box<[u8]>, Error> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(key.len())
+        .map_err(|_| Error::NoMemory)?;
+    copy.extend_from_slice(key);
+    Ok(copy.into_boxed_slice())
+}
+
+/// A handle to a bucket. Clones lead to the same bucket; one without a registry stops when
+/// the last of them is dropped.
+pub struct Bucket {
+    server: Arc<BucketServer>,
+    timeout: Timeout,
+}
+
+impl Bucket {
+    /// Starts a bucket without a registry.
+    pub fn start() -> Result<Bucket, Error> {
+        let server = BucketServer::start_bucket(Process::running()?, None);
+        Ok(Bucket::of(server))
+    }
+
+    pub(crate) fn of(server: Arc<BucketServer>) -> Bucket {
+        server.add_handle();
+        Bucket {
+            server,
+            timeout: Timeout::DEFAULT,
+        }
+    }
+
+    pub(crate) fn server(&self) -> &Arc<BucketServer> {
+        &self.server
+    }
+
+    fn caller(&self) -> Caller<'static> {
+        Caller::new(self.timeout)
+    }
+
+    pub fn set_timeout(&mut self, timeout: Timeout) {
+        self.timeout = timeout;
+    }
+
+    pub fn get(&self, key: &[u8]) -> Result<Value, Error> {
+        self.server.get(&mut self.caller(), check_key(key)?)
+    }
+
+    pub fn put<'v>(&self, key: &[u8], value: impl Into<ValueRef<'v>>) -> Result<(), Error> {
+        let put = self
+            .server
+            .put(&mut self.caller(), check_key(key)?, value.into());
+        epoch::tidy();
+        put
+    }
+
+    /// Takes a key out; its value is the answer.
+    pub fn delete(&self, key: &[u8]) -> Result<Value, Error> {
+        let old = self.server.delete(&mut self.caller(), check_key(key)?);
+        epoch::tidy();
+        old
+    }
+
+    pub fn put_cast<'v>(&self, key: &[u8], value: impl Into<ValueRef<'v>>) -> Result<(), Error> {
+        self.server.put_cast(check_key(key)?, value.into())
+    }
+
+    pub fn delete_cast(&self, key: &[u8]) -> Result<(), Error> {
+        self.server.delete_cast(check_key(key)?)
+    }
+
+    /// Runs `decide` while the bucket waits: exactly once, one at a time with everything else
+    /// the bucket does (Agent's `get_and_update`). If it panics, the bucket crashes.
+    pub fn update(
+        &self,
+        key: &[u8],
+        decide: impl FnOnce(Option<&Value>) -> Verdict,
+    ) -> Result<(), Error> {
+        let mut update = self.update_begin(key)?;
+        let current = update.current()?;
+        let decided = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            decide(current.as_ref())
+        }));
+        update.apply(decided.unwrap_or(Verdict::Crash))
+    }
+
+    /// The same by the runtime, later.
+    pub fn update_cast(
+        &self,
+        key: &[u8],
+        decide: impl FnOnce(Option<&Value>) -> Verdict + Send + 'static,
+    ) -> Result<(), Error> {
+        self.server.update_cast(
+            check_key(key)?,
+            Box::new(move |mut update| {
+                let verdict = match update.current() {
+                    Ok(current) => decide(current.as_ref()),
+                    Err(_) => return,
+                };
+                match update.apply(verdict) {
+                    Ok(()) | Err(Error::Aborted | Error::ServerDown) => {}
+                    Err(error) => update.log_refused(&error),
+                }
+            }),
+        )
+    }
+
+    /// The same without a function: the bucket waits until the update is ended or dropped.
+    pub fn update_begin(&self, key: &[u8]) -> Result<Update, Error> {
+        self.server.update_begin(&mut self.caller(), check_key(key)?)
+    }
+
+    /// Stores all pairs, or none.
+    pub fn put_many(&self, pairs: &[(&[u8], ValueRef<'_>)]) -> Result<(), Error> {
+        let pairs = pairs
+            .iter()
+            .map(|(key, value)| Pair::new(check_key(key)?, *value))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.server.put_many(&mut self.caller(), pairs)
+    }
+
+    /// Many values as they are at one instant.
+    pub fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Value>>, Error> {
+        self.server
+            .get_many(&mut self.caller(), keys.iter().copied())
+    }
+
+    pub fn count(&self) -> Result<usize, Error> {
+        self.server.count(&mut self.caller())
+    }
+
+    pub fn clear(&self) -> Result<(), Error> {
+        let cleared = self.server.clear(&mut self.caller());
+        epoch::tidy();
+        cleared
+    }
+
+    /// All keys and values as they are at one instant.
+    pub fn items(&self) -> Result<Vec<(Text, Value)>, Error> {
+        self.server.items(&mut self.caller())
+    }
+
+    /// The name it is registered under, after its end too.
+    pub fn name(&self) -> Option<&str> {
+        self.server.state().name()
+    }
+
+    /// Stops the bucket, reason NORMAL, after what is queued; returns when it is gone.
+    pub fn stop(&self) -> Result<(), Error> {
+        let stopped = self.server.stop(&mut self.caller());
+        epoch::tidy();
+        stopped
+    }
+
+    /// Ends the bucket at once, whatever is queued.
+    pub fn exit(&self, reason: Reason, detail: &str) -> Result<(), Error> {
+        let exited = self.server.exit(reason, detail);
+        epoch::tidy();
+        exited
+    }
+
+    /// Whether both are handles to the same bucket.
+    pub fn is(&self, other: &Bucket) -> bool {
+        Arc::ptr_eq(&self.server, &other.server)
+    }
+}
+
+impl Clone for Bucket {
+    fn clone(&self) -> Bucket {
+        let mut clone = Bucket::of(Arc::clone(&self.server));
+        clone.timeout = self.timeout;
+        clone
+    }
+}
+
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        self.server.drop_handle();
+    }
+}
+
+pub(crate) fn check_key(key: &[u8]) -> Result<&[u8], Error> {
+    if key.len() > KEY_LIMIT {
+        return Err(Error::InvalidArgument("a key has at most 65536 bytes"));
+    }
+    Ok(key)
+}

@@ -1,0 +1,90 @@
+//! Updates: user code decides about one key while the bucket waits.
+
+use super::contents::Pair;
+use super::BucketState;
+use crate::epoch;
+use crate::error::Error;
+use crate::server::{State, Turn};
+use crate::value::{Value, ValueRef};
+
+/// What an update decides.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Leave the value as it is.
+    Keep,
+    Store(Value),
+    Remove,
+    /// Change nothing, and tell the caller.
+    Abort,
+    /// End the bucket, reason CRASHED.
+    Crash,
+}
+
+/// An update that has begun: it has the bucket's turn until it is dropped. Dropped without a
+/// verdict, it changes nothing.
+pub struct Update {
+    turn: Turn<BucketState>,
+    key: Box<[u8]>,
+}
+
+impl Update {
+    pub(crate) fn new(turn: Turn<BucketState>, key: Box<[u8]>) -> Update {
+        Update { turn, key }
+    }
+
+    /// The value to decide about; `None` if the key is absent.
+    pub fn current(&mut self) -> Result<Option<Value>, Error> {
+        let contents = self.turn.server().contents();
+        match contents.get(&self.key, &epoch::pin()) {
+            Ok(value) => Ok(Some(value)),
+            Err(Error::NotFound) => Ok(None),
+            Err(Error::NoProcess) => Err(Error::ServerDown),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Does what was decided, and gives the turn back.
+    pub fn end(mut self, verdict: Verdict) -> Result<(), Error> {
+        self.apply(verdict)
+    }
+
+    pub(crate) fn apply(&mut self, verdict: Verdict) -> Result<(), Error> {
+        match verdict {
+            Verdict::Keep => self.keep(),
+            Verdict::Store(value) => self.store(value.as_ref()),
+            Verdict::Remove => self.remove(),
+            Verdict::Abort => Err(Error::Aborted),
+            Verdict::Crash => self.crash(),
+        }
+    }
+
+    /// Nobody waits for the answer of an `update_cast`, so what went wrong is logged.
+    pub(crate) fn log_refused(&self, error: &dyn std::fmt::Display) {
+        let server = self.turn.server();
+        let text = format!("an update_cast changed nothing: {error}");
+        server.process().logs().error(server.state().name(), &text);
+    }
+
+    pub(crate) fn keep(&mut self) -> Result<(), Error> {
+        self.turn.commit(|_, _| ())
+    }
+
+    pub(crate) fn store(&mut self, value: ValueRef<'_>) -> Result<(), Error> {
+        let pair = Pair::new(&self.key, value)?;
+        self.turn
+            .commit(|state, write| state.contents.put(write, pair))?
+    }
+
+    pub(crate) fn remove(&mut self) -> Result<(), Error> {
+        let key = &self.key;
+        self.turn.commit(|state, write| {
+            // Absent is as good as removed.
+            let _ = state.contents.remove(write, key);
+        })
+    }
+
+    pub(crate) fn crash(&mut self) -> Result<(), Error> {
+        self.turn.crash("an update said so");
+        Err(Error::ServerDown)
+    }
+}

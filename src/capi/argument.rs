@@ -1,0 +1,110 @@
+//! Arguments from C: checked before they are used, as far as C lets one check.
+
+use std::ffi::{c_char, c_void};
+
+use super::status::{Failure, Status};
+
+/// `KVREG_NUL`: the text ends at its NUL.
+pub(super) const NUL: usize = usize::MAX;
+
+pub(super) fn invalid(text: &'static str) -> Failure {
+    Failure::new(Status::InvalidArgument, text)
+}
+
+/// An output that the caller must give; cleared at once, so that it is clean on failure.
+pub(super) struct Out<T: Copy>(*mut T);
+
+impl<T: Copy> Out<T> {
+    /// Called first of all, with a pointer that may be null.
+    ///
+    /// # Safety
+    /// `pointer` is null or may be written until the function returns.
+    pub(super) unsafe fn new(pointer: *mut T, clean: T) -> Out<T> {
+        if !pointer.is_null() {
+            // SAFETY: by contract.
+            unsafe { pointer.write(clean) };
+        }
+        Out(pointer)
+    }
+
+    /// Refuses null, where the output is not optional.
+    pub(super) fn required(&self) -> Result<(), Failure> {
+        if self.0.is_null() {
+            return Err(invalid("an output is NULL"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.0.is_null()
+    }
+
+    pub(super) fn set(&self, value: T) {
+        if !self.0.is_null() {
+            // SAFETY: as `new` was promised.
+            unsafe { self.0.write(value) };
+        }
+    }
+}
+
+/// Bytes of a key, a message or a buffer.
+///
+/// # Safety
+/// `data` is good for `len` bytes until the function returns, or up to its NUL if `len` is
+/// `KVREG_NUL`.
+pub(super) unsafe fn bytes<'a>(data: *const c_void, len: usize) -> Result<&'a [u8], Failure> {
+    if data.is_null() {
+        return match len {
+            0 => Ok(&[]),
+            _ => Err(invalid("a pointer is NULL and its length is not 0")),
+        };
+    }
+    // SAFETY: by contract; a length that no object can have is refused.
+    unsafe {
+        let len = match len {
+            NUL => libc::strlen(data.cast()),
+            len => len,
+        };
+        if isize::try_from(len).is_err() {
+            return Err(invalid("a length is beyond any object's"));
+        }
+        Ok(std::slice::from_raw_parts(data.cast(), len))
+    }
+}
+
+/// Text: UTF-8.
+///
+/// # Safety
+/// As for `bytes`.
+pub(super) unsafe fn text<'a>(data: *const c_char, len: usize) -> Result<&'a str, Failure> {
+    // SAFETY: by contract.
+    let bytes = unsafe { bytes(data.cast(), len) }?;
+    std::str::from_utf8(bytes).map_err(|_| invalid("a text is not UTF-8"))
+}
+
+/// The key of a bucket.
+///
+/// # Safety
+/// As for `bytes`.
+pub(super) unsafe fn key<'a>(data: *const c_void, len: usize) -> Result<&'a [u8], Failure> {
+    if len != NUL {
+        // Before the bytes are looked at: a wrong length should not be read.
+        if len > crate::KEY_LIMIT {
+            return Err(invalid("a key has at most 65536 bytes"));
+        }
+    }
+    // SAFETY: by contract.
+    Ok(crate::bucket::check_key(unsafe { bytes(data, len) }?)?)
+}
+
+/// The name of a bucket.
+///
+/// # Safety
+/// As for `bytes`.
+pub(super) unsafe fn name<'a>(data: *const c_char, len: usize) -> Result<&'a str, Failure> {
+    if len != NUL && len > crate::NAME_LIMIT {
+        return Err(invalid("a name has 1 to 255 bytes"));
+    }
+    // SAFETY: by contract.
+    Ok(crate::registry::check_name(unsafe { text(data, len) }?)?)
+}

@@ -1,0 +1,525 @@
+//! `kvreg_bucket_*`, but for updates.
+
+use std::ffi::{c_char, c_void};
+
+use super::argument::{self, invalid, Out};
+use super::guard::guard;
+use super::items::Items;
+use super::object::{
+    self, free, kvreg_bucket, kvreg_items, make, set_timeout, with, DEFAULT_TIMEOUT_MS,
+};
+use super::status::{kvreg_status, Failure, Status};
+use super::value::{given, kvreg_value};
+use crate::bucket::{BucketServer, Pair};
+use crate::process::Process;
+use crate::reason::Reason;
+use crate::server::State;
+use crate::value::{Text, Value, ValueRef};
+
+/// The header's `kvreg_pair`.
+#[repr(C)]
+pub struct kvreg_pair {
+    key: *const c_void,
+    key_len: usize,
+    value: kvreg_value,
+}
+
+/// Starts a bucket without a registry; it stops when its last handle is freed. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_start(bucket: *mut *mut kvreg_bucket) -> kvreg_status {
+    guard("kvreg_bucket_start", || {
+        // SAFETY: null or an output.
+        let bucket = unsafe { Out::new(bucket, std::ptr::null_mut()) };
+        let process = Process::running()?;
+        bucket.required()?;
+        let server = BucketServer::start_bucket(process, None);
+        make(server, DEFAULT_TIMEOUT_MS, &bucket)
+    })
+}
+
+/// Gives another handle to the same bucket, with the timeout of this one. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_clone(
+    bucket: *mut kvreg_bucket,
+    clone: *mut *mut kvreg_bucket,
+) -> kvreg_status {
+    guard("kvreg_bucket_clone", || {
+        // SAFETY: null or an output.
+        object::clone(bucket, unsafe { Out::new(clone, std::ptr::null_mut()) })
+    })
+}
+
+/// Stores a value under a key, over an older one. Blocks for its turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_put(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    value: *const kvreg_value,
+) -> kvreg_status {
+    guard("kvreg_bucket_put", || {
+        with(bucket, |bucket, caller| {
+            // SAFETY: key and value are good for their lengths.
+            let (key, value) = unsafe { (argument::key(key, key_len)?, given(value)?) };
+            Ok(bucket.put(caller, key, value)?)
+        })
+    })
+}
+
+/// Gives the value of a key, to be cleared, or KVREG_NOT_FOUND. Does not wait for a running
+/// handler: it sees the last committed state. Blocks only while casts of this thread to the
+/// bucket are queued.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_get(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    value: *mut kvreg_value,
+) -> kvreg_status {
+    guard("kvreg_bucket_get", || {
+        // SAFETY: null or an output.
+        let value = unsafe { Out::new(value, kvreg_value::NIL) };
+        with(bucket, |bucket, caller| {
+            value.required()?;
+            // SAFETY: the key is good for its length.
+            let key = unsafe { argument::key(key, key_len) }?;
+            value.set(kvreg_value::owned(bucket.get(caller, key)?)?);
+            Ok(())
+        })
+    })
+}
+
+/// Takes a key out and gives its value, to be cleared, or KVREG_NOT_FOUND. `old` may be NULL.
+/// Blocks for its turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_delete(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    old: *mut kvreg_value,
+) -> kvreg_status {
+    guard("kvreg_bucket_delete", || {
+        // SAFETY: null or an output.
+        let old = unsafe { Out::new(old, kvreg_value::NIL) };
+        with(bucket, |bucket, caller| {
+            // SAFETY: the key is good for its length.
+            let key = unsafe { argument::key(key, key_len) }?;
+            if old.is_wanted() {
+                old.set(kvreg_value::owned(bucket.delete(caller, key)?)?);
+            } else {
+                bucket.remove(caller, key)?;
+            }
+            Ok(())
+        })
+    })
+}
+
+/// The bodies of the plain helpers.
+///
+/// # Safety
+/// The key is good for its length.
+unsafe fn put(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    value: impl FnOnce() -> Result<ValueRef<'static>, Failure>,
+) -> Result<(), Failure> {
+    with(bucket, |bucket, caller| {
+        // SAFETY: by contract.
+        let key = unsafe { argument::key(key, key_len) }?;
+        Ok(bucket.put(caller, key, value()?)?)
+    })
+}
+
+/// # Safety
+/// The key is good for its length.
+unsafe fn get(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    check: impl FnOnce() -> Result<(), Failure>,
+) -> Result<Value, Failure> {
+    with(bucket, |bucket, caller| {
+        check()?;
+        // SAFETY: by contract.
+        let key = unsafe { argument::key(key, key_len) }?;
+        Ok(bucket.get(caller, key)?)
+    })
+}
+
+/// Stores an integer, as kvreg_bucket_put does.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_put_int(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    integer: i64,
+) -> kvreg_status {
+    guard("kvreg_bucket_put_int", || {
+        // SAFETY: the key is good for its length.
+        unsafe { put(bucket, key, key_len, || Ok(ValueRef::Int(integer))) }
+    })
+}
+
+/// Stores a floating-point number, as kvreg_bucket_put does.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_put_float(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    real: f64,
+) -> kvreg_status {
+    guard("kvreg_bucket_put_float", || {
+        // SAFETY: the key is good for its length.
+        unsafe { put(bucket, key, key_len, || Ok(ValueRef::Float(real))) }
+    })
+}
+
+/// Stores a text of UTF-8, as kvreg_bucket_put does.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_put_string(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    data: *const c_char,
+    len: usize,
+) -> kvreg_status {
+    guard("kvreg_bucket_put_string", || {
+        let string = kvreg_value::string(data.cast(), len);
+        // SAFETY: the key is good for its length, and so is the text.
+        unsafe { put(bucket, key, key_len, || string.get()) }
+    })
+}
+
+/// Stores bytes, as kvreg_bucket_put does.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_put_bytes(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    data: *const c_void,
+    len: usize,
+) -> kvreg_status {
+    guard("kvreg_bucket_put_bytes", || {
+        let bytes = kvreg_value::bytes(data.cast(), len);
+        // SAFETY: the key is good for its length, and so are the bytes.
+        unsafe { put(bucket, key, key_len, || bytes.get()) }
+    })
+}
+
+/// Gives an integer, as kvreg_bucket_get does; KVREG_WRONG_TYPE if the value is none.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_get_int(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    integer: *mut i64,
+) -> kvreg_status {
+    guard("kvreg_bucket_get_int", || {
+        // SAFETY: null or an output; the key is good for its length.
+        let integer = unsafe { Out::new(integer, 0) };
+        match unsafe { get(bucket, key, key_len, || integer.required()) }? {
+            Value::Int(value) => integer.set(value),
+            _ => return Err(Status::WrongType.into()),
+        }
+        Ok(())
+    })
+}
+
+/// Gives a floating-point number, as kvreg_bucket_get does; KVREG_WRONG_TYPE if the value is
+/// none.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_get_float(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    real: *mut f64,
+) -> kvreg_status {
+    guard("kvreg_bucket_get_float", || {
+        // SAFETY: null or an output; the key is good for its length.
+        let real = unsafe { Out::new(real, 0.0) };
+        match unsafe { get(bucket, key, key_len, || real.required()) }? {
+            Value::Float(value) => real.set(value),
+            _ => return Err(Status::WrongType.into()),
+        }
+        Ok(())
+    })
+}
+
+/// Copies text or bytes into `buffer`, as kvreg_bucket_get does, without a NUL, and sets `len`
+/// to their length in bytes. KVREG_TOO_SMALL if that is more than `capacity`: `len` is set all
+/// the same, and nothing is copied. KVREG_WRONG_TYPE if the value is neither. `buffer` may be
+/// NULL if `capacity` is 0.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_get_bytes(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    buffer: *mut c_void,
+    capacity: usize,
+    len: *mut usize,
+) -> kvreg_status {
+    guard("kvreg_bucket_get_bytes", || {
+        // SAFETY: null or an output; the key is good for its length.
+        let len = unsafe { Out::new(len, 0) };
+        let check = || {
+            if buffer.is_null() && capacity > 0 {
+                return Err(invalid("a buffer is NULL and its capacity is not 0"));
+            }
+            len.required()
+        };
+        let value = unsafe { get(bucket, key, key_len, check) }?;
+        let (Value::String(text) | Value::Bytes(text)) = &value else {
+            return Err(Status::WrongType.into());
+        };
+        let bytes = text.as_bytes();
+        len.set(bytes.len());
+        if bytes.len() > capacity {
+            return Err(Status::TooSmall.into());
+        }
+        if !bytes.is_empty() {
+            // SAFETY: the buffer is good for its capacity, which is enough.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.cast(), bytes.len()) };
+        }
+        Ok(())
+    })
+}
+
+/// Stores a value: a cast. It may be done at once or later; a call or read of the same thread
+/// after it sees it. Never blocks. KVREG_LIMIT if the mailbox is full.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_put_cast(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    value: *const kvreg_value,
+) -> kvreg_status {
+    guard("kvreg_bucket_put_cast", || {
+        with(bucket, |bucket, _| {
+            // SAFETY: key and value are good for their lengths.
+            let (key, value) = unsafe { (argument::key(key, key_len)?, given(value)?) };
+            Ok(bucket.put_cast(key, value)?)
+        })
+    })
+}
+
+/// Takes a key out if it is there: a cast. Never blocks. KVREG_LIMIT if the mailbox is full.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_delete_cast(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+) -> kvreg_status {
+    guard("kvreg_bucket_delete_cast", || {
+        with(bucket, |bucket, _| {
+            // SAFETY: the key is good for its length.
+            let key = unsafe { argument::key(key, key_len) }?;
+            Ok(bucket.delete_cast(key)?)
+        })
+    })
+}
+
+/// The pairs of a batch.
+///
+/// # Safety
+/// `pairs` is good for `count` pairs, while nobody else has them.
+unsafe fn pairs<'a>(
+    pairs: *mut kvreg_pair,
+    count: usize,
+) -> Result<&'a mut [kvreg_pair], Failure> {
+    if count == 0 {
+        return Ok(&mut []);
+    }
+    if pairs.is_null() {
+        return Err(invalid("pairs are NULL and their count is not 0"));
+    }
+    if count > isize::MAX as usize / size_of::<kvreg_pair>() {
+        return Err(invalid("a count is beyond any object's"));
+    }
+    // SAFETY: by contract.
+    Ok(unsafe { std::slice::from_raw_parts_mut(pairs, count) })
+}
+
+/// Stores many values in one message: all or none. Of equal keys the last one counts. Blocks
+/// for its turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_put_many(
+    bucket: *mut kvreg_bucket,
+    pairs: *const kvreg_pair,
+    count: usize,
+) -> kvreg_status {
+    guard("kvreg_bucket_put_many", || {
+        with(bucket, |bucket, caller| {
+            // SAFETY: the pairs are good, and only read.
+            let pairs: &[kvreg_pair] = unsafe { self::pairs(pairs.cast_mut(), count) }?;
+            let mut ready = Vec::new();
+            ready
+                .try_reserve_exact(pairs.len())
+                .map_err(|_| Status::NoMemory)?;
+            for pair in pairs {
+                // SAFETY: key and value are good for their lengths.
+                let key = unsafe { argument::key(pair.key, pair.key_len) }?;
+                ready.push(Pair::new(key, unsafe { pair.value.get() }?)?);
+            }
+            Ok(bucket.put_many(caller, ready)?)
+        })
+    })
+}
+
+/// Fills the values of many pairs as they are at one instant: what a key is absent gets nil.
+/// Each value is overwritten, not released, and to be cleared. Blocks only for other such
+/// copying, and while casts of this thread to the bucket are queued.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_get_many(
+    bucket: *mut kvreg_bucket,
+    pairs: *mut kvreg_pair,
+    count: usize,
+) -> kvreg_status {
+    guard("kvreg_bucket_get_many", || {
+        // SAFETY: the pairs are good.
+        let outputs = unsafe { self::pairs(pairs, count) };
+        let outputs = match outputs {
+            Ok(outputs) => {
+                for pair in outputs.iter_mut() {
+                    pair.value = kvreg_value::NIL;
+                }
+                Ok(outputs)
+            }
+            refused => refused,
+        };
+        with(bucket, |bucket, caller| {
+            let outputs = outputs?;
+            let mut keys = Vec::new();
+            keys.try_reserve_exact(outputs.len())
+                .map_err(|_| Status::NoMemory)?;
+            for pair in outputs.iter() {
+                // SAFETY: the key is good for its length.
+                keys.push(unsafe { argument::key(pair.key, pair.key_len) }?);
+            }
+            let values = bucket.get_many(caller, keys.into_iter())?;
+            for (pair, value) in outputs.iter_mut().zip(values) {
+                if let Some(value) = value {
+                    pair.value = kvreg_value::owned(value)?;
+                }
+            }
+            Ok(())
+        })
+    })
+}
+
+/// Counts the keys; a write in flight may count or not. Blocks only while casts of this
+/// thread to the bucket are queued.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_count(
+    bucket: *mut kvreg_bucket,
+    count: *mut usize,
+) -> kvreg_status {
+    guard("kvreg_bucket_count", || {
+        // SAFETY: null or an output.
+        let count = unsafe { Out::new(count, 0) };
+        with(bucket, |bucket, caller| {
+            count.required()?;
+            count.set(bucket.count(caller)?);
+            Ok(())
+        })
+    })
+}
+
+/// Takes all keys out, at one instant. Blocks for its turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_clear(bucket: *mut kvreg_bucket) -> kvreg_status {
+    guard("kvreg_bucket_clear", || {
+        with(bucket, |bucket, caller| Ok(bucket.clear(caller)?))
+    })
+}
+
+/// Gives a snapshot of keys and values. Blocks only for other such copying, and while casts
+/// of this thread to the bucket are queued.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_items(
+    bucket: *mut kvreg_bucket,
+    items: *mut *mut kvreg_items,
+) -> kvreg_status {
+    guard("kvreg_bucket_items", || {
+        // SAFETY: null or an output.
+        let items = unsafe { Out::new(items, std::ptr::null_mut()) };
+        with(bucket, |bucket, caller| {
+            items.required()?;
+            let found = bucket.items(caller)?;
+            let found = found.into_iter().map(|(key, value)| (Value::Bytes(key), value));
+            make(Items::of(found.collect()), 0, &items)
+        })
+    })
+}
+
+/// Gives the name the bucket is registered under, to be cleared: after its end too; nil if it
+/// has none. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_name(
+    bucket: *mut kvreg_bucket,
+    name: *mut kvreg_value,
+) -> kvreg_status {
+    guard("kvreg_bucket_name", || {
+        // SAFETY: null or an output.
+        let name = unsafe { Out::new(name, kvreg_value::NIL) };
+        with(bucket, |bucket, _| {
+            name.required()?;
+            if let Some(text) = bucket.state().name() {
+                let text = Text::copy(text.as_bytes())?;
+                name.set(kvreg_value::owned(Value::String(text))?);
+            }
+            Ok(())
+        })
+    })
+}
+
+/// Sets the timeout of calls through this handle, in milliseconds: -1 for ever, 0 only if it
+/// need not wait. Other handles keep theirs. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_set_timeout(
+    bucket: *mut kvreg_bucket,
+    timeout_ms: i64,
+) -> kvreg_status {
+    guard("kvreg_bucket_set_timeout", || {
+        set_timeout(bucket, timeout_ms)
+    })
+}
+
+/// Stops the bucket, reason NORMAL, after what is queued; when it returns the bucket is gone
+/// and its name too (OTP's GenServer.stop). KVREG_SERVER_DOWN if it ended meanwhile for another
+/// reason. The handle is freed separately. Blocks for its turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_stop(bucket: *mut kvreg_bucket) -> kvreg_status {
+    guard("kvreg_bucket_stop", || {
+        with(bucket, |bucket, caller| Ok(bucket.stop(caller)?))
+    })
+}
+
+/// Ends the bucket at once (OTP's Process.exit): what is queued is dropped, who waits there
+/// gets KVREG_SERVER_DOWN, and the name is gone when it returns. A callback that is running is
+/// not interrupted, but its change is discarded. KVREG_NORMAL does nothing, KVREG_NOPROC is
+/// KVREG_INVALID_ARGUMENT. `detail` is UTF-8 for the DOWN, and may be NULL with length 0. Never
+/// waits for a turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_exit(
+    bucket: *mut kvreg_bucket,
+    reason: i32,
+    detail: *const c_char,
+    detail_len: usize,
+) -> kvreg_status {
+    guard("kvreg_bucket_exit", || {
+        with(bucket, |bucket, _| {
+            let reason =
+                Reason::from_number(reason).ok_or_else(|| invalid("an unknown reason"))?;
+            // SAFETY: the detail is good for its length.
+            let detail = unsafe { argument::text(detail, detail_len) }?;
+            Ok(bucket.exit(reason, detail)?)
+        })
+    })
+}
+
+/// Frees the handle; a registered bucket goes on. NULL is fine. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_free(bucket: *mut kvreg_bucket) -> kvreg_status {
+    guard("kvreg_bucket_free", || free(bucket))
+}

@@ -1,0 +1,132 @@
+//! Events across the boundary. The struct is the header's `kvreg_event`.
+
+use std::ffi::c_char;
+
+use super::guard::guard_quietly;
+use crate::inbox::Event;
+
+const DOWN: u32 = 0;
+const LOG: u32 = 1;
+const LOST: u32 = 2;
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct kvreg_text {
+    data: *const c_char,
+    len: usize,
+}
+
+impl kvreg_text {
+    const NONE: kvreg_text = kvreg_text {
+        data: std::ptr::null(),
+        len: 0,
+    };
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct kvreg_event {
+    kind: u32, // `type` in C
+    reason: i32,
+    level: u32,
+    reserved: u32,
+    reference: u64,
+    count: u64,
+    name: kvreg_text,
+    detail: kvreg_text,
+    /// Address and size of the name's allocation, then of the detail's; 0 is none.
+    private_: [u64; 4],
+}
+
+const _: () = assert!(size_of::<kvreg_event>() == 96);
+
+impl kvreg_event {
+    pub(super) const EMPTY: kvreg_event = kvreg_event {
+        kind: 0,
+        reason: 0,
+        level: 0,
+        reserved: 0,
+        reference: 0,
+        count: 0,
+        name: kvreg_text::NONE,
+        detail: kvreg_text::NONE,
+        private_: [0; 4],
+    };
+
+    /// An event that C owns until `kvreg_event_clear`.
+    pub(super) fn owned(event: Event) -> kvreg_event {
+        let mut owned = kvreg_event::EMPTY;
+        let (name, detail) = match event {
+            Event::Down {
+                reference,
+                reason,
+                name,
+                detail,
+            } => {
+                owned.kind = DOWN;
+                owned.reference = reference;
+                owned.reason = reason as i32;
+                (name, detail)
+            }
+            Event::Log {
+                level,
+                name,
+                message,
+            } => {
+                owned.kind = LOG;
+                owned.level = level as u32;
+                (name, message)
+            }
+            Event::Lost(count) => {
+                owned.kind = LOST;
+                owned.count = count;
+                (None, String::new())
+            }
+        };
+        let [name_address, name_size, detail_address, detail_size] = &mut owned.private_;
+        owned.name = give(name.unwrap_or_default(), name_address, name_size);
+        owned.detail = give(detail, detail_address, detail_size);
+        owned
+    }
+}
+
+/// Text for C, with its NUL; the owner is noted in two words.
+fn give(text: String, address: &mut u64, size: &mut u64) -> kvreg_text {
+    if text.is_empty() {
+        let data = c"".as_ptr();
+        return kvreg_text { data, len: 0 };
+    }
+    let len = text.len();
+    let mut bytes = text.into_bytes();
+    bytes.push(0);
+    let bytes = Box::into_raw(bytes.into_boxed_slice()).cast::<u8>();
+    *address = bytes.expose_provenance() as u64;
+    *size = len as u64 + 1;
+    kvreg_text {
+        data: bytes.cast(),
+        len,
+    }
+}
+
+/// Releases what kvreg_inbox_receive gave in `event`, and empties it; may be called twice on
+/// the same variable. NULL is fine. Never blocks; works after kvreg_shutdown too.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_event_clear(event: *mut kvreg_event) {
+    guard_quietly(|| {
+        // SAFETY: null, or an event that was initialised.
+        let Some(event) = (unsafe { event.as_mut() }) else {
+            return;
+        };
+        let private_ = std::mem::replace(event, kvreg_event::EMPTY).private_;
+        for owner in private_.chunks_exact(2) {
+            let (address, size) = (owner[0] as usize, owner[1] as usize);
+            if address != 0 {
+                let data: *mut u8 = std::ptr::with_exposed_provenance_mut(address);
+                // SAFETY: noted by `give`, and cleared once: the words are zero from now on.
+                drop(unsafe {
+                    Box::from_raw(std::ptr::slice_from_raw_parts_mut(data, size))
+                });
+            }
+        }
+    });
+}

@@ -1,0 +1,46 @@
+//! The one guard between C and Rust.
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use super::status::{fail, kvreg_status, Failure, Status};
+use crate::epoch;
+use crate::panic::Contained;
+
+/// Runs the body of an exported function: no panic passes, a failure becomes a status and the
+/// thread's last error, and what the function left behind is freed if it is large.
+pub(super) fn guard(
+    function: &'static str,
+    body: impl FnOnce() -> Result<(), Failure>,
+) -> kvreg_status {
+    let contained = Contained::enter();
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let outcome = body();
+        epoch::tidy();
+        outcome
+    }));
+    drop(contained);
+    match outcome {
+        Ok(Ok(())) => Status::Ok as kvreg_status,
+        Ok(Err(failure)) => fail(function, failure),
+        Err(_) => fail(function, Status::Internal.into()),
+    }
+}
+
+/// The same for functions that answer nothing.
+pub(super) fn guard_quietly(body: impl FnOnce()) {
+    let _contained = Contained::enter();
+    let _ = catch_unwind(AssertUnwindSafe(body));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_status() {
+        let status = guard("test", || panic!("inside"));
+        assert_eq!(status, Status::Internal as kvreg_status);
+        guard_quietly(|| panic!("inside"));
+        assert!(super::super::status::last_error().starts_with("test: internal error"));
+    }
+}

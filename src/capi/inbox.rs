@@ -1,0 +1,151 @@
+//! `kvreg_inbox_*`.
+
+use std::ffi::c_int;
+
+use super::argument::{invalid, Out};
+use super::event::kvreg_event;
+use super::guard::guard;
+use super::object::{free, kvreg_bucket, kvreg_inbox, kvreg_registry, make, with};
+use super::status::kvreg_status;
+use crate::caller::Timeout;
+use crate::inbox::InboxCore;
+use crate::log::Level;
+use crate::process::Process;
+
+const FLUSH: u32 = 1;
+
+/// Opens an inbox: a mailbox of the caller's own, where events wait until they are received.
+/// It belongs to no registry, and any thread may use it. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_inbox_open(inbox: *mut *mut kvreg_inbox) -> kvreg_status {
+    guard("kvreg_inbox_open", || {
+        // SAFETY: null or an output.
+        let inbox = unsafe { Out::new(inbox, std::ptr::null_mut()) };
+        let process = Process::running()?;
+        inbox.required()?;
+        make(InboxCore::open(process), 0, &inbox)
+    })
+}
+
+/// Monitors a bucket (Process.monitor): its end gives this inbox exactly one
+/// KVREG_EVENT_DOWN with this reference and the reason; at once, reason KVREG_NOPROC, if it has
+/// ended. Each call is a monitor of its own. The place of its DOWN is kept, so that it is never
+/// lost: KVREG_LIMIT beyond 1,048,576. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_inbox_monitor(
+    inbox: *mut kvreg_inbox,
+    bucket: *mut kvreg_bucket,
+    reference: *mut u64,
+) -> kvreg_status {
+    guard("kvreg_inbox_monitor", || {
+        // SAFETY: null or an output.
+        let reference = unsafe { Out::new(reference, 0) };
+        with(inbox, |inbox, _| {
+            with(bucket, |bucket, _| {
+                reference.required()?;
+                reference.set(inbox.monitor(bucket)?);
+                Ok(())
+            })
+        })
+    })
+}
+
+/// The same for a registry.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_inbox_monitor_registry(
+    inbox: *mut kvreg_inbox,
+    registry: *mut kvreg_registry,
+    reference: *mut u64,
+) -> kvreg_status {
+    guard("kvreg_inbox_monitor_registry", || {
+        // SAFETY: null or an output.
+        let reference = unsafe { Out::new(reference, 0) };
+        with(inbox, |inbox, _| {
+            with(registry, |registry, _| {
+                reference.required()?;
+                reference.set(inbox.monitor(registry)?);
+                Ok(())
+            })
+        })
+    })
+}
+
+/// Takes a monitor back: no DOWN of it comes any more. With KVREG_FLUSH in `flags` (else 0) one
+/// that waits already is removed too. An unknown reference is fine. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_inbox_demonitor(
+    inbox: *mut kvreg_inbox,
+    reference: u64,
+    flags: u32,
+) -> kvreg_status {
+    guard("kvreg_inbox_demonitor", || {
+        with(inbox, |inbox, _| {
+            if flags & !FLUSH != 0 {
+                return Err(invalid("an unknown flag"));
+            }
+            Ok(inbox.demonitor(reference, flags & FLUSH != 0)?)
+        })
+    })
+}
+
+/// From now on the inbox gets what the library logs at `max_level` (KVREG_LOG_...) or a more
+/// important level, as KVREG_EVENT_LOG. Calling it again changes the level. Up to 1,024 such
+/// events wait; what does not fit arrives as one KVREG_EVENT_LOST with a count. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_inbox_subscribe_logs(
+    inbox: *mut kvreg_inbox,
+    max_level: u32,
+) -> kvreg_status {
+    guard("kvreg_inbox_subscribe_logs", || {
+        with(inbox, |inbox, _| {
+            let level = Level::from_number(max_level).ok_or_else(|| invalid("an unknown level"))?;
+            Ok(inbox.subscribe_logs(level)?)
+        })
+    })
+}
+
+/// Gives the next event, to be cleared; each goes to one receiver. KVREG_TIMEOUT if none came
+/// within `timeout_ms` milliseconds (-1 for ever, 0 at once). Another thread's
+/// kvreg_inbox_free wakes it: KVREG_BAD_HANDLE. From inside a callback, or between the begin and
+/// the end of an update, with a timeout other than 0: KVREG_CALLING_SELF. Blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_inbox_receive(
+    inbox: *mut kvreg_inbox,
+    timeout_ms: i64,
+    event: *mut kvreg_event,
+) -> kvreg_status {
+    guard("kvreg_inbox_receive", || {
+        // SAFETY: null or an output.
+        let event = unsafe { Out::new(event, kvreg_event::EMPTY) };
+        with(inbox, |inbox, caller| {
+            let timeout = Timeout::from_millis(timeout_ms)?;
+            event.required()?;
+            caller.let_go();
+            event.set(kvreg_event::owned(inbox.receive(timeout)?));
+            Ok(())
+        })
+    })
+}
+
+/// Gives a file descriptor that is readable while events wait: for poll, epoll and event
+/// loops. Only poll it; it is closed with the inbox. On Linux; elsewhere KVREG_UNSUPPORTED.
+/// Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_inbox_fd(inbox: *mut kvreg_inbox, fd: *mut c_int) -> kvreg_status {
+    guard("kvreg_inbox_fd", || {
+        // SAFETY: null or an output.
+        let fd = unsafe { Out::new(fd, -1) };
+        with(inbox, |inbox, _| {
+            fd.required()?;
+            fd.set(inbox.pollable()?);
+            Ok(())
+        })
+    })
+}
+
+/// Frees the inbox with what waits in it, and takes its monitors back; wakes its receivers
+/// with KVREG_BAD_HANDLE. NULL is fine. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_inbox_free(inbox: *mut kvreg_inbox) -> kvreg_status {
+    guard("kvreg_inbox_free", || free(inbox))
+}

@@ -1,0 +1,32 @@
+//! The C interface: handles, status, values; one file for each object of the header.
+//!
+//! Every function has the same shape: `guard` catches what must not cross the boundary,
+//! `object::with` looks the handle up before anything else is touched, `argument` turns
+//! pointers into slices, and the core does the work. The `unsafe` of this half is in those
+//! three and in `value`; each of its helpers says what it asks of C callers, which is what
+//! the header asks of them: that pointers are good for their lengths.
+
+#![allow(non_camel_case_types)] // C's names for C's types
+#![allow(clippy::missing_safety_doc)] // said once, here and in the header
+
+mod argument;
+mod guard;
+mod object;
+mod status;
+
+// The header has the functions in this order.
+mod process;
+
+mod value;
+
+mod registry;
+
+mod bucket;
+
+mod update;
+
+mod items;
+
+mod inbox;
+
+mod event;

@@ -1,0 +1,275 @@
+//! From handles to objects. A call finds its object without touching a count: the epoch's
+//! pin keeps it. If the call must wait, it takes a count first and gives up the pin.
+
+use std::mem::ManuallyDrop;
+use std::sync::atomic::{fence, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::argument::Out;
+use super::items::Items;
+use super::status::{Failure, Status};
+use crate::bucket::{BucketServer, Update};
+use crate::caller::{Caller, Timeout};
+use crate::epoch::{self, Guard};
+use crate::handle::{Invalid, Kind};
+use crate::inbox::InboxCore;
+use crate::process::Process;
+use crate::registry::RegistryServer;
+use crate::sync::lock;
+
+/// The types of handles: never looked into.
+pub struct kvreg_registry(());
+pub struct kvreg_bucket(());
+pub struct kvreg_update(());
+pub struct kvreg_items(());
+pub struct kvreg_inbox(());
+
+/// Which object a type of handle leads to.
+pub(super) trait Handle {
+    const KIND: Kind;
+    type Object: Object;
+}
+
+pub(super) trait Object: Send + Sync + 'static {
+    /// A handle was made for it.
+    fn made(self: &Arc<Self>) {}
+    /// A handle of it was freed, while others may still be in a call. Must not block.
+    fn freed(self: &Arc<Self>) {}
+}
+
+impl Handle for kvreg_registry {
+    const KIND: Kind = Kind::Registry;
+    type Object = RegistryServer;
+}
+
+impl Object for RegistryServer {
+    fn made(self: &Arc<Self>) {
+        self.add_handle();
+    }
+    fn freed(self: &Arc<Self>) {
+        self.drop_handle();
+    }
+}
+
+impl Handle for kvreg_bucket {
+    const KIND: Kind = Kind::Bucket;
+    type Object = BucketServer;
+}
+
+impl Object for BucketServer {
+    fn made(self: &Arc<Self>) {
+        self.add_handle();
+    }
+    fn freed(self: &Arc<Self>) {
+        self.drop_handle();
+    }
+}
+
+/// An update that has begun, until it is ended.
+pub(super) struct Begun(pub(super) Mutex<Option<Update>>);
+
+impl Handle for kvreg_update {
+    const KIND: Kind = Kind::Update;
+    type Object = Begun;
+}
+
+impl Object for Begun {
+    fn freed(self: &Arc<Self>) {
+        let update = lock(&self.0).take();
+        drop(update); // gives the turn back, now and not when the epoch allows
+    }
+}
+
+impl Handle for kvreg_items {
+    const KIND: Kind = Kind::Items;
+    type Object = Items;
+}
+
+impl Object for Items {
+    fn freed(self: &Arc<Self>) {
+        self.forget();
+    }
+}
+
+impl Handle for kvreg_inbox {
+    const KIND: Kind = Kind::Inbox;
+    type Object = InboxCore;
+}
+
+impl Object for InboxCore {
+    fn freed(self: &Arc<Self>) {
+        self.close();
+    }
+}
+
+fn token<H>(handle: *mut H) -> u64 {
+    handle.addr() as u64
+}
+
+/// Why a token that is not in the table is not there.
+fn missing(invalid: Invalid) -> Failure {
+    if Process::if_any().is_some_and(Process::is_shut_down) {
+        return Status::ShutDown.into();
+    }
+    match invalid {
+        Invalid::Bad => Status::BadHandle.into(),
+        Invalid::WrongKind => Status::WrongKind.into(),
+    }
+}
+
+/// Runs `work` with the object of a handle. Others may free the handle meanwhile.
+pub(super) fn with<H: Handle, R>(
+    handle: *mut H,
+    work: impl FnOnce(&Arc<H::Object>, &mut Caller<'_>) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    with_timeout(handle, |object, _, caller| work(object, caller))
+}
+
+/// The same, with the place of the handle's timeout in milliseconds.
+fn with_timeout<H: Handle, R>(
+    handle: *mut H,
+    work: impl FnOnce(&Arc<H::Object>, &AtomicI64, &mut Caller<'_>) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    let process = Process::if_any().ok_or_else(|| missing(Invalid::Bad))?;
+    let mut pinned: Option<Guard> = Some(epoch::pin());
+    let found = process
+        .handles()
+        .get(token(handle), H::KIND, pinned.as_ref().expect("just pinned"))
+        .map_err(missing)?;
+    // A slot stays where it is, so its timeout may be read without the pin.
+    let timeout_ms = found.timeout;
+    let timeout = Timeout::from_millis(timeout_ms.load(Ordering::Relaxed))?;
+    let pointer: *const H::Object = found.object.cast();
+    // SAFETY: the table holds a count of this Arc for the handle, which is given up only
+    // through the epoch (`free`): it is there as long as `pinned` is. The copy here is never
+    // dropped, so no count changes.
+    let object = ManuallyDrop::new(unsafe { Arc::from_raw(pointer) });
+    let mut counted = None;
+    let mut let_go = || {
+        counted = Some(Arc::clone(&object)); // from here on the object is kept by this count
+        pinned = None;
+    };
+    let mut caller = Caller::letting_go(timeout, &mut let_go);
+    work(&object, timeout_ms, &mut caller)
+}
+
+/// Makes a handle for an object, and sets the output to it.
+pub(super) fn make<H: Handle>(
+    object: Arc<H::Object>,
+    timeout_ms: i64,
+    handle: &Out<*mut H>,
+) -> Result<(), Failure> {
+    let process = Process::running()?;
+    object.made();
+    let inserted = process
+        .handles()
+        .insert(H::KIND, Arc::as_ptr(&object).cast(), timeout_ms);
+    let token = match inserted {
+        Ok(token) => token,
+        Err(error) => {
+            object.freed();
+            return Err(error.into());
+        }
+    };
+    let _ = Arc::into_raw(object); // the table's now
+    let made: *mut H = std::ptr::without_provenance_mut(token as usize);
+    // Either `shutdown` sees this handle and ends it, or this thread sees the shutdown.
+    fence(Ordering::SeqCst);
+    if process.is_shut_down() {
+        let _ = free(made);
+        return Err(Status::ShutDown.into());
+    }
+    handle.set(made);
+    Ok(())
+}
+
+/// Another handle to the same object, with the same timeout.
+pub(super) fn clone<H: Handle>(handle: *mut H, clone: Out<*mut H>) -> Result<(), Failure> {
+    with_timeout(handle, |object, timeout_ms, _| {
+        clone.required()?;
+        make(Arc::clone(object), timeout_ms.load(Ordering::Relaxed), &clone)
+    })
+}
+
+/// Sets the timeout of calls through a handle.
+pub(super) fn set_timeout<H: Handle>(handle: *mut H, timeout_ms: i64) -> Result<(), Failure> {
+    with_timeout(handle, |_, place, _| {
+        Timeout::from_millis(timeout_ms)?;
+        place.store(timeout_ms, Ordering::Relaxed);
+        Ok(())
+    })
+}
+
+/// The timeout that handles have at first.
+pub(super) const DEFAULT_TIMEOUT_MS: i64 = 5000;
+
+/// Ends a handle. NULL is fine, and after `shutdown` every handle is.
+pub(super) fn free<H: Handle>(handle: *mut H) -> Result<(), Failure> {
+    if handle.is_null() {
+        return Ok(());
+    }
+    let Some(process) = Process::if_any() else {
+        return Err(missing(Invalid::Bad));
+    };
+    match process.handles().remove(token(handle), H::KIND) {
+        Ok(pointer) => {
+            // SAFETY: the table's own count, which `remove` hands out once.
+            let object = unsafe { Arc::from_raw(pointer.cast::<H::Object>()) };
+            object.freed();
+            drop_later(object);
+            Ok(())
+        }
+        Err(_) if process.is_shut_down() => Ok(()),
+        Err(invalid) => Err(missing(invalid)),
+    }
+}
+
+/// Drops a count that calls on other threads may be relying on.
+fn drop_later<T: Send + Sync + 'static>(object: Arc<T>) {
+    epoch::pin().defer(move || drop(object));
+}
+
+/// Ends all handles and what they lead to, servers first.
+pub(super) fn free_all(process: &Process) {
+    let mut rest: Vec<Box<dyn FnOnce()>> = Vec::new();
+    process.handles().remove_all(|kind, pointer| {
+        // SAFETY of all: as in `free`; the kind of a handle tells its object's type.
+        match kind {
+            Kind::Registry => {
+                let registry = unsafe { Arc::from_raw(pointer.cast::<RegistryServer>()) };
+                registry.end(shut_down());
+                drop_later(registry);
+            }
+            Kind::Bucket => {
+                let bucket = unsafe { Arc::from_raw(pointer.cast::<BucketServer>()) };
+                bucket.end(shut_down());
+                drop_later(bucket);
+            }
+            Kind::Update => {
+                let update = unsafe { Arc::from_raw(pointer.cast::<Begun>()) };
+                update.freed();
+                drop_later(update);
+            }
+            Kind::Items => {
+                let items = unsafe { Arc::from_raw(pointer.cast::<Items>()) };
+                items.freed();
+                drop_later(items);
+            }
+            Kind::Inbox => {
+                let inbox = unsafe { Arc::from_raw(pointer.cast::<InboxCore>()) };
+                rest.push(Box::new(move || {
+                    inbox.freed();
+                    drop_later(inbox);
+                }));
+            }
+        }
+    });
+    for close in rest {
+        close();
+    }
+    epoch::note_large();
+}
+
+fn shut_down() -> crate::reason::Exit {
+    crate::reason::Exit::new(crate::Reason::Shutdown, "the library was shut down")
+}

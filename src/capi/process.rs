@@ -1,0 +1,164 @@
+//! What concerns the whole process: versions, statuses, the last error, shutdown.
+
+use std::ffi::c_char;
+use std::sync::atomic::{fence, Ordering};
+
+use super::argument::invalid;
+use super::guard::guard;
+use super::object::free_all;
+use super::status::{kvreg_status, last_error, texts, Failure, Status};
+use crate::caller::Timeout;
+use crate::handle::Kind;
+use crate::process::Process;
+use crate::thread::Thread;
+
+const VERSION: &std::ffi::CStr = match std::ffi::CStr::from_bytes_with_nul(
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes(),
+) {
+    Ok(version) => version,
+    Err(_) => unreachable!(),
+};
+
+/// A decimal number, at compile time.
+const fn number(text: &str) -> u32 {
+    let bytes = text.as_bytes();
+    let (mut value, mut at) = (0, 0);
+    while at < bytes.len() {
+        value = value * 10 + (bytes[at] - b'0') as u32;
+        at += 1;
+    }
+    value
+}
+
+const VERSION_NUMBER: u32 = number(env!("CARGO_PKG_VERSION_MAJOR")) << 16
+    | number(env!("CARGO_PKG_VERSION_MINOR")) << 8
+    | number(env!("CARGO_PKG_VERSION_PATCH"));
+
+/// The library's version, "major.minor.patch": static.
+#[no_mangle]
+pub extern "C" fn kvreg_version_string() -> *const c_char {
+    VERSION.as_ptr()
+}
+
+/// The same as a number: 0x00MMmmpp.
+#[no_mangle]
+pub extern "C" fn kvreg_version_number() -> u32 {
+    VERSION_NUMBER
+}
+
+/// The name of a status, "KVREG_OK"; of an unknown number "KVREG_UNKNOWN". Static.
+#[no_mangle]
+pub extern "C" fn kvreg_status_name(status: kvreg_status) -> *const c_char {
+    texts(status).0.as_ptr()
+}
+
+/// What a status means, in a few words. Static, never NULL.
+#[no_mangle]
+pub extern "C" fn kvreg_status_message(status: kvreg_status) -> *const c_char {
+    texts(status).1.as_ptr()
+}
+
+/// Copies the text of the last failing call on this thread into `buffer`, cut to `capacity`
+/// bytes with its NUL; empty if none failed. For people: programs use the status. `buffer` may
+/// be NULL if `capacity` is 0. Returns the full length in bytes, without the NUL.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_last_error(buffer: *mut c_char, capacity: usize) -> usize {
+    let mut full = 0;
+    super::guard::guard_quietly(|| {
+        let text = last_error();
+        full = text.len();
+        if buffer.is_null() || capacity == 0 {
+            return;
+        }
+        let len = text.len().min(capacity - 1);
+        // SAFETY: `buffer` is good for `capacity` bytes, of which `len` and a NUL are written.
+        unsafe {
+            std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), len);
+            buffer.add(len).write(0);
+        }
+    });
+    full
+}
+
+/// Ends everything: all registries and buckets, reason SHUTDOWN; all handles; the library's
+/// threads, which it waits for at most `timeout_ms` milliseconds (-1 for ever): KVREG_TIMEOUT
+/// means that a callback was still running then, and is left alone. Afterwards frees and
+/// clears still succeed, values stay valid, and everything else answers KVREG_SHUT_DOWN. It
+/// need not be called: a process may just exit. From inside a callback: KVREG_CALLING_SELF.
+/// Blocks.
+#[no_mangle]
+pub extern "C" fn kvreg_shutdown(timeout_ms: i64) -> kvreg_status {
+    guard("kvreg_shutdown", || {
+        let process = Process::running()?;
+        let timeout = Timeout::from_millis(timeout_ms)?;
+        if Thread::holds_a_turn() {
+            return Err(Status::CallingSelf.into());
+        }
+        let deadline = timeout.deadline();
+        if !process.begin_shut_down() {
+            return Err(Status::ShutDown.into());
+        }
+        // With the fence of `make`: a handle that is being made is ended there or here.
+        fence(Ordering::SeqCst);
+        free_all(process);
+        if !process.stop_runtime(deadline.left()) {
+            let text = "a callback is still running";
+            return Err(Failure::new(Status::Timeout, text));
+        }
+        Ok(())
+    })
+}
+
+/// The header's `kvreg_live`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct kvreg_live {
+    size: u32,
+    reserved: u32,
+    registries: u64,
+    buckets: u64,
+    registry_handles: u64,
+    bucket_handles: u64,
+    update_handles: u64,
+    items_handles: u64,
+    inbox_handles: u64,
+}
+
+/// Counts what lives in the library now: servers that have not ended and handles that were
+/// not freed. Fills as much of `live` as its `size` says. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_live_counts(live: *mut kvreg_live) -> kvreg_status {
+    guard("kvreg_live_counts", || {
+        let process = Process::running()?;
+        if live.is_null() {
+            return Err(invalid("an output is NULL"));
+        }
+        // SAFETY: not null, so it points to a struct of at least the size it tells.
+        let size = unsafe { (*live).size };
+        let len = (size as usize).min(size_of::<kvreg_live>());
+        if len < 2 * size_of::<u32>() {
+            return Err(invalid("the size of the struct is not set"));
+        }
+        let handles = |kind| process.handles().live(kind) as u64;
+        let counts = kvreg_live {
+            size,
+            reserved: 0,
+            registries: process.live_registries().load(Ordering::Relaxed) as u64,
+            buckets: process.live_buckets().load(Ordering::Relaxed) as u64,
+            registry_handles: handles(Kind::Registry),
+            bucket_handles: handles(Kind::Bucket),
+            update_handles: handles(Kind::Update),
+            items_handles: handles(Kind::Items),
+            inbox_handles: handles(Kind::Inbox),
+        };
+        // SAFETY: as above; plain bytes.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                std::ptr::from_ref(&counts).cast::<u8>(),
+                live.cast::<u8>(),
+                len,
+            );
+        }
+        Ok(())
+    })
+}

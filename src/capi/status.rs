@@ -1,0 +1,141 @@
+//! Statuses, and what goes with them: names, messages and the last error of a thread.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::ffi::CStr;
+
+use crate::error::Error;
+
+pub type kvreg_status = i32;
+
+macro_rules! statuses {
+    ($($name:ident $c_name:literal $message:literal,)*) => {
+        /// The numbers of the header, in its order.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(i32)]
+        #[allow(dead_code)] // the numbers are fixed; not every status has a use yet
+        pub(crate) enum Status { $($name),* }
+
+        const TEXTS: &[(&CStr, &CStr)] = &[$(($c_name, $message)),*];
+    };
+}
+
+statuses! {
+    Ok c"KVREG_OK" c"ok",
+    NotFound c"KVREG_NOT_FOUND" c"no such name or key",
+    AlreadyStarted c"KVREG_ALREADY_STARTED" c"the name is taken",
+    NoProcess c"KVREG_NO_PROCESS" c"the server has ended; the request was not delivered",
+    ServerDown c"KVREG_SERVER_DOWN" c"the server ended while it had the request",
+    Timeout c"KVREG_TIMEOUT" c"timed out; the request was withdrawn",
+    OutcomeUnknown c"KVREG_OUTCOME_UNKNOWN" c"timed out after the request had begun",
+    CallingSelf c"KVREG_CALLING_SELF" c"the caller would wait for itself",
+    BadHandle c"KVREG_BAD_HANDLE" c"the handle is NULL, freed, or made up",
+    WrongKind c"KVREG_WRONG_KIND" c"the handle is of another kind",
+    InvalidArgument c"KVREG_INVALID_ARGUMENT" c"invalid argument",
+    WrongType c"KVREG_WRONG_TYPE" c"the value has another type",
+    Conflict c"KVREG_CONFLICT" c"the value was changed meanwhile",
+    Limit c"KVREG_LIMIT" c"a limit is reached; nothing was changed",
+    NoMemory c"KVREG_NO_MEMORY" c"out of memory; nothing was changed",
+    Aborted c"KVREG_ABORTED" c"the update was aborted",
+    Forked c"KVREG_FORKED" c"the handle was inherited through fork",
+    ShutDown c"KVREG_SHUT_DOWN" c"the library was shut down",
+    Unsupported c"KVREG_UNSUPPORTED" c"not supported",
+    Io c"KVREG_IO" c"the operating system refused",
+    Internal c"KVREG_INTERNAL" c"internal error: a bug in kvreg",
+    TooSmall c"KVREG_TOO_SMALL" c"the buffer is too small",
+}
+
+/// Why a function fails: the status for programs, and a sentence for people.
+pub(super) struct Failure {
+    status: Status,
+    /// Empty: the status's own message says it all.
+    text: Cow<'static, str>,
+}
+
+impl Failure {
+    pub(super) fn new(status: Status, text: impl Into<Cow<'static, str>>) -> Failure {
+        Failure {
+            status,
+            text: text.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (_, message) = texts(self.status as kvreg_status);
+        f.write_str(&message.to_string_lossy())?;
+        match &*self.text {
+            "" => Ok(()),
+            text => write!(f, ": {text}"),
+        }
+    }
+}
+
+impl Failure {
+    /// Whether the update itself asked for it, or its bucket is gone: nothing went wrong.
+    pub(super) fn is_expected(&self) -> bool {
+        matches!(self.status, Status::Aborted | Status::ServerDown)
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Failure {
+        Failure::new(status, "")
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match error {
+            Error::NotFound => Status::NotFound.into(),
+            Error::AlreadyStarted => Status::AlreadyStarted.into(),
+            Error::NoProcess => Status::NoProcess.into(),
+            Error::ServerDown => Status::ServerDown.into(),
+            Error::Timeout => Status::Timeout.into(),
+            Error::CallingSelf => Status::CallingSelf.into(),
+            Error::InvalidArgument(text) => Failure::new(Status::InvalidArgument, text),
+            Error::Limit(text) => Failure::new(Status::Limit, text),
+            Error::NoMemory => Status::NoMemory.into(),
+            Error::Aborted => Status::Aborted.into(),
+            Error::ShutDown => Status::ShutDown.into(),
+            // An inbox is closed by freeing its handle.
+            Error::Closed => Failure::new(Status::BadHandle, "the inbox was freed meanwhile"),
+            Error::Unsupported(text) => Failure::new(Status::Unsupported, text),
+            Error::Io(text) => Failure::new(Status::Io, text),
+        }
+    }
+}
+
+struct LastError {
+    function: &'static str,
+    failure: Failure,
+}
+
+thread_local! {
+    static LAST: RefCell<Option<LastError>> = const { RefCell::new(None) };
+}
+
+/// Keeps the failure for `kvreg_last_error`; written out only if somebody asks.
+pub(super) fn fail(function: &'static str, failure: Failure) -> kvreg_status {
+    let status = failure.status as kvreg_status;
+    let _ = LAST.try_with(|last| *last.borrow_mut() = Some(LastError { function, failure }));
+    status
+}
+
+pub(super) fn last_error() -> String {
+    let text = LAST.try_with(|last| {
+        let last = last.borrow();
+        let LastError { function, failure } = last.as_ref()?;
+        Some(format!("{function}: {failure}"))
+    });
+    text.ok().flatten().unwrap_or_default()
+}
+
+/// Name and message of any number.
+pub(super) fn texts(status: kvreg_status) -> (&'static CStr, &'static CStr) {
+    usize::try_from(status)
+        .ok()
+        .and_then(|status| TEXTS.get(status).copied())
+        .unwrap_or((c"KVREG_UNKNOWN", c"unknown status"))
+}

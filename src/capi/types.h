@@ -1,0 +1,258 @@
+/*
+ * kvreg: a registry of named key-value buckets inside your process.
+ *
+ * A bucket is a server in the Erlang sense: it owns its state, handles one message at a
+ * time, and can die alone. A registry maps names to buckets, monitors every bucket, and
+ * never finds one that has ended.
+ *
+ *     kvreg_registry *registry;
+ *     kvreg_bucket *shopping;
+ *     kvreg_value milk = kvreg_int(1);
+ *
+ *     kvreg_registry_start(NULL, &registry);
+ *     kvreg_registry_create(registry, "shopping", KVREG_NUL, 0, &shopping);
+ *     kvreg_bucket_put(shopping, "milk", KVREG_NUL, &milk);
+ *     kvreg_bucket_get(shopping, "milk", KVREG_NUL, &milk);      // clear what was read
+ *     kvreg_value_clear(&milk);
+ *     kvreg_bucket_stop(shopping);                               // the name is gone now
+ *     kvreg_bucket_free(shopping);
+ *     kvreg_registry_free(registry);
+ *
+ * CONVENTIONS
+ *
+ * Status. Every function that can fail returns a kvreg_status; KVREG_OK is 0. Outputs come
+ * last. On failure handle outputs are NULL and value outputs are nil, so cleaning up is
+ * always safe. There are no partial successes. kvreg_last_error gives a sentence for people.
+ * When several statuses apply, the answer is the first of: FORKED, SHUT_DOWN, BAD_HANDLE,
+ * WRONG_KIND, INVALID_ARGUMENT, NO_PROCESS, CALLING_SELF, LIMIT, TIMEOUT.
+ *
+ * Handles are opaque tokens, never addresses. Each handle obtained is freed exactly once
+ * with its own _free; _free(NULL) is fine. A handle that is NULL, freed, made up or of
+ * another kind is answered with a status, also when another thread frees it meanwhile.
+ * Freeing a handle never ends a registered bucket. A server that nobody can reach any more
+ * stops: a registry, or a bucket without a registry, when its last handle is freed.
+ *
+ * Text and bytes are a pointer and a length in bytes; the length KVREG_NUL means that the
+ * text ends at its NUL. They are copied before the function returns. Names of registries
+ * and buckets: 1 to 255 bytes of UTF-8 without NUL. Keys: any bytes, 0 to 65,536. Values:
+ * up to 512 MiB.
+ *
+ * Threads. Every function may be called from any thread; nothing is async-signal-safe.
+ * Messages of one thread to one server are handled in the order sent. "Thread" is a thread
+ * of the operating system: a goroutine or another task that moves between threads has no
+ * such order.
+ *
+ * Blocking. A function that may block says so. It waits for its turn at the server, at most
+ * for the timeout of the handle, in milliseconds: -1 for ever, 0 only if it need not wait,
+ * 5000 at first. KVREG_TIMEOUT means withdrawn: the request has not run and never will.
+ *
+ * Callbacks must return. Throwing, longjmp, pthread_exit and cancellation out of one are
+ * not supported; use kvreg_bucket_update_begin where user code may do so.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if UINTPTR_MAX != 0xffffffffffffffffu
+#error "kvreg supports 64-bit platforms only"
+#endif
+
+#define KVREG_VERSION_MAJOR 0
+#define KVREG_VERSION_MINOR 1
+#define KVREG_VERSION_PATCH 0
+
+/* As the length of a text: it ends at its NUL. */
+#define KVREG_NUL SIZE_MAX
+
+/* Handles. The types are never defined: a handle is a token of 64 bits, not an address. */
+typedef struct kvreg_registry kvreg_registry;
+typedef struct kvreg_bucket kvreg_bucket;
+typedef struct kvreg_update kvreg_update;
+typedef struct kvreg_items kvreg_items;
+typedef struct kvreg_inbox kvreg_inbox;
+
+/* What a function answers. The numbers never change; new ones are added at the end. */
+typedef int32_t kvreg_status;
+enum {
+    KVREG_OK,
+    KVREG_NOT_FOUND,        /* no such name or key */
+    KVREG_ALREADY_STARTED,  /* the name is taken (KVREG_EXCLUSIVE) */
+    KVREG_NO_PROCESS,       /* the server had ended: not delivered */
+    KVREG_SERVER_DOWN,      /* the server ended while it had the request */
+    KVREG_TIMEOUT,          /* withdrawn: it has not run and never will */
+    KVREG_OUTCOME_UNKNOWN,  /* another thread had begun and would finish it */
+    KVREG_CALLING_SELF,     /* the caller would wait for itself */
+    KVREG_BAD_HANDLE,       /* NULL, freed, or made up */
+    KVREG_WRONG_KIND,       /* a live handle of another kind */
+    KVREG_INVALID_ARGUMENT, /* NULL output, bad length, bad UTF-8, unknown constant */
+    KVREG_WRONG_TYPE,       /* the value has another type than was asked for */
+    KVREG_CONFLICT,         /* reserved for compare-and-swap */
+    KVREG_LIMIT,            /* a limit is reached; nothing was changed */
+    KVREG_NO_MEMORY,        /* nothing was changed */
+    KVREG_ABORTED,          /* the update said KVREG_ABORT */
+    KVREG_FORKED,           /* the handle was inherited through fork */
+    KVREG_SHUT_DOWN,        /* after kvreg_shutdown */
+    KVREG_UNSUPPORTED,      /* not on this platform, or not in this version */
+    KVREG_IO,               /* the operating system refused */
+    KVREG_INTERNAL,         /* a caught panic in kvreg itself: a bug */
+    KVREG_TOO_SMALL         /* the caller's buffer; the needed length is set */
+};
+
+/* Why a server ended (Erlang's exit reasons). */
+typedef int32_t kvreg_reason;
+enum {
+    KVREG_NORMAL,   /* stopped, after all that was queued */
+    KVREG_SHUTDOWN, /* told to end, in good order */
+    KVREG_KILLED,
+    KVREG_CRASHED,  /* a handler panicked or a callback said KVREG_CRASH */
+    KVREG_NOPROC    /* it had ended before it was monitored */
+};
+
+/* What an update decides. */
+typedef int32_t kvreg_verdict;
+enum {
+    KVREG_KEEP,   /* leave the value as it is */
+    KVREG_STORE,  /* store *next */
+    KVREG_REMOVE, /* delete the key */
+    KVREG_ABORT,  /* change nothing; the caller gets KVREG_ABORTED */
+    KVREG_CRASH   /* end the bucket: reason KVREG_CRASHED */
+};
+
+/* Types of values. */
+enum { KVREG_NIL, KVREG_BOOL, KVREG_INT, KVREG_FLOAT, KVREG_STRING, KVREG_BYTES };
+
+/* Types of events. */
+enum {
+    KVREG_EVENT_DOWN, /* a monitored server ended */
+    KVREG_EVENT_LOG,  /* kvreg_inbox_subscribe_logs */
+    KVREG_EVENT_LOST  /* this many other events did not fit in the inbox; a DOWN is never lost */
+};
+
+/* Levels of log events. */
+enum { KVREG_LOG_ERROR, KVREG_LOG_WARN, KVREG_LOG_INFO, KVREG_LOG_DEBUG };
+
+/* Flags of kvreg_registry_create. */
+enum { KVREG_EXCLUSIVE = 1 };
+
+/* Flags of kvreg_inbox_demonitor. */
+enum { KVREG_FLUSH = 1 };
+
+typedef struct kvreg_text {
+    const char *data; /* NUL-terminated too; "" when there is no text */
+    size_t len;       /* bytes, without the NUL */
+} kvreg_text;
+
+/*
+ * A value: 32 bytes, immutable. What an inline constructor below makes borrows its text; what
+ * a function returned owns it until kvreg_value_clear. It may be moved bitwise; of the
+ * copies of a value that was read, exactly one is cleared. Text that was read is followed by
+ * a NUL that len does not count, and stays valid and unchanged until then, whatever happens
+ * to the bucket.
+ */
+typedef struct kvreg_value {
+    uint32_t type; /* KVREG_NIL ... KVREG_BYTES */
+    uint32_t reserved;
+    union {
+        bool boolean;
+        int64_t integer;
+        double real;
+        struct {
+            const uint8_t *data;
+            size_t len;
+        } text; /* KVREG_STRING (UTF-8) and KVREG_BYTES */
+    } as;
+    uint64_t private_; /* kvreg's own: copy it, do not change it */
+} kvreg_value;
+
+/* A key and its value, for batches. The key is borrowed. */
+typedef struct kvreg_pair {
+    const void *key;
+    size_t key_len;
+    kvreg_value value;
+} kvreg_pair;
+
+/* What kvreg_inbox_receive gives; release it with kvreg_event_clear. */
+typedef struct kvreg_event {
+    uint32_t type;      /* KVREG_EVENT_... */
+    int32_t reason;     /* DOWN: why the server ended */
+    uint32_t level;     /* LOG: KVREG_LOG_... */
+    uint32_t reserved;
+    uint64_t reference; /* DOWN: what kvreg_inbox_monitor gave */
+    uint64_t count;     /* LOST: how many */
+    kvreg_text name;    /* DOWN: of the bucket, if it has one; LOG: the server that speaks */
+    kvreg_text detail;  /* DOWN: of the exit, if any; LOG: the message */
+    uint64_t private_[4];
+} kvreg_event;
+
+/*
+ * Decides an update. current is the value of the key, valid until the callback returns, or
+ * NULL if the key is absent. For KVREG_STORE set *next (nil when called), which must stay
+ * readable until the update returns; kvreg_value_copy_text copies text into it, and
+ * *next = *current is fine. It runs while the server waits: it must return, and may call
+ * kvreg, except into the same bucket (KVREG_CALLING_SELF; plain reads are allowed and see
+ * the state before the update).
+ */
+typedef kvreg_verdict (*kvreg_update_fn)(void *user_data, const kvreg_value *current,
+                                         kvreg_value *next);
+
+/* Options of kvreg_registry_start. Set size to sizeof, all else to 0. */
+typedef struct kvreg_registry_options {
+    uint32_t size;
+    uint32_t reserved;
+} kvreg_registry_options;
+
+/* What lives in the library now: kvreg_live_counts. Set size to sizeof. */
+typedef struct kvreg_live {
+    uint32_t size;
+    uint32_t reserved;
+    uint64_t registries; /* servers that have not ended */
+    uint64_t buckets;
+    uint64_t registry_handles; /* handles that were not freed */
+    uint64_t bucket_handles;
+    uint64_t update_handles;
+    uint64_t items_handles;
+    uint64_t inbox_handles;
+} kvreg_live;
+
+/* Inline constructors of values; they borrow what they point to. */
+static inline kvreg_value kvreg_nil(void) {
+    kvreg_value value;
+    memset(&value, 0, sizeof value);
+    return value;
+}
+static inline kvreg_value kvreg_bool(bool boolean) {
+    kvreg_value value = kvreg_nil();
+    value.type = KVREG_BOOL;
+    value.as.boolean = boolean;
+    return value;
+}
+static inline kvreg_value kvreg_int(int64_t integer) {
+    kvreg_value value = kvreg_nil();
+    value.type = KVREG_INT;
+    value.as.integer = integer;
+    return value;
+}
+static inline kvreg_value kvreg_float(double real) {
+    kvreg_value value = kvreg_nil();
+    value.type = KVREG_FLOAT;
+    value.as.real = real;
+    return value;
+}
+/* UTF-8, checked when it is stored. */
+static inline kvreg_value kvreg_string(const char *data, size_t len) {
+    kvreg_value value = kvreg_nil();
+    value.type = KVREG_STRING;
+    value.as.text.data = (const uint8_t *)data;
+    value.as.text.len = len == KVREG_NUL && data != NULL ? strlen(data) : len;
+    return value;
+}
+static inline kvreg_value kvreg_bytes(const void *data, size_t len) {
+    kvreg_value value = kvreg_nil();
+    value.type = KVREG_BYTES;
+    value.as.text.data = (const uint8_t *)data;
+    value.as.text.len =
+        len == KVREG_NUL && data != NULL ? strlen((const char *)data) : len;
+    return value;
+}

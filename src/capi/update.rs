@@ -1,0 +1,217 @@
+//! The three ways to update: by a callback now, by a callback later, and without one.
+
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex};
+
+use super::argument::{self, invalid, Out};
+use super::guard::guard;
+use super::object::{free, kvreg_bucket, kvreg_update, make, with, Begun};
+use super::status::{kvreg_status, Failure, Status};
+use super::value::{given, kvreg_value, Copies};
+use crate::bucket::Update;
+use crate::error::Error;
+use crate::sync::lock;
+
+const KEEP: i32 = 0;
+const STORE: i32 = 1;
+const REMOVE: i32 = 2;
+const ABORT: i32 = 3;
+const CRASH: i32 = 4;
+
+type kvreg_verdict = i32;
+
+/// The header's `kvreg_update_fn`, which may be NULL here.
+pub type kvreg_update_fn = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        current: *const kvreg_value,
+        next: *mut kvreg_value,
+    ) -> kvreg_verdict,
+>;
+
+/// Does what was decided.
+///
+/// # Safety
+/// `next` is null, or an initialised value whose text is good for its length.
+unsafe fn apply(
+    update: &mut Update,
+    verdict: kvreg_verdict,
+    next: *const kvreg_value,
+) -> Result<(), Failure> {
+    Ok(match verdict {
+        KEEP => update.keep(),
+        // SAFETY: by contract.
+        STORE => update.store(unsafe { given(next) }?),
+        REMOVE => update.remove(),
+        ABORT => Err(Error::Aborted),
+        CRASH => update.crash(),
+        _ => return Err(invalid("an unknown verdict")),
+    }?)
+}
+
+/// Asks the callback, and does what it decided.
+///
+/// # Safety
+/// The callback is what the header asks of it, and may be called with `user_data`.
+unsafe fn decide(
+    update: &mut Update,
+    callback: unsafe extern "C" fn(
+        *mut c_void,
+        *const kvreg_value,
+        *mut kvreg_value,
+    ) -> kvreg_verdict,
+    user_data: *mut c_void,
+) -> Result<(), Failure> {
+    // Kept until the verdict was carried out: `next` may point into it.
+    let current = update.current()?;
+    let view = current.as_ref().map(kvreg_value::borrowed);
+    let view = view.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    let mut next = kvreg_value::NIL;
+    let _copies = Copies::keep();
+    // SAFETY: by contract; the view and `next` live until the end of this function.
+    unsafe {
+        let verdict = callback(user_data, view, &mut next);
+        apply(update, verdict, &next)
+    }
+}
+
+/// Updates a key by a callback: it runs on this thread, exactly once, while the bucket does
+/// nothing else (Agent.get_and_update). What it decides is done before this returns:
+/// KVREG_ABORTED for KVREG_ABORT, KVREG_SERVER_DOWN for KVREG_CRASH, KVREG_INVALID_ARGUMENT,
+/// with nothing changed, for a verdict or a value that cannot be. Blocks for its turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_update(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    update: kvreg_update_fn,
+    user_data: *mut c_void,
+) -> kvreg_status {
+    guard("kvreg_bucket_update", || {
+        let (mut begun, callback) = with(bucket, |bucket, caller| {
+            let callback = update.ok_or_else(|| invalid("the callback is NULL"))?;
+            // SAFETY: the key is good for its length.
+            let key = unsafe { argument::key(key, key_len) }?;
+            Ok((bucket.update_begin(caller, key)?, callback))
+        })?;
+        // SAFETY: the callback and its data are good until this function returns.
+        unsafe { decide(&mut begun, callback, user_data) }
+    })
+}
+
+/// What an update_cast carries: destroyed exactly once, whatever becomes of the update.
+struct UserData {
+    data: *mut c_void,
+    destroy: Option<unsafe extern "C" fn(*mut c_void)>,
+}
+
+// SAFETY: the header says that the callback runs on another thread, with this pointer.
+unsafe impl Send for UserData {}
+
+impl Drop for UserData {
+    fn drop(&mut self) {
+        if let Some(destroy) = self.destroy {
+            // SAFETY: the header promises this call, once.
+            unsafe { destroy(self.data) };
+        }
+    }
+}
+
+/// Updates a key by a callback, later, on one of the library's threads: a cast. `destroy` (may
+/// be NULL) is called with `user_data` exactly once on every path, failed ones too, after the
+/// callback if that ran; then `next` need not be readable any more. Not called in a forked
+/// child nor at process exit. Never blocks. KVREG_LIMIT if the mailbox is full.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_update_cast(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    update: kvreg_update_fn,
+    user_data: *mut c_void,
+    destroy: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
+) -> kvreg_status {
+    let user_data = UserData {
+        data: user_data,
+        destroy,
+    };
+    guard("kvreg_bucket_update_cast", || {
+        with(bucket, |bucket, _| {
+            let callback = update.ok_or_else(|| invalid("the callback is NULL"))?;
+            // SAFETY: the key is good for its length.
+            let key = unsafe { argument::key(key, key_len) }?;
+            let run = Box::new(move |mut begun: Update| {
+                let user_data = user_data; // as a whole: it is what is Send, and is dropped
+                // SAFETY: the callback and its data are good until `destroy`.
+                let decided = unsafe { decide(&mut begun, callback, user_data.data) };
+                if let Err(failure) = decided {
+                    if !failure.is_expected() {
+                        begun.log_refused(&failure);
+                    }
+                }
+                // Within the update: a call into the bucket from `destroy` must not wait.
+                drop(user_data);
+                drop(begun);
+            });
+            Ok(bucket.update_cast(key, run)?)
+        })
+    })
+}
+
+/// Begins an update without a callback: gives the value of the key, to be cleared (nil if the
+/// key is absent, and `current` may be NULL), and a handle that has the bucket's turn until it
+/// is ended or freed. Until then this thread counts as being inside
+/// the bucket: its calls there get KVREG_CALLING_SELF. Blocks for its turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_update_begin(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    current: *mut kvreg_value,
+    update: *mut *mut kvreg_update,
+) -> kvreg_status {
+    guard("kvreg_bucket_update_begin", || {
+        // SAFETY: null or outputs.
+        let current = unsafe { Out::new(current, kvreg_value::NIL) };
+        let update = unsafe { Out::new(update, std::ptr::null_mut()) };
+        let mut begun = with(bucket, |bucket, caller| {
+            update.required()?;
+            // SAFETY: the key is good for its length.
+            let key = unsafe { argument::key(key, key_len) }?;
+            Ok(bucket.update_begin(caller, key)?)
+        })?;
+        let value = match begun.current()? {
+            Some(value) if current.is_wanted() => kvreg_value::owned(value)?,
+            _ => kvreg_value::NIL,
+        };
+        make(Arc::new(Begun(Mutex::new(Some(begun)))), 0, &update)?;
+        current.set(value);
+        Ok(())
+    })
+}
+
+/// Ends an update: does what was decided, gives the turn back and frees the handle, whatever
+/// it answers. `next` is read for KVREG_STORE only. The answers are those of
+/// kvreg_bucket_update. Any thread may end an update. Never waits for a turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_update_end(
+    update: *mut kvreg_update,
+    verdict: i32,
+    next: *const kvreg_value,
+) -> kvreg_status {
+    guard("kvreg_update_end", || {
+        let begun = with(update, |begun, _| {
+            let taken = lock(&begun.0).take();
+            taken.ok_or_else(|| Failure::from(Status::BadHandle))
+        });
+        let mut begun = begun?;
+        free(update)?;
+        // SAFETY: null, or a value whose text is good for its length.
+        unsafe { apply(&mut begun, verdict, next) }
+    })
+}
+
+/// Gives up an update: the same as ending it with KVREG_ABORT. NULL is fine. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_update_free(update: *mut kvreg_update) -> kvreg_status {
+    guard("kvreg_update_free", || free(update))
+}

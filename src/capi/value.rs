@@ -1,0 +1,346 @@
+//! Values across the boundary. The struct is the header's `kvreg_value`.
+//!
+//! `private_` tells who owns the text: 0 is nobody (borrowed, or no text). Else its lower 48
+//! bits are an address and the upper 16 say of what: the size of a copy with its NUL, or
+//! `SHARED` for a count of a blob. A copy has at most `COPY_LIMIT + 1` bytes, so the two
+//! cannot be confused.
+
+use std::cell::RefCell;
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use super::argument::{self, invalid};
+use super::guard::{guard, guard_quietly};
+use super::status::{kvreg_status, Failure, Status};
+use crate::value::{Blob, Repr, Text, Value, ValueRef, COPY_LIMIT, VALUE_LIMIT};
+
+const NIL: u32 = 0;
+const BOOL: u32 = 1;
+const INT: u32 = 2;
+const FLOAT: u32 = 3;
+const STRING: u32 = 4;
+const BYTES: u32 = 5;
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct kvreg_value {
+    kind: u32, // `type` in C
+    reserved: u32,
+    payload: Payload, // `as` in C
+    private_: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+union Payload {
+    boolean: u8,
+    integer: i64,
+    real: f64,
+    text: RawText,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct RawText {
+    data: *const u8,
+    len: usize,
+}
+
+const _: () = assert!(size_of::<kvreg_value>() == 32 && align_of::<kvreg_value>() == 8);
+
+const ADDRESS_BITS: u32 = 48;
+const SHARED: u64 = 0xffff;
+const _: () = assert!((COPY_LIMIT as u64) < SHARED - 1);
+
+impl kvreg_value {
+    pub(super) const NIL: kvreg_value = kvreg_value {
+        kind: NIL,
+        reserved: 0,
+        payload: Payload {
+            text: RawText {
+                data: std::ptr::null(),
+                len: 0,
+            },
+        },
+        private_: 0,
+    };
+
+    fn scalar(kind: u32, payload: Payload) -> kvreg_value {
+        // The rest of the payload stays zero: C may compare values bytewise.
+        let mut value = kvreg_value {
+            kind,
+            ..kvreg_value::NIL
+        };
+        match kind {
+            // SAFETY: a union's fields are written, not read.
+            BOOL => value.payload.boolean = unsafe { payload.boolean },
+            _ => value.payload.integer = unsafe { payload.integer },
+        }
+        value
+    }
+
+    fn text(kind: u32, bytes: &[u8], private_: u64) -> kvreg_value {
+        let text = RawText {
+            data: bytes.as_ptr(),
+            len: bytes.len(),
+        };
+        kvreg_value {
+            kind,
+            reserved: 0,
+            payload: Payload { text },
+            private_,
+        }
+    }
+
+    /// What C gave as a pointer and a length.
+    pub(super) fn string(data: *const u8, len: usize) -> kvreg_value {
+        kvreg_value::unchecked(STRING, data, len)
+    }
+
+    pub(super) fn bytes(data: *const u8, len: usize) -> kvreg_value {
+        kvreg_value::unchecked(BYTES, data, len)
+    }
+
+    fn unchecked(kind: u32, data: *const u8, len: usize) -> kvreg_value {
+        let text = RawText { data, len };
+        kvreg_value {
+            kind,
+            payload: Payload { text },
+            ..kvreg_value::NIL
+        }
+    }
+
+    /// A value that C owns until `kvreg_value_clear`.
+    pub(super) fn owned(value: Value) -> Result<kvreg_value, Failure> {
+        Ok(match value {
+            Value::String(text) => owned_text(STRING, text)?,
+            Value::Bytes(text) => owned_text(BYTES, text)?,
+            scalar => kvreg_value::borrowed(&scalar),
+        })
+    }
+
+    /// A view of a value that stays where it is.
+    pub(super) fn borrowed(value: &Value) -> kvreg_value {
+        match value {
+            Value::Nil => kvreg_value::NIL,
+            Value::Bool(value) => {
+                let boolean = u8::from(*value);
+                kvreg_value::scalar(BOOL, Payload { boolean })
+            }
+            Value::Int(value) => kvreg_value::scalar(INT, Payload { integer: *value }),
+            Value::Float(value) => kvreg_value::scalar(FLOAT, Payload { real: *value }),
+            Value::String(text) => kvreg_value::text(STRING, text.as_bytes(), 0),
+            Value::Bytes(text) => kvreg_value::text(BYTES, text.as_bytes(), 0),
+        }
+    }
+
+    /// What C gave.
+    ///
+    /// # Safety
+    /// The text of a STRING or BYTES value is good for its length while the answer is used.
+    pub(super) unsafe fn get<'a>(&self) -> Result<ValueRef<'a>, Failure> {
+        // SAFETY: every field of the payload may hold any bits, so reading one is fine
+        // whatever was written; the text is good by contract.
+        unsafe {
+            Ok(match self.kind {
+                NIL => ValueRef::Nil,
+                BOOL => match self.payload.boolean {
+                    0 => ValueRef::Bool(false),
+                    1 => ValueRef::Bool(true),
+                    _ => return Err(invalid("a bool is neither 0 nor 1")),
+                },
+                INT => ValueRef::Int(self.payload.integer),
+                FLOAT => ValueRef::Float(self.payload.real),
+                STRING => {
+                    let bytes = text_bytes(self.payload.text)?;
+                    let text = std::str::from_utf8(bytes);
+                    ValueRef::String(text.map_err(|_| invalid("a STRING is not UTF-8"))?)
+                }
+                BYTES => ValueRef::Bytes(text_bytes(self.payload.text)?),
+                _ => return Err(invalid("a value of an unknown type")),
+            })
+        }
+    }
+
+    /// Gives up what the value owns, and makes it nil.
+    fn clear(&mut self) {
+        let private_ = std::mem::replace(self, kvreg_value::NIL).private_;
+        if private_ != 0 {
+            drop(owner(private_));
+        }
+    }
+}
+
+/// # Safety
+/// The text is good for its length.
+unsafe fn text_bytes<'a>(text: RawText) -> Result<&'a [u8], Failure> {
+    if text.len > VALUE_LIMIT && text.len != argument::NUL {
+        // Before the bytes are looked at: a wrong length should not be read.
+        return Err(Failure::new(Status::Limit, "a value has at most 512 MiB"));
+    }
+    // SAFETY: by contract.
+    unsafe { argument::bytes(text.data.cast(), text.len) }
+}
+
+/// The value behind a pointer from C.
+///
+/// # Safety
+/// `value` is null or points to an initialised value whose text is good for its length.
+pub(super) unsafe fn given<'a>(value: *const kvreg_value) -> Result<ValueRef<'a>, Failure> {
+    // SAFETY: by contract.
+    match unsafe { value.as_ref() } {
+        None => Err(invalid("a value is NULL")),
+        // SAFETY: by contract.
+        Some(value) => unsafe { value.get() },
+    }
+}
+
+fn owned_text(kind: u32, text: Text) -> Result<kvreg_value, Failure> {
+    let (address, what, bytes): (usize, u64, *const [u8]) = match text.0 {
+        Repr::Copied(copy) => {
+            let len = copy.len();
+            let data = Box::into_raw(copy).cast::<u8>();
+            let bytes = std::ptr::slice_from_raw_parts(data, len - 1);
+            (data.expose_provenance(), len as u64, bytes)
+        }
+        Repr::Shared(blob) => {
+            let blob = Arc::into_raw(blob);
+            // SAFETY: just taken out of the Arc, whose count is kept by `private_`.
+            let bytes: *const [u8] = unsafe { (*blob).bytes() };
+            (blob.expose_provenance(), SHARED, bytes)
+        }
+    };
+    let private_ = what << ADDRESS_BITS | address as u64;
+    if address as u64 >> ADDRESS_BITS != 0 {
+        // Not on any platform of today; the text is leaked rather than mistaken.
+        return Err(Failure::new(Status::Unsupported, "addresses beyond 48 bits"));
+    }
+    // SAFETY: alive as long as what `private_` owns, which is C's from here on.
+    Ok(kvreg_value::text(kind, unsafe { &*bytes }, private_))
+}
+
+/// The owner behind `private_`, to be dropped once.
+fn owner(private_: u64) -> Text {
+    let address = (private_ & ((1 << ADDRESS_BITS) - 1)) as usize;
+    // SAFETY: `private_` was made by `owned_text` from an owner that nobody has dropped: the
+    // header asks that one copy of a value is cleared, once.
+    Text(unsafe {
+        match private_ >> ADDRESS_BITS {
+            SHARED => {
+                let blob: *const Blob = std::ptr::with_exposed_provenance(address);
+                Repr::Shared(Arc::from_raw(blob))
+            }
+            size => {
+                let data: *mut u8 = std::ptr::with_exposed_provenance_mut(address);
+                let copy = std::ptr::slice_from_raw_parts_mut(data, size as usize);
+                Repr::Copied(Box::from_raw(copy))
+            }
+        }
+    })
+}
+
+/// Releases what a function returned in `value`, and makes it nil; may be called twice on the
+/// same variable, and on a value that owns nothing. NULL is fine. Never blocks; works after
+/// kvreg_shutdown too.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_value_clear(value: *mut kvreg_value) {
+    // SAFETY: null, or a value that was initialised.
+    guard_quietly(|| {
+        if let Some(value) = unsafe { value.as_mut() } {
+            value.clear();
+        }
+    });
+}
+
+thread_local! {
+    /// Texts that the callbacks running on this thread copied, innermost last.
+    static COPIES: RefCell<Vec<Vec<Text>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps what a callback copies until the update is done with it.
+pub(super) struct Copies(());
+
+impl Copies {
+    pub(super) fn keep() -> Copies {
+        let _ = COPIES.try_with(|copies| copies.borrow_mut().push(Vec::new()));
+        Copies(())
+    }
+}
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        let kept = COPIES.try_with(|copies| copies.borrow_mut().pop());
+        drop(kept);
+    }
+}
+
+/// Copies text into a value: the way for an update callback to store text that does not
+/// outlive it. The type becomes KVREG_STRING, unless it is KVREG_BYTES. Inside a callback the
+/// library keeps the copy until the update is done and the value owns nothing; elsewhere the
+/// value owns it, to be released with kvreg_value_clear. What the value held is not released.
+/// Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_value_copy_text(
+    value: *mut kvreg_value,
+    data: *const c_void,
+    len: usize,
+) -> kvreg_status {
+    guard("kvreg_value_copy_text", || {
+        // SAFETY: null, or a value that was initialised.
+        let value = unsafe { value.as_mut() }.ok_or_else(|| invalid("a value is NULL"))?;
+        let given = RawText {
+            data: data.cast(),
+            len,
+        };
+        // SAFETY: `data` is good for `len` bytes.
+        let bytes = unsafe { text_bytes(given) }?;
+        let kind = if value.kind == BYTES { BYTES } else { STRING };
+        if kind == STRING && std::str::from_utf8(bytes).is_err() {
+            return Err(invalid("a STRING is not UTF-8"));
+        }
+        let copy = Text::copy(bytes)?;
+        let in_callback = COPIES
+            .try_with(|copies| !copies.borrow().is_empty())
+            .unwrap_or(false);
+        *value = if in_callback {
+            let view = kvreg_value::text(kind, copy.as_bytes(), 0);
+            COPIES.with(|copies| {
+                if let Some(kept) = copies.borrow_mut().last_mut() {
+                    kept.push(copy);
+                }
+            });
+            view
+        } else {
+            owned_text(kind, copy)?
+        };
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(value: ValueRef<'_>) {
+        let mut owned = kvreg_value::owned(Value::new(value).unwrap()).ok().unwrap();
+        // SAFETY: owned just now.
+        let seen = unsafe { owned.get() }.ok().unwrap();
+        assert_eq!(seen, value);
+        owned.clear();
+        assert_eq!(owned.private_, 0);
+        owned.clear();
+    }
+
+    #[test]
+    fn values_cross_and_come_back() {
+        round_trip(ValueRef::Nil);
+        round_trip(ValueRef::Bool(true));
+        round_trip(ValueRef::Int(i64::MIN));
+        round_trip(ValueRef::Float(-0.5));
+        for len in [0, 1, COPY_LIMIT - 1, COPY_LIMIT, COPY_LIMIT + 1, 1 << 20] {
+            let text = "x".repeat(len);
+            round_trip(ValueRef::String(&text));
+            round_trip(ValueRef::Bytes(text.as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Circles: servers that would wait for each other for ever (G8).
+//!
+//! Only a thread that holds a turn with user code can be waited for, so only such threads
+//! enter here, and only when they are about to wait. Each leaves an edge "this thread waits
+//! for that server"; a server leads on to the thread inside its turn. Edges are added and
+//! followed under one lock, so of the threads that would close a circle the last one sees all
+//! the others' edges, and it is told instead of waiting. Who occupies a turn is written
+//! before that thread can wait, so the lock orders it too; a thread in a circle cannot leave
+//! its turn, so what is read along a true circle is stable. The lock is held for a walk and
+//! never while waiting.
+
+use std::collections::HashMap;
+
+use crate::error::Error;
+use crate::sync::{lock, Arc, Mutex};
+
+/// A server, as far as circles are concerned.
+pub(crate) trait Occupied: Send + Sync {
+    /// The thread whose user code has the turn, or 0.
+    fn occupant(&self) -> u64;
+}
+
+pub(crate) struct Circles {
+    waiting: Mutex<HashMap<u64, Arc<dyn Occupied>>>,
+}
+
+impl Circles {
+    pub(crate) fn new() -> Circles {
+        Circles {
+            waiting: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Notes that `thread` waits for `server` as long as the edge lives, or answers
+    /// [`Error::CallingSelf`] if that would close a circle.
+    pub(crate) fn wait_for(
+        &self,
+        thread: u64,
+        server: Arc<dyn Occupied>,
+    ) -> Result<Edge<'_>, Error> {
+        let mut waiting = lock(&self.waiting);
+        let mut occupant = server.occupant();
+        // A walk visits each waiting thread at most once, unless others made a circle that
+        // they are just being told about.
+        for _ in 0..=waiting.len() {
+            if occupant == thread {
+                return Err(Error::CallingSelf);
+            }
+            match waiting.get(&occupant) {
+                Some(next) => occupant = next.occupant(),
+                None => break,
+            }
+        }
+        waiting.insert(thread, server);
+        Ok(Edge {
+            circles: self,
+            thread,
+        })
+    }
+}
+
+/// A thread that waits; see [`Circles::wait_for`].
+pub(crate) struct Edge<'a> {
+    circles: &'a Circles,
+    thread: u64,
+}
+
+impl Drop for Edge<'_> {
+    fn drop(&mut self) {
+        let server = lock(&self.circles.waiting).remove(&self.thread);
+        drop(server); // outside the lock: it may be the last one to know the server
+    }
+}

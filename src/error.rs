@@ -1,0 +1,60 @@
+//! Why a request was not done: one variant for each status of the C interface that the core
+//! can answer.
+
+use std::fmt;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// No such name or key.
+    NotFound,
+    /// The name is taken, and the caller wanted it for itself.
+    AlreadyStarted,
+    /// The server had ended: not delivered (OTP: `noproc`).
+    NoProcess,
+    /// The server ended while it had the request.
+    ServerDown,
+    /// Withdrawn: it has not run and never will.
+    Timeout,
+    /// The caller would wait for itself (OTP: `calling_self`).
+    CallingSelf,
+    /// The argument named here is not one that the function takes.
+    InvalidArgument(&'static str),
+    /// The limit named here is reached; nothing was changed.
+    Limit(&'static str),
+    /// An allocation failed; nothing was changed.
+    NoMemory,
+    /// The update decided to abort.
+    Aborted,
+    /// The library was shut down.
+    ShutDown,
+    /// The inbox was closed while it was waited for.
+    Closed,
+    /// Not possible, for the reason named here.
+    Unsupported(&'static str),
+    /// The operating system refused what is named here.
+    Io(&'static str),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Error::NotFound => "no such name or key",
+            Error::AlreadyStarted => "the name is taken",
+            Error::NoProcess => "the server has ended",
+            Error::ServerDown => "the server ended while it had the request",
+            Error::Timeout => "timed out; the request was withdrawn",
+            Error::CallingSelf => "the caller would wait for itself",
+            Error::InvalidArgument(what) => return write!(f, "invalid argument: {what}"),
+            Error::Limit(what) => return write!(f, "limit reached: {what}"),
+            Error::NoMemory => "out of memory",
+            Error::Aborted => "the update was aborted",
+            Error::ShutDown => "the library was shut down",
+            Error::Closed => "the inbox was closed",
+            Error::Unsupported(what) => return write!(f, "not supported: {what}"),
+            Error::Io(what) => return write!(f, "the operating system refused: {what}"),
+        })
+    }
+}
+
+impl std::error::Error for Error {}

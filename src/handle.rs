@@ -1,0 +1,383 @@
+//! Handles: tokens of 64 bits that stand for an object, are checked before anything is
+//! touched, and may be freed while others use them (G9).
+//!
+//! A token is a kind, the number of a slot and the slot's generation. A slot is never moved
+//! or freed, so a token of any origin can be looked up. Its generation is even while it
+//! holds an object and odd while it is free; it grows with every step, so an old token never
+//! fits again. A lookup pins the epoch, reads the generation, the object and the generation
+//! again: between two equal readings the object belonged to that generation. Freeing wins by
+//! a compare-and-swap of the generation, so it succeeds once; the object is then given to the
+//! epoch, which drops it when no lookup that may have seen it is still pinned. Lookups write
+//! nothing. A slot whose generations are used up is not used again.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU8, AtomicUsize, Ordering};
+use std::sync::Mutex;
+
+use crate::epoch::Guard;
+use crate::error::Error;
+use crate::sync::lock;
+
+/// What a handle stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Registry = 1,
+    Bucket = 2,
+    Update = 3,
+    Items = 4,
+    Inbox = 5,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 5] = [
+        Kind::Registry,
+        Kind::Bucket,
+        Kind::Update,
+        Kind::Items,
+        Kind::Inbox,
+    ];
+}
+
+/// Why a token is no handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Invalid {
+    /// Null, freed, or made up.
+    Bad,
+    /// A live handle of another kind.
+    WrongKind,
+}
+
+// A token: 4 bits of mark, 4 of kind, 24 of slot, 32 of generation. The mark keeps tokens
+// apart from addresses: the highest bits of an address are all equal.
+const MARK: u64 = 0x6;
+const MARK_SHIFT: u32 = 60;
+const KIND_SHIFT: u32 = 56;
+const SLOT_SHIFT: u32 = 32;
+const SLOT_BITS: u32 = KIND_SHIFT - SLOT_SHIFT;
+
+const FIRST_SEGMENT: u32 = 64;
+/// Each segment is as large as all before it together, so this many hold all slots.
+const SEGMENTS: usize = (SLOT_BITS - FIRST_SEGMENT.trailing_zeros() + 1) as usize;
+
+#[derive(Default)]
+struct Slot {
+    generation: AtomicU32,
+    kind: AtomicU8,
+    timeout: AtomicI64,
+    object: AtomicPtr<()>,
+}
+
+pub(crate) struct HandleTable {
+    segments: [AtomicPtr<Slot>; SEGMENTS],
+    free: Mutex<Free>,
+    /// Generations begin at a random number: another copy of the library, or a forked child,
+    /// makes other tokens.
+    first_generation: u32,
+    live: [AtomicUsize; Kind::ALL.len()],
+}
+
+struct Free {
+    slots: Vec<u32>,
+    /// Slots from here on were never used.
+    next: u32,
+}
+
+/// A handle that was looked up. The object is valid while the lookup's pin is, the timeout's
+/// place as long as the table: a slot that was reused meanwhile has another handle's.
+pub(crate) struct Found<'t> {
+    pub(crate) object: *const (),
+    pub(crate) timeout: &'t AtomicI64,
+}
+
+impl HandleTable {
+    pub(crate) fn new() -> HandleTable {
+        let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+        hasher.write_u32(std::process::id());
+        HandleTable {
+            segments: [const { AtomicPtr::new(std::ptr::null_mut()) }; SEGMENTS],
+            free: Mutex::new(Free {
+                slots: Vec::new(),
+                next: 0,
+            }),
+            first_generation: hasher.finish() as u32 | 1,
+            live: Default::default(),
+        }
+    }
+
+    /// Makes a handle for `object`, which the table owns from here on.
+    pub(crate) fn insert(
+        &self,
+        kind: Kind,
+        object: *const (),
+        timeout_ms: i64,
+    ) -> Result<u64, Error> {
+        let number = self.take_slot()?;
+        let slot = self.slot(number).expect("a slot that was just made");
+        slot.kind.store(kind as u8, Ordering::Relaxed);
+        slot.timeout.store(timeout_ms, Ordering::Relaxed);
+        // Release: a lookup that reads this object also sees that the old generation is over.
+        slot.object.store(object.cast_mut(), Ordering::Release);
+        let generation = slot.generation.load(Ordering::Relaxed).wrapping_add(1);
+        slot.generation.store(generation, Ordering::Release);
+        self.live[kind as usize - 1].fetch_add(1, Ordering::Relaxed);
+        Ok(MARK << MARK_SHIFT
+            | (kind as u64) << KIND_SHIFT
+            | u64::from(number) << SLOT_SHIFT
+            | u64::from(generation))
+    }
+
+    /// Looks a token up.
+    pub(crate) fn get(
+        &self,
+        token: u64,
+        kind: Kind,
+        _pinned: &Guard,
+    ) -> Result<Found<'_>, Invalid> {
+        let (slot, generation) = self.split(token).ok_or(Invalid::Bad)?;
+        if slot.generation.load(Ordering::Acquire) != generation {
+            return Err(Invalid::Bad);
+        }
+        let object = slot.object.load(Ordering::Acquire);
+        let its_kind = slot.kind.load(Ordering::Relaxed);
+        if slot.generation.load(Ordering::Relaxed) != generation {
+            return Err(Invalid::Bad);
+        }
+        if !token_has_kind(token, its_kind) {
+            return Err(Invalid::Bad); // made up: a live slot under another kind's name
+        }
+        if its_kind != kind as u8 {
+            return Err(Invalid::WrongKind);
+        }
+        Ok(Found {
+            object,
+            timeout: &slot.timeout,
+        })
+    }
+
+    /// Ends a handle. The object is the caller's now, but others may still be using it: it is
+    /// to be dropped through the epoch.
+    pub(crate) fn remove(&self, token: u64, kind: Kind) -> Result<*const (), Invalid> {
+        let (slot, generation) = self.split(token).ok_or(Invalid::Bad)?;
+        if slot.generation.load(Ordering::Acquire) != generation {
+            return Err(Invalid::Bad);
+        }
+        let its_kind = slot.kind.load(Ordering::Relaxed);
+        if !token_has_kind(token, its_kind) {
+            return Err(Invalid::Bad);
+        }
+        if its_kind != kind as u8 {
+            return Err(Invalid::WrongKind);
+        }
+        self.free_slot(slot, token_slot(token), generation)
+            .ok_or(Invalid::Bad)
+    }
+
+    /// Ends all handles, and hands their objects out with their kinds.
+    pub(crate) fn remove_all(&self, mut object: impl FnMut(Kind, *const ())) {
+        let used = lock(&self.free).next;
+        for number in 0..used {
+            let Some(slot) = self.slot(number) else {
+                continue;
+            };
+            let generation = slot.generation.load(Ordering::Acquire);
+            let kind = slot.kind.load(Ordering::Relaxed);
+            if generation % 2 == 1 {
+                continue;
+            }
+            let kind = Kind::ALL[usize::from(kind) - 1];
+            if let Some(pointer) = self.free_slot(slot, number, generation) {
+                object(kind, pointer);
+            }
+        }
+    }
+
+    /// How many handles of a kind were not freed.
+    pub(crate) fn live(&self, kind: Kind) -> usize {
+        self.live[kind as usize - 1].load(Ordering::Relaxed)
+    }
+
+    fn free_slot(&self, slot: &Slot, number: u32, generation: u32) -> Option<*const ()> {
+        let kind = slot.kind.load(Ordering::Relaxed);
+        let next = generation.wrapping_add(1);
+        slot.generation
+            .compare_exchange(generation, next, Ordering::AcqRel, Ordering::Relaxed)
+            .ok()?;
+        // Only the winner comes here, and the slot is not reused before it is in the list.
+        let object = slot.object.load(Ordering::Relaxed);
+        self.live[usize::from(kind) - 1].fetch_sub(1, Ordering::Relaxed);
+        if next != self.first_generation {
+            lock(&self.free).slots.push(number);
+        }
+        Some(object)
+    }
+
+    fn take_slot(&self) -> Result<u32, Error> {
+        let mut free = lock(&self.free);
+        if let Some(number) = free.slots.pop() {
+            return Ok(number);
+        }
+        let number = free.next;
+        if number >> SLOT_BITS != 0 {
+            return Err(Error::Limit("16,777,216 handles"));
+        }
+        let (segment, offset) = place(number);
+        if offset == 0 {
+            let len = segment_len(segment);
+            let mut slots = Vec::new();
+            slots.try_reserve_exact(len).map_err(|_| Error::NoMemory)?;
+            // Room for every slot to be freed: giving a handle back must not fail.
+            let room = (number as usize + len) - free.slots.len();
+            free.slots.try_reserve(room).map_err(|_| Error::NoMemory)?;
+            slots.resize_with(len, || Slot {
+                generation: AtomicU32::new(self.first_generation),
+                ..Slot::default()
+            });
+            let slots = Box::leak(slots.into_boxed_slice()).as_mut_ptr();
+            self.segments[segment].store(slots, Ordering::Release);
+        }
+        free.next += 1;
+        Ok(number)
+    }
+
+    fn split(&self, token: u64) -> Option<(&Slot, u32)> {
+        // An odd generation is that of a free slot.
+        if token >> MARK_SHIFT != MARK || token % 2 == 1 {
+            return None;
+        }
+        Some((self.slot(token_slot(token))?, token as u32))
+    }
+
+    fn slot(&self, number: u32) -> Option<&Slot> {
+        let (segment, offset) = place(number);
+        let slots = self.segments[segment].load(Ordering::Acquire);
+        if slots.is_null() {
+            return None;
+        }
+        // SAFETY: a segment holds `segment_len` slots, more than any offset in it, and is
+        // never freed while the table lives; slots are shared through atomics only.
+        Some(unsafe { &*slots.add(offset) })
+    }
+}
+
+impl Drop for HandleTable {
+    fn drop(&mut self) {
+        for (segment, slots) in self.segments.iter_mut().enumerate() {
+            let slots = *slots.get_mut();
+            if !slots.is_null() {
+                let len = segment_len(segment);
+                // SAFETY: leaked by `take_slot` with this length, and nobody else has it.
+                drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(slots, len)) });
+            }
+        }
+    }
+}
+
+fn token_slot(token: u64) -> u32 {
+    (token >> SLOT_SHIFT) as u32 & ((1 << SLOT_BITS) - 1)
+}
+
+fn token_has_kind(token: u64, kind: u8) -> bool {
+    (token >> KIND_SHIFT) as u8 & 0xf == kind
+}
+
+fn segment_len(segment: usize) -> usize {
+    match segment {
+        0 => FIRST_SEGMENT as usize,
+        _ => (FIRST_SEGMENT as usize) << (segment - 1),
+    }
+}
+
+/// The segment of a slot, and its place there.
+fn place(number: u32) -> (usize, usize) {
+    if number < FIRST_SEGMENT {
+        return (0, number as usize);
+    }
+    let segment = (number / FIRST_SEGMENT).ilog2() as usize + 1;
+    (segment, number as usize - segment_len(segment))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::epoch;
+
+    fn object(number: usize) -> *const () {
+        std::ptr::without_provenance(number)
+    }
+
+    #[test]
+    fn every_slot_has_its_place() {
+        let mut expected = (0, 0);
+        for number in 0..100_000 {
+            assert_eq!(place(number), expected);
+            expected.1 += 1;
+            if expected.1 == segment_len(expected.0) {
+                expected = (expected.0 + 1, 0);
+            }
+        }
+        assert_eq!(place((1 << SLOT_BITS) - 1).0, SEGMENTS - 1);
+    }
+
+    #[test]
+    fn a_token_is_known_until_it_is_removed_and_never_again() {
+        let table = HandleTable::new();
+        let guard = epoch::pin();
+        let mut old = Vec::new();
+        for round in 1..1000 {
+            let token = table.insert(Kind::Bucket, object(round), 7).unwrap();
+            let found = table.get(token, Kind::Bucket, &guard).ok().unwrap();
+            assert_eq!(found.object, object(round));
+            assert_eq!(found.timeout.load(Ordering::Relaxed), 7);
+            let wrong = table.get(token, Kind::Inbox, &guard).err();
+            assert_eq!(wrong, Some(Invalid::WrongKind));
+            assert_eq!(table.remove(token, Kind::Inbox), Err(Invalid::WrongKind));
+            assert_eq!(table.live(Kind::Bucket), 1);
+            assert_eq!(table.remove(token, Kind::Bucket), Ok(object(round)));
+            assert_eq!(table.remove(token, Kind::Bucket), Err(Invalid::Bad));
+            assert_eq!(table.remove(token + 1, Kind::Bucket), Err(Invalid::Bad));
+            old.push(token);
+        }
+        for token in old {
+            assert!(table.get(token, Kind::Bucket, &guard).is_err());
+        }
+        assert_eq!(table.live(Kind::Bucket), 0);
+    }
+
+    #[test]
+    fn made_up_tokens_are_bad() {
+        let table = HandleTable::new();
+        let guard = epoch::pin();
+        let token = table.insert(Kind::Bucket, object(8), 0).unwrap();
+        let far = token | 0xff_ffff << SLOT_SHIFT;
+        let renamed = token ^ (Kind::Bucket as u64 ^ Kind::Inbox as u64) << KIND_SHIFT;
+        for made_up in [0, 1, u64::MAX, token + 1, far, token ^ 1 << 63, renamed] {
+            for kind in Kind::ALL {
+                assert_eq!(table.get(made_up, kind, &guard).err(), Some(Invalid::Bad));
+                assert_eq!(table.remove(made_up, kind), Err(Invalid::Bad));
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_are_not_canonical_addresses() {
+        let table = HandleTable::new();
+        for kind in Kind::ALL {
+            let top = table.insert(kind, object(8), 0).unwrap() >> 56;
+            assert!(top != 0 && top != 0xff);
+        }
+    }
+
+    #[test]
+    fn one_of_many_frees_wins() {
+        let table = HandleTable::new();
+        for _ in 0..1000 {
+            let token = table.insert(Kind::Items, object(8), 0).unwrap();
+            let wins: usize = std::thread::scope(|scope| {
+                let threads = [(); 2].map(|()| scope.spawn(|| table.remove(token, Kind::Items)));
+                threads.map(|t| t.join().unwrap().is_ok() as usize).iter().sum()
+            });
+            assert_eq!(wins, 1);
+        }
+    }
+}

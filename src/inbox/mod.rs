@@ -1,0 +1,347 @@
+//! An inbox: the caller's own mailbox, where DOWN and other events wait to be received.
+//!
+//! One lock per inbox, held for a step at a time and never while another is taken, but for
+//! the leaf locks of the pollable descriptor. Every monitor has an entry in `downs` from the
+//! moment it is made until its DOWN was received or it was taken back: that entry is the
+//! place it was promised, and the reason why there is one DOWN and none after `demonitor`
+//! (G4): a notice finds its entry waiting, once, or is dropped.
+
+mod pollable;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::bucket::BucketServer;
+use crate::caller::Timeout;
+use crate::error::Error;
+use crate::log::Level;
+use crate::process::Process;
+use crate::reason::{Exit, Reason};
+use crate::registry::RegistryServer;
+use crate::server::{Server, State, Watcher};
+use crate::sync::lock;
+use crate::thread::Thread;
+
+use pollable::Pollable;
+
+/// How many monitors an inbox can have, counting DOWNs that were not received.
+pub const MONITOR_LIMIT: usize = 1 << 20;
+
+/// How many other events wait before some are lost, and counted.
+const RING: usize = 1024;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A monitored server ended.
+    Down {
+        reference: u64,
+        reason: Reason,
+        name: Option<String>,
+        detail: String,
+    },
+    Log {
+        level: Level,
+        name: Option<String>,
+        message: String,
+    },
+    /// So many events, none of them a DOWN, did not fit.
+    Lost(u64),
+}
+
+pub(crate) struct InboxCore {
+    process: &'static Process,
+    state: Mutex<Contents>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct Contents {
+    /// What waits, by the order it came in.
+    events: BTreeMap<u64, Event>,
+    next: u64,
+    downs: HashMap<u64, Down>,
+    /// How many of `events` are not DOWNs.
+    others: usize,
+    /// The place of the LOST event that still counts.
+    lost: Option<u64>,
+    pollable: Option<Pollable>,
+    closed: bool,
+}
+
+/// Where a monitor stands.
+enum Down {
+    Watching(Weak<dyn Monitored>),
+    Queued(u64),
+}
+
+/// A server, as far as demonitoring it is concerned.
+trait Monitored: Send + Sync {
+    fn demonitor(&self, reference: u64);
+}
+
+impl<S: State> Monitored for Server<S> {
+    fn demonitor(&self, reference: u64) {
+        Server::demonitor(self, reference);
+    }
+}
+
+impl InboxCore {
+    pub(crate) fn open(process: &'static Process) -> Arc<InboxCore> {
+        Arc::new(InboxCore {
+            process,
+            state: Mutex::new(Contents::default()),
+            arrived: Condvar::new(),
+        })
+    }
+
+    pub(crate) fn monitor<S: State>(
+        self: &Arc<Self>,
+        server: &Arc<Server<S>>,
+    ) -> Result<u64, Error> {
+        let reference = self.process.next_reference();
+        {
+            let mut state = self.open_state()?;
+            if state.downs.len() >= MONITOR_LIMIT {
+                return Err(Error::Limit("1,048,576 monitors of one inbox"));
+            }
+            state.downs.try_reserve(1).map_err(|_| Error::NoMemory)?;
+            let monitored: Arc<dyn Monitored> = Arc::clone(server) as _;
+            let watching = Down::Watching(Arc::downgrade(&monitored));
+            state.downs.insert(reference, watching);
+        }
+        if !server.monitor(reference, Arc::clone(self) as _) {
+            let exit = Exit::new(Reason::NoProc, "");
+            self.down(reference, &exit, server.state().name());
+        }
+        Ok(reference)
+    }
+
+    /// Takes a monitor back. With `flush` a DOWN that waits already goes too. An unknown
+    /// reference is fine: it may have been received.
+    pub(crate) fn demonitor(&self, reference: u64, flush: bool) -> Result<(), Error> {
+        let mut state = self.open_state()?;
+        match state.downs.get(&reference) {
+            None => {}
+            Some(Down::Queued(_)) if !flush => {}
+            Some(Down::Queued(place)) => {
+                let place = *place;
+                state.downs.remove(&reference);
+                state.events.remove(&place);
+                state.note_emptied();
+            }
+            Some(Down::Watching(server)) => {
+                let server = server.upgrade();
+                state.downs.remove(&reference);
+                drop(state);
+                if let Some(server) = server {
+                    server.demonitor(reference);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next event. Blocks for `timeout` at most; from inside a callback, where whoever
+    /// would send it may be waiting for this thread, it must not block.
+    pub(crate) fn receive(&self, timeout: Timeout) -> Result<Event, Error> {
+        if timeout != Timeout::Now && Thread::holds_a_turn() {
+            return Err(Error::CallingSelf);
+        }
+        let deadline = timeout.deadline();
+        let mut state = self.open_state()?;
+        loop {
+            if let Some(event) = state.take() {
+                return Ok(event);
+            }
+            if deadline.has_passed() {
+                return Err(Error::Timeout);
+            }
+            state = match deadline.left() {
+                None => self.arrived.wait(state),
+                Some(left) => self
+                    .arrived
+                    .wait_timeout(state, left)
+                    .map(|(state, _)| state)
+                    .map_err(|poisoned| PoisonError::new(poisoned.into_inner().0)),
+            }
+            .unwrap_or_else(PoisonError::into_inner);
+            if state.closed {
+                return Err(self.closed());
+            }
+        }
+    }
+
+    pub(crate) fn subscribe_logs(self: &Arc<Self>, max: Level) -> Result<(), Error> {
+        drop(self.open_state()?);
+        self.process.logs().subscribe(Arc::downgrade(self), max);
+        Ok(())
+    }
+
+    /// A descriptor that is readable while events wait; the inbox's own, closed with it.
+    pub(crate) fn pollable(&self) -> Result<i32, Error> {
+        let mut state = self.open_state()?;
+        if state.pollable.is_none() {
+            let mut pollable = Pollable::new()?;
+            if !state.events.is_empty() {
+                pollable.raise();
+            }
+            state.pollable = Some(pollable);
+        }
+        Ok(state.pollable.as_ref().map_or(-1, Pollable::descriptor))
+    }
+
+    /// Wakes whoever waits, forgets what waits and takes all monitors back.
+    pub(crate) fn close(self: &Arc<Self>) {
+        self.process.logs().unsubscribe(&Arc::downgrade(self));
+        let contents = {
+            let mut state = lock(&self.state);
+            self.arrived.notify_all();
+            std::mem::replace(
+                &mut *state,
+                Contents {
+                    closed: true,
+                    ..Contents::default()
+                },
+            )
+        };
+        for (reference, down) in &contents.downs {
+            if let Down::Watching(server) = down {
+                if let Some(server) = server.upgrade() {
+                    server.demonitor(*reference);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn log(&self, level: Level, name: Option<&str>, message: &str) {
+        let mut state = lock(&self.state);
+        if state.closed {
+            return;
+        }
+        if state.others >= RING {
+            state.lose_one();
+        } else {
+            state.others += 1;
+            state.push(Event::Log {
+                level,
+                name: name.map(str::to_owned),
+                message: message.to_owned(),
+            });
+        }
+        self.arrived.notify_one();
+    }
+
+    fn open_state(&self) -> Result<MutexGuard<'_, Contents>, Error> {
+        let state = lock(&self.state);
+        if state.closed {
+            return Err(self.closed());
+        }
+        Ok(state)
+    }
+
+    fn closed(&self) -> Error {
+        if self.process.is_shut_down() {
+            Error::ShutDown
+        } else {
+            Error::Closed
+        }
+    }
+}
+
+impl Watcher for InboxCore {
+    fn down(&self, reference: u64, exit: &Exit, name: Option<&str>) {
+        let mut state = lock(&self.state);
+        // Taken back meanwhile, or the inbox is closed: nobody waits for it.
+        if !matches!(state.downs.get(&reference), Some(Down::Watching(_))) {
+            return;
+        }
+        let place = state.push(Event::Down {
+            reference,
+            reason: exit.reason,
+            name: name.map(str::to_owned),
+            detail: exit.detail.clone(),
+        });
+        state.downs.insert(reference, Down::Queued(place));
+        self.arrived.notify_one();
+    }
+}
+
+impl Contents {
+    fn push(&mut self, event: Event) -> u64 {
+        let place = self.next;
+        self.next += 1;
+        self.events.insert(place, event);
+        if let Some(pollable) = &mut self.pollable {
+            pollable.raise();
+        }
+        place
+    }
+
+    fn take(&mut self) -> Option<Event> {
+        let (place, event) = self.events.pop_first()?;
+        match &event {
+            Event::Down { reference, .. } => {
+                self.downs.remove(reference);
+            }
+            Event::Log { .. } => self.others -= 1,
+            Event::Lost(_) => self.lost = self.lost.filter(|lost| *lost != place),
+        }
+        self.note_emptied();
+        Some(event)
+    }
+
+    fn note_emptied(&mut self) {
+        if let (true, Some(pollable)) = (self.events.is_empty(), &mut self.pollable) {
+            pollable.lower();
+        }
+    }
+
+    /// Counts an event that does not fit, in the place where the first such one would be.
+    fn lose_one(&mut self) {
+        let counting = self.lost.and_then(|place| self.events.get_mut(&place));
+        if let Some(Event::Lost(count)) = counting {
+            *count += 1;
+        } else {
+            self.lost = Some(self.push(Event::Lost(1)));
+        }
+    }
+}
+
+/// An inbox; closed when it is dropped.
+pub struct Inbox(Arc<InboxCore>);
+
+impl Inbox {
+    pub fn open() -> Result<Inbox, Error> {
+        Ok(Inbox(InboxCore::open(Process::running()?)))
+    }
+
+    /// From now on the end of the bucket gives one DOWN with this reference; at once, reason
+    /// NOPROC, if it has ended.
+    pub fn monitor(&self, bucket: &crate::Bucket) -> Result<u64, Error> {
+        self.0.monitor::<_>(bucket.server() as &Arc<BucketServer>)
+    }
+
+    pub fn monitor_registry(&self, registry: &crate::Registry) -> Result<u64, Error> {
+        self.0.monitor(registry.server() as &Arc<RegistryServer>)
+    }
+
+    /// Takes a monitor back; with `flush` no DOWN of it remains.
+    pub fn demonitor(&self, reference: u64, flush: bool) -> Result<(), Error> {
+        self.0.demonitor(reference, flush)
+    }
+
+    pub fn subscribe_logs(&self, max: Level) -> Result<(), Error> {
+        self.0.subscribe_logs(max)
+    }
+
+    /// The next event. Blocks for `timeout` at most.
+    pub fn receive(&self, timeout: Timeout) -> Result<Event, Error> {
+        self.0.receive(timeout)
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}

@@ -1,0 +1,36 @@
+//! kvreg: a registry of named key-value buckets inside a process, with Erlang's process model
+//! behind a C interface. `include/kvreg.h` is the reference; these are the same objects for
+//! Rust programs and tests.
+//!
+//! Two halves that know each other in one direction only: the core (this level), and `capi`,
+//! the boundary.
+
+mod bucket;
+mod caller;
+pub mod capi;
+mod circle;
+mod epoch;
+mod error;
+mod handle;
+mod inbox;
+mod log;
+mod panic;
+mod platform;
+mod process;
+mod protocol;
+mod reason;
+mod registry;
+mod server;
+mod sync;
+mod table;
+mod thread;
+mod value;
+
+pub use bucket::{Bucket, Update, Verdict, KEY_LIMIT};
+pub use caller::Timeout;
+pub use error::Error;
+pub use inbox::{Event, Inbox, MONITOR_LIMIT};
+pub use log::Level;
+pub use reason::Reason;
+pub use registry::{Registry, NAME_LIMIT};
+pub use value::{Text, Value, ValueRef, VALUE_LIMIT};

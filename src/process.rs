@@ -1,0 +1,198 @@
+//! All that kvreg has once for the whole (operating system's) process, behind one atomic
+//! pointer: so that a forked child can be given a fresh one by a single store.
+//!
+//! It is made when the first server or inbox is started and never freed; the threads of the
+//! runtime start only when there is mail to drain.
+
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use once_cell::sync::OnceCell;
+use tokio::runtime::{Handle, Runtime};
+
+use crate::circle::Circles;
+use crate::error::Error;
+use crate::handle::HandleTable;
+use crate::log::Logs;
+use crate::sync::lock;
+
+/// The runtime drains mailboxes and waits for nothing, so few threads do.
+const WORKER_THREADS: usize = 2;
+
+pub(crate) struct Process {
+    /// For the drains: `runtime` is started by the first who asks.
+    drains: OnceCell<Handle>,
+    runtime: Mutex<Option<Runtime>>,
+    circles: Circles,
+    logs: Logs,
+    handles: HandleTable,
+    references: AtomicU64,
+    shut_down: AtomicBool,
+    live_registries: AtomicUsize,
+    live_buckets: AtomicUsize,
+}
+
+static CURRENT: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
+
+impl Process {
+    fn new() -> Process {
+        Process {
+            drains: OnceCell::new(),
+            runtime: Mutex::new(None),
+            circles: Circles::new(),
+            logs: Logs::new(),
+            handles: HandleTable::new(),
+            references: AtomicU64::new(1),
+            shut_down: AtomicBool::new(false),
+            live_registries: AtomicUsize::new(0),
+            live_buckets: AtomicUsize::new(0),
+        }
+    }
+
+    /// The process's state, made on first need.
+    pub(crate) fn current() -> &'static Process {
+        match Process::if_any() {
+            Some(process) => process,
+            None => Process::make(),
+        }
+    }
+
+    /// The process's state, if anything was ever started.
+    pub(crate) fn if_any() -> Option<&'static Process> {
+        // SAFETY: the pointer is null or came from `Box::into_raw` in `make`, and what it
+        // points to is never freed.
+        unsafe { CURRENT.load(Ordering::Acquire).as_ref() }
+    }
+
+    #[cold]
+    fn make() -> &'static Process {
+        crate::panic::install_hook();
+        let made = Box::into_raw(Box::new(Process::new()));
+        let raced =
+            CURRENT.compare_exchange(std::ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire);
+        match raced {
+            // SAFETY: published just now, and never freed from here on.
+            Ok(_) => unsafe { &*made },
+            Err(other) => {
+                // SAFETY: `made` was not published, so this is its only owner; `other` was
+                // published by the faster thread and is never freed.
+                unsafe {
+                    drop(Box::from_raw(made));
+                    &*other
+                }
+            }
+        }
+    }
+
+    /// For whatever starts something: refused after `shutdown`.
+    pub(crate) fn running() -> Result<&'static Process, Error> {
+        let process = Process::current();
+        if process.is_shut_down() {
+            return Err(Error::ShutDown);
+        }
+        Ok(process)
+    }
+
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.shut_down.load(Ordering::Acquire)
+    }
+
+    /// From here on nothing can be started; `false` if it had been said before.
+    pub(crate) fn begin_shut_down(&self) -> bool {
+        !self.shut_down.swap(true, Ordering::AcqRel)
+    }
+
+    /// Joins the runtime's threads. `false` if one was stuck in a callback: it is left alone.
+    pub(crate) fn stop_runtime(&self, timeout: Option<Duration>) -> bool {
+        let Some(runtime) = lock(&self.runtime).take() else {
+            return true;
+        };
+        let (done, joined) = std::sync::mpsc::channel();
+        // Dropping a runtime joins its threads without a limit; `shutdown_timeout` does not
+        // say whether all ended. So it is dropped elsewhere, and waited for here.
+        let spawned = std::thread::Builder::new()
+            .name("kvreg-shutdown".into())
+            .spawn(move || {
+                crate::platform::block_signals();
+                drop(runtime);
+                let _ = done.send(());
+            });
+        match (spawned, timeout) {
+            (Err(_), _) => false,
+            (Ok(thread), None) => thread.join().is_ok(),
+            (Ok(thread), Some(timeout)) => {
+                joined.recv_timeout(timeout).is_ok() && thread.join().is_ok()
+            }
+        }
+    }
+
+    /// Starts the runtime, if it was not: its threads can be refused by the system.
+    pub(crate) fn start_runtime(&self) -> Result<(), Error> {
+        self.drains
+            .get_or_try_init(|| {
+                let mut place = lock(&self.runtime);
+                if self.is_shut_down() {
+                    return Err(Error::ShutDown);
+                }
+                let runtime = tokio::runtime::Builder::new_multi_thread()
+                    .worker_threads(WORKER_THREADS)
+                    .thread_name("kvreg")
+                    .on_thread_start(|| {
+                        crate::platform::block_signals();
+                        crate::panic::contain_thread();
+                    })
+                    .build()
+                    .map_err(|_| Error::Io("starting the runtime's threads"))?;
+                let handle = runtime.handle().clone();
+                *place = Some(runtime);
+                Ok(handle)
+            })
+            .map(|_| ())
+    }
+
+    /// Runs a drain on the runtime, which was started before anything was queued.
+    pub(crate) fn spawn(&self, drain: impl FnOnce() + Send + 'static) {
+        if let Some(handle) = self.drains.get() {
+            handle.spawn(async move {
+                drain();
+                crate::epoch::tidy();
+            });
+        }
+    }
+
+    /// The same for user code, which may take its time.
+    pub(crate) fn spawn_blocking(&self, drain: impl FnOnce() + Send + 'static) {
+        if let Some(handle) = self.drains.get() {
+            handle.spawn_blocking(move || {
+                drain();
+                crate::epoch::tidy();
+            });
+        }
+    }
+
+    pub(crate) fn circles(&self) -> &Circles {
+        &self.circles
+    }
+
+    pub(crate) fn logs(&self) -> &Logs {
+        &self.logs
+    }
+
+    pub(crate) fn handles(&self) -> &HandleTable {
+        &self.handles
+    }
+
+    /// A number for a monitor, never given twice.
+    pub(crate) fn next_reference(&self) -> u64 {
+        self.references.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn live_registries(&self) -> &AtomicUsize {
+        &self.live_registries
+    }
+
+    pub(crate) fn live_buckets(&self) -> &AtomicUsize {
+        &self.live_buckets
+    }
+}

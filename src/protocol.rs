@@ -1,0 +1,209 @@
+//! The text protocol of the guide's KVServer: `CREATE`, `PUT`, `GET`, `DELETE`.
+//!
+//! Words are split on runs of ASCII white space, without quoting; commands are matched by
+//! case and by their number of words. The reply is what a connection would get, CRLF included.
+
+use std::sync::Arc;
+
+use crate::bucket::{check_key, BucketServer};
+use crate::caller::Caller;
+use crate::error::Error;
+use crate::registry::{check_name, RegistryServer};
+use crate::value::{Value, ValueRef};
+
+const OK: &[u8] = b"OK\r\n";
+const NOT_FOUND: &[u8] = b"NOT FOUND\r\n";
+const UNKNOWN_COMMAND: &[u8] = b"UNKNOWN COMMAND\r\n";
+
+#[derive(Debug, PartialEq, Eq)]
+enum Command<'a> {
+    Create { bucket: &'a [u8] },
+    Put { bucket: &'a [u8], key: &'a [u8], value: &'a [u8] },
+    Get { bucket: &'a [u8], key: &'a [u8] },
+    Delete { bucket: &'a [u8], key: &'a [u8] },
+}
+
+fn parse(line: &[u8]) -> Option<Command<'_>> {
+    // Vertical tab too, which Rust's own notion of ASCII white space leaves out.
+    let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'\x0b';
+    let mut words = line.split(is_space).filter(|word| !word.is_empty());
+    // The longest command has four words; a fifth tells a line that is too long.
+    let words: [Option<&[u8]>; 5] = std::array::from_fn(|_| words.next());
+    Some(match words {
+        [Some(b"CREATE"), Some(bucket), None, ..] => Command::Create { bucket },
+        [Some(b"PUT"), Some(bucket), Some(key), Some(value), None] => {
+            Command::Put { bucket, key, value }
+        }
+        [Some(b"GET"), Some(bucket), Some(key), None, _] => Command::Get { bucket, key },
+        [Some(b"DELETE"), Some(bucket), Some(key), None, _] => Command::Delete { bucket, key },
+        _ => return None,
+    })
+}
+
+/// Carries out one line. `NOT FOUND` and `UNKNOWN COMMAND` are replies; a failure is an error.
+/// May block like a call.
+pub(crate) fn execute(
+    registry: &Arc<RegistryServer>,
+    caller: &mut Caller<'_>,
+    line: &[u8],
+) -> Result<Vec<u8>, Error> {
+    let Some(command) = parse(line) else {
+        return Ok(UNKNOWN_COMMAND.to_vec());
+    };
+    let done = match command {
+        Command::Create { bucket } => {
+            registry.create(caller, name(bucket)?, false)?;
+            Ok(OK.to_vec())
+        }
+        Command::Put { bucket, key, value } => {
+            let value = match std::str::from_utf8(value) {
+                Ok(text) => ValueRef::String(text),
+                Err(_) => ValueRef::Bytes(value),
+            };
+            find(registry, caller, bucket)?
+                .map_or(Err(Error::NoProcess), |bucket| {
+                    bucket.put(caller, check_key(key)?, value)
+                })
+                .map(|()| OK.to_vec())
+        }
+        Command::Get { bucket, key } => find(registry, caller, bucket)?
+            .map_or(Err(Error::NoProcess), |bucket| {
+                absent_is_none(bucket.get(caller, check_key(key)?))
+            })
+            .and_then(|value| print(value.as_ref())),
+        Command::Delete { bucket, key } => find(registry, caller, bucket)?
+            .map_or(Err(Error::NoProcess), |bucket| {
+                absent_is_none(bucket.remove(caller, check_key(key)?))
+            })
+            .map(|_| OK.to_vec()),
+    };
+    match done {
+        // It ended between the lookup and the request, or while it had it.
+        Err(Error::NoProcess | Error::ServerDown) => Ok(NOT_FOUND.to_vec()),
+        done => done,
+    }
+}
+
+fn name(bytes: &[u8]) -> Result<&str, Error> {
+    let name = std::str::from_utf8(bytes);
+    check_name(name.map_err(|_| Error::InvalidArgument("a name is UTF-8"))?)
+}
+
+/// The bucket, if there is one: what cannot be a name is none's.
+fn find(
+    registry: &Arc<RegistryServer>,
+    caller: &mut Caller<'_>,
+    bucket: &[u8],
+) -> Result<Option<Arc<BucketServer>>, Error> {
+    match name(bucket) {
+        Ok(name) => match registry.lookup(caller, name) {
+            Ok(bucket) => Ok(Some(bucket)),
+            Err(Error::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        },
+        Err(_) => Ok(None),
+    }
+}
+
+fn absent_is_none<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Error::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A value and `OK`, two lines. An absent key prints as nil does: nothing.
+fn print(value: Option<&Value>) -> Result<Vec<u8>, Error> {
+    let mut reply = match value.map_or(ValueRef::Nil, Value::as_ref) {
+        ValueRef::Nil => Vec::new(),
+        ValueRef::Bool(value) => value.to_string().into_bytes(),
+        ValueRef::Int(value) => value.to_string().into_bytes(),
+        // Debug is the shortest form that reads back, and stays a float.
+        ValueRef::Float(value) => format!("{value:?}").into_bytes(),
+        ValueRef::String(text) => one_line(text.as_bytes())?,
+        ValueRef::Bytes(bytes) => one_line(bytes)?,
+    };
+    reply.extend_from_slice(b"\r\n");
+    reply.extend_from_slice(OK);
+    Ok(reply)
+}
+
+fn one_line(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    if bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
+        return Err(Error::Unsupported("a value with a line break in a reply"));
+    }
+    let mut line = Vec::new();
+    line.try_reserve(bytes.len() + 6)
+        .map_err(|_| Error::NoMemory)?;
+    line.extend_from_slice(bytes);
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The guide's doctests.
+    #[test]
+    fn lines_are_parsed_as_in_the_guide() {
+        assert_eq!(
+            parse(b"CREATE shopping\r\n"),
+            Some(Command::Create { bucket: b"shopping" })
+        );
+        assert_eq!(
+            parse(b"CREATE  shopping  \r\n"),
+            Some(Command::Create { bucket: b"shopping" })
+        );
+        assert_eq!(
+            parse(b"PUT shopping milk 1\r\n"),
+            Some(Command::Put { bucket: b"shopping", key: b"milk", value: b"1" })
+        );
+        assert_eq!(
+            parse(b"GET shopping milk\r\n"),
+            Some(Command::Get { bucket: b"shopping", key: b"milk" })
+        );
+        assert_eq!(
+            parse(b"DELETE shopping eggs\r\n"),
+            Some(Command::Delete { bucket: b"shopping", key: b"eggs" })
+        );
+        assert_eq!(parse(b"UNKNOWN shopping eggs\r\n"), None);
+        assert_eq!(parse(b"GET shopping\r\n"), None);
+    }
+
+    #[test]
+    fn anything_else_is_unknown() {
+        for line in [
+            &b""[..],
+            b"\r\n",
+            b"create shopping",
+            b"CREATE",
+            b"CREATE a b",
+            b"PUT a b",
+            b"PUT a b c d",
+            b"GET a b c",
+            b"GET a b c d e",
+            b"DELETE a",
+            b"SUBSCRIBE a",
+            b"\xff\xfe",
+        ] {
+            assert_eq!(parse(line), None, "{}", line.escape_ascii());
+        }
+        let tabs = parse(b"\t GET\x0b\x0ca \x0b b\r\n");
+        assert_eq!(tabs, Some(Command::Get { bucket: b"a", key: b"b" }));
+    }
+
+    #[test]
+    fn floats_print_in_the_shortest_form_that_reads_back() {
+        for (value, text) in [
+            (1.0, "1.0"),
+            (0.1, "0.1"),
+            (-2.5e-8, "-2.5e-8"),
+            (1e300, "1e300"),
+            (f64::INFINITY, "inf"),
+        ] {
+            let reply = print(Some(&Value::Float(value))).unwrap();
+            assert_eq!(reply, format!("{text}\r\nOK\r\n").into_bytes());
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Why a server ended: Erlang's exit reasons, as far as they cross a C interface.
+
+use std::fmt;
+
+/// An exit reason. The numbers are those of the C interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(i32)]
+pub enum Reason {
+    /// Stopped, after all that was queued.
+    Normal = 0,
+    /// Told to end, in good order; not an error.
+    Shutdown = 1,
+    Killed = 2,
+    /// A handler panicked, or a callback said so.
+    Crashed = 3,
+    /// It had ended before it was monitored.
+    NoProc = 4,
+}
+
+impl Reason {
+    pub fn from_number(number: i32) -> Option<Reason> {
+        Some(match number {
+            0 => Reason::Normal,
+            1 => Reason::Shutdown,
+            2 => Reason::Killed,
+            3 => Reason::Crashed,
+            4 => Reason::NoProc,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::Normal => "normal",
+            Reason::Shutdown => "shutdown",
+            Reason::Killed => "killed",
+            Reason::Crashed => "crashed",
+            Reason::NoProc => "noproc",
+        })
+    }
+}
+
+/// A reason, and what whoever ended the server said about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    pub reason: Reason,
+    pub detail: String,
+}
+
+impl Exit {
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Exit {
+        Exit {
+            reason,
+            detail: detail.into(),
+        }
+    }
+}

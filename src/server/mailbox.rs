@@ -1,0 +1,182 @@
+//! The queue of letters, and the drain that the runtime makes for it.
+
+use std::marker::PhantomData;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use super::{Server, Slow, State, Turn, Write, MAIL, TURN, WRITE};
+use crate::error::Error;
+use crate::reason::{Exit, Reason};
+use crate::sync::{Arc, MutexGuard, Ordering};
+use crate::thread::Sender;
+
+/// How many letters may wait at one server.
+const MAILBOX_LIMIT: usize = 1 << 20;
+
+/// How many letters a drain handles before it lets others have the turn.
+const DRAIN_BUDGET: usize = 256;
+
+/// Queues that grew beyond this give their memory back when they are empty.
+const KEPT_CAPACITY: usize = 64;
+
+pub(super) struct Letter<S: State> {
+    number: u64,
+    body: Body<S>,
+    /// Dropped after the body was handled: then the sender's own reads may pass.
+    sender: Sender,
+}
+
+pub(super) enum Body<S: State> {
+    Message(S::Message),
+    Task(S::Task),
+    /// Ends the server, reason NORMAL, after what came before.
+    Stop,
+}
+
+impl<S: State> Slow<S> {
+    /// The first letter in the queue, if it is numbered below `limit`.
+    pub(super) fn first_below(&self, limit: u64) -> Option<&Body<S>> {
+        let first = self.queue.front()?;
+        (first.number < limit).then_some(&first.body)
+    }
+
+    /// The number of the last letter of `sender` that is queued or being handled.
+    pub(super) fn last_of(&self, sender: u64) -> Option<u64> {
+        let queued = self.queue.iter().rev().find(|l| l.sender.id() == sender);
+        match queued {
+            Some(letter) => Some(letter.number),
+            None => (self.handling.0 == sender).then_some(self.handling.1),
+        }
+    }
+}
+
+impl<S: State> Server<S> {
+    /// Ends the server once what is queued has been handled, and does not wait for it.
+    pub(crate) fn stop_later(self: &Arc<Self>) -> Result<(), Error> {
+        if self.try_enter() {
+            self.release(WRITE);
+            self.end_inside(Exit::new(Reason::Normal, ""));
+            self.release(TURN);
+            return Ok(());
+        }
+        self.post(Body::Stop)
+    }
+
+    pub(super) fn post(self: &Arc<Self>, body: Body<S>) -> Result<(), Error> {
+        self.process.start_runtime()?;
+        let sender = Sender::current();
+        let refused = {
+            let mut slow = self.lock();
+            if slow.closed {
+                Error::NoProcess
+            } else if slow.queue.len() >= MAILBOX_LIMIT {
+                Error::Limit("the mailbox is full")
+            } else if slow.queue.try_reserve(1).is_err() {
+                Error::NoMemory
+            } else {
+                let number = slow.next;
+                slow.next += 1;
+                slow.queue.push_back(Letter {
+                    number,
+                    body,
+                    sender,
+                });
+                if self.word.fetch_or(MAIL, Ordering::Relaxed) & TURN == 0 {
+                    self.schedule(&mut slow);
+                }
+                return Ok(());
+            }
+        };
+        drop(body); // outside the lock: a task may run user code when it is dropped
+        Err(refused)
+    }
+
+    /// Sees to it that a drain comes if letters are queued. Called with the turn free.
+    pub(super) fn schedule(&self, slow: &mut Slow<S>) {
+        if slow.queue.is_empty() || slow.closed || slow.drain_scheduled {
+            return;
+        }
+        let Some(server) = self.itself.upgrade() else {
+            return; // nobody knows the server any more, so nobody can ask for its state
+        };
+        slow.drain_scheduled = true;
+        self.process.spawn(move || server.drain());
+    }
+
+    /// Takes out the first letter. Called with `TURN`, which keeps the short way shut until
+    /// the letter was handled.
+    pub(super) fn take_letter(&self, slow: &mut MutexGuard<'_, Slow<S>>) -> Letter<S> {
+        let letter = slow.queue.pop_front().expect("looked at before");
+        slow.handling = (letter.sender.id(), letter.number);
+        if slow.queue.is_empty() {
+            self.word.fetch_and(!MAIL, Ordering::Relaxed);
+            if slow.queue.capacity() > KEPT_CAPACITY {
+                slow.queue.shrink_to(0);
+            }
+        }
+        letter
+    }
+
+    /// Handles one letter, with `TURN` held by the calling thread.
+    pub(super) fn open(self: &Arc<Self>, letter: Letter<S>) {
+        let Letter { body, sender, .. } = letter;
+        match body {
+            Body::Message(message) => {
+                if self.lock_write(false) {
+                    let handled = catch_unwind(AssertUnwindSafe(|| {
+                        S::handle(self, &Write(PhantomData), message)
+                    }));
+                    self.release(WRITE);
+                    if handled.is_err() {
+                        self.end_inside(Exit::new(Reason::Crashed, "a handler panicked"));
+                    }
+                }
+            }
+            Body::Task(task) => {
+                let turn = Turn::lent(Arc::clone(self));
+                if catch_unwind(AssertUnwindSafe(|| S::run(turn, task))).is_err() {
+                    self.end_inside(Exit::new(Reason::Crashed, "a callback panicked"));
+                }
+            }
+            Body::Stop => self.end_inside(Exit::new(Reason::Normal, "")),
+        }
+        drop(sender);
+    }
+
+    /// Runs on the runtime: takes the turn and handles what is queued. Finds it taken: then
+    /// whoever has it will schedule the next drain.
+    fn drain(self: Arc<Self>) {
+        {
+            let mut slow = self.lock();
+            slow.drain_scheduled = false;
+            if slow.closed || slow.queue.is_empty() || !self.take_turn() {
+                return;
+            }
+        }
+        self.drain_with_turn(false);
+    }
+
+    /// Handles up to a budget of letters, then gives the turn back. User code waits for the
+    /// blocking pool, where it cannot keep the runtime from other servers; the turn goes
+    /// there with it.
+    fn drain_with_turn(self: Arc<Self>, on_blocking_pool: bool) {
+        for _ in 0..DRAIN_BUDGET {
+            let mut slow = self.lock();
+            match slow.first_below(u64::MAX) {
+                None => break,
+                Some(Body::Task(_)) if !on_blocking_pool => {
+                    drop(slow);
+                    let process = self.process;
+                    process.spawn_blocking(move || self.drain_with_turn(true));
+                    return;
+                }
+                Some(_) => {
+                    let letter = self.take_letter(&mut slow);
+                    drop(slow);
+                    self.open(letter);
+                }
+            }
+        }
+        self.lock().handling = (0, 0);
+        self.release(TURN);
+    }
+}

@@ -1,0 +1,332 @@
+//! Taking the turn and the right to write, and giving them back.
+
+use std::time::Duration;
+
+use super::mailbox::Body;
+use super::{Server, Slow, State, Write, CLOSED, MAIL, TURN, WAITERS, WRITE};
+use crate::caller::{Caller, Deadline};
+use crate::error::Error;
+use crate::reason::{Exit, Reason};
+use crate::sync::{spin, Arc, Condvar, MutexGuard, Ordering, PoisonError, SPINS};
+use crate::thread::Thread;
+
+/// Which of the two bits a thread sleeps for.
+#[derive(Clone, Copy)]
+enum For {
+    Turn,
+    Write,
+}
+
+impl<S: State> Server<S> {
+    /// The short way: takes `TURN | WRITE` if nobody holds either, nothing is queued and the
+    /// server lives. Passes sleepers: the order between threads is free, and handing over to
+    /// one that must wake first would idle the server.
+    pub(super) fn try_enter(&self) -> bool {
+        let mut word = self.word.load(Ordering::Relaxed);
+        for _ in 0..=SPINS {
+            if word & (MAIL | CLOSED) != 0 {
+                return false;
+            }
+            if word & (TURN | WRITE) == 0 {
+                match self.word.compare_exchange(
+                    word,
+                    word | TURN | WRITE,
+                    Ordering::Acquire,
+                    Ordering::Relaxed,
+                ) {
+                    Ok(_) => return true,
+                    Err(seen) => word = seen,
+                }
+            } else if self.occupant.get() != 0 {
+                return false; // user code: not worth a spin, and perhaps this thread's own
+            } else {
+                spin();
+                word = self.word.load(Ordering::Relaxed);
+            }
+        }
+        false
+    }
+
+    /// The long way to `TURN`, after all letters numbered below `limit` (those queued now, if
+    /// none is given) were handled: the messages by this thread, the tasks by the runtime.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        limit: Option<u64>,
+    ) -> Result<(), Error> {
+        let deadline = caller.settle_in();
+        let mut edge = None;
+        let mut slow = self.lock();
+        if slow.closed {
+            return Err(Error::NoProcess);
+        }
+        let limit = limit.unwrap_or(slow.next);
+        loop {
+            if slow.closed {
+                return Err(Error::ServerDown);
+            }
+            match slow.first_below(limit) {
+                None => {
+                    if self.take_turn() {
+                        return Ok(());
+                    }
+                }
+                Some(Body::Task(_)) => {}
+                Some(_) => {
+                    if !deadline.has_passed() && self.take_turn() {
+                        slow = self.handle_below(slow, limit, &deadline);
+                        continue;
+                    }
+                }
+            }
+            // From here on the thread would wait.
+            if edge.is_none() && Thread::holds_a_turn() {
+                drop(slow);
+                let me = Thread::current().id();
+                edge = Some(self.process.circles().wait_for(me, Arc::clone(self) as _)?);
+                slow = self.lock();
+                continue;
+            }
+            if deadline.has_passed() {
+                // The wake-up that brought this thread here may be another's only one.
+                self.wake(&mut slow);
+                return Err(Error::Timeout);
+            }
+            let takeable = |slow: &Slow<S>, word: u32| {
+                word & TURN == 0 && !matches!(slow.first_below(limit), Some(Body::Task(_)))
+            };
+            slow = self.sleep(slow, For::Turn, deadline.left(), takeable);
+        }
+    }
+
+    /// Handles messages below `limit` with the turn just taken; keeps it if none is left,
+    /// else gives it back: a task is next, time is up, or the server ended.
+    fn handle_below<'a>(
+        self: &'a Arc<Self>,
+        mut slow: MutexGuard<'a, Slow<S>>,
+        limit: u64,
+        deadline: &Deadline,
+    ) -> MutexGuard<'a, Slow<S>> {
+        while matches!(
+            slow.first_below(limit),
+            Some(Body::Message(_) | Body::Stop)
+        ) && !deadline.has_passed()
+        {
+            let letter = self.take_letter(&mut slow);
+            drop(slow);
+            self.open(letter);
+            slow = self.lock();
+        }
+        slow.handling = (0, 0);
+        self.word.fetch_and(!TURN, Ordering::Release);
+        // Not woken anybody yet: if the turn is still wanted, this thread takes it again
+        // under the same lock. Otherwise the loop above gives the news on.
+        if slow.closed || slow.first_below(limit).is_some() {
+            self.wake(&mut slow);
+        }
+        slow
+    }
+
+    /// Takes `TURN` under the lock of `slow`.
+    pub(super) fn take_turn(&self) -> bool {
+        self.word.fetch_or(TURN, Ordering::Acquire) & TURN == 0
+    }
+
+    /// Takes `WRITE`, in or outside the turn; refused if the server ended, unless `anyway`.
+    pub(super) fn lock_write(&self, anyway: bool) -> bool {
+        let mut word = self.word.load(Ordering::Relaxed);
+        for _ in 0..=SPINS {
+            if word & CLOSED != 0 && !anyway {
+                return false;
+            }
+            if word & WRITE == 0 {
+                match self.word.compare_exchange(
+                    word,
+                    word | WRITE,
+                    Ordering::Acquire,
+                    Ordering::Relaxed,
+                ) {
+                    Ok(_) => return true,
+                    Err(seen) => word = seen,
+                }
+            } else {
+                spin();
+                word = self.word.load(Ordering::Relaxed);
+            }
+        }
+        let mut slow = self.lock();
+        loop {
+            if slow.closed && !anyway {
+                return false;
+            }
+            if self.word.fetch_or(WRITE, Ordering::Acquire) & WRITE == 0 {
+                return true;
+            }
+            slow = self.sleep(slow, For::Write, None, |_, word| word & WRITE == 0);
+        }
+    }
+
+    /// Gives `bits` back, and wakes or schedules whom that concerns.
+    pub(super) fn release(&self, bits: u32) {
+        if self
+            .word
+            .compare_exchange(bits, 0, Ordering::Release, Ordering::Relaxed)
+            .is_ok()
+        {
+            return;
+        }
+        let mut slow = self.lock();
+        self.word.fetch_and(!bits, Ordering::Release);
+        self.wake(&mut slow);
+    }
+
+    /// Wakes one sleeper for each bit that is free.
+    fn wake(&self, slow: &mut Slow<S>) {
+        let word = self.word.load(Ordering::Relaxed);
+        if word & WRITE == 0 && slow.for_write.asleep > 0 {
+            slow.for_write.asleep -= 1;
+            slow.for_write.woken += 1;
+            self.write_free.notify_one();
+        }
+        if word & TURN == 0 {
+            if slow.for_turn.asleep > 0 {
+                slow.for_turn.asleep -= 1;
+                slow.for_turn.woken += 1;
+                self.turn_free.notify_one();
+            }
+            self.schedule(slow);
+        }
+        self.note_sleepers(slow);
+    }
+
+    /// Wakes all: the server has ended.
+    pub(super) fn wake_all(&self, slow: &mut Slow<S>) {
+        slow.for_turn.woken += std::mem::take(&mut slow.for_turn.asleep);
+        slow.for_write.woken += std::mem::take(&mut slow.for_write.asleep);
+        self.turn_free.notify_all();
+        self.write_free.notify_all();
+        self.note_sleepers(slow);
+    }
+
+    fn note_sleepers(&self, slow: &Slow<S>) {
+        if slow.for_turn.asleep + slow.for_write.asleep == 0 {
+            self.word.fetch_and(!WAITERS, Ordering::Relaxed);
+        }
+    }
+
+    /// Sleeps until it is woken for a bit, or time is up. `ready` is asked once more after
+    /// `WAITERS` is set: whoever gave the bit back before that woke nobody.
+    fn sleep<'a>(
+        &'a self,
+        mut slow: MutexGuard<'a, Slow<S>>,
+        bit: For,
+        left: Option<Duration>,
+        ready: impl Fn(&Slow<S>, u32) -> bool,
+    ) -> MutexGuard<'a, Slow<S>> {
+        slow.sleepers(bit).asleep += 1;
+        let word = self.word.fetch_or(WAITERS, Ordering::Relaxed);
+        if ready(&slow, word) {
+            slow.sleepers(bit).asleep -= 1;
+            self.note_sleepers(&slow);
+            return slow;
+        }
+        let free = match bit {
+            For::Turn => &self.turn_free,
+            For::Write => &self.write_free,
+        };
+        let deadline = left.map(|left| (std::time::Instant::now(), left));
+        loop {
+            let left = deadline.map(|(since, left)| left.saturating_sub(since.elapsed()));
+            if left.is_some_and(|left| left.is_zero()) {
+                slow.sleepers(bit).asleep -= 1;
+                self.note_sleepers(&slow);
+                return slow;
+            }
+            slow = wait(free, slow, left);
+            // A wake-up is a count, not a name: any sleeper may take it, once.
+            let sleepers = slow.sleepers(bit);
+            if sleepers.woken > 0 {
+                sleepers.woken -= 1;
+                return slow;
+            }
+        }
+    }
+}
+
+fn wait<'a, T>(
+    condvar: &Condvar,
+    guard: MutexGuard<'a, T>,
+    left: Option<Duration>,
+) -> MutexGuard<'a, T> {
+    match left {
+        None => condvar.wait(guard).unwrap_or_else(PoisonError::into_inner),
+        Some(left) => {
+            let waited = condvar.wait_timeout(guard, left);
+            waited.unwrap_or_else(PoisonError::into_inner).0
+        }
+    }
+}
+
+impl<S: State> Slow<S> {
+    fn sleepers(&mut self, bit: For) -> &mut super::Sleepers {
+        match bit {
+            For::Turn => &mut self.for_turn,
+            For::Write => &mut self.for_write,
+        }
+    }
+}
+
+/// A turn that user code has.
+pub(crate) struct Turn<S: State> {
+    server: Arc<Server<S>>,
+    thread: Arc<Thread>,
+    /// A drain holds `TURN`, and goes on with it afterwards.
+    lent: bool,
+}
+
+impl<S: State> Turn<S> {
+    /// For the calling thread, which has just taken `TURN`.
+    pub(super) fn taken(server: Arc<Server<S>>) -> Turn<S> {
+        Turn::occupy(server, false)
+    }
+
+    /// For one task of a drain.
+    pub(super) fn lent(server: Arc<Server<S>>) -> Turn<S> {
+        Turn::occupy(server, true)
+    }
+
+    fn occupy(server: Arc<Server<S>>, lent: bool) -> Turn<S> {
+        let thread = Thread::current();
+        thread.enters_turn();
+        server.occupant.set(thread.id());
+        Turn {
+            server,
+            thread,
+            lent,
+        }
+    }
+
+    pub(crate) fn server(&self) -> &Arc<Server<S>> {
+        &self.server
+    }
+
+    /// Changes the state; refused if the server ended meanwhile. Blocks only for snapshots.
+    pub(crate) fn commit<R>(&self, work: impl FnOnce(&S, &Write<'_>) -> R) -> Result<R, Error> {
+        self.server.still(work).map_err(|_| Error::ServerDown)
+    }
+
+    /// Ends the server from inside: its user code said so, or panicked.
+    pub(crate) fn crash(&self, detail: &str) {
+        self.server.end(Exit::new(Reason::Crashed, detail));
+    }
+}
+
+impl<S: State> Drop for Turn<S> {
+    fn drop(&mut self) {
+        self.server.occupant.set(0);
+        self.thread.leaves_turn();
+        if !self.lent {
+            self.server.release(TURN);
+        }
+    }
+}

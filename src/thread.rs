@@ -1,0 +1,104 @@
+//! What the core knows of a thread that calls: whether it sits inside a server's turn (then
+//! waiting may close a circle) and whether casts of its own are still queued somewhere (then
+//! a read must look whether it may pass them).
+
+use crate::sync::{thread_local, Arc, AtomicU64, AtomicUsize, Ordering};
+
+pub(crate) struct Thread {
+    id: u64,
+    /// Turns that user code of this thread holds now.
+    turns: AtomicUsize,
+    /// Casts of this thread that are queued or being handled, at all servers together.
+    queued: AtomicUsize,
+}
+
+/// Not the model's: a number has no order to explore.
+static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+
+thread_local! {
+    static CURRENT: Arc<Thread> = Thread::new();
+}
+
+impl Thread {
+    fn new() -> Arc<Thread> {
+        Arc::new(Thread {
+            id: NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            turns: AtomicUsize::new(0),
+            queued: AtomicUsize::new(0),
+        })
+    }
+
+    /// The calling thread. One whose thread-local storage is gone (it calls from a destructor
+    /// while it ends) counts as a new thread each time.
+    pub(crate) fn current() -> Arc<Thread> {
+        CURRENT
+            .try_with(Arc::clone)
+            .unwrap_or_else(|_| Thread::new())
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether user code of the calling thread holds a turn: only then can anybody wait for it.
+    pub(crate) fn holds_a_turn() -> bool {
+        CURRENT
+            .try_with(|me| me.turns.load(Ordering::Relaxed) > 0)
+            .unwrap_or(false)
+    }
+
+    /// Whether casts of the calling thread may still wait somewhere. Once this is false, what
+    /// they did is visible to this thread.
+    pub(crate) fn has_queued() -> bool {
+        CURRENT
+            .try_with(|me| me.queued.load(Ordering::Acquire) > 0)
+            .unwrap_or(false)
+    }
+
+    pub(crate) fn enters_turn(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn leaves_turn(&self) {
+        self.turns.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The sender of a queued cast; counted at its thread until the cast was handled or dropped.
+pub(crate) struct Sender(Arc<Thread>);
+
+impl Sender {
+    pub(crate) fn current() -> Sender {
+        let thread = Thread::current();
+        thread.queued.fetch_add(1, Ordering::Relaxed);
+        Sender(thread)
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.0.id
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        // Release: whoever reads the lower count sees what the cast did.
+        self.0.queued.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// Who is inside a server's turn with user code: a thread's number, or 0.
+pub(crate) struct Occupant(AtomicU64);
+
+impl Occupant {
+    pub(crate) fn nobody() -> Occupant {
+        Occupant(AtomicU64::new(0))
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set(&self, thread: u64) {
+        self.0.store(thread, Ordering::Release);
+    }
+}

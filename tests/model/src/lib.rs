@@ -1,0 +1,22 @@
+//! The server core of kvreg under a model checker: the files are the library's own, only the
+//! primitives below them are the checker's (`sync`) and the runtime is a stand-in (`process`).
+
+#![cfg(test)]
+#![allow(dead_code)] // the library uses more of the core than the scenarios do
+
+#[path = "../../../src/caller.rs"]
+mod caller;
+#[path = "../../../src/circle.rs"]
+mod circle;
+#[path = "../../../src/error.rs"]
+mod error;
+mod process;
+#[path = "../../../src/reason.rs"]
+mod reason;
+mod scenarios;
+#[path = "../../../src/server/mod.rs"]
+mod server;
+mod subject;
+mod sync;
+#[path = "../../../src/thread.rs"]
+mod thread;

@@ -1,0 +1,346 @@
+//! What is tried. The checker runs each scenario in every order of its steps (up to three
+//! preemptions); it fails if an assertion does, if two threads are in the state at once, or
+//! if all threads wait.
+
+use std::sync::Arc;
+
+use loom::thread::spawn;
+
+use crate::error::Error;
+use crate::process::Process;
+use crate::reason::Reason;
+use crate::server::Server;
+use crate::subject::{call, cast, forever, kill, peek, task, Facts, Inbox, Subject};
+
+type Counter = Arc<Server<Subject>>;
+
+fn check(scenario: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.max_branches = 20_000;
+    model.check(scenario);
+}
+
+fn facts(server: &Counter) -> Arc<Facts> {
+    Arc::clone(&server.state().facts)
+}
+
+/// One that was refused did nothing, one that was answered did it once.
+fn answered(answer: &Result<u32, Error>) -> u32 {
+    match answer {
+        Ok(_) => 1,
+        Err(Error::NoProcess | Error::ServerDown) => 0,
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn call_against_call() {
+    check(|| {
+        let server = Subject::start();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || call(&other).unwrap());
+        let mut seen = [call(&server).unwrap(), thread.join().unwrap()];
+        seen.sort_unstable();
+        assert_eq!(seen, [1, 2]);
+    });
+}
+
+#[test]
+fn call_against_call_against_call() {
+    check(|| {
+        let server = Subject::start();
+        let threads = [(); 2].map(|()| {
+            let other = Arc::clone(&server);
+            spawn(move || call(&other).unwrap())
+        });
+        call(&server).unwrap();
+        threads.map(|thread| thread.join().unwrap());
+        assert_eq!(call(&server), Ok(4));
+    });
+}
+
+#[test]
+fn a_call_sees_the_casts_of_its_thread() {
+    check(|| {
+        let server = Subject::start();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || {
+            cast(&other).unwrap();
+            assert!(call(&other).unwrap() >= 2);
+        });
+        cast(&server).unwrap();
+        assert!(peek(&server).unwrap() >= 1, "a read sees them too");
+        thread.join().unwrap();
+        assert_eq!(Facts::count(&facts(&server).handled), 2);
+    });
+}
+
+#[test]
+fn casts_are_handled_without_a_caller() {
+    check(|| {
+        let server = Subject::start();
+        let facts = facts(&server);
+        let other = Arc::clone(&server);
+        let thread = spawn(move || drop(call(&other)));
+        cast(&server).unwrap();
+        task(&server).unwrap();
+        thread.join().unwrap();
+        // Every handle is gone: what is queued is handled all the same, by drains that
+        // hold the server; the execution ends when they have.
+        drop(server);
+        let _ = facts;
+    });
+}
+
+#[test]
+fn a_task_comes_before_a_later_call() {
+    check(|| {
+        let server = Subject::start();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || {
+            task(&other).unwrap();
+            assert!(call(&other).unwrap() >= 2);
+        });
+        call(&server).unwrap();
+        thread.join().unwrap();
+        assert_eq!(Facts::count(&facts(&server).tasks_run), 1);
+    });
+}
+
+#[test]
+fn call_against_stop() {
+    check(|| {
+        let server = Subject::start();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || call(&other));
+        assert_eq!(server.stop(&mut forever()), Ok(()));
+        let answer = thread.join().unwrap();
+        answered(&answer);
+        assert_eq!(call(&server), Err(Error::NoProcess));
+        assert_eq!(Facts::count(&facts(&server).ended), 1);
+    });
+}
+
+#[test]
+fn call_and_cast_against_kill() {
+    check(|| {
+        let server = Subject::start();
+        let facts = facts(&server);
+        let other = Arc::clone(&server);
+        let thread = spawn(move || {
+            let sent = cast(&other).is_ok();
+            answered(&call(&other));
+            sent
+        });
+        kill(&server);
+        assert_eq!(cast(&server), Err(Error::NoProcess));
+        thread.join().unwrap();
+        let letters = Facts::count(&facts.handled) + Facts::count(&facts.dropped);
+        assert_eq!(letters, 2, "each letter goes once");
+        assert_eq!(Facts::count(&facts.ended), 1);
+    });
+}
+
+#[test]
+fn task_against_kill() {
+    check(|| {
+        let server = Subject::start();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || {
+            let _ = task(&other);
+            answered(&call(&other));
+        });
+        kill(&server);
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn stop_against_stop() {
+    check(|| {
+        let server = Subject::start();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || other.stop(&mut forever()));
+        for stopped in [server.stop(&mut forever()), thread.join().unwrap()] {
+            assert!(matches!(stopped, Ok(()) | Err(Error::NoProcess)));
+        }
+        assert_eq!(Facts::count(&facts(&server).ended), 1);
+    });
+}
+
+#[test]
+fn stop_against_kill() {
+    check(|| {
+        let server = Subject::start();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || kill(&other));
+        let stopped = server.stop(&mut forever());
+        assert!(matches!(
+            stopped,
+            Ok(()) | Err(Error::ServerDown | Error::NoProcess)
+        ));
+        thread.join().unwrap();
+        assert_eq!(Facts::count(&facts(&server).ended), 1);
+    });
+}
+
+#[test]
+fn each_monitor_gets_one_down() {
+    check(|| {
+        let server = Subject::start();
+        let facts = facts(&server);
+        let inbox = Arc::new(Inbox(Arc::clone(&facts)));
+        assert!(server.monitor(1, Arc::clone(&inbox) as _));
+        let other = Arc::clone(&server);
+        let thread = spawn(move || other.stop(&mut forever()).unwrap());
+        let late = server.monitor(2, inbox);
+        thread.join().unwrap();
+        assert_eq!(Facts::count(&facts.downs), 1 + u32::from(late));
+        assert!(!server.monitor(3, Arc::new(Inbox(Arc::clone(&facts)))));
+    });
+}
+
+#[test]
+fn demonitor_against_kill() {
+    check(|| {
+        let server = Subject::start();
+        let facts = facts(&server);
+        server.monitor(1, Arc::new(Inbox(Arc::clone(&facts))));
+        let other = Arc::clone(&server);
+        let thread = spawn(move || kill(&other));
+        server.demonitor(1);
+        thread.join().unwrap();
+        assert!(Facts::count(&facts.downs) <= 1);
+    });
+}
+
+#[test]
+fn kill_against_kill() {
+    check(|| {
+        let server = Subject::start();
+        let facts = facts(&server);
+        server.monitor(1, Arc::new(Inbox(Arc::clone(&facts))));
+        let other = Arc::clone(&server);
+        let thread = spawn(move || {
+            kill(&other);
+            assert_eq!(call(&other), Err(Error::NoProcess), "whoever was faster");
+        });
+        kill(&server);
+        assert_eq!(peek(&server), Err(Error::NoProcess));
+        thread.join().unwrap();
+        assert_eq!(Facts::count(&facts.downs), 1);
+        assert_eq!(Facts::count(&facts.ended), 1);
+    });
+}
+
+#[test]
+fn an_update_against_kill_and_call() {
+    check(|| {
+        let server = Subject::start();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || {
+            let turn = other.occupy(&mut forever())?;
+            turn.commit(|state, write| state.add(write))
+        });
+        let killer = Arc::clone(&server);
+        let killer = spawn(move || kill(&killer));
+        answered(&call(&server));
+        answered(&thread.join().unwrap());
+        killer.join().unwrap();
+    });
+}
+
+#[test]
+fn an_update_keeps_no_snapshot_waiting() {
+    check(|| {
+        let server = Subject::start();
+        let other = Arc::clone(&server);
+        let turn = server.occupy(&mut forever()).unwrap();
+        // Joined while the turn is held: it must get through.
+        let seen = spawn(move || peek(&other)).join().unwrap();
+        assert_eq!(seen, Ok(0));
+        turn.commit(|state, write| state.add(write)).unwrap();
+        drop(turn);
+        assert_eq!(peek(&server), Ok(1));
+    });
+}
+
+#[test]
+fn snapshots_against_calls() {
+    check(|| {
+        let server = Subject::start();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || peek(&other).unwrap());
+        call(&server).unwrap();
+        assert!(thread.join().unwrap() <= 1);
+        assert_eq!(peek(&server), Ok(1));
+    });
+}
+
+#[test]
+fn a_server_that_calls_itself_is_told() {
+    check(|| {
+        let server = Subject::start();
+        let turn = server.occupy(&mut forever()).unwrap();
+        assert_eq!(call(&server), Err(Error::CallingSelf));
+        assert_eq!(server.stop(&mut forever()), Err(Error::CallingSelf));
+        assert_eq!(peek(&server), Ok(0));
+        drop(turn);
+        assert_eq!(call(&server), Ok(1));
+    });
+}
+
+#[test]
+fn a_circle_of_two_is_told() {
+    check(|| {
+        let process = Process::new();
+        let one = Subject::start_in(process);
+        let two = Subject::start_in(process);
+        let (first, second) = (Arc::clone(&one), Arc::clone(&two));
+        let thread = spawn(move || {
+            let _turn = first.occupy(&mut forever()).unwrap();
+            call(&second)
+        });
+        let mine = {
+            let _turn = two.occupy(&mut forever()).unwrap();
+            call(&one)
+        };
+        let theirs = thread.join().unwrap();
+        for answer in [&mine, &theirs] {
+            assert!(matches!(answer, Ok(_) | Err(Error::CallingSelf)));
+        }
+        assert!(mine.is_ok() || theirs.is_ok(), "one is told, the other goes on");
+    });
+}
+
+#[test]
+fn who_does_not_wait_is_told_at_once() {
+    check(|| {
+        let server = Subject::start();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || call(&other).unwrap());
+        let mut at_once = crate::caller::Caller::new(crate::caller::Timeout::Now);
+        let answer = server.call(&mut at_once, |state, write| state.add(write));
+        assert!(matches!(answer, Ok(_) | Err(Error::Timeout)));
+        thread.join().unwrap();
+        let all = 1 + u32::from(answer.is_ok());
+        assert_eq!(peek(&server), Ok(all), "a call that timed out did nothing");
+    });
+}
+
+#[test]
+fn stop_comes_after_what_is_queued() {
+    check(|| {
+        let server = Subject::start();
+        let facts = facts(&server);
+        let other = Arc::clone(&server);
+        let thread = spawn(move || drop(call(&other)));
+        cast(&server).unwrap();
+        assert_eq!(server.stop(&mut forever()), Ok(()));
+        thread.join().unwrap();
+        assert_eq!(Facts::count(&facts.handled), 1);
+        let exit = server.exit_reason();
+        assert_eq!(exit, Some(Reason::Normal));
+    });
+}

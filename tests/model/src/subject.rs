@@ -1,0 +1,177 @@
+//! The server that is checked: it counts what it is asked to, and is told apart from a wrong
+//! one by the checker's own cells, which notice two users at once.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+
+use loom::cell::UnsafeCell;
+
+use crate::caller::{Caller, Timeout};
+use crate::error::Error;
+use crate::process::Process;
+use crate::reason::{Exit, Reason};
+use crate::server::{Server, State, Turn, Watcher, Write};
+
+/// Counts outside the model: they see every execution's facts without adding steps to it.
+#[derive(Default)]
+pub(crate) struct Facts {
+    pub(crate) handled: AtomicU32,
+    pub(crate) dropped: AtomicU32,
+    pub(crate) tasks_run: AtomicU32,
+    pub(crate) unregistered: AtomicU32,
+    pub(crate) ended: AtomicU32,
+    pub(crate) downs: AtomicU32,
+}
+
+impl Facts {
+    pub(crate) fn count(counter: &AtomicU32) -> u32 {
+        counter.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) struct Subject {
+    /// Written under `Write` only.
+    value: UnsafeCell<u32>,
+    /// Closed under `Write`.
+    closed: UnsafeCell<bool>,
+    pub(crate) facts: Arc<Facts>,
+}
+
+// SAFETY: the cells are the checker's, which reports two threads at once; that nobody does so
+// is what is being checked.
+unsafe impl Sync for Subject {}
+unsafe impl Send for Subject {}
+
+/// A letter, counted when it goes: handled or dropped.
+pub(crate) struct Mail {
+    facts: Arc<Facts>,
+    handled: bool,
+}
+
+impl Mail {
+    pub(crate) fn new(facts: &Arc<Facts>) -> Mail {
+        Mail {
+            facts: Arc::clone(facts),
+            handled: false,
+        }
+    }
+}
+
+impl Drop for Mail {
+    fn drop(&mut self) {
+        let counter = match self.handled {
+            true => &self.facts.handled,
+            false => &self.facts.dropped,
+        };
+        counter.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl State for Subject {
+    type Message = Mail;
+    type Task = Mail;
+
+    fn handle(server: &Arc<Server<Self>>, write: &Write<'_>, mut mail: Mail) {
+        server.state().add(write);
+        mail.handled = true;
+    }
+
+    fn run(turn: Turn<Self>, mut task: Mail) {
+        turn.server()
+            .state()
+            .facts
+            .tasks_run
+            .fetch_add(1, Ordering::SeqCst);
+        if turn.commit(|state, write| state.add(write)).is_ok() {
+            task.handled = true;
+        }
+    }
+
+    fn unregister(server: &Arc<Server<Self>>) {
+        let facts = &server.state().facts;
+        facts.unregistered.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn close(&self, _write: &Write<'_>) {
+        // SAFETY: see `Subject`.
+        self.closed.with_mut(|closed| unsafe { *closed = true });
+    }
+
+    fn ended(server: &Arc<Server<Self>>, _exit: &Exit) {
+        let facts = &server.state().facts;
+        assert!(Facts::count(&facts.unregistered) > 0, "the name goes first");
+        facts.ended.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn name(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl Subject {
+    pub(crate) fn start() -> Arc<Server<Subject>> {
+        Subject::start_in(Process::new())
+    }
+
+    pub(crate) fn start_in(process: &'static Process) -> Arc<Server<Subject>> {
+        let subject = Subject {
+            value: UnsafeCell::new(0),
+            closed: UnsafeCell::new(false),
+            facts: Arc::default(),
+        };
+        Server::start(process, subject)
+    }
+
+    pub(crate) fn add(&self, _write: &Write<'_>) -> u32 {
+        // SAFETY: see `Subject`.
+        self.closed
+            .with(|closed| assert!(!unsafe { *closed }, "changed after its end"));
+        self.value.with_mut(|value| unsafe {
+            *value += 1;
+            *value
+        })
+    }
+
+    pub(crate) fn value(&self, _write: &Write<'_>) -> u32 {
+        // SAFETY: see `Subject`.
+        self.value.with(|value| unsafe { *value })
+    }
+}
+
+/// Requests as the rest of the library makes them.
+pub(crate) fn forever() -> Caller<'static> {
+    Caller::new(Timeout::Never)
+}
+
+pub(crate) fn call(server: &Arc<Server<Subject>>) -> Result<u32, Error> {
+    server.call(&mut forever(), |state, write| state.add(write))
+}
+
+pub(crate) fn cast(server: &Arc<Server<Subject>>) -> Result<(), Error> {
+    server.cast(Mail::new(&server.state().facts))
+}
+
+pub(crate) fn task(server: &Arc<Server<Subject>>) -> Result<(), Error> {
+    server.cast_task(Mail::new(&server.state().facts))
+}
+
+pub(crate) fn kill(server: &Arc<Server<Subject>>) {
+    server.end(Exit::new(Reason::Killed, ""));
+    assert!(Facts::count(&server.state().facts.unregistered) > 0);
+}
+
+/// What the state is now, asked from outside the turn.
+pub(crate) fn peek(server: &Arc<Server<Subject>>) -> Result<u32, Error> {
+    server.settle(&mut forever())?;
+    server.still(|state, write| state.value(write))
+}
+
+/// Counts DOWNs.
+pub(crate) struct Inbox(pub(crate) Arc<Facts>);
+
+impl Watcher for Inbox {
+    fn down(&self, _reference: u64, _exit: &Exit, _name: Option<&str>) {
+        assert_eq!(Facts::count(&self.0.ended), 1, "DOWN comes after the end");
+        self.0.downs.fetch_add(1, Ordering::SeqCst);
+    }
+}
