@@ -374,8 +374,9 @@ mod tests {
         for _ in 0..1000 {
             let token = table.insert(Kind::Items, object(8), 0).unwrap();
             let wins: usize = std::thread::scope(|scope| {
-                let threads = [(); 2].map(|()| scope.spawn(|| table.remove(token, Kind::Items)));
-                threads.map(|t| t.join().unwrap().is_ok() as usize).iter().sum()
+                let free = || table.remove(token, Kind::Items).is_ok();
+                let threads = [(); 2].map(|()| scope.spawn(free));
+                threads.map(|thread| usize::from(thread.join().unwrap())).iter().sum()
             });
             assert_eq!(wins, 1);
         }

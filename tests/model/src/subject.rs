@@ -30,6 +30,8 @@ impl Facts {
 }
 
 pub(crate) struct Subject {
+    /// Written under the turn, user code's included, and never by who has only `Write`.
+    inside: UnsafeCell<u32>,
     /// Written under `Write` only.
     value: UnsafeCell<u32>,
     /// Closed under `Write`.
@@ -72,16 +74,15 @@ impl State for Subject {
     type Task = Mail;
 
     fn handle(server: &Arc<Server<Self>>, write: &Write<'_>, mut mail: Mail) {
+        server.state().step_inside();
         server.state().add(write);
         mail.handled = true;
     }
 
     fn run(turn: Turn<Self>, mut task: Mail) {
-        turn.server()
-            .state()
-            .facts
-            .tasks_run
-            .fetch_add(1, Ordering::SeqCst);
+        let state = turn.server().state();
+        state.step_inside();
+        state.facts.tasks_run.fetch_add(1, Ordering::SeqCst);
         if turn.commit(|state, write| state.add(write)).is_ok() {
             task.handled = true;
         }
@@ -115,11 +116,18 @@ impl Subject {
 
     pub(crate) fn start_in(process: &'static Process) -> Arc<Server<Subject>> {
         let subject = Subject {
+            inside: UnsafeCell::new(0),
             value: UnsafeCell::new(0),
             closed: UnsafeCell::new(false),
             facts: Arc::default(),
         };
         Server::start(process, subject)
+    }
+
+    /// What every handler does first, and user code for as long as it has the turn.
+    pub(crate) fn step_inside(&self) {
+        // SAFETY: see `Subject`.
+        self.inside.with_mut(|steps| unsafe { *steps += 1 });
     }
 
     pub(crate) fn add(&self, _write: &Write<'_>) -> u32 {
@@ -143,16 +151,31 @@ pub(crate) fn forever() -> Caller<'static> {
     Caller::new(Timeout::Never)
 }
 
+/// Whoever learns that the server is gone finds that its name went first (G5).
+fn seen<R>(server: &Arc<Server<Subject>>, answer: Result<R, Error>) -> Result<R, Error> {
+    if matches!(answer, Err(Error::NoProcess | Error::ServerDown)) {
+        let unregistered = Facts::count(&server.state().facts.unregistered);
+        assert!(unregistered > 0, "gone, but its name is still there");
+    }
+    answer
+}
+
 pub(crate) fn call(server: &Arc<Server<Subject>>) -> Result<u32, Error> {
-    server.call(&mut forever(), |state, write| state.add(write))
+    let answer = server.call(&mut forever(), |state, write| {
+        state.step_inside();
+        state.add(write)
+    });
+    seen(server, answer)
 }
 
 pub(crate) fn cast(server: &Arc<Server<Subject>>) -> Result<(), Error> {
-    server.cast(Mail::new(&server.state().facts))
+    let sent = server.cast(Mail::new(&server.state().facts));
+    seen(server, sent)
 }
 
 pub(crate) fn task(server: &Arc<Server<Subject>>) -> Result<(), Error> {
-    server.cast_task(Mail::new(&server.state().facts))
+    let sent = server.cast_task(Mail::new(&server.state().facts));
+    seen(server, sent)
 }
 
 pub(crate) fn kill(server: &Arc<Server<Subject>>) {
