@@ -256,6 +256,20 @@ fn an_update_against_kill_and_call() {
 }
 
 #[test]
+fn a_kill_answers_those_who_wait_for_an_update() {
+    check(|| {
+        let server = Subject::start();
+        let turn = server.occupy(&mut forever()).unwrap();
+        let other = Arc::clone(&server);
+        let waiting = spawn(move || answered(&call(&other)));
+        kill(&server);
+        // Joined while the turn is held: nobody else will wake it.
+        assert_eq!(waiting.join().unwrap(), 0);
+        assert!(turn.commit(|state, write| state.add(write)).is_err());
+    });
+}
+
+#[test]
 fn an_update_has_the_turn_to_itself() {
     check(|| {
         let server = Subject::start();

@@ -1,0 +1,95 @@
+"""kvreg: a registry of named key-value buckets inside your process.
+
+    import kvreg
+
+    with kvreg.Registry() as registry:
+        shopping = registry.create("shopping")
+        shopping["milk"] = 1
+        shopping.update("milk", lambda n: n + 1)
+
+Each bucket is a server in the Erlang sense: it owns its state, handles one message at a
+time, and can die alone. A bucket behaves as a `dict`, a registry as a mapping from names to
+buckets, and an inbox hears of their ends.
+
+Timeouts are float seconds, None for ever. Every object may be used from any thread; calls
+release the GIL. Exceptions inherit from `kvreg.Error` and carry a `Status`. Importing this
+package neither loads the shared library nor starts anything; first use does.
+"""
+
+from __future__ import annotations
+
+from ._bucket import Bucket
+from ._constants import KEEP, REMOVE, LogLevel, Reason, Status, Verdict
+from ._errors import (
+    Aborted,
+    AlreadyStarted,
+    BucketNotFound,
+    CallingSelf,
+    CallTimeout,
+    Closed,
+    Conflict,
+    Error,
+    ForkedError,
+    InternalError,
+    InvalidArgument,
+    IOFailed,
+    KeyNotFound,
+    LimitReached,
+    NoMemory,
+    NoProcess,
+    OutcomeUnknown,
+    ServerDown,
+    ShutDown,
+    Unsupported,
+    WrongKind,
+    WrongType,
+)
+from ._inbox import Down, Event, Inbox, Log, Lost
+from ._library import LibraryError, library_version, load
+from ._registry import Registry
+from ._values import Key, Value
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "KEEP",
+    "REMOVE",
+    "Aborted",
+    "AlreadyStarted",
+    "Bucket",
+    "BucketNotFound",
+    "CallTimeout",
+    "CallingSelf",
+    "Closed",
+    "Conflict",
+    "Down",
+    "Error",
+    "Event",
+    "ForkedError",
+    "IOFailed",
+    "Inbox",
+    "InternalError",
+    "InvalidArgument",
+    "Key",
+    "KeyNotFound",
+    "LibraryError",
+    "LimitReached",
+    "Log",
+    "LogLevel",
+    "Lost",
+    "NoMemory",
+    "NoProcess",
+    "OutcomeUnknown",
+    "Reason",
+    "Registry",
+    "ServerDown",
+    "ShutDown",
+    "Status",
+    "Unsupported",
+    "Value",
+    "Verdict",
+    "WrongKind",
+    "WrongType",
+    "library_version",
+    "load",
+]

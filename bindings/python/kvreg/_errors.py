@@ -1,0 +1,195 @@
+"""Exceptions: one class for each status that a caller can meet, and the way there.
+
+Each inherits from `Error`, which carries the status, and where Python has a word for it
+from a built-in exception too, so that both idioms work.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+from ._constants import Status
+
+
+class Error(Exception):
+    """What kvreg raises. `status` is the `Status` of the C function that failed."""
+
+    status: int = Status.INTERNAL
+
+
+class KeyNotFound(Error, KeyError):
+    """The bucket has no such key."""
+
+    status = Status.NOT_FOUND
+
+
+class BucketNotFound(Error, KeyError):
+    """The registry has no bucket of that name."""
+
+    status = Status.NOT_FOUND
+
+
+class AlreadyStarted(Error):
+    """The name is taken, and an exclusive bucket was asked for."""
+
+    status = Status.ALREADY_STARTED
+
+
+class NoProcess(Error):
+    """The bucket or registry had ended: the request was not delivered."""
+
+    status = Status.NO_PROCESS
+
+
+class ServerDown(Error):
+    """The bucket or registry ended while it had the request."""
+
+    status = Status.SERVER_DOWN
+
+
+class CallTimeout(Error, TimeoutError):
+    """The time was over. The request was withdrawn: it has not run and never will."""
+
+    status = Status.TIMEOUT
+
+
+class OutcomeUnknown(Error, TimeoutError):
+    """The time was over when another thread had begun with the request."""
+
+    status = Status.OUTCOME_UNKNOWN
+
+
+class CallingSelf(Error, RuntimeError):
+    """The caller would wait for itself, as when an update calls its own bucket."""
+
+    status = Status.CALLING_SELF
+
+
+class Closed(Error, ValueError):
+    """The object was closed, or its handle is none."""
+
+    status = Status.BAD_HANDLE
+
+
+class WrongKind(Error, TypeError):
+    """The handle is of another kind."""
+
+    status = Status.WRONG_KIND
+
+
+class InvalidArgument(Error, ValueError):
+    """A name, a key, a reason or another argument that cannot be."""
+
+    status = Status.INVALID_ARGUMENT
+
+
+class WrongType(Error, TypeError):
+    """The value has another type than was asked for."""
+
+    status = Status.WRONG_TYPE
+
+
+class Conflict(Error):
+    """The value was changed meanwhile."""
+
+    status = Status.CONFLICT
+
+
+class LimitReached(Error):
+    """A limit is reached; nothing was changed."""
+
+    status = Status.LIMIT
+
+
+class NoMemory(Error, MemoryError):
+    """No memory; nothing was changed."""
+
+    status = Status.NO_MEMORY
+
+
+class Aborted(Error):
+    """The update was given up."""
+
+    status = Status.ABORTED
+
+
+class ForkedError(Error, RuntimeError):
+    """The object was inherited through a fork; what the child opens itself works."""
+
+    status = Status.FORKED
+
+
+class ShutDown(Error, RuntimeError):
+    """The library was shut down in this process."""
+
+    status = Status.SHUT_DOWN
+
+
+class Unsupported(Error, NotImplementedError):
+    """Not on this platform, not in this version, or not with this value."""
+
+    status = Status.UNSUPPORTED
+
+
+class IOFailed(Error, OSError):
+    """The operating system refused."""
+
+    status = Status.IO
+
+
+class InternalError(Error):
+    """A panic in kvreg itself was caught: a bug."""
+
+    status = Status.INTERNAL
+
+
+# NOT_FOUND is a key here and a name there: whoever asked for it knows what was not found.
+_BY_STATUS: dict[int, type[Error]] = {
+    error.status: error
+    for error in (
+        AlreadyStarted,
+        NoProcess,
+        ServerDown,
+        CallTimeout,
+        OutcomeUnknown,
+        CallingSelf,
+        Closed,
+        WrongKind,
+        InvalidArgument,
+        WrongType,
+        Conflict,
+        LimitReached,
+        NoMemory,
+        Aborted,
+        ForkedError,
+        ShutDown,
+        Unsupported,
+        IOFailed,
+        InternalError,
+    )
+}
+
+
+def last_error(library: ctypes.CDLL) -> str:
+    """The text of the last failing call on this thread."""
+    capacity = 256
+    while True:
+        buffer = ctypes.create_string_buffer(capacity)
+        length: int = library.kvreg_last_error(buffer, capacity)
+        if length < capacity:
+            return buffer.raw[:length].decode("utf-8", "replace")
+        capacity = length + 1
+
+
+def error(library: ctypes.CDLL, status: int) -> Error:
+    """The exception for a status; to be called before anything else fails on this thread."""
+    raised = _BY_STATUS.get(status, Error)(last_error(library))
+    if raised.status != status:  # one that has no class of its own
+        raised.status = status
+    return raised
+
+
+def check(library: ctypes.CDLL, status: int) -> None:
+    """Raises what a status other than OK says."""
+    if status:
+        raise error(library, status)

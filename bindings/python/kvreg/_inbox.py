@@ -1,0 +1,158 @@
+"""Inboxes: the caller's own mailbox, where the ends of buckets are heard of."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from dataclasses import dataclass
+from typing import Union
+
+from . import _abi
+from ._bucket import Bucket
+from ._constants import LogLevel, Reason, Status
+from ._errors import check
+from ._handle import Handle, obtain
+from ._registry import Registry
+from ._timeout import milliseconds
+
+_SLICE = 0.05
+"""Seconds after which a wait in the main thread looks for signals."""
+
+
+@dataclass(frozen=True)
+class Down:
+    """A monitored bucket or registry ended."""
+
+    reference: int
+    """What `Inbox.monitor` gave."""
+    reason: Reason
+    """Why it ended; `NOPROC` if it had before it was monitored."""
+    name: str | None
+    """The name of the bucket, if it has one."""
+    detail: str
+    """What was said at its exit, or nothing."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """The library says something; see `Inbox.subscribe_logs`."""
+
+    level: LogLevel
+    name: str | None
+    """Of the bucket that it is about, if it has one."""
+    message: str
+
+
+@dataclass(frozen=True)
+class Lost:
+    """So many log events did not fit in the inbox; a `Down` is never lost."""
+
+    count: int
+
+
+Event = Union[Down, Log, Lost]
+
+
+class Inbox(Handle):
+    """An inbox: events wait in it until they are received. It belongs to no registry.
+
+    As a context manager it is closed at the end of the block.
+
+    Threads: any thread may use an inbox; each event goes to one receiver. Nothing here
+    blocks but `receive`. Errors of all operations: `Closed` after `close`.
+    """
+
+    __slots__ = ()
+
+    _kind = "inbox"
+
+    def __init__(self) -> None:
+        """Opens an inbox."""
+        super().__init__(*obtain("kvreg_inbox_open"))
+
+    def monitor(self, server: Bucket | Registry) -> int:
+        """Asks for the end of a bucket or registry; gives the reference of its `Down`.
+
+        The end gives exactly one `Down` with that reference; at once, reason NOPROC, if the
+        server has ended. Each call is a monitor of its own. `LimitReached` beyond 1,048,576.
+        """
+        library = self._library
+        if isinstance(server, Bucket):
+            monitor = library.kvreg_inbox_monitor
+        elif isinstance(server, Registry):
+            monitor = library.kvreg_inbox_monitor_registry
+        else:
+            kind = type(server).__name__
+            raise TypeError(f"a Bucket or a Registry can be monitored, not {kind}")
+        reference = ctypes.c_uint64()
+        check(library, monitor(self._handle, server._handle, ctypes.byref(reference)))
+        return reference.value
+
+    def demonitor(self, reference: int, flush: bool = False) -> None:
+        """Takes a monitor back: no `Down` of it comes any more.
+
+        With `flush` one that waits already is removed too. An unknown reference is fine.
+        """
+        library, flags = self._library, _abi.FLUSH if flush else 0
+        check(library, library.kvreg_inbox_demonitor(self._handle, reference, flags))
+
+    def subscribe_logs(self, level: LogLevel) -> None:
+        """From now on the inbox gets `Log` events of this level and more important ones.
+
+        Calling it again changes the level. What does not fit arrives as one `Lost`.
+        """
+        library = self._library
+        check(library, library.kvreg_inbox_subscribe_logs(self._handle, int(level)))
+
+    def receive(self, timeout: float | None = None) -> Event:
+        """The next event; `CallTimeout` (a `TimeoutError`) if none came within `timeout`.
+
+        `timeout` is in seconds: None waits for ever, 0 not at all. In the main thread
+        Ctrl-C ends the wait. `Closed` if another thread closes the inbox meanwhile, and
+        `CallingSelf` inside an update, unless `timeout` is 0. Blocks.
+        """
+        library, event = self._library, _abi.Event()
+        check(library, self._wait(milliseconds(timeout), timeout, event))
+        try:
+            return _event(event)
+        finally:
+            library.kvreg_event_clear(event)
+
+    def _wait(self, ms: int, timeout: float | None, event: _abi.Event) -> int:
+        receive = self._library.kvreg_inbox_receive
+        status: int
+        if threading.get_ident() != threading.main_thread().ident:
+            status = receive(self._handle, ms, event)
+            return status
+        # Python handles signals only between two calls.
+        end = None if ms < 0 else time.monotonic() + (timeout or 0)
+        while True:
+            left = _SLICE if end is None else max(0.0, end - time.monotonic())
+            status = receive(self._handle, milliseconds(min(left, _SLICE)), event)
+            if status != Status.TIMEOUT or left == 0:
+                return status
+
+    def fileno(self) -> int:
+        """A file descriptor that is readable while events wait.
+
+        For `select`, `selectors` and event loops, which take the inbox itself too. Only
+        poll it; it is closed with the inbox. `Unsupported` where there is none.
+        """
+        descriptor = ctypes.c_int()
+        library = self._library
+        check(library, library.kvreg_inbox_fd(self._handle, ctypes.byref(descriptor)))
+        return descriptor.value
+
+
+def _event(event: _abi.Event) -> Event:
+    if event.type == _abi.EVENT_DOWN:
+        reason = Reason(event.reason)
+        return Down(event.reference, reason, _text(event.name) or None, _text(event.detail))
+    if event.type == _abi.EVENT_LOG:
+        return Log(LogLevel(event.level), _text(event.name) or None, _text(event.detail))
+    return Lost(event.count)
+
+
+def _text(text: _abi.Text) -> str:
+    return ctypes.string_at(text.address or 0, text.len).decode("utf-8", "replace")

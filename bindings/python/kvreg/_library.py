@@ -1,0 +1,153 @@
+"""Finding and loading the shared library: once, on first use.
+
+Importing kvreg loads nothing. The first of these is taken:
+
+1. what `load` was given,
+2. the file that the environment variable KVREG_LIBRARY names,
+3. a copy that the process has loaded already, so that a C host and its Python share one,
+4. the file beside this package.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+from pathlib import Path
+
+from . import _abi
+
+VARIABLE = "KVREG_LIBRARY"
+
+_VERSION = (0, 1)  # major and minor of the interface that _abi describes
+_BESIDE = Path(__file__).resolve().parent
+
+if sys.platform == "win32":
+    _FILE_NAME = "kvreg.dll"
+elif sys.platform == "darwin":
+    _FILE_NAME = "libkvreg.dylib"
+else:
+    _FILE_NAME = "libkvreg.so"
+
+_loaded: ctypes.CDLL | None = None
+_loading = threading.Lock()
+
+
+class LibraryError(OSError):
+    """The shared library cannot be loaded, or is of another version."""
+
+
+def load(path: str | os.PathLike[str]) -> None:
+    """Loads the shared library from `path`: before the first use, instead of searching for it.
+
+    Raises `LibraryError` if the file cannot be loaded or is of another version, and
+    `RuntimeError` if another one is in use already; the same one again is fine. May be
+    called from any thread.
+    """
+    global _loaded
+    path = os.fspath(path)
+    with _loading:
+        library = _open(path)
+        if _loaded is None:
+            _loaded = library
+        elif _address(library) != _address(_loaded):
+            raise RuntimeError(f"kvreg is in use already, as {_describe(_loaded)}")
+
+
+def library() -> ctypes.CDLL:
+    """The library, loaded now if it was not. Raises `LibraryError`, naming all it tried."""
+    global _loaded
+    if _loaded is None:
+        with _loading:
+            if _loaded is None:
+                _loaded = _find()
+    return _loaded
+
+
+def library_version() -> str:
+    """The version of the shared library, "major.minor.patch". Loads it if it was not."""
+    version: bytes = library().kvreg_version_string()
+    return version.decode()
+
+
+def _find() -> ctypes.CDLL:
+    named = os.environ.get(VARIABLE)
+    if named:
+        # What somebody asked for by name is not replaced by something else.
+        try:
+            return _open(named)
+        except LibraryError as error:
+            raise LibraryError(f"{error} (named by {VARIABLE})") from error
+    loaded = _already_loaded()
+    if loaded is not None:
+        return _checked(loaded)
+    beside = _BESIDE / _FILE_NAME
+    try:
+        return _open(str(beside))
+    except LibraryError as error:
+        raise LibraryError(
+            "cannot find the kvreg library. Tried:\n"
+            f"  the environment variable {VARIABLE}: not set\n"
+            "  a copy that this process has loaded: none\n"
+            f"  {error}\n"
+            f"Set {VARIABLE} to the path of {_FILE_NAME}, or call kvreg.load(path)."
+        ) from error
+
+
+def _open(path: str) -> ctypes.CDLL:
+    try:
+        opened = ctypes.CDLL(path)
+    except OSError as error:
+        raise LibraryError(f"{path}: {error}") from error
+    return _checked(opened)
+
+
+if sys.platform == "win32":
+
+    def _already_loaded() -> ctypes.CDLL | None:
+        get_module_handle = ctypes.WinDLL("kernel32").GetModuleHandleW
+        get_module_handle.argtypes = [ctypes.c_wchar_p]
+        get_module_handle.restype = ctypes.c_void_p
+        module = get_module_handle(_FILE_NAME)
+        return ctypes.CDLL(_FILE_NAME, handle=module) if module else None
+
+else:
+
+    def _already_loaded() -> ctypes.CDLL | None:
+        program = ctypes.CDLL(None)
+        if hasattr(program, "kvreg_version_number"):
+            return program
+        try:
+            # A host may have loaded it for itself alone; then only its file name tells.
+            return ctypes.CDLL(_FILE_NAME, mode=os.RTLD_NOLOAD)
+        except OSError:
+            return None
+
+
+def _checked(opened: ctypes.CDLL) -> ctypes.CDLL:
+    """The library with its signatures, if it is of the version that they describe."""
+    try:
+        number: int = opened.kvreg_version_number()
+    except AttributeError:
+        raise LibraryError(f"{_describe(opened)}: not a kvreg library") from None
+    version = (number >> 16, number >> 8 & 0xFF)
+    if version != _VERSION:
+        raise LibraryError(
+            f"{_describe(opened)}: version {version[0]}.{version[1]}, but the package in"
+            f" {_BESIDE} needs {_VERSION[0]}.{_VERSION[1]}"
+        )
+    try:
+        _abi.declare(opened)
+    except AttributeError as error:
+        raise LibraryError(f"{_describe(opened)}: {error}") from None
+    return opened
+
+
+def _address(opened: ctypes.CDLL) -> int | None:
+    """Tells loaded copies apart: where one of the library's functions is."""
+    return ctypes.cast(opened.kvreg_version_number, ctypes.c_void_p).value
+
+
+def _describe(opened: ctypes.CDLL) -> str:
+    return str(opened._name or "the running program")

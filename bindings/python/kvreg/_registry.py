@@ -1,0 +1,198 @@
+"""Registries as mappings from names to buckets."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from typing import TypeVar
+
+from . import _abi
+from ._bucket import Bucket
+from ._constants import Status
+from ._errors import BucketNotFound, check
+from ._handle import obtain
+from ._items import keys
+from ._server import Server
+from ._values import encode_name, encode_text, take_bytes
+
+_Self = TypeVar("_Self", bound="Registry")
+
+
+class Registry(Server, Mapping[str, Bucket]):
+    """A registry: a server that knows buckets by name, used as a read-only `dict` is.
+
+    `Registry()` starts one. As a context manager it stops at the end of the block, with its
+    buckets; a clone is only closed there. Without `with` it lives until its last handle is
+    closed. Each lookup gives a new `Bucket` object, with a handle and a timeout of its own.
+    Two registries are equal only if they are the same object.
+
+    A name leads to a bucket that is alive: once anybody has learned that a bucket ended, its
+    name is gone. Iterating sees the names as they are at one instant; `values()` and
+    `items()` look each of them up then, and leave out those that are gone meanwhile.
+
+    Threads: any thread may use a registry, and finds what it has created itself, by a cast
+    too. Lookups do not wait; calls wait for their turn for at most `timeout` seconds.
+
+    Errors of all operations: `NoProcess` when the registry had ended, `CallTimeout` when the
+    time was over and nothing was done, `InvalidArgument` for what cannot be a name (1 to 255
+    bytes of UTF-8 without NUL), `Closed` after `close`.
+    """
+
+    __slots__ = ("_stops",)
+
+    _kind = "registry"
+
+    def __init__(self) -> None:
+        """Starts a registry. Never blocks."""
+        super().__init__(*obtain("kvreg_registry_start", None))
+        self._stops = True
+
+    @classmethod
+    def _of(cls: type[_Self], library: ctypes.CDLL, handle: int | None) -> _Self:
+        registry = super()._of(library, handle)
+        registry._stops = False
+        return registry
+
+    def create(self, name: str, exclusive: bool = False) -> Bucket:
+        """The bucket of that name, started if there is none. Waits for its turn.
+
+        With `exclusive`, `AlreadyStarted` if there is one.
+        """
+        data, flags = encode_name(name), _abi.EXCLUSIVE if exclusive else 0
+        return Bucket._of(
+            *obtain("kvreg_registry_create", self._handle, data, len(data), flags)
+        )
+
+    def create_cast(self, name: str) -> None:
+        """Starts a bucket of that name, unless there is one, without waiting.
+
+        What this thread does next with the registry sees it. Never blocks.
+        """
+        data, library = encode_name(name), self._library
+        check(library, library.kvreg_registry_create_cast(self._handle, data, len(data)))
+
+    def __getitem__(self, name: str) -> Bucket:
+        """The bucket that has the name now; `BucketNotFound` (a `KeyError`) if none has."""
+        handle = ctypes.c_void_p()
+        status = self._look_up(name, handle)
+        if status == Status.NOT_FOUND:
+            raise BucketNotFound(name)
+        check(self._library, status)
+        return Bucket._of(self._library, handle.value)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a bucket has the name now; what cannot be a name is none's."""
+        if not isinstance(name, str):
+            return False
+        handle = ctypes.c_void_p()
+        status = self._look_up(name, handle)
+        if status in (Status.NOT_FOUND, Status.INVALID_ARGUMENT):
+            return False
+        check(self._library, status)
+        self._library.kvreg_bucket_free(handle)
+        return True
+
+    def _look_up(self, name: str, handle: ctypes.c_void_p) -> int:
+        data, library = encode_name(name), self._library
+        status: int = library.kvreg_registry_lookup(
+            self._handle, data, len(data), ctypes.byref(handle)
+        )
+        return status
+
+    def __len__(self) -> int:
+        """How many names there are."""
+        count = ctypes.c_size_t()
+        library = self._library
+        check(library, library.kvreg_registry_count(self._handle, ctypes.byref(count)))
+        return count.value
+
+    def __iter__(self) -> Iterator[str]:
+        """The names as they are at this instant."""
+        return iter(keys(self._library, "kvreg_registry_names", self._handle))
+
+    def items(self) -> ItemsView[str, Bucket]:
+        """A view of names and buckets."""
+        return _Items(self)
+
+    def values(self) -> ValuesView[Bucket]:
+        """A view of the buckets."""
+        return _Values(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def send(self, message: str | bytes) -> None:
+        """Sends a message that the registry does not expect: logged at debug and dropped.
+
+        Never blocks.
+        """
+        data, library = encode_text(message), self._library
+        check(library, library.kvreg_registry_send(self._handle, data, len(data)))
+
+    def execute(self, line: str | bytes) -> bytes:
+        r"""Carries out a line of the text protocol, and gives the reply as a server sends it.
+
+        `CREATE bucket`, `PUT bucket key value`, `GET bucket key`, `DELETE bucket key`. The
+        reply is `OK`, after a line with the value for `GET`; or `NOT FOUND`, or `UNKNOWN
+        COMMAND`; each line ends in `\r\n`. `InvalidArgument` for a name or a key that cannot
+        be, `Unsupported` for a value with a line break. Waits for its turn.
+        """
+        data, library, reply = encode_text(line), self._library, _abi.Value()
+        execute = library.kvreg_registry_execute
+        check(library, execute(self._handle, data, len(data), reply))
+        return take_bytes(library, reply)
+
+    def stop(self) -> None:
+        """Ends all buckets, reason SHUTDOWN, then the registry; returns when all are gone.
+
+        `CallingSelf` from inside an update of one of its buckets. Waits for its turn.
+        """
+        check(self._library, self._library.kvreg_registry_stop(self._handle))
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        try:
+            if self._stops and not self.closed:
+                self._stop_unless_ended()
+        finally:
+            self.close()
+
+    def _stop_unless_ended(self) -> None:
+        status = self._library.kvreg_registry_stop(self._handle)
+        if status not in (Status.NO_PROCESS, Status.SERVER_DOWN):
+            check(self._library, status)
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<kvreg.Registry (closed)>"
+        count = ctypes.c_size_t()
+        if self._library.kvreg_registry_count(self._handle, ctypes.byref(count)):
+            return "<kvreg.Registry>"
+        buckets = "1 bucket" if count.value == 1 else f"{count.value} buckets"
+        return f"<kvreg.Registry of {buckets}>"
+
+
+def _living(registry: Mapping[str, Bucket]) -> Iterator[tuple[str, Bucket]]:
+    for name in registry:
+        bucket = registry.get(name)
+        if bucket is not None:
+            yield name, bucket
+
+
+class _Items(ItemsView[str, Bucket]):
+    _mapping: Registry
+
+    def __iter__(self) -> Iterator[tuple[str, Bucket]]:
+        return _living(self._mapping)
+
+
+class _Values(ValuesView[Bucket]):
+    _mapping: Registry
+
+    def __iter__(self) -> Iterator[Bucket]:
+        return (bucket for _, bucket in _living(self._mapping))

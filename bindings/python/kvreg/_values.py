@@ -1,0 +1,111 @@
+"""Keys and values on their way across: Python's on this side, `kvreg_value` on the other."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, Union
+
+from . import _abi
+
+Key = Union[str, bytes]
+"""A key: text, or bytes; bytes are the same key as the text they are the UTF-8 of."""
+
+Value = Union[None, bool, int, float, str, bytes]
+"""What a bucket can hold; an int has 64 bits."""
+
+_INT_MIN = -(2**63)
+_INT_MAX = 2**63 - 1
+
+
+def encode_key(key: Key) -> bytes:
+    """A key as the library has it. Any bytes can be a key: those of file names too."""
+    if isinstance(key, str):
+        return key.encode("utf-8", "surrogateescape")
+    if isinstance(key, bytes):
+        return key
+    raise TypeError(f"a key is a str or bytes, not {type(key).__name__}")
+
+
+def decode_key(key: bytes) -> str:
+    """A key as Python has it."""
+    return key.decode("utf-8", "surrogateescape")
+
+
+def encode_name(name: str) -> bytes:
+    """The name of a bucket: UTF-8, strictly."""
+    if not isinstance(name, str):
+        raise TypeError(f"a name is a str, not {type(name).__name__}")
+    return name.encode("utf-8")
+
+
+def encode_text(text: str | bytes) -> bytes:
+    """A line or a message: a str as UTF-8, bytes as they are."""
+    if isinstance(text, str):
+        return text.encode("utf-8", "surrogateescape")
+    if isinstance(text, bytes):
+        return text
+    raise TypeError(f"expected a str or bytes, not {type(text).__name__}")
+
+
+def fill(target: _abi.Value, value: Value) -> None:
+    """Puts a Python value into a fresh struct, which borrows its text and keeps it alive."""
+    if value is None:
+        target.type = _abi.NIL
+    elif isinstance(value, bool):
+        target.type = _abi.BOOL
+        target.boolean = value
+    elif isinstance(value, int):
+        if not _INT_MIN <= value <= _INT_MAX:
+            raise OverflowError("an int value has 64 bits; store a longer one as str or bytes")
+        target.type = _abi.INT
+        target.integer = value
+    elif isinstance(value, float):
+        target.type = _abi.FLOAT
+        target.real = value
+    elif isinstance(value, str):
+        _fill_text(target, _abi.STRING, value.encode("utf-8"))
+    elif isinstance(value, bytes):
+        _fill_text(target, _abi.BYTES, value)
+    else:
+        raise TypeError(
+            "a value is None, a bool, int, float, str or bytes, not"
+            f" {type(value).__name__}: encode it to str or bytes with a codec of your"
+            " choice, such as json.dumps, and decode what you read"
+        )
+
+
+def _fill_text(target: _abi.Value, kind: int, data: bytes) -> None:
+    target.type = kind
+    target.data = data
+    target.len = len(data)
+
+
+def borrowed(value: Value) -> _abi.Value:
+    """A new struct with a Python value."""
+    target = _abi.Value()
+    fill(target, value)
+    return target
+
+
+def take(library: ctypes.CDLL, value: _abi.Value) -> Any:
+    """The Python value of a struct that the library filled, which is released."""
+    kind = value.type
+    if kind == _abi.INT:
+        return value.integer
+    if kind == _abi.STRING:
+        return take_bytes(library, value).decode("utf-8")
+    if kind == _abi.BYTES:
+        return take_bytes(library, value)
+    if kind == _abi.FLOAT:
+        return value.real
+    if kind == _abi.BOOL:
+        return value.boolean
+    return None
+
+
+def take_bytes(library: ctypes.CDLL, value: _abi.Value) -> bytes:
+    """The same of a struct with text, as bytes."""
+    try:
+        return ctypes.string_at(value.address or 0, value.len)
+    finally:
+        library.kvreg_value_clear(value)

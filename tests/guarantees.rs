@@ -1,0 +1,432 @@
+//! The guarantees, one test or more for each, named after it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{mpsc, Arc, Barrier, Mutex};
+
+use kvreg::{Bucket, Error, Event, Inbox, Level, Reason, Registry, Timeout, Value, ValueRef, Verdict};
+
+fn int(value: i64) -> Verdict {
+    Verdict::Store(Value::Int(value))
+}
+
+fn number(value: Option<&Value>) -> i64 {
+    match value {
+        None => 0,
+        Some(Value::Int(number)) => *number,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn down(inbox: &Inbox) -> (u64, Reason) {
+    match inbox.receive(Timeout::Never).unwrap() {
+        Event::Down {
+            reference, reason, ..
+        } => (reference, reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn g1_one_message_at_a_time() {
+    let bucket = Bucket::start().unwrap();
+    let inside = Arc::new(AtomicBool::new(false));
+    let alone = |inside: &AtomicBool, current: Option<&Value>| {
+        assert!(!inside.swap(true, Ordering::SeqCst), "two handlers at once");
+        let next = number(current) + 1;
+        std::thread::yield_now();
+        inside.store(false, Ordering::SeqCst);
+        int(next)
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..2_000 {
+                    bucket.update(b"n", |n| alone(&inside, n)).unwrap();
+                    let inside = Arc::clone(&inside);
+                    bucket.update_cast(b"n", move |n| alone(&inside, n)).unwrap();
+                    bucket.put_cast(b"other", 1).unwrap();
+                }
+            });
+        }
+    });
+    // Each thread's casts are handled before its scope's end is seen by a call of its own,
+    // but this thread sent none: ask until they are.
+    while number(bucket.get(b"n").ok().as_ref()) < 16_000 {
+        std::thread::yield_now();
+    }
+    assert_eq!(bucket.get(b"n"), Ok(Value::Int(16_000)));
+}
+
+#[test]
+fn g1_messages_of_one_thread_are_handled_in_the_order_sent() {
+    let bucket = Bucket::start().unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4u8 {
+            let bucket = &bucket;
+            scope.spawn(move || {
+                let seen = Arc::new(Mutex::new(Vec::new()));
+                for step in 0..3_000u32 {
+                    let note = move |seen: &Mutex<Vec<u32>>| seen.lock().unwrap().push(step);
+                    if step % 3 == 0 {
+                        bucket
+                            .update(&[thread], |_| {
+                                note(&seen);
+                                Verdict::Keep
+                            })
+                            .unwrap();
+                    } else {
+                        let seen = Arc::clone(&seen);
+                        bucket
+                            .update_cast(&[thread], move |_| {
+                                note(&seen);
+                                Verdict::Keep
+                            })
+                            .unwrap();
+                    }
+                }
+                bucket.put(&[thread], 1).unwrap(); // after all of them
+                let seen = seen.lock().unwrap();
+                assert!(seen.iter().copied().eq(0..3_000), "{seen:?}");
+            });
+        }
+    });
+}
+
+#[test]
+fn g2_a_reply_means_done_for_every_thread() {
+    let bucket = Bucket::start().unwrap();
+    let newest = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while newest.load(Ordering::Acquire) < 200_000 {
+                    let before = newest.load(Ordering::Acquire);
+                    let seen = number(bucket.get(b"n").ok().as_ref()) as u64;
+                    assert!(seen >= before, "read {seen} after {before} was stored");
+                }
+            });
+        }
+        for value in 1..=200_000u64 {
+            bucket.put(b"n", value as i64).unwrap();
+            newest.store(value, Ordering::Release);
+        }
+    });
+}
+
+#[test]
+fn g2_clear_takes_effect_at_one_instant() {
+    let bucket = Bucket::start().unwrap();
+    let done = AtomicBool::new(false);
+    let keys: Vec<_> = (0..64u8).map(|key| [key]).collect();
+    let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+    let all: Vec<_> = keys.iter().map(|key| (*key, ValueRef::Int(1))).collect();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let seen = bucket.get_many(&keys).unwrap();
+                let there = seen.iter().flatten().count();
+                assert!(there == 0 || there == 64, "{there} of 64");
+                let items = bucket.items().unwrap().len();
+                assert!(items == 0 || items == 64, "{items} of 64");
+            }
+        });
+        for _ in 0..3_000 {
+            bucket.put_many(&all).unwrap();
+            bucket.clear().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(bucket.count(), Ok(0));
+}
+
+#[test]
+fn g3_a_call_and_a_read_see_the_casts_of_their_thread() {
+    let bucket = Bucket::start().unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4u8 {
+            let bucket = &bucket;
+            scope.spawn(move || {
+                for step in 0..5_000i64 {
+                    let sent = match step % 2 {
+                        0 => bucket.put_cast(&[thread], step),
+                        _ => bucket.update_cast(&[thread], move |_| int(step)),
+                    };
+                    sent.unwrap();
+                    match step % 3 {
+                        0 => assert_eq!(bucket.get(&[thread]), Ok(Value::Int(step))),
+                        1 => {
+                            let seen = bucket.get_many(&[&[thread]]).unwrap();
+                            assert_eq!(seen, [Some(Value::Int(step))]);
+                        }
+                        _ => assert_eq!(bucket.delete(&[thread]), Ok(Value::Int(step))),
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn g4_every_monitor_gives_one_down() {
+    let registry = Registry::start().unwrap();
+    let mut expected = Vec::new();
+    let inbox = Inbox::open().unwrap();
+    for round in 0..2_000 {
+        let bucket = registry.create("shopping").unwrap();
+        let early = inbox.monitor(&bucket).unwrap();
+        let (reason, late) = std::thread::scope(|scope| {
+            let ending = scope.spawn(|| match round % 3 {
+                0 => {
+                    bucket.stop().unwrap();
+                    Reason::Normal
+                }
+                1 => {
+                    bucket.exit(Reason::Killed, "").unwrap();
+                    Reason::Killed
+                }
+                _ => {
+                    let crashed = bucket.update(b"milk", |_| Verdict::Crash);
+                    assert_eq!(crashed, Err(Error::ServerDown));
+                    Reason::Crashed
+                }
+            });
+            // Before, while or after it ends.
+            let late = inbox.monitor(&bucket).unwrap();
+            (ending.join().unwrap(), late)
+        });
+        expected.push((early, vec![reason]));
+        expected.push((late, vec![reason, Reason::NoProc]));
+    }
+    for _ in 0..expected.len() {
+        let (reference, reason) = down(&inbox);
+        let place = expected.iter().position(|(one, _)| *one == reference);
+        let (_, reasons) = expected.swap_remove(place.expect("one DOWN for each reference"));
+        assert!(reasons.contains(&reason), "{reason:?}");
+    }
+    assert_eq!(inbox.receive(Timeout::Now), Err(Error::Timeout));
+}
+
+#[test]
+fn g4_none_comes_after_demonitor_with_flush() {
+    let inbox = Inbox::open().unwrap();
+    for _ in 0..5_000 {
+        let bucket = Bucket::start().unwrap();
+        let reference = inbox.monitor(&bucket).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| bucket.exit(Reason::Killed, "").unwrap());
+            inbox.demonitor(reference, true).unwrap();
+        });
+        assert_eq!(inbox.receive(Timeout::Now), Err(Error::Timeout));
+    }
+    inbox.demonitor(12345, true).unwrap();
+}
+
+#[test]
+fn g5_names_go_first() {
+    let registry = Registry::start().unwrap();
+    let found = |bucket: &Bucket| {
+        let now = registry.lookup("shopping");
+        now.is_ok_and(|now| now.is(bucket))
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (registry, found) = (&registry, &found);
+            scope.spawn(move || {
+                let inbox = Inbox::open().unwrap();
+                for step in 0..20_000 {
+                    let bucket = registry.create("shopping").unwrap();
+                    match (thread + step) % 4 {
+                        0 => drop(bucket.stop()),
+                        1 => drop(bucket.exit(Reason::Killed, "")),
+                        2 => {
+                            // Somebody ends it: whoever hears of it finds the name gone.
+                            inbox.monitor(&bucket).unwrap();
+                            bucket.exit(Reason::Shutdown, "").ok();
+                            down(&inbox);
+                        }
+                        // Used, while the others may end it.
+                        _ => drop((0..50).find(|_| bucket.put(b"milk", 1).is_err())),
+                    }
+                    let gone = bucket.get(b"none") == Err(Error::NoProcess);
+                    assert!(!gone || !found(&bucket), "it ended, and its name is still there");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn g5_a_late_notice_never_removes_a_newer_bucket() {
+    let registry = Registry::start().unwrap();
+    for _ in 0..10_000 {
+        let old = registry.create("shopping").unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| old.exit(Reason::Killed, "").ok());
+            }
+            while registry.create("shopping").unwrap().is(&old) {}
+            let new = registry.lookup("shopping").unwrap();
+            assert!(!new.is(&old));
+        });
+        // Both ends are through, and the newer one has kept its name.
+        registry.lookup("shopping").unwrap().put(b"milk", 1).unwrap();
+    }
+}
+
+#[test]
+fn g6_a_crash_stays_inside_its_server() {
+    let registry = Registry::start().unwrap();
+    let crashing = registry.create("crashing").unwrap();
+    let other = registry.create("other").unwrap();
+    other.put(b"milk", 1).unwrap();
+    let inbox = Inbox::open().unwrap();
+    let reference = inbox.monitor(&crashing).unwrap();
+    inbox.subscribe_logs(Level::Error).unwrap();
+
+    let panicked = crashing.update(b"milk", |_| std::panic::resume_unwind(Box::new(())));
+    assert_eq!(panicked, Err(Error::ServerDown));
+    let mut seen = [inbox.receive(Timeout::Never), inbox.receive(Timeout::Never)]
+        .map(|event| event.unwrap());
+    seen.sort_by_key(|event| matches!(event, Event::Log { .. }));
+    assert!(
+        matches!(&seen[0], Event::Down { reference: of, reason: Reason::Crashed, .. } if *of == reference)
+    );
+    assert!(
+        matches!(&seen[1], Event::Log { level: Level::Error, name: Some(name), .. } if name == "crashing")
+    );
+
+    assert_eq!(registry.lookup("crashing").err(), Some(Error::NotFound));
+    assert_eq!(other.get(b"milk"), Ok(Value::Int(1)));
+    let again = registry.create("crashing").unwrap();
+    assert_eq!(again.get(b"milk"), Err(Error::NotFound), "its state is lost");
+}
+
+#[test]
+fn g6_a_crash_on_the_runtime_too() {
+    let bucket = Bucket::start().unwrap();
+    let inbox = Inbox::open().unwrap();
+    let reference = inbox.monitor(&bucket).unwrap();
+    bucket
+        .update_cast(b"milk", |_| panic!("inside a callback"))
+        .unwrap();
+    assert_eq!(down(&inbox), (reference, Reason::Crashed));
+    assert_eq!(bucket.get(b"milk"), Err(Error::NoProcess));
+}
+
+#[test]
+fn g8_a_server_that_calls_itself_is_told() {
+    let registry = Registry::start().unwrap();
+    let mut bucket = registry.create("shopping").unwrap();
+    bucket.set_timeout(Timeout::Never);
+    bucket.put(b"milk", 1).unwrap();
+    let inbox = Inbox::open().unwrap();
+    bucket
+        .update(b"milk", |_| {
+            assert_eq!(bucket.put(b"milk", 2), Err(Error::CallingSelf));
+            assert_eq!(bucket.update(b"milk", |_| int(3)), Err(Error::CallingSelf));
+            assert_eq!(bucket.clear(), Err(Error::CallingSelf));
+            assert_eq!(bucket.stop(), Err(Error::CallingSelf));
+            assert_eq!(registry.stop(), Err(Error::CallingSelf));
+            assert_eq!(inbox.receive(Timeout::Never), Err(Error::CallingSelf));
+            assert_eq!(inbox.receive(Timeout::Now), Err(Error::Timeout));
+            // Reads see the state before the update, and a cast is done after it.
+            bucket.put_cast(b"eggs", 3).unwrap();
+            assert_eq!(bucket.get(b"milk"), Ok(Value::Int(1)));
+            assert_eq!(bucket.count(), Ok(1));
+            assert_eq!(bucket.items().unwrap().len(), 1);
+            int(4)
+        })
+        .unwrap();
+    assert_eq!(bucket.get(b"milk"), Ok(Value::Int(4)));
+    assert_eq!(bucket.get(b"eggs"), Ok(Value::Int(3)));
+}
+
+fn circle(size: usize, wait: impl Fn(&Bucket) -> Result<(), Error> + Sync) {
+    let buckets: Vec<_> = (0..size)
+        .map(|_| {
+            let mut bucket = Bucket::start().unwrap();
+            bucket.set_timeout(Timeout::Never);
+            bucket
+        })
+        .collect();
+    let all_inside = Barrier::new(size);
+    let told = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for place in 0..size {
+            let (buckets, all_inside, told, wait) = (&buckets, &all_inside, &told, &wait);
+            scope.spawn(move || {
+                let update = buckets[place].update_begin(b"n").unwrap();
+                all_inside.wait();
+                match wait(&buckets[(place + 1) % size]) {
+                    Ok(()) => {}
+                    Err(Error::CallingSelf) => drop(told.fetch_add(1, Ordering::SeqCst)),
+                    Err(Error::NoProcess | Error::ServerDown) => {}
+                    Err(other) => panic!("{other:?}"),
+                }
+                drop(update);
+            });
+        }
+    });
+    // With endless timeouts: that it came this far shows that nobody waited for ever.
+    assert!(told.load(Ordering::SeqCst) >= 1);
+}
+
+#[test]
+fn g8_circles_end_at_once() {
+    for size in [2, 3, 10] {
+        for _ in 0..50 {
+            circle(size, |next| next.put(b"n", 1));
+            circle(size, Bucket::stop);
+            circle(size, |next| {
+                // A read that must wait for the thread's own cast.
+                next.update_cast(b"n", |_| Verdict::Keep).unwrap();
+                next.count().map(|_| ())
+            });
+        }
+    }
+}
+
+#[test]
+fn g8_a_thread_that_holds_nothing_just_waits() {
+    let bucket = Bucket::start().unwrap();
+    let (entered, inside) = mpsc::channel();
+    let (leave, left) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let bucket = &bucket;
+        scope.spawn(move || {
+            bucket
+                .update(b"n", |_| {
+                    entered.send(()).unwrap();
+                    left.recv().unwrap();
+                    int(1)
+                })
+                .unwrap();
+        });
+        inside.recv().unwrap();
+        assert_eq!(bucket.get(b"n"), Err(Error::NotFound), "a read does not wait");
+        let waiting = scope.spawn(move || bucket.put(b"n", 2));
+        leave.send(()).unwrap();
+        waiting.join().unwrap().unwrap();
+    });
+    assert_eq!(bucket.get(b"n"), Ok(Value::Int(2)));
+}
+
+#[test]
+fn g13_a_value_stays_as_it_was_read() {
+    let registry = Registry::start().unwrap();
+    for len in [0, 1, 64, 512, 513, 70_000, 1 << 20] {
+        let bucket = registry.create("shopping").unwrap();
+        let text = "x".repeat(len);
+        bucket.put(b"milk", &*text).unwrap();
+        let read = bucket.get(b"milk").unwrap();
+        let items = bucket.items().unwrap();
+        bucket.put(b"milk", "overwritten").unwrap();
+        let deleted = bucket.delete(b"milk").unwrap();
+        bucket.clear().unwrap();
+        bucket.stop().unwrap();
+        drop(bucket);
+        assert_eq!(read, ValueRef::String(&text));
+        assert_eq!(items[0].1, ValueRef::String(&text));
+        assert_eq!(deleted, ValueRef::String("overwritten"));
+    }
+}

@@ -1,0 +1,44 @@
+"""Finds the library and the package, and gives each test a registry and a bucket of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LIBRARY = REPOSITORY / "target" / "release" / "libkvreg.so"
+
+if not os.environ.get("KVREG_LIBRARY"):
+    if not LIBRARY.exists():
+        pytest.exit(
+            f"no library: set KVREG_LIBRARY, or build {LIBRARY} (cargo build --release)", 2
+        )
+    os.environ["KVREG_LIBRARY"] = str(LIBRARY)
+
+# An installed package is what is tested, else the one in the repository.
+if importlib.util.find_spec("kvreg") is None:
+    sys.path.insert(0, str(REPOSITORY / "bindings" / "python"))
+
+import kvreg  # noqa: E402
+
+
+@pytest.fixture
+def registry() -> Iterator[kvreg.Registry]:
+    with kvreg.Registry() as registry:
+        yield registry
+
+
+@pytest.fixture
+def bucket(registry: kvreg.Registry) -> kvreg.Bucket:
+    return registry.create("shopping")
+
+
+@pytest.fixture
+def inbox() -> Iterator[kvreg.Inbox]:
+    with kvreg.Inbox() as inbox:
+        yield inbox

@@ -1,0 +1,129 @@
+"""Exceptions: what they inherit from, what they say, and that none is missing."""
+
+from __future__ import annotations
+
+import builtins
+import pickle
+import re
+
+import kvreg
+import pytest
+from kvreg import _abi, _constants, _errors, _library
+from support import REPOSITORY
+
+HEADER = (REPOSITORY / "include" / "kvreg.h").read_text()
+
+BUILT_IN = {
+    "KeyNotFound": KeyError,
+    "BucketNotFound": KeyError,
+    "CallTimeout": TimeoutError,
+    "OutcomeUnknown": TimeoutError,
+    "CallingSelf": RuntimeError,
+    "Closed": ValueError,
+    "WrongKind": TypeError,
+    "InvalidArgument": ValueError,
+    "WrongType": TypeError,
+    "NoMemory": MemoryError,
+    "ForkedError": RuntimeError,
+    "ShutDown": RuntimeError,
+    "Unsupported": NotImplementedError,
+    "IOFailed": OSError,
+}
+
+
+@pytest.mark.parametrize(("name", "built_in"), BUILT_IN.items())
+def test_exceptions_inherit_twice(name: str, built_in: type[Exception]) -> None:
+    error = getattr(kvreg, name)
+    assert issubclass(error, kvreg.Error)
+    assert issubclass(error, built_in)
+
+
+@pytest.mark.parametrize("status", [s for s in kvreg.Status if s not in (0, 1, 21)])
+def test_every_status_has_an_exception_of_its_own(status: kvreg.Status) -> None:
+    error = _errors.error(_library.library(), status)
+    assert type(error) is not kvreg.Error
+    assert error.status is status
+    assert type(error).status is status
+
+
+def test_an_unknown_status_is_an_error_that_carries_it() -> None:
+    error = _errors.error(_library.library(), 4711)
+    assert type(error) is kvreg.Error
+    assert error.status == 4711
+
+
+def test_all_exceptions_are_exported() -> None:
+    defined = {
+        name
+        for name, found in vars(_errors).items()
+        if isinstance(found, type) and issubclass(found, kvreg.Error)
+    }
+    assert defined <= set(kvreg.__all__)
+    assert not defined & set(dir(builtins))
+
+
+def test_the_text_is_the_librarys(registry: kvreg.Registry) -> None:
+    with pytest.raises(kvreg.InvalidArgument) as caught:
+        registry.create("")
+    assert str(caught.value).startswith("kvreg_registry_create: ")
+    assert "1 to 255 bytes" in str(caught.value)
+    assert caught.value.status is kvreg.Status.INVALID_ARGUMENT
+
+
+def test_a_missing_key_prints_as_in_a_dict(bucket: kvreg.Bucket) -> None:
+    with pytest.raises(KeyError) as from_dict:
+        dict[str, int]()["milk"]
+    with pytest.raises(kvreg.KeyNotFound) as from_bucket:
+        bucket["milk"]
+    assert str(from_bucket.value) == str(from_dict.value)
+    assert from_bucket.value.args == ("milk",)
+    assert from_bucket.value.status is kvreg.Status.NOT_FOUND
+
+
+def test_an_exception_can_be_pickled() -> None:
+    error = pickle.loads(pickle.dumps(_errors.error(_library.library(), 4711)))
+    assert error.status == 4711
+    assert type(pickle.loads(pickle.dumps(kvreg.CallTimeout("late")))) is kvreg.CallTimeout
+
+
+def header_enum(first: str) -> list[str]:
+    """The constants, without their prefix, of the enum that begins with `first`."""
+    for found in re.finditer(r"enum \{(.*?)\}", HEADER, re.DOTALL):
+        text = re.sub(r"/\*.*?\*/", "", found[1], flags=re.DOTALL)
+        names = [name.strip() for name in text.split(",")]
+        if names[0] == first:
+            return names
+    raise AssertionError(f"no enum begins with {first}")
+
+
+@pytest.mark.parametrize(
+    ("first", "prefix", "names"),
+    [
+        ("KVREG_OK", "KVREG_", [s.name for s in kvreg.Status]),
+        ("KVREG_NORMAL", "KVREG_", [r.name for r in kvreg.Reason]),
+        ("KVREG_LOG_ERROR", "KVREG_LOG_", [level.name for level in kvreg.LogLevel]),
+        ("KVREG_NIL", "KVREG_", ["NIL", "BOOL", "INT", "FLOAT", "STRING", "BYTES"]),
+        ("KVREG_KEEP", "KVREG_", ["KEEP", "STORE", "REMOVE", "ABORT", "CRASH"]),
+        ("KVREG_EVENT_DOWN", "KVREG_EVENT_", ["DOWN", "LOG", "LOST"]),
+    ],
+)
+def test_the_constants_are_those_of_the_header(
+    first: str, prefix: str, names: list[str]
+) -> None:
+    assert header_enum(first) == [prefix + name for name in names]
+
+
+def test_the_numbers_count_upward() -> None:
+    for enum in (kvreg.Status, kvreg.Reason, kvreg.LogLevel):
+        assert [member.value for member in enum] == list(range(len(enum)))
+    values = [_abi.NIL, _abi.BOOL, _abi.INT, _abi.FLOAT, _abi.STRING, _abi.BYTES]
+    verdicts = [_abi.KEEP, _abi.STORE, _abi.REMOVE, _abi.ABORT, _abi.CRASH]
+    events = [_abi.EVENT_DOWN, _abi.EVENT_LOG, _abi.EVENT_LOST]
+    for numbers in (values, verdicts, events):
+        assert numbers == list(range(len(numbers)))
+
+
+def test_the_names_are_those_of_the_library() -> None:
+    library = _library.library()
+    for status in _constants.Status:
+        assert library.kvreg_status_name(status) == f"KVREG_{status.name}".encode()

@@ -1,0 +1,223 @@
+"""Loading the library: lazily, from where it was said, and with the reason if it fails."""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import kvreg
+import pytest
+from kvreg import _abi
+from support import PACKAGE, REPOSITORY, python
+
+LIBRARY = os.environ["KVREG_LIBRARY"]
+NAME = "libkvreg.so"
+
+FIRST_USE = """
+import kvreg
+try:
+    kvreg.Bucket()
+except kvreg.LibraryError as error:
+    print(error)
+"""
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Path:
+    """A directory with a copy of the package that has no library beside it."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.dylib", "*.dll")
+    shutil.copytree(PACKAGE, tmp_path / "kvreg", ignore=ignored)
+    return tmp_path
+
+
+def test_importing_loads_and_starts_nothing() -> None:
+    code = """
+import os
+from pathlib import Path
+maps = Path("/proc/self/maps")
+before = set(os.environ.items())
+import kvreg
+assert "kvreg.so" not in maps.read_text()
+assert len(os.listdir("/proc/self/task")) == 1
+assert set(os.environ.items()) == before
+kvreg.Bucket()
+assert "kvreg.so" in maps.read_text()
+assert len(os.listdir("/proc/self/task")) == 1
+print("done")
+"""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("looks into /proc")
+    assert python(code) == "done\n"
+
+
+def test_the_version() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", kvreg.library_version())
+    assert kvreg.library_version().split(".")[:2] == kvreg.__version__.split(".")[:2]
+
+
+def test_a_wrong_variable_is_told_with_its_path() -> None:
+    told = python(FIRST_USE, KVREG_LIBRARY="/nowhere/libkvreg.so")
+    assert "/nowhere/libkvreg.so" in told
+    assert "KVREG_LIBRARY" in told
+
+
+def test_all_that_was_tried_is_told(alone: Path) -> None:
+    told = python(FIRST_USE, KVREG_LIBRARY=None, PYTHONPATH=str(alone))
+    assert "KVREG_LIBRARY: not set" in told
+    assert "has loaded: none" in told
+    assert str(alone / "kvreg" / NAME) in told
+    assert "kvreg.load(path)" in told
+
+
+def test_a_failure_is_not_remembered(alone: Path) -> None:
+    code = f"{FIRST_USE}\nkvreg.load({LIBRARY!r})\nprint(len(kvreg.Bucket()))"
+    told = python(code, KVREG_LIBRARY=None, PYTHONPATH=str(alone))
+    assert told.endswith("\n0\n")
+
+
+def test_the_library_beside_the_package_is_found(alone: Path) -> None:
+    shutil.copy(LIBRARY, alone / "kvreg" / NAME)
+    code = "import kvreg; from kvreg import _library; print(_library.library()._name)"
+    told = python(code, KVREG_LIBRARY=None, PYTHONPATH=str(alone))
+    assert told == f"{alone / 'kvreg' / NAME}\n"
+
+
+def test_a_copy_that_is_loaded_already_is_shared(alone: Path) -> None:
+    # The one beside the package is not a library at all: it must not be touched.
+    (alone / "kvreg" / NAME).write_bytes(b"")
+    code = f"""
+import ctypes
+host = ctypes.CDLL({LIBRARY!r}, mode=ctypes.RTLD_GLOBAL)
+import kvreg
+from kvreg import _abi, _library
+mine = kvreg.Bucket()
+live = _abi.Live(size=ctypes.sizeof(_abi.Live))
+assert host.kvreg_live_counts(ctypes.byref(live)) == 0
+print(live.bucket_handles)
+"""
+    assert python(code, KVREG_LIBRARY=None, PYTHONPATH=str(alone)) == "1\n"
+
+
+def test_load_overrides_the_variable() -> None:
+    code = f"import kvreg; kvreg.load({LIBRARY!r}); print(len(kvreg.Bucket()))"
+    assert python(code, KVREG_LIBRARY="/nowhere/libkvreg.so") == "0\n"
+
+
+def test_load_takes_a_path_object_and_may_be_repeated() -> None:
+    kvreg.Bucket().close()
+    kvreg.load(Path(LIBRARY))
+    kvreg.load(LIBRARY)
+
+
+def test_another_library_after_the_first_use_is_refused(tmp_path: Path) -> None:
+    kvreg.Bucket().close()
+    other = tmp_path / NAME
+    shutil.copy(LIBRARY, other)
+    with pytest.raises(RuntimeError, match="in use already"):
+        kvreg.load(other)
+
+
+def test_what_is_no_kvreg_library_is_refused(tmp_path: Path) -> None:
+    name = ctypes.util.find_library("m")
+    if name is None:
+        pytest.skip("no other library to try")
+    with pytest.raises(kvreg.LibraryError, match="not a kvreg library"):
+        kvreg.load(name)
+    with pytest.raises(kvreg.LibraryError, match="nothing here"):
+        kvreg.load(tmp_path / "nothing here")
+
+
+def test_a_library_of_another_version_is_refused(alone: Path) -> None:
+    code = """
+import kvreg
+from kvreg import _library
+_library._VERSION = (9, 1)
+try:
+    kvreg.Bucket()
+except kvreg.LibraryError as error:
+    print(error)
+"""
+    told = python(code, PYTHONPATH=str(alone))
+    assert "version 0.1" in told
+    assert "needs 9.1" in told
+    assert LIBRARY in told
+    assert str(alone) in told
+
+
+def test_threads_may_share_the_first_use() -> None:
+    code = """
+import threading, kvreg
+barrier = threading.Barrier(8)
+made = []
+def use():
+    barrier.wait(30)
+    made.append(kvreg.Registry())
+threads = [threading.Thread(target=use) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(len(made))
+"""
+    assert python(code) == "8\n"
+
+
+def test_an_interpreter_may_just_exit() -> None:
+    code = """
+import threading, kvreg
+registry, inbox, barrier = kvreg.Registry(), kvreg.Inbox(), threading.Barrier(4)
+buckets = [registry.create(str(n)) for n in range(100)]
+for bucket in buckets:
+    inbox.monitor(bucket)
+    bucket.put_cast("milk", 1)
+def receive():
+    barrier.wait(30)
+    kvreg.Inbox().receive()
+def write():
+    barrier.wait(30)
+    while True:
+        bucket.update("milk", lambda n: n + 1)
+for work in (receive, write, write):
+    threading.Thread(target=work, daemon=True).start()
+barrier.wait(30)
+print("done")
+"""
+    for _ in range(5):
+        assert python(code) == "done\n"
+
+
+def test_every_function_of_the_header_is_declared() -> None:
+    header = (REPOSITORY / "include" / "kvreg.h").read_text()
+    header = re.sub(r"/\*.*?\*/|//[^\n]*", "", header, flags=re.DOTALL)
+    exported = header[header.index('extern "C"') :]
+    prototypes = {
+        name: 0 if arguments.strip() == "void" else arguments.count(",") + 1
+        for name, arguments in re.findall(r"\b(kvreg_\w+)\(([^;{}]*)\);", exported)
+    }
+    # They take callbacks, which never run Python.
+    for name in ("kvreg_bucket_update", "kvreg_bucket_update_cast"):
+        del prototypes[name]
+    declared = {name: len(arguments) for name, _, arguments in _abi.SIGNATURES}
+    assert declared == prototypes
+
+
+def test_the_structs_have_the_sizes_of_the_header() -> None:
+    assert ctypes.sizeof(_abi.Value) == 32
+    assert ctypes.sizeof(_abi.Pair) == 48
+    assert ctypes.sizeof(_abi.Event) == 96
+    assert ctypes.sizeof(_abi.Text) == 16
+    assert ctypes.sizeof(_abi.Live) == 64
+
+
+def test_everything_public_is_documented() -> None:
+    assert len(set(kvreg.__all__)) == len(kvreg.__all__)
+    for name in kvreg.__all__:
+        public = getattr(kvreg, name)
+        if isinstance(public, type):
+            assert public.__doc__, name
+            for attribute, found in vars(public).items():
+                if callable(found) and not attribute.startswith("_"):
+                    assert found.__doc__, f"{name}.{attribute}"
+    assert (PACKAGE / "py.typed").exists()
