@@ -13,7 +13,7 @@ from ._handle import obtain
 from ._items import SnapshotItems, SnapshotValues, keys, pairs
 from ._server import Server
 from ._update import ABSENT, run
-from ._values import Key, Value, borrowed, encode_key, encode_text, fill, take
+from ._values import Key, Value, borrowed, encode_key, fill, take
 
 _AnyKey = TypeVar("_AnyKey")
 _Default = TypeVar("_Default")
@@ -59,7 +59,7 @@ class Bucket(Server, MutableMapping[str, Any]):
     def name(self) -> str | None:
         """The name under which the bucket is registered, after its end too. Never blocks."""
         name = _abi.Value()
-        check(self._library, self._library.kvreg_bucket_name(self._handle, name))
+        self._call("kvreg_bucket_name", name)
         found: str | None = take(self._library, name)
         return found
 
@@ -111,9 +111,8 @@ class Bucket(Server, MutableMapping[str, Any]):
 
     def __setitem__(self, key: Key, value: Value) -> None:
         """Stores a value. `OverflowError` beyond 64 bits, `TypeError` for other types."""
-        data, library = encode_key(key), self._library
-        put = library.kvreg_bucket_put
-        check(library, put(self._handle, data, len(data), borrowed(value)))
+        data = encode_key(key)
+        self._call("kvreg_bucket_put", data, len(data), borrowed(value))
 
     def __delitem__(self, key: Key) -> None:
         """Takes a key out; `KeyError` if it is absent."""
@@ -167,17 +166,16 @@ class Bucket(Server, MutableMapping[str, Any]):
 
         Never blocks. `LimitReached` if too much is queued.
         """
-        data, library = encode_key(key), self._library
-        cast = library.kvreg_bucket_put_cast
-        check(library, cast(self._handle, data, len(data), borrowed(value)))
+        data = encode_key(key)
+        self._call("kvreg_bucket_put_cast", data, len(data), borrowed(value))
 
     def delete_cast(self, key: Key) -> None:
         """Takes a key out, if it is there, without waiting.
 
         Never blocks. `LimitReached` if too much is queued.
         """
-        data, library = encode_key(key), self._library
-        check(library, library.kvreg_bucket_delete_cast(self._handle, data, len(data)))
+        data = encode_key(key)
+        self._call("kvreg_bucket_delete_cast", data, len(data))
 
     # Updates
 
@@ -233,8 +231,7 @@ class Bucket(Server, MutableMapping[str, Any]):
             data = encode_key(key)
             pair.key, pair.key_len = data, len(data)
             fill(pair.value, value)
-        library = self._library
-        check(library, library.kvreg_bucket_put_many(self._handle, batch, len(batch)))
+        self._call("kvreg_bucket_put_many", batch, len(batch))
 
     def get_many(self, keys: Iterable[Key]) -> list[Any]:
         """The values of the keys, in their order and as they are at one instant.
@@ -245,15 +242,13 @@ class Bucket(Server, MutableMapping[str, Any]):
         batch = (_abi.Pair * len(chosen))()
         for pair, data in zip(batch, chosen):
             pair.key, pair.key_len = data, len(data)
-        library = self._library
-        check(library, library.kvreg_bucket_get_many(self._handle, batch, len(batch)))
-        return [take(library, pair.value) for pair in batch]
+        self._call("kvreg_bucket_get_many", batch, len(batch))
+        return [take(self._library, pair.value) for pair in batch]
 
     def __len__(self) -> int:
         """How many keys there are; a write in flight may count or not."""
         count = ctypes.c_size_t()
-        library = self._library
-        check(library, library.kvreg_bucket_count(self._handle, ctypes.byref(count)))
+        self._call("kvreg_bucket_count", ctypes.byref(count))
         return count.value
 
     def __iter__(self) -> Iterator[str]:
@@ -273,7 +268,7 @@ class Bucket(Server, MutableMapping[str, Any]):
 
     def clear(self) -> None:
         """Takes all keys out, at one instant. Waits for its turn."""
-        check(self._library, self._library.kvreg_bucket_clear(self._handle))
+        self._call("kvreg_bucket_clear")
 
     def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(other, Mapping):
@@ -298,7 +293,7 @@ class Bucket(Server, MutableMapping[str, Any]):
 
         When it returns the bucket is gone, and its name too. Waits for its turn.
         """
-        check(self._library, self._library.kvreg_bucket_stop(self._handle))
+        self._call("kvreg_bucket_stop")
 
     def exit(self, reason: Reason, detail: str = "") -> None:
         """Ends the bucket at once; monitors get the reason and the detail.
@@ -307,8 +302,8 @@ class Bucket(Server, MutableMapping[str, Any]):
         not interrupted, but changes nothing. `Reason.NORMAL` does nothing, and
         `Reason.NOPROC` is an `InvalidArgument`. Never waits for a turn.
         """
-        text, library = encode_text(detail), self._library
-        check(library, library.kvreg_bucket_exit(self._handle, int(reason), text, len(text)))
+        text = detail.encode("utf-8")
+        self._call("kvreg_bucket_exit", int(reason), text, len(text))
 
     def _absent(self, status: int, key: Key) -> Exception:
         if status == Status.NOT_FOUND:

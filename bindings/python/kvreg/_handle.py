@@ -31,6 +31,11 @@ class Handle:
         # use it then, and should not find it closed.
         self._finalizer.atexit = False
 
+    def _call(self, function: str, *arguments: object) -> None:
+        """Calls a function on the handle; raises what it answers."""
+        library = self._library
+        check(library, getattr(library, function)(self._handle, *arguments))
+
     def close(self) -> None:
         """Frees the handle and nothing else; closing twice is fine.
 

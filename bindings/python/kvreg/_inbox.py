@@ -77,16 +77,15 @@ class Inbox(Handle):
         The end gives exactly one `Down` with that reference; at once, reason NOPROC, if the
         server has ended. Each call is a monitor of its own. `LimitReached` beyond 1,048,576.
         """
-        library = self._library
         if isinstance(server, Bucket):
-            monitor = library.kvreg_inbox_monitor
+            monitor = "kvreg_inbox_monitor"
         elif isinstance(server, Registry):
-            monitor = library.kvreg_inbox_monitor_registry
+            monitor = "kvreg_inbox_monitor_registry"
         else:
             kind = type(server).__name__
             raise TypeError(f"a Bucket or a Registry can be monitored, not {kind}")
         reference = ctypes.c_uint64()
-        check(library, monitor(self._handle, server._handle, ctypes.byref(reference)))
+        self._call(monitor, server._handle, ctypes.byref(reference))
         return reference.value
 
     def demonitor(self, reference: int, flush: bool = False) -> None:
@@ -94,16 +93,15 @@ class Inbox(Handle):
 
         With `flush` one that waits already is removed too. An unknown reference is fine.
         """
-        library, flags = self._library, _abi.FLUSH if flush else 0
-        check(library, library.kvreg_inbox_demonitor(self._handle, reference, flags))
+        flags = _abi.FLUSH if flush else 0
+        self._call("kvreg_inbox_demonitor", reference, flags)
 
     def subscribe_logs(self, level: LogLevel) -> None:
         """From now on the inbox gets `Log` events of this level and more important ones.
 
         Calling it again changes the level. What does not fit arrives as one `Lost`.
         """
-        library = self._library
-        check(library, library.kvreg_inbox_subscribe_logs(self._handle, int(level)))
+        self._call("kvreg_inbox_subscribe_logs", int(level))
 
     def receive(self, timeout: float | None = None) -> Event:
         """The next event; `CallTimeout` (a `TimeoutError`) if none came within `timeout`.
@@ -140,8 +138,7 @@ class Inbox(Handle):
         poll it; it is closed with the inbox. `Unsupported` where there is none.
         """
         descriptor = ctypes.c_int()
-        library = self._library
-        check(library, library.kvreg_inbox_fd(self._handle, ctypes.byref(descriptor)))
+        self._call("kvreg_inbox_fd", ctypes.byref(descriptor))
         return descriptor.value
 
 

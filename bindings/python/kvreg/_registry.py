@@ -68,8 +68,8 @@ class Registry(Server, Mapping[str, Bucket]):
 
         What this thread does next with the registry sees it. Never blocks.
         """
-        data, library = encode_name(name), self._library
-        check(library, library.kvreg_registry_create_cast(self._handle, data, len(data)))
+        data = encode_name(name)
+        self._call("kvreg_registry_create_cast", data, len(data))
 
     def __getitem__(self, name: str) -> Bucket:
         """The bucket that has the name now; `BucketNotFound` (a `KeyError`) if none has."""
@@ -102,8 +102,7 @@ class Registry(Server, Mapping[str, Bucket]):
     def __len__(self) -> int:
         """How many names there are."""
         count = ctypes.c_size_t()
-        library = self._library
-        check(library, library.kvreg_registry_count(self._handle, ctypes.byref(count)))
+        self._call("kvreg_registry_count", ctypes.byref(count))
         return count.value
 
     def __iter__(self) -> Iterator[str]:
@@ -129,8 +128,8 @@ class Registry(Server, Mapping[str, Bucket]):
 
         Never blocks.
         """
-        data, library = encode_text(message), self._library
-        check(library, library.kvreg_registry_send(self._handle, data, len(data)))
+        data = encode_text(message)
+        self._call("kvreg_registry_send", data, len(data))
 
     def execute(self, line: str | bytes) -> bytes:
         r"""Carries out a line of the text protocol, and gives the reply as a server sends it.
@@ -140,17 +139,16 @@ class Registry(Server, Mapping[str, Bucket]):
         COMMAND`; each line ends in `\r\n`. `InvalidArgument` for a name or a key that cannot
         be, `Unsupported` for a value with a line break. Waits for its turn.
         """
-        data, library, reply = encode_text(line), self._library, _abi.Value()
-        execute = library.kvreg_registry_execute
-        check(library, execute(self._handle, data, len(data), reply))
-        return take_bytes(library, reply)
+        data, reply = encode_text(line), _abi.Value()
+        self._call("kvreg_registry_execute", data, len(data), reply)
+        return take_bytes(self._library, reply)
 
     def stop(self) -> None:
         """Ends all buckets, reason SHUTDOWN, then the registry; returns when all are gone.
 
         `CallingSelf` from inside an update of one of its buckets. Waits for its turn.
         """
-        check(self._library, self._library.kvreg_registry_stop(self._handle))
+        self._call("kvreg_registry_stop")
 
     def __enter__(self: _Self) -> _Self:
         return self

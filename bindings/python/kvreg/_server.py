@@ -26,7 +26,7 @@ class Server(Handle):
 
     @classmethod
     def _of(cls: type[_Self], library: ctypes.CDLL, handle: int | None) -> _Self:
-        """An object for a handle that was obtained, in place of the one that starts a server."""
+        """An object for a handle that was obtained; starts no server."""
         server = cls.__new__(cls)
         Server.__init__(server, library, handle)
         return server
@@ -53,6 +53,5 @@ class Server(Handle):
 
     @timeout.setter
     def timeout(self, seconds: float | None) -> None:
-        set_timeout = getattr(self._library, f"kvreg_{self._kind}_set_timeout")
-        check(self._library, set_timeout(self._handle, milliseconds(seconds)))
+        self._call(f"kvreg_{self._kind}_set_timeout", milliseconds(seconds))
         self._timeout = seconds
