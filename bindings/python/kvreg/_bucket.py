@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, Callable, Protocol, TypeVar, overload
+from typing import Any, Callable, TypeVar, overload
 
 from . import _abi
 from ._constants import Reason, Status, Verdict
@@ -13,18 +13,10 @@ from ._handle import obtain
 from ._items import SnapshotItems, SnapshotValues, keys, pairs
 from ._server import Server
 from ._update import ABSENT, run
-from ._values import Key, Value, borrowed, encode_key, fill, take
+from ._values import Key, Pairs, Value, borrowed, encode_key, fill, take
 
-_AnyKey = TypeVar("_AnyKey")
 _Default = TypeVar("_Default")
 _Self = TypeVar("_Self", bound="Bucket")
-
-
-class _Pairs(Protocol[_AnyKey]):
-    """What `dict.update` takes for a mapping."""
-
-    def keys(self) -> Iterable[_AnyKey]: ...
-    def __getitem__(self, key: _AnyKey, /) -> Value: ...
 
 
 class Bucket(Server, MutableMapping[str, Any]):
@@ -39,8 +31,8 @@ class Bucket(Server, MutableMapping[str, Any]):
     are equal when their contents are, as with dicts; `name` tells which one it is.
 
     Threads: any thread may use a bucket; each operation is done as a whole. Messages of one
-    thread are handled in the order sent. Reads do not wait for a running update; everything
-    else waits for its turn for at most `timeout` seconds.
+    thread are handled in the order sent. Reads wait for nothing but casts of the same
+    thread; everything else waits for its turn for at most `timeout` seconds.
 
     Errors of all operations: `NoProcess` when the bucket had ended, `ServerDown` when it
     ended meanwhile, `CallTimeout` when the time was over and nothing was done, `CallingSelf`
@@ -184,7 +176,7 @@ class Bucket(Server, MutableMapping[str, Any]):
         self, key: Key, fn: Callable[[Any], Value | Verdict], /, *, default: Any = ...
     ) -> Any: ...
     @overload
-    def update(self, other: _Pairs[Any], /, **named: Value) -> None: ...
+    def update(self, other: Pairs[Any], /, **named: Value) -> None: ...
     @overload
     def update(self, other: Iterable[tuple[Key, Value]], /, **named: Value) -> None: ...
     @overload

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from typing import TypeVar
 
-from ._errors import check
 from ._handle import Handle, obtain
 from ._timeout import DEFAULT, milliseconds
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Union
+from collections.abc import Iterable
+from typing import Any, Protocol, TypeVar, Union
 
 from . import _abi
 
@@ -12,6 +13,19 @@ Key = Union[str, bytes]
 
 Value = Union[None, bool, int, float, str, bytes]
 """What a bucket can hold; an int has 64 bits."""
+
+_AnyKey = TypeVar("_AnyKey")
+
+
+class Pairs(Protocol[_AnyKey]):
+    """What `dict.update` takes for a mapping."""
+
+    def keys(self) -> Iterable[_AnyKey]:
+        """All its keys."""
+
+    def __getitem__(self, key: _AnyKey, /) -> Value:
+        """The value of a key."""
+
 
 _INT_MIN = -(2**63)
 _INT_MAX = 2**63 - 1

@@ -1,0 +1,125 @@
+# make demo: builds the library, and runs the shopping session from C and from Python.
+# make test: runs all tests. The other targets are their parts; see the README.
+
+CARGO ?= cargo
+CC ?= cc
+CXX ?= c++
+PYTHON ?= python3
+JOBS ?= 2
+
+export CARGO_BUILD_JOBS ?= $(JOBS)
+
+LIBRARY := target/release/libkvreg.so
+VENV := .venv
+C_FLAGS := -std=c11 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread -Iinclude
+C_LINK := -Ltarget/release -lkvreg -Wl,-rpath,$(CURDIR)/target/release
+VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full \
+    --show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible
+
+C_TESTS := $(patsubst tests/c/%.c,%,$(wildcard tests/c/test_*.c))
+C_STRESS := stress_names stress_memory
+C_PROGRAMS := $(addprefix target/c/,$(C_TESTS) $(C_STRESS) misuse shell demo)
+
+# How many misuse calls run under AddressSanitizer, and how many without.
+MISUSE_ASAN ?= 4000000
+MISUSE ?= 6000000
+
+.PHONY: all build header demo test lint test-rust test-model test-header test-c test-shell \
+    test-stress test-misuse test-python test-readme requirements bench clean
+
+all: build
+
+build:
+	$(CARGO) build --release
+
+header:
+	KVREG_WRITE_HEADER=1 $(CARGO) test --test header
+
+demo: build target/c/demo
+	@echo "== from C"
+	@target/c/demo
+	@echo "== from Python"
+	@KVREG_LIBRARY=$(LIBRARY) PYTHONPATH=bindings/python $(PYTHON) bindings/python/demo.py
+
+test: requirements lint test-rust test-model test-header test-c test-shell test-stress \
+    test-misuse test-python test-readme
+	@echo "all tests passed"
+
+requirements:
+	@tests/requirements.sh
+
+lint: $(VENV)/installed
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(VENV)/bin/ruff check bindings/python tests/python tests/readme.py
+	$(VENV)/bin/ruff format --check bindings/python tests/python tests/readme.py
+	cd bindings/python && ../../$(VENV)/bin/mypy --strict kvreg demo.py ../../tests/python
+
+test-rust:
+	$(CARGO) test
+
+test-model:
+	$(CARGO) test --release -p kvreg-model --lib
+
+test-header: build
+	tests/c/header.sh
+	tests/c/symbols.sh $(LIBRARY)
+
+target/c/%: tests/c/%.c tests/c/check.h include/kvreg.h | build
+	@mkdir -p target/c
+	$(CC) $(C_FLAGS) $< -o $@ $(C_LINK)
+
+target/c/%: bindings/c/%.c include/kvreg.h | build
+	@mkdir -p target/c
+	$(CC) $(C_FLAGS) $< -o $@ $(C_LINK)
+
+# Each program plainly, then with smaller counts under valgrind.
+test-c: $(addprefix target/c/,$(C_TESTS))
+	@set -e; for test in $^; do \
+	    echo "== $$test"; $$test; \
+	    echo "== $$test under valgrind"; KVREG_TEST_COUNT=1000 $(VALGRIND) $$test; \
+	done
+
+test-shell: target/c/shell
+	tests/c/shell.sh target/c/shell
+
+test-stress: $(addprefix target/c/,$(C_STRESS))
+	@set -e; for test in $^; do echo "== $$test"; $$test; done
+
+ASAN_DIR := target/asan/$(shell rustc -vV | sed -n 's/^host: //p')/release
+
+test-misuse: target/c/misuse
+	@mkdir -p target/c
+	RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=off \
+	RUSTFLAGS="-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer" \
+	    $(CARGO) rustc --release --lib --crate-type cdylib --target-dir target/asan \
+	    --target $(shell rustc -vV | sed -n 's/^host: //p')
+	$(CC) $(C_FLAGS) -fsanitize=address tests/c/misuse.c -o target/c/misuse-asan \
+	    -L$(ASAN_DIR) -lkvreg -Wl,-rpath,$(CURDIR)/$(ASAN_DIR)
+	@echo "== misuse under AddressSanitizer"
+	target/c/misuse-asan $(MISUSE_ASAN)
+	@echo "== misuse"
+	target/c/misuse $(MISUSE)
+
+$(VENV)/installed: tests/python/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --requirement tests/python/requirements.txt
+	@touch $@
+
+test-python: build $(VENV)/installed
+	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
+	    $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/python
+
+# The blocks of the README are compiled and run.
+test-readme: build $(VENV)/installed
+	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
+	    $(VENV)/bin/python tests/readme.py
+
+# Ratios to peers, measured in one run.
+bench: build
+	$(CARGO) run --release -p kvreg-compare
+
+clean:
+	$(CARGO) clean
+	rm -rf $(VENV)

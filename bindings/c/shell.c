@@ -1,0 +1,116 @@
+/*
+ * The shell: reads command lines from standard input or a file, prints the replies.
+ *
+ *     kvreg-shell [FILE]
+ *
+ * A reply is printed as a connection would get it, CRLF included; a failure prints ERROR, says
+ * why on standard error, and the shell goes on. A prompt appears only at a terminal.
+ */
+
+#define _POSIX_C_SOURCE 200809L
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kvreg.h"
+
+static void usage(FILE *out) {
+    fputs("usage: kvreg-shell [FILE]\n"
+          "Carries out CREATE, PUT, GET and DELETE lines from FILE or standard input.\n"
+          "  -h, --help     print this\n"
+          "  -V, --version  print the version of the library\n",
+          out);
+}
+
+static void complain(const char *what, kvreg_status status) {
+    char text[256];
+    if (kvreg_last_error(text, sizeof text) == 0)
+        strcpy(text, kvreg_status_message(status));
+    fprintf(stderr, "kvreg-shell: %s: %s\n", what, text);
+}
+
+/* Prints and flushes, so that it works in a pipe; false if nobody reads any more. */
+static bool print(const void *data, size_t len) {
+    return fwrite(data, 1, len, stdout) == len && fflush(stdout) == 0;
+}
+
+static bool execute(kvreg_registry *registry, const char *line, size_t len) {
+    static const char error[] = "ERROR\r\n";
+    kvreg_value reply;
+    kvreg_status status = kvreg_registry_execute(registry, line, len, &reply);
+    if (status != KVREG_OK) {
+        complain("ERROR", status);
+        return print(error, sizeof error - 1);
+    }
+    bool printed = print(reply.as.text.data, reply.as.text.len);
+    kvreg_value_clear(&reply);
+    return printed;
+}
+
+/* Answers the shell's exit status. */
+static int run(kvreg_registry *registry, FILE *in) {
+    bool at_terminal = isatty(fileno(in)) && isatty(STDOUT_FILENO);
+    char *line = NULL;
+    size_t capacity = 0;
+    int result = EXIT_SUCCESS;
+    for (;;) {
+        if (at_terminal && !print("> ", 2)) {
+            result = EXIT_FAILURE;
+            break;
+        }
+        errno = 0;
+        ssize_t len = getline(&line, &capacity, in);
+        if (len < 0) {
+            if (ferror(in)) {
+                fprintf(stderr, "kvreg-shell: reading: %s\n", strerror(errno));
+                result = EXIT_FAILURE;
+            } else if (at_terminal) {
+                print("\n", 1);
+            }
+            break;
+        }
+        if (!execute(registry, line, (size_t)len)) {
+            fprintf(stderr, "kvreg-shell: writing: %s\n", strerror(errno));
+            result = EXIT_FAILURE;
+            break;
+        }
+    }
+    free(line);
+    return result;
+}
+
+int main(int argc, char **argv) {
+    if (argc == 2 && (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help"))) {
+        usage(stdout);
+        return EXIT_SUCCESS;
+    }
+    if (argc == 2 && (!strcmp(argv[1], "-V") || !strcmp(argv[1], "--version"))) {
+        printf("kvreg %s\n", kvreg_version_string());
+        return EXIT_SUCCESS;
+    }
+    if (argc > 2 || (argc == 2 && argv[1][0] == '-' && argv[1][1] != '\0')) {
+        usage(stderr);
+        return 2;
+    }
+
+    FILE *in = stdin;
+    if (argc == 2 && strcmp(argv[1], "-") != 0 && (in = fopen(argv[1], "r")) == NULL) {
+        fprintf(stderr, "kvreg-shell: %s: %s\n", argv[1], strerror(errno));
+        return EXIT_FAILURE;
+    }
+    int result = EXIT_FAILURE;
+    kvreg_registry *registry;
+    kvreg_status status = kvreg_registry_start(NULL, &registry);
+    if (status == KVREG_OK)
+        result = run(registry, in);
+    else
+        complain("starting a registry", status);
+    if (in != stdin)
+        fclose(in);
+    kvreg_registry_free(registry);
+    kvreg_shutdown(1000);
+    return result;
+}

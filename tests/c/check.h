@@ -1,0 +1,92 @@
+/*
+ * A small harness: a program is a list of tests, run in order. The first check that does not
+ * hold ends the program. At the end everything must be freed, as kvreg_live_counts sees it,
+ * and kvreg_shutdown must find nothing stuck.
+ */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kvreg.h"
+
+typedef struct test {
+    const char *name;
+    void (*run)(void);
+} test;
+
+#define TEST(function) {#function, function}
+
+static unsigned check_passed;
+
+static inline void check_fail(const char *file, int line, const char *what) {
+    char text[256];
+    kvreg_last_error(text, sizeof text);
+    fprintf(stderr, "%s:%d: %s (last error: %s)\n", file, line, what, text);
+    fflush(stderr);
+    printf("%u passed, 1 failed\n", check_passed);
+    fflush(stdout);
+    _Exit(EXIT_FAILURE);
+}
+
+static inline void check_status(const char *file, int line, const char *call,
+                                kvreg_status status, kvreg_status expected) {
+    if (status != expected) {
+        char what[512];
+        snprintf(what, sizeof what, "%s: %s instead of %s", call, kvreg_status_name(status),
+                 kvreg_status_name(expected));
+        check_fail(file, line, what);
+    }
+}
+
+/* The condition holds. */
+#define CHECK(condition) \
+    ((condition) ? (void)0 : check_fail(__FILE__, __LINE__, "not true: " #condition))
+/* The call answers this status. */
+#define IS(status, call) check_status(__FILE__, __LINE__, #call, (call), (status))
+#define OK(call) IS(KVREG_OK, call)
+
+/* How often to repeat what is repeated: valgrind gets by with less. */
+static inline unsigned long check_count(unsigned long count) {
+    const char *text = getenv("KVREG_TEST_COUNT");
+    unsigned long wanted = text != NULL ? strtoul(text, NULL, 10) : 0;
+    return wanted != 0 && wanted < count ? wanted : count;
+}
+
+/* The value is this text. */
+static inline bool check_text(const kvreg_value *value, uint32_t type, const char *text) {
+    return value->type == type && value->as.text.len == strlen(text) &&
+           memcmp(value->as.text.data, text, strlen(text)) == 0;
+}
+
+static inline int check_run(const test *tests, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        tests[i].run();
+        check_passed++;
+        printf("ok %s\n", tests[i].name);
+        fflush(stdout);
+    }
+    kvreg_live live = {0};
+    live.size = sizeof live;
+    kvreg_status status = kvreg_live_counts(&live);
+    if (status != KVREG_SHUT_DOWN) { /* a program may test the shutdown itself */
+        OK(status);
+        CHECK(live.registry_handles == 0);
+        CHECK(live.bucket_handles == 0);
+        CHECK(live.update_handles == 0);
+        CHECK(live.items_handles == 0);
+        CHECK(live.inbox_handles == 0);
+        CHECK(live.registries == 0);
+        CHECK(live.buckets == 0);
+        OK(kvreg_shutdown(10000));
+    }
+    printf("%u passed, 0 failed\n", check_passed);
+    return EXIT_SUCCESS;
+}
+
+#define CHECK_MAIN(tests) \
+    int main(void) { return check_run(tests, sizeof tests / sizeof *tests); }
+
+#endif

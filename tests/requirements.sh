@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# What the tests need beside a Rust toolchain: installed if that is allowed, else named.
+set -eu
+
+missing=()
+need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
+
+need cc gcc
+need g++ g++
+need clang clang
+need valgrind valgrind
+python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
+# The runtime of AddressSanitizer comes with gcc.
+
+if [ ${#missing[@]} -eq 0 ]; then
+    exit 0
+fi
+if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "installing: ${missing[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        "${missing[@]}" libc6-dev >/dev/null
+else
+    echo "the tests need: ${missing[*]} (apt-get install ${missing[*]})" >&2
+    exit 1
+fi
