@@ -5,7 +5,7 @@
 //! runtime start only when there is mail to drain.
 
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use std::sync::Mutex;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
@@ -108,23 +108,30 @@ impl Process {
         let Some(runtime) = lock(&self.runtime).take() else {
             return true;
         };
-        let (done, joined) = std::sync::mpsc::channel();
         // Dropping a runtime joins its threads without a limit; `shutdown_timeout` does not
         // say whether all ended. So it is dropped elsewhere, and waited for here.
+        let joined = Arc::new((Mutex::new(false), Condvar::new()));
+        let done = Arc::clone(&joined);
         let spawned = std::thread::Builder::new()
             .name("kvreg-shutdown".into())
             .spawn(move || {
                 crate::platform::block_signals();
                 drop(runtime);
-                let _ = done.send(());
+                *lock(&done.0) = true;
+                done.1.notify_all();
             });
-        match (spawned, timeout) {
-            (Err(_), _) => false,
-            (Ok(thread), None) => thread.join().is_ok(),
-            (Ok(thread), Some(timeout)) => {
-                joined.recv_timeout(timeout).is_ok() && thread.join().is_ok()
+        let Ok(thread) = spawned else {
+            return false;
+        };
+        if let Some(timeout) = timeout {
+            let waited = joined
+                .1
+                .wait_timeout_while(lock(&joined.0), timeout, |done| !*done);
+            if !*waited.unwrap_or_else(PoisonError::into_inner).0 {
+                return false;
             }
         }
+        thread.join().is_ok()
     }
 
     /// Starts the runtime, if it was not: its threads can be refused by the system.

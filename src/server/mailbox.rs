@@ -62,6 +62,9 @@ impl<S: State> Server<S> {
     }
 
     pub(super) fn post(self: &Arc<Self>, body: Body<S>) -> Result<(), Error> {
+        if self.has_ended() {
+            return Err(Error::NoProcess);
+        }
         self.process.start_runtime()?;
         let sender = Sender::current();
         let refused = {
