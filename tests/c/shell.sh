@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# The shell: in a pipe, from a file, at a terminal, and when something goes wrong.
+set -eu
+shell=$1
+directory=$(mktemp -d)
+trap 'rm -rf "$directory"' EXIT
+passed=0
+
+# $1 a name, $2 what is expected, $3 what was seen
+is() {
+    if [ "$2" != "$3" ]; then
+        printf '%s:\nexpected: %q\nseen:     %q\n' "$1" "$2" "$3" >&2
+        echo "$passed passed, 1 failed"
+        exit 1
+    fi
+    passed=$((passed + 1))
+}
+
+session=$'CREATE shopping\nPUT shopping milk 1\r\nGET shopping milk\n\nGET shopping'
+replies=$'OK\r\nOK\r\n1\r\nOK\r\nUNKNOWN COMMAND\r\nUNKNOWN COMMAND\r\n'
+is "a pipe" "$replies" "$(printf '%s' "$session" | "$shell"; printf x | tr -d x)"$'\n'
+printf '%s' "$session" >"$directory/session"
+is "a file" "$replies" "$("$shell" "$directory/session")"$'\n'
+is "no line at all" "" "$("$shell" </dev/null)"
+
+# A failure is an ERROR, and the shell goes on.
+seen=$(printf 'CREATE \xff\nCREATE a\n' | "$shell" 2>"$directory/stderr")
+is "a failure" $'ERROR\r\nOK\r' "$seen"
+grep -q 'invalid argument' "$directory/stderr"
+
+# Each reply comes before the next line is read.
+mkfifo "$directory/lines" "$directory/answers"
+"$shell" <"$directory/lines" >"$directory/answers" &
+exec 3>"$directory/lines" 4<"$directory/answers"
+for command in 'CREATE a' 'PUT a b c'; do
+    echo "$command" >&3
+    read -r answer <&4
+    is "a conversation" $'OK\r' "$answer"
+done
+exec 3>&- 4<&-
+wait
+
+# At a terminal it prompts.
+seen=$(printf 'CREATE a\n' | script -qec "$shell" /dev/null | tr -d '\r')
+case "$seen" in
+*'> '*OK*) passed=$((passed + 1)) ;;
+*) is "a terminal" "> ... OK" "$seen" ;;
+esac
+
+status=0
+"$shell" "$directory/none" 2>/dev/null || status=$?
+is "a missing file" 1 "$status"
+status=0
+"$shell" --unknown 2>/dev/null || status=$?
+is "an unknown option" 2 "$status"
+"$shell" --help | grep -q usage
+"$shell" --version | grep -q '^kvreg [0-9]'
+status=0
+printf 'CREATE a\n' | "$shell" >/dev/full 2>/dev/null || status=$?
+is "a full disk" 1 "$status"
+
+echo "shell: $passed passed, 0 failed"
