@@ -9,7 +9,7 @@
 //! its turn, so what is read along a true circle is stable. The lock is held for a walk and
 //! never while waiting.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::error::Error;
 use crate::sync::{lock, Arc, Mutex};
@@ -21,13 +21,13 @@ pub(crate) trait Occupied: Send + Sync {
 }
 
 pub(crate) struct Circles {
-    waiting: Mutex<HashMap<u64, Arc<dyn Occupied>>>,
+    waiting: Mutex<BTreeMap<u64, Arc<dyn Occupied>>>,
 }
 
 impl Circles {
     pub(crate) fn new() -> Circles {
         Circles {
-            waiting: Mutex::new(HashMap::new()),
+            waiting: Mutex::new(BTreeMap::new()),
         }
     }
 

@@ -9,7 +9,7 @@
 static kvreg_registry *registry;
 static kvreg_bucket *bucket, *waiting_for;
 static kvreg_inbox *inbox;
-static pthread_barrier_t ready;
+static pthread_barrier_t ready, done;
 
 static void *receive_for_ever(void *unused) {
     kvreg_event event;
@@ -29,6 +29,18 @@ static void *put_for_ever(void *unused) {
     return NULL;
 }
 
+/* Has the turn that the other one waits for, until all is over. */
+static void *hold_the_turn(void *unused) {
+    kvreg_update *update;
+    (void)unused;
+    OK(kvreg_bucket_update_begin(waiting_for, "n", 1, NULL, &update));
+    pthread_barrier_wait(&ready);
+    pthread_barrier_wait(&done);
+    IS(KVREG_SHUT_DOWN, kvreg_update_end(update, KVREG_KEEP, NULL));
+    OK(kvreg_update_free(update));
+    return NULL;
+}
+
 static kvreg_verdict keep(void *user_data, const kvreg_value *current, kvreg_value *next) {
     (void)user_data, (void)current, (void)next;
     return KVREG_KEEP;
@@ -39,7 +51,7 @@ static void shutdown_ends_everything_and_leaves_values(void) {
     kvreg_items *items;
     kvreg_update *update;
     kvreg_event event;
-    pthread_t receiver, putter;
+    pthread_t receiver, putter, holder;
     uint64_t reference;
     size_t count;
     static char big[100000];
@@ -57,15 +69,20 @@ static void shutdown_ends_everything_and_leaves_values(void) {
     OK(kvreg_inbox_open(&inbox));
     OK(kvreg_bucket_start(&waiting_for));
     OK(kvreg_bucket_set_timeout(waiting_for, -1));
-    CHECK(pthread_barrier_init(&ready, NULL, 3) == 0);
+    CHECK(pthread_barrier_init(&ready, NULL, 4) == 0);
+    CHECK(pthread_barrier_init(&done, NULL, 2) == 0);
     CHECK(pthread_create(&receiver, NULL, receive_for_ever, NULL) == 0);
     CHECK(pthread_create(&putter, NULL, put_for_ever, NULL) == 0);
 
-    OK(kvreg_bucket_update_begin(waiting_for, "n", 1, NULL, &update));
+    CHECK(pthread_create(&holder, NULL, hold_the_turn, NULL) == 0);
+
+    OK(kvreg_bucket_update_begin(bucket, "n", 1, NULL, &update));
     IS(KVREG_CALLING_SELF, kvreg_shutdown(-1));
     OK(kvreg_update_free(update));
     pthread_barrier_wait(&ready);
     OK(kvreg_shutdown(10000));
+    pthread_barrier_wait(&done);
+    CHECK(pthread_join(holder, NULL) == 0);
     CHECK(pthread_join(receiver, NULL) == 0);
     CHECK(pthread_join(putter, NULL) == 0);
 
@@ -93,6 +110,7 @@ static void shutdown_ends_everything_and_leaves_values(void) {
     kvreg_value_clear(&large);
     kvreg_event_clear(&event);
     pthread_barrier_destroy(&ready);
+    pthread_barrier_destroy(&done);
 }
 
 static const test tests[] = {TEST(shutdown_ends_everything_and_leaves_values)};
