@@ -36,9 +36,11 @@ impl Timeout {
         match self {
             Timeout::Now => Deadline(When::Now),
             // What lies beyond the clock's range is never.
-            Timeout::After(wait) => {
-                Deadline(Instant::now().checked_add(wait).map_or(When::Never, When::At))
-            }
+            Timeout::After(wait) => Deadline(
+                Instant::now()
+                    .checked_add(wait)
+                    .map_or(When::Never, When::At),
+            ),
             Timeout::Never => Deadline(When::Never),
         }
     }

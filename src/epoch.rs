@@ -26,7 +26,10 @@ pub(crate) fn note_large() {
 /// epoch, and each needs every pinned thread to have pinned anew; so it yields between tries,
 /// and gives up in the end.
 pub(crate) fn tidy() {
-    if !LARGE.try_with(|large| large.replace(false)).unwrap_or(false) {
+    if !LARGE
+        .try_with(|large| large.replace(false))
+        .unwrap_or(false)
+    {
         return;
     }
     let last = Arc::new(AtomicBool::new(false));

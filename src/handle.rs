@@ -376,7 +376,10 @@ mod tests {
             let wins: usize = std::thread::scope(|scope| {
                 let free = || table.remove(token, Kind::Items).is_ok();
                 let threads = [(); 2].map(|()| scope.spawn(free));
-                threads.map(|thread| usize::from(thread.join().unwrap())).iter().sum()
+                threads
+                    .map(|thread| usize::from(thread.join().unwrap()))
+                    .iter()
+                    .sum()
             });
             assert_eq!(wins, 1);
         }

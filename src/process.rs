@@ -69,8 +69,12 @@ impl Process {
     fn make() -> &'static Process {
         crate::panic::install_hook();
         let made = Box::into_raw(Box::new(Process::new()));
-        let raced =
-            CURRENT.compare_exchange(std::ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire);
+        let raced = CURRENT.compare_exchange(
+            std::ptr::null_mut(),
+            made,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
         match raced {
             // SAFETY: published just now, and never freed from here on.
             Ok(_) => unsafe { &*made },

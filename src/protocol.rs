@@ -17,10 +17,22 @@ const UNKNOWN_COMMAND: &[u8] = b"UNKNOWN COMMAND\r\n";
 
 #[derive(Debug, PartialEq, Eq)]
 enum Command<'a> {
-    Create { bucket: &'a [u8] },
-    Put { bucket: &'a [u8], key: &'a [u8], value: &'a [u8] },
-    Get { bucket: &'a [u8], key: &'a [u8] },
-    Delete { bucket: &'a [u8], key: &'a [u8] },
+    Create {
+        bucket: &'a [u8],
+    },
+    Put {
+        bucket: &'a [u8],
+        key: &'a [u8],
+        value: &'a [u8],
+    },
+    Get {
+        bucket: &'a [u8],
+        key: &'a [u8],
+    },
+    Delete {
+        bucket: &'a [u8],
+        key: &'a [u8],
+    },
 }
 
 fn parse(line: &[u8]) -> Option<Command<'_>> {
@@ -149,23 +161,37 @@ mod tests {
     fn lines_are_parsed_as_in_the_guide() {
         assert_eq!(
             parse(b"CREATE shopping\r\n"),
-            Some(Command::Create { bucket: b"shopping" })
+            Some(Command::Create {
+                bucket: b"shopping"
+            })
         );
         assert_eq!(
             parse(b"CREATE  shopping  \r\n"),
-            Some(Command::Create { bucket: b"shopping" })
+            Some(Command::Create {
+                bucket: b"shopping"
+            })
         );
         assert_eq!(
             parse(b"PUT shopping milk 1\r\n"),
-            Some(Command::Put { bucket: b"shopping", key: b"milk", value: b"1" })
+            Some(Command::Put {
+                bucket: b"shopping",
+                key: b"milk",
+                value: b"1"
+            })
         );
         assert_eq!(
             parse(b"GET shopping milk\r\n"),
-            Some(Command::Get { bucket: b"shopping", key: b"milk" })
+            Some(Command::Get {
+                bucket: b"shopping",
+                key: b"milk"
+            })
         );
         assert_eq!(
             parse(b"DELETE shopping eggs\r\n"),
-            Some(Command::Delete { bucket: b"shopping", key: b"eggs" })
+            Some(Command::Delete {
+                bucket: b"shopping",
+                key: b"eggs"
+            })
         );
         assert_eq!(parse(b"UNKNOWN shopping eggs\r\n"), None);
         assert_eq!(parse(b"GET shopping\r\n"), None);
@@ -190,7 +216,13 @@ mod tests {
             assert_eq!(parse(line), None, "{}", line.escape_ascii());
         }
         let tabs = parse(b"\t GET\x0b\x0ca \x0b b\r\n");
-        assert_eq!(tabs, Some(Command::Get { bucket: b"a", key: b"b" }));
+        assert_eq!(
+            tabs,
+            Some(Command::Get {
+                bucket: b"a",
+                key: b"b"
+            })
+        );
     }
 
     #[test]

@@ -149,7 +149,9 @@ impl RegistryServer {
     ) -> Result<(Arc<BucketServer>, bool), Error> {
         let pinned = epoch::pin();
         let names = self.state().writer(write, &pinned);
-        let found = names.get(name.as_bytes()).map_err(|Closed| Error::ServerDown)?;
+        let found = names
+            .get(name.as_bytes())
+            .map_err(|Closed| Error::ServerDown)?;
         if let Some(found) = found {
             return Ok((Arc::clone(found.value()), false));
         }
@@ -160,7 +162,9 @@ impl RegistryServer {
         match entry.and_then(|entry| names.insert(entry)) {
             Ok(_) => Ok((bucket, true)),
             Err(error) => {
-                self.process().live_buckets().fetch_sub(1, Ordering::Relaxed);
+                self.process()
+                    .live_buckets()
+                    .fetch_sub(1, Ordering::Relaxed);
                 Err(error)
             }
         }
@@ -287,13 +291,17 @@ impl Registry {
 
     /// The bucket of that name, started if there is none.
     pub fn create(&self, name: &str) -> Result<Bucket, Error> {
-        let bucket = self.server.create(&mut self.caller(), check_name(name)?, false)?;
+        let bucket = self
+            .server
+            .create(&mut self.caller(), check_name(name)?, false)?;
         Ok(Bucket::of(bucket))
     }
 
     /// A new bucket, or `AlreadyStarted`.
     pub fn create_exclusive(&self, name: &str) -> Result<Bucket, Error> {
-        let bucket = self.server.create(&mut self.caller(), check_name(name)?, true)?;
+        let bucket = self
+            .server
+            .create(&mut self.caller(), check_name(name)?, true)?;
         Ok(Bucket::of(bucket))
     }
 

@@ -60,7 +60,10 @@ fn it_does_what_a_hash_map_does() {
         assert_eq!(table.len(&pinned), Ok(model.len()));
         let key = random.below(600).to_string().into_bytes();
         let found = table.get(&key, &pinned).unwrap();
-        assert_eq!(found.as_ref().map(|found| *found.value()), model.get(&key).copied());
+        assert_eq!(
+            found.as_ref().map(|found| *found.value()),
+            model.get(&key).copied()
+        );
         assert!(found.is_none_or(|found| found.key() == key && found.tail() == b"tail"));
     }
 }

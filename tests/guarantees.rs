@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{mpsc, Arc, Barrier, Mutex};
 
-use kvreg::{Bucket, Error, Event, Inbox, Level, Reason, Registry, Timeout, Value, ValueRef, Verdict};
+use kvreg::{
+    Bucket, Error, Event, Inbox, Level, Reason, Registry, Timeout, Value, ValueRef, Verdict,
+};
 
 fn int(value: i64) -> Verdict {
     Verdict::Store(Value::Int(value))
@@ -43,7 +45,9 @@ fn g1_one_message_at_a_time() {
                 for _ in 0..2_000 {
                     bucket.update(b"n", |n| alone(&inside, n)).unwrap();
                     let inside = Arc::clone(&inside);
-                    bucket.update_cast(b"n", move |n| alone(&inside, n)).unwrap();
+                    bucket
+                        .update_cast(b"n", move |n| alone(&inside, n))
+                        .unwrap();
                     bucket.put_cast(b"other", 1).unwrap();
                 }
             });
@@ -248,7 +252,10 @@ fn g5_names_go_first() {
                         _ => drop((0..50).find(|_| bucket.put(b"milk", 1).is_err())),
                     }
                     let gone = bucket.get(b"none") == Err(Error::NoProcess);
-                    assert!(!gone || !found(&bucket), "it ended, and its name is still there");
+                    assert!(
+                        !gone || !found(&bucket),
+                        "it ended, and its name is still there"
+                    );
                 }
             });
         }
@@ -269,7 +276,11 @@ fn g5_a_late_notice_never_removes_a_newer_bucket() {
             assert!(!new.is(&old));
         });
         // Both ends are through, and the newer one has kept its name.
-        registry.lookup("shopping").unwrap().put(b"milk", 1).unwrap();
+        registry
+            .lookup("shopping")
+            .unwrap()
+            .put(b"milk", 1)
+            .unwrap();
     }
 }
 
@@ -285,8 +296,8 @@ fn g6_a_crash_stays_inside_its_server() {
 
     let panicked = crashing.update(b"milk", |_| std::panic::resume_unwind(Box::new(())));
     assert_eq!(panicked, Err(Error::ServerDown));
-    let mut seen = [inbox.receive(Timeout::Never), inbox.receive(Timeout::Never)]
-        .map(|event| event.unwrap());
+    let mut seen =
+        [inbox.receive(Timeout::Never), inbox.receive(Timeout::Never)].map(|event| event.unwrap());
     seen.sort_by_key(|event| matches!(event, Event::Log { .. }));
     assert!(
         matches!(&seen[0], Event::Down { reference: of, reason: Reason::Crashed, .. } if *of == reference)
@@ -298,7 +309,11 @@ fn g6_a_crash_stays_inside_its_server() {
     assert_eq!(registry.lookup("crashing").err(), Some(Error::NotFound));
     assert_eq!(other.get(b"milk"), Ok(Value::Int(1)));
     let again = registry.create("crashing").unwrap();
-    assert_eq!(again.get(b"milk"), Err(Error::NotFound), "its state is lost");
+    assert_eq!(
+        again.get(b"milk"),
+        Err(Error::NotFound),
+        "its state is lost"
+    );
 }
 
 #[test]
@@ -403,7 +418,11 @@ fn g8_a_thread_that_holds_nothing_just_waits() {
                 .unwrap();
         });
         inside.recv().unwrap();
-        assert_eq!(bucket.get(b"n"), Err(Error::NotFound), "a read does not wait");
+        assert_eq!(
+            bucket.get(b"n"),
+            Err(Error::NotFound),
+            "a read does not wait"
+        );
         let waiting = scope.spawn(move || bucket.put(b"n", 2));
         leave.send(()).unwrap();
         waiting.join().unwrap().unwrap();

@@ -54,7 +54,10 @@ impl State for BucketState {
         };
         if let Some(error) = refused {
             let name = server.state().name();
-            server.process().logs().error(name, &format!("a cast was dropped: {error}"));
+            server
+                .process()
+                .logs()
+                .error(name, &format!("a cast was dropped: {error}"));
         }
     }
 
@@ -333,9 +336,8 @@ impl Bucket {
     ) -> Result<(), Error> {
         let mut update = self.update_begin(key)?;
         let current = update.current()?;
-        let decided = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            decide(current.as_ref())
-        }));
+        let decided =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decide(current.as_ref())));
         update.apply(decided.unwrap_or(Verdict::Crash))
     }
 
@@ -362,7 +364,8 @@ impl Bucket {
 
     /// The same without a function: the bucket waits until the update is ended or dropped.
     pub fn update_begin(&self, key: &[u8]) -> Result<Update, Error> {
-        self.server.update_begin(&mut self.caller(), check_key(key)?)
+        self.server
+            .update_begin(&mut self.caller(), check_key(key)?)
     }
 
     /// Stores all pairs, or none.

@@ -323,10 +323,7 @@ pub unsafe extern "C" fn kvreg_bucket_delete_cast(
 ///
 /// # Safety
 /// `pairs` is good for `count` pairs, while nobody else has them.
-unsafe fn pairs<'a>(
-    pairs: *mut kvreg_pair,
-    count: usize,
-) -> Result<&'a mut [kvreg_pair], Failure> {
+unsafe fn pairs<'a>(pairs: *mut kvreg_pair, count: usize) -> Result<&'a mut [kvreg_pair], Failure> {
     if count == 0 {
         return Ok(&mut []);
     }
@@ -446,7 +443,9 @@ pub unsafe extern "C" fn kvreg_bucket_items(
         with(bucket, |bucket, caller| {
             items.required()?;
             let found = bucket.items(caller)?;
-            let found = found.into_iter().map(|(key, value)| (Value::Bytes(key), value));
+            let found = found
+                .into_iter()
+                .map(|(key, value)| (Value::Bytes(key), value));
             make(Items::of(found.collect()), 0, &items)
         })
     })
@@ -509,8 +508,7 @@ pub unsafe extern "C" fn kvreg_bucket_exit(
 ) -> kvreg_status {
     guard("kvreg_bucket_exit", || {
         with(bucket, |bucket, _| {
-            let reason =
-                Reason::from_number(reason).ok_or_else(|| invalid("an unknown reason"))?;
+            let reason = Reason::from_number(reason).ok_or_else(|| invalid("an unknown reason"))?;
             // SAFETY: the detail is good for its length.
             let detail = unsafe { argument::text(detail, detail_len) }?;
             Ok(bucket.exit(reason, detail)?)

@@ -123,9 +123,7 @@ pub unsafe extern "C" fn kvreg_event_clear(event: *mut kvreg_event) {
             if address != 0 {
                 let data: *mut u8 = std::ptr::with_exposed_provenance_mut(address);
                 // SAFETY: noted by `give`, and cleared once: the words are zero from now on.
-                drop(unsafe {
-                    Box::from_raw(std::ptr::slice_from_raw_parts_mut(data, size))
-                });
+                drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(data, size)) });
             }
         }
     });

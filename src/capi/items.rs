@@ -44,8 +44,9 @@ pub unsafe extern "C" fn kvreg_items_next(
         let value = unsafe { Out::new(value, kvreg_value::NIL) };
         with(items, |items, _| {
             key.required()?;
-            let (next_key, next_value) =
-                items.next().ok_or_else(|| Failure::from(Status::NotFound))?;
+            let (next_key, next_value) = items
+                .next()
+                .ok_or_else(|| Failure::from(Status::NotFound))?;
             key.set(kvreg_value::owned(next_key)?);
             if value.is_wanted() {
                 value.set(kvreg_value::owned(next_value)?);

@@ -134,7 +134,11 @@ fn with_timeout<H: Handle, R>(
     let mut pinned: Option<Guard> = Some(epoch::pin());
     let found = process
         .handles()
-        .get(token(handle), H::KIND, pinned.as_ref().expect("just pinned"))
+        .get(
+            token(handle),
+            H::KIND,
+            pinned.as_ref().expect("just pinned"),
+        )
         .map_err(missing)?;
     // A slot stays where it is, so its timeout may be read without the pin.
     let timeout_ms = found.timeout;
@@ -187,7 +191,11 @@ pub(super) fn make<H: Handle>(
 pub(super) fn clone<H: Handle>(handle: *mut H, clone: Out<*mut H>) -> Result<(), Failure> {
     with_timeout(handle, |object, timeout_ms, _| {
         clone.required()?;
-        make(Arc::clone(object), timeout_ms.load(Ordering::Relaxed), &clone)
+        make(
+            Arc::clone(object),
+            timeout_ms.load(Ordering::Relaxed),
+            &clone,
+        )
     })
 }
 

@@ -37,7 +37,9 @@ unsafe fn check_options(options: *const kvreg_registry_options) -> Result<(), Fa
         return Err(invalid("the size of the options is not set"));
     }
     if size > 4096 {
-        return Err(invalid("the size of the options is not that of any version"));
+        return Err(invalid(
+            "the size of the options is not that of any version",
+        ));
     }
     // SAFETY: by contract; plain bytes.
     let bytes = unsafe { std::slice::from_raw_parts(options.cast::<u8>(), size) };
@@ -192,7 +194,11 @@ pub unsafe extern "C" fn kvreg_registry_names(
             let names_only = found
                 .iter()
                 .map(|name| Ok((Value::String(Text::copy(name.as_bytes())?), Value::Nil)));
-            make(Items::of(names_only.collect::<Result<_, Failure>>()?), 0, &names)
+            make(
+                Items::of(names_only.collect::<Result<_, Failure>>()?),
+                0,
+                &names,
+            )
         })
     })
 }

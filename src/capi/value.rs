@@ -213,7 +213,10 @@ fn owned_text(kind: u32, text: Text) -> Result<kvreg_value, Failure> {
     let private_ = what << ADDRESS_BITS | address as u64;
     if address as u64 >> ADDRESS_BITS != 0 {
         // Not on any platform of today; the text is leaked rather than mistaken.
-        return Err(Failure::new(Status::Unsupported, "addresses beyond 48 bits"));
+        return Err(Failure::new(
+            Status::Unsupported,
+            "addresses beyond 48 bits",
+        ));
     }
     // SAFETY: alive as long as what `private_` owns, which is C's from here on.
     Ok(kvreg_value::text(kind, unsafe { &*bytes }, private_))

@@ -70,7 +70,9 @@ mod elsewhere {
 
     impl Pollable {
         pub(in crate::inbox) fn new() -> Result<Pollable, Error> {
-            Err(Error::Unsupported("an inbox has no descriptor on this platform"))
+            Err(Error::Unsupported(
+                "an inbox has no descriptor on this platform",
+            ))
         }
 
         pub(in crate::inbox) fn descriptor(&self) -> i32 {

@@ -107,10 +107,8 @@ impl<S: State> Server<S> {
         limit: u64,
         deadline: &Deadline,
     ) -> MutexGuard<'a, Slow<S>> {
-        while matches!(
-            slow.first_below(limit),
-            Some(Body::Message(_) | Body::Stop)
-        ) && !deadline.has_passed()
+        while matches!(slow.first_below(limit), Some(Body::Message(_) | Body::Stop))
+            && !deadline.has_passed()
         {
             let letter = self.take_letter(&mut slow);
             drop(slow);

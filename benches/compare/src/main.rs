@@ -41,7 +41,9 @@ impl Keys {
             random ^= random << 17;
             order.swap(i, (random % (i as u64 + 1)) as usize);
         }
-        let bytes = order.iter().flat_map(|key| format!("key{key:07}").into_bytes());
+        let bytes = order
+            .iter()
+            .flat_map(|key| format!("key{key:07}").into_bytes());
         Keys {
             bytes: bytes.collect(),
             count: order.len(),
@@ -79,8 +81,16 @@ fn main() {
     let mut rows = [
         row("kvreg", Box::new(kvreg::Kvreg::load(&library, false)), 200),
         row("DashMap", Box::new(peers::Dash::new(false)), 200),
-        row("kvreg, into a buffer", Box::new(kvreg::Kvreg::load(&library, true)), 200),
-        row("DashMap, into a buffer", Box::new(peers::Dash::new(true)), 200),
+        row(
+            "kvreg, into a buffer",
+            Box::new(kvreg::Kvreg::load(&library, true)),
+            200,
+        ),
+        row(
+            "DashMap, into a buffer",
+            Box::new(peers::Dash::new(true)),
+            200,
+        ),
         row("tokio actor", Box::new(peers::Actor::start()), 2),
     ];
     let value = [7u8; 64];
@@ -102,9 +112,15 @@ fn main() {
 }
 
 fn print(rows: &mut [Row]) {
-    println!("{DISTINCT} keys of {} bytes, values of 64 bytes, one thread;", Keys::LEN);
+    println!(
+        "{DISTINCT} keys of {} bytes, values of 64 bytes, one thread;",
+        Keys::LEN
+    );
     println!("median of {ROUNDS} interleaved rounds, and how many times kvreg's\n");
-    println!("{:<24} {:>10} {:>8} {:>10} {:>8}", "", "get, ns", "", "put, ns", "");
+    println!(
+        "{:<24} {:>10} {:>8} {:>10} {:>8}",
+        "", "get, ns", "", "put, ns", ""
+    );
     let mut medians = Vec::new();
     for row in rows.iter_mut() {
         medians.push(row.times.each_mut().map(|times| median(times)));

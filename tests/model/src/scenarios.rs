@@ -346,7 +346,10 @@ fn a_circle_of_two_is_told() {
         for answer in [&mine, &theirs] {
             assert!(matches!(answer, Ok(_) | Err(Error::CallingSelf)));
         }
-        assert!(mine.is_ok() || theirs.is_ok(), "one is told, the other goes on");
+        assert!(
+            mine.is_ok() || theirs.is_ok(),
+            "one is told, the other goes on"
+        );
     });
 }
 
