@@ -11,6 +11,8 @@ export CARGO_BUILD_JOBS ?= $(JOBS)
 
 LIBRARY := target/release/libkvreg.so
 VENV := .venv
+PYTHON_CONFIG := --config bindings/python/pyproject.toml
+PYTHON_FILES := bindings/python tests/python tests/readme.py
 C_FLAGS := -std=c11 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread -Iinclude
 C_LINK := -Ltarget/release -lkvreg -Wl,-rpath,$(CURDIR)/target/release
 VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full \
@@ -51,9 +53,9 @@ requirements:
 lint: $(VENV)/installed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(VENV)/bin/ruff check bindings/python tests/python tests/readme.py
-	$(VENV)/bin/ruff format --check bindings/python tests/python tests/readme.py
-	cd bindings/python && ../../$(VENV)/bin/mypy --strict kvreg demo.py ../../tests/python
+	$(VENV)/bin/ruff check --no-cache $(PYTHON_CONFIG) $(PYTHON_FILES)
+	$(VENV)/bin/ruff format --no-cache --check $(PYTHON_CONFIG) $(PYTHON_FILES)
+	$(VENV)/bin/mypy --strict --config-file bindings/python/pyproject.toml $(PYTHON_FILES)
 
 test-rust:
 	$(CARGO) test
