@@ -16,6 +16,7 @@ use crate::process::Process;
 use crate::reason::{Exit, Reason};
 use crate::server::{Server, State, Turn, Write};
 use crate::table::{Closed, Entry, Table, Writer};
+use crate::thread::Thread;
 
 /// The longest name, in bytes.
 pub const NAME_LIMIT: usize = 255;
@@ -233,14 +234,11 @@ impl RegistryServer {
 
     /// Whether user code of the calling thread has the turn of one of the buckets.
     fn is_inside_a_bucket(&self) -> bool {
-        use crate::circle::Occupied;
-        use crate::thread::Thread;
         if !Thread::holds_a_turn() {
             return false;
         }
-        let me = Thread::current().id();
         let buckets = self.still_anyway(|state, write| state.buckets(write));
-        buckets.iter().any(|bucket| bucket.occupant() == me)
+        buckets.iter().any(|bucket| bucket.is_occupied_by_caller())
     }
 
     pub(crate) fn add_handle(&self) {

@@ -60,7 +60,8 @@ pub unsafe extern "C" fn kvreg_bucket_put(
     guard("kvreg_bucket_put", || {
         with(bucket, |bucket, caller| {
             // SAFETY: key and value are good for their lengths.
-            let (key, value) = unsafe { (argument::key(key, key_len)?, given(value)?) };
+            let (key, value) = unsafe { (argument::key(key, key_len)?, given(value)) };
+            let value = value.map_err(|failure| ranked(bucket, failure))?;
             Ok(bucket.put(caller, key, value)?)
         })
     })
@@ -114,6 +115,21 @@ pub unsafe extern "C" fn kvreg_bucket_delete(
     })
 }
 
+/// A limit is named only to who could have got further: the statuses of the header's order
+/// that come before it are asked first.
+fn ranked(bucket: &BucketServer, failure: Failure) -> Failure {
+    if !failure.is_limit() {
+        return failure;
+    }
+    if bucket.has_ended() {
+        return Status::NoProcess.into();
+    }
+    if bucket.is_occupied_by_caller() {
+        return Status::CallingSelf.into();
+    }
+    failure
+}
+
 /// The bodies of the plain helpers.
 ///
 /// # Safety
@@ -127,7 +143,8 @@ unsafe fn put(
     with(bucket, |bucket, caller| {
         // SAFETY: by contract.
         let key = unsafe { argument::key(key, key_len) }?;
-        Ok(bucket.put(caller, key, value()?)?)
+        let value = value().map_err(|failure| ranked(bucket, failure))?;
+        Ok(bucket.put(caller, key, value)?)
     })
 }
 
@@ -356,14 +373,16 @@ pub unsafe extern "C" fn kvreg_bucket_put_many(
             for pair in pairs {
                 // SAFETY: key and value are good for their lengths.
                 let key = unsafe { argument::key(pair.key, pair.key_len) }?;
-                ready.push(Pair::new(key, unsafe { pair.value.get() }?)?);
+                let value = unsafe { pair.value.get() };
+                let value = value.map_err(|failure| ranked(bucket, failure))?;
+                ready.push(Pair::new(key, value)?);
             }
             Ok(bucket.put_many(caller, ready)?)
         })
     })
 }
 
-/// Fills the values of many pairs as they are at one instant: what a key is absent gets nil.
+/// Fills the values of many pairs as they are at one instant; an absent key gets nil.
 /// Each value is overwritten, not released, and to be cleared. Blocks only for other such
 /// copying, and while casts of this thread to the bucket are queued.
 #[no_mangle]

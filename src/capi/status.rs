@@ -73,6 +73,10 @@ impl std::fmt::Display for Failure {
 }
 
 impl Failure {
+    pub(super) fn is_limit(&self) -> bool {
+        self.status == Status::Limit
+    }
+
     /// Whether the update itself asked for it, or its bucket is gone: nothing went wrong.
     pub(super) fn is_expected(&self) -> bool {
         matches!(self.status, Status::Aborted | Status::ServerDown)

@@ -179,11 +179,15 @@ pub unsafe extern "C" fn kvreg_bucket_update_begin(
             let key = unsafe { argument::key(key, key_len) }?;
             Ok(bucket.update_begin(caller, key)?)
         })?;
-        let value = match begun.current()? {
+        let mut value = match begun.current()? {
             Some(value) if current.is_wanted() => kvreg_value::owned(value)?,
             _ => kvreg_value::NIL,
         };
-        make(Arc::new(Begun(Mutex::new(Some(begun)))), 0, &update)?;
+        let made = make(Arc::new(Begun(Mutex::new(Some(begun)))), 0, &update);
+        if made.is_err() {
+            value.clear();
+        }
+        made?;
         current.set(value);
         Ok(())
     })

@@ -163,7 +163,7 @@ impl kvreg_value {
     }
 
     /// Gives up what the value owns, and makes it nil.
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         let private_ = std::mem::replace(self, kvreg_value::NIL).private_;
         if private_ != 0 {
             drop(owner(private_));

@@ -241,11 +241,10 @@ impl<S: State> Server<S> {
         if !Thread::has_queued() {
             return Ok(());
         }
-        let me = Thread::current().id();
-        if self.occupant.get() == me {
+        if self.is_occupied_by_caller() {
             return Ok(());
         }
-        let Some(own) = self.lock().last_of(me) else {
+        let Some(own) = self.lock().last_of(Thread::current().id()) else {
             return Ok(());
         };
         match self.enter(caller, Some(own + 1)) {
@@ -276,6 +275,11 @@ impl<S: State> Server<S> {
         let answer = work(&self.state, &Write(PhantomData));
         drop(unlock);
         answer
+    }
+
+    /// Whether user code of the calling thread has the turn.
+    pub(crate) fn is_occupied_by_caller(&self) -> bool {
+        Thread::holds_a_turn() && self.occupant.get() == Thread::current().id()
     }
 
     pub(crate) fn has_ended(&self) -> bool {
