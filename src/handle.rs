@@ -6,9 +6,10 @@
 //! holds an object and odd while it is free; it grows with every step, so an old token never
 //! fits again. A lookup pins the epoch, reads the generation, the object and the generation
 //! again: between two equal readings the object belonged to that generation. Freeing wins by
-//! a compare-and-swap of the generation, so it succeeds once; the object is then given to the
-//! epoch, which drops it when no lookup that may have seen it is still pinned. Lookups write
-//! nothing. A slot whose generations are used up is not used again.
+//! a compare-and-swap of the generation, so it succeeds once; object and slot are then given
+//! to the epoch, which drops the one and lets the other be used again when no lookup that may
+//! have seen them is still pinned. Lookups write nothing. A slot whose generations are used up
+//! is not used again.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU8, AtomicUsize, Ordering};
@@ -83,12 +84,22 @@ struct Free {
     next: u32,
 }
 
-/// A handle that was looked up. The object is valid while the lookup's pin is, the timeout's
-/// place as long as the table: a slot that was reused meanwhile has another handle's.
+/// A handle that was looked up: its own as long as the lookup's pin lasts.
 pub(crate) struct Found<'t> {
     pub(crate) object: *const (),
     pub(crate) timeout: &'t AtomicI64,
 }
+
+/// A handle that was ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Removed {
+    pub(crate) object: *const (),
+    pub(crate) slot: RemovedSlot,
+}
+
+/// The slot of a handle that was ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RemovedSlot(u32);
 
 impl HandleTable {
     pub(crate) fn new() -> HandleTable {
@@ -156,8 +167,8 @@ impl HandleTable {
     }
 
     /// Ends a handle. The object is the caller's now, but others may still be using it: it is
-    /// to be dropped through the epoch.
-    pub(crate) fn remove(&self, token: u64, kind: Kind) -> Result<*const (), Invalid> {
+    /// to be dropped through the epoch, and the slot to be given back there.
+    pub(crate) fn remove(&self, token: u64, kind: Kind) -> Result<Removed, Invalid> {
         let (slot, generation) = self.split(token).ok_or(Invalid::Bad)?;
         if slot.generation.load(Ordering::Acquire) != generation {
             return Err(Invalid::Bad);
@@ -173,8 +184,16 @@ impl HandleTable {
             .ok_or(Invalid::Bad)
     }
 
-    /// Ends all handles, and hands their objects out with their kinds.
-    pub(crate) fn remove_all(&self, mut object: impl FnMut(Kind, *const ())) {
+    /// Lets the slot of a removed handle be used again.
+    pub(crate) fn give_back(&self, slot: RemovedSlot) {
+        let generation = self.slot(slot.0).map(|slot| &slot.generation);
+        if generation.is_some_and(|it| it.load(Ordering::Relaxed) != self.first_generation) {
+            lock(&self.free).slots.push(slot.0);
+        }
+    }
+
+    /// Ends all handles, and hands them out with their kinds.
+    pub(crate) fn remove_all(&self, mut removed: impl FnMut(Kind, Removed)) {
         let used = lock(&self.free).next;
         for number in 0..used {
             let Some(slot) = self.slot(number) else {
@@ -186,8 +205,8 @@ impl HandleTable {
                 continue;
             }
             let kind = Kind::ALL[usize::from(kind) - 1];
-            if let Some(pointer) = self.free_slot(slot, number, generation) {
-                object(kind, pointer);
+            if let Some(handle) = self.free_slot(slot, number, generation) {
+                removed(kind, handle);
             }
         }
     }
@@ -197,19 +216,18 @@ impl HandleTable {
         self.live[kind as usize - 1].load(Ordering::Relaxed)
     }
 
-    fn free_slot(&self, slot: &Slot, number: u32, generation: u32) -> Option<*const ()> {
+    fn free_slot(&self, slot: &Slot, number: u32, generation: u32) -> Option<Removed> {
         let kind = slot.kind.load(Ordering::Relaxed);
         let next = generation.wrapping_add(1);
         slot.generation
             .compare_exchange(generation, next, Ordering::AcqRel, Ordering::Relaxed)
             .ok()?;
-        // Only the winner comes here, and the slot is not reused before it is in the list.
-        let object = slot.object.load(Ordering::Relaxed);
+        // Only the winner comes here, and the slot is not reused before it is given back.
         self.live[usize::from(kind) - 1].fetch_sub(1, Ordering::Relaxed);
-        if next != self.first_generation {
-            lock(&self.free).slots.push(number);
-        }
-        Some(object)
+        Some(Removed {
+            object: slot.object.load(Ordering::Relaxed),
+            slot: RemovedSlot(number),
+        })
     }
 
     fn take_slot(&self) -> Result<u32, Error> {
@@ -333,7 +351,9 @@ mod tests {
             assert_eq!(wrong, Some(Invalid::WrongKind));
             assert_eq!(table.remove(token, Kind::Inbox), Err(Invalid::WrongKind));
             assert_eq!(table.live(Kind::Bucket), 1);
-            assert_eq!(table.remove(token, Kind::Bucket), Ok(object(round)));
+            let removed = table.remove(token, Kind::Bucket).unwrap();
+            assert_eq!(removed.object, object(round));
+            table.give_back(removed.slot);
             assert_eq!(table.remove(token, Kind::Bucket), Err(Invalid::Bad));
             assert_eq!(table.remove(token + 1, Kind::Bucket), Err(Invalid::Bad));
             old.push(token);
@@ -366,6 +386,19 @@ mod tests {
             let top = table.insert(kind, object(8), 0).unwrap() >> 56;
             assert!(top != 0 && top != 0xff);
         }
+    }
+
+    #[test]
+    fn a_slot_is_used_again_once_it_is_given_back() {
+        let table = HandleTable::new();
+        let first = table.insert(Kind::Bucket, object(8), 0).unwrap();
+        let removed = table.remove(first, Kind::Bucket).unwrap();
+        let second = table.insert(Kind::Bucket, object(8), 0).unwrap();
+        assert_ne!(token_slot(first), token_slot(second));
+        table.give_back(removed.slot);
+        let third = table.insert(Kind::Bucket, object(8), 0).unwrap();
+        assert_eq!(token_slot(first), token_slot(third));
+        assert_ne!(first, third);
     }
 
     #[test]

@@ -329,6 +329,49 @@ fn g6_a_crash_on_the_runtime_too() {
 }
 
 #[test]
+fn g7_a_call_that_timed_out_never_runs() {
+    let bucket = Bucket::start().unwrap();
+    let done = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (bucket, done) = (&bucket, &done);
+            scope.spawn(move || {
+                let mut bucket = bucket.clone();
+                let waits = [
+                    Timeout::Now,
+                    Timeout::from_millis(1).unwrap(),
+                    Timeout::Never,
+                ];
+                for step in 0..20_000u32 {
+                    bucket.set_timeout(waits[(step % 3) as usize]);
+                    let busy = step % 64 == thread;
+                    let answer = bucket.update(b"n", |n| {
+                        if busy {
+                            std::thread::sleep(std::time::Duration::from_micros(500));
+                        }
+                        int(number(n) + 1)
+                    });
+                    match answer {
+                        Ok(()) => drop(done.fetch_add(1, Ordering::SeqCst)),
+                        Err(Error::Timeout) => {}
+                        Err(other) => panic!("{other:?}"),
+                    }
+                    if step % 7 == 0 {
+                        bucket.update_cast(b"m", |_| Verdict::Keep).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let done = done.load(Ordering::SeqCst) as i64;
+    assert_eq!(
+        bucket.get(b"n"),
+        Ok(Value::Int(done)),
+        "those that were answered, and no other"
+    );
+}
+
+#[test]
 fn g8_a_server_that_calls_itself_is_told() {
     let registry = Registry::start().unwrap();
     let mut bucket = registry.create("shopping").unwrap();

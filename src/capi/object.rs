@@ -11,7 +11,7 @@ use super::status::{Failure, Status};
 use crate::bucket::{BucketServer, Update};
 use crate::caller::{Caller, Timeout};
 use crate::epoch::{self, Guard};
-use crate::handle::{Invalid, Kind};
+use crate::handle::{Invalid, Kind, Removed, RemovedSlot};
 use crate::inbox::InboxCore;
 use crate::process::Process;
 use crate::registry::RegistryServer;
@@ -125,7 +125,8 @@ pub(super) fn with<H: Handle, R>(
     with_timeout(handle, |object, _, caller| work(object, caller))
 }
 
-/// The same, with the place of the handle's timeout in milliseconds.
+/// The same, with the place of the handle's timeout in milliseconds: good until the caller
+/// lets go.
 fn with_timeout<H: Handle, R>(
     handle: *mut H,
     work: impl FnOnce(&Arc<H::Object>, &AtomicI64, &mut Caller<'_>) -> Result<R, Failure>,
@@ -140,7 +141,6 @@ fn with_timeout<H: Handle, R>(
             pinned.as_ref().expect("just pinned"),
         )
         .map_err(missing)?;
-    // A slot stays where it is, so its timeout may be read without the pin.
     let timeout_ms = found.timeout;
     let timeout = Timeout::from_millis(timeout_ms.load(Ordering::Relaxed))?;
     let pointer: *const H::Object = found.object.cast();
@@ -220,11 +220,11 @@ pub(super) fn free<H: Handle>(handle: *mut H) -> Result<(), Failure> {
         return Err(missing(Invalid::Bad));
     };
     match process.handles().remove(token(handle), H::KIND) {
-        Ok(pointer) => {
+        Ok(Removed { object, slot }) => {
             // SAFETY: the table's own count, which `remove` hands out once.
-            let object = unsafe { Arc::from_raw(pointer.cast::<H::Object>()) };
+            let object = unsafe { Arc::from_raw(object.cast::<H::Object>()) };
             object.freed();
-            drop_later(object);
+            drop_later(process, object, slot);
             Ok(())
         }
         Err(_) if process.is_shut_down() => Ok(()),
@@ -232,48 +232,56 @@ pub(super) fn free<H: Handle>(handle: *mut H) -> Result<(), Failure> {
     }
 }
 
-/// Drops a count that calls on other threads may be relying on.
-fn drop_later<T: Send + Sync + 'static>(object: Arc<T>) {
-    epoch::pin().defer(move || drop(object));
+/// Drops a count and gives up a slot that calls on other threads may be relying on.
+fn drop_later<T: Send + Sync + 'static>(
+    process: &'static Process,
+    object: Arc<T>,
+    slot: RemovedSlot,
+) {
+    epoch::pin().defer(move || {
+        drop(object);
+        process.handles().give_back(slot);
+    });
 }
 
-/// Ends all handles and what they lead to, servers first.
-pub(super) fn free_all(process: &Process) {
-    let mut rest: Vec<Box<dyn FnOnce()>> = Vec::new();
-    process.handles().remove_all(|kind, pointer| {
-        // SAFETY of all: as in `free`; the kind of a handle tells its object's type.
-        match kind {
-            Kind::Registry => {
-                let registry = unsafe { Arc::from_raw(pointer.cast::<RegistryServer>()) };
-                registry.end(shut_down());
-                drop_later(registry);
+/// Ends all handles and what they lead to; inboxes last, so that they get what the servers
+/// have to say.
+pub(super) fn free_all(process: &'static Process) {
+    let mut inboxes = Vec::new();
+    process
+        .handles()
+        .remove_all(|kind, Removed { object, slot }| {
+            // SAFETY of all: as in `free`; the kind of a handle tells its object's type.
+            match kind {
+                Kind::Registry => {
+                    let registry = unsafe { Arc::from_raw(object.cast::<RegistryServer>()) };
+                    registry.end(shut_down());
+                    drop_later(process, registry, slot);
+                }
+                Kind::Bucket => {
+                    let bucket = unsafe { Arc::from_raw(object.cast::<BucketServer>()) };
+                    bucket.end(shut_down());
+                    drop_later(process, bucket, slot);
+                }
+                Kind::Update => {
+                    let update = unsafe { Arc::from_raw(object.cast::<Begun>()) };
+                    update.freed();
+                    drop_later(process, update, slot);
+                }
+                Kind::Items => {
+                    let items = unsafe { Arc::from_raw(object.cast::<Items>()) };
+                    items.freed();
+                    drop_later(process, items, slot);
+                }
+                Kind::Inbox => {
+                    let inbox = unsafe { Arc::from_raw(object.cast::<InboxCore>()) };
+                    inboxes.push((inbox, slot));
+                }
             }
-            Kind::Bucket => {
-                let bucket = unsafe { Arc::from_raw(pointer.cast::<BucketServer>()) };
-                bucket.end(shut_down());
-                drop_later(bucket);
-            }
-            Kind::Update => {
-                let update = unsafe { Arc::from_raw(pointer.cast::<Begun>()) };
-                update.freed();
-                drop_later(update);
-            }
-            Kind::Items => {
-                let items = unsafe { Arc::from_raw(pointer.cast::<Items>()) };
-                items.freed();
-                drop_later(items);
-            }
-            Kind::Inbox => {
-                let inbox = unsafe { Arc::from_raw(pointer.cast::<InboxCore>()) };
-                rest.push(Box::new(move || {
-                    inbox.freed();
-                    drop_later(inbox);
-                }));
-            }
-        }
-    });
-    for close in rest {
-        close();
+        });
+    for (inbox, slot) in inboxes {
+        inbox.freed();
+        drop_later(process, inbox, slot);
     }
     epoch::note_large();
 }
