@@ -18,7 +18,7 @@ thread_local! {
 
 /// Notes that the calling thread has retired something large.
 pub(crate) fn note_large() {
-    let _ = LARGE.try_with(|large| large.set(true));
+    LARGE.set(true);
 }
 
 /// Frees what the calling thread has retired if any of it was large: that must not wait for
@@ -32,6 +32,7 @@ pub(crate) fn tidy() {
     {
         return;
     }
+    LARGE.set(false);
     let last = Arc::new(AtomicBool::new(false));
     let retired = Arc::clone(&last);
     // Bags are freed in order, so when this one runs, all before it have run.

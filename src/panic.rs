@@ -8,25 +8,20 @@ thread_local! {
     static CONTAINED: Cell<u32> = const { Cell::new(0) };
 }
 
-/// While it lives, a panic of this thread will be caught by kvreg: it is not printed.
-pub(crate) struct Contained(());
-
-impl Contained {
-    pub(crate) fn enter() -> Contained {
-        let _ = CONTAINED.try_with(|depth| depth.set(depth.get() + 1));
-        Contained(())
-    }
-}
-
-impl Drop for Contained {
-    fn drop(&mut self) {
-        let _ = CONTAINED.try_with(|depth| depth.set(depth.get() - 1));
-    }
+/// Runs `work`, whose panics kvreg catches: they are not printed. It must not unwind itself.
+pub(crate) fn contain<R>(work: impl FnOnce() -> R) -> R {
+    // One look at the thread's storage for both changes: this is on the way of every call.
+    CONTAINED.with(|depth| {
+        depth.set(depth.get() + 1);
+        let answer = work();
+        depth.set(depth.get() - 1);
+        answer
+    })
 }
 
 /// Every panic of this thread will be caught: it is one of kvreg's own.
 pub(crate) fn contain_thread() {
-    std::mem::forget(Contained::enter());
+    CONTAINED.with(|depth| depth.set(depth.get() + 1));
 }
 
 /// Puts a hook before the one that is there (std's, or that of a Rust host which links kvreg
@@ -36,7 +31,7 @@ pub(crate) fn install_hook() {
     ONCE.call_once(|| {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            let contained = CONTAINED.try_with(|depth| depth.get() > 0).unwrap_or(true);
+            let contained = CONTAINED.with(|depth| depth.get() > 0);
             if !contained {
                 previous(info);
             }

@@ -1,6 +1,8 @@
 //! Values: immutable, small ones copied, large ones shared.
 
+use std::alloc::{alloc, Layout};
 use std::fmt;
+use std::ptr;
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -58,6 +60,23 @@ impl Blob {
     }
 }
 
+/// A small copy: on the way of every read, so without the steps of a growing vector.
+fn copy_with_nul(bytes: &[u8]) -> Result<Box<[u8]>, Error> {
+    let len = bytes.len() + 1;
+    let layout = Layout::array::<u8>(len).map_err(|_| Error::NoMemory)?;
+    // SAFETY: the layout is not of size zero; all `len` bytes are written before they are
+    // read; a Box of so many bytes is freed with the same layout.
+    unsafe {
+        let copy = alloc(layout);
+        if copy.is_null() {
+            return Err(Error::NoMemory);
+        }
+        ptr::copy_nonoverlapping(bytes.as_ptr(), copy, bytes.len());
+        copy.add(bytes.len()).write(0);
+        Ok(Box::from_raw(ptr::slice_from_raw_parts_mut(copy, len)))
+    }
+}
+
 /// The caller chose the size, so there may be no memory for it.
 fn with_nul(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let mut copy = Vec::new();
@@ -72,7 +91,7 @@ impl Text {
     /// A copy of its own, whatever the size.
     pub(crate) fn copy(bytes: &[u8]) -> Result<Text, Error> {
         Ok(Text(if bytes.len() <= COPY_LIMIT {
-            Repr::Copied(with_nul(bytes)?.into_boxed_slice())
+            Repr::Copied(copy_with_nul(bytes)?)
         } else {
             Repr::Shared(Blob::new(bytes)?)
         }))

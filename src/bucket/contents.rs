@@ -72,6 +72,22 @@ fn read(found: &Found<'_, Stored>) -> Result<Value, Error> {
     })
 }
 
+/// The value of an entry, in its place.
+fn view<'a>(found: &Found<'a, Stored>) -> ValueRef<'a> {
+    // SAFETY: `Pair::new` was given it as a str.
+    let string = |bytes: &'a [u8]| unsafe { std::str::from_utf8_unchecked(bytes) };
+    match found.value() {
+        Stored::Nil => ValueRef::Nil,
+        Stored::Bool(value) => ValueRef::Bool(*value),
+        Stored::Int(value) => ValueRef::Int(*value),
+        Stored::Float(value) => ValueRef::Float(*value),
+        Stored::String => ValueRef::String(string(found.tail())),
+        Stored::Bytes => ValueRef::Bytes(found.tail()),
+        Stored::SharedString(blob) => ValueRef::String(string(blob.bytes())),
+        Stored::SharedBytes(blob) => ValueRef::Bytes(blob.bytes()),
+    }
+}
+
 fn is_large(found: &Found<'_, Stored>) -> bool {
     match found.value() {
         Stored::SharedString(blob) | Stored::SharedBytes(blob) => blob.bytes().len() >= LARGE,
@@ -117,6 +133,20 @@ impl Contents {
     pub(crate) fn get(&self, key: &[u8], pinned: &Guard) -> Result<Value, Error> {
         match self.table.get(key, pinned) {
             Ok(Some(found)) => read(&found),
+            Ok(None) => Err(Error::NotFound),
+            Err(Closed) => Err(Error::NoProcess),
+        }
+    }
+
+    /// Looks at a value in its place.
+    pub(crate) fn look<R>(
+        &self,
+        key: &[u8],
+        pinned: &Guard,
+        at: impl FnOnce(ValueRef<'_>) -> R,
+    ) -> Result<R, Error> {
+        match self.table.get(key, pinned) {
+            Ok(Some(found)) => Ok(at(view(&found))),
             Ok(None) => Err(Error::NotFound),
             Err(Closed) => Err(Error::NoProcess),
         }

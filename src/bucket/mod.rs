@@ -118,6 +118,17 @@ impl BucketServer {
         self.state().contents.get(key, &epoch::pin())
     }
 
+    /// The same in its place: nothing is copied but what `at` copies. It must be short.
+    pub(crate) fn look<R>(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        key: &[u8],
+        at: impl FnOnce(ValueRef<'_>) -> R,
+    ) -> Result<R, Error> {
+        self.settle(caller)?;
+        self.state().contents.look(key, &epoch::pin(), at)
+    }
+
     pub(crate) fn put(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,

@@ -1,6 +1,7 @@
 //! `kvreg_bucket_*`, but for updates.
 
 use std::ffi::{c_char, c_void};
+use std::ptr;
 
 use super::argument::{self, invalid, Out};
 use super::guard::guard;
@@ -150,17 +151,18 @@ unsafe fn put(
 
 /// # Safety
 /// The key is good for its length.
-unsafe fn get(
+unsafe fn look(
     bucket: *mut kvreg_bucket,
     key: *const c_void,
     key_len: usize,
     check: impl FnOnce() -> Result<(), Failure>,
-) -> Result<Value, Failure> {
+    at: impl FnOnce(ValueRef<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     with(bucket, |bucket, caller| {
         check()?;
         // SAFETY: by contract.
         let key = unsafe { argument::key(key, key_len) }?;
-        Ok(bucket.get(caller, key)?)
+        bucket.look(caller, key, at)?
     })
 }
 
@@ -235,11 +237,14 @@ pub unsafe extern "C" fn kvreg_bucket_get_int(
     guard("kvreg_bucket_get_int", || {
         // SAFETY: null or an output; the key is good for its length.
         let integer = unsafe { Out::new(integer, 0) };
-        match unsafe { get(bucket, key, key_len, || integer.required()) }? {
-            Value::Int(value) => integer.set(value),
-            _ => return Err(Status::WrongType.into()),
-        }
-        Ok(())
+        let at = |value: ValueRef<'_>| match value {
+            ValueRef::Int(value) => {
+                integer.set(value);
+                Ok(())
+            }
+            _ => Err(Status::WrongType.into()),
+        };
+        unsafe { look(bucket, key, key_len, || integer.required(), at) }
     })
 }
 
@@ -255,11 +260,14 @@ pub unsafe extern "C" fn kvreg_bucket_get_float(
     guard("kvreg_bucket_get_float", || {
         // SAFETY: null or an output; the key is good for its length.
         let real = unsafe { Out::new(real, 0.0) };
-        match unsafe { get(bucket, key, key_len, || real.required()) }? {
-            Value::Float(value) => real.set(value),
-            _ => return Err(Status::WrongType.into()),
-        }
-        Ok(())
+        let at = |value: ValueRef<'_>| match value {
+            ValueRef::Float(value) => {
+                real.set(value);
+                Ok(())
+            }
+            _ => Err(Status::WrongType.into()),
+        };
+        unsafe { look(bucket, key, key_len, || real.required(), at) }
     })
 }
 
@@ -285,20 +293,23 @@ pub unsafe extern "C" fn kvreg_bucket_get_bytes(
             }
             len.required()
         };
-        let value = unsafe { get(bucket, key, key_len, check) }?;
-        let (Value::String(text) | Value::Bytes(text)) = &value else {
-            return Err(Status::WrongType.into());
+        let at = |value: ValueRef<'_>| {
+            let bytes = match value {
+                ValueRef::String(text) => text.as_bytes(),
+                ValueRef::Bytes(bytes) => bytes,
+                _ => return Err(Status::WrongType.into()),
+            };
+            len.set(bytes.len());
+            if bytes.len() > capacity {
+                return Err(Status::TooSmall.into());
+            }
+            if !bytes.is_empty() {
+                // SAFETY: the buffer is good for its capacity, which is enough.
+                unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.cast(), bytes.len()) };
+            }
+            Ok(())
         };
-        let bytes = text.as_bytes();
-        len.set(bytes.len());
-        if bytes.len() > capacity {
-            return Err(Status::TooSmall.into());
-        }
-        if !bytes.is_empty() {
-            // SAFETY: the buffer is good for its capacity, which is enough.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.cast(), bytes.len()) };
-        }
-        Ok(())
+        unsafe { look(bucket, key, key_len, check, at) }
     })
 }
 

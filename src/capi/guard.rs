@@ -4,7 +4,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use super::status::{fail, kvreg_status, Failure, Status};
 use crate::epoch;
-use crate::panic::Contained;
+use crate::panic::contain;
 
 /// Runs the body of an exported function: no panic passes, a failure becomes a status and the
 /// thread's last error, and what the function left behind is freed if it is large.
@@ -12,13 +12,13 @@ pub(super) fn guard(
     function: &'static str,
     body: impl FnOnce() -> Result<(), Failure>,
 ) -> kvreg_status {
-    let contained = Contained::enter();
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let outcome = body();
-        epoch::tidy();
-        outcome
-    }));
-    drop(contained);
+    let outcome = contain(|| {
+        catch_unwind(AssertUnwindSafe(|| {
+            let outcome = body();
+            epoch::tidy();
+            outcome
+        }))
+    });
     match outcome {
         Ok(Ok(())) => Status::Ok as kvreg_status,
         Ok(Err(failure)) => fail(function, failure),
@@ -28,8 +28,7 @@ pub(super) fn guard(
 
 /// The same for functions that answer nothing.
 pub(super) fn guard_quietly(body: impl FnOnce()) {
-    let _contained = Contained::enter();
-    let _ = catch_unwind(AssertUnwindSafe(body));
+    let _ = contain(|| catch_unwind(AssertUnwindSafe(body)));
 }
 
 #[cfg(test)]
