@@ -25,6 +25,7 @@ C_PROGRAMS := $(addprefix target/c/,$(C_TESTS) $(C_STRESS) misuse shell demo)
 # How many misuse calls run under AddressSanitizer, and how many without.
 MISUSE_ASAN ?= 4000000
 MISUSE ?= 6000000
+MISUSE_SEED ?= 1
 
 .PHONY: all build header demo test lint test-rust test-model test-header test-c test-shell \
     test-stress test-misuse test-python test-readme requirements bench clean
@@ -99,9 +100,9 @@ test-misuse: target/c/misuse
 	$(CC) $(C_FLAGS) -fsanitize=address tests/c/misuse.c -o target/c/misuse-asan \
 	    -L$(ASAN_DIR) -lkvreg -Wl,-rpath,$(CURDIR)/$(ASAN_DIR)
 	@echo "== misuse under AddressSanitizer"
-	target/c/misuse-asan $(MISUSE_ASAN)
+	target/c/misuse-asan $(MISUSE_ASAN) $(MISUSE_SEED)
 	@echo "== misuse"
-	target/c/misuse $(MISUSE)
+	target/c/misuse $(MISUSE) $(MISUSE_SEED)
 
 $(VENV)/installed: tests/python/requirements.txt
 	$(PYTHON) -m venv $(VENV)

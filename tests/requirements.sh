@@ -2,6 +2,10 @@
 # What the tests need beside a Rust toolchain: installed if that is allowed, else named.
 set -eu
 
+# A minimal toolchain comes without them.
+cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+
 missing=()
 need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 
