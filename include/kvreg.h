@@ -533,7 +533,7 @@ kvreg_status kvreg_bucket_delete_cast(kvreg_bucket *bucket, const void *key, siz
 kvreg_status kvreg_bucket_put_many(kvreg_bucket *bucket, const kvreg_pair *pairs, size_t count);
 
 /**
- * Fills the values of many pairs as they are at one instant: what a key is absent gets nil.
+ * Fills the values of many pairs as they are at one instant; an absent key gets nil.
  * Each value is overwritten, not released, and to be cleared. Blocks only for other such
  * copying, and while casts of this thread to the bucket are queued.
  */

@@ -119,14 +119,16 @@ pub unsafe extern "C" fn kvreg_bucket_delete(
 /// A limit is named only to who could have got further: the statuses of the header's order
 /// that come before it are asked first.
 fn ranked(bucket: &BucketServer, failure: Failure) -> Failure {
-    if !failure.is_limit() {
-        return failure;
-    }
-    if bucket.has_ended() {
-        return Status::NoProcess.into();
-    }
-    if bucket.is_occupied_by_caller() {
+    if failure.is_limit() && !bucket.has_ended() && bucket.is_occupied_by_caller() {
         return Status::CallingSelf.into();
+    }
+    ranked_for_cast(bucket, failure)
+}
+
+/// The same for a cast, which may come from inside.
+fn ranked_for_cast(bucket: &BucketServer, failure: Failure) -> Failure {
+    if failure.is_limit() && bucket.has_ended() {
+        return Status::NoProcess.into();
     }
     failure
 }
@@ -325,7 +327,8 @@ pub unsafe extern "C" fn kvreg_bucket_put_cast(
     guard("kvreg_bucket_put_cast", || {
         with(bucket, |bucket, _| {
             // SAFETY: key and value are good for their lengths.
-            let (key, value) = unsafe { (argument::key(key, key_len)?, given(value)?) };
+            let (key, value) = unsafe { (argument::key(key, key_len)?, given(value)) };
+            let value = value.map_err(|failure| ranked_for_cast(bucket, failure))?;
             Ok(bucket.put_cast(key, value)?)
         })
     })

@@ -17,8 +17,9 @@ struct kvreg_text {
 }
 
 impl kvreg_text {
+    /// Not NULL: C may print it.
     const NONE: kvreg_text = kvreg_text {
-        data: std::ptr::null(),
+        data: c"".as_ptr(),
         len: 0,
     };
 }
@@ -93,8 +94,7 @@ impl kvreg_event {
 /// Text for C, with its NUL; the owner is noted in two words.
 fn give(text: String, address: &mut u64, size: &mut u64) -> kvreg_text {
     if text.is_empty() {
-        let data = c"".as_ptr();
-        return kvreg_text { data, len: 0 };
+        return kvreg_text::NONE;
     }
     let len = text.len();
     let mut bytes = text.into_bytes();

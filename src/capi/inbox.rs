@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use super::argument::{invalid, Out};
 use super::event::kvreg_event;
 use super::guard::guard;
-use super::object::{free, kvreg_bucket, kvreg_inbox, kvreg_registry, make, with};
+use super::object::{free, kvreg_bucket, kvreg_inbox, kvreg_registry, make, with, with_both};
 use super::status::kvreg_status;
 use crate::caller::Timeout;
 use crate::inbox::InboxCore;
@@ -40,12 +40,10 @@ pub unsafe extern "C" fn kvreg_inbox_monitor(
     guard("kvreg_inbox_monitor", || {
         // SAFETY: null or an output.
         let reference = unsafe { Out::new(reference, 0) };
-        with(inbox, |inbox, _| {
-            with(bucket, |bucket, _| {
-                reference.required()?;
-                reference.set(inbox.monitor(bucket)?);
-                Ok(())
-            })
+        with_both(inbox, bucket, |inbox, bucket| {
+            reference.required()?;
+            reference.set(inbox.monitor(bucket)?);
+            Ok(())
         })
     })
 }
@@ -60,12 +58,10 @@ pub unsafe extern "C" fn kvreg_inbox_monitor_registry(
     guard("kvreg_inbox_monitor_registry", || {
         // SAFETY: null or an output.
         let reference = unsafe { Out::new(reference, 0) };
-        with(inbox, |inbox, _| {
-            with(registry, |registry, _| {
-                reference.required()?;
-                reference.set(inbox.monitor(registry)?);
-                Ok(())
-            })
+        with_both(inbox, registry, |inbox, registry| {
+            reference.required()?;
+            reference.set(inbox.monitor(registry)?);
+            Ok(())
         })
     })
 }

@@ -125,7 +125,27 @@ pub(super) fn with<H: Handle, R>(
     with_timeout(handle, |object, _, caller| work(object, caller))
 }
 
-/// The same, with the place of the handle's timeout in milliseconds: good until the caller
+/// The same with two handles. Of what is wrong with either, a bad handle comes before one of
+/// the wrong kind.
+pub(super) fn with_both<A: Handle, B: Handle, R>(
+    first: *mut A,
+    second: *mut B,
+    work: impl FnOnce(&Arc<A::Object>, &Arc<B::Object>) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    let outcome = with(first, |first, _| {
+        with(second, |second, _| Ok(work(first, second)))
+    });
+    match outcome {
+        Ok(worked) => worked,
+        Err(failure) if failure.is_wrong_kind() => {
+            with(second, |_, _| Ok(()))?;
+            Err(failure)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// As `with`, with the place of the handle's timeout in milliseconds: good until the caller
 /// lets go.
 fn with_timeout<H: Handle, R>(
     handle: *mut H,

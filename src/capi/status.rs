@@ -77,6 +77,10 @@ impl Failure {
         self.status == Status::Limit
     }
 
+    pub(super) fn is_wrong_kind(&self) -> bool {
+        self.status == Status::WrongKind
+    }
+
     /// Whether the update itself asked for it, or its bucket is gone: nothing went wrong.
     pub(super) fn is_expected(&self) -> bool {
         matches!(self.status, Status::Aborted | Status::ServerDown)

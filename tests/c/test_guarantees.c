@@ -223,6 +223,7 @@ static void g9_every_misuse_is_a_status(void) {
     IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_get(bucket, NULL, 1, &value));
     value = kvreg_bytes("", (512u << 20) + 1);
     IS(KVREG_NO_PROCESS, kvreg_bucket_put(bucket, "n", 1, &value));
+    IS(KVREG_NO_PROCESS, kvreg_bucket_put_cast(bucket, "n", 1, &value));
     OK(kvreg_bucket_free(bucket));
     OK(kvreg_bucket_free(NULL));
     OK(kvreg_registry_free(registry));

@@ -54,6 +54,20 @@ static void each_monitor_gives_one_down(void) {
     finish();
 }
 
+static void of_two_handles_a_bad_one_is_named_first(void) {
+    kvreg_bucket *bucket;
+    uint64_t reference;
+    start();
+    OK(kvreg_bucket_start(&bucket));
+    IS(KVREG_BAD_HANDLE, kvreg_inbox_monitor((kvreg_inbox *)bucket, NULL, &reference));
+    IS(KVREG_BAD_HANDLE, kvreg_inbox_monitor(NULL, (kvreg_bucket *)inbox, &reference));
+    IS(KVREG_WRONG_KIND, kvreg_inbox_monitor((kvreg_inbox *)bucket, bucket, &reference));
+    IS(KVREG_WRONG_KIND, kvreg_inbox_monitor(inbox, (kvreg_bucket *)inbox, &reference));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_inbox_monitor(inbox, bucket, NULL));
+    OK(kvreg_bucket_free(bucket));
+    finish();
+}
+
 static void demonitor_takes_it_back(void) {
     kvreg_bucket *bucket;
     uint64_t taken, flushed, kept;
@@ -125,8 +139,8 @@ static void receive_waits_as_long_as_it_is_told(void) {
     IS(KVREG_TIMEOUT, kvreg_inbox_receive(inbox, 5, &event));
     IS(KVREG_INVALID_ARGUMENT, kvreg_inbox_receive(inbox, -2, &event));
     IS(KVREG_INVALID_ARGUMENT, kvreg_inbox_receive(inbox, 0, NULL));
-    CHECK(event.name.data == NULL);
     kvreg_event_clear(&event);
+    CHECK(strcmp(event.name.data, "") == 0 && strcmp(event.detail.data, "") == 0);
     kvreg_event_clear(NULL);
     finish();
 }
@@ -263,6 +277,7 @@ static void logs_arrive_at_their_level_and_what_does_not_fit_is_counted(void) {
 
 static const test tests[] = {
     TEST(each_monitor_gives_one_down),
+    TEST(of_two_handles_a_bad_one_is_named_first),
     TEST(demonitor_takes_it_back),
     TEST(monitors_that_come_and_go_leave_nothing),
     TEST(places_are_bounded_and_no_down_is_lost),
