@@ -1,0 +1,490 @@
+/* Misuse: every function of the header, called somehow. */
+#ifndef MISUSE_FUNCTIONS_H
+#define MISUSE_FUNCTIONS_H
+
+#include "outputs.h"
+
+static void step_plain(struct actor *me, enum function function) {
+    switch (function) {
+    case DO_version_string:
+        CHECK(strlen(kvreg_version_string()) >= 5);
+        break;
+    case DO_version_number:
+        CHECK(kvreg_version_number() >> 24 == 0);
+        break;
+    case DO_status_name:
+        CHECK(strncmp(kvreg_status_name(some_number(me, STATUSES)), "KVREG_", 6) == 0);
+        break;
+    case DO_status_message:
+        CHECK(*kvreg_status_message(some_number(me, STATUSES)) != 0);
+        break;
+    case DO_last_error: {
+        char buffer[40];
+        size_t capacity = below(me, sizeof buffer);
+        memset(buffer, 1, sizeof buffer);
+        size_t full = kvreg_last_error(capacity == 0 ? NULL : buffer, capacity);
+        if (capacity > 0)
+            CHECK(strlen(buffer) == (full < capacity ? full : capacity - 1));
+        CHECK(buffer[capacity] == 1); /* nothing beyond it */
+        break;
+    }
+    case DO_value_clear: {
+        kvreg_value value = some_value(me); /* it owns nothing */
+        kvreg_value_clear(OUTPUT(&value));
+        kvreg_value_clear(&value);
+        CHECK(value.type == KVREG_NIL);
+        break;
+    }
+    default: { /* event_clear */
+        kvreg_event event;
+        memset(&event, 0, sizeof event);
+        kvreg_event_clear(OUTPUT(&event));
+        kvreg_event_clear(&event);
+    }
+    }
+    was_called(me, function);
+}
+
+static void step_live_counts(struct actor *me) {
+    union {
+        kvreg_live live;
+        unsigned char room[256];
+    } counts;
+    static const uint32_t sizes[] = {0, 1, 4, 8, 12, 16, 33, sizeof(kvreg_live), 72, 256};
+    memset(&counts, 0xa5, sizeof counts);
+    counts.live.size =
+        once_in(me, 2) ? sizeof counts.live : sizes[below(me, sizeof sizes / sizeof *sizes)];
+    uint32_t size = counts.live.size;
+    answer(me, DO_live_counts, kvreg_live_counts(OUTPUT(&counts.live)));
+    for (size_t i = size < sizeof size ? sizeof size : size; i < sizeof counts; i++)
+        CHECK(counts.room[i] == 0xa5); /* not beyond what the size says */
+}
+
+static void step_registry_start(struct actor *me) {
+    union {
+        kvreg_registry_options options;
+        unsigned char room[256];
+    } given;
+    memset(&given, 0, sizeof given);
+    given.options.size = sizeof given.options;
+    if (once_in(me, 3))
+        given.options.size = below(me, 40);
+    if (once_in(me, 4))
+        given.options.reserved = below(me, 3);
+    if (once_in(me, 8))
+        memset(given.room + sizeof given.options, 1, 64);
+    const kvreg_registry_options *options = once_in(me, 2) ? NULL : &given.options;
+    MAKE(DO_registry_start, REGISTRY, kvreg_registry, kvreg_registry_start(options, out));
+}
+
+static void step_execute(struct actor *me) {
+    static const char *const lines[] = {
+        "CREATE 1",    "CREATE 2\r\n", "PUT 1 a 5",   "PUT 2 b text\n", "GET 1 a",
+        "GET 2 b\r\n", "DELETE 1 a",   "DELETE 2 b",  "GET 5 a",        "get 1 a",
+        "PUT 1",       "",             "\r\n",        "PUT 1 a \xff",   "CREATE \xff\xfe",
+        "GET 1 c",     "PUT 1 a b\rc", "SUBSCRIBE 1", "CREATE",         "a\nb\nc"};
+    const char *line = lines[below(me, sizeof lines / sizeof *lines)];
+    size_t len = strlen(line);
+    switch (below(me, 16)) {
+    case 0:
+        line = NULL;
+        len = below(me, 2);
+        break;
+    case 1:
+        len = KVREG_NUL;
+        break;
+    case 2:
+        len = below(me, (unsigned)len + 1);
+        break;
+    case 3:
+        line = big;
+        len = 1000;
+        break;
+    default:
+        break;
+    }
+    READ(DO_registry_execute, kvreg_registry_execute(pick(me, REGISTRY), line, len, out));
+}
+
+static void step_get_bytes(struct actor *me, struct bytes key) {
+    char buffer[64];
+    size_t len = 12345;
+    size_t *out = OUTPUT(&len);
+    size_t capacity = once_in(me, 2) ? below(me, 32) : sizeof buffer - 1;
+    void *to = once_in(me, 8) ? NULL : buffer; /* with a capacity that is a mistake */
+    if (to == NULL && once_in(me, 2))
+        capacity = 0;
+    memset(buffer, 1, sizeof buffer);
+    kvreg_status status =
+        answer(me, DO_bucket_get_bytes,
+               kvreg_bucket_get_bytes(pick(me, BUCKET), key.data, key.len, to, capacity, out));
+    if (status == KVREG_OK)
+        CHECK(len <= capacity);
+    else if (status == KVREG_TOO_SMALL)
+        CHECK(len > capacity);
+    if (status != KVREG_OK)
+        CHECK(buffer[0] == 1);
+    CHECK(buffer[sizeof buffer - 1] == 1);
+}
+
+static void step_many(struct actor *me, enum function function) {
+    kvreg_pair pairs[4];
+    size_t count = below(me, 5);
+    for (size_t i = 0; i < count; i++) {
+        struct bytes key = some_key(me);
+        pairs[i].key = key.data;
+        pairs[i].key_len = key.len;
+        pairs[i].value = function == DO_bucket_put_many ? some_value(me) : poisoned();
+        if (once_in(me, 4)) /* that some batches are right */
+            continue;
+        pairs[i].key = big;
+        pairs[i].key_len = 1 + below(me, 3);
+        if (function == DO_bucket_put_many)
+            pairs[i].value = kvreg_int((int64_t)i);
+    }
+    kvreg_pair *given = OUTPUT(pairs);
+    kvreg_bucket *bucket = pick(me, BUCKET);
+    if (function == DO_bucket_put_many) {
+        answer(me, function, kvreg_bucket_put_many(bucket, given, count));
+        return;
+    }
+    kvreg_status status = answer(me, function, kvreg_bucket_get_many(bucket, given, count));
+    for (size_t i = 0; given != NULL && i < count; i++)
+        read_value(me, status, &pairs[i].value, &pairs[i].value);
+}
+
+static void step_update(struct actor *me, enum function function, struct bytes key) {
+    kvreg_bucket *bucket = pick(me, BUCKET);
+    bool none = once_in(me, 32);
+    if (function == DO_bucket_update) {
+        answer(me, function,
+               kvreg_bucket_update(bucket, key.data, key.len, none ? NULL : on_update, me));
+    } else if (once_in(me, 4)) {
+        answer(me, function,
+               kvreg_bucket_update_cast(bucket, key.data, key.len,
+                                        none ? NULL : on_plain_cast, big, NULL));
+    } else {
+        atomic_fetch_add(&casts_sent, 1);
+        answer(me, function,
+               kvreg_bucket_update_cast(bucket, key.data, key.len, none ? NULL : on_update,
+                                        new_actor(me), on_destroy));
+    }
+}
+
+static void step_update_begin(struct actor *me, struct bytes key) {
+    kvreg_value read = poisoned();
+    kvreg_value *current = once_in(me, 4) ? NULL : &read;
+    kvreg_status status = KVREG_OK;
+    MAKE(DO_bucket_update_begin, UPDATE, kvreg_update,
+         status = kvreg_bucket_update_begin(pick(me, BUCKET), key.data, key.len, current, out));
+    read_value(me, status, &read, current);
+}
+
+static void step_update_end(struct actor *me) {
+    kvreg_value value = some_value(me);
+    kvreg_value text = kvreg_nil();
+    bool owned = once_in(me, 8) && kvreg_value_copy_text(&text, "copied", 6) == KVREG_OK;
+    answer(me, DO_update_end,
+           kvreg_update_end(pick(me, UPDATE), some_number(me, KVREG_CRASH + 1),
+                            OUTPUT(owned ? &text : &value)));
+    kvreg_value_clear(&text);
+}
+
+static void step_items_next(struct actor *me) {
+    kvreg_value value = poisoned();
+    kvreg_value *second = once_in(me, 4) ? NULL : &value;
+    kvreg_status status = KVREG_OK;
+    READ(DO_items_next, status = kvreg_items_next(pick(me, ITEMS), out, second));
+    read_value(me, status, &value, second);
+}
+
+static void step_copy_text(struct actor *me) {
+    struct bytes text = some_text(me);
+    kvreg_value value = kvreg_nil();
+    if (once_in(me, 2))
+        value.type = once_in(me, 2) ? KVREG_BYTES : KVREG_INT;
+    kvreg_status status =
+        answer(me, DO_value_copy_text,
+               kvreg_value_copy_text(OUTPUT(&value), text.data, text.len));
+    if (status == KVREG_OK)
+        (void)sum_of(&value);
+    kvreg_value_clear(&value);
+}
+
+static void step_receive(struct actor *me) {
+    kvreg_event event;
+    memset(&event, 0xa5, sizeof event);
+    kvreg_event *out = OUTPUT(&event);
+    int64_t timeout = once_in(me, 64) ? 1 : once_in(me, 16) ? -2 : 0;
+    kvreg_status status =
+        answer(me, DO_inbox_receive, kvreg_inbox_receive(pick(me, INBOX), timeout, out));
+    if (out == NULL)
+        return;
+    if (status == KVREG_OK) {
+        CHECK(event.type <= KVREG_EVENT_LOST);
+        CHECK(strlen(event.name.data) <= event.name.len);
+        CHECK(event.name.data[event.name.len] == 0);
+        CHECK(event.detail.data[event.detail.len] == 0);
+    }
+    kvreg_event_clear(&event); /* after a failure too */
+    if (once_in(me, 4))
+        kvreg_event_clear(&event);
+}
+
+static void step_monitor(struct actor *me, enum function function) {
+    uint64_t reference = 0;
+    uint64_t *out = OUTPUT(&reference);
+    void *inbox = pick(me, INBOX);
+    if (function == DO_inbox_monitor)
+        answer(me, function, kvreg_inbox_monitor(inbox, pick(me, BUCKET), out));
+    else
+        answer(me, function, kvreg_inbox_monitor_registry(inbox, pick(me, REGISTRY), out));
+    if (reference != 0)
+        atomic_store_explicit(&some_reference, reference, memory_order_relaxed);
+}
+
+static void step_registry(struct actor *me, enum function function) {
+    struct bytes name = some_name(me);
+    struct bytes text = some_text(me);
+    uint32_t flags = once_in(me, 8) ? (uint32_t)some_number(me, 2) : below(me, 2);
+    size_t count = 0;
+    switch (function) {
+    case DO_registry_clone:
+        MAKE(function, REGISTRY, kvreg_registry, kvreg_registry_clone(pick(me, REGISTRY), out));
+        break;
+    case DO_registry_set_timeout:
+        answer(me, function,
+               kvreg_registry_set_timeout(pick(me, REGISTRY), some_timeout(me)));
+        break;
+    case DO_registry_create:
+        MAKE(function, BUCKET, kvreg_bucket,
+             kvreg_registry_create(pick(me, REGISTRY), name.data, name.len, flags, out));
+        break;
+    case DO_registry_create_cast:
+        answer(me, function,
+               kvreg_registry_create_cast(pick(me, REGISTRY), name.data, name.len));
+        break;
+    case DO_registry_lookup:
+        MAKE(function, BUCKET, kvreg_bucket,
+             kvreg_registry_lookup(pick(me, REGISTRY), name.data, name.len, out));
+        break;
+    case DO_registry_count:
+        answer(me, function, kvreg_registry_count(pick(me, REGISTRY), OUTPUT(&count)));
+        break;
+    case DO_registry_names:
+        MAKE(function, ITEMS, kvreg_items, kvreg_registry_names(pick(me, REGISTRY), out));
+        break;
+    case DO_registry_send:
+        answer(me, function, kvreg_registry_send(pick(me, REGISTRY), text.data, text.len));
+        break;
+    case DO_registry_stop:
+        answer(me, function, kvreg_registry_stop(pick(me, REGISTRY)));
+        break;
+    default:
+        answer(me, function, kvreg_registry_free(pick_to_free(me, REGISTRY)));
+    }
+}
+
+static void step_bucket(struct actor *me, enum function function) {
+    struct bytes key = some_key(me);
+    struct bytes text = some_text(me);
+    kvreg_value value = some_value(me);
+    size_t count = 0;
+    int64_t integer = 0;
+    double real = 0;
+    switch (function) {
+    case DO_bucket_clone:
+        MAKE(function, BUCKET, kvreg_bucket, kvreg_bucket_clone(pick(me, BUCKET), out));
+        break;
+    case DO_bucket_put:
+        answer(me, function,
+               kvreg_bucket_put(pick(me, BUCKET), key.data, key.len, OUTPUT(&value)));
+        break;
+    case DO_bucket_get:
+        READ(function, kvreg_bucket_get(pick(me, BUCKET), key.data, key.len, out));
+        break;
+    case DO_bucket_delete:
+        READ(function, kvreg_bucket_delete(pick(me, BUCKET), key.data, key.len, out));
+        break;
+    case DO_bucket_put_int:
+        answer(me, function, kvreg_bucket_put_int(pick(me, BUCKET), key.data, key.len, -1));
+        break;
+    case DO_bucket_put_float:
+        answer(me, function, kvreg_bucket_put_float(pick(me, BUCKET), key.data, key.len, 0.5));
+        break;
+    case DO_bucket_put_string:
+        answer(me, function,
+               kvreg_bucket_put_string(pick(me, BUCKET), key.data, key.len, text.data,
+                                       text.len));
+        break;
+    case DO_bucket_put_bytes:
+        answer(me, function,
+               kvreg_bucket_put_bytes(pick(me, BUCKET), key.data, key.len, text.data,
+                                      text.len));
+        break;
+    case DO_bucket_get_int:
+        answer(me, function,
+               kvreg_bucket_get_int(pick(me, BUCKET), key.data, key.len, OUTPUT(&integer)));
+        break;
+    case DO_bucket_get_float:
+        answer(me, function,
+               kvreg_bucket_get_float(pick(me, BUCKET), key.data, key.len, OUTPUT(&real)));
+        break;
+    case DO_bucket_put_cast:
+        answer(me, function,
+               kvreg_bucket_put_cast(pick(me, BUCKET), key.data, key.len, OUTPUT(&value)));
+        break;
+    case DO_bucket_delete_cast:
+        answer(me, function, kvreg_bucket_delete_cast(pick(me, BUCKET), key.data, key.len));
+        break;
+    case DO_bucket_count:
+        answer(me, function, kvreg_bucket_count(pick(me, BUCKET), OUTPUT(&count)));
+        break;
+    case DO_bucket_clear:
+        answer(me, function, kvreg_bucket_clear(pick(me, BUCKET)));
+        break;
+    case DO_bucket_items:
+        MAKE(function, ITEMS, kvreg_items, kvreg_bucket_items(pick(me, BUCKET), out));
+        break;
+    case DO_bucket_name:
+        READ(function, kvreg_bucket_name(pick(me, BUCKET), out));
+        break;
+    case DO_bucket_set_timeout:
+        answer(me, function, kvreg_bucket_set_timeout(pick(me, BUCKET), some_timeout(me)));
+        break;
+    case DO_bucket_stop:
+        answer(me, function, kvreg_bucket_stop(pick(me, BUCKET)));
+        break;
+    case DO_bucket_exit:
+        answer(me, function,
+               kvreg_bucket_exit(pick(me, BUCKET), some_number(me, KVREG_NOPROC + 1), text.data,
+                                 text.len));
+        break;
+    case DO_bucket_get_bytes:
+        step_get_bytes(me, key);
+        break;
+    case DO_bucket_put_many:
+    case DO_bucket_get_many:
+        step_many(me, function);
+        break;
+    case DO_bucket_update:
+    case DO_bucket_update_cast:
+        step_update(me, function, key);
+        break;
+    case DO_bucket_update_begin:
+        step_update_begin(me, key);
+        break;
+    default:
+        answer(me, function, kvreg_bucket_free(pick_to_free(me, BUCKET)));
+    }
+}
+
+static void step_inbox(struct actor *me, enum function function) {
+    int fd = -1;
+    uint64_t reference = below(me, 3) == 0
+                             ? next_random(me)
+                             : atomic_load_explicit(&some_reference, memory_order_relaxed);
+    switch (function) {
+    case DO_inbox_monitor:
+    case DO_inbox_monitor_registry:
+        step_monitor(me, function);
+        break;
+    case DO_inbox_demonitor:
+        answer(me, function,
+               kvreg_inbox_demonitor(pick(me, INBOX), reference,
+                                     (uint32_t)some_number(me, KVREG_FLUSH + 1)));
+        break;
+    case DO_inbox_subscribe_logs:
+        answer(me, function,
+               kvreg_inbox_subscribe_logs(pick(me, INBOX),
+                                          (uint32_t)some_number(me, KVREG_LOG_DEBUG + 1)));
+        break;
+    case DO_inbox_receive:
+        step_receive(me);
+        break;
+    case DO_inbox_fd:
+        answer(me, function, kvreg_inbox_fd(pick(me, INBOX), OUTPUT(&fd)));
+        break;
+    default:
+        answer(me, function, kvreg_inbox_free(pick_to_free(me, INBOX)));
+    }
+}
+
+/* Beginnings and ends are rarer, that handles and buckets live long enough to be used. */
+static unsigned rarity(enum function function) {
+    switch (function) {
+    case DO_registry_stop: case DO_bucket_stop: case DO_bucket_exit: case DO_registry_free:
+        return 12;
+    case DO_registry_start: case DO_registry_clone: case DO_registry_create:
+    case DO_registry_lookup: case DO_bucket_start: case DO_bucket_clone: case DO_bucket_free:
+    case DO_bucket_clear: case DO_inbox_open: case DO_inbox_free:
+        return 4;
+    default:
+        return 1;
+    }
+}
+
+/* Calls one function. */
+static void step(struct actor *me) {
+    enum function function;
+    do {
+        function = (enum function)below(me, COUNT);
+    } while (!once_in(me, rarity(function)));
+    switch (function) {
+    case DO_version_string: case DO_version_number: case DO_status_name:
+    case DO_status_message: case DO_last_error: case DO_value_clear: case DO_event_clear:
+        step_plain(me, function);
+        break;
+    case DO_live_counts:
+        step_live_counts(me);
+        break;
+    case DO_value_copy_text:
+        step_copy_text(me);
+        break;
+    case DO_registry_start:
+        step_registry_start(me);
+        break;
+    case DO_registry_execute:
+        step_execute(me);
+        break;
+    case DO_bucket_start:
+        MAKE(function, BUCKET, kvreg_bucket, kvreg_bucket_start(out));
+        break;
+    case DO_update_end:
+        step_update_end(me);
+        break;
+    case DO_update_free:
+        answer(me, function, kvreg_update_free(pick_to_free(me, UPDATE)));
+        break;
+    case DO_items_next:
+        step_items_next(me);
+        break;
+    case DO_items_free:
+        answer(me, function, kvreg_items_free(pick_to_free(me, ITEMS)));
+        break;
+    case DO_inbox_open:
+        MAKE(function, INBOX, kvreg_inbox, kvreg_inbox_open(out));
+        break;
+    default:
+        if (function >= DO_inbox_monitor)
+            step_inbox(me, function);
+        else if (function >= DO_bucket_clone)
+            step_bucket(me, function);
+        else
+            step_registry(me, function);
+    }
+}
+
+static void *work(void *number) {
+    struct actor me = {0};
+    me.random = seed + (uintptr_t)number * 0x632be59bd9b4e019u;
+    for (unsigned long i = 0; i < calls / THREADS; i++) {
+        step(&me);
+        if (once_in(&me, 8)) /* updates end soon, whoever began them */
+            free_quietly(UPDATE, from_pool(&me, UPDATE));
+    }
+    clear_stash(&me);
+    return NULL;
+}
+
+#endif
