@@ -381,10 +381,12 @@ kvreg_status kvreg_registry_count(kvreg_registry *registry, size_t *count);
 kvreg_status kvreg_registry_names(kvreg_registry *registry, kvreg_items **names);
 
 /**
- * Sends the registry an info: a message that it does not expect. It is logged at debug and
+ * Sends the registry an info of up to 65,536 bytes: a message that it does not expect. It is logged at debug and
  * dropped, as in the guide. Never blocks.
  */
-kvreg_status kvreg_registry_send(kvreg_registry *registry, const void *message, size_t message_len);
+kvreg_status kvreg_registry_send(kvreg_registry *registry,
+                                 const void *message,
+                                 size_t message_len);
 
 /**
  * Carries out one line of the text protocol (CREATE, PUT, GET, DELETE; see the README), with
@@ -579,7 +581,7 @@ kvreg_status kvreg_bucket_stop(kvreg_bucket *bucket);
  * Ends the bucket at once (OTP's Process.exit): what is queued is dropped, who waits there
  * gets KVREG_SERVER_DOWN, and the name is gone when it returns. A callback that is running is
  * not interrupted, but its change is discarded. KVREG_NORMAL does nothing, KVREG_NOPROC is
- * KVREG_INVALID_ARGUMENT. `detail` is UTF-8 for the DOWN, and may be NULL with length 0. Never
+ * KVREG_INVALID_ARGUMENT. `detail` is UTF-8 of up to 65,536 bytes for the DOWN, and may be NULL with length 0. Never
  * waits for a turn.
  */
 kvreg_status kvreg_bucket_exit(kvreg_bucket *bucket,

@@ -46,8 +46,10 @@ impl Timeout {
     }
 }
 
+#[derive(Clone, Copy)]
 pub(crate) struct Deadline(When);
 
+#[derive(Clone, Copy)]
 enum When {
     Now,
     At(Instant),
@@ -76,6 +78,8 @@ impl Deadline {
 /// The caller of one request.
 pub struct Caller<'a> {
     timeout: Timeout,
+    /// Set when it first has to wait: a request of several steps has one.
+    deadline: Option<Deadline>,
     let_go: Option<&'a mut dyn FnMut()>,
 }
 
@@ -83,6 +87,7 @@ impl<'a> Caller<'a> {
     pub fn new(timeout: Timeout) -> Caller<'a> {
         Caller {
             timeout,
+            deadline: None,
             let_go: None,
         }
     }
@@ -93,6 +98,7 @@ impl<'a> Caller<'a> {
     pub(crate) fn letting_go(timeout: Timeout, let_go: &'a mut dyn FnMut()) -> Caller<'a> {
         Caller {
             timeout,
+            deadline: None,
             let_go: Some(let_go),
         }
     }
@@ -104,9 +110,10 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// Called once the short way is barred; starts the clock.
+    /// Called when the short way is barred; starts the clock, once.
     pub(crate) fn settle_in(&mut self) -> Deadline {
         self.let_go();
-        self.timeout.deadline()
+        let timeout = self.timeout;
+        *self.deadline.get_or_insert_with(|| timeout.deadline())
     }
 }

@@ -17,6 +17,11 @@ use crate::handle::HandleTable;
 use crate::log::Logs;
 use crate::sync::lock;
 
+/// Each callback of an `update_cast` that runs, or waits for a bucket, has a thread of its
+/// own. With fewer than there are such callbacks the last ones wait for the first, which no
+/// search for circles sees; so this is far beyond what a system would start.
+const CALLBACK_THREADS: usize = 16_384;
+
 /// The runtime drains mailboxes and waits for nothing, so few threads do.
 const WORKER_THREADS: usize = 2;
 
@@ -34,6 +39,28 @@ pub(crate) struct Process {
 }
 
 static CURRENT: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
+
+/// `None` if the system refuses a thread: tokio answers that by an error or by a panic.
+fn build_runtime() -> Option<Runtime> {
+    let build = || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKER_THREADS)
+            .max_blocking_threads(CALLBACK_THREADS)
+            // What is handed to the pool may carry a server's turn: it must not find the pool
+            // empty and the system out of threads. So the first thread stays.
+            .thread_keep_alive(Duration::from_secs(u64::from(u32::MAX)))
+            .thread_name("kvreg")
+            .on_thread_start(|| {
+                crate::platform::block_signals();
+                crate::panic::contain_thread();
+            })
+            .build()
+            .ok()?;
+        runtime.spawn_blocking(|| ());
+        Some(runtime)
+    };
+    crate::panic::contain(|| std::panic::catch_unwind(build)).ok()?
+}
 
 impl Process {
     fn new() -> Process {
@@ -146,15 +173,7 @@ impl Process {
                 if self.is_shut_down() {
                     return Err(Error::ShutDown);
                 }
-                let runtime = tokio::runtime::Builder::new_multi_thread()
-                    .worker_threads(WORKER_THREADS)
-                    .thread_name("kvreg")
-                    .on_thread_start(|| {
-                        crate::platform::block_signals();
-                        crate::panic::contain_thread();
-                    })
-                    .build()
-                    .map_err(|_| Error::Io("starting the runtime's threads"))?;
+                let runtime = build_runtime().ok_or(Error::Io("starting the threads"))?;
                 let handle = runtime.handle().clone();
                 *place = Some(runtime);
                 Ok(handle)

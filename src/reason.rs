@@ -42,6 +42,9 @@ impl fmt::Display for Reason {
     }
 }
 
+/// The longest detail of an exit, in bytes: each monitor's DOWN brings a copy.
+pub const DETAIL_LIMIT: usize = 64 << 10;
+
 /// A reason, and what whoever ended the server said about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exit {

@@ -18,6 +18,9 @@ use crate::server::{Server, State, Turn, Write};
 use crate::table::{Closed, Entry, Table, Writer};
 use crate::thread::Thread;
 
+/// The longest info, in bytes: it is only logged.
+const MESSAGE_LIMIT: usize = 64 << 10;
+
 /// The longest name, in bytes.
 pub const NAME_LIMIT: usize = 255;
 
@@ -208,8 +211,7 @@ impl RegistryServer {
     /// A snapshot.
     pub(crate) fn names(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<Vec<String>, Error> {
         self.settle(caller)?;
-        caller.let_go();
-        self.still(|state, write| {
+        self.still(caller, |state, write| {
             let pinned = epoch::pin();
             let entries = state.writer(write, &pinned).entries();
             let names = entries.map_err(|Closed| Error::NoProcess)?;
@@ -221,6 +223,9 @@ impl RegistryServer {
 
     /// An info: a message that nobody expects. Logged at debug and dropped.
     pub(crate) fn send(self: &Arc<Self>, message: &[u8]) -> Result<(), Error> {
+        if message.len() > MESSAGE_LIMIT {
+            return Err(Error::InvalidArgument("a message has at most 65536 bytes"));
+        }
         self.cast(Message::Info(message.into()))
     }
 
@@ -243,6 +248,15 @@ impl RegistryServer {
 
     pub(crate) fn add_handle(&self) {
         self.state().handles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// From a handle that may be freed meanwhile: `false` if it was the last.
+    pub(crate) fn add_another_handle(&self) -> bool {
+        let another = |handles: usize| (handles > 0).then_some(handles + 1);
+        let handles = &self.state().handles;
+        handles
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, another)
+            .is_ok()
     }
 
     /// A registry that nobody can reach any more stops.

@@ -11,13 +11,15 @@
 //! the same entries and publishing that. A reader that still probes the old array sees the
 //! table as it was when it was replaced, which is a moment of its own read. `clear` and
 //! `close` replace the array by a marker, which takes effect at one instant. What was taken
-//! out is given to the epoch: a reader is pinned while it looks. Probes end because an array
+//! out is given to the epoch: a reader is pinned while it looks. A batch of entries is put in
+//! one by one, while those who begin to read wait; whoever began before it is one who read
+//! before it, whatever he finds. Probes end because an array
 //! is never more than three quarters full.
 
 use std::alloc::{alloc, dealloc, Layout};
 use std::marker::PhantomData;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
 use once_cell::sync::Lazy;
@@ -42,6 +44,9 @@ pub(crate) fn hash(key: &[u8]) -> u64 {
 pub(crate) struct Closed;
 
 pub(crate) struct Table<V> {
+    /// A batch is being put in: whoever begins to read now waits for its end, a matter of
+    /// stores. So nobody who saw one of its entries can miss another.
+    in_batch: AtomicBool,
     /// Null: empty. `closed()`: closed. Else an array that `Array::leak` made.
     array: AtomicPtr<Array<V>>,
     len: AtomicUsize,
@@ -259,6 +264,7 @@ impl<V> Array<V> {
 impl<V> Table<V> {
     pub(crate) fn new() -> Table<V> {
         Table {
+            in_batch: AtomicBool::new(false),
             array: AtomicPtr::new(ptr::null_mut()),
             len: AtomicUsize::new(0),
         }
@@ -280,6 +286,11 @@ impl<V> Table<V> {
         key: &[u8],
         pinned: &'g Guard,
     ) -> Result<Option<Found<'g, V>>, Closed> {
+        self.wait_for_batch();
+        self.find(key, pinned)
+    }
+
+    fn find<'g>(&self, key: &[u8], pinned: &'g Guard) -> Result<Option<Found<'g, V>>, Closed> {
         let Some(array) = self.array(pinned)? else {
             return Ok(None);
         };
@@ -287,8 +298,20 @@ impl<V> Table<V> {
         Ok(found.map(|(_, entry)| Found(entry, PhantomData)))
     }
 
+    fn wait_for_batch(&self) {
+        let mut looks = 0u32;
+        while self.in_batch.load(Ordering::Acquire) {
+            looks += 1;
+            match looks {
+                0..100 => std::hint::spin_loop(),
+                _ => std::thread::yield_now(),
+            }
+        }
+    }
+
     /// How many keys there are; a write in flight may count or not.
     pub(crate) fn len(&self, pinned: &Guard) -> Result<usize, Closed> {
+        self.wait_for_batch();
         self.array(pinned)?;
         Ok(self.len.load(Ordering::Acquire))
     }
@@ -327,6 +350,23 @@ unsafe fn free_all<V>(array: *mut Array<V>) {
     }
 }
 
+/// Says that a batch is being put in, until it is dropped.
+struct Batch<'t>(&'t AtomicBool);
+
+impl<'t> Batch<'t> {
+    fn begin(in_batch: &'t AtomicBool) -> Batch<'t> {
+        // Ahead of the entries, which are stored with Release.
+        in_batch.store(true, Ordering::SeqCst);
+        Batch(in_batch)
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 /// The one writer of a table. See the module's documentation.
 pub(crate) struct Writer<'t, V> {
     table: &'t Table<V>,
@@ -339,7 +379,35 @@ impl<'t, V: Send + Sync + 'static> Writer<'t, V> {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Found<'t, V>>, Closed> {
-        self.table.get(key, self.pinned)
+        self.table.find(key, self.pinned)
+    }
+
+    /// Stores all entries as one change, or none; `replaced` is shown what was replaced.
+    pub(crate) fn insert_all(
+        &self,
+        entries: Vec<NewEntry<V>>,
+        replaced: impl Fn(&Found<'t, V>),
+    ) -> Result<(), Error> {
+        let mut new = 0;
+        for entry in &entries {
+            if self
+                .get(entry.key())
+                .map_err(|Closed| Error::ServerDown)?
+                .is_none()
+            {
+                new += 1;
+            }
+        }
+        self.reserve(new)?;
+        let _batch = Batch::begin(&self.table.in_batch);
+        for entry in entries {
+            // With the room made above this cannot fail.
+            if let Some(old) = self.insert(entry)? {
+                replaced(&old);
+            }
+        }
+        self.shrink();
+        Ok(())
     }
 
     pub(crate) fn entries(&self) -> Result<impl Iterator<Item = Found<'t, V>>, Closed> {
@@ -405,13 +473,23 @@ impl<'t, V: Send + Sync + 'static> Writer<'t, V> {
         let array = self.array().ok().flatten()?;
         let (at, entry) = array.find(hash(key), key)?;
         array.cells[at].store(ptr::without_provenance_mut(TOMBSTONE), Ordering::Release);
-        let len = self.table.len.fetch_sub(1, Ordering::Release) - 1;
+        self.table.len.fetch_sub(1, Ordering::Release);
         self.retire(entry);
-        if array.cells.len() > SMALLEST && len < array.cells.len() / 8 {
-            // Memory follows what is stored; if there is none for that, it can wait.
+        self.shrink();
+        Some(Found(entry, PhantomData))
+    }
+
+    /// Memory follows what is stored; if there is none for that, it can wait.
+    fn shrink(&self) {
+        let capacity = self
+            .array()
+            .ok()
+            .flatten()
+            .map_or(0, |array| array.cells.len());
+        let len = self.table.len.load(Ordering::Relaxed);
+        if capacity > SMALLEST && len < capacity / 8 {
             let _ = self.resize((len * 2).next_power_of_two().max(SMALLEST));
         }
-        Some(Found(entry, PhantomData))
     }
 
     /// Takes all entries out, at one instant.

@@ -144,6 +144,88 @@ fn g2_clear_takes_effect_at_one_instant() {
 }
 
 #[test]
+fn g2_a_batch_is_one_change() {
+    let bucket = Bucket::start().unwrap();
+    let keys: Vec<_> = (0..500u16).map(u16::to_le_bytes).collect();
+    let batch = |value| -> Vec<(&[u8], ValueRef<'_>)> {
+        let pairs = keys.iter().map(|key| (&key[..], ValueRef::Int(value)));
+        pairs.collect()
+    };
+    bucket.put_many(&batch(0)).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let first = number(bucket.get(&keys[0]).ok().as_ref());
+                let last = number(bucket.get(&keys[499]).ok().as_ref());
+                assert!(last >= first, "{first} of the batch, then {last}");
+            }
+        });
+        for value in 1..3_000 {
+            bucket.put_many(&batch(value)).unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn g2_what_was_said_to_be_gone_cannot_be_read() {
+    let keys: Vec<_> = (0..2_000u16).map(u16::to_le_bytes).collect();
+    let pairs: Vec<(&[u8], ValueRef<'_>)> = keys.iter().map(|k| (&k[..], 1.into())).collect();
+    for round in 0..200 {
+        let bucket = Bucket::start().unwrap();
+        bucket.put_many(&pairs).unwrap();
+        std::thread::scope(|scope| {
+            // Keeps the one who ends the bucket waiting before it is closed.
+            scope.spawn(|| while bucket.items().is_ok() {});
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    match round % 2 {
+                        0 => drop(bucket.stop()),
+                        _ => while bucket.put_cast(b"k", 1).is_ok() && bucket.stop().is_err() {},
+                    }
+                    assert_eq!(bucket.get(&keys[0]), Err(Error::NoProcess));
+                    assert_eq!(bucket.count(), Err(Error::NoProcess));
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn g3_a_read_passes_the_callbacks_behind_its_cast() {
+    let mut bucket = Bucket::start().unwrap();
+    bucket.set_timeout(Timeout::Never);
+    let (leave, left) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let (queued, is_queued) = mpsc::channel();
+        let (begun, has_begun) = mpsc::channel();
+        let holder = bucket.clone();
+        scope.spawn(move || {
+            let update = holder.update_begin(b"n").unwrap();
+            begun.send(()).unwrap();
+            is_queued.recv().unwrap();
+            drop(update);
+        });
+        has_begun.recv().unwrap();
+        bucket.put_cast(b"mine", 1).unwrap();
+        let other = bucket.clone();
+        let behind = move |_: Option<&Value>| {
+            left.recv().unwrap();
+            Verdict::Keep
+        };
+        scope
+            .spawn(move || other.update_cast(b"other", behind).unwrap())
+            .join()
+            .unwrap();
+        queued.send(()).unwrap();
+        // The callback behind it goes on only after this has been read.
+        assert_eq!(bucket.get(b"mine"), Ok(Value::Int(1)));
+        leave.send(()).unwrap();
+    });
+}
+
+#[test]
 fn g3_a_call_and_a_read_see_the_casts_of_their_thread() {
     let bucket = Bucket::start().unwrap();
     std::thread::scope(|scope| {

@@ -88,11 +88,17 @@ fn view<'a>(found: &Found<'a, Stored>) -> ValueRef<'a> {
     }
 }
 
+/// The bytes of key and value.
+fn size(found: &Found<'_, Stored>) -> usize {
+    let value = match found.value() {
+        Stored::SharedString(blob) | Stored::SharedBytes(blob) => blob.bytes().len(),
+        _ => found.tail().len(),
+    };
+    found.key().len() + value
+}
+
 fn is_large(found: &Found<'_, Stored>) -> bool {
-    match found.value() {
-        Stored::SharedString(blob) | Stored::SharedBytes(blob) => blob.bytes().len() >= LARGE,
-        _ => false,
-    }
+    size(found) >= LARGE
 }
 
 /// What is large must not wait for chance to be freed.
@@ -106,8 +112,10 @@ fn note_all(writer: &Writer<'_, Stored>) {
     let Ok(entries) = writer.entries() else {
         return;
     };
+    let mut bytes = 0;
     for (number, found) in entries.enumerate() {
-        if number == MANY || is_large(&found) {
+        bytes += size(&found);
+        if number == MANY || bytes >= LARGE {
             return epoch::note_large();
         }
     }
@@ -166,12 +174,9 @@ impl Contents {
     /// Stores all, or none.
     pub(crate) fn put_many(&self, write: &Write<'_>, pairs: Vec<Pair>) -> Result<(), Error> {
         let pinned = epoch::pin();
-        let writer = self.writer(write, &pinned);
-        writer.reserve(pairs.len())?;
-        for pair in pairs {
-            note_large(writer.insert(pair.0)?.as_ref());
-        }
-        Ok(())
+        let entries = pairs.into_iter().map(|pair| pair.0).collect();
+        let replaced = |old: &Found<'_, Stored>| note_large(Some(old));
+        self.writer(write, &pinned).insert_all(entries, replaced)
     }
 
     /// Takes the key out; its value is the answer. Fails, with nothing changed, if the value

@@ -10,7 +10,7 @@ use crate::caller::{Caller, Timeout};
 use crate::epoch;
 use crate::error::Error;
 use crate::process::Process;
-use crate::reason::{Exit, Reason};
+use crate::reason::{Exit, Reason, DETAIL_LIMIT};
 use crate::registry::RegistryServer;
 use crate::server::{Server, State, Turn, Write};
 use crate::value::{Text, Value, ValueRef};
@@ -188,8 +188,7 @@ impl BucketServer {
         keys: impl ExactSizeIterator<Item = &'k [u8]>,
     ) -> Result<Vec<Option<Value>>, Error> {
         self.settle(caller)?;
-        caller.let_go();
-        self.still(|state, _| {
+        self.still(caller, |state, _| {
             let pinned = epoch::pin();
             let mut values = Vec::new();
             values
@@ -230,8 +229,7 @@ impl BucketServer {
         caller: &mut Caller<'_>,
     ) -> Result<Vec<(Text, Value)>, Error> {
         self.settle(caller)?;
-        caller.let_go();
-        self.still(|state, write| state.contents.items(write))?
+        self.still(caller, |state, write| state.contents.items(write))?
     }
 
     /// Ends the bucket at once, overtaking what is queued. OTP's `exit/2`: NORMAL from
@@ -240,8 +238,11 @@ impl BucketServer {
         if reason == Reason::NoProc {
             return Err(Error::InvalidArgument("NOPROC is no reason to exit with"));
         }
+        if detail.len() > DETAIL_LIMIT {
+            return Err(Error::InvalidArgument("a detail has at most 65536 bytes"));
+        }
         if self.has_ended() {
-            return Err(Error::NoProcess);
+            return Err(self.gone(Error::NoProcess));
         }
         if reason != Reason::Normal {
             self.end(Exit::new(reason, detail));
@@ -251,6 +252,15 @@ impl BucketServer {
 
     pub(crate) fn add_handle(&self) {
         self.state().handles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// From a handle that may be freed meanwhile: `false` if it was the last.
+    pub(crate) fn add_another_handle(&self) -> bool {
+        let another = |handles: usize| (handles > 0).then_some(handles + 1);
+        let handles = &self.state().handles;
+        handles
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, another)
+            .is_ok()
     }
 
     /// A bucket that nobody can reach any more stops.

@@ -530,7 +530,7 @@ pub unsafe extern "C" fn kvreg_bucket_stop(bucket: *mut kvreg_bucket) -> kvreg_s
 /// Ends the bucket at once (OTP's Process.exit): what is queued is dropped, who waits there
 /// gets KVREG_SERVER_DOWN, and the name is gone when it returns. A callback that is running is
 /// not interrupted, but its change is discarded. KVREG_NORMAL does nothing, KVREG_NOPROC is
-/// KVREG_INVALID_ARGUMENT. `detail` is UTF-8 for the DOWN, and may be NULL with length 0. Never
+/// KVREG_INVALID_ARGUMENT. `detail` is UTF-8 of up to 65,536 bytes for the DOWN, and may be NULL with length 0. Never
 /// waits for a turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_exit(
@@ -540,10 +540,11 @@ pub unsafe extern "C" fn kvreg_bucket_exit(
     detail_len: usize,
 ) -> kvreg_status {
     guard("kvreg_bucket_exit", || {
-        with(bucket, |bucket, _| {
+        with(bucket, |bucket, caller| {
             let reason = Reason::from_number(reason).ok_or_else(|| invalid("an unknown reason"))?;
             // SAFETY: the detail is good for its length.
             let detail = unsafe { argument::text(detail, detail_len) }?;
+            caller.let_go(); // what is dropped may run user code
             Ok(bucket.exit(reason, detail)?)
         })
     })

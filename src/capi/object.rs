@@ -33,6 +33,10 @@ pub(super) trait Handle {
 pub(super) trait Object: Send + Sync + 'static {
     /// A handle was made for it.
     fn made(self: &Arc<Self>) {}
+    /// Another handle is made from one that may just be freed; `false` if it was the last.
+    fn made_another(self: &Arc<Self>) -> bool {
+        true
+    }
     /// A handle of it was freed, while others may still be in a call. Must not block.
     fn freed(self: &Arc<Self>) {}
 }
@@ -45,6 +49,9 @@ impl Handle for kvreg_registry {
 impl Object for RegistryServer {
     fn made(self: &Arc<Self>) {
         self.add_handle();
+    }
+    fn made_another(self: &Arc<Self>) -> bool {
+        self.add_another_handle()
     }
     fn freed(self: &Arc<Self>) {
         self.drop_handle();
@@ -59,6 +66,9 @@ impl Handle for kvreg_bucket {
 impl Object for BucketServer {
     fn made(self: &Arc<Self>) {
         self.add_handle();
+    }
+    fn made_another(self: &Arc<Self>) -> bool {
+        self.add_another_handle()
     }
     fn freed(self: &Arc<Self>) {
         self.drop_handle();
@@ -183,8 +193,17 @@ pub(super) fn make<H: Handle>(
     timeout_ms: i64,
     handle: &Out<*mut H>,
 ) -> Result<(), Failure> {
-    let process = Process::running()?;
     object.made();
+    insert(object, timeout_ms, handle)
+}
+
+/// The same for an object that knows of its new handle already.
+fn insert<H: Handle>(
+    object: Arc<H::Object>,
+    timeout_ms: i64,
+    handle: &Out<*mut H>,
+) -> Result<(), Failure> {
+    let process = Process::current();
     let inserted = process
         .handles()
         .insert(H::KIND, Arc::as_ptr(&object).cast(), timeout_ms);
@@ -211,11 +230,11 @@ pub(super) fn make<H: Handle>(
 pub(super) fn clone<H: Handle>(handle: *mut H, clone: Out<*mut H>) -> Result<(), Failure> {
     with_timeout(handle, |object, timeout_ms, _| {
         clone.required()?;
-        make(
-            Arc::clone(object),
-            timeout_ms.load(Ordering::Relaxed),
-            &clone,
-        )
+        if !object.made_another() {
+            return Err(Status::BadHandle.into());
+        }
+        let timeout_ms = timeout_ms.load(Ordering::Relaxed);
+        insert(Arc::clone(object), timeout_ms, &clone)
     })
 }
 
@@ -243,8 +262,9 @@ pub(super) fn free<H: Handle>(handle: *mut H) -> Result<(), Failure> {
         Ok(Removed { object, slot }) => {
             // SAFETY: the table's own count, which `remove` hands out once.
             let object = unsafe { Arc::from_raw(object.cast::<H::Object>()) };
+            // First of all: whatever becomes of the rest, others may be using it.
+            drop_later(process, Arc::clone(&object), slot);
             object.freed();
-            drop_later(process, object, slot);
             Ok(())
         }
         Err(_) if process.is_shut_down() => Ok(()),

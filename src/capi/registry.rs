@@ -203,7 +203,7 @@ pub unsafe extern "C" fn kvreg_registry_names(
     })
 }
 
-/// Sends the registry an info: a message that it does not expect. It is logged at debug and
+/// Sends the registry an info of up to 65,536 bytes: a message that it does not expect. It is logged at debug and
 /// dropped, as in the guide. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_send(

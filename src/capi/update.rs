@@ -135,7 +135,8 @@ pub unsafe extern "C" fn kvreg_bucket_update_cast(
         destroy,
     };
     guard("kvreg_bucket_update_cast", || {
-        with(bucket, |bucket, _| {
+        with(bucket, |bucket, caller| {
+            caller.let_go(); // if it is refused, `destroy` runs in here
             let callback = update.ok_or_else(|| invalid("the callback is NULL"))?;
             // SAFETY: the key is good for its length.
             let key = unsafe { argument::key(key, key_len) }?;

@@ -57,7 +57,7 @@ pub(crate) struct InboxCore {
 #[derive(Default)]
 struct Contents {
     /// What waits, by the order it came in.
-    events: BTreeMap<u64, Event>,
+    events: BTreeMap<u64, Waiting>,
     next: u64,
     downs: HashMap<u64, Down>,
     /// How many of `events` are not DOWNs.
@@ -66,6 +66,48 @@ struct Contents {
     lost: Option<u64>,
     pollable: Option<Pollable>,
     closed: bool,
+}
+
+/// An event that was not received yet: a DOWN shares what was said at the exit.
+enum Waiting {
+    Down {
+        reference: u64,
+        exit: Arc<Exit>,
+        name: Option<String>,
+    },
+    Log {
+        level: Level,
+        name: Option<String>,
+        message: String,
+    },
+    Lost(u64),
+}
+
+impl From<Waiting> for Event {
+    fn from(waiting: Waiting) -> Event {
+        match waiting {
+            Waiting::Down {
+                reference,
+                exit,
+                name,
+            } => Event::Down {
+                reference,
+                reason: exit.reason,
+                name,
+                detail: exit.detail.clone(),
+            },
+            Waiting::Log {
+                level,
+                name,
+                message,
+            } => Event::Log {
+                level,
+                name,
+                message,
+            },
+            Waiting::Lost(count) => Event::Lost(count),
+        }
+    }
 }
 
 /// Where a monitor stands.
@@ -110,8 +152,12 @@ impl InboxCore {
             state.downs.insert(reference, watching);
         }
         if !server.monitor(reference, Arc::clone(self) as _) {
-            let exit = Exit::new(Reason::NoProc, "");
+            server.gone(Error::NoProcess); // the DOWN must not be ahead of its end
+            let exit = Arc::new(Exit::new(Reason::NoProc, ""));
             self.down(reference, &exit, server.state().name());
+        } else if !lock(&self.state).downs.contains_key(&reference) {
+            // Received already, or the inbox was closed before the server knew of it.
+            Server::demonitor(server, reference);
         }
         Ok(reference)
     }
@@ -222,7 +268,7 @@ impl InboxCore {
             state.lose_one();
         } else {
             state.others += 1;
-            state.push(Event::Log {
+            state.push(Waiting::Log {
                 level,
                 name: name.map(str::to_owned),
                 message: message.to_owned(),
@@ -249,17 +295,16 @@ impl InboxCore {
 }
 
 impl Watcher for InboxCore {
-    fn down(&self, reference: u64, exit: &Exit, name: Option<&str>) {
+    fn down(&self, reference: u64, exit: &Arc<Exit>, name: Option<&str>) {
         let mut state = lock(&self.state);
         // Taken back meanwhile, or the inbox is closed: nobody waits for it.
         if !matches!(state.downs.get(&reference), Some(Down::Watching(_))) {
             return;
         }
-        let place = state.push(Event::Down {
+        let place = state.push(Waiting::Down {
             reference,
-            reason: exit.reason,
+            exit: Arc::clone(exit),
             name: name.map(str::to_owned),
-            detail: exit.detail.clone(),
         });
         state.downs.insert(reference, Down::Queued(place));
         self.arrived.notify_one();
@@ -267,7 +312,7 @@ impl Watcher for InboxCore {
 }
 
 impl Contents {
-    fn push(&mut self, event: Event) -> u64 {
+    fn push(&mut self, event: Waiting) -> u64 {
         let place = self.next;
         self.next += 1;
         self.events.insert(place, event);
@@ -280,14 +325,14 @@ impl Contents {
     fn take(&mut self) -> Option<Event> {
         let (place, event) = self.events.pop_first()?;
         match &event {
-            Event::Down { reference, .. } => {
+            Waiting::Down { reference, .. } => {
                 self.downs.remove(reference);
             }
-            Event::Log { .. } => self.others -= 1,
-            Event::Lost(_) => self.lost = self.lost.filter(|lost| *lost != place),
+            Waiting::Log { .. } => self.others -= 1,
+            Waiting::Lost(_) => self.lost = self.lost.filter(|lost| *lost != place),
         }
         self.note_emptied();
-        Some(event)
+        Some(event.into())
     }
 
     fn note_emptied(&mut self) {
@@ -299,10 +344,10 @@ impl Contents {
     /// Counts an event that does not fit, in the place where the first such one would be.
     fn lose_one(&mut self) {
         let counting = self.lost.and_then(|place| self.events.get_mut(&place));
-        if let Some(Event::Lost(count)) = counting {
+        if let Some(Waiting::Lost(count)) = counting {
             *count += 1;
         } else {
-            self.lost = Some(self.push(Event::Lost(1)));
+            self.lost = Some(self.push(Waiting::Lost(1)));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How a server ends, and who is told.
 
-use super::{Server, State, Turn, CLOSED, MAIL, TURN};
+use super::{Goal, Server, State, Turn, CLOSED, MAIL, TURN};
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::reason::{Exit, Reason};
@@ -8,7 +8,7 @@ use crate::sync::{Arc, Ordering};
 
 /// Who monitors a server. Told by the thread that ends it; must not block.
 pub(crate) trait Watcher: Send + Sync {
-    fn down(&self, reference: u64, exit: &Exit, name: Option<&str>);
+    fn down(&self, reference: u64, exit: &Arc<Exit>, name: Option<&str>);
 }
 
 impl<S: State> Server<S> {
@@ -44,7 +44,17 @@ impl<S: State> Server<S> {
         }
     }
 
-    /// The same by the thread that has `TURN`. What it drops may run user code, so the turn
+    /// Finishes what another thread may still be at, for who is about to answer that the
+    /// server is gone: from that answer on no read may find anything either (G2, G5). Called
+    /// without `WRITE` and without the lock.
+    #[cold]
+    pub(crate) fn gone(self: &Arc<Self>, answer: Error) -> Error {
+        S::closed(self);
+        self.still_anyway(State::close);
+        answer
+    }
+
+    /// `end` by the thread that has `TURN`. What it drops may run user code, so the turn
     /// counts as occupied: a call from there must not wait for it.
     pub(super) fn end_inside(self: &Arc<Self>, exit: Exit) {
         let _turn = Turn::lent(Arc::clone(self));
@@ -65,12 +75,12 @@ impl<S: State> Server<S> {
         exit: Exit,
     ) -> Result<(), Error> {
         let wanted = exit.reason;
-        match self.enter(caller, None) {
+        match self.enter(caller, Goal::Turn) {
             Ok(()) => {
                 self.end_inside(exit);
                 self.release(TURN);
             }
-            Err(Error::ServerDown) => {}
+            Err(Error::ServerDown) => {} // it went while this thread waited
             Err(refused) => return Err(refused),
         }
         match &self.lock().exit {

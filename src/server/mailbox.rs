@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use super::{Server, Slow, State, Turn, Write, MAIL, TURN, WRITE};
+use super::{Server, Slow, State, Turn, Until, Write, MAIL, TURN, WRITE};
 use crate::error::Error;
 use crate::reason::{Exit, Reason};
 use crate::sync::{Arc, MutexGuard, Ordering};
@@ -39,6 +39,17 @@ impl<S: State> Slow<S> {
         (first.number < limit).then_some(&first.body)
     }
 
+    /// Whether all letters numbered below `limit` have been handled.
+    pub(super) fn has_handled_below(&self, limit: u64) -> bool {
+        let handling = self.handling.1;
+        self.first_below(limit).is_none() && (handling == 0 || handling >= limit)
+    }
+
+    /// Whether a caller on the long way came before the letter of this number.
+    fn has_caller_before(&self, number: u64) -> bool {
+        self.limits.iter().any(|limit| *limit <= number)
+    }
+
     /// The number of the last letter of `sender` that is queued or being handled.
     pub(super) fn last_of(&self, sender: u64) -> Option<u64> {
         let queued = self.queue.iter().rev().find(|l| l.sender.id() == sender);
@@ -63,7 +74,7 @@ impl<S: State> Server<S> {
 
     pub(super) fn post(self: &Arc<Self>, body: Body<S>) -> Result<(), Error> {
         if self.has_ended() {
-            return Err(Error::NoProcess);
+            return Err(self.gone(Error::NoProcess));
         }
         self.process.start_runtime()?;
         let sender = Sender::current();
@@ -90,7 +101,10 @@ impl<S: State> Server<S> {
             }
         };
         drop(body); // outside the lock: a task may run user code when it is dropped
-        Err(refused)
+        Err(match refused {
+            Error::NoProcess => self.gone(refused),
+            refused => refused,
+        })
     }
 
     /// Sees to it that a drain comes if letters are queued. Called with the turn free.
@@ -124,7 +138,7 @@ impl<S: State> Server<S> {
         let Letter { body, sender, .. } = letter;
         match body {
             Body::Message(message) => {
-                if self.lock_write(false) {
+                if self.lock_write(Until::Closed).is_ok() {
                     let handled = catch_unwind(AssertUnwindSafe(|| {
                         S::handle(self, &Write(PhantomData), message)
                     }));
@@ -164,20 +178,24 @@ impl<S: State> Server<S> {
     fn drain_with_turn(self: Arc<Self>, on_blocking_pool: bool) {
         for _ in 0..DRAIN_BUDGET {
             let mut slow = self.lock();
-            match slow.first_below(u64::MAX) {
-                None => break,
-                Some(Body::Task(_)) if !on_blocking_pool => {
-                    drop(slow);
-                    let process = self.process;
-                    process.spawn_blocking(move || self.drain_with_turn(true));
-                    return;
-                }
-                Some(_) => {
-                    let letter = self.take_letter(&mut slow);
-                    drop(slow);
-                    self.open(letter);
-                }
+            slow.handling = (0, 0);
+            let Some(first) = slow.queue.front() else {
+                break;
+            };
+            let is_task = matches!(first.body, Body::Task(_));
+            if is_task && slow.has_caller_before(first.number) {
+                return self.give_way(&mut slow);
             }
+            // An end drops what is queued, and so may run user code too.
+            if (is_task || matches!(first.body, Body::Stop)) && !on_blocking_pool {
+                drop(slow);
+                let process = self.process;
+                process.spawn_blocking(move || self.drain_with_turn(true));
+                return;
+            }
+            let letter = self.take_letter(&mut slow);
+            drop(slow);
+            self.open(letter);
         }
         self.lock().handling = (0, 0);
         self.release(TURN);

@@ -29,6 +29,8 @@
 //! **Nothing waits for ever.** If the turn is free and letters are queued and the server has
 //! not ended, a drain is scheduled: posting sees to it when the turn is free, giving the turn
 //! back sees to it otherwise, and a drain that finds the turn taken leaves it to the holder.
+//! A drain that comes to a task gives way to callers who came before it (`limits`): it leaves
+//! the turn free and wakes them, and each takes it, or sees to the next drain as it leaves.
 //! A sleeper registers under the lock, sets `WAITERS`, and looks again before it sleeps;
 //! whoever gives a bit back with `WAITERS` set wakes one sleeper for it, and one that leaves
 //! by timeout passes its wake-up on. Waiting in a circle is refused before it begins
@@ -62,6 +64,7 @@ use crate::thread::{Occupant, Thread};
 pub(crate) use end::Watcher;
 use mailbox::{Body, Letter};
 pub(crate) use turn::Turn;
+use turn::{Goal, Until};
 
 const TURN: u32 = 1;
 const WRITE: u32 = 2;
@@ -123,6 +126,8 @@ struct Slow<S: State> {
     /// The sender of the letter that is being handled, and its number; 0 if none is.
     handling: (u64, u64),
     drain_scheduled: bool,
+    /// Of each caller on the long way: the letters numbered below come before it.
+    limits: Vec<u64>,
     for_turn: Sleepers,
     for_write: Sleepers,
     monitors: BTreeMap<u64, Arc<dyn Watcher>>,
@@ -147,6 +152,7 @@ impl<S: State> Server<S> {
                 next: 1,
                 handling: (0, 0),
                 drain_scheduled: false,
+                limits: Vec::new(),
                 for_turn: Sleepers::default(),
                 for_write: Sleepers::default(),
                 monitors: BTreeMap::new(),
@@ -181,10 +187,13 @@ impl<S: State> Server<S> {
         work: impl FnOnce(&S, &Write<'_>) -> R,
     ) -> Result<R, Error> {
         if !self.try_enter() {
-            self.enter(caller, None)?;
-            if !self.lock_write(false) {
+            self.enter(caller, Goal::Turn)?;
+            if let Err(refused) = self.lock_write(Until::Deadline(caller.settle_in())) {
                 self.release(TURN);
-                return Err(Error::ServerDown);
+                return Err(match refused {
+                    Error::ServerDown => self.gone(refused),
+                    refused => refused,
+                });
             }
         }
         self.handle_now(|server, write| work(&server.state, write))
@@ -231,7 +240,7 @@ impl<S: State> Server<S> {
     /// `update_end`. Blocks like a call.
     pub(crate) fn occupy(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<Turn<S>, Error> {
         // By the slow way at once: the caller has to let go before user code runs.
-        self.enter(caller, None)?;
+        self.enter(caller, Goal::Turn)?;
         Ok(Turn::taken(Arc::clone(self)))
     }
 
@@ -247,20 +256,28 @@ impl<S: State> Server<S> {
         let Some(own) = self.lock().last_of(Thread::current().id()) else {
             return Ok(());
         };
-        match self.enter(caller, Some(own + 1)) {
-            Ok(()) => {
-                self.release(TURN);
-                Ok(())
-            }
-            refused => refused,
-        }
+        self.enter(caller, Goal::Handled(own))
     }
 
     /// Runs `work` on a state that nobody changes meanwhile, without waiting for the turn: a
     /// callback may be running. Blocks only for the work of others like it.
-    pub(crate) fn still<R>(&self, work: impl FnOnce(&S, &Write<'_>) -> R) -> Result<R, Error> {
-        if !self.lock_write(false) {
-            return Err(Error::NoProcess);
+    pub(crate) fn still<R>(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        work: impl FnOnce(&S, &Write<'_>) -> R,
+    ) -> Result<R, Error> {
+        self.still_until(Until::Deadline(caller.settle_in()), work)
+    }
+
+    fn still_until<R>(
+        self: &Arc<Self>,
+        until: Until,
+        work: impl FnOnce(&S, &Write<'_>) -> R,
+    ) -> Result<R, Error> {
+        match self.lock_write(until) {
+            Ok(()) => {}
+            Err(Error::ServerDown) => return Err(self.gone(Error::NoProcess)),
+            Err(refused) => return Err(refused),
         }
         let unlock = Unlock(self);
         let answer = work(&self.state, &Write(PhantomData));
@@ -270,7 +287,8 @@ impl<S: State> Server<S> {
 
     /// The same on a server that may have ended: how a bucket leaves its registry.
     pub(crate) fn still_anyway<R>(&self, work: impl FnOnce(&S, &Write<'_>) -> R) -> R {
-        self.lock_write(true);
+        // Never refused: neither by time nor by the end.
+        let _ = self.lock_write(Until::Anyway);
         let unlock = Unlock(self);
         let answer = work(&self.state, &Write(PhantomData));
         drop(unlock);

@@ -10,6 +10,42 @@ use crate::reason::{Exit, Reason};
 use crate::sync::{spin, Arc, Condvar, MutexGuard, Ordering, PoisonError, SPINS};
 use crate::thread::Thread;
 
+/// What a caller goes the long way for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// The turn, after all letters that are queued now.
+    Turn,
+    /// That the letter of this number was handled.
+    Handled(u64),
+}
+
+/// How long `WRITE` is waited for.
+#[derive(Clone, Copy)]
+pub(super) enum Until {
+    Deadline(Deadline),
+    /// The end of the server.
+    Closed,
+    /// Beyond its end.
+    Anyway,
+}
+
+impl Until {
+    fn is_anyway(self) -> bool {
+        matches!(self, Until::Anyway)
+    }
+
+    fn has_passed(self) -> bool {
+        matches!(self, Until::Deadline(deadline) if deadline.has_passed())
+    }
+
+    fn left(self) -> Option<Duration> {
+        match self {
+            Until::Deadline(deadline) => deadline.left(),
+            Until::Closed | Until::Anyway => None,
+        }
+    }
+}
+
 /// Which of the two bits a thread sleeps for.
 #[derive(Clone, Copy)]
 enum For {
@@ -47,34 +83,65 @@ impl<S: State> Server<S> {
         false
     }
 
-    /// The long way to `TURN`, after all letters numbered below `limit` (those queued now, if
-    /// none is given) were handled: the messages by this thread, the tasks by the runtime.
+    /// The long way to the goal, after all letters that come before it: the messages are
+    /// handled by this thread, the tasks by the runtime.
     pub(super) fn enter(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
-        limit: Option<u64>,
+        goal: Goal,
     ) -> Result<(), Error> {
         let deadline = caller.settle_in();
-        let mut edge = None;
         let mut slow = self.lock();
         if slow.closed {
-            return Err(Error::NoProcess);
+            drop(slow);
+            return Err(self.gone(Error::NoProcess));
         }
-        let limit = limit.unwrap_or(slow.next);
+        let limit = match goal {
+            Goal::Turn => slow.next,
+            Goal::Handled(number) => number + 1,
+        };
+        slow.limits.push(limit);
+        let (mut slow, outcome) = self.wait_for(slow, goal, limit, &deadline);
+        if let Some(place) = slow.limits.iter().position(|other| *other == limit) {
+            slow.limits.swap_remove(place);
+        }
+        if outcome.is_err() || goal != Goal::Turn {
+            // A drain may have given way to this thread, which does not take the turn; and
+            // the wake-up that brought it here may be another's only one.
+            self.wake(&mut slow);
+        }
+        drop(slow);
+        match outcome {
+            Err(Error::ServerDown) => Err(self.gone(Error::ServerDown)),
+            outcome => outcome,
+        }
+    }
+
+    fn wait_for<'a>(
+        self: &'a Arc<Self>,
+        mut slow: MutexGuard<'a, Slow<S>>,
+        goal: Goal,
+        limit: u64,
+        deadline: &Deadline,
+    ) -> (MutexGuard<'a, Slow<S>>, Result<(), Error>) {
+        let mut edge = None;
         loop {
             if slow.closed {
-                return Err(Error::ServerDown);
+                return (slow, Err(Error::ServerDown));
+            }
+            if goal != Goal::Turn && slow.has_handled_below(limit) {
+                return (slow, Ok(()));
             }
             match slow.first_below(limit) {
-                None => {
+                None if goal == Goal::Turn => {
                     if self.take_turn() {
-                        return Ok(());
+                        return (slow, Ok(()));
                     }
                 }
-                Some(Body::Task(_)) => {}
+                None | Some(Body::Task(_)) => {}
                 Some(_) => {
                     if !deadline.has_passed() && self.take_turn() {
-                        slow = self.handle_below(slow, limit, &deadline);
+                        slow = self.handle_below(slow, limit, deadline);
                         continue;
                     }
                 }
@@ -83,19 +150,24 @@ impl<S: State> Server<S> {
             if edge.is_none() && Thread::holds_a_turn() {
                 drop(slow);
                 let me = Thread::current().id();
-                edge = Some(self.process.circles().wait_for(me, Arc::clone(self) as _)?);
+                let waits = self.process.circles().wait_for(me, Arc::clone(self) as _);
                 slow = self.lock();
+                match waits {
+                    Ok(waits) => edge = Some(waits),
+                    Err(circle) => return (slow, Err(circle)),
+                }
                 continue;
             }
             if deadline.has_passed() {
-                // The wake-up that brought this thread here may be another's only one.
-                self.wake(&mut slow);
-                return Err(Error::Timeout);
+                return (slow, Err(Error::Timeout));
             }
-            let takeable = |slow: &Slow<S>, word: u32| {
-                word & TURN == 0 && !matches!(slow.first_below(limit), Some(Body::Task(_)))
+            let ready = |slow: &Slow<S>, word: u32| match slow.first_below(limit) {
+                Some(Body::Task(_)) => false,
+                Some(_) => word & TURN == 0,
+                None if goal == Goal::Turn => word & TURN == 0,
+                None => slow.has_handled_below(limit),
             };
-            slow = self.sleep(slow, For::Turn, deadline.left(), takeable);
+            slow = self.sleep(slow, For::Turn, deadline.left(), ready);
         }
     }
 
@@ -118,11 +190,20 @@ impl<S: State> Server<S> {
         slow.handling = (0, 0);
         self.word.fetch_and(!TURN, Ordering::Release);
         // Not woken anybody yet: if the turn is still wanted, this thread takes it again
-        // under the same lock. Otherwise the loop above gives the news on.
+        // under the same lock. Otherwise the news is given on.
         if slow.closed || slow.first_below(limit).is_some() {
             self.wake(&mut slow);
         }
         slow
+    }
+
+    /// Gives the turn of a drain to those who came before the task that is next, instead of
+    /// running it: each of them takes it, or sees to the next drain when it leaves.
+    pub(super) fn give_way(&self, slow: &mut Slow<S>) {
+        self.word.fetch_and(!TURN, Ordering::Release);
+        slow.for_turn.woken += std::mem::take(&mut slow.for_turn.asleep);
+        self.turn_free.notify_all();
+        self.note_sleepers(slow);
     }
 
     /// Takes `TURN` under the lock of `slow`.
@@ -130,12 +211,12 @@ impl<S: State> Server<S> {
         self.word.fetch_or(TURN, Ordering::Acquire) & TURN == 0
     }
 
-    /// Takes `WRITE`, in or outside the turn; refused if the server ended, unless `anyway`.
-    pub(super) fn lock_write(&self, anyway: bool) -> bool {
+    /// Takes `WRITE`, in or outside the turn.
+    pub(super) fn lock_write(&self, until: Until) -> Result<(), Error> {
         let mut word = self.word.load(Ordering::Relaxed);
         for _ in 0..=SPINS {
-            if word & CLOSED != 0 && !anyway {
-                return false;
+            if word & CLOSED != 0 && !until.is_anyway() {
+                return Err(Error::ServerDown);
             }
             if word & WRITE == 0 {
                 match self.word.compare_exchange(
@@ -144,7 +225,7 @@ impl<S: State> Server<S> {
                     Ordering::Acquire,
                     Ordering::Relaxed,
                 ) {
-                    Ok(_) => return true,
+                    Ok(_) => return Ok(()),
                     Err(seen) => word = seen,
                 }
             } else {
@@ -154,13 +235,17 @@ impl<S: State> Server<S> {
         }
         let mut slow = self.lock();
         loop {
-            if slow.closed && !anyway {
-                return false;
+            if slow.closed && !until.is_anyway() {
+                return Err(Error::ServerDown);
             }
             if self.word.fetch_or(WRITE, Ordering::Acquire) & WRITE == 0 {
-                return true;
+                return Ok(());
             }
-            slow = self.sleep(slow, For::Write, None, |_, word| word & WRITE == 0);
+            if until.has_passed() {
+                self.wake(&mut slow); // its wake-up may be another's only one
+                return Err(Error::Timeout);
+            }
+            slow = self.sleep(slow, For::Write, until.left(), |_, word| word & WRITE == 0);
         }
     }
 
@@ -310,7 +395,8 @@ impl<S: State> Turn<S> {
 
     /// Changes the state; refused if the server ended meanwhile. Blocks only for snapshots.
     pub(crate) fn commit<R>(&self, work: impl FnOnce(&S, &Write<'_>) -> R) -> Result<R, Error> {
-        self.server.still(work).map_err(|_| Error::ServerDown)
+        let done = self.server.still_until(Until::Closed, work);
+        done.map_err(|_| Error::ServerDown)
     }
 
     /// Ends the server from inside: its user code said so, or panicked.

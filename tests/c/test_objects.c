@@ -228,6 +228,9 @@ static void exits_are_as_in_otp(void) {
     IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_exit(bucket, 5, NULL, 0));
     IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_exit(bucket, -1, NULL, 0));
     IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_exit(bucket, KVREG_KILLED, "\xff", 1));
+    static char detail[65537];
+    memset(detail, 'x', sizeof detail);
+    IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_exit(bucket, KVREG_KILLED, detail, sizeof detail));
     OK(kvreg_bucket_exit(bucket, KVREG_CRASHED, "why", KVREG_NUL));
     IS(KVREG_NO_PROCESS, kvreg_bucket_exit(bucket, KVREG_NORMAL, NULL, 0));
     OK(kvreg_bucket_free(bucket));

@@ -14,8 +14,13 @@ use crate::subject::{call, cast, forever, kill, peek, task, Facts, Inbox, Subjec
 type Counter = Arc<Server<Subject>>;
 
 fn check(scenario: impl Fn() + Sync + Send + 'static) {
+    check_bounded(3, scenario);
+}
+
+/// For scenarios of many steps, which would take minutes.
+fn check_bounded(preemptions: usize, scenario: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
+    model.preemption_bound = Some(preemptions);
     model.max_branches = 20_000;
     model.check(scenario);
 }
@@ -88,11 +93,9 @@ fn casts_are_handled_without_a_caller() {
         task(&server).unwrap();
         thread.join().unwrap();
         // Every handle is gone: what is queued is handled all the same, by drains that hold
-        // the server. The checker gives up if this never ends.
+        // the server.
         drop(server);
-        while Facts::count(&facts.handled) < 2 {
-            loom::thread::yield_now();
-        }
+        until(|| Facts::count(&facts.handled) == 2);
     });
 }
 
@@ -108,6 +111,47 @@ fn a_task_comes_before_a_later_call() {
         call(&server).unwrap();
         thread.join().unwrap();
         assert_eq!(Facts::count(&facts(&server).tasks_run), 1);
+    });
+}
+
+/// Waits for what no caller waits for; the checker gives up if it never happens.
+fn until(happened: impl Fn() -> bool) {
+    while !happened() {
+        loom::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_drain_gives_way_to_who_came_before_a_task() {
+    check(|| {
+        let server = Subject::start();
+        let turn = server.occupy(&mut forever()).unwrap();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || call(&other).unwrap());
+        task(&server).unwrap(); // before or after the call
+        drop(turn);
+        thread.join().unwrap();
+        let facts = facts(&server);
+        until(|| Facts::count(&facts.handled) == 1);
+        assert_eq!(Facts::count(&facts.tasks_run), 1);
+    });
+}
+
+#[test]
+fn a_read_waits_for_its_own_cast_and_the_rest_goes_on() {
+    check_bounded(2, || {
+        let server = Subject::start();
+        let turn = server.occupy(&mut forever()).unwrap();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || {
+            cast(&other).unwrap();
+            assert!(peek(&other).unwrap() >= 1);
+        });
+        task(&server).unwrap(); // before or after the cast
+        drop(turn);
+        thread.join().unwrap();
+        let facts = facts(&server);
+        until(|| Facts::count(&facts.handled) == 2);
     });
 }
 

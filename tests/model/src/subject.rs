@@ -19,6 +19,7 @@ pub(crate) struct Facts {
     pub(crate) dropped: AtomicU32,
     pub(crate) tasks_run: AtomicU32,
     pub(crate) unregistered: AtomicU32,
+    pub(crate) closed: AtomicU32,
     pub(crate) ended: AtomicU32,
     pub(crate) downs: AtomicU32,
 }
@@ -96,6 +97,7 @@ impl State for Subject {
     fn close(&self, _write: &Write<'_>) {
         // SAFETY: see `Subject`.
         self.closed.with_mut(|closed| unsafe { *closed = true });
+        self.facts.closed.fetch_add(1, Ordering::SeqCst);
     }
 
     fn ended(server: &Arc<Server<Self>>, _exit: &Exit) {
@@ -151,11 +153,13 @@ pub(crate) fn forever() -> Caller<'static> {
     Caller::new(Timeout::Never)
 }
 
-/// Whoever learns that the server is gone finds that its name went first (G5).
+/// Whoever learns that the server is gone finds its name gone (G5) and its state closed (G2).
 fn seen<R>(server: &Arc<Server<Subject>>, answer: Result<R, Error>) -> Result<R, Error> {
     if matches!(answer, Err(Error::NoProcess | Error::ServerDown)) {
         let unregistered = Facts::count(&server.state().facts.unregistered);
         assert!(unregistered > 0, "gone, but its name is still there");
+        let closed = Facts::count(&server.state().facts.closed);
+        assert!(closed > 0, "gone, but its state can still be read");
     }
     answer
 }
@@ -186,14 +190,14 @@ pub(crate) fn kill(server: &Arc<Server<Subject>>) {
 /// What the state is now, asked from outside the turn.
 pub(crate) fn peek(server: &Arc<Server<Subject>>) -> Result<u32, Error> {
     server.settle(&mut forever())?;
-    server.still(|state, write| state.value(write))
+    server.still(&mut forever(), |state, write| state.value(write))
 }
 
 /// Counts DOWNs.
 pub(crate) struct Inbox(pub(crate) Arc<Facts>);
 
 impl Watcher for Inbox {
-    fn down(&self, _reference: u64, _exit: &Exit, _name: Option<&str>) {
+    fn down(&self, _reference: u64, _exit: &Arc<Exit>, _name: Option<&str>) {
         assert_eq!(Facts::count(&self.0.ended), 1, "DOWN comes after the end");
         self.0.downs.fetch_add(1, Ordering::SeqCst);
     }
