@@ -32,8 +32,9 @@
  * Handles are opaque tokens, never addresses. Each handle obtained is freed exactly once
  * with its own _free; _free(NULL) is fine. A handle that is NULL, freed, made up or of
  * another kind is answered with a status, also when another thread frees it meanwhile.
- * Freeing a handle never ends a registered bucket. A server that nobody can reach any more
- * stops: a registry, or a bucket without a registry, when its last handle is freed.
+ * Freeing a handle never ends a registered bucket or a registry with a name. A server that
+ * nobody can reach any more stops: a registry without a name, or a bucket without a registry,
+ * when its last handle is freed.
  *
  * Text and bytes are a pointer and a length in bytes; the length KVREG_NUL means that the
  * text ends at its NUL. They are copied before the function returns. Names of registries
@@ -48,6 +49,15 @@
  * Blocking. A function that may block says so. It waits for its turn at the server, at most
  * for the timeout of the handle, in milliseconds: -1 for ever, 0 only if it need not wait,
  * 5000 at first. KVREG_TIMEOUT means withdrawn: the request has not run and never will.
+ *
+ * The process. Nothing is started before it is needed: loading starts nothing, the first server
+ * takes memory only, threads come with the first cast that has to wait and with the first
+ * listener. They are named "kvreg" and block all signals. Nothing is printed, unless the
+ * environment variable KVREG_LOG names a level (error, warn, info, debug) at first use: then
+ * lines go to stderr. A process may exit at any time, with work in flight. After fork the child
+ * gets KVREG_FORKED for every handle it inherited, frees of those succeed and do nothing, and
+ * what it starts itself works. A callback of an update_cast that forks ends the child when it
+ * returns there, as a thread that returns does.
  *
  * Callbacks must return. Throwing, longjmp, pthread_exit and cancellation out of one are
  * not supported; use kvreg_bucket_update_begin where user code may do so.
@@ -75,13 +85,14 @@ typedef struct kvreg_bucket kvreg_bucket;
 typedef struct kvreg_update kvreg_update;
 typedef struct kvreg_items kvreg_items;
 typedef struct kvreg_inbox kvreg_inbox;
+typedef struct kvreg_listener kvreg_listener;
 
 /* What a function answers. The numbers never change; new ones are added at the end. */
 typedef int32_t kvreg_status;
 enum {
     KVREG_OK,
     KVREG_NOT_FOUND,        /* no such name or key */
-    KVREG_ALREADY_STARTED,  /* the name is taken (KVREG_EXCLUSIVE) */
+    KVREG_ALREADY_STARTED,  /* the name is taken; or kvreg_configure came too late */
     KVREG_NO_PROCESS,       /* the server had ended: not delivered */
     KVREG_SERVER_DOWN,      /* the server ended while it had the request */
     KVREG_TIMEOUT,          /* withdrawn: it has not run and never will */
@@ -200,13 +211,92 @@ typedef struct kvreg_event {
 typedef kvreg_verdict (*kvreg_update_fn)(void *user_data, const kvreg_value *current,
                                          kvreg_value *next);
 
-/* Options of kvreg_registry_start. Set size to sizeof, all else to 0. */
+/* When a bucket that ended is started again, empty, under its name (OTP's restart). */
+enum {
+    KVREG_TEMPORARY, /* never */
+    KVREG_TRANSIENT, /* after KVREG_KILLED and KVREG_CRASHED */
+    KVREG_PERMANENT  /* always, after kvreg_bucket_stop too; kvreg_registry_remove ends it */
+};
+
+/*
+ * Options. Make them by the inline initialisers below, or set size to sizeof and all else to 0:
+ * in every field 0 is the default, which is told here. Limits that are reached answer
+ * KVREG_LIMIT, with nothing changed.
+ */
+
+/* kvreg_configure. */
+typedef struct kvreg_options {
+    uint32_t size;
+    uint32_t worker_threads;    /* drain mailboxes, serve listeners; 2 */
+    uint32_t callback_threads;  /* at most, for callbacks of update_cast; 16,384 */
+    uint32_t max_monitors;      /* of one inbox; 1,048,576 */
+    int64_t default_timeout_ms; /* of new handles; 5,000; -1 for ever */
+    const char *thread_name;    /* of these threads, 1 to 15 bytes; "kvreg" */
+} kvreg_options;
+
+/* kvreg_registry_create_with, and of buckets created without options of their own. */
+typedef struct kvreg_bucket_options {
+    uint32_t size;
+    uint32_t restart;           /* KVREG_TEMPORARY ... */
+    uint32_t max_restarts;      /* more within the period, and it stays down; 3 */
+    uint32_t restart_period_ms; /* 5,000 */
+    uint64_t max_mailbox;       /* messages that wait; 1,048,576 */
+    uint64_t max_keys;          /* no limit */
+    uint64_t max_bytes;         /* of keys and values, 8 for a number; what waits in casts
+                                   counts too; no limit. Each key takes some 100 bytes of
+                                   memory beside. */
+    uint64_t max_value;         /* bytes of one value; 536,870,912, which is also the most */
+} kvreg_bucket_options;
+
+/* kvreg_registry_start. */
 typedef struct kvreg_registry_options {
     uint32_t size;
     uint32_t reserved;
+    const char *name; /* what kvreg_registry_whereis finds it by; NULL: it has none */
+    size_t name_len;
+    const kvreg_bucket_options *bucket; /* of buckets created without their own */
+    uint64_t max_buckets;               /* creations that wait count too; no limit */
+    uint64_t max_bytes;                 /* as of a bucket, in all together; no limit */
+    uint64_t max_mailbox;               /* messages at the registry itself; 1,048,576 */
 } kvreg_registry_options;
 
-/* What lives in the library now: kvreg_live_counts. Set size to sizeof. */
+/* kvreg_listener_start. */
+typedef struct kvreg_listener_options {
+    uint32_t size;
+    uint32_t max_connections; /* 1,024; one more gets ERROR and is closed */
+    uint64_t max_line;        /* bytes of a request; 65,536; a longer one is a failure */
+    uint64_t max_backlog;     /* bytes that wait for a subscriber who does not read, before
+                                 it is cut off; 1,048,576 */
+    int64_t idle_timeout_ms;  /* from one request to the end of the next, and for a reply to
+                                 be taken: then it is closed; 300,000; -1 for ever */
+} kvreg_listener_options;
+
+/* Facts. Set size to sizeof; a failure leaves the rest as it was. */
+
+/* kvreg_bucket_info. */
+typedef struct kvreg_bucket_stats {
+    uint32_t size;
+    int32_t last_exit; /* why the bucket of this name before this one ended; -1: none did */
+    uint64_t keys;
+    uint64_t bytes;    /* of keys and values, 8 for a number */
+    uint64_t mailbox;  /* messages that wait */
+    uint64_t handled;  /* messages handled: calls, casts and updates, not plain reads */
+    uint64_t restarts; /* of the bucket of this name */
+} kvreg_bucket_stats;
+
+/* kvreg_registry_info. */
+typedef struct kvreg_registry_stats {
+    uint32_t size;
+    int32_t last_exit; /* why it ended the last time it came back; -1: it never ended */
+    uint64_t buckets;
+    uint64_t keys;     /* in all buckets, while each is looked at */
+    uint64_t bytes;
+    uint64_t mailbox;  /* messages that wait at the registry itself */
+    uint64_t handled;  /* messages it handled itself: creations and so on, not lookups */
+    uint64_t restarts; /* how often it came back */
+} kvreg_registry_stats;
+
+/* kvreg_live_counts: what lives in the library now. */
 typedef struct kvreg_live {
     uint32_t size;
     uint32_t reserved;
@@ -217,7 +307,46 @@ typedef struct kvreg_live {
     uint64_t update_handles;
     uint64_t items_handles;
     uint64_t inbox_handles;
+    uint64_t listener_handles;
 } kvreg_live;
+
+/* Inline initialisers of options and facts: the defaults. */
+static inline kvreg_options kvreg_options_init(void) {
+    kvreg_options options;
+    memset(&options, 0, sizeof options);
+    options.size = (uint32_t)sizeof options;
+    return options;
+}
+static inline kvreg_bucket_options kvreg_bucket_options_init(void) {
+    kvreg_bucket_options options;
+    memset(&options, 0, sizeof options);
+    options.size = (uint32_t)sizeof options;
+    return options;
+}
+static inline kvreg_registry_options kvreg_registry_options_init(void) {
+    kvreg_registry_options options;
+    memset(&options, 0, sizeof options);
+    options.size = (uint32_t)sizeof options;
+    return options;
+}
+static inline kvreg_listener_options kvreg_listener_options_init(void) {
+    kvreg_listener_options options;
+    memset(&options, 0, sizeof options);
+    options.size = (uint32_t)sizeof options;
+    return options;
+}
+static inline kvreg_bucket_stats kvreg_bucket_stats_init(void) {
+    kvreg_bucket_stats stats;
+    memset(&stats, 0, sizeof stats);
+    stats.size = (uint32_t)sizeof stats;
+    return stats;
+}
+static inline kvreg_registry_stats kvreg_registry_stats_init(void) {
+    kvreg_registry_stats stats;
+    memset(&stats, 0, sizeof stats);
+    stats.size = (uint32_t)sizeof stats;
+    return stats;
+}
 
 /* Inline constructors of values; they borrow what they point to. */
 static inline kvreg_value kvreg_nil(void) {
@@ -293,9 +422,17 @@ const char *kvreg_status_message(kvreg_status status);
 size_t kvreg_last_error(char *buffer, size_t capacity);
 
 /**
- * Ends everything: all registries and buckets, reason SHUTDOWN; all handles; the library's
- * threads, which it waits for at most `timeout_ms` milliseconds (-1 for ever): KVREG_TIMEOUT
- * means that a callback was still running then, and is left alone. Afterwards frees and
+ * Sets what holds for the whole process, before anything else is called; afterwards, and a
+ * second time, KVREG_ALREADY_STARTED. It need not be called. `options` may be NULL: the
+ * defaults. Starts nothing. Never blocks.
+ */
+kvreg_status kvreg_configure(const kvreg_options *options);
+
+/**
+ * Ends everything: all registries and buckets, reason SHUTDOWN; all listeners and handles; the
+ * library's threads, which it waits for at most `timeout_ms` milliseconds (-1 for ever):
+ * KVREG_TIMEOUT means that callbacks were still running then, and are left alone;
+ * kvreg_last_error names their buckets. Afterwards frees and
  * clears still succeed, values stay valid, and everything else answers KVREG_SHUT_DOWN. It
  * need not be called: a process may just exit. From inside a callback: KVREG_CALLING_SELF.
  * Blocks.
@@ -325,9 +462,16 @@ void kvreg_value_clear(kvreg_value *value);
 kvreg_status kvreg_value_copy_text(kvreg_value *value, const void *data, size_t len);
 
 /**
- * Starts a registry. `options` may be NULL: the defaults. Never blocks.
+ * Starts a registry. `options` may be NULL: the defaults. KVREG_ALREADY_STARTED if another
+ * registry has the name it asks for. Never blocks.
  */
 kvreg_status kvreg_registry_start(const kvreg_registry_options *options, kvreg_registry **registry);
+
+/**
+ * Gives the registry that is registered under a name in this process, or KVREG_NOT_FOUND:
+ * how a host and its plug-ins meet. Never blocks.
+ */
+kvreg_status kvreg_registry_whereis(const char *name, size_t name_len, kvreg_registry **registry);
 
 /**
  * Gives another handle to the same registry, with the timeout of this one. Never blocks.
@@ -352,6 +496,17 @@ kvreg_status kvreg_registry_create(kvreg_registry *registry,
                                    kvreg_bucket **bucket);
 
 /**
+ * The same with options for a bucket that is started now; one that is there keeps its own.
+ * NULL: those of the registry. Blocks for its turn.
+ */
+kvreg_status kvreg_registry_create_with(kvreg_registry *registry,
+                                        const char *name,
+                                        size_t name_len,
+                                        uint32_t flags,
+                                        const kvreg_bucket_options *options,
+                                        kvreg_bucket **bucket);
+
+/**
  * Starts a bucket of that name unless there is one: a cast. A call or lookup of the same
  * thread after it finds the bucket. Never blocks.
  */
@@ -368,6 +523,13 @@ kvreg_status kvreg_registry_lookup(kvreg_registry *registry,
                                    const char *name,
                                    size_t name_len,
                                    kvreg_bucket **bucket);
+
+/**
+ * Ends the bucket of that name for good, reason SHUTDOWN, whatever its restart option (OTP's
+ * terminate_child): what is queued there is dropped. KVREG_NOT_FOUND if there is none. Blocks
+ * for the registry's turn.
+ */
+kvreg_status kvreg_registry_remove(kvreg_registry *registry, const char *name, size_t name_len);
 
 /**
  * Counts the names. Blocks only while casts of this thread to the registry are queued.
@@ -408,7 +570,26 @@ kvreg_status kvreg_registry_execute(kvreg_registry *registry,
 kvreg_status kvreg_registry_stop(kvreg_registry *registry);
 
 /**
- * Frees the handle. The registry stops, with its buckets, when its last handle is freed.
+ * Ends the registry at once (OTP's Process.exit), with its buckets, reason SHUTDOWN. After
+ * KVREG_KILLED and KVREG_CRASHED it comes back, empty, behind its handles and its name, before
+ * this returns (one_for_all); its monitors get their DOWN and do not carry over. KVREG_NORMAL
+ * does nothing, KVREG_NOPROC is KVREG_INVALID_ARGUMENT. `detail` is as in kvreg_bucket_exit.
+ * Never waits for a turn.
+ */
+kvreg_status kvreg_registry_exit(kvreg_registry *registry,
+                                 int32_t reason,
+                                 const char *detail,
+                                 size_t detail_len);
+
+/**
+ * Tells what there is to know about the registry; fills as much of `stats` as its `size`
+ * says. Blocks only while casts of this thread to the registry are queued.
+ */
+kvreg_status kvreg_registry_info(kvreg_registry *registry, kvreg_registry_stats *stats);
+
+/**
+ * Frees the handle. A registry without a name stops, with its buckets, when its last handle is
+ * freed; one with a name runs on.
  * NULL is fine. Never blocks.
  */
 kvreg_status kvreg_registry_free(kvreg_registry *registry);
@@ -590,6 +771,25 @@ kvreg_status kvreg_bucket_exit(kvreg_bucket *bucket,
                                size_t detail_len);
 
 /**
+ * Links two buckets: when one ends abnormally (any reason but KVREG_NORMAL), so does the other,
+ * with the same reason (Erlang's link). Linking twice is once; a bucket to itself is nothing.
+ * KVREG_NO_PROCESS if either has ended. Links do not carry over to a restarted bucket. Never
+ * blocks.
+ */
+kvreg_status kvreg_bucket_link(kvreg_bucket *bucket, kvreg_bucket *other);
+
+/**
+ * Takes a link away; without one it does nothing. Never blocks.
+ */
+kvreg_status kvreg_bucket_unlink(kvreg_bucket *bucket, kvreg_bucket *other);
+
+/**
+ * Tells what there is to know about the bucket; fills as much of `stats` as its `size` says.
+ * Blocks only while casts of this thread to the bucket are queued.
+ */
+kvreg_status kvreg_bucket_info(kvreg_bucket *bucket, kvreg_bucket_stats *stats);
+
+/**
  * Frees the handle; a registered bucket goes on. NULL is fine. Never blocks.
  */
 kvreg_status kvreg_bucket_free(kvreg_bucket *bucket);
@@ -715,6 +915,36 @@ kvreg_status kvreg_inbox_free(kvreg_inbox *inbox);
  * the same variable. NULL is fine. Never blocks; works after kvreg_shutdown too.
  */
 void kvreg_event_clear(kvreg_event *event);
+
+/**
+ * Serves the text protocol (see the README) of a registry over TCP, on the library's threads.
+ * `address` is NUL-terminated: "127.0.0.1:4040" or "[::1]:4040"; a port alone is on loopback;
+ * port 0 is any that is free. NULL: "127.0.0.1:4040". `options` may be NULL. The listener stops
+ * with its registry, and keeps it running like a handle. KVREG_IO if the system refuses.
+ * There is no password: who can connect can change everything. Never blocks.
+ */
+kvreg_status kvreg_listener_start(kvreg_registry *registry,
+                                  const char *address,
+                                  const kvreg_listener_options *options,
+                                  kvreg_listener **listener);
+
+/**
+ * Gives the address it listens on, "127.0.0.1:4040": a STRING, to be cleared. After its end
+ * too. Never blocks.
+ */
+kvreg_status kvreg_listener_address(kvreg_listener *listener, kvreg_value *address);
+
+/**
+ * Stops listening and closes all connections; when it returns the port is free. The handle is
+ * freed separately; stopping again is fine. Blocks until the library's threads have done so.
+ */
+kvreg_status kvreg_listener_stop(kvreg_listener *listener);
+
+/**
+ * Frees the handle, and stops the listener without waiting for it. NULL is fine. Never
+ * blocks.
+ */
+kvreg_status kvreg_listener_free(kvreg_listener *listener);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -103,6 +103,10 @@ impl<'a> Caller<'a> {
         }
     }
 
+    pub(crate) fn timeout(&self) -> Timeout {
+        self.timeout
+    }
+
     /// Called before the calling thread may sleep.
     pub(crate) fn let_go(&mut self) {
         if let Some(let_go) = self.let_go.take() {

@@ -26,6 +26,8 @@ pub enum Error {
     NoMemory,
     /// The update decided to abort.
     Aborted,
+    /// What was inherited through `fork` does not work in the child.
+    Forked,
     /// The library was shut down.
     ShutDown,
     /// The inbox was closed while it was waited for.
@@ -49,6 +51,7 @@ impl fmt::Display for Error {
             Error::Limit(what) => return write!(f, "limit reached: {what}"),
             Error::NoMemory => "out of memory",
             Error::Aborted => "the update was aborted",
+            Error::Forked => "inherited through fork",
             Error::ShutDown => "the library was shut down",
             Error::Closed => "the inbox was closed",
             Error::Unsupported(what) => return write!(f, "not supported: {what}"),

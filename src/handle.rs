@@ -28,15 +28,17 @@ pub(crate) enum Kind {
     Update = 3,
     Items = 4,
     Inbox = 5,
+    Listener = 6,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 5] = [
+    pub(crate) const ALL: [Kind; 6] = [
         Kind::Registry,
         Kind::Bucket,
         Kind::Update,
         Kind::Items,
         Kind::Inbox,
+        Kind::Listener,
     ];
 }
 
@@ -163,6 +165,15 @@ impl HandleTable {
         Ok(Found {
             object,
             timeout: &slot.timeout,
+        })
+    }
+
+    /// Whether a token stands for an object here. Takes no lock and touches no object: asked of
+    /// the parent's table in a forked child.
+    pub(crate) fn knows(&self, token: u64) -> bool {
+        self.split(token).is_some_and(|(slot, generation)| {
+            slot.generation.load(Ordering::Acquire) == generation
+                && token_has_kind(token, slot.kind.load(Ordering::Relaxed))
         })
     }
 

@@ -6,14 +6,18 @@
 //! the boundary.
 
 mod bucket;
+mod budget;
 mod caller;
 pub mod capi;
 mod circle;
 mod epoch;
 mod error;
+mod fork;
 mod handle;
 mod inbox;
+mod listener;
 mod log;
+mod options;
 mod panic;
 mod platform;
 mod process;
@@ -21,16 +25,20 @@ mod protocol;
 mod reason;
 mod registry;
 mod server;
+mod supervisor;
 mod sync;
 mod table;
 mod thread;
 mod value;
 
-pub use bucket::{Bucket, Update, Verdict, KEY_LIMIT};
+pub use bucket::{Bucket, BucketInfo, Update, Verdict, KEY_LIMIT};
 pub use caller::Timeout;
 pub use error::Error;
-pub use inbox::{Event, Inbox, MONITOR_LIMIT};
+pub use inbox::{Event, Inbox};
+pub use listener::{Listener, ListenerOptions};
 pub use log::Level;
+pub use options::{BucketOptions, RegistryOptions, Restart};
+pub use process::Options;
 pub use reason::Reason;
-pub use registry::{Registry, NAME_LIMIT};
+pub use registry::{Registry, RegistryInfo, NAME_LIMIT};
 pub use value::{Text, Value, ValueRef, VALUE_LIMIT};

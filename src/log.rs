@@ -1,9 +1,11 @@
-//! Log events: said to the inboxes that subscribed, and to nobody else. Nothing is printed.
+//! Log events: said to the inboxes that subscribed. Nothing is printed, unless the environment
+//! variable `KVREG_LOG` names a level (error, warn, info, debug) when the library is first used.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, Weak};
 
 use crate::inbox::InboxCore;
+use crate::reason::{Exit, Reason};
 use crate::sync::lock;
 
 /// How important a log event is. The numbers are those of the C interface.
@@ -22,19 +24,42 @@ impl Level {
             .get(number as usize)
             .copied()
     }
+
+    fn name(self) -> &'static str {
+        ["error", "warn", "info", "debug"][self as usize]
+    }
+
+    fn from_name(name: &str) -> Option<Level> {
+        (0..4)
+            .filter_map(Level::from_number)
+            .find(|level| level.name() == name)
+    }
+}
+
+/// One line, by one write.
+fn print(level: Level, name: Option<&str>, message: &str) {
+    let colon = if name.is_some() { ": " } else { "" };
+    let (level, name) = (level.name(), name.unwrap_or_default());
+    let line = format!("kvreg {level}: {name}{colon}{message}\n");
+    crate::platform::write_to_stderr(line.as_bytes());
 }
 
 pub(crate) struct Logs {
     subscribers: Mutex<Vec<(Level, Weak<InboxCore>)>>,
+    /// Up to this level to stderr too, because the environment says so.
+    printed: Option<Level>,
     /// One more than the highest level anybody wants: 0 is nobody, and costs one load.
     wanted: AtomicU32,
 }
 
 impl Logs {
     pub(crate) fn new() -> Logs {
+        let printed = std::env::var("KVREG_LOG").ok();
+        let printed = printed.and_then(|name| Level::from_name(&name));
         Logs {
             subscribers: Mutex::new(Vec::new()),
-            wanted: AtomicU32::new(0),
+            printed,
+            wanted: AtomicU32::new(printed.map_or(0, |level| level as u32 + 1)),
         }
     }
 
@@ -54,21 +79,57 @@ impl Logs {
     }
 
     fn note_wanted(&self, subscribers: &[(Level, Weak<InboxCore>)]) {
-        let highest = subscribers.iter().map(|(level, _)| *level as u32 + 1).max();
-        self.wanted.store(highest.unwrap_or(0), Ordering::Relaxed);
+        let levels = subscribers.iter().map(|(level, _)| *level);
+        let highest = levels.chain(self.printed).max();
+        let wanted = highest.map_or(0, |level| level as u32 + 1);
+        self.wanted.store(wanted, Ordering::Relaxed);
+    }
+
+    /// The end of a server, as OTP tells it: an abnormal one is an error, any other is nobody's
+    /// concern but a debugger's.
+    pub(crate) fn end(&self, kind: &str, name: Option<&str>, exit: &Exit) {
+        let level = match exit.reason {
+            Reason::Killed | Reason::Crashed => Level::Error,
+            _ => Level::Debug,
+        };
+        if self.wants(level) {
+            let colon = if exit.detail.is_empty() { "" } else { ": " };
+            let (reason, detail) = (exit.reason, &exit.detail);
+            self.say(
+                level,
+                name,
+                &format!("{kind} ended, {reason}{colon}{detail}"),
+            );
+        }
     }
 
     pub(crate) fn error(&self, name: Option<&str>, message: &str) {
         self.say(Level::Error, name, message);
     }
 
+    pub(crate) fn warn(&self, name: Option<&str>, message: &str) {
+        self.say(Level::Warn, name, message);
+    }
+
+    pub(crate) fn info(&self, name: Option<&str>, message: &str) {
+        self.say(Level::Info, name, message);
+    }
+
     pub(crate) fn debug(&self, name: Option<&str>, message: &str) {
         self.say(Level::Debug, name, message);
     }
 
+    /// Whether anybody listens: a text need not be made for nobody.
+    pub(crate) fn wants(&self, level: Level) -> bool {
+        self.wanted.load(Ordering::Relaxed) > level as u32
+    }
+
     fn say(&self, level: Level, name: Option<&str>, message: &str) {
-        if self.wanted.load(Ordering::Relaxed) <= level as u32 {
+        if !self.wants(level) {
             return;
+        }
+        if self.printed.is_some_and(|max| level <= max) {
+            print(level, name, message);
         }
         let inboxes: Vec<_> = lock(&self.subscribers)
             .iter()

@@ -2,10 +2,11 @@
 //! nothing.
 
 use std::cell::Cell;
-use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 thread_local! {
     static CONTAINED: Cell<u32> = const { Cell::new(0) };
+    static OWN: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs `work`, whose panics kvreg catches: they are not printed. It must not unwind itself.
@@ -22,19 +23,26 @@ pub(crate) fn contain<R>(work: impl FnOnce() -> R) -> R {
 /// Every panic of this thread will be caught: it is one of kvreg's own.
 pub(crate) fn contain_thread() {
     CONTAINED.with(|depth| depth.set(depth.get() + 1));
+    OWN.set(true);
+}
+
+pub(crate) fn is_own_thread() -> bool {
+    OWN.try_with(Cell::get).unwrap_or(false)
 }
 
 /// Puts a hook before the one that is there (std's, or that of a Rust host which links kvreg
 /// statically): it swallows the messages of contained panics and passes on all others.
 pub(crate) fn install_hook() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let previous = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            let contained = CONTAINED.with(|depth| depth.get() > 0);
-            if !contained {
-                previous(info);
-            }
-        }));
-    });
+    // Not `Once`: a fork in the middle of it would have the child wait for ever.
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    if INSTALLED.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let previous = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let contained = CONTAINED.with(|depth| depth.get() > 0);
+        if !contained {
+            previous(info);
+        }
+    }));
 }

@@ -13,3 +13,16 @@ pub(crate) fn block_signals() {
 
 #[cfg(not(unix))]
 pub(crate) fn block_signals() {}
+
+/// Past Rust's own lock on stderr, which a forked child may find taken. What cannot be written
+/// is lost.
+#[cfg(unix)]
+pub(crate) fn write_to_stderr(line: &[u8]) {
+    // SAFETY: so many readable bytes.
+    unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
+}
+
+#[cfg(not(unix))]
+pub(crate) fn write_to_stderr(line: &[u8]) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), line);
+}

@@ -2,8 +2,9 @@
 //! pointer: so that a forked child can be given a fresh one by a single store.
 //!
 //! It is made when the first server or inbox is started and never freed; the threads of the
-//! runtime start only when there is mail to drain.
+//! runtime start only when there is mail to drain, or a listener.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,20 +13,52 @@ use once_cell::sync::OnceCell;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::circle::Circles;
+use crate::epoch::Collector;
 use crate::error::Error;
 use crate::handle::HandleTable;
 use crate::log::Logs;
+use crate::options::BucketOptions;
+use crate::supervisor::Names;
 use crate::sync::lock;
 
-/// Each callback of an `update_cast` that runs, or waits for a bucket, has a thread of its
-/// own. With fewer than there are such callbacks the last ones wait for the first, which no
-/// search for circles sees; so this is far beyond what a system would start.
-const CALLBACK_THREADS: usize = 16_384;
+/// What can be set before first use.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads that drain mailboxes and serve listeners. They wait for nothing else, so few do.
+    pub worker_threads: usize,
+    /// Each callback of an `update_cast` that runs, or waits for a bucket, has a thread of its
+    /// own. With fewer than there are such callbacks the last ones wait for the first, which
+    /// no search for circles sees; so this is far beyond what a system would start.
+    pub callback_threads: usize,
+    /// Of all these threads.
+    pub thread_name: String,
+    /// In milliseconds; -1 is for ever.
+    pub default_timeout_ms: i64,
+    /// How many monitors an inbox can have, counting DOWNs that were not received.
+    pub max_monitors: usize,
+}
 
-/// The runtime drains mailboxes and waits for nothing, so few threads do.
-const WORKER_THREADS: usize = 2;
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            worker_threads: 2,
+            callback_threads: 16_384,
+            thread_name: "kvreg".into(),
+            default_timeout_ms: 5000,
+            max_monitors: 1 << 20,
+        }
+    }
+}
 
 pub(crate) struct Process {
+    options: Options,
+    collector: Collector,
+    names: Names,
+    /// Of a bucket for which none were given: shared by all of them.
+    bucket_options: Arc<BucketOptions>,
+    callbacks: Callbacks,
+    /// Of a forked child: the process before this one, and so on.
+    older: AtomicPtr<Process>,
     /// For the drains: `runtime` is started by the first who asks.
     drains: OnceCell<Handle>,
     runtime: Mutex<Option<Runtime>>,
@@ -40,16 +73,34 @@ pub(crate) struct Process {
 
 static CURRENT: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
 
+/// In a forked child: what it inherited.
+static INHERITED: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The callbacks that run on the runtime's threads now, by the bucket they run in.
+struct Callbacks(Mutex<BTreeMap<u64, String>>);
+
+/// A callback that runs; see [`Process::callback`].
+pub(crate) struct Running<'a>(&'a Process, u64);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if self.0.is_current() {
+            lock(&self.0.callbacks.0).remove(&self.1);
+        }
+    }
+}
+
 /// `None` if the system refuses a thread: tokio answers that by an error or by a panic.
-fn build_runtime() -> Option<Runtime> {
+fn build_runtime(options: &Options) -> Option<Runtime> {
     let build = || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(WORKER_THREADS)
-            .max_blocking_threads(CALLBACK_THREADS)
+            .worker_threads(options.worker_threads)
+            .max_blocking_threads(options.callback_threads)
             // What is handed to the pool may carry a server's turn: it must not find the pool
             // empty and the system out of threads. So the first thread stays.
             .thread_keep_alive(Duration::from_secs(u64::from(u32::MAX)))
-            .thread_name("kvreg")
+            .thread_name(&options.thread_name)
+            .enable_all()
             .on_thread_start(|| {
                 crate::platform::block_signals();
                 crate::panic::contain_thread();
@@ -63,8 +114,14 @@ fn build_runtime() -> Option<Runtime> {
 }
 
 impl Process {
-    fn new() -> Process {
+    fn new(options: Options) -> Process {
         Process {
+            options,
+            collector: Collector::new(),
+            names: Names::default(),
+            bucket_options: Arc::default(),
+            callbacks: Callbacks(Mutex::default()),
+            older: AtomicPtr::default(),
             drains: OnceCell::new(),
             runtime: Mutex::new(None),
             circles: Circles::new(),
@@ -81,7 +138,20 @@ impl Process {
     pub(crate) fn current() -> &'static Process {
         match Process::if_any() {
             Some(process) => process,
-            None => Process::make(),
+            None => {
+                // A child goes on as its parent was told to.
+                let inherited = Process::inherited().next();
+                let options = inherited.map(|older| older.options.clone());
+                Process::make(options.unwrap_or_default()).0
+            }
+        }
+    }
+
+    /// Makes the state as wanted; refused if it was made already.
+    pub(crate) fn configure(options: Options) -> Result<(), Error> {
+        match Process::make(options) {
+            (_, true) => Ok(()),
+            (_, false) => Err(Error::AlreadyStarted),
         }
     }
 
@@ -92,10 +162,40 @@ impl Process {
         unsafe { CURRENT.load(Ordering::Acquire).as_ref() }
     }
 
+    /// What this process inherited through forks, the nearest first.
+    pub(crate) fn inherited() -> impl Iterator<Item = &'static Process> {
+        // SAFETY: null, or was current before a fork, and so is never freed.
+        let at = |pointer: &AtomicPtr<Process>| unsafe { pointer.load(Ordering::Acquire).as_ref() };
+        std::iter::successors(at(&INHERITED), move |process| at(&process.older))
+    }
+
+    /// In a forked child, whose one thread this is: what is here belongs to the parent.
+    pub(crate) fn put_aside() {
+        let parents = CURRENT.swap(std::ptr::null_mut(), Ordering::AcqRel);
+        // SAFETY: as in `if_any`.
+        if let Some(process) = unsafe { parents.as_ref() } {
+            let older = INHERITED.load(Ordering::Relaxed);
+            process.older.store(older, Ordering::Release);
+            INHERITED.store(parents, Ordering::Release);
+        }
+    }
+
+    /// Whether this is the state of the process that runs, and not of one that it forked from.
+    pub(crate) fn is_current(&self) -> bool {
+        std::ptr::eq(CURRENT.load(Ordering::Relaxed), self)
+    }
+
+    /// See [`crate::fork::leave_if_forked`].
+    pub(crate) fn after_user_code(&self) {
+        crate::fork::leave_if_forked(self);
+    }
+
+    /// The state, and whether it was made by this call.
     #[cold]
-    fn make() -> &'static Process {
+    fn make(options: Options) -> (&'static Process, bool) {
+        crate::fork::watch();
         crate::panic::install_hook();
-        let made = Box::into_raw(Box::new(Process::new()));
+        let made = Box::into_raw(Box::new(Process::new(options)));
         let raced = CURRENT.compare_exchange(
             std::ptr::null_mut(),
             made,
@@ -104,13 +204,13 @@ impl Process {
         );
         match raced {
             // SAFETY: published just now, and never freed from here on.
-            Ok(_) => unsafe { &*made },
+            Ok(_) => (unsafe { &*made }, true),
             Err(other) => {
                 // SAFETY: `made` was not published, so this is its only owner; `other` was
                 // published by the faster thread and is never freed.
                 unsafe {
                     drop(Box::from_raw(made));
-                    &*other
+                    (&*other, false)
                 }
             }
         }
@@ -132,6 +232,19 @@ impl Process {
     /// From here on nothing can be started; `false` if it had been said before.
     pub(crate) fn begin_shut_down(&self) -> bool {
         !self.shut_down.swap(true, Ordering::AcqRel)
+    }
+
+    /// Notes a callback that is about to run on a thread of the runtime.
+    pub(crate) fn callback(&self, bucket: Option<&str>) -> Running<'_> {
+        let number = self.next_reference();
+        let bucket = bucket.unwrap_or("").to_owned();
+        lock(&self.callbacks.0).insert(number, bucket);
+        Running(self, number)
+    }
+
+    /// The buckets whose callbacks run on the runtime's threads now: "" for one without a name.
+    pub(crate) fn running_callbacks(&self) -> Vec<String> {
+        lock(&self.callbacks.0).values().cloned().collect()
     }
 
     /// Joins the runtime's threads. `false` if one was stuck in a callback: it is left alone.
@@ -173,7 +286,8 @@ impl Process {
                 if self.is_shut_down() {
                     return Err(Error::ShutDown);
                 }
-                let runtime = build_runtime().ok_or(Error::Io("starting the threads"))?;
+                let runtime = build_runtime(&self.options);
+                let runtime = runtime.ok_or(Error::Io("starting the threads"))?;
                 let handle = runtime.handle().clone();
                 *place = Some(runtime);
                 Ok(handle)
@@ -199,6 +313,28 @@ impl Process {
                 crate::epoch::tidy();
             });
         }
+    }
+
+    /// The runtime, for tasks that are more than a drain; started now if it was not.
+    pub(crate) fn runtime(&self) -> Result<&Handle, Error> {
+        self.start_runtime()?;
+        self.drains.get().ok_or(Error::ShutDown)
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) fn collector(&self) -> &Collector {
+        &self.collector
+    }
+
+    pub(crate) fn bucket_options(&self) -> &Arc<BucketOptions> {
+        &self.bucket_options
+    }
+
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
     }
 
     pub(crate) fn circles(&self) -> &Circles {

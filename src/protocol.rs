@@ -5,15 +5,17 @@
 
 use std::sync::Arc;
 
-use crate::bucket::{check_key, BucketServer};
+use crate::bucket::{check_key, BucketServer, Change};
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::registry::{check_name, RegistryServer};
 use crate::value::{Value, ValueRef};
 
 const OK: &[u8] = b"OK\r\n";
-const NOT_FOUND: &[u8] = b"NOT FOUND\r\n";
+pub(crate) const NOT_FOUND: &[u8] = b"NOT FOUND\r\n";
 const UNKNOWN_COMMAND: &[u8] = b"UNKNOWN COMMAND\r\n";
+/// What a connection gets for a failure, before it is closed.
+pub(crate) const ERROR: &[u8] = b"ERROR\r\n";
 
 #[derive(Debug, PartialEq, Eq)]
 enum Command<'a> {
@@ -35,13 +37,16 @@ enum Command<'a> {
     },
 }
 
-fn parse(line: &[u8]) -> Option<Command<'_>> {
+/// The words of a line: the longest command has four, a fifth tells a line that is too long.
+fn split(line: &[u8]) -> [Option<&[u8]>; 5] {
     // Vertical tab too, which Rust's own notion of ASCII white space leaves out.
     let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'\x0b';
     let mut words = line.split(is_space).filter(|word| !word.is_empty());
-    // The longest command has four words; a fifth tells a line that is too long.
-    let words: [Option<&[u8]>; 5] = std::array::from_fn(|_| words.next());
-    Some(match words {
+    std::array::from_fn(|_| words.next())
+}
+
+fn parse(line: &[u8]) -> Option<Command<'_>> {
+    Some(match split(line) {
         [Some(b"CREATE"), Some(bucket), None, ..] => Command::Create { bucket },
         [Some(b"PUT"), Some(bucket), Some(key), Some(value), None] => {
             Command::Put { bucket, key, value }
@@ -50,6 +55,14 @@ fn parse(line: &[u8]) -> Option<Command<'_>> {
         [Some(b"DELETE"), Some(bucket), Some(key), None, _] => Command::Delete { bucket, key },
         _ => return None,
     })
+}
+
+/// The bucket that a SUBSCRIBE line names: a command of connections only.
+pub(crate) fn subscription(line: &[u8]) -> Option<&[u8]> {
+    match split(line) {
+        [Some(b"SUBSCRIBE"), Some(bucket), None, ..] => Some(bucket),
+        _ => None,
+    }
 }
 
 /// Carries out one line. `NOT FOUND` and `UNKNOWN COMMAND` are replies; a failure is an error.
@@ -64,7 +77,7 @@ pub(crate) fn execute(
     };
     let done = match command {
         Command::Create { bucket } => {
-            registry.create(caller, name(bucket)?, false)?;
+            registry.create(caller, name(bucket)?, false, None)?;
             Ok(OK.to_vec())
         }
         Command::Put { bucket, key, value } => {
@@ -102,7 +115,7 @@ fn name(bytes: &[u8]) -> Result<&str, Error> {
 }
 
 /// The bucket, if there is one: what cannot be a name is none's.
-fn find(
+pub(crate) fn find(
     registry: &Arc<RegistryServer>,
     caller: &mut Caller<'_>,
     bucket: &[u8],
@@ -127,29 +140,50 @@ fn absent_is_none<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
 
 /// A value and `OK`, two lines. An absent key prints as nil does: nothing.
 fn print(value: Option<&Value>) -> Result<Vec<u8>, Error> {
-    let mut reply = match value.map_or(ValueRef::Nil, Value::as_ref) {
-        ValueRef::Nil => Vec::new(),
-        ValueRef::Bool(value) => value.to_string().into_bytes(),
-        ValueRef::Int(value) => value.to_string().into_bytes(),
-        // Debug is the shortest form that reads back, and stays a float.
-        ValueRef::Float(value) => format!("{value:?}").into_bytes(),
-        ValueRef::String(text) => one_line(text.as_bytes())?,
-        ValueRef::Bytes(bytes) => one_line(bytes)?,
-    };
+    let mut reply = Vec::new();
+    if let Some(value) = value {
+        print_value(&mut reply, value.as_ref())?;
+    }
     reply.extend_from_slice(b"\r\n");
     reply.extend_from_slice(OK);
     Ok(reply)
 }
 
-fn one_line(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+fn print_value(line: &mut Vec<u8>, value: ValueRef<'_>) -> Result<(), Error> {
+    match value {
+        ValueRef::Nil => Ok(()),
+        ValueRef::Bool(value) => print_text(line, value.to_string().as_bytes()),
+        ValueRef::Int(value) => print_text(line, value.to_string().as_bytes()),
+        // Debug is the shortest form that reads back, and stays a float.
+        ValueRef::Float(value) => print_text(line, format!("{value:?}").as_bytes()),
+        ValueRef::String(text) => print_text(line, text.as_bytes()),
+        ValueRef::Bytes(bytes) => print_text(line, bytes),
+    }
+}
+
+/// What a subscriber is told of a change; an error if it cannot be told in one line.
+pub(crate) fn print_change(line: &mut Vec<u8>, change: &Change) -> Result<(), Error> {
+    print_text(line, &change.key)?;
+    match &change.value {
+        Some(value) => {
+            line.extend_from_slice(b" SET TO ");
+            print_value(line, value.as_ref())?;
+        }
+        None => line.extend_from_slice(b" DELETED"),
+    }
+    line.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+fn print_text(line: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Error> {
     if bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
         return Err(Error::Unsupported("a value with a line break in a reply"));
     }
-    let mut line = Vec::new();
-    line.try_reserve(bytes.len() + 6)
+    // With room for the end of the reply.
+    line.try_reserve(bytes.len() + 16)
         .map_err(|_| Error::NoMemory)?;
     line.extend_from_slice(bytes);
-    Ok(line)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,18 +3,24 @@
 //! It monitors every bucket, from inside: a bucket knows where it is registered, and the
 //! first thing its end does is to take its name out, under the registry's `WRITE` alone. So
 //! no notice travels, none is late, and a name is gone before anybody can learn of the end
-//! (G5). A name is taken out only if it still leads to the bucket that ends.
+//! (G5). A name is taken out only if it still leads to the bucket that ends. A bucket that is
+//! to be restarted is replaced in that same step.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
 
-use crate::bucket::{Bucket, BucketServer};
+use crate::bucket::{Bucket, BucketServer, Registered};
+use crate::budget::{Budget, Waiting};
 use crate::caller::{Caller, Timeout};
 use crate::epoch::{self, Guard};
 use crate::error::Error;
+use crate::log::Level;
+use crate::options::{BucketOptions, RegistryOptions};
 use crate::process::Process;
 use crate::reason::{Exit, Reason};
 use crate::server::{Server, State, Turn, Write};
+use crate::supervisor::{comes_back, Child, Decision, Supervisor};
 use crate::table::{Closed, Entry, Table, Writer};
 use crate::thread::Thread;
 
@@ -28,11 +34,37 @@ pub(crate) type RegistryServer = Server<RegistryState>;
 
 pub(crate) struct RegistryState {
     names: Table<Arc<BucketServer>>,
-    handles: AtomicUsize,
+    supervisor: Weak<Supervisor>,
+    /// What it is registered as itself.
+    name: Option<Box<str>>,
+    max_mailbox: usize,
+    /// For buckets without options of their own.
+    bucket_options: Arc<BucketOptions>,
+    /// What all buckets together may hold, and how many there may be.
+    bytes: Option<Arc<Budget>>,
+    buckets: Option<Arc<Budget>>,
+}
+
+/// What there is to know about a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryInfo {
+    pub buckets: usize,
+    /// Of all buckets, while each is looked at.
+    pub keys: usize,
+    pub bytes: usize,
+    /// Messages that wait at the registry itself.
+    pub mailbox: usize,
+    /// Messages that it handled itself: creations, removals, infos; not lookups.
+    pub handled: u64,
+    /// How often it crashed and came back.
+    pub restarts: u64,
+    /// Why it ended the last time it did.
+    pub last_exit: Option<Reason>,
 }
 
 pub(crate) enum Message {
-    Create(Box<str>),
+    /// And what it is counted for while it waits.
+    Create(Box<str>, Option<Waiting>),
     /// Anything else that was sent: unexpected.
     Info(Box<[u8]>),
 }
@@ -44,29 +76,59 @@ impl State for RegistryState {
     type Message = Message;
     type Task = Never;
 
-    fn handle(server: &Arc<RegistryServer>, write: &Write<'_>, message: Message) {
-        let logs = server.process().logs();
+    fn handle(
+        server: &Arc<RegistryServer>,
+        write: &Write<'_>,
+        message: Message,
+    ) -> Result<(), Error> {
         match message {
-            Message::Create(name) => match server.create_now(write, &name) {
-                Ok(_) => {}
-                Err(error) => logs.error(Some(&name), &format!("not created: {error}")),
-            },
+            Message::Create(name, waiting) => {
+                drop(waiting);
+                server.create_now(write, &name, None).map(|_| ())
+            }
             Message::Info(message) => {
-                let text = format!(
-                    "unexpected message in registry: \"{}\"",
-                    message.escape_ascii()
-                );
-                logs.debug(None, &text);
+                let logs = server.process().logs();
+                if logs.wants(Level::Debug) {
+                    let message = message.escape_ascii();
+                    let text = format!("unexpected message in registry: \"{message}\"");
+                    logs.debug(server.state().name(), &text);
+                }
+                Ok(())
             }
         }
+    }
+
+    fn queue(server: &RegistryServer, message: &mut Message) -> Result<(), Error> {
+        let state = server.state();
+        if let (Message::Create(name, waiting), Some(buckets)) = (message, &state.buckets) {
+            let pinned = epoch::pin();
+            if let Ok(None) = state.names.get(name.as_bytes(), &pinned) {
+                *waiting = Some(buckets.wait(1)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn refused(server: &Arc<RegistryServer>, error: &Error) {
+        let text = format!("a bucket was not created: {error}");
+        server.process().logs().error(server.state().name(), &text);
+    }
+
+    fn mailbox_limit(&self) -> usize {
+        self.max_mailbox
     }
 
     fn run(_turn: Turn<RegistryState>, task: Never) {
         match task {}
     }
 
-    /// A registry takes its buckets along.
-    fn unregister(server: &Arc<RegistryServer>) {
+    /// A registry takes its buckets along. Its own name goes only if it does not come back.
+    fn unregister(server: &Arc<RegistryServer>, reason: Reason) {
+        if !comes_back(server.process(), reason) {
+            if let Some(supervisor) = server.state().supervisor.upgrade() {
+                server.process().names().forget(&supervisor);
+            }
+        }
         let buckets = server.still_anyway(|state, write| state.buckets(write));
         for bucket in buckets {
             bucket.end(Exit::new(Reason::Shutdown, ""));
@@ -74,8 +136,11 @@ impl State for RegistryState {
     }
 
     /// Those too that were created while the others were ended.
-    fn closed(server: &Arc<RegistryServer>) {
-        Self::unregister(server);
+    fn closed(server: &Arc<RegistryServer>, reason: Reason) {
+        Self::unregister(server, reason);
+        if let Some(supervisor) = server.state().supervisor.upgrade() {
+            supervisor.replace(server, reason);
+        }
     }
 
     fn close(&self, write: &Write<'_>) {
@@ -85,14 +150,11 @@ impl State for RegistryState {
     fn ended(server: &Arc<RegistryServer>, exit: &Exit) {
         let process = server.process();
         process.live_registries().fetch_sub(1, Ordering::Relaxed);
-        if exit.reason == Reason::Crashed {
-            let text = format!("registry crashed: {}", exit.detail);
-            process.logs().error(None, &text);
-        }
+        process.logs().end("registry", server.state().name(), exit);
     }
 
     fn name(&self) -> Option<&str> {
-        None
+        self.name.as_deref()
     }
 }
 
@@ -116,33 +178,51 @@ impl RegistryState {
 }
 
 impl RegistryServer {
-    pub(crate) fn start_registry(process: &'static Process) -> Arc<RegistryServer> {
+    /// Asked for by its supervisor.
+    pub(crate) fn start_registry(
+        process: &'static Process,
+        supervisor: Weak<Supervisor>,
+        options: &RegistryOptions,
+    ) -> Arc<RegistryServer> {
         process.live_registries().fetch_add(1, Ordering::Relaxed);
+        let bucket_options = match options.bucket == **process.bucket_options() {
+            true => Arc::clone(process.bucket_options()),
+            false => Arc::new(options.bucket.clone()),
+        };
         Server::start(
             process,
             RegistryState {
                 names: Table::new(),
-                handles: AtomicUsize::new(0),
+                supervisor,
+                name: options.name.as_deref().map(Box::from),
+                max_mailbox: options.max_mailbox,
+                bucket_options,
+                bytes: Budget::limited("bytes of a registry", options.max_bytes),
+                buckets: Budget::limited("buckets of a registry", options.max_buckets),
             },
         )
     }
 
     /// The bucket of that name, started if there is none; `exclusive`: only if there is none.
+    /// The options are for one that is started now.
     pub(crate) fn create(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
         name: &str,
         exclusive: bool,
+        options: Option<Arc<BucketOptions>>,
     ) -> Result<Arc<BucketServer>, Error> {
-        self.call(caller, |_, write| match self.create_now(write, name)? {
-            (_, false) if exclusive => Err(Error::AlreadyStarted),
-            (bucket, _) => Ok(bucket),
+        self.call(caller, |_, write| {
+            match self.create_now(write, name, options)? {
+                (_, false) if exclusive => Err(Error::AlreadyStarted),
+                (bucket, _) => Ok(bucket),
+            }
         })?
     }
 
     /// The same without an answer, and without waiting.
     pub(crate) fn create_cast(self: &Arc<Self>, name: &str) -> Result<(), Error> {
-        self.cast(Message::Create(name.into()))
+        self.cast(Message::Create(name.into(), None))
     }
 
     /// The bucket, and whether it was started now.
@@ -150,6 +230,7 @@ impl RegistryServer {
         self: &Arc<Self>,
         write: &Write<'_>,
         name: &str,
+        options: Option<Arc<BucketOptions>>,
     ) -> Result<(Arc<BucketServer>, bool), Error> {
         let pinned = epoch::pin();
         let names = self.state().writer(write, &pinned);
@@ -159,16 +240,48 @@ impl RegistryServer {
         if let Some(found) = found {
             return Ok((Arc::clone(found.value()), false));
         }
+        let buckets = self.state().buckets.as_ref();
+        buckets.map_or(Ok(()), |buckets| buckets.change(0, 1))?;
+        let options = options.unwrap_or_else(|| Arc::clone(&self.state().bucket_options));
+        let child = Child::of(&options);
+        match self.put_in_place(&names, name, options, child) {
+            Ok(bucket) => Ok((bucket, true)),
+            Err(error) => {
+                self.count_out();
+                Err(error)
+            }
+        }
+    }
+
+    /// A bucket less.
+    fn count_out(&self) {
+        if let Some(buckets) = &self.state().buckets {
+            buckets.give_back(1);
+        }
+    }
+
+    /// Starts a bucket under a name: a new one, or in the place of the one that has it.
+    fn put_in_place(
+        self: &Arc<Self>,
+        names: &Writer<'_, Arc<BucketServer>>,
+        name: &str,
+        options: Arc<BucketOptions>,
+        child: Option<Arc<Child>>,
+    ) -> Result<Arc<BucketServer>, Error> {
         names.reserve(1)?;
-        let registered = (Arc::downgrade(self), name.into());
-        let bucket = BucketServer::start_bucket(self.process(), Some(registered));
+        let registered = Registered {
+            registry: Arc::downgrade(self),
+            name: name.into(),
+            child,
+        };
+        let bytes = self.state().bytes.clone();
+        let bucket = BucketServer::start_bucket(self.process(), options, Some(registered), bytes);
         let entry = Entry::allocate(name.as_bytes(), Arc::clone(&bucket), b"");
         match entry.and_then(|entry| names.insert(entry)) {
-            Ok(_) => Ok((bucket, true)),
+            Ok(_) => Ok(bucket),
             Err(error) => {
-                self.process()
-                    .live_buckets()
-                    .fetch_sub(1, Ordering::Relaxed);
+                let live = self.process().live_buckets();
+                live.fetch_sub(1, Ordering::Relaxed);
                 Err(error)
             }
         }
@@ -188,18 +301,98 @@ impl RegistryServer {
         }
     }
 
-    /// Takes the name out if it leads to this bucket: a newer one of that name stays.
-    pub(crate) fn forget(&self, name: &str, bucket: &Arc<BucketServer>) {
-        self.still_anyway(|state, write| {
+    /// Called first when a bucket ends, perhaps more than once: takes its name out, or puts a
+    /// new bucket in its place. If the name leads to a newer one already, that one stays.
+    pub(crate) fn bucket_ends(
+        self: &Arc<Self>,
+        bucket: &Arc<BucketServer>,
+        registered: &Registered,
+        reason: Reason,
+    ) {
+        let name = &*registered.name;
+        let decision = self.still_anyway(|state, write| {
+            let pinned = epoch::pin();
+            let names = state.writer(write, &pinned);
+            match names.get(name.as_bytes()) {
+                Ok(Some(found)) if Arc::ptr_eq(found.value(), bucket) => {}
+                _ => return Ok(Decision::Leave),
+            }
+            let mut decision = self.decide(bucket, registered, reason);
+            if let (Ok(Decision::Restart), Some(child)) = (&decision, &registered.child) {
+                let (options, child) = (Arc::clone(bucket.options()), Arc::clone(child));
+                match self.put_in_place(&names, name, options, Some(child)) {
+                    Ok(_) => return decision,
+                    Err(error) => decision = Err(error),
+                }
+            }
+            names.remove(name.as_bytes());
+            self.count_out();
+            decision
+        });
+        let logs = self.process().logs();
+        match decision {
+            Ok(Decision::Leave) => {}
+            Ok(Decision::Restart) => logs.info(Some(name), "bucket restarted"),
+            Ok(Decision::GiveUp) => {
+                let text = "bucket restarted too often: it stays down";
+                logs.error(Some(name), text);
+            }
+            Err(error) => logs.error(Some(name), &format!("bucket not restarted: {error}")),
+        }
+    }
+
+    fn decide(
+        &self,
+        bucket: &BucketServer,
+        registered: &Registered,
+        reason: Reason,
+    ) -> Result<Decision, Error> {
+        let Some(child) = &registered.child else {
+            return Ok(Decision::Leave);
+        };
+        // A registry that ends takes its buckets along, for good.
+        if self.exit_reason().is_some() || self.process().is_shut_down() {
+            return Ok(Decision::Leave);
+        }
+        Ok(child.decide(bucket.options(), reason, Instant::now()))
+    }
+
+    /// Ends the bucket of that name for good, reason SHUTDOWN, whatever its restart option
+    /// (OTP's `terminate_child`).
+    pub(crate) fn remove(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        name: &str,
+    ) -> Result<(), Error> {
+        let bucket = self.call(caller, |state, write| {
             let pinned = epoch::pin();
             let names = state.writer(write, &pinned);
             let found = names.get(name.as_bytes());
-            if let Ok(Some(found)) = found {
-                if Arc::ptr_eq(found.value(), bucket) {
-                    names.remove(name.as_bytes());
-                }
-            }
-        });
+            let found = found.map_err(|Closed| Error::ServerDown)?;
+            let bucket = Arc::clone(found.ok_or(Error::NotFound)?.value());
+            bucket.never_restart();
+            Ok(bucket)
+        })??;
+        bucket.end(Exit::new(Reason::Shutdown, "removed"));
+        Ok(())
+    }
+
+    pub(crate) fn info(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<RegistryInfo, Error> {
+        self.settle(caller)?;
+        let buckets = self.still(caller, |state, write| state.buckets(write))?;
+        let supervisor = self.state().supervisor.upgrade();
+        let (restarts, last_exit) = supervisor.map_or((0, None), |it| it.history());
+        let sizes = buckets.iter().map(|bucket| bucket.size());
+        let (keys, bytes) = sizes.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
+        Ok(RegistryInfo {
+            buckets: buckets.len(),
+            keys,
+            bytes,
+            mailbox: self.mailbox_len(),
+            handled: self.handled(),
+            restarts,
+            last_exit,
+        })
     }
 
     pub(crate) fn count(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<usize, Error> {
@@ -245,52 +438,49 @@ impl RegistryServer {
         let buckets = self.still_anyway(|state, write| state.buckets(write));
         buckets.iter().any(|bucket| bucket.is_occupied_by_caller())
     }
-
-    pub(crate) fn add_handle(&self) {
-        self.state().handles.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// From a handle that may be freed meanwhile: `false` if it was the last.
-    pub(crate) fn add_another_handle(&self) -> bool {
-        let another = |handles: usize| (handles > 0).then_some(handles + 1);
-        let handles = &self.state().handles;
-        handles
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, another)
-            .is_ok()
-    }
-
-    /// A registry that nobody can reach any more stops.
-    pub(crate) fn drop_handle(self: &Arc<Self>) {
-        if self.state().handles.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // Refused if it has ended, or if there is no thread to be had for its last mail.
-            let _ = self.stop_later();
-        }
-    }
 }
 
-/// A handle to a registry. Clones lead to the same one; it stops, with its buckets, when the
-/// last of them is dropped.
+/// A handle to a registry. Clones lead to the same one; one without a name stops, with its
+/// buckets, when the last of them is dropped. A registry that crashes comes back empty behind
+/// its handles.
 pub struct Registry {
-    server: Arc<RegistryServer>,
+    supervisor: Arc<Supervisor>,
     timeout: Timeout,
 }
 
 impl Registry {
     pub fn start() -> Result<Registry, Error> {
-        let server = RegistryServer::start_registry(Process::running()?);
-        Ok(Registry::of(server))
+        Registry::start_with(RegistryOptions::default())
     }
 
-    pub(crate) fn of(server: Arc<RegistryServer>) -> Registry {
-        server.add_handle();
+    /// With a name that is taken: `AlreadyStarted`.
+    pub fn start_with(options: RegistryOptions) -> Result<Registry, Error> {
+        Ok(Registry::of(Supervisor::start(
+            Process::running()?,
+            options,
+        )?))
+    }
+
+    /// The registry of that name.
+    pub fn whereis(name: &str) -> Result<Registry, Error> {
+        let process = Process::running()?;
+        Ok(Registry::of(process.names().whereis(check_name(name)?)?))
+    }
+
+    pub(crate) fn of(supervisor: Arc<Supervisor>) -> Registry {
+        supervisor.add_handle();
         Registry {
-            server,
+            supervisor,
             timeout: Timeout::DEFAULT,
         }
     }
 
-    pub(crate) fn server(&self) -> &Arc<RegistryServer> {
-        &self.server
+    pub(crate) fn supervisor(&self) -> &Arc<Supervisor> {
+        &self.supervisor
+    }
+
+    pub(crate) fn server(&self) -> Arc<RegistryServer> {
+        self.supervisor.registry()
     }
 
     fn caller(&self) -> Caller<'static> {
@@ -303,49 +493,81 @@ impl Registry {
 
     /// The bucket of that name, started if there is none.
     pub fn create(&self, name: &str) -> Result<Bucket, Error> {
-        let bucket = self
-            .server
-            .create(&mut self.caller(), check_name(name)?, false)?;
-        Ok(Bucket::of(bucket))
+        self.create_any(name, false, None)
+    }
+
+    /// The same; one that is started now has these options.
+    pub fn create_with(&self, name: &str, options: BucketOptions) -> Result<Bucket, Error> {
+        options.check()?;
+        self.create_any(name, false, Some(Arc::new(options)))
     }
 
     /// A new bucket, or `AlreadyStarted`.
     pub fn create_exclusive(&self, name: &str) -> Result<Bucket, Error> {
+        self.create_any(name, true, None)
+    }
+
+    fn create_any(
+        &self,
+        name: &str,
+        exclusive: bool,
+        options: Option<Arc<BucketOptions>>,
+    ) -> Result<Bucket, Error> {
+        let (mut caller, name) = (self.caller(), check_name(name)?);
         let bucket = self
-            .server
-            .create(&mut self.caller(), check_name(name)?, true)?;
+            .server()
+            .create(&mut caller, name, exclusive, options)?;
         Ok(Bucket::of(bucket))
     }
 
+    /// Ends the bucket of that name for good, whatever its restart option.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        self.server().remove(&mut self.caller(), check_name(name)?)
+    }
+
+    pub fn info(&self) -> Result<RegistryInfo, Error> {
+        self.server().info(&mut self.caller())
+    }
+
+    /// Ends the registry at once, with its buckets. After KILLED and CRASHED it comes back
+    /// empty behind its handles and its name.
+    pub fn exit(&self, reason: Reason, detail: &str) -> Result<(), Error> {
+        let exited = self.server().exit(reason, detail);
+        epoch::tidy();
+        exited
+    }
+
     pub fn create_cast(&self, name: &str) -> Result<(), Error> {
-        self.server.create_cast(check_name(name)?)
+        self.server().create_cast(check_name(name)?)
     }
 
     pub fn lookup(&self, name: &str) -> Result<Bucket, Error> {
-        let bucket = self.server.lookup(&mut self.caller(), check_name(name)?)?;
+        let bucket = self
+            .server()
+            .lookup(&mut self.caller(), check_name(name)?)?;
         Ok(Bucket::of(bucket))
     }
 
     pub fn count(&self) -> Result<usize, Error> {
-        self.server.count(&mut self.caller())
+        self.server().count(&mut self.caller())
     }
 
     pub fn names(&self) -> Result<Vec<String>, Error> {
-        self.server.names(&mut self.caller())
+        self.server().names(&mut self.caller())
     }
 
     pub fn send(&self, message: &[u8]) -> Result<(), Error> {
-        self.server.send(message)
+        self.server().send(message)
     }
 
     /// Carries out one line of the text protocol; the reply is what a connection would get.
     pub fn execute(&self, line: &[u8]) -> Result<Vec<u8>, Error> {
-        crate::protocol::execute(&self.server, &mut self.caller(), line)
+        crate::protocol::execute(&self.server(), &mut self.caller(), line)
     }
 
     /// Ends the buckets, reason SHUTDOWN, then the registry; returns when all are gone.
     pub fn stop(&self) -> Result<(), Error> {
-        let stopped = self.server.stop_all(&mut self.caller());
+        let stopped = self.server().stop_all(&mut self.caller());
         epoch::tidy();
         stopped
     }
@@ -353,7 +575,7 @@ impl Registry {
 
 impl Clone for Registry {
     fn clone(&self) -> Registry {
-        let mut clone = Registry::of(Arc::clone(&self.server));
+        let mut clone = Registry::of(Arc::clone(&self.supervisor));
         clone.timeout = self.timeout;
         clone
     }
@@ -361,7 +583,7 @@ impl Clone for Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        self.server.drop_handle();
+        self.supervisor.drop_handle();
     }
 }
 

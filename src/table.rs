@@ -161,6 +161,11 @@ impl<V> NewEntry<V> {
         // SAFETY: the allocation lives as long as self.
         unsafe { Entry::bytes(self.0).0 }
     }
+
+    /// The entry as one that was found, as long as it is here.
+    pub(crate) fn view(&self) -> Found<'_, V> {
+        Found(self.0, PhantomData)
+    }
 }
 
 /// An entry that was found, as long as the reader is pinned.

@@ -2,18 +2,28 @@
 //! waiting may close a circle) and whether casts of its own are still queued somewhere (then
 //! a read must look whether it may pass them).
 
+use std::sync::atomic::AtomicBool;
+
 use crate::sync::{thread_local, Arc, AtomicU64, AtomicUsize, Ordering};
 
 pub(crate) struct Thread {
-    id: u64,
+    id: Fixed,
+    /// Renewed by a fork: what it held before belongs to the parent.
+    anew: AtomicBool,
     /// Turns that user code of this thread holds now.
     turns: AtomicUsize,
     /// Casts of this thread that are queued or being handled, at all servers together.
     queued: AtomicUsize,
 }
 
-/// Not the model's: a number has no order to explore.
-static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+/// Not the model's: a number that others only compare has no order to explore.
+type Fixed = std::sync::atomic::AtomicU64;
+
+static NEXT: Fixed = Fixed::new(1);
+
+fn next() -> u64 {
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 thread_local! {
     static CURRENT: Arc<Thread> = Thread::new();
@@ -22,7 +32,8 @@ thread_local! {
 impl Thread {
     fn new() -> Arc<Thread> {
         Arc::new(Thread {
-            id: NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            id: Fixed::new(next()),
+            anew: AtomicBool::new(false),
             turns: AtomicUsize::new(0),
             queued: AtomicUsize::new(0),
         })
@@ -37,7 +48,25 @@ impl Thread {
     }
 
     pub(crate) fn id(&self) -> u64 {
-        self.id
+        self.id.load(Ordering::Relaxed)
+    }
+
+    /// In a forked child: the thread holds nothing and has sent nothing, and is another one
+    /// than the parent's.
+    pub(crate) fn begin_anew() {
+        let _ = CURRENT.try_with(|me| {
+            me.id.store(next(), Ordering::Relaxed);
+            me.turns.store(0, Ordering::Relaxed);
+            me.queued.store(0, Ordering::Relaxed);
+            me.anew.store(true, Ordering::Relaxed);
+        });
+    }
+
+    /// Whether the calling thread was there before a fork of its own.
+    pub(crate) fn has_begun_anew() -> bool {
+        CURRENT
+            .try_with(|me| me.anew.load(Ordering::Relaxed))
+            .unwrap_or(false)
     }
 
     /// Whether user code of the calling thread holds a turn: only then can anybody wait for it.
@@ -75,7 +104,7 @@ impl Sender {
     }
 
     pub(crate) fn id(&self) -> u64 {
-        self.0.id
+        self.0.id()
     }
 }
 

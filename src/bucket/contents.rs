@@ -1,10 +1,15 @@
 //! What a bucket holds: a map from key to value, behind a narrow interface. Reads come from
 //! any thread; changes need the server's `Write`.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use super::changes::{Change, Subscriber, Subscribers};
+use crate::budget::{Budget, Waiting};
 use crate::epoch::{self, Guard};
 use crate::error::Error;
+use crate::options::BucketOptions;
 use crate::server::Write;
 use crate::table::{Closed, Entry, Found, NewEntry, Table, Writer};
 use crate::value::{Blob, Repr, Text, Value, ValueRef, COPY_LIMIT, VALUE_LIMIT};
@@ -33,6 +38,10 @@ pub(super) enum Stored {
 pub(crate) struct Pair(NewEntry<Stored>);
 
 impl Pair {
+    fn cost(&self) -> Cost {
+        Cost::of(&self.0.view())
+    }
+
     pub(crate) fn new(key: &[u8], value: ValueRef<'_>) -> Result<Pair, Error> {
         let text = match value {
             ValueRef::String(text) => text.as_bytes(),
@@ -88,9 +97,10 @@ fn view<'a>(found: &Found<'a, Stored>) -> ValueRef<'a> {
     }
 }
 
-/// The bytes of key and value.
+/// The bytes of key and value; a number has 8.
 fn size(found: &Found<'_, Stored>) -> usize {
     let value = match found.value() {
+        Stored::Int(_) | Stored::Float(_) => 8,
         Stored::SharedString(blob) | Stored::SharedBytes(blob) => blob.bytes().len(),
         _ => found.tail().len(),
     };
@@ -121,14 +131,163 @@ fn note_all(writer: &Writer<'_, Stored>) {
     }
 }
 
+/// What an entry takes of the limits.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    keys: usize,
+    bytes: usize,
+}
+
+impl Cost {
+    fn of(found: &Found<'_, Stored>) -> Cost {
+        Cost {
+            keys: 1,
+            bytes: size(found),
+        }
+    }
+
+    fn and(self, other: Cost) -> Cost {
+        Cost {
+            keys: self.keys + other.keys,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+}
+
+/// The limits of a bucket that has any.
+pub(super) struct Limits {
+    keys: Option<Arc<Budget>>,
+    bytes: Option<Arc<Budget>>,
+    /// Of all buckets of its registry.
+    registry: Option<Arc<Budget>>,
+}
+
+impl Limits {
+    pub(super) fn new(
+        options: &BucketOptions,
+        registry: Option<Arc<Budget>>,
+    ) -> Option<Box<Limits>> {
+        let keys = Budget::limited("keys of a bucket", options.max_keys);
+        let bytes = Budget::limited("bytes of a bucket", options.max_bytes);
+        let any = keys.is_some() || bytes.is_some() || registry.is_some();
+        any.then(|| {
+            Box::new(Limits {
+                keys,
+                bytes,
+                registry,
+            })
+        })
+    }
+
+    /// All of it or, with an error, nothing.
+    fn change(&self, less: Cost, more: Cost) -> Result<(), Error> {
+        let keys = (&self.keys, less.keys, more.keys);
+        let bytes = (&self.bytes, less.bytes, more.bytes);
+        // The registry's last: what is undone must still be free, and only the first two are
+        // this bucket's alone.
+        let registry = (&self.registry, less.bytes, more.bytes);
+        let all = [keys, bytes, registry];
+        for (at, (budget, less, more)) in all.iter().enumerate() {
+            let Some(budget) = budget else { continue };
+            if let Err(refused) = budget.change(*less, *more) {
+                for (budget, less, more) in all[..at].iter() {
+                    if let Some(budget) = budget {
+                        let _ = budget.change(*more, *less);
+                    }
+                }
+                return Err(refused);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a cast that waits, until what is returned is dropped.
+    fn wait(&self, new_keys: usize, bytes: usize) -> Result<Vec<Waiting>, Error> {
+        let amounts = [
+            (&self.keys, new_keys),
+            (&self.bytes, bytes),
+            (&self.registry, bytes),
+        ];
+        amounts
+            .into_iter()
+            .filter_map(|(budget, amount)| Some(budget.as_ref()?.wait(amount)))
+            .collect()
+    }
+}
+
 pub(crate) struct Contents {
     table: Table<Stored>,
+    /// Of keys and values. The writer's.
+    bytes: AtomicUsize,
+    limits: Option<Box<Limits>>,
+    subscribers: OnceLock<Box<Subscribers>>,
 }
 
 impl Contents {
-    pub(super) fn new() -> Contents {
+    pub(super) fn new(limits: Option<Box<Limits>>) -> Contents {
         Contents {
             table: Table::new(),
+            bytes: AtomicUsize::new(0),
+            limits,
+            subscribers: OnceLock::new(),
+        }
+    }
+
+    /// The bytes of all keys and values.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn count_bytes(&self, less: usize, more: usize) {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        self.bytes.store(bytes + more - less, Ordering::Relaxed);
+    }
+
+    /// Counts a put that waits in the mailbox, where there are limits.
+    pub(super) fn wait(&self, pair: &Pair) -> Result<Vec<Waiting>, Error> {
+        let Some(limits) = &self.limits else {
+            return Ok(Vec::new());
+        };
+        let pinned = epoch::pin();
+        let found = self.table.get(pair.0.key(), &pinned);
+        let is_new = !matches!(found, Ok(Some(_)));
+        limits.wait(usize::from(is_new), pair.cost().bytes)
+    }
+
+    /// From now on the subscriber is told of every change.
+    pub(super) fn subscribe(&self, _write: &Write<'_>, subscriber: Arc<dyn Subscriber>) {
+        self.subscribers.get_or_init(Box::default).add(subscriber);
+    }
+
+    /// Who is to be told, if anybody.
+    fn subscribers(&self) -> Option<&Subscribers> {
+        self.subscribers
+            .get()
+            .map(|it| &**it)
+            .filter(|it| !it.is_empty())
+    }
+
+    fn tell_stored(&self, pair: &Pair) -> Option<Change> {
+        self.subscribers()?;
+        let view = pair.0.view();
+        // Without memory for the copy there is none for the line either: told as nil.
+        let value = read(&view).unwrap_or(Value::Nil);
+        Some(Change {
+            key: view.key().into(),
+            value: Some(value),
+        })
+    }
+
+    fn tell(&self, change: Option<Change>) {
+        if let (Some(subscribers), Some(change)) = (self.subscribers.get(), change) {
+            subscribers.tell(change);
+        }
+    }
+
+    fn tell_deleted(&self, key: &[u8]) {
+        if let Some(subscribers) = self.subscribers() {
+            let key = key.into();
+            subscribers.tell(Change { key, value: None });
         }
     }
 
@@ -166,17 +325,81 @@ impl Contents {
 
     pub(crate) fn put(&self, write: &Write<'_>, pair: Pair) -> Result<(), Error> {
         let pinned = epoch::pin();
-        let replaced = self.writer(write, &pinned).insert(pair.0)?;
+        let writer = self.writer(write, &pinned);
+        let new = pair.cost();
+        if let Some(limits) = &self.limits {
+            let old = writer.get(pair.0.key());
+            let old = old.map_err(|Closed| Error::ServerDown)?;
+            limits.change(old.as_ref().map(Cost::of).unwrap_or_default(), new)?;
+        }
+        let change = self.tell_stored(&pair);
+        let replaced = match writer.insert(pair.0) {
+            Ok(replaced) => replaced,
+            Err(error) => {
+                // It can only be a new key that finds no room.
+                self.give_back(new);
+                return Err(error);
+            }
+        };
+        self.count_bytes(replaced.as_ref().map_or(0, size), new.bytes);
         note_large(replaced.as_ref());
+        self.tell(change);
         Ok(())
+    }
+
+    fn give_back(&self, cost: Cost) {
+        if let Some(limits) = &self.limits {
+            let _ = limits.change(cost, Cost::default());
+        }
+    }
+
+    /// What a batch takes of the limits: of keys that it names twice the last one counts.
+    fn change_for_batch(
+        &self,
+        limits: &Limits,
+        writer: &Writer<'_, Stored>,
+        pairs: &[Pair],
+    ) -> Result<(Cost, Cost), Error> {
+        let last: HashMap<&[u8], Cost> = pairs
+            .iter()
+            .map(|pair| (pair.0.key(), pair.cost()))
+            .collect();
+        let mut less = Cost::default();
+        for key in last.keys() {
+            let old = writer.get(key).map_err(|Closed| Error::ServerDown)?;
+            less = less.and(old.as_ref().map(Cost::of).unwrap_or_default());
+        }
+        let more = last.into_values().fold(Cost::default(), Cost::and);
+        limits.change(less, more)?;
+        Ok((less, more))
     }
 
     /// Stores all, or none.
     pub(crate) fn put_many(&self, write: &Write<'_>, pairs: Vec<Pair>) -> Result<(), Error> {
         let pinned = epoch::pin();
+        let writer = self.writer(write, &pinned);
+        let limits = self.limits.as_ref();
+        let changed = limits.map(|limits| self.change_for_batch(limits, &writer, &pairs));
+        let changed = changed.transpose()?;
+        let more: usize = pairs.iter().map(|pair| pair.cost().bytes).sum();
+        let changes: Vec<_> = pairs.iter().map(|pair| self.tell_stored(pair)).collect();
         let entries = pairs.into_iter().map(|pair| pair.0).collect();
-        let replaced = |old: &Found<'_, Stored>| note_large(Some(old));
-        self.writer(write, &pinned).insert_all(entries, replaced)
+        let less = AtomicUsize::new(0);
+        let replaced = |old: &Found<'_, Stored>| {
+            less.fetch_add(size(old), Ordering::Relaxed);
+            note_large(Some(old));
+        };
+        if let Err(error) = writer.insert_all(entries, replaced) {
+            if let (Some(limits), Some((less, more))) = (limits, changed) {
+                let _ = limits.change(more, less);
+            }
+            return Err(error);
+        }
+        self.count_bytes(less.into_inner(), more);
+        for change in changes {
+            self.tell(change);
+        }
+        Ok(())
     }
 
     /// Takes the key out; its value is the answer. Fails, with nothing changed, if the value
@@ -185,16 +408,26 @@ impl Contents {
         let pinned = epoch::pin();
         let writer = self.writer(write, &pinned);
         let found = writer.get(key).map_err(|Closed| Error::ServerDown)?;
-        let old = read(&found.ok_or(Error::NotFound)?)?;
-        note_large(writer.remove(key).as_ref());
-        Ok(old)
+        let old = found.as_ref().map(read).transpose()?;
+        self.removed(key, writer.remove(key).as_ref());
+        old.ok_or(Error::NotFound)
+    }
+
+    fn removed(&self, key: &[u8], old: Option<&Found<'_, Stored>>) {
+        if let Some(old) = old {
+            let cost = Cost::of(old);
+            self.count_bytes(cost.bytes, 0);
+            self.give_back(cost);
+        }
+        note_large(old);
+        self.tell_deleted(key);
     }
 
     /// The same without an answer.
     pub(crate) fn remove(&self, write: &Write<'_>, key: &[u8]) -> Result<(), Error> {
         let pinned = epoch::pin();
         let removed = self.writer(write, &pinned).remove(key);
-        note_large(removed.as_ref());
+        self.removed(key, removed.as_ref());
         removed.map(|_| ()).ok_or(Error::NotFound)
     }
 
@@ -202,14 +435,38 @@ impl Contents {
         let pinned = epoch::pin();
         let writer = self.writer(write, &pinned);
         note_all(&writer);
+        let all = self.all(&pinned);
+        let mut keys: Vec<Box<[u8]>> = Vec::new();
+        if let (Some(_), Ok(entries)) = (self.subscribers(), writer.entries()) {
+            keys.extend(entries.map(|found| found.key().into()));
+        }
         writer.clear();
+        self.count_bytes(all.bytes, 0);
+        self.give_back(all);
+        for key in keys {
+            self.tell_deleted(&key);
+        }
+    }
+
+    /// What all entries take of the limits.
+    fn all(&self, pinned: &Guard) -> Cost {
+        Cost {
+            keys: self.table.len(pinned).unwrap_or(0),
+            bytes: self.bytes(),
+        }
     }
 
     pub(crate) fn close(&self, write: &Write<'_>) {
         let pinned = epoch::pin();
         let writer = self.writer(write, &pinned);
         note_all(&writer);
+        let all = self.all(&pinned);
         writer.close();
+        self.count_bytes(all.bytes, 0);
+        self.give_back(all);
+        if let Some(subscribers) = self.subscribers.get() {
+            subscribers.close();
+        }
     }
 
     /// All keys and values, as they are while `write` keeps others out.

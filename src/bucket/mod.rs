@@ -1,35 +1,66 @@
 //! A bucket: a server that holds a map from key to value (the guide's `KV.Bucket`, an Agent).
 
+mod changes;
 mod contents;
 mod update;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
+use crate::budget::{Budget, Waiting};
 use crate::caller::{Caller, Timeout};
 use crate::epoch;
 use crate::error::Error;
+use crate::options::BucketOptions;
 use crate::process::Process;
-use crate::reason::{Exit, Reason, DETAIL_LIMIT};
+use crate::reason::{Exit, Reason};
 use crate::registry::RegistryServer;
 use crate::server::{Server, State, Turn, Write};
+use crate::supervisor::{add_another, Child};
 use crate::value::{Text, Value, ValueRef};
 
+pub(crate) use changes::{Change, Subscriber};
+pub(crate) use contents::Pair;
 pub use contents::KEY_LIMIT;
-pub(crate) use contents::{Contents, Pair};
+use contents::{Contents, Limits};
 pub use update::{Update, Verdict};
 
 pub(crate) type BucketServer = Server<BucketState>;
 
 pub(crate) struct BucketState {
     contents: Contents,
-    /// Where it is registered, and as what.
-    registered: Option<(Weak<RegistryServer>, Box<str>)>,
+    options: Arc<BucketOptions>,
+    registered: Option<Registered>,
     handles: AtomicUsize,
 }
 
+/// Where a bucket is registered, and as what.
+pub(crate) struct Registered {
+    pub(crate) registry: Weak<RegistryServer>,
+    pub(crate) name: Box<str>,
+    /// If it may be restarted.
+    pub(crate) child: Option<Arc<Child>>,
+}
+
+/// What there is to know about a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketInfo {
+    pub keys: usize,
+    /// Of keys and values.
+    pub bytes: usize,
+    /// Messages that wait.
+    pub mailbox: usize,
+    /// Messages that were handled: calls, casts and updates, not plain reads.
+    pub handled: u64,
+    /// How often the bucket of this name was restarted.
+    pub restarts: u64,
+    /// Why the last one before this ended.
+    pub last_exit: Option<Reason>,
+}
+
 pub(crate) enum Message {
-    Put(Pair),
+    /// And what it is counted for while it waits.
+    Put(Pair, Vec<Waiting>),
     Delete(Box<[u8]>),
 }
 
@@ -43,32 +74,50 @@ impl State for BucketState {
     type Message = Message;
     type Task = Task;
 
-    fn handle(server: &Arc<BucketServer>, write: &Write<'_>, message: Message) {
+    fn handle(
+        server: &Arc<BucketServer>,
+        write: &Write<'_>,
+        message: Message,
+    ) -> Result<(), Error> {
         let contents = &server.state().contents;
-        let refused = match message {
-            Message::Put(pair) => contents.put(write, pair).err(),
-            Message::Delete(key) => contents
-                .remove(write, &key)
-                .err()
-                .filter(|error| *error != Error::NotFound),
-        };
-        if let Some(error) = refused {
-            let name = server.state().name();
-            server
-                .process()
-                .logs()
-                .error(name, &format!("a cast was dropped: {error}"));
+        match message {
+            Message::Put(pair, waiting) => {
+                drop(waiting);
+                contents.put(write, pair)
+            }
+            Message::Delete(key) => match contents.remove(write, &key) {
+                Err(Error::NotFound) => Ok(()),
+                removed => removed,
+            },
         }
     }
 
+    fn queue(server: &BucketServer, message: &mut Message) -> Result<(), Error> {
+        if let Message::Put(pair, waiting) = message {
+            *waiting = server.state().contents.wait(pair)?;
+        }
+        Ok(())
+    }
+
+    fn refused(server: &Arc<BucketServer>, error: &Error) {
+        let text = format!("a cast was dropped: {error}");
+        server.process().logs().error(server.state().name(), &text);
+    }
+
+    fn mailbox_limit(&self) -> usize {
+        self.options.max_mailbox
+    }
+
     fn run(turn: Turn<BucketState>, task: Task) {
+        let process = turn.server().process();
+        let _running = process.callback(turn.server().state().name());
         (task.run)(Update::new(turn, task.key));
     }
 
-    fn unregister(server: &Arc<BucketServer>) {
-        if let Some((registry, name)) = &server.state().registered {
-            if let Some(registry) = registry.upgrade() {
-                registry.forget(name, server);
+    fn unregister(server: &Arc<BucketServer>, reason: Reason) {
+        if let Some(registered) = &server.state().registered {
+            if let Some(registry) = registered.registry.upgrade() {
+                registry.bucket_ends(server, registered, reason);
             }
         }
     }
@@ -80,33 +129,106 @@ impl State for BucketState {
     fn ended(server: &Arc<BucketServer>, exit: &Exit) {
         let process = server.process();
         process.live_buckets().fetch_sub(1, Ordering::Relaxed);
-        if exit.reason == Reason::Crashed {
-            let text = format!("bucket crashed: {}", exit.detail);
-            process.logs().error(server.state().name(), &text);
-        }
+        process.logs().end("bucket", server.state().name(), exit);
     }
 
     fn name(&self) -> Option<&str> {
-        self.registered.as_ref().map(|(_, name)| &**name)
+        self.registered.as_ref().map(|it| &*it.name)
     }
 }
 
 /// What a bucket answers; each as `BucketState` of the module's server, so that the boundary
 /// and [`Bucket`] share it. All but `cast`s, `name` and `exit` may block like a call.
 impl BucketServer {
+    /// `bytes` is the limit that the buckets of a registry share.
     pub(crate) fn start_bucket(
         process: &'static Process,
-        registered: Option<(Weak<RegistryServer>, Box<str>)>,
+        options: Arc<BucketOptions>,
+        registered: Option<Registered>,
+        bytes: Option<Arc<Budget>>,
     ) -> Arc<BucketServer> {
         process.live_buckets().fetch_add(1, Ordering::Relaxed);
         Server::start(
             process,
             BucketState {
-                contents: Contents::new(),
+                contents: Contents::new(Limits::new(&options, bytes)),
+                options,
                 registered,
                 handles: AtomicUsize::new(0),
             },
         )
+    }
+
+    /// One that no registry knows.
+    pub(crate) fn start_alone(process: &'static Process) -> Arc<BucketServer> {
+        let options = Arc::clone(process.bucket_options());
+        BucketServer::start_bucket(process, options, None, None)
+    }
+
+    pub(crate) fn options(&self) -> &Arc<BucketOptions> {
+        &self.state().options
+    }
+
+    /// A value beyond the bucket's limit is refused before it is copied; what is wrong with
+    /// the bucket itself is named first.
+    fn check_value(self: &Arc<Self>, value: &ValueRef<'_>, is_call: bool) -> Result<(), Error> {
+        let len = match value {
+            ValueRef::String(text) => text.len(),
+            ValueRef::Bytes(bytes) => bytes.len(),
+            _ => return Ok(()),
+        };
+        if len <= self.state().options.max_value {
+            return Ok(());
+        }
+        if self.has_ended() {
+            return Err(self.gone(Error::NoProcess));
+        }
+        if is_call && self.is_occupied_by_caller() {
+            return Err(Error::CallingSelf);
+        }
+        Err(Error::Limit("bytes of a value"))
+    }
+
+    /// It ends for good, whenever it ends.
+    pub(crate) fn never_restart(&self) {
+        let registered = self.state().registered.as_ref();
+        if let Some(child) = registered.and_then(|it| it.child.as_ref()) {
+            child.remove();
+        }
+    }
+
+    /// Keys, and bytes of keys and values.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let contents = self.contents();
+        let keys = contents.count(&epoch::pin()).unwrap_or(0);
+        (keys, contents.bytes())
+    }
+
+    pub(crate) fn info(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<BucketInfo, Error> {
+        let keys = self.count(caller)?;
+        let state = self.state();
+        let child = state.registered.as_ref().and_then(|it| it.child.as_ref());
+        let (restarts, last_exit) = child.map_or((0, None), |child| child.history());
+        Ok(BucketInfo {
+            keys,
+            bytes: state.contents.bytes(),
+            mailbox: self.mailbox_len(),
+            handled: self.handled(),
+            restarts,
+            last_exit,
+        })
+    }
+
+    /// From now on the subscriber is told of every change.
+    pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        subscriber: Arc<dyn Subscriber>,
+    ) -> Result<(), Error> {
+        self.settle(caller)?;
+        self.still(caller, |state, write| {
+            state.contents.subscribe(write, subscriber)
+        })
     }
 
     pub(crate) fn get(
@@ -135,6 +257,7 @@ impl BucketServer {
         key: &[u8],
         value: ValueRef<'_>,
     ) -> Result<(), Error> {
+        self.check_value(&value, true)?;
         let pair = Pair::new(key, value)?;
         self.call(caller, |state, write| state.contents.put(write, pair))?
     }
@@ -157,7 +280,8 @@ impl BucketServer {
     }
 
     pub(crate) fn put_cast(self: &Arc<Self>, key: &[u8], value: ValueRef<'_>) -> Result<(), Error> {
-        self.cast(Message::Put(Pair::new(key, value)?))
+        self.check_value(&value, false)?;
+        self.cast(Message::Put(Pair::new(key, value)?, Vec::new()))
     }
 
     pub(crate) fn delete_cast(self: &Arc<Self>, key: &[u8]) -> Result<(), Error> {
@@ -171,6 +295,18 @@ impl BucketServer {
     ) -> Result<(), Error> {
         let key = copy_key(key)?;
         self.cast_task(Task { key, run })
+    }
+
+    /// A pair for `put_many`.
+    pub(crate) fn pair(self: &Arc<Self>, key: &[u8], value: ValueRef<'_>) -> Result<Pair, Error> {
+        self.check_value(&value, true)?;
+        Pair::new(key, value)
+    }
+
+    /// A pair for an update, which is inside already.
+    fn pair_inside(self: &Arc<Self>, key: &[u8], value: ValueRef<'_>) -> Result<Pair, Error> {
+        self.check_value(&value, false)?;
+        Pair::new(key, value)
     }
 
     pub(crate) fn put_many(
@@ -232,35 +368,13 @@ impl BucketServer {
         self.still(caller, |state, write| state.contents.items(write))?
     }
 
-    /// Ends the bucket at once, overtaking what is queued. OTP's `exit/2`: NORMAL from
-    /// outside does nothing, NOPROC cannot be sent.
-    pub(crate) fn exit(self: &Arc<Self>, reason: Reason, detail: &str) -> Result<(), Error> {
-        if reason == Reason::NoProc {
-            return Err(Error::InvalidArgument("NOPROC is no reason to exit with"));
-        }
-        if detail.len() > DETAIL_LIMIT {
-            return Err(Error::InvalidArgument("a detail has at most 65536 bytes"));
-        }
-        if self.has_ended() {
-            return Err(self.gone(Error::NoProcess));
-        }
-        if reason != Reason::Normal {
-            self.end(Exit::new(reason, detail));
-        }
-        Ok(())
-    }
-
     pub(crate) fn add_handle(&self) {
         self.state().handles.fetch_add(1, Ordering::Relaxed);
     }
 
     /// From a handle that may be freed meanwhile: `false` if it was the last.
     pub(crate) fn add_another_handle(&self) -> bool {
-        let another = |handles: usize| (handles > 0).then_some(handles + 1);
-        let handles = &self.state().handles;
-        handles
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, another)
-            .is_ok()
+        add_another(&self.state().handles)
     }
 
     /// A bucket that nobody can reach any more stops.
@@ -297,7 +411,7 @@ pub struct Bucket {
 impl Bucket {
     /// Starts a bucket without a registry.
     pub fn start() -> Result<Bucket, Error> {
-        let server = BucketServer::start_bucket(Process::running()?, None);
+        let server = BucketServer::start_alone(Process::running()?);
         Ok(Bucket::of(server))
     }
 
@@ -393,7 +507,7 @@ impl Bucket {
     pub fn put_many(&self, pairs: &[(&[u8], ValueRef<'_>)]) -> Result<(), Error> {
         let pairs = pairs
             .iter()
-            .map(|(key, value)| Pair::new(check_key(key)?, *value))
+            .map(|(key, value)| self.server.pair(check_key(key)?, *value))
             .collect::<Result<Vec<_>, _>>()?;
         self.server.put_many(&mut self.caller(), pairs)
     }
@@ -436,6 +550,20 @@ impl Bucket {
         let exited = self.server.exit(reason, detail);
         epoch::tidy();
         exited
+    }
+
+    pub fn info(&self) -> Result<BucketInfo, Error> {
+        self.server.info(&mut self.caller())
+    }
+
+    /// Links two buckets: when one ends abnormally, so does the other.
+    pub fn link(&self, other: &Bucket) -> Result<(), Error> {
+        self.server.link(&other.server)
+    }
+
+    /// Takes a link away, if there is one.
+    pub fn unlink(&self, other: &Bucket) {
+        self.server.unlink(&other.server);
     }
 
     /// Whether both are handles to the same bucket.

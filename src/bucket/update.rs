@@ -1,6 +1,5 @@
 //! Updates: user code decides about one key while the bucket waits.
 
-use super::contents::Pair;
 use super::BucketState;
 use crate::epoch;
 use crate::error::Error;
@@ -70,7 +69,7 @@ impl Update {
     }
 
     pub(crate) fn store(&mut self, value: ValueRef<'_>) -> Result<(), Error> {
-        let pair = Pair::new(&self.key, value)?;
+        let pair = self.turn.server().pair_inside(&self.key, value)?;
         self.turn
             .commit(|state, write| state.contents.put(write, pair))?
     }
@@ -84,7 +83,6 @@ impl Update {
     }
 
     pub(crate) fn crash(&mut self) -> Result<(), Error> {
-        self.turn.crash("an update said so");
-        Err(Error::ServerDown)
+        Err(self.turn.crash("an update said so"))
     }
 }

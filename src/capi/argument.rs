@@ -47,6 +47,50 @@ impl<T: Copy> Out<T> {
     }
 }
 
+/// A struct of options: plain integers and pointers, of which all zero is the default, and
+/// the first is its size.
+///
+/// # Safety
+/// Any bytes are a value of it, and it begins with a u32.
+pub(super) unsafe trait Options: Copy {}
+
+/// Options as the caller knows them: what its version of the struct lacks is zero, what this
+/// version lacks must be. `None` if the pointer is null.
+///
+/// # Safety
+/// `pointer` is null, or to a struct of the size it tells.
+pub(super) unsafe fn options<T: Options>(pointer: *const T) -> Result<Option<T>, Failure> {
+    /// Larger than any version will be.
+    const LARGEST: usize = 4096;
+    if pointer.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: by contract; plain bytes.
+    unsafe {
+        let size = pointer.cast::<u32>().read_unaligned() as usize;
+        if !(2 * size_of::<u32>()..=LARGEST).contains(&size) {
+            return Err(invalid("the size of the options is not set"));
+        }
+        let given = std::slice::from_raw_parts(pointer.cast::<u8>(), size);
+        let (known, unknown) = given.split_at(size.min(size_of::<T>()));
+        if unknown.iter().any(|byte| *byte != 0) {
+            let text = "an option that this version does not know is set";
+            return Err(Failure::new(Status::Unsupported, text));
+        }
+        let mut options = std::mem::MaybeUninit::<T>::zeroed();
+        std::ptr::copy_nonoverlapping(known.as_ptr(), options.as_mut_ptr().cast(), known.len());
+        Ok(Some(options.assume_init()))
+    }
+}
+
+/// What 0 stands for is the default.
+pub(super) fn limit(given: u64, default: usize) -> usize {
+    match given {
+        0 => default,
+        given => usize::try_from(given).unwrap_or(usize::MAX),
+    }
+}
+
 /// Bytes of a key, a message or a buffer.
 ///
 /// # Safety

@@ -5,10 +5,9 @@ use std::ptr;
 
 use super::argument::{self, invalid, Out};
 use super::guard::guard;
+use super::info::{fill, kvreg_bucket_stats};
 use super::items::Items;
-use super::object::{
-    self, free, kvreg_bucket, kvreg_items, make, set_timeout, with, DEFAULT_TIMEOUT_MS,
-};
+use super::object::{self, free, kvreg_bucket, kvreg_items, make, set_timeout, with, with_both};
 use super::status::{kvreg_status, Failure, Status};
 use super::value::{given, kvreg_value};
 use crate::bucket::{BucketServer, Pair};
@@ -33,8 +32,8 @@ pub unsafe extern "C" fn kvreg_bucket_start(bucket: *mut *mut kvreg_bucket) -> k
         let bucket = unsafe { Out::new(bucket, std::ptr::null_mut()) };
         let process = Process::running()?;
         bucket.required()?;
-        let server = BucketServer::start_bucket(process, None);
-        make(server, DEFAULT_TIMEOUT_MS, &bucket)
+        let server = BucketServer::start_alone(process);
+        make(server, &bucket)
     })
 }
 
@@ -479,7 +478,7 @@ pub unsafe extern "C" fn kvreg_bucket_items(
             let found = found
                 .into_iter()
                 .map(|(key, value)| (Value::Bytes(key), value));
-            make(Items::of(found.collect()), 0, &items)
+            make(Items::of(found.collect()), &items)
         })
     })
 }
@@ -546,6 +545,49 @@ pub unsafe extern "C" fn kvreg_bucket_exit(
             let detail = unsafe { argument::text(detail, detail_len) }?;
             caller.let_go(); // what is dropped may run user code
             Ok(bucket.exit(reason, detail)?)
+        })
+    })
+}
+
+/// Links two buckets: when one ends abnormally (any reason but KVREG_NORMAL), so does the other,
+/// with the same reason (Erlang's link). Linking twice is once; a bucket to itself is nothing.
+/// KVREG_NO_PROCESS if either has ended. Links do not carry over to a restarted bucket. Never
+/// blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_link(
+    bucket: *mut kvreg_bucket,
+    other: *mut kvreg_bucket,
+) -> kvreg_status {
+    guard("kvreg_bucket_link", || {
+        with_both(bucket, other, |bucket, other| Ok(bucket.link(other)?))
+    })
+}
+
+/// Takes a link away; without one it does nothing. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_unlink(
+    bucket: *mut kvreg_bucket,
+    other: *mut kvreg_bucket,
+) -> kvreg_status {
+    guard("kvreg_bucket_unlink", || {
+        with_both(bucket, other, |bucket, other| {
+            bucket.unlink(other);
+            Ok(())
+        })
+    })
+}
+
+/// Tells what there is to know about the bucket; fills as much of `stats` as its `size` says.
+/// Blocks only while casts of this thread to the bucket are queued.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_info(
+    bucket: *mut kvreg_bucket,
+    stats: *mut kvreg_bucket_stats,
+) -> kvreg_status {
+    guard("kvreg_bucket_info", || {
+        with(bucket, |bucket, caller| {
+            // SAFETY: null, or a struct of the size it tells.
+            unsafe { fill(stats, || Ok(bucket.info(caller)?.into())) }
         })
     })
 }

@@ -4,6 +4,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use super::status::{fail, kvreg_status, Failure, Status};
 use crate::epoch;
+use crate::fork;
 use crate::panic::contain;
 
 /// Runs the body of an exported function: no panic passes, a failure becomes a status and the
@@ -12,6 +13,7 @@ pub(super) fn guard(
     function: &'static str,
     body: impl FnOnce() -> Result<(), Failure>,
 ) -> kvreg_status {
+    let forks = fork::count();
     let outcome = contain(|| {
         catch_unwind(AssertUnwindSafe(|| {
             let outcome = body();
@@ -19,6 +21,10 @@ pub(super) fn guard(
             outcome
         }))
     });
+    if fork::count() != forks {
+        // User code below forked, and this is the child.
+        return fail(function, Status::Forked.into());
+    }
     match outcome {
         Ok(Ok(())) => Status::Ok as kvreg_status,
         Ok(Err(failure)) => fail(function, failure),

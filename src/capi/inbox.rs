@@ -23,7 +23,7 @@ pub unsafe extern "C" fn kvreg_inbox_open(inbox: *mut *mut kvreg_inbox) -> kvreg
         let inbox = unsafe { Out::new(inbox, std::ptr::null_mut()) };
         let process = Process::running()?;
         inbox.required()?;
-        make(InboxCore::open(process), 0, &inbox)
+        make(InboxCore::open(process), &inbox)
     })
 }
 
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn kvreg_inbox_monitor_registry(
         let reference = unsafe { Out::new(reference, 0) };
         with_both(inbox, registry, |inbox, registry| {
             reference.required()?;
-            reference.set(inbox.monitor(registry)?);
+            reference.set(inbox.monitor(&registry.registry())?);
             Ok(())
         })
     })

@@ -11,7 +11,9 @@
 
 mod argument;
 mod guard;
+mod info;
 mod object;
+mod options;
 mod status;
 
 // The header has the functions in this order.
@@ -30,3 +32,5 @@ mod items;
 mod inbox;
 
 mod event;
+
+mod listener;

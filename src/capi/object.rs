@@ -13,8 +13,10 @@ use crate::caller::{Caller, Timeout};
 use crate::epoch::{self, Guard};
 use crate::handle::{Invalid, Kind, Removed, RemovedSlot};
 use crate::inbox::InboxCore;
+use crate::listener::ListenerCore;
 use crate::process::Process;
 use crate::registry::RegistryServer;
+use crate::supervisor::Supervisor;
 use crate::sync::lock;
 
 /// The types of handles: never looked into.
@@ -23,6 +25,7 @@ pub struct kvreg_bucket(());
 pub struct kvreg_update(());
 pub struct kvreg_items(());
 pub struct kvreg_inbox(());
+pub struct kvreg_listener(());
 
 /// Which object a type of handle leads to.
 pub(super) trait Handle {
@@ -43,10 +46,10 @@ pub(super) trait Object: Send + Sync + 'static {
 
 impl Handle for kvreg_registry {
     const KIND: Kind = Kind::Registry;
-    type Object = RegistryServer;
+    type Object = Supervisor;
 }
 
-impl Object for RegistryServer {
+impl Object for Supervisor {
     fn made(self: &Arc<Self>) {
         self.add_handle();
     }
@@ -112,12 +115,32 @@ impl Object for InboxCore {
     }
 }
 
+impl Handle for kvreg_listener {
+    const KIND: Kind = Kind::Listener;
+    type Object = ListenerCore;
+}
+
+impl Object for ListenerCore {
+    fn freed(self: &Arc<Self>) {
+        self.stop_later();
+    }
+}
+
 fn token<H>(handle: *mut H) -> u64 {
     handle.addr() as u64
 }
 
+/// Whether a token was a handle of the process that this one forked from.
+fn is_inherited(token: u64) -> bool {
+    let knows = |process: &Process| process.handles().knows(token) || process.is_shut_down();
+    Process::inherited().any(knows)
+}
+
 /// Why a token that is not in the table is not there.
-fn missing(invalid: Invalid) -> Failure {
+fn missing(token: u64, invalid: Invalid) -> Failure {
+    if is_inherited(token) {
+        return Status::Forked.into();
+    }
     if Process::if_any().is_some_and(Process::is_shut_down) {
         return Status::ShutDown.into();
     }
@@ -133,6 +156,25 @@ pub(super) fn with<H: Handle, R>(
     work: impl FnOnce(&Arc<H::Object>, &mut Caller<'_>) -> Result<R, Failure>,
 ) -> Result<R, Failure> {
     with_timeout(handle, |object, _, caller| work(object, caller))
+}
+
+/// The same with a registry: the one that is there now.
+pub(super) fn with_registry<R>(
+    handle: *mut kvreg_registry,
+    work: impl FnOnce(&Arc<RegistryServer>, &mut Caller<'_>) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    with(handle, |supervisor, caller| {
+        let mut pinned = Some(epoch::pin());
+        let registry = supervisor.current(pinned.as_ref().expect("just pinned"));
+        let mut counted = None;
+        let timeout = caller.timeout();
+        let mut let_go = || {
+            counted = Some(Arc::clone(&registry)); // keeps it from here on
+            pinned = None;
+            caller.let_go();
+        };
+        work(&registry, &mut Caller::letting_go(timeout, &mut let_go))
+    })
 }
 
 /// The same with two handles. Of what is wrong with either, a bad handle comes before one of
@@ -161,16 +203,13 @@ fn with_timeout<H: Handle, R>(
     handle: *mut H,
     work: impl FnOnce(&Arc<H::Object>, &AtomicI64, &mut Caller<'_>) -> Result<R, Failure>,
 ) -> Result<R, Failure> {
-    let process = Process::if_any().ok_or_else(|| missing(Invalid::Bad))?;
+    let token = token(handle);
+    let process = Process::if_any().ok_or_else(|| missing(token, Invalid::Bad))?;
     let mut pinned: Option<Guard> = Some(epoch::pin());
     let found = process
         .handles()
-        .get(
-            token(handle),
-            H::KIND,
-            pinned.as_ref().expect("just pinned"),
-        )
-        .map_err(missing)?;
+        .get(token, H::KIND, pinned.as_ref().expect("just pinned"))
+        .map_err(|invalid| missing(token, invalid))?;
     let timeout_ms = found.timeout;
     let timeout = Timeout::from_millis(timeout_ms.load(Ordering::Relaxed))?;
     let pointer: *const H::Object = found.object.cast();
@@ -188,12 +227,9 @@ fn with_timeout<H: Handle, R>(
 }
 
 /// Makes a handle for an object, and sets the output to it.
-pub(super) fn make<H: Handle>(
-    object: Arc<H::Object>,
-    timeout_ms: i64,
-    handle: &Out<*mut H>,
-) -> Result<(), Failure> {
+pub(super) fn make<H: Handle>(object: Arc<H::Object>, handle: &Out<*mut H>) -> Result<(), Failure> {
     object.made();
+    let timeout_ms = Process::current().options().default_timeout_ms;
     insert(object, timeout_ms, handle)
 }
 
@@ -247,18 +283,19 @@ pub(super) fn set_timeout<H: Handle>(handle: *mut H, timeout_ms: i64) -> Result<
     })
 }
 
-/// The timeout that handles have at first.
-pub(super) const DEFAULT_TIMEOUT_MS: i64 = 5000;
-
 /// Ends a handle. NULL is fine, and after `shutdown` every handle is.
 pub(super) fn free<H: Handle>(handle: *mut H) -> Result<(), Failure> {
     if handle.is_null() {
         return Ok(());
     }
+    let token = token(handle);
+    if is_inherited(token) {
+        return Ok(()); // the parent's, and none of the child's business
+    }
     let Some(process) = Process::if_any() else {
-        return Err(missing(Invalid::Bad));
+        return Err(missing(token, Invalid::Bad));
     };
-    match process.handles().remove(token(handle), H::KIND) {
+    match process.handles().remove(token, H::KIND) {
         Ok(Removed { object, slot }) => {
             // SAFETY: the table's own count, which `remove` hands out once.
             let object = unsafe { Arc::from_raw(object.cast::<H::Object>()) };
@@ -268,7 +305,7 @@ pub(super) fn free<H: Handle>(handle: *mut H) -> Result<(), Failure> {
             Ok(())
         }
         Err(_) if process.is_shut_down() => Ok(()),
-        Err(invalid) => Err(missing(invalid)),
+        Err(invalid) => Err(missing(token, invalid)),
     }
 }
 
@@ -294,8 +331,8 @@ pub(super) fn free_all(process: &'static Process) {
             // SAFETY of all: as in `free`; the kind of a handle tells its object's type.
             match kind {
                 Kind::Registry => {
-                    let registry = unsafe { Arc::from_raw(object.cast::<RegistryServer>()) };
-                    registry.end(shut_down());
+                    let registry = unsafe { Arc::from_raw(object.cast::<Supervisor>()) };
+                    registry.registry().end(shut_down());
                     drop_later(process, registry, slot);
                 }
                 Kind::Bucket => {
@@ -313,12 +350,20 @@ pub(super) fn free_all(process: &'static Process) {
                     items.freed();
                     drop_later(process, items, slot);
                 }
+                Kind::Listener => {
+                    let listener = unsafe { Arc::from_raw(object.cast::<ListenerCore>()) };
+                    listener.freed();
+                    drop_later(process, listener, slot);
+                }
                 Kind::Inbox => {
                     let inbox = unsafe { Arc::from_raw(object.cast::<InboxCore>()) };
                     inboxes.push((inbox, slot));
                 }
             }
         });
+    for registry in process.names().all() {
+        registry.registry().end(shut_down());
+    }
     for (inbox, slot) in inboxes {
         inbox.freed();
         drop_later(process, inbox, slot);

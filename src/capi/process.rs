@@ -3,9 +3,11 @@
 use std::ffi::c_char;
 use std::sync::atomic::{fence, Ordering};
 
-use super::argument::invalid;
+use super::argument::Options;
 use super::guard::guard;
+use super::info::fill;
 use super::object::free_all;
+use super::options::{kvreg_options, process_options};
 use super::status::{kvreg_status, last_error, texts, Failure, Status};
 use crate::caller::Timeout;
 use crate::handle::Kind;
@@ -80,9 +82,24 @@ pub unsafe extern "C" fn kvreg_last_error(buffer: *mut c_char, capacity: usize) 
     full
 }
 
-/// Ends everything: all registries and buckets, reason SHUTDOWN; all handles; the library's
-/// threads, which it waits for at most `timeout_ms` milliseconds (-1 for ever): KVREG_TIMEOUT
-/// means that a callback was still running then, and is left alone. Afterwards frees and
+/// Sets what holds for the whole process, before anything else is called; afterwards, and a
+/// second time, KVREG_ALREADY_STARTED. It need not be called. `options` may be NULL: the
+/// defaults. Starts nothing. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_configure(options: *const kvreg_options) -> kvreg_status {
+    guard("kvreg_configure", || {
+        if Process::if_any().is_some_and(Process::is_shut_down) {
+            return Err(Status::ShutDown.into());
+        }
+        // SAFETY: null or options.
+        Ok(Process::configure(unsafe { process_options(options) }?)?)
+    })
+}
+
+/// Ends everything: all registries and buckets, reason SHUTDOWN; all listeners and handles; the
+/// library's threads, which it waits for at most `timeout_ms` milliseconds (-1 for ever):
+/// KVREG_TIMEOUT means that callbacks were still running then, and are left alone;
+/// kvreg_last_error names their buckets. Afterwards frees and
 /// clears still succeed, values stay valid, and everything else answers KVREG_SHUT_DOWN. It
 /// need not be called: a process may just exit. From inside a callback: KVREG_CALLING_SELF.
 /// Blocks.
@@ -102,7 +119,11 @@ pub extern "C" fn kvreg_shutdown(timeout_ms: i64) -> kvreg_status {
         fence(Ordering::SeqCst);
         free_all(process);
         if !process.stop_runtime(deadline.left()) {
-            let text = "a callback is still running";
+            let stuck = process.running_callbacks();
+            let names = stuck.iter().map(|name| format!("\"{name}\""));
+            let names = names.collect::<Vec<_>>().join(", ");
+            let text = format!("callbacks are still running in these buckets: {names}");
+            process.logs().warn(None, &text);
             return Err(Failure::new(Status::Timeout, text));
         }
         Ok(())
@@ -122,7 +143,11 @@ pub struct kvreg_live {
     update_handles: u64,
     items_handles: u64,
     inbox_handles: u64,
+    listener_handles: u64,
 }
+
+// SAFETY: integers, and the first is a u32.
+unsafe impl Options for kvreg_live {}
 
 /// Counts what lives in the library now: servers that have not ended and handles that were
 /// not freed. Fills as much of `live` as its `size` says. Never blocks.
@@ -130,18 +155,9 @@ pub struct kvreg_live {
 pub unsafe extern "C" fn kvreg_live_counts(live: *mut kvreg_live) -> kvreg_status {
     guard("kvreg_live_counts", || {
         let process = Process::running()?;
-        if live.is_null() {
-            return Err(invalid("an output is NULL"));
-        }
-        // SAFETY: not null, so it points to a struct of at least the size it tells.
-        let size = unsafe { (*live).size };
-        let len = (size as usize).min(size_of::<kvreg_live>());
-        if len < 2 * size_of::<u32>() {
-            return Err(invalid("the size of the struct is not set"));
-        }
         let handles = |kind| process.handles().live(kind) as u64;
         let counts = kvreg_live {
-            size,
+            size: size_of::<kvreg_live>() as u32,
             reserved: 0,
             registries: process.live_registries().load(Ordering::Relaxed) as u64,
             buckets: process.live_buckets().load(Ordering::Relaxed) as u64,
@@ -150,15 +166,9 @@ pub unsafe extern "C" fn kvreg_live_counts(live: *mut kvreg_live) -> kvreg_statu
             update_handles: handles(Kind::Update),
             items_handles: handles(Kind::Items),
             inbox_handles: handles(Kind::Inbox),
+            listener_handles: handles(Kind::Listener),
         };
-        // SAFETY: as above; plain bytes.
-        unsafe {
-            std::ptr::copy_nonoverlapping(
-                std::ptr::from_ref(&counts).cast::<u8>(),
-                live.cast::<u8>(),
-                len,
-            );
-        }
-        Ok(())
+        // SAFETY: null, or a struct of the size it tells.
+        unsafe { fill(live, || Ok(counts)) }
     })
 }

@@ -1,56 +1,32 @@
 //! `kvreg_registry_*`.
 
 use std::ffi::{c_char, c_void};
+use std::sync::Arc;
 
 use super::argument::{self, invalid, Out};
 use super::guard::guard;
+use super::info::{fill, kvreg_registry_stats};
 use super::items::Items;
 use super::object::{
-    self, free, kvreg_bucket, kvreg_items, kvreg_registry, make, set_timeout, with,
-    DEFAULT_TIMEOUT_MS,
+    self, free, kvreg_bucket, kvreg_items, kvreg_registry, make, set_timeout, with_registry,
 };
-use super::status::{kvreg_status, Failure, Status};
+use super::options::{
+    bucket_options, kvreg_bucket_options, kvreg_registry_options, registry_options,
+};
+use super::status::{kvreg_status, Failure};
 use super::value::kvreg_value;
+use crate::caller::Caller;
+use crate::options::BucketOptions;
 use crate::process::Process;
+use crate::reason::Reason;
 use crate::registry::RegistryServer;
+use crate::supervisor::Supervisor;
 use crate::value::{Text, Value};
 
 const EXCLUSIVE: u32 = 1;
 
-/// The header's `kvreg_registry_options`.
-#[repr(C)]
-pub struct kvreg_registry_options {
-    size: u32,
-    reserved: u32,
-}
-
-/// # Safety
-/// Null, or a struct of the size it tells.
-unsafe fn check_options(options: *const kvreg_registry_options) -> Result<(), Failure> {
-    if options.is_null() {
-        return Ok(());
-    }
-    // SAFETY: by contract.
-    let size = unsafe { (*options).size } as usize;
-    let known = size_of::<kvreg_registry_options>();
-    if size < known {
-        return Err(invalid("the size of the options is not set"));
-    }
-    if size > 4096 {
-        return Err(invalid(
-            "the size of the options is not that of any version",
-        ));
-    }
-    // SAFETY: by contract; plain bytes.
-    let bytes = unsafe { std::slice::from_raw_parts(options.cast::<u8>(), size) };
-    if bytes[size_of::<u32>()..].iter().any(|byte| *byte != 0) {
-        let text = "an option that this version does not know is set";
-        return Err(Failure::new(Status::Unsupported, text));
-    }
-    Ok(())
-}
-
-/// Starts a registry. `options` may be NULL: the defaults. Never blocks.
+/// Starts a registry. `options` may be NULL: the defaults. KVREG_ALREADY_STARTED if another
+/// registry has the name it asks for. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_start(
     options: *const kvreg_registry_options,
@@ -61,10 +37,28 @@ pub unsafe extern "C" fn kvreg_registry_start(
         let registry = unsafe { Out::new(registry, std::ptr::null_mut()) };
         let process = Process::running()?;
         // SAFETY: null or options.
-        unsafe { check_options(options) }?;
+        let options = unsafe { registry_options(options) }?;
         registry.required()?;
-        let server = RegistryServer::start_registry(process);
-        make(server, DEFAULT_TIMEOUT_MS, &registry)
+        make(Supervisor::start(process, options)?, &registry)
+    })
+}
+
+/// Gives the registry that is registered under a name in this process, or KVREG_NOT_FOUND:
+/// how a host and its plug-ins meet. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_registry_whereis(
+    name: *const c_char,
+    name_len: usize,
+    registry: *mut *mut kvreg_registry,
+) -> kvreg_status {
+    guard("kvreg_registry_whereis", || {
+        // SAFETY: null or an output.
+        let registry = unsafe { Out::new(registry, std::ptr::null_mut()) };
+        let process = Process::running()?;
+        registry.required()?;
+        // SAFETY: the name is good for its length.
+        let name = unsafe { argument::name(name, name_len) }?;
+        make(process.names().whereis(name)?, &registry)
     })
 }
 
@@ -106,19 +100,53 @@ pub unsafe extern "C" fn kvreg_registry_create(
     guard("kvreg_registry_create", || {
         // SAFETY: null or an output.
         let bucket = unsafe { Out::new(bucket, std::ptr::null_mut()) };
-        with(registry, |registry, caller| {
+        with_registry(registry, |registry, caller| {
             // SAFETY: the name is good for its length.
             let name = unsafe { argument::name(name, name_len) }?;
-            if flags & !EXCLUSIVE != 0 {
-                return Err(invalid("an unknown flag"));
-            }
-            let server = registry.create(caller, name, flags & EXCLUSIVE != 0)?;
-            if bucket.is_wanted() {
-                make(server, DEFAULT_TIMEOUT_MS, &bucket)?;
-            }
-            Ok(())
+            create(registry, caller, name, flags, None, &bucket)
         })
     })
+}
+
+/// The same with options for a bucket that is started now; one that is there keeps its own.
+/// NULL: those of the registry. Blocks for its turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_registry_create_with(
+    registry: *mut kvreg_registry,
+    name: *const c_char,
+    name_len: usize,
+    flags: u32,
+    options: *const kvreg_bucket_options,
+    bucket: *mut *mut kvreg_bucket,
+) -> kvreg_status {
+    guard("kvreg_registry_create_with", || {
+        // SAFETY: null or an output.
+        let bucket = unsafe { Out::new(bucket, std::ptr::null_mut()) };
+        with_registry(registry, |registry, caller| {
+            // SAFETY: the name is good for its length; null or options.
+            let name = unsafe { argument::name(name, name_len) }?;
+            let options = unsafe { bucket_options(options) }?.map(Arc::new);
+            create(registry, caller, name, flags, options, &bucket)
+        })
+    })
+}
+
+fn create(
+    registry: &Arc<RegistryServer>,
+    caller: &mut Caller<'_>,
+    name: &str,
+    flags: u32,
+    options: Option<Arc<BucketOptions>>,
+    bucket: &Out<*mut kvreg_bucket>,
+) -> Result<(), Failure> {
+    if flags & !EXCLUSIVE != 0 {
+        return Err(invalid("an unknown flag"));
+    }
+    let server = registry.create(caller, name, flags & EXCLUSIVE != 0, options)?;
+    if bucket.is_wanted() {
+        make(server, bucket)?;
+    }
+    Ok(())
 }
 
 /// Starts a bucket of that name unless there is one: a cast. A call or lookup of the same
@@ -130,7 +158,7 @@ pub unsafe extern "C" fn kvreg_registry_create_cast(
     name_len: usize,
 ) -> kvreg_status {
     guard("kvreg_registry_create_cast", || {
-        with(registry, |registry, _| {
+        with_registry(registry, |registry, _| {
             // SAFETY: the name is good for its length.
             let name = unsafe { argument::name(name, name_len) }?;
             Ok(registry.create_cast(name)?)
@@ -151,12 +179,31 @@ pub unsafe extern "C" fn kvreg_registry_lookup(
     guard("kvreg_registry_lookup", || {
         // SAFETY: null or an output.
         let bucket = unsafe { Out::new(bucket, std::ptr::null_mut()) };
-        with(registry, |registry, caller| {
+        with_registry(registry, |registry, caller| {
             bucket.required()?;
             // SAFETY: the name is good for its length.
             let name = unsafe { argument::name(name, name_len) }?;
             let server = registry.lookup(caller, name)?;
-            make(server, DEFAULT_TIMEOUT_MS, &bucket)
+            make(server, &bucket)
+        })
+    })
+}
+
+/// Ends the bucket of that name for good, reason SHUTDOWN, whatever its restart option (OTP's
+/// terminate_child): what is queued there is dropped. KVREG_NOT_FOUND if there is none. Blocks
+/// for the registry's turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_registry_remove(
+    registry: *mut kvreg_registry,
+    name: *const c_char,
+    name_len: usize,
+) -> kvreg_status {
+    guard("kvreg_registry_remove", || {
+        with_registry(registry, |registry, caller| {
+            // SAFETY: the name is good for its length.
+            let name = unsafe { argument::name(name, name_len) }?;
+            caller.let_go(); // what is dropped may run user code
+            Ok(registry.remove(caller, name)?)
         })
     })
 }
@@ -170,7 +217,7 @@ pub unsafe extern "C" fn kvreg_registry_count(
     guard("kvreg_registry_count", || {
         // SAFETY: null or an output.
         let count = unsafe { Out::new(count, 0) };
-        with(registry, |registry, caller| {
+        with_registry(registry, |registry, caller| {
             count.required()?;
             count.set(registry.count(caller)?);
             Ok(())
@@ -188,7 +235,7 @@ pub unsafe extern "C" fn kvreg_registry_names(
     guard("kvreg_registry_names", || {
         // SAFETY: null or an output.
         let names = unsafe { Out::new(names, std::ptr::null_mut()) };
-        with(registry, |registry, caller| {
+        with_registry(registry, |registry, caller| {
             names.required()?;
             let found = registry.names(caller)?;
             let names_only = found
@@ -196,7 +243,6 @@ pub unsafe extern "C" fn kvreg_registry_names(
                 .map(|name| Ok((Value::String(Text::copy(name.as_bytes())?), Value::Nil)));
             make(
                 Items::of(names_only.collect::<Result<_, Failure>>()?),
-                0,
                 &names,
             )
         })
@@ -212,7 +258,7 @@ pub unsafe extern "C" fn kvreg_registry_send(
     message_len: usize,
 ) -> kvreg_status {
     guard("kvreg_registry_send", || {
-        with(registry, |registry, _| {
+        with_registry(registry, |registry, _| {
             // SAFETY: the message is good for its length.
             let message = unsafe { argument::bytes(message, message_len) }?;
             Ok(registry.send(message)?)
@@ -235,7 +281,7 @@ pub unsafe extern "C" fn kvreg_registry_execute(
     guard("kvreg_registry_execute", || {
         // SAFETY: null or an output.
         let reply = unsafe { Out::new(reply, kvreg_value::NIL) };
-        with(registry, |registry, caller| {
+        with_registry(registry, |registry, caller| {
             reply.required()?;
             if line.is_null() {
                 return Err(invalid("a line is NULL"));
@@ -260,11 +306,50 @@ pub unsafe extern "C" fn kvreg_registry_execute(
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_stop(registry: *mut kvreg_registry) -> kvreg_status {
     guard("kvreg_registry_stop", || {
-        with(registry, |registry, caller| Ok(registry.stop_all(caller)?))
+        with_registry(registry, |registry, caller| Ok(registry.stop_all(caller)?))
     })
 }
 
-/// Frees the handle. The registry stops, with its buckets, when its last handle is freed.
+/// Ends the registry at once (OTP's Process.exit), with its buckets, reason SHUTDOWN. After
+/// KVREG_KILLED and KVREG_CRASHED it comes back, empty, behind its handles and its name, before
+/// this returns (one_for_all); its monitors get their DOWN and do not carry over. KVREG_NORMAL
+/// does nothing, KVREG_NOPROC is KVREG_INVALID_ARGUMENT. `detail` is as in kvreg_bucket_exit.
+/// Never waits for a turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_registry_exit(
+    registry: *mut kvreg_registry,
+    reason: i32,
+    detail: *const c_char,
+    detail_len: usize,
+) -> kvreg_status {
+    guard("kvreg_registry_exit", || {
+        with_registry(registry, |registry, caller| {
+            let reason = Reason::from_number(reason).ok_or_else(|| invalid("an unknown reason"))?;
+            // SAFETY: the detail is good for its length.
+            let detail = unsafe { argument::text(detail, detail_len) }?;
+            caller.let_go(); // what is dropped may run user code
+            Ok(registry.exit(reason, detail)?)
+        })
+    })
+}
+
+/// Tells what there is to know about the registry; fills as much of `stats` as its `size`
+/// says. Blocks only while casts of this thread to the registry are queued.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_registry_info(
+    registry: *mut kvreg_registry,
+    stats: *mut kvreg_registry_stats,
+) -> kvreg_status {
+    guard("kvreg_registry_info", || {
+        with_registry(registry, |registry, caller| {
+            // SAFETY: null, or a struct of the size it tells.
+            unsafe { fill(stats, || Ok(registry.info(caller)?.into())) }
+        })
+    })
+}
+
+/// Frees the handle. A registry without a name stops, with its buckets, when its last handle is
+/// freed; one with a name runs on.
 /// NULL is fine. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_free(registry: *mut kvreg_registry) -> kvreg_status {

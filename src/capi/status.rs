@@ -106,6 +106,7 @@ impl From<Error> for Failure {
             Error::Limit(text) => Failure::new(Status::Limit, text),
             Error::NoMemory => Status::NoMemory.into(),
             Error::Aborted => Status::Aborted.into(),
+            Error::Forked => Status::Forked.into(),
             Error::ShutDown => Status::ShutDown.into(),
             // An inbox is closed by freeing its handle.
             Error::Closed => Failure::new(Status::BadHandle, "the inbox was freed meanwhile"),

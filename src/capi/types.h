@@ -29,8 +29,9 @@
  * Handles are opaque tokens, never addresses. Each handle obtained is freed exactly once
  * with its own _free; _free(NULL) is fine. A handle that is NULL, freed, made up or of
  * another kind is answered with a status, also when another thread frees it meanwhile.
- * Freeing a handle never ends a registered bucket. A server that nobody can reach any more
- * stops: a registry, or a bucket without a registry, when its last handle is freed.
+ * Freeing a handle never ends a registered bucket or a registry with a name. A server that
+ * nobody can reach any more stops: a registry without a name, or a bucket without a registry,
+ * when its last handle is freed.
  *
  * Text and bytes are a pointer and a length in bytes; the length KVREG_NUL means that the
  * text ends at its NUL. They are copied before the function returns. Names of registries
@@ -45,6 +46,15 @@
  * Blocking. A function that may block says so. It waits for its turn at the server, at most
  * for the timeout of the handle, in milliseconds: -1 for ever, 0 only if it need not wait,
  * 5000 at first. KVREG_TIMEOUT means withdrawn: the request has not run and never will.
+ *
+ * The process. Nothing is started before it is needed: loading starts nothing, the first server
+ * takes memory only, threads come with the first cast that has to wait and with the first
+ * listener. They are named "kvreg" and block all signals. Nothing is printed, unless the
+ * environment variable KVREG_LOG names a level (error, warn, info, debug) at first use: then
+ * lines go to stderr. A process may exit at any time, with work in flight. After fork the child
+ * gets KVREG_FORKED for every handle it inherited, frees of those succeed and do nothing, and
+ * what it starts itself works. A callback of an update_cast that forks ends the child when it
+ * returns there, as a thread that returns does.
  *
  * Callbacks must return. Throwing, longjmp, pthread_exit and cancellation out of one are
  * not supported; use kvreg_bucket_update_begin where user code may do so.
@@ -72,13 +82,14 @@ typedef struct kvreg_bucket kvreg_bucket;
 typedef struct kvreg_update kvreg_update;
 typedef struct kvreg_items kvreg_items;
 typedef struct kvreg_inbox kvreg_inbox;
+typedef struct kvreg_listener kvreg_listener;
 
 /* What a function answers. The numbers never change; new ones are added at the end. */
 typedef int32_t kvreg_status;
 enum {
     KVREG_OK,
     KVREG_NOT_FOUND,        /* no such name or key */
-    KVREG_ALREADY_STARTED,  /* the name is taken (KVREG_EXCLUSIVE) */
+    KVREG_ALREADY_STARTED,  /* the name is taken; or kvreg_configure came too late */
     KVREG_NO_PROCESS,       /* the server had ended: not delivered */
     KVREG_SERVER_DOWN,      /* the server ended while it had the request */
     KVREG_TIMEOUT,          /* withdrawn: it has not run and never will */
@@ -197,13 +208,92 @@ typedef struct kvreg_event {
 typedef kvreg_verdict (*kvreg_update_fn)(void *user_data, const kvreg_value *current,
                                          kvreg_value *next);
 
-/* Options of kvreg_registry_start. Set size to sizeof, all else to 0. */
+/* When a bucket that ended is started again, empty, under its name (OTP's restart). */
+enum {
+    KVREG_TEMPORARY, /* never */
+    KVREG_TRANSIENT, /* after KVREG_KILLED and KVREG_CRASHED */
+    KVREG_PERMANENT  /* always, after kvreg_bucket_stop too; kvreg_registry_remove ends it */
+};
+
+/*
+ * Options. Make them by the inline initialisers below, or set size to sizeof and all else to 0:
+ * in every field 0 is the default, which is told here. Limits that are reached answer
+ * KVREG_LIMIT, with nothing changed.
+ */
+
+/* kvreg_configure. */
+typedef struct kvreg_options {
+    uint32_t size;
+    uint32_t worker_threads;    /* drain mailboxes, serve listeners; 2 */
+    uint32_t callback_threads;  /* at most, for callbacks of update_cast; 16,384 */
+    uint32_t max_monitors;      /* of one inbox; 1,048,576 */
+    int64_t default_timeout_ms; /* of new handles; 5,000; -1 for ever */
+    const char *thread_name;    /* of these threads, 1 to 15 bytes; "kvreg" */
+} kvreg_options;
+
+/* kvreg_registry_create_with, and of buckets created without options of their own. */
+typedef struct kvreg_bucket_options {
+    uint32_t size;
+    uint32_t restart;           /* KVREG_TEMPORARY ... */
+    uint32_t max_restarts;      /* more within the period, and it stays down; 3 */
+    uint32_t restart_period_ms; /* 5,000 */
+    uint64_t max_mailbox;       /* messages that wait; 1,048,576 */
+    uint64_t max_keys;          /* no limit */
+    uint64_t max_bytes;         /* of keys and values, 8 for a number; what waits in casts
+                                   counts too; no limit. Each key takes some 100 bytes of
+                                   memory beside. */
+    uint64_t max_value;         /* bytes of one value; 536,870,912, which is also the most */
+} kvreg_bucket_options;
+
+/* kvreg_registry_start. */
 typedef struct kvreg_registry_options {
     uint32_t size;
     uint32_t reserved;
+    const char *name; /* what kvreg_registry_whereis finds it by; NULL: it has none */
+    size_t name_len;
+    const kvreg_bucket_options *bucket; /* of buckets created without their own */
+    uint64_t max_buckets;               /* creations that wait count too; no limit */
+    uint64_t max_bytes;                 /* as of a bucket, in all together; no limit */
+    uint64_t max_mailbox;               /* messages at the registry itself; 1,048,576 */
 } kvreg_registry_options;
 
-/* What lives in the library now: kvreg_live_counts. Set size to sizeof. */
+/* kvreg_listener_start. */
+typedef struct kvreg_listener_options {
+    uint32_t size;
+    uint32_t max_connections; /* 1,024; one more gets ERROR and is closed */
+    uint64_t max_line;        /* bytes of a request; 65,536; a longer one is a failure */
+    uint64_t max_backlog;     /* bytes that wait for a subscriber who does not read, before
+                                 it is cut off; 1,048,576 */
+    int64_t idle_timeout_ms;  /* from one request to the end of the next, and for a reply to
+                                 be taken: then it is closed; 300,000; -1 for ever */
+} kvreg_listener_options;
+
+/* Facts. Set size to sizeof; a failure leaves the rest as it was. */
+
+/* kvreg_bucket_info. */
+typedef struct kvreg_bucket_stats {
+    uint32_t size;
+    int32_t last_exit; /* why the bucket of this name before this one ended; -1: none did */
+    uint64_t keys;
+    uint64_t bytes;    /* of keys and values, 8 for a number */
+    uint64_t mailbox;  /* messages that wait */
+    uint64_t handled;  /* messages handled: calls, casts and updates, not plain reads */
+    uint64_t restarts; /* of the bucket of this name */
+} kvreg_bucket_stats;
+
+/* kvreg_registry_info. */
+typedef struct kvreg_registry_stats {
+    uint32_t size;
+    int32_t last_exit; /* why it ended the last time it came back; -1: it never ended */
+    uint64_t buckets;
+    uint64_t keys;     /* in all buckets, while each is looked at */
+    uint64_t bytes;
+    uint64_t mailbox;  /* messages that wait at the registry itself */
+    uint64_t handled;  /* messages it handled itself: creations and so on, not lookups */
+    uint64_t restarts; /* how often it came back */
+} kvreg_registry_stats;
+
+/* kvreg_live_counts: what lives in the library now. */
 typedef struct kvreg_live {
     uint32_t size;
     uint32_t reserved;
@@ -214,7 +304,46 @@ typedef struct kvreg_live {
     uint64_t update_handles;
     uint64_t items_handles;
     uint64_t inbox_handles;
+    uint64_t listener_handles;
 } kvreg_live;
+
+/* Inline initialisers of options and facts: the defaults. */
+static inline kvreg_options kvreg_options_init(void) {
+    kvreg_options options;
+    memset(&options, 0, sizeof options);
+    options.size = (uint32_t)sizeof options;
+    return options;
+}
+static inline kvreg_bucket_options kvreg_bucket_options_init(void) {
+    kvreg_bucket_options options;
+    memset(&options, 0, sizeof options);
+    options.size = (uint32_t)sizeof options;
+    return options;
+}
+static inline kvreg_registry_options kvreg_registry_options_init(void) {
+    kvreg_registry_options options;
+    memset(&options, 0, sizeof options);
+    options.size = (uint32_t)sizeof options;
+    return options;
+}
+static inline kvreg_listener_options kvreg_listener_options_init(void) {
+    kvreg_listener_options options;
+    memset(&options, 0, sizeof options);
+    options.size = (uint32_t)sizeof options;
+    return options;
+}
+static inline kvreg_bucket_stats kvreg_bucket_stats_init(void) {
+    kvreg_bucket_stats stats;
+    memset(&stats, 0, sizeof stats);
+    stats.size = (uint32_t)sizeof stats;
+    return stats;
+}
+static inline kvreg_registry_stats kvreg_registry_stats_init(void) {
+    kvreg_registry_stats stats;
+    memset(&stats, 0, sizeof stats);
+    stats.size = (uint32_t)sizeof stats;
+    return stats;
+}
 
 /* Inline constructors of values; they borrow what they point to. */
 static inline kvreg_value kvreg_nil(void) {

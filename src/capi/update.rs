@@ -184,7 +184,7 @@ pub unsafe extern "C" fn kvreg_bucket_update_begin(
             Some(value) if current.is_wanted() => kvreg_value::owned(value)?,
             _ => kvreg_value::NIL,
         };
-        let made = make(Arc::new(Begun(Mutex::new(Some(begun)))), 0, &update);
+        let made = make(Arc::new(Begun(Mutex::new(Some(begun)))), &update);
         if made.is_err() {
             value.clear();
         }

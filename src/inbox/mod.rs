@@ -24,9 +24,6 @@ use crate::thread::Thread;
 
 use pollable::Pollable;
 
-/// How many monitors an inbox can have, counting DOWNs that were not received.
-pub const MONITOR_LIMIT: usize = 1 << 20;
-
 /// How many other events wait before some are lost, and counted.
 const RING: usize = 1024;
 
@@ -143,8 +140,8 @@ impl InboxCore {
         let reference = self.process.next_reference();
         {
             let mut state = self.open_state()?;
-            if state.downs.len() >= MONITOR_LIMIT {
-                return Err(Error::Limit("1,048,576 monitors of one inbox"));
+            if state.downs.len() >= self.process.options().max_monitors {
+                return Err(Error::Limit("monitors of one inbox"));
             }
             state.downs.try_reserve(1).map_err(|_| Error::NoMemory)?;
             let monitored: Arc<dyn Monitored> = Arc::clone(server) as _;
@@ -367,7 +364,7 @@ impl Inbox {
     }
 
     pub fn monitor_registry(&self, registry: &crate::Registry) -> Result<u64, Error> {
-        self.0.monitor(registry.server() as &Arc<RegistryServer>)
+        self.0.monitor(&registry.server() as &Arc<RegistryServer>)
     }
 
     /// Takes a monitor back; with `flush` no DOWN of it remains.

@@ -9,9 +9,6 @@ use crate::reason::{Exit, Reason};
 use crate::sync::{Arc, MutexGuard, Ordering};
 use crate::thread::Sender;
 
-/// How many letters may wait at one server.
-const MAILBOX_LIMIT: usize = 1 << 20;
-
 /// How many letters a drain handles before it lets others have the turn.
 const DRAIN_BUDGET: usize = 256;
 
@@ -82,7 +79,7 @@ impl<S: State> Server<S> {
             let mut slow = self.lock();
             if slow.closed {
                 Error::NoProcess
-            } else if slow.queue.len() >= MAILBOX_LIMIT {
+            } else if slow.queue.len() >= self.state.mailbox_limit() {
                 Error::Limit("the mailbox is full")
             } else if slow.queue.try_reserve(1).is_err() {
                 Error::NoMemory
@@ -101,6 +98,7 @@ impl<S: State> Server<S> {
             }
         };
         drop(body); // outside the lock: a task may run user code when it is dropped
+        self.process.after_user_code();
         Err(match refused {
             Error::NoProcess => self.gone(refused),
             refused => refused,
@@ -139,18 +137,24 @@ impl<S: State> Server<S> {
         match body {
             Body::Message(message) => {
                 if self.lock_write(Until::Closed).is_ok() {
+                    self.count_handled();
                     let handled = catch_unwind(AssertUnwindSafe(|| {
                         S::handle(self, &Write(PhantomData), message)
                     }));
                     self.release(WRITE);
-                    if handled.is_err() {
-                        self.end_inside(Exit::new(Reason::Crashed, "a handler panicked"));
+                    match handled {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => S::refused(self, &error),
+                        Err(_) => self.end_inside(Exit::new(Reason::Crashed, "a handler panicked")),
                     }
                 }
             }
             Body::Task(task) => {
+                self.count_handled();
                 let turn = Turn::lent(Arc::clone(self));
-                if catch_unwind(AssertUnwindSafe(|| S::run(turn, task))).is_err() {
+                let run = catch_unwind(AssertUnwindSafe(|| S::run(turn, task)));
+                self.process.after_user_code();
+                if run.is_err() {
                     self.end_inside(Exit::new(Reason::Crashed, "a callback panicked"));
                 }
             }

@@ -43,7 +43,11 @@
 //! has them; the state is closed under `WRITE`. The one who took the queue drops it and then
 //! sends the DOWNs. It needs no turn: a callback that is running finds `CLOSED` when it asks
 //! for `WRITE`, so its change is discarded. A panic in a handler is caught where the handler
-//! is called, and ends this server alone.
+//! is called, and ends this server and what is linked to it.
+//!
+//! **Links.** A link stands in both servers, is made under both locks (taken in the order of
+//! their addresses; nobody else holds two), and is taken out of both by the first end. Who
+//! ends a server abnormally ends those linked to it afterwards, one by one, holding nothing.
 
 mod end;
 mod mailbox;
@@ -52,6 +56,7 @@ mod turn;
 use std::collections::{BTreeMap, VecDeque};
 use std::marker::PhantomData;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::AtomicU64;
 
 use crate::caller::Caller;
 use crate::circle::Occupied;
@@ -80,16 +85,32 @@ pub(crate) trait State: Sized + Send + Sync + 'static {
     /// A cast that runs user code, and so only on the runtime's blocking pool.
     type Task: Send + 'static;
 
-    fn handle(server: &Arc<Server<Self>>, write: &Write<'_>, message: Self::Message);
+    /// Handles a cast or an info. An error means that it changed nothing.
+    fn handle(
+        server: &Arc<Server<Self>>,
+        write: &Write<'_>,
+        message: Self::Message,
+    ) -> Result<(), Error>;
+
+    /// A message is about to be queued: it may be refused, or counted until it is handled.
+    fn queue(_server: &Server<Self>, _message: &mut Self::Message) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// A message that nobody waits for was refused when it was handled.
+    fn refused(server: &Arc<Server<Self>>, error: &Error);
+
+    /// How many letters may wait.
+    fn mailbox_limit(&self) -> usize;
 
     /// Runs a task, which leaves the turn by dropping it.
     fn run(turn: Turn<Self>, task: Self::Task);
 
     /// Makes the server unreachable by name. Called first when it ends; may be called again.
-    fn unregister(server: &Arc<Server<Self>>);
+    fn unregister(server: &Arc<Server<Self>>, reason: Reason);
 
     /// Called once no mail is taken any more; may be called again.
-    fn closed(_server: &Arc<Server<Self>>) {}
+    fn closed(_server: &Arc<Server<Self>>, _reason: Reason) {}
 
     /// Gives up what the state holds, and makes its readers answer `NoProcess`. May be
     /// called again.
@@ -113,6 +134,8 @@ pub(crate) struct Server<S: State> {
     turn_free: Condvar,
     write_free: Condvar,
     process: &'static Process,
+    /// Counted by the holder of `TURN`: for information, not for order.
+    handled: AtomicU64,
     /// For the drains it schedules.
     itself: Weak<Server<S>>,
     state: S,
@@ -131,6 +154,8 @@ struct Slow<S: State> {
     for_turn: Sleepers,
     for_write: Sleepers,
     monitors: BTreeMap<u64, Arc<dyn Watcher>>,
+    /// By the address of the other end, which its `Weak` keeps from being used again.
+    links: BTreeMap<usize, Weak<Server<S>>>,
     exit: Option<Arc<Exit>>,
     closed: bool,
 }
@@ -156,12 +181,14 @@ impl<S: State> Server<S> {
                 for_turn: Sleepers::default(),
                 for_write: Sleepers::default(),
                 monitors: BTreeMap::new(),
+                links: BTreeMap::new(),
                 exit: None,
                 closed: false,
             }),
             turn_free: Condvar::new(),
             write_free: Condvar::new(),
             process,
+            handled: AtomicU64::new(0),
             itself: Weak::clone(itself),
             state,
         })
@@ -201,12 +228,16 @@ impl<S: State> Server<S> {
     }
 
     /// A cast: handled at once if nobody is in the way, else queued. Never blocks.
-    pub(crate) fn cast(self: &Arc<Self>, message: S::Message) -> Result<(), Error> {
+    pub(crate) fn cast(self: &Arc<Self>, mut message: S::Message) -> Result<(), Error> {
         if self.try_enter() {
+            let handled = self.handle_now(|server, write| S::handle(server, write, message));
             // A crash is the server's affair: a cast has no reply.
-            let _ = self.handle_now(|server, write| S::handle(server, write, message));
-            return Ok(());
+            return handled.unwrap_or(Ok(()));
         }
+        if self.has_ended() {
+            return Err(self.gone(Error::NoProcess));
+        }
+        S::queue(self, &mut message)?;
         self.post(Body::Message(message))
     }
 
@@ -221,6 +252,7 @@ impl<S: State> Server<S> {
         self: &Arc<Self>,
         work: impl FnOnce(&Arc<Self>, &Write<'_>) -> R,
     ) -> Option<R> {
+        self.count_handled();
         let result = catch_unwind(AssertUnwindSafe(|| work(self, &Write(PhantomData))));
         match result {
             Ok(answer) => {
@@ -241,6 +273,7 @@ impl<S: State> Server<S> {
     pub(crate) fn occupy(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<Turn<S>, Error> {
         // By the slow way at once: the caller has to let go before user code runs.
         self.enter(caller, Goal::Turn)?;
+        self.count_handled();
         Ok(Turn::taken(Arc::clone(self)))
     }
 
@@ -302,6 +335,27 @@ impl<S: State> Server<S> {
 
     pub(crate) fn has_ended(&self) -> bool {
         self.word.load(Ordering::Acquire) & CLOSED != 0
+    }
+
+    /// Called with `TURN`.
+    fn count_handled(&self) {
+        let handled = self.handled.load(Ordering::Relaxed);
+        self.handled.store(handled + 1, Ordering::Relaxed);
+    }
+
+    /// How many messages it has handled: calls, casts, infos and updates, not plain reads.
+    pub(crate) fn handled(&self) -> u64 {
+        self.handled.load(Ordering::Relaxed)
+    }
+
+    /// How many letters wait.
+    pub(crate) fn mailbox_len(&self) -> usize {
+        self.lock().queue.len()
+    }
+
+    /// Why it ends: known from the first step of its end on.
+    pub(crate) fn exit_reason(&self) -> Option<Reason> {
+        self.lock().exit.as_ref().map(|exit| exit.reason)
     }
 }
 

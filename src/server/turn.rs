@@ -138,8 +138,8 @@ impl<S: State> Server<S> {
                         return (slow, Ok(()));
                     }
                 }
-                None | Some(Body::Task(_)) => {}
-                Some(_) => {
+                None | Some(Body::Task(_) | Body::Stop) => {}
+                Some(Body::Message(_)) => {
                     if !deadline.has_passed() && self.take_turn() {
                         slow = self.handle_below(slow, limit, deadline);
                         continue;
@@ -162,8 +162,8 @@ impl<S: State> Server<S> {
                 return (slow, Err(Error::Timeout));
             }
             let ready = |slow: &Slow<S>, word: u32| match slow.first_below(limit) {
-                Some(Body::Task(_)) => false,
-                Some(_) => word & TURN == 0,
+                Some(Body::Task(_) | Body::Stop) => false,
+                Some(Body::Message(_)) => word & TURN == 0,
                 None if goal == Goal::Turn => word & TURN == 0,
                 None => slow.has_handled_below(limit),
             };
@@ -179,9 +179,7 @@ impl<S: State> Server<S> {
         limit: u64,
         deadline: &Deadline,
     ) -> MutexGuard<'a, Slow<S>> {
-        while matches!(slow.first_below(limit), Some(Body::Message(_) | Body::Stop))
-            && !deadline.has_passed()
-        {
+        while matches!(slow.first_below(limit), Some(Body::Message(_))) && !deadline.has_passed() {
             let letter = self.take_letter(&mut slow);
             drop(slow);
             self.open(letter);
@@ -395,18 +393,28 @@ impl<S: State> Turn<S> {
 
     /// Changes the state; refused if the server ended meanwhile. Blocks only for snapshots.
     pub(crate) fn commit<R>(&self, work: impl FnOnce(&S, &Write<'_>) -> R) -> Result<R, Error> {
+        if !self.server.process.is_current() {
+            return Err(Error::Forked); // the user code forked, and this is the child
+        }
         let done = self.server.still_until(Until::Closed, work);
         done.map_err(|_| Error::ServerDown)
     }
 
     /// Ends the server from inside: its user code said so, or panicked.
-    pub(crate) fn crash(&self, detail: &str) {
+    pub(crate) fn crash(&self, detail: &str) -> Error {
+        if !self.server.process.is_current() {
+            return Error::Forked;
+        }
         self.server.end(Exit::new(Reason::Crashed, detail));
+        Error::ServerDown
     }
 }
 
 impl<S: State> Drop for Turn<S> {
     fn drop(&mut self) {
+        if !self.server.process.is_current() {
+            return; // it stayed with the parent
+        }
         self.server.occupant.set(0);
         self.thread.leaves_turn();
         if !self.lent {

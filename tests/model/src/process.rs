@@ -18,6 +18,13 @@ impl Process {
         &self.circles
     }
 
+    /// Nothing forks here.
+    pub(crate) fn is_current(&self) -> bool {
+        true
+    }
+
+    pub(crate) fn after_user_code(&self) {}
+
     pub(crate) fn start_runtime(&self) -> Result<(), Error> {
         Ok(())
     }

@@ -74,10 +74,19 @@ impl State for Subject {
     type Message = Mail;
     type Task = Mail;
 
-    fn handle(server: &Arc<Server<Self>>, write: &Write<'_>, mut mail: Mail) {
+    fn handle(server: &Arc<Server<Self>>, write: &Write<'_>, mut mail: Mail) -> Result<(), Error> {
         server.state().step_inside();
         server.state().add(write);
         mail.handled = true;
+        Ok(())
+    }
+
+    fn refused(_server: &Arc<Server<Self>>, error: &Error) {
+        panic!("{error}");
+    }
+
+    fn mailbox_limit(&self) -> usize {
+        usize::MAX
     }
 
     fn run(turn: Turn<Self>, mut task: Mail) {
@@ -89,7 +98,7 @@ impl State for Subject {
         }
     }
 
-    fn unregister(server: &Arc<Server<Self>>) {
+    fn unregister(server: &Arc<Server<Self>>, _reason: Reason) {
         let facts = &server.state().facts;
         facts.unregistered.fetch_add(1, Ordering::SeqCst);
     }

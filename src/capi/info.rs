@@ -1,0 +1,97 @@
+//! The header's structs of information, filled as far as the caller knows them.
+
+use super::argument::{invalid, Options};
+use super::status::Failure;
+use crate::bucket::BucketInfo;
+use crate::reason::Reason;
+use crate::registry::RegistryInfo;
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct kvreg_registry_stats {
+    size: u32,
+    last_exit: i32,
+    buckets: u64,
+    keys: u64,
+    bytes: u64,
+    mailbox: u64,
+    handled: u64,
+    restarts: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct kvreg_bucket_stats {
+    size: u32,
+    last_exit: i32,
+    keys: u64,
+    bytes: u64,
+    mailbox: u64,
+    handled: u64,
+    restarts: u64,
+}
+
+// SAFETY of both: integers, and the first is a u32.
+unsafe impl Options for kvreg_registry_stats {}
+unsafe impl Options for kvreg_bucket_stats {}
+
+/// -1 if there was none.
+fn number(reason: Option<Reason>) -> i32 {
+    reason.map_or(-1, |reason| reason as i32)
+}
+
+impl From<RegistryInfo> for kvreg_registry_stats {
+    fn from(info: RegistryInfo) -> kvreg_registry_stats {
+        kvreg_registry_stats {
+            size: size_of::<kvreg_registry_stats>() as u32,
+            last_exit: number(info.last_exit),
+            buckets: info.buckets as u64,
+            keys: info.keys as u64,
+            bytes: info.bytes as u64,
+            mailbox: info.mailbox as u64,
+            handled: info.handled,
+            restarts: info.restarts,
+        }
+    }
+}
+
+impl From<BucketInfo> for kvreg_bucket_stats {
+    fn from(info: BucketInfo) -> kvreg_bucket_stats {
+        kvreg_bucket_stats {
+            size: size_of::<kvreg_bucket_stats>() as u32,
+            last_exit: number(info.last_exit),
+            keys: info.keys as u64,
+            bytes: info.bytes as u64,
+            mailbox: info.mailbox as u64,
+            handled: info.handled,
+            restarts: info.restarts,
+        }
+    }
+}
+
+/// Fills a struct after its size, which stays the caller's; a failure leaves it as it was.
+///
+/// # Safety
+/// `place` is null, or may be written for as many bytes as the size that it begins with.
+pub(super) unsafe fn fill<T: Options>(
+    place: *mut T,
+    facts: impl FnOnce() -> Result<T, Failure>,
+) -> Result<(), Failure> {
+    if place.is_null() {
+        return Err(invalid("an output is NULL"));
+    }
+    // SAFETY: by contract; plain bytes.
+    unsafe {
+        let len = (place.cast::<u32>().read_unaligned() as usize).min(size_of::<T>());
+        let Some(len) = len.checked_sub(size_of::<u32>()).filter(|len| *len > 0) else {
+            return Err(invalid("the size of the struct is not set"));
+        };
+        let facts = facts()?;
+        let from = std::ptr::from_ref(&facts)
+            .cast::<u8>()
+            .add(size_of::<u32>());
+        let to = place.cast::<u8>().add(size_of::<u32>());
+        std::ptr::copy_nonoverlapping(from, to, len);
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! `kvreg_listener_*`.
+
+use std::ffi::{c_char, CStr};
+use std::time::Duration;
+
+use super::argument::{invalid, limit, options, Options, Out};
+use super::guard::guard;
+use super::object::{free, kvreg_listener, kvreg_registry, make, with};
+use super::status::{kvreg_status, Failure};
+use super::value::kvreg_value;
+use crate::listener::{ListenerCore, ListenerOptions};
+use crate::value::{Text, Value};
+
+/// The header's `kvreg_listener_options`. 0 stands for the default.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct kvreg_listener_options {
+    size: u32,
+    max_connections: u32,
+    max_line: u64,
+    max_backlog: u64,
+    idle_timeout_ms: i64,
+}
+
+// SAFETY: integers, and the first is a u32.
+unsafe impl Options for kvreg_listener_options {}
+
+/// # Safety
+/// Null, or a struct of the size it tells.
+unsafe fn listener_options(
+    given: *const kvreg_listener_options,
+) -> Result<ListenerOptions, Failure> {
+    let default = ListenerOptions::default();
+    // SAFETY: by contract.
+    let given = unsafe { options(given) }?;
+    let Some(given) = given else {
+        return Ok(default);
+    };
+    let idle_timeout = match given.idle_timeout_ms {
+        -1 => None,
+        0 => default.idle_timeout,
+        millis @ 1.. => Some(Duration::from_millis(millis as u64)),
+        _ => return Err(invalid("a timeout is -1 or more")),
+    };
+    Ok(ListenerOptions {
+        max_connections: limit(given.max_connections.into(), default.max_connections),
+        max_line: limit(given.max_line, default.max_line),
+        max_backlog: limit(given.max_backlog, default.max_backlog),
+        idle_timeout,
+    })
+}
+
+/// Serves the text protocol (see the README) of a registry over TCP, on the library's threads.
+/// `address` is NUL-terminated: "127.0.0.1:4040" or "[::1]:4040"; a port alone is on loopback;
+/// port 0 is any that is free. NULL: "127.0.0.1:4040". `options` may be NULL. The listener stops
+/// with its registry, and keeps it running like a handle. KVREG_IO if the system refuses.
+/// There is no password: who can connect can change everything. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_listener_start(
+    registry: *mut kvreg_registry,
+    address: *const c_char,
+    options: *const kvreg_listener_options,
+    listener: *mut *mut kvreg_listener,
+) -> kvreg_status {
+    guard("kvreg_listener_start", || {
+        // SAFETY: null or an output.
+        let listener = unsafe { Out::new(listener, std::ptr::null_mut()) };
+        with(registry, |registry, _| {
+            listener.required()?;
+            let address = match address.is_null() {
+                true => "127.0.0.1:4040",
+                // SAFETY: NUL-terminated.
+                false => unsafe { CStr::from_ptr(address) }
+                    .to_str()
+                    .map_err(|_| invalid("a text is not UTF-8"))?,
+            };
+            // SAFETY: null or options.
+            let options = unsafe { listener_options(options) }?;
+            make(ListenerCore::start(registry, address, options)?, &listener)
+        })
+    })
+}
+
+/// Gives the address it listens on, "127.0.0.1:4040": a STRING, to be cleared. After its end
+/// too. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_listener_address(
+    listener: *mut kvreg_listener,
+    address: *mut kvreg_value,
+) -> kvreg_status {
+    guard("kvreg_listener_address", || {
+        // SAFETY: null or an output.
+        let address = unsafe { Out::new(address, kvreg_value::NIL) };
+        with(listener, |listener, _| {
+            address.required()?;
+            let text = Text::copy(listener.address().to_string().as_bytes())?;
+            address.set(kvreg_value::owned(Value::String(text))?);
+            Ok(())
+        })
+    })
+}
+
+/// Stops listening and closes all connections; when it returns the port is free. The handle is
+/// freed separately; stopping again is fine. Blocks until the library's threads have done so.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_listener_stop(listener: *mut kvreg_listener) -> kvreg_status {
+    guard("kvreg_listener_stop", || {
+        with(listener, |listener, caller| {
+            caller.let_go();
+            listener.stop();
+            Ok(())
+        })
+    })
+}
+
+/// Frees the handle, and stops the listener without waiting for it. NULL is fine. Never
+/// blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_listener_free(listener: *mut kvreg_listener) -> kvreg_status {
+    guard("kvreg_listener_free", || free(listener))
+}

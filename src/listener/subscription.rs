@@ -1,0 +1,151 @@
+//! A connection that has subscribed: it is told of changes, and what it says is not read as
+//! commands any more.
+//!
+//! Changes are queued by the thread that makes them, which must not wait. What is queued is
+//! bounded in bytes: beyond it the subscriber is cut off at once, whatever it has not read.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
+use tokio::sync::Notify;
+
+use super::connection::{Close, Connection};
+use crate::bucket::{BucketServer, Change, Subscriber};
+use crate::caller::{Caller, Timeout};
+use crate::error::Error;
+use crate::protocol::print_change;
+use crate::value::{Value, ValueRef};
+
+/// What a queued change costs beside its bytes.
+const OVERHEAD: usize = 128;
+
+/// Lines are sent together up to so many bytes.
+const LINES: usize = 16 << 10;
+
+/// What the two ends of a subscription share.
+struct Shared {
+    max_backlog: usize,
+    backlog: AtomicUsize,
+    cut: Notify,
+}
+
+/// The end in the bucket.
+struct Source {
+    shared: Arc<Shared>,
+    changes: UnboundedSender<Arc<Change>>,
+}
+
+impl Subscriber for Source {
+    fn changed(&self, change: &Arc<Change>) -> bool {
+        let before = self
+            .shared
+            .backlog
+            .fetch_add(cost(change), Ordering::Relaxed);
+        if before > self.shared.max_backlog {
+            self.shared.cut.notify_one();
+            return false;
+        }
+        self.changes.send(Arc::clone(change)).is_ok()
+    }
+
+    fn is_gone(&self) -> bool {
+        self.changes.is_closed()
+    }
+}
+
+fn cost(change: &Change) -> usize {
+    let value = match change.value.as_ref().map(Value::as_ref) {
+        Some(ValueRef::String(text)) => text.len(),
+        Some(ValueRef::Bytes(bytes)) => bytes.len(),
+        _ => 0,
+    };
+    OVERHEAD + change.key.len() + value
+}
+
+/// The end at the connection.
+pub(super) struct Subscription {
+    shared: Arc<Shared>,
+    /// Closed when the bucket has ended.
+    changes: UnboundedReceiver<Arc<Change>>,
+}
+
+impl Subscription {
+    pub(super) fn of(
+        bucket: &Arc<BucketServer>,
+        max_backlog: usize,
+    ) -> Result<Subscription, Error> {
+        let shared = Arc::new(Shared {
+            max_backlog,
+            backlog: AtomicUsize::new(0),
+            cut: Notify::new(),
+        });
+        let (sender, changes) = unbounded_channel();
+        let source = Source {
+            shared: Arc::clone(&shared),
+            changes: sender,
+        };
+        // Waits for snapshots at most.
+        bucket.subscribe(&mut Caller::new(Timeout::DEFAULT), Arc::new(source))?;
+        Ok(Subscription { shared, changes })
+    }
+
+    /// The lines of the next changes; `None` when the bucket has ended.
+    async fn lines(&mut self) -> Option<Result<Vec<u8>, Error>> {
+        let mut lines = Vec::new();
+        let mut change = self.changes.recv().await?;
+        loop {
+            self.shared
+                .backlog
+                .fetch_sub(cost(&change), Ordering::Relaxed);
+            if let Err(error) = print_change(&mut lines, &change) {
+                return Some(Err(error));
+            }
+            match self.changes.try_recv() {
+                Ok(next) if lines.len() < LINES => change = next,
+                Ok(next) => {
+                    self.shared
+                        .backlog
+                        .fetch_sub(cost(&next), Ordering::Relaxed);
+                    return Some(print_change(&mut lines, &next).map(|()| lines));
+                }
+                Err(_) => return Some(Ok(lines)),
+            }
+        }
+    }
+}
+
+/// Tells the connection of changes until either end is gone. A change that cannot be told in
+/// a line is a failure.
+pub(super) async fn run(connection: &mut Connection<'_>, mut subscription: Subscription) -> Close {
+    let listener = connection.listener;
+    let shared = Arc::clone(&subscription.shared);
+    let told = async {
+        let mut scratch = [0; 512];
+        loop {
+            tokio::select! {
+                lines = subscription.lines() => match lines {
+                    None => return Close::Quietly,
+                    Some(Err(_)) => return Close::WithError,
+                    Some(Ok(lines)) => {
+                        if let Err(close) = connection.send(&lines).await {
+                            return close;
+                        }
+                    }
+                },
+                read = connection.reader.read(&mut scratch) => match read {
+                    Ok(1..) => {}
+                    _ => return Close::Quietly,
+                },
+            }
+        }
+    };
+    tokio::select! {
+        close = told => close,
+        () = shared.cut.notified() => {
+            listener.warn("a subscriber that does not read was cut off");
+            Close::Quietly
+        }
+    }
+}
