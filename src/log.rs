@@ -85,21 +85,14 @@ impl Logs {
         self.wanted.store(wanted, Ordering::Relaxed);
     }
 
-    /// The end of a server, as OTP tells it: an abnormal one is an error, any other is nobody's
-    /// concern but a debugger's.
+    /// The end of a server, as OTP tells it: an abnormal one is an error, any other is not
+    /// logged.
     pub(crate) fn end(&self, kind: &str, name: Option<&str>, exit: &Exit) {
-        let level = match exit.reason {
-            Reason::Killed | Reason::Crashed => Level::Error,
-            _ => Level::Debug,
-        };
-        if self.wants(level) {
+        let is_error = matches!(exit.reason, Reason::Killed | Reason::Crashed);
+        if is_error && self.wants(Level::Error) {
             let colon = if exit.detail.is_empty() { "" } else { ": " };
             let (reason, detail) = (exit.reason, &exit.detail);
-            self.say(
-                level,
-                name,
-                &format!("{kind} ended, {reason}{colon}{detail}"),
-            );
+            self.error(name, &format!("{kind} {reason}{colon}{detail}"));
         }
     }
 

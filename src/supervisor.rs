@@ -123,7 +123,6 @@ impl Supervisor {
                 return Err(taken);
             }
         }
-        process.logs().info(supervisor.name(), "registry started");
         Ok(supervisor)
     }
 

@@ -94,24 +94,31 @@ impl Thread {
 }
 
 /// The sender of a queued cast; counted at its thread until the cast was handled or dropped.
-pub(crate) struct Sender(Arc<Thread>);
+pub(crate) struct Sender {
+    thread: Arc<Thread>,
+    /// As it was then: in a forked child the thread is another one.
+    id: u64,
+}
 
 impl Sender {
     pub(crate) fn current() -> Sender {
         let thread = Thread::current();
         thread.queued.fetch_add(1, Ordering::Relaxed);
-        Sender(thread)
+        let id = thread.id();
+        Sender { thread, id }
     }
 
     pub(crate) fn id(&self) -> u64 {
-        self.0.id()
+        self.id
     }
 }
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        // Release: whoever reads the lower count sees what the cast did.
-        self.0.queued.fetch_sub(1, Ordering::Release);
+        if self.thread.id() == self.id {
+            // Release: whoever reads the lower count sees what the cast did.
+            self.thread.queued.fetch_sub(1, Ordering::Release);
+        }
     }
 }
 

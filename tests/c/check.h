@@ -78,6 +78,7 @@ static inline int check_run(const test *tests, size_t count) {
         CHECK(live.update_handles == 0);
         CHECK(live.items_handles == 0);
         CHECK(live.inbox_handles == 0);
+        CHECK(live.listener_handles == 0);
         CHECK(live.registries == 0);
         CHECK(live.buckets == 0);
         OK(kvreg_shutdown(10000));

@@ -28,8 +28,11 @@ static void options_are_checked(void) {
     struct {
         kvreg_registry_options options;
         uint64_t later;
-    } newer = {{sizeof newer, 0}, 0};
-    kvreg_registry_options options = {0, 0};
+    } newer;
+    kvreg_registry_options options = kvreg_registry_options_init();
+    memset(&newer, 0, sizeof newer);
+    newer.options.size = sizeof newer;
+    options.size = 0;
     IS(KVREG_INVALID_ARGUMENT, kvreg_registry_start(&options, &registry));
     CHECK(registry == NULL);
     options.size = sizeof options;
@@ -41,6 +44,21 @@ static void options_are_checked(void) {
     OK(kvreg_registry_free(registry));
     newer.later = 1;
     IS(KVREG_UNSUPPORTED, kvreg_registry_start(&newer.options, &registry));
+    /* An older program: what it does not know has its default. */
+    options.max_buckets = 1;
+    options.size = offsetof(kvreg_registry_options, max_buckets);
+    OK(kvreg_registry_start(&options, &registry));
+    OK(kvreg_registry_create(registry, "a", 1, 0, NULL));
+    OK(kvreg_registry_create(registry, "b", 1, 0, NULL));
+    OK(kvreg_registry_free(registry));
+    options = kvreg_registry_options_init();
+    options.reserved = 1;
+    IS(KVREG_INVALID_ARGUMENT, kvreg_registry_start(&options, &registry));
+    options.reserved = 0;
+    options.name_len = 3;
+    IS(KVREG_INVALID_ARGUMENT, kvreg_registry_start(&options, &registry));
+    options.name = "a\0b";
+    IS(KVREG_INVALID_ARGUMENT, kvreg_registry_start(&options, &registry));
 }
 
 static void names_and_items_are_snapshots(void) {

@@ -60,8 +60,13 @@ static void structs_are_laid_out_as_the_library_has_them(void) {
     CHECK(offsetof(kvreg_event, reference) == 16 && offsetof(kvreg_event, name) == 32);
     CHECK(offsetof(kvreg_event, private_) == 64);
     CHECK(sizeof(kvreg_text) == 16);
-    CHECK(sizeof(kvreg_registry_options) == 8);
-    CHECK(sizeof(kvreg_live) == 64);
+    CHECK(sizeof(kvreg_options) == 32);
+    CHECK(sizeof(kvreg_bucket_options) == 48);
+    CHECK(sizeof(kvreg_registry_options) == 56);
+    CHECK(sizeof(kvreg_listener_options) == 32);
+    CHECK(sizeof(kvreg_bucket_stats) == 48);
+    CHECK(sizeof(kvreg_registry_stats) == 56);
+    CHECK(sizeof(kvreg_live) == 72);
 }
 
 static void the_last_error_is_a_sentence(void) {

@@ -232,6 +232,60 @@ fn stop_against_kill() {
     });
 }
 
+/// Either the link was made, and both go, or it was refused, and the other lives.
+#[test]
+fn link_against_kill() {
+    check(|| {
+        let process = Process::new();
+        let [one, two] = [(); 2].map(|()| Subject::start_in(process));
+        let (a, b) = (Arc::clone(&one), Arc::clone(&two));
+        let thread = spawn(move || b.link(&a));
+        kill(&one);
+        let linked = thread.join().unwrap();
+        match linked {
+            Ok(()) => assert!(two.has_ended()),
+            Err(Error::NoProcess) => assert_eq!(call(&two), Ok(1)),
+            Err(other) => panic!("{other:?}"),
+        }
+        assert_eq!(one.link(&two), Err(Error::NoProcess));
+    });
+}
+
+#[test]
+fn both_ends_of_a_link_are_killed() {
+    check(|| {
+        let process = Process::new();
+        let [one, two] = [(); 2].map(|()| Subject::start_in(process));
+        one.link(&two).unwrap();
+        let other = Arc::clone(&two);
+        let thread = spawn(move || kill(&other));
+        kill(&one);
+        thread.join().unwrap();
+        for server in [one, two] {
+            assert!(server.has_ended());
+            assert_eq!(Facts::count(&facts(&server).ended), 1);
+        }
+    });
+}
+
+#[test]
+fn links_are_made_and_unmade_from_both_ends() {
+    check(|| {
+        let process = Process::new();
+        let [one, two] = [(); 2].map(|()| Subject::start_in(process));
+        let (a, b) = (Arc::clone(&one), Arc::clone(&two));
+        let thread = spawn(move || {
+            b.link(&a).unwrap();
+            b.unlink(&a);
+        });
+        one.link(&two).unwrap();
+        one.unlink(&two);
+        thread.join().unwrap();
+        kill(&one);
+        assert_eq!(call(&two), Ok(1));
+    });
+}
+
 #[test]
 fn each_monitor_gets_one_down() {
     check(|| {
