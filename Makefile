@@ -12,14 +12,15 @@ export CARGO_BUILD_JOBS ?= $(JOBS)
 LIBRARY := target/release/libkvreg.so
 VENV := .venv
 PYTHON_CONFIG := --config bindings/python/pyproject.toml
-PYTHON_FILES := bindings/python tests/python tests/readme.py
+PYTHON_FILES := bindings/python tests/python tests/listener tests/readme.py
 C_FLAGS := -std=c11 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread -Iinclude
 C_LINK := -Ltarget/release -lkvreg -Wl,-rpath,$(CURDIR)/target/release
 VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full \
     --show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible
 
 C_TESTS := $(patsubst tests/c/%.c,%,$(wildcard tests/c/test_*.c))
-C_STRESS := stress_names stress_memory
+C_STRESS := stress_names stress_memory stress_limits stress_fork
+LIFECYCLE := host loads logs needs
 C_PROGRAMS := $(addprefix target/c/,$(C_TESTS) $(C_STRESS) misuse shell demo)
 
 # How many misuse calls run under AddressSanitizer, and how many without.
@@ -28,7 +29,8 @@ MISUSE ?= 6000000
 MISUSE_SEED ?= 1
 
 .PHONY: all build header demo test lint test-rust test-model test-header test-c test-shell \
-    test-stress test-misuse test-python test-readme requirements bench clean
+    test-stress test-lifecycle test-listener test-misuse test-python test-readme requirements \
+    bench clean
 
 all: build
 
@@ -45,7 +47,7 @@ demo: build target/c/demo
 	@KVREG_LIBRARY=$(LIBRARY) PYTHONPATH=bindings/python $(PYTHON) bindings/python/demo.py
 
 test: requirements lint test-rust test-model test-header test-c test-shell test-stress \
-    test-misuse test-python test-readme
+    test-lifecycle test-listener test-misuse test-python test-readme
 	@echo "all tests passed"
 
 requirements:
@@ -88,6 +90,27 @@ test-shell: target/c/shell
 
 test-stress: $(addprefix target/c/,$(C_STRESS))
 	@set -e; for test in $^; do echo "== $$test"; $$test; done
+
+target/c/lifecycle/%: tests/c/lifecycle/%.c tests/c/check.h include/kvreg.h | build
+	@mkdir -p target/c/lifecycle
+	$(CC) $(C_FLAGS) $< -o $@ $(C_LINK)
+
+# It loads the library itself.
+target/c/lifecycle/loads: C_LINK := -ldl
+target/c/lifecycle/loads: C_FLAGS := $(subst -std=c11 -Wall -Wextra -Wpedantic,-std=gnu11 -Wall -Wextra,$(C_FLAGS))
+
+test-lifecycle: $(addprefix target/c/lifecycle/,$(LIFECYCLE))
+	tests/c/lifecycle/run.sh target/c/lifecycle $(CURDIR)/$(LIBRARY)
+
+target/c/listener-host: tests/listener/host.c tests/c/check.h include/kvreg.h | build
+	@mkdir -p target/c
+	$(CC) $(C_FLAGS) $< -o $@ $(C_LINK)
+
+# By plain sockets from Python, and as the guide does it, from Elixir.
+test-listener: target/c/listener-host $(VENV)/installed
+	KVREG_LISTENER_HOST=$(CURDIR)/target/c/listener-host \
+	    $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/listener
+	tests/listener/run.sh $(CURDIR)/target/c/listener-host
 
 ASAN_DIR := target/asan/$(shell rustc -vV | sed -n 's/^host: //p')/release
 

@@ -172,11 +172,20 @@ impl Supervisor {
         *last = Some(reason);
         self.restarts.fetch_add(1, Ordering::Relaxed);
         let new = Supervisor::start_registry(self.process, &self.itself, &self.options);
+        let unreachable = self.is_unreachable().then(|| Arc::clone(&new));
         self.current
             .store(Arc::into_raw(new).cast_mut(), Ordering::Release);
+        drop(last);
         // SAFETY: the count of `current`, whose place was just taken.
         let old = unsafe { Arc::from_raw(place) };
         epoch::pin().defer(move || drop(old));
+        if let Some(new) = unreachable {
+            let _ = new.stop_later();
+        }
+    }
+
+    fn is_unreachable(&self) -> bool {
+        self.options.name.is_none() && self.handles.load(Ordering::Acquire) == 0
     }
 
     /// How often the registry came back, and what it had ended of.
@@ -196,10 +205,15 @@ impl Supervisor {
 
     /// A registry that nobody can reach any more stops.
     pub(crate) fn drop_handle(&self) {
-        let last = self.handles.fetch_sub(1, Ordering::AcqRel) == 1;
-        if last && self.options.name.is_none() {
+        self.handles.fetch_sub(1, Ordering::AcqRel);
+        if self.is_unreachable() {
+            // With the lock: the one that comes back is stopped here or by `replace`.
+            let registry = {
+                let _replacing = lock(&self.replacing);
+                self.registry()
+            };
             // Refused if it has ended, or if there is no thread to be had for its last mail.
-            let _ = self.registry().stop_later();
+            let _ = registry.stop_later();
         }
     }
 }

@@ -13,6 +13,8 @@ need cc gcc
 need g++ g++
 need clang clang
 need valgrind valgrind
+need strace strace
+need elixir elixir
 python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
 # The runtime of AddressSanitizer comes with gcc.
 

@@ -68,7 +68,8 @@ pub(super) unsafe fn options<T: Options>(pointer: *const T) -> Result<Option<T>,
     // SAFETY: by contract; plain bytes.
     unsafe {
         let size = pointer.cast::<u32>().read_unaligned() as usize;
-        if !(2 * size_of::<u32>()..=LARGEST).contains(&size) {
+        // A size that ends within a field would leave half a pointer.
+        if !(1..=LARGEST / 8).contains(&(size / 8)) || size % 8 != 0 {
             return Err(invalid("the size of the options is not set"));
         }
         let given = std::slice::from_raw_parts(pointer.cast::<u8>(), size);

@@ -20,6 +20,7 @@ static void free_pool(void) {
         for (int slot = 0; slot < SLOTS; slot++)
             free_quietly((enum kind)kind, (void *)atomic_exchange(&pool[kind][slot], 0));
     }
+    stop_named();
 }
 
 static void short_sleep(void) {
@@ -39,7 +40,7 @@ static void wait_for_quiet(void) {
     free_pool();
     for (int i = 0; i < 10000; i++) { /* casts without `destroy` may still be running */
         OK(kvreg_live_counts(&live));
-        if (live.registries == 0 && live.buckets == 0)
+        if (live.registries == 0 && live.buckets == 0 && live.listener_handles == 0)
             break;
         short_sleep();
     }
@@ -48,6 +49,7 @@ static void wait_for_quiet(void) {
 static void every_misuse_is_a_status(void) {
     pthread_t threads[THREADS];
     memset(big, 'x', BIG);
+    OK(kvreg_configure(NULL)); /* first use: from here on it is too late */
     printf("seed %llu\n", (unsigned long long)seed);
     fflush(stdout);
     for (uintptr_t i = 0; i < THREADS; i++)

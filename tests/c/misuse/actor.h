@@ -7,7 +7,7 @@
 
 #include "../check.h"
 
-enum kind { REGISTRY, BUCKET, UPDATE, ITEMS, INBOX, KINDS };
+enum kind { REGISTRY, BUCKET, UPDATE, ITEMS, INBOX, LISTENER, KINDS };
 enum { THREADS = 2, SLOTS = 12, UPDATES = 3, STASH = 4, STATUSES = KVREG_TOO_SMALL + 1 };
 enum { BIG = 70000 };
 
@@ -26,7 +26,10 @@ enum { BIG = 70000 };
     F(bucket_exit) F(bucket_free) F(bucket_update) F(bucket_update_cast) \
     F(bucket_update_begin) F(update_end) F(update_free) F(items_next) F(items_free) \
     F(inbox_open) F(inbox_monitor) F(inbox_monitor_registry) F(inbox_demonitor) \
-    F(inbox_subscribe_logs) F(inbox_receive) F(inbox_fd) F(inbox_free)
+    F(inbox_subscribe_logs) F(inbox_receive) F(inbox_fd) F(inbox_free) \
+    F(configure) F(registry_whereis) F(registry_create_with) F(registry_remove) \
+    F(registry_exit) F(registry_info) F(bucket_link) F(bucket_unlink) F(bucket_info) \
+    F(listener_start) F(listener_address) F(listener_stop) F(listener_free)
 
 #define AS_ENUM(name) DO_##name,
 #define AS_TEXT(name) "kvreg_" #name,
@@ -117,6 +120,8 @@ static kvreg_status free_handle(enum kind kind, void *handle) {
         return kvreg_update_free(handle);
     case ITEMS:
         return kvreg_items_free(handle);
+    case LISTENER:
+        return kvreg_listener_free(handle);
     default:
         return kvreg_inbox_free(handle);
     }
@@ -128,8 +133,10 @@ static void free_quietly(enum kind kind, void *handle) {
     CHECK(status == KVREG_OK || status == KVREG_BAD_HANDLE);
 }
 
-/* Few updates at a time: each keeps a bucket busy. */
-static unsigned slots_of(enum kind kind) { return kind == UPDATE ? UPDATES : SLOTS; }
+/* Few updates at a time, since each keeps a bucket busy, and few listeners. */
+static unsigned slots_of(enum kind kind) {
+    return kind == UPDATE || kind == LISTENER ? UPDATES : SLOTS;
+}
 
 static int64_t short_timeout(struct actor *me) {
     switch (below(me, 64)) {

@@ -2,7 +2,7 @@
 #ifndef MISUSE_FUNCTIONS_H
 #define MISUSE_FUNCTIONS_H
 
-#include "outputs.h"
+#include "process_model.h"
 
 static void step_plain(struct actor *me, enum function function) {
     switch (function) {
@@ -50,7 +50,7 @@ static void step_live_counts(struct actor *me) {
         kvreg_live live;
         unsigned char room[256];
     } counts;
-    static const uint32_t sizes[] = {0, 1, 4, 8, 12, 16, 33, sizeof(kvreg_live), 72, 256};
+    static const uint32_t sizes[] = {0, 1, 4, 8, 12, 16, 33, sizeof(kvreg_live), 64, 256};
     memset(&counts, 0xa5, sizeof counts);
     counts.live.size =
         once_in(me, 2) ? sizeof counts.live : sizes[below(me, sizeof sizes / sizeof *sizes)];
@@ -58,23 +58,6 @@ static void step_live_counts(struct actor *me) {
     answer(me, DO_live_counts, kvreg_live_counts(OUTPUT(&counts.live)));
     for (size_t i = size < sizeof size ? sizeof size : size; i < sizeof counts; i++)
         CHECK(counts.room[i] == 0xa5); /* not beyond what the size says */
-}
-
-static void step_registry_start(struct actor *me) {
-    union {
-        kvreg_registry_options options;
-        unsigned char room[256];
-    } given;
-    memset(&given, 0, sizeof given);
-    given.options.size = sizeof given.options;
-    if (once_in(me, 3))
-        given.options.size = below(me, 40);
-    if (once_in(me, 4))
-        given.options.reserved = below(me, 3);
-    if (once_in(me, 8))
-        memset(given.room + sizeof given.options, 1, 64);
-    const kvreg_registry_options *options = once_in(me, 2) ? NULL : &given.options;
-    MAKE(DO_registry_start, REGISTRY, kvreg_registry, kvreg_registry_start(options, out));
 }
 
 static void step_execute(struct actor *me) {
@@ -414,7 +397,10 @@ static void step_inbox(struct actor *me, enum function function) {
 static unsigned rarity(enum function function) {
     switch (function) {
     case DO_registry_stop: case DO_bucket_stop: case DO_bucket_exit: case DO_registry_free:
+    case DO_registry_exit: case DO_registry_remove:
         return 12;
+    case DO_listener_start: /* takes a port */
+        return 100;
     case DO_registry_start: case DO_registry_clone: case DO_registry_create:
     case DO_registry_lookup: case DO_bucket_start: case DO_bucket_clone: case DO_bucket_free:
     case DO_bucket_clear: case DO_inbox_open: case DO_inbox_free:
@@ -466,7 +452,9 @@ static void step(struct actor *me) {
         MAKE(function, INBOX, kvreg_inbox, kvreg_inbox_open(out));
         break;
     default:
-        if (function >= DO_inbox_monitor)
+        if (function >= DO_configure)
+            step_process_model(me, function);
+        else if (function >= DO_inbox_monitor)
             step_inbox(me, function);
         else if (function >= DO_bucket_clone)
             step_bucket(me, function);

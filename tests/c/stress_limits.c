@@ -1,0 +1,129 @@
+/*
+ * A limit of bytes bounds memory: a writer that tries for 1 GiB, by calls and by casts, keeps
+ * resident memory within the limit and a stated overhead.
+ */
+#include <pthread.h>
+
+#include "check.h"
+
+enum { LIMIT_MIB = 64, OVERHEAD_MIB = 16, TRIED_MIB = 1024, BUCKETS = 8 };
+
+static long resident_kib(void) {
+    char line[128];
+    long kib = -1;
+    FILE *status = fopen("/proc/self/status", "r");
+    CHECK(status != NULL);
+    while (fgets(line, sizeof line, status) != NULL)
+        if (sscanf(line, "VmRSS: %ld", &kib) == 1)
+            break;
+    fclose(status);
+    CHECK(kib > 0);
+    return kib;
+}
+
+/* Before anything was stored: what an allocator keeps for itself counts. */
+static long baseline;
+
+static uint64_t state = 1;
+
+static uint64_t next_random(void) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    return state ^= state << 17;
+}
+
+/* Tries to store TRIED_MIB in the buckets, and takes keys out only when it is refused. */
+static void write_on(kvreg_bucket **buckets, unsigned count) {
+    static char text[64 << 10];
+    long most = baseline;
+    unsigned long refused = 0, steps = 0;
+    int64_t tried = 0;
+    memset(text, 'x', sizeof text);
+    while (tried < (int64_t)TRIED_MIB << 20) {
+        size_t len = 256 + next_random() % (next_random() % 4 == 0 ? sizeof text - 256 : 4096);
+        uint64_t key = next_random();
+        kvreg_bucket *bucket = buckets[key % count];
+        kvreg_value value = kvreg_bytes(text, len);
+        kvreg_status status = steps % 2 == 0 ? kvreg_bucket_put(bucket, &key, sizeof key, &value)
+                                             : kvreg_bucket_put_cast(bucket, &key, sizeof key, &value);
+        tried += (int64_t)len;
+        if (status == KVREG_LIMIT) {
+            refused++;
+            if (refused % 500 == 0) /* make room now and then, all at once */
+                OK(kvreg_bucket_clear(bucket));
+        } else {
+            OK(status);
+        }
+        if (++steps % 256 == 0) {
+            long now = resident_kib();
+            most = now > most ? now : most;
+        }
+    }
+    printf("%d MiB tried, %lu of %lu refused, resident memory grew by %ld KiB at most\n",
+           TRIED_MIB, refused, steps, most - baseline);
+    CHECK(refused > 0);
+    CHECK(most - baseline <= (LIMIT_MIB + OVERHEAD_MIB) * 1024L);
+}
+
+static void of_a_bucket(void) {
+    kvreg_registry *registry;
+    kvreg_bucket *bucket;
+    kvreg_bucket_options options = kvreg_bucket_options_init();
+    options.max_bytes = (uint64_t)LIMIT_MIB << 20;
+    OK(kvreg_registry_start(NULL, &registry));
+    OK(kvreg_registry_create_with(registry, "a", 1, 0, &options, &bucket));
+    write_on(&bucket, 1);
+    OK(kvreg_bucket_free(bucket));
+    OK(kvreg_registry_stop(registry));
+    OK(kvreg_registry_free(registry));
+}
+
+static void of_a_registry(void) {
+    kvreg_registry *registry;
+    kvreg_bucket *buckets[BUCKETS];
+    kvreg_registry_options options = kvreg_registry_options_init();
+    options.max_bytes = (uint64_t)LIMIT_MIB << 20;
+    OK(kvreg_registry_start(&options, &registry));
+    for (unsigned i = 0; i < BUCKETS; i++)
+        OK(kvreg_registry_create(registry, (const char[]){(char)('a' + i)}, 1, 0, &buckets[i]));
+    write_on(buckets, BUCKETS);
+    for (unsigned i = 0; i < BUCKETS; i++)
+        OK(kvreg_bucket_free(buckets[i]));
+    OK(kvreg_registry_stop(registry));
+    OK(kvreg_registry_free(registry));
+}
+
+/* Casts that wait are counted: a mailbox is no way around the limit. */
+static void of_what_waits(void) {
+    static char text[64 << 10];
+    kvreg_registry *registry;
+    kvreg_bucket *bucket;
+    kvreg_update *update;
+    kvreg_bucket_options options = kvreg_bucket_options_init();
+    kvreg_value value = kvreg_bytes(text, sizeof text);
+    unsigned queued = 0;
+    baseline = resident_kib();
+    options.max_bytes = (uint64_t)LIMIT_MIB << 20;
+    OK(kvreg_registry_start(NULL, &registry));
+    OK(kvreg_registry_create_with(registry, "a", 1, 0, &options, &bucket));
+    OK(kvreg_bucket_update_begin(bucket, "k", 1, NULL, &update));
+    for (unsigned i = 0; i < (TRIED_MIB << 10) / 64; i++) {
+        kvreg_status status = kvreg_bucket_put_cast(bucket, "key", 3, &value);
+        queued += status == KVREG_OK;
+        CHECK(status == KVREG_OK || status == KVREG_LIMIT);
+    }
+    CHECK(queued == (LIMIT_MIB << 20) / (sizeof text + 3));
+    CHECK(resident_kib() - baseline <= (LIMIT_MIB + OVERHEAD_MIB) * 1024L);
+    OK(kvreg_update_end(update, KVREG_KEEP, NULL));
+    OK(kvreg_bucket_put(bucket, "key", 3, &value));
+    OK(kvreg_bucket_free(bucket));
+    OK(kvreg_registry_stop(registry));
+    OK(kvreg_registry_free(registry));
+}
+
+static const test tests[] = {
+    TEST(of_what_waits),
+    TEST(of_a_bucket),
+    TEST(of_a_registry),
+};
+CHECK_MAIN(tests)
