@@ -135,7 +135,7 @@ static void await(pid_t pid) {
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-static void forks_under_load(void) {
+static void g11_forks_under_load(void) {
     static worker workers[THREADS];
     kvreg_bucket *other;
     OK(kvreg_registry_start(NULL, &registry));
@@ -195,7 +195,7 @@ static kvreg_verdict fork_and_crash(void *data, const kvreg_value *current, kvre
 
 static void fork_in_destroy(void *data) { fork_here(data); }
 
-static void a_callback_forks(void) {
+static void g11_a_callback_forks(void) {
     kvreg_bucket *bucket;
     kvreg_status status;
     int64_t number;
@@ -227,7 +227,7 @@ static void a_callback_forks(void) {
     OK(kvreg_bucket_free(bucket));
 }
 
-static void a_callback_of_a_cast_forks(void) {
+static void g11_a_callback_of_a_cast_forks(void) {
     kvreg_bucket *bucket;
     int64_t number;
     static pid_t pid;
@@ -240,7 +240,7 @@ static void a_callback_of_a_cast_forks(void) {
     OK(kvreg_bucket_free(bucket));
 }
 
-static void a_destructor_forks(void) {
+static void g11_a_destructor_forks(void) {
     kvreg_bucket *bucket;
     kvreg_update *begun;
     kvreg_status status;
@@ -270,7 +270,7 @@ static void a_destructor_forks(void) {
 }
 
 /* A child's child inherits from both. */
-static void a_child_forks(void) {
+static void g11_a_child_forks(void) {
     kvreg_bucket *ours, *childs;
     int64_t number;
     OK(kvreg_bucket_start(&ours));
@@ -297,7 +297,7 @@ static void a_child_forks(void) {
 }
 
 static const test tests[] = {
-    TEST(forks_under_load),           TEST(a_callback_forks), TEST(a_callback_of_a_cast_forks),
-    TEST(a_destructor_forks),         TEST(a_child_forks),
+    TEST(g11_forks_under_load),           TEST(g11_a_callback_forks), TEST(g11_a_callback_of_a_cast_forks),
+    TEST(g11_a_destructor_forks),         TEST(g11_a_child_forks),
 };
 CHECK_MAIN(tests)

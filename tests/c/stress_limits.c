@@ -65,7 +65,7 @@ static void write_on(kvreg_bucket **buckets, unsigned count) {
     CHECK(most - baseline <= (LIMIT_MIB + OVERHEAD_MIB) * 1024L);
 }
 
-static void of_a_bucket(void) {
+static void g14_of_a_bucket(void) {
     kvreg_registry *registry;
     kvreg_bucket *bucket;
     kvreg_bucket_options options = kvreg_bucket_options_init();
@@ -78,7 +78,7 @@ static void of_a_bucket(void) {
     OK(kvreg_registry_free(registry));
 }
 
-static void of_a_registry(void) {
+static void g14_of_a_registry(void) {
     kvreg_registry *registry;
     kvreg_bucket *buckets[BUCKETS];
     kvreg_registry_options options = kvreg_registry_options_init();
@@ -94,7 +94,7 @@ static void of_a_registry(void) {
 }
 
 /* Casts that wait are counted: a mailbox is no way around the limit. */
-static void of_what_waits(void) {
+static void g14_of_what_waits(void) {
     static char text[64 << 10];
     kvreg_registry *registry;
     kvreg_bucket *bucket;
@@ -122,8 +122,8 @@ static void of_what_waits(void) {
 }
 
 static const test tests[] = {
-    TEST(of_what_waits),
-    TEST(of_a_bucket),
-    TEST(of_a_registry),
+    TEST(g14_of_what_waits),
+    TEST(g14_of_a_bucket),
+    TEST(g14_of_a_registry),
 };
 CHECK_MAIN(tests)

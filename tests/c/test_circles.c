@@ -96,16 +96,16 @@ static void in_every_way(request ask) {
     }
 }
 
-static void of_one(void) {
+static void g8_of_one(void) {
     circle(1, put);
     circle(1, update);
     circle(1, stop);
 }
 
-static void of_calls(void) { in_every_way(put); }
-static void of_updates(void) { in_every_way(update); }
-static void of_stops(void) { in_every_way(stop); }
-static void of_reads_that_wait_for_own_casts(void) { in_every_way(read_own_cast); }
+static void g8_of_calls(void) { in_every_way(put); }
+static void g8_of_updates(void) { in_every_way(update); }
+static void g8_of_stops(void) { in_every_way(stop); }
+static void g8_of_reads_that_wait_for_own_casts(void) { in_every_way(read_own_cast); }
 
 static kvreg_verdict stop_all(void *data, const kvreg_value *current, kvreg_value *next) {
     kvreg_event event;
@@ -119,7 +119,7 @@ static kvreg_verdict stop_all(void *data, const kvreg_value *current, kvreg_valu
 }
 
 /* From the calling thread, and from one of the library's. */
-static void through_the_registry_the_inbox_and_shutdown(void) {
+static void g8_through_the_registry_the_inbox_and_shutdown(void) {
     kvreg_bucket *bucket;
     kvreg_inbox *inbox;
     kvreg_value value;
@@ -137,7 +137,7 @@ static void through_the_registry_the_inbox_and_shutdown(void) {
 }
 
 static const test tests[] = {
-    TEST(of_one), TEST(of_calls), TEST(of_updates), TEST(of_stops), TEST(of_reads_that_wait_for_own_casts),
-    TEST(through_the_registry_the_inbox_and_shutdown),
+    TEST(g8_of_one), TEST(g8_of_calls), TEST(g8_of_updates), TEST(g8_of_stops), TEST(g8_of_reads_that_wait_for_own_casts),
+    TEST(g8_through_the_registry_the_inbox_and_shutdown),
 };
 CHECK_MAIN(tests)

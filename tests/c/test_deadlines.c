@@ -69,7 +69,7 @@ static void *call(void *data) {
     return NULL;
 }
 
-static void withdrawn_calls_never_run(void) {
+static void g7_withdrawn_calls_never_run(void) {
     caller callers[CALLERS];
     pthread_t holder;
     long timeouts = 0;
@@ -112,7 +112,7 @@ static void *stop(void *data) {
 }
 
 /* A stop that timed out stops nothing, also when the turn is free again. */
-static void withdrawn_stops_never_stop(void) {
+static void g7_withdrawn_stops_never_stop(void) {
     long stopped = 0, timeouts = 0;
     for (unsigned long round = 0; round < check_count(STOPS); round++) {
         static const int shortly = 1000;
@@ -147,7 +147,7 @@ static void withdrawn_stops_never_stop(void) {
 }
 
 /* Timeout 0: for those who must never wait. */
-static void without_time_nothing_is_waited_for(void) {
+static void g7_without_time_nothing_is_waited_for(void) {
     static const int long_ = 1000;
     kvreg_update *update;
     OK(kvreg_bucket_start(&busy));
@@ -165,8 +165,8 @@ static void without_time_nothing_is_waited_for(void) {
 }
 
 static const test tests[] = {
-    TEST(withdrawn_calls_never_run),
-    TEST(withdrawn_stops_never_stop),
-    TEST(without_time_nothing_is_waited_for),
+    TEST(g7_withdrawn_calls_never_run),
+    TEST(g7_withdrawn_stops_never_stop),
+    TEST(g7_without_time_nothing_is_waited_for),
 };
 CHECK_MAIN(tests)

@@ -27,7 +27,7 @@ for how in return exit shutdown stuck sigterm; do
     for _ in $(seq "$rounds"); do
         ends 0 "$programs/host" "$how"
     done
-    echo "ok $how"
+    echo "ok g12 $how"
 done
 
 # SIGTERM kills a host that does not handle it: the status is that of the signal.
@@ -38,10 +38,10 @@ kill -TERM "$host"
 status=0
 wait "$host" || status=$?
 [ "$status" -eq 143 ] || fail "killed: exit status $status"
-echo "ok killed"
+echo "ok g12 killed"
 
 ends 0 "$programs/loads" "$library" # 50 times in itself
-echo "ok dlopen and dlclose"
+echo "ok g12 dlopen and dlclose"
 
 # With a level in the environment, and only then, lines go to stderr.
 for level in '' none; do
@@ -53,7 +53,7 @@ KVREG_LOG=error timeout 60 "$programs/logs" 2>"$scratch/stderr"
 KVREG_LOG=debug timeout 60 "$programs/logs" 2>"$scratch/stderr"
 grep -q '^kvreg debug: .*unexpected message in registry: "hello"$' "$scratch/stderr" ||
     fail "KVREG_LOG=debug"
-echo "ok KVREG_LOG"
+echo "ok g10 KVREG_LOG"
 
 # What the library asks the system for. Loading: only files of the loader.
 calls=clone,clone3,fork,vfork,socket,pipe,pipe2,eventfd2,epoll_create1,open,openat,timerfd_create
@@ -71,4 +71,4 @@ threads=$(grep -cE 'clone3?\(' <<<"$first_cast")
 if grep -E 'socket\(|pipe2?\(|timerfd|fork\(' <<<"$first_cast"; then
     fail "the first cast asks for more than threads and their poll"
 fi
-echo "ok loading starts nothing, the first cast that waits $threads threads"
+echo "ok g10 loading starts nothing, the first cast that waits $threads threads"
