@@ -161,8 +161,18 @@ fn print_value(line: &mut Vec<u8>, value: ValueRef<'_>) -> Result<(), Error> {
     }
 }
 
-/// What a subscriber is told of a change; an error if it cannot be told in one line.
-pub(crate) fn print_change(line: &mut Vec<u8>, change: &Change) -> Result<(), Error> {
+/// Adds the line a subscriber is told of a change; an error, and nothing added, if it cannot be
+/// told in one line.
+pub(crate) fn print_change(lines: &mut Vec<u8>, change: &Change) -> Result<(), Error> {
+    let before = lines.len();
+    let printed = print_change_line(lines, change);
+    if printed.is_err() {
+        lines.truncate(before);
+    }
+    printed
+}
+
+fn print_change_line(line: &mut Vec<u8>, change: &Change) -> Result<(), Error> {
     print_text(line, &change.key)?;
     match &change.value {
         Some(value) => {

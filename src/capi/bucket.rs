@@ -10,7 +10,7 @@ use super::items::Items;
 use super::object::{self, free, kvreg_bucket, kvreg_items, make, set_timeout, with, with_both};
 use super::status::{kvreg_status, Failure, Status};
 use super::value::{given, kvreg_value};
-use crate::bucket::{BucketServer, Pair};
+use crate::bucket::BucketServer;
 use crate::process::Process;
 use crate::reason::Reason;
 use crate::server::State;
@@ -388,7 +388,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_many(
                 let key = unsafe { argument::key(pair.key, pair.key_len) }?;
                 let value = unsafe { pair.value.get() };
                 let value = value.map_err(|failure| ranked(bucket, failure))?;
-                ready.push(Pair::new(key, value)?);
+                ready.push(bucket.pair(key, value)?);
             }
             Ok(bucket.put_many(caller, ready)?)
         })

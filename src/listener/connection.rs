@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::subscription::{self, Subscription};
-use super::ListenerCore;
+use super::{HungUp, ListenerCore};
 use crate::caller::{Caller, Timeout};
 use crate::error::Error;
 use crate::protocol;
@@ -33,7 +33,9 @@ pub(super) enum Close {
     WithError,
 }
 
-pub(super) async fn serve(listener: Arc<ListenerCore>, mut stream: TcpStream) {
+pub(super) async fn serve(listener: Arc<ListenerCore>, stream: HungUp<TcpStream>) {
+    let mut stream = stream;
+    let stream = &mut stream.0;
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.split();
     let mut connection = Connection {

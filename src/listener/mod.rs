@@ -144,31 +144,30 @@ impl ListenerCore {
 
     async fn accept(self: Arc<Self>, socket: TcpListener, end: End) {
         let _end = end; // dropped last, also if the runtime drops this task
-        let socket = socket;
+        let socket = HungUp(socket);
         let mut stopping = self.stopping.subscribe();
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 () = async { drop(stopping.wait_for(|stopping| *stopping).await) } => break,
                 Some(_) = connections.join_next() => {}
-                accepted = socket.accept() => match accepted {
+                accepted = socket.0.accept() => match accepted {
                     Ok((stream, _)) if connections.len() < self.options.max_connections => {
-                        connections.spawn(connection::serve(Arc::clone(&self), stream));
+                        connections.spawn(connection::serve(Arc::clone(&self), HungUp(stream)));
                     }
-                    Ok((stream, peer)) => self.refuse(&stream, peer),
+                    Ok((stream, peer)) => self.refuse(&HungUp(stream), peer),
                     Err(_) => tokio::time::sleep(PAUSE).await,
                 },
             }
         }
-        hang_up(&socket);
         drop(socket);
         connections.shutdown().await;
     }
 
-    fn refuse(&self, stream: &TcpStream, peer: SocketAddr) {
+    fn refuse(&self, stream: &HungUp<TcpStream>, peer: SocketAddr) {
         let text = format!("too many connections: {peer} was refused");
         self.warn(&text);
-        let _ = stream.try_write(protocol::ERROR);
+        let _ = stream.0.try_write(protocol::ERROR);
     }
 
     fn warn(&self, text: &str) {
@@ -213,15 +212,26 @@ impl Drop for End {
     }
 }
 
-/// Ends the socket itself: a forked child may have another descriptor of it.
+/// A socket that ends when it is dropped: a forked child may have another descriptor of it,
+/// which would keep it open.
+struct HungUp<S: Descriptor>(S);
+
 #[cfg(unix)]
-fn hang_up(socket: &impl std::os::fd::AsRawFd) {
-    // SAFETY: a descriptor that is open; no pointers.
-    unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
+use std::os::fd::AsRawFd as Descriptor;
+
+#[cfg(unix)]
+impl<S: Descriptor> Drop for HungUp<S> {
+    fn drop(&mut self) {
+        // SAFETY: a descriptor that is open; no pointers.
+        unsafe { libc::shutdown(self.0.as_raw_fd(), libc::SHUT_RDWR) };
+    }
 }
 
 #[cfg(not(unix))]
-fn hang_up<T>(_socket: &T) {}
+trait Descriptor {}
+
+#[cfg(not(unix))]
+impl<S> Descriptor for S {}
 
 /// A listener; stopped when it is dropped.
 pub struct Listener(Arc<ListenerCore>);

@@ -91,8 +91,9 @@ impl Subscription {
         Ok(Subscription { shared, changes })
     }
 
-    /// The lines of the next changes; `None` when the bucket has ended.
-    async fn lines(&mut self) -> Option<Result<Vec<u8>, Error>> {
+    /// The lines of the next changes, and whether one could not be told after them; `None`
+    /// when the bucket has ended.
+    async fn lines(&mut self) -> Option<(Vec<u8>, Result<(), Error>)> {
         let mut lines = Vec::new();
         let mut change = self.changes.recv().await?;
         loop {
@@ -100,17 +101,14 @@ impl Subscription {
                 .backlog
                 .fetch_sub(cost(&change), Ordering::Relaxed);
             if let Err(error) = print_change(&mut lines, &change) {
-                return Some(Err(error));
+                return Some((lines, Err(error)));
+            }
+            if lines.len() >= LINES {
+                return Some((lines, Ok(())));
             }
             match self.changes.try_recv() {
-                Ok(next) if lines.len() < LINES => change = next,
-                Ok(next) => {
-                    self.shared
-                        .backlog
-                        .fetch_sub(cost(&next), Ordering::Relaxed);
-                    return Some(print_change(&mut lines, &next).map(|()| lines));
-                }
-                Err(_) => return Some(Ok(lines)),
+                Ok(next) => change = next,
+                Err(_) => return Some((lines, Ok(()))),
             }
         }
     }
@@ -127,10 +125,12 @@ pub(super) async fn run(connection: &mut Connection<'_>, mut subscription: Subsc
             tokio::select! {
                 lines = subscription.lines() => match lines {
                     None => return Close::Quietly,
-                    Some(Err(_)) => return Close::WithError,
-                    Some(Ok(lines)) => {
+                    Some((lines, told)) => {
                         if let Err(close) = connection.send(&lines).await {
                             return close;
+                        }
+                        if told.is_err() {
+                            return Close::WithError;
                         }
                     }
                 },
