@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
+import signal
 import subprocess
 import sys
 import threading
+import time
+import traceback
+import warnings
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 import kvreg
 from kvreg import _abi, _library
@@ -44,6 +49,56 @@ class Worker:
         return self._returned
 
 
+class Child:
+    """A fork of this process, made here: `pid` is 0 in it, as with `os.fork`.
+
+    The child ends by `leave`, and the parent waits for it by `check`.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        with warnings.catch_warnings():
+            # Later Pythons warn of other threads, which are what is tested.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.pid = os.fork()
+        os.close(self._writer if self.pid else self._reader)
+
+    def leave(self, problem: str = "") -> NoReturn:
+        """Ends the child, with a problem or without; nothing of the parent's is run."""
+        try:
+            os.write(self._writer, problem.encode()[-4096:])
+        finally:
+            os._exit(1 if problem else 0)
+
+    def check(self) -> None:
+        """Waits for the child's end; fails with its problem, or if it hangs."""
+        told, end = b"", time.monotonic() + WAIT
+        while select.select([self._reader], [], [], max(0.0, end - time.monotonic()))[0]:
+            part = os.read(self._reader, 4096)
+            told += part
+            if not part:
+                break
+        else:
+            os.kill(self.pid, signal.SIGKILL)
+        os.close(self._reader)
+        # It has closed its end of the pipe, or was killed: this does not wait for long.
+        _, status = os.waitpid(self.pid, 0)
+        assert os.WIFEXITED(status), f"the child was ended by signal {os.WTERMSIG(status)}"
+        assert os.WEXITSTATUS(status) == 0, told.decode()
+
+
+def forked(work: Callable[[], object]) -> Child:
+    """A child that does `work` and leaves."""
+    child = Child()
+    if child.pid == 0:
+        try:
+            work()
+        except BaseException:
+            child.leave(traceback.format_exc())
+        child.leave()
+    return child
+
+
 def wait(event: threading.Event) -> None:
     assert event.wait(WAIT), "the event did not come"
 
@@ -52,7 +107,7 @@ def live_handles() -> dict[str, int]:
     """How many handles of each kind were not freed."""
     live = _abi.Live(size=ctypes.sizeof(_abi.Live))
     assert _library.library().kvreg_live_counts(live) == kvreg.Status.OK
-    kinds = ("registry", "bucket", "update", "items", "inbox")
+    kinds = ("registry", "bucket", "update", "items", "inbox", "listener")
     return {kind: getattr(live, f"{kind}_handles") for kind in kinds}
 
 

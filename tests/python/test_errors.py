@@ -16,6 +16,7 @@ HEADER = (REPOSITORY / "include" / "kvreg.h").read_text()
 BUILT_IN = {
     "KeyNotFound": KeyError,
     "BucketNotFound": KeyError,
+    "RegistryNotFound": KeyError,
     "CallTimeout": TimeoutError,
     "OutcomeUnknown": TimeoutError,
     "CallingSelf": RuntimeError,
@@ -101,6 +102,7 @@ def header_enum(first: str) -> list[str]:
     [
         ("KVREG_OK", "KVREG_", [s.name for s in kvreg.Status]),
         ("KVREG_NORMAL", "KVREG_", [r.name for r in kvreg.Reason]),
+        ("KVREG_TEMPORARY", "KVREG_", [r.name for r in kvreg.Restart]),
         ("KVREG_LOG_ERROR", "KVREG_LOG_", [level.name for level in kvreg.LogLevel]),
         ("KVREG_NIL", "KVREG_", ["NIL", "BOOL", "INT", "FLOAT", "STRING", "BYTES"]),
         ("KVREG_KEEP", "KVREG_", ["KEEP", "STORE", "REMOVE", "ABORT", "CRASH"]),
@@ -114,7 +116,7 @@ def test_the_constants_are_those_of_the_header(
 
 
 def test_the_numbers_count_upward() -> None:
-    for enum in (kvreg.Status, kvreg.Reason, kvreg.LogLevel):
+    for enum in (kvreg.Status, kvreg.Reason, kvreg.Restart, kvreg.LogLevel):
         assert [member.value for member in enum] == list(range(len(enum)))
     values = [_abi.NIL, _abi.BOOL, _abi.INT, _abi.FLOAT, _abi.STRING, _abi.BYTES]
     verdicts = [_abi.KEEP, _abi.STORE, _abi.REMOVE, _abi.ABORT, _abi.CRASH]

@@ -208,7 +208,13 @@ def test_the_structs_have_the_sizes_of_the_header() -> None:
     assert ctypes.sizeof(_abi.Pair) == 48
     assert ctypes.sizeof(_abi.Event) == 96
     assert ctypes.sizeof(_abi.Text) == 16
-    assert ctypes.sizeof(_abi.Live) == 64
+    assert ctypes.sizeof(_abi.Live) == 72
+    assert ctypes.sizeof(_abi.ProcessOptions) == 32
+    assert ctypes.sizeof(_abi.BucketOptions) == 48
+    assert ctypes.sizeof(_abi.RegistryOptions) == 56
+    assert ctypes.sizeof(_abi.ListenerOptions) == 32
+    assert ctypes.sizeof(_abi.BucketStats) == 48
+    assert ctypes.sizeof(_abi.RegistryStats) == 56
 
 
 def test_everything_public_is_documented() -> None:

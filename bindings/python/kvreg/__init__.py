@@ -9,7 +9,9 @@
 
 Each bucket is a server in the Erlang sense: it owns its state, handles one message at a
 time, and can die alone. A bucket behaves as a `dict`, a registry as a mapping from names to
-buckets, and an inbox hears of their ends.
+buckets, and an inbox hears of their ends. A listener serves a registry over TCP.
+
+What a forked child inherits raises `ForkedError` there; what it starts itself works.
 
 Timeouts are float seconds, None for ever. Every object may be used from any thread; calls
 release the GIL. Exceptions inherit from `kvreg.Error` and carry a `Status`. Importing this
@@ -19,7 +21,7 @@ package neither loads the shared library nor starts anything; first use does.
 from __future__ import annotations
 
 from ._bucket import Bucket
-from ._constants import KEEP, REMOVE, LogLevel, Reason, Status, Verdict
+from ._constants import KEEP, REMOVE, LogLevel, Reason, Restart, Status, Verdict
 from ._errors import (
     Aborted,
     AlreadyStarted,
@@ -38,6 +40,7 @@ from ._errors import (
     NoMemory,
     NoProcess,
     OutcomeUnknown,
+    RegistryNotFound,
     ServerDown,
     ShutDown,
     Unsupported,
@@ -45,7 +48,11 @@ from ._errors import (
     WrongType,
 )
 from ._inbox import Down, Event, Inbox, Log, Lost
+from ._info import BucketInfo, RegistryInfo
 from ._library import LibraryError, library_version, load
+from ._listener import Listener
+from ._options import BucketOptions
+from ._process import configure, shutdown
 from ._registry import Registry
 from ._values import Key, Value
 
@@ -57,7 +64,9 @@ __all__ = [
     "Aborted",
     "AlreadyStarted",
     "Bucket",
+    "BucketInfo",
     "BucketNotFound",
+    "BucketOptions",
     "CallTimeout",
     "CallingSelf",
     "Closed",
@@ -74,6 +83,7 @@ __all__ = [
     "KeyNotFound",
     "LibraryError",
     "LimitReached",
+    "Listener",
     "Log",
     "LogLevel",
     "Lost",
@@ -82,6 +92,9 @@ __all__ = [
     "OutcomeUnknown",
     "Reason",
     "Registry",
+    "RegistryInfo",
+    "RegistryNotFound",
+    "Restart",
     "ServerDown",
     "ShutDown",
     "Status",
@@ -90,6 +103,8 @@ __all__ = [
     "Verdict",
     "WrongKind",
     "WrongType",
+    "configure",
     "library_version",
     "load",
+    "shutdown",
 ]

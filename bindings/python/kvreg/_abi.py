@@ -115,6 +115,116 @@ class Live(ctypes.Structure):
         ("update_handles", c_uint64),
         ("items_handles", c_uint64),
         ("inbox_handles", c_uint64),
+        ("listener_handles", c_uint64),
+    ]
+
+
+class _Sized(ctypes.Structure):
+    """A struct that begins with its size, which is set when it is made; all else is 0."""
+
+    size: int
+
+    def __init__(self, **fields: object) -> None:
+        super().__init__(size=ctypes.sizeof(self), **fields)
+
+
+class ProcessOptions(_Sized):
+    """`kvreg_options`."""
+
+    _fields_ = [
+        ("size", c_uint32),
+        ("worker_threads", c_uint32),
+        ("callback_threads", c_uint32),
+        ("max_monitors", c_uint32),
+        ("default_timeout_ms", c_int64),
+        ("thread_name", c_char_p),
+    ]
+
+
+class BucketOptions(_Sized):
+    """`kvreg_bucket_options`."""
+
+    _fields_ = [
+        ("size", c_uint32),
+        ("restart", c_uint32),
+        ("max_restarts", c_uint32),
+        ("restart_period_ms", c_uint32),
+        ("max_mailbox", c_uint64),
+        ("max_keys", c_uint64),
+        ("max_bytes", c_uint64),
+        ("max_value", c_uint64),
+    ]
+
+
+class RegistryOptions(_Sized):
+    """`kvreg_registry_options`."""
+
+    # ctypes keeps alive what a pointer field is set to.
+    _fields_ = [
+        ("size", c_uint32),
+        ("reserved", c_uint32),
+        ("name", c_char_p),
+        ("name_len", c_size_t),
+        ("bucket", POINTER(BucketOptions)),
+        ("max_buckets", c_uint64),
+        ("max_bytes", c_uint64),
+        ("max_mailbox", c_uint64),
+    ]
+
+
+class ListenerOptions(_Sized):
+    """`kvreg_listener_options`."""
+
+    _fields_ = [
+        ("size", c_uint32),
+        ("max_connections", c_uint32),
+        ("max_line", c_uint64),
+        ("max_backlog", c_uint64),
+        ("idle_timeout_ms", c_int64),
+    ]
+
+
+class BucketStats(_Sized):
+    """`kvreg_bucket_stats`."""
+
+    last_exit: int
+    keys: int
+    bytes: int
+    mailbox: int
+    handled: int
+    restarts: int
+
+    _fields_ = [
+        ("size", c_uint32),
+        ("last_exit", c_int32),
+        ("keys", c_uint64),
+        ("bytes", c_uint64),
+        ("mailbox", c_uint64),
+        ("handled", c_uint64),
+        ("restarts", c_uint64),
+    ]
+
+
+class RegistryStats(_Sized):
+    """`kvreg_registry_stats`."""
+
+    last_exit: int
+    buckets: int
+    keys: int
+    bytes: int
+    mailbox: int
+    handled: int
+    restarts: int
+
+    _fields_ = [
+        ("size", c_uint32),
+        ("last_exit", c_int32),
+        ("buckets", c_uint64),
+        ("keys", c_uint64),
+        ("bytes", c_uint64),
+        ("mailbox", c_uint64),
+        ("handled", c_uint64),
+        ("restarts", c_uint64),
     ]
 
 
@@ -137,6 +247,8 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kvreg_status_message", c_char_p, [_status]),
     # size_t kvreg_last_error(char *buffer, size_t capacity);
     ("kvreg_last_error", c_size_t, [_text, c_size_t]),
+    # kvreg_status kvreg_configure(const kvreg_options *options);
+    ("kvreg_configure", _status, [POINTER(ProcessOptions)]),
     # kvreg_status kvreg_shutdown(int64_t timeout_ms);
     ("kvreg_shutdown", _status, [c_int64]),
     # kvreg_status kvreg_live_counts(kvreg_live *live);
@@ -147,7 +259,10 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kvreg_value_copy_text", _status, [_value, _text, c_size_t]),
     #
     # kvreg_status kvreg_registry_start(const kvreg_registry_options *, kvreg_registry **);
-    ("kvreg_registry_start", _status, [handle, _out]),
+    ("kvreg_registry_start", _status, [POINTER(RegistryOptions), _out]),
+    # kvreg_status kvreg_registry_whereis(const char *name, size_t name_len,
+    #                                     kvreg_registry **registry);
+    ("kvreg_registry_whereis", _status, [_text, c_size_t, _out]),
     # kvreg_status kvreg_registry_clone(kvreg_registry *, kvreg_registry **clone);
     ("kvreg_registry_clone", _status, [handle, _out]),
     # kvreg_status kvreg_registry_set_timeout(kvreg_registry *, int64_t timeout_ms);
@@ -155,11 +270,21 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     # kvreg_status kvreg_registry_create(kvreg_registry *, const char *name, size_t name_len,
     #                                    uint32_t flags, kvreg_bucket **bucket);
     ("kvreg_registry_create", _status, [handle, _text, c_size_t, c_uint32, _out]),
+    # kvreg_status kvreg_registry_create_with(kvreg_registry *, const char *name, size_t,
+    #                                         uint32_t flags, const kvreg_bucket_options *,
+    #                                         kvreg_bucket **bucket);
+    (
+        "kvreg_registry_create_with",
+        _status,
+        [handle, _text, c_size_t, c_uint32, POINTER(BucketOptions), _out],
+    ),
     # kvreg_status kvreg_registry_create_cast(kvreg_registry *, const char *name, size_t);
     ("kvreg_registry_create_cast", _status, [handle, _text, c_size_t]),
     # kvreg_status kvreg_registry_lookup(kvreg_registry *, const char *name, size_t name_len,
     #                                    kvreg_bucket **bucket);
     ("kvreg_registry_lookup", _status, [handle, _text, c_size_t, _out]),
+    # kvreg_status kvreg_registry_remove(kvreg_registry *, const char *name, size_t name_len);
+    ("kvreg_registry_remove", _status, [handle, _text, c_size_t]),
     # kvreg_status kvreg_registry_count(kvreg_registry *, size_t *count);
     ("kvreg_registry_count", _status, [handle, _size_out]),
     # kvreg_status kvreg_registry_names(kvreg_registry *, kvreg_items **names);
@@ -171,6 +296,11 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kvreg_registry_execute", _status, [handle, _text, c_size_t, _value]),
     # kvreg_status kvreg_registry_stop(kvreg_registry *);
     ("kvreg_registry_stop", _status, [handle]),
+    # kvreg_status kvreg_registry_exit(kvreg_registry *, int32_t reason, const char *detail,
+    #                                  size_t detail_len);
+    ("kvreg_registry_exit", _status, [handle, c_int32, _text, c_size_t]),
+    # kvreg_status kvreg_registry_info(kvreg_registry *, kvreg_registry_stats *stats);
+    ("kvreg_registry_info", _status, [handle, POINTER(RegistryStats)]),
     # kvreg_status kvreg_registry_free(kvreg_registry *);
     ("kvreg_registry_free", _status, [handle]),
     #
@@ -236,6 +366,12 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     # kvreg_status kvreg_bucket_exit(kvreg_bucket *, int32_t reason, const char *detail,
     #                                size_t detail_len);
     ("kvreg_bucket_exit", _status, [handle, c_int32, _text, c_size_t]),
+    # kvreg_status kvreg_bucket_link(kvreg_bucket *, kvreg_bucket *other);
+    ("kvreg_bucket_link", _status, [handle, handle]),
+    # kvreg_status kvreg_bucket_unlink(kvreg_bucket *, kvreg_bucket *other);
+    ("kvreg_bucket_unlink", _status, [handle, handle]),
+    # kvreg_status kvreg_bucket_info(kvreg_bucket *, kvreg_bucket_stats *stats);
+    ("kvreg_bucket_info", _status, [handle, POINTER(BucketStats)]),
     # kvreg_status kvreg_bucket_free(kvreg_bucket *);
     ("kvreg_bucket_free", _status, [handle]),
     # kvreg_status kvreg_bucket_update_begin(kvreg_bucket *, const void *key, size_t key_len,
@@ -270,6 +406,17 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kvreg_inbox_free", _status, [handle]),
     # void kvreg_event_clear(kvreg_event *event);
     ("kvreg_event_clear", None, [POINTER(Event)]),
+    #
+    # kvreg_status kvreg_listener_start(kvreg_registry *, const char *address,
+    #                                   const kvreg_listener_options *,
+    #                                   kvreg_listener **listener);
+    ("kvreg_listener_start", _status, [handle, _text, POINTER(ListenerOptions), _out]),
+    # kvreg_status kvreg_listener_address(kvreg_listener *, kvreg_value *address);
+    ("kvreg_listener_address", _status, [handle, _value]),
+    # kvreg_status kvreg_listener_stop(kvreg_listener *);
+    ("kvreg_listener_stop", _status, [handle]),
+    # kvreg_status kvreg_listener_free(kvreg_listener *);
+    ("kvreg_listener_free", _status, [handle]),
 )
 
 

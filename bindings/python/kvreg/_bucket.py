@@ -10,6 +10,7 @@ from . import _abi
 from ._constants import Reason, Status, Verdict
 from ._errors import KeyNotFound, check, error
 from ._handle import obtain
+from ._info import BucketInfo, exit_reason
 from ._items import SnapshotItems, SnapshotValues, keys, pairs
 from ._server import Server
 from ._update import ABSENT, run
@@ -297,7 +298,39 @@ class Bucket(Server, MutableMapping[str, Any]):
         text = detail.encode("utf-8")
         self._call("kvreg_bucket_exit", int(reason), text, len(text))
 
+    def link(self, other: Bucket) -> None:
+        """Links two buckets (Erlang's link): when one ends abnormally, so does the other.
+
+        That is for any reason but NORMAL, and the other one ends for the same. Linking twice
+        is once; a bucket to itself is nothing. `NoProcess` if either has ended. A bucket that
+        is started again has no links. Never blocks.
+        """
+        self._call("kvreg_bucket_link", _handle_of(other))
+
+    def unlink(self, other: Bucket) -> None:
+        """Takes a link away; without one it does nothing. Never blocks."""
+        self._call("kvreg_bucket_unlink", _handle_of(other))
+
+    def info(self) -> BucketInfo:
+        """What there is to know about the bucket. Waits for casts of this thread only."""
+        stats = _abi.BucketStats()
+        self._call("kvreg_bucket_info", stats)
+        return BucketInfo(
+            keys=stats.keys,
+            bytes=stats.bytes,
+            mailbox=stats.mailbox,
+            handled=stats.handled,
+            restarts=stats.restarts,
+            last_exit=exit_reason(stats.last_exit),
+        )
+
     def _absent(self, status: int, key: Key) -> Exception:
         if status == Status.NOT_FOUND:
             return KeyNotFound(key)
         return error(self._library, status)
+
+
+def _handle_of(bucket: Bucket) -> int | None:
+    if not isinstance(bucket, Bucket):
+        raise TypeError(f"expected a Bucket, not {type(bucket).__name__}")
+    return bucket._handle

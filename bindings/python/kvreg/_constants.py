@@ -47,6 +47,17 @@ class Reason(enum.IntEnum):
     """It had ended before it was monitored."""
 
 
+class Restart(enum.IntEnum):
+    """When a bucket that ended is started again, empty, under its name (OTP's restart)."""
+
+    TEMPORARY = 0
+    """Never."""
+    TRANSIENT = 1
+    """After `Reason.KILLED` and `Reason.CRASHED`."""
+    PERMANENT = 2
+    """Always, after `Bucket.stop` too; `Registry.remove` ends it."""
+
+
 class LogLevel(enum.IntEnum):
     """How important a log event is; a lower number is more important."""
 

@@ -29,8 +29,14 @@ class BucketNotFound(Error, KeyError):
     status = Status.NOT_FOUND
 
 
+class RegistryNotFound(Error, KeyError):
+    """No registry of that name runs in this process."""
+
+    status = Status.NOT_FOUND
+
+
 class AlreadyStarted(Error):
-    """The name is taken, and an exclusive bucket was asked for."""
+    """The name is taken; or `kvreg.configure` came too late."""
 
     status = Status.ALREADY_STARTED
 

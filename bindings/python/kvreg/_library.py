@@ -34,6 +34,16 @@ _loaded: ctypes.CDLL | None = None
 _loading = threading.Lock()
 
 
+def _begin_anew() -> None:
+    # The thread that was loading is not there in a forked child.
+    global _loading
+    _loading = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
 class LibraryError(OSError):
     """The shared library cannot be loaded, or is of another version."""
 

@@ -8,14 +8,20 @@ from typing import TypeVar
 
 from . import _abi
 from ._bucket import Bucket
-from ._constants import Status
-from ._errors import BucketNotFound, check
+from ._constants import Reason, Status
+from ._errors import BucketNotFound, RegistryNotFound, check
 from ._handle import obtain
+from ._info import RegistryInfo, exit_reason
 from ._items import keys
+from ._library import library as load_library
+from ._options import BucketOptions, bucket_struct, count
 from ._server import Server
 from ._values import encode_name, encode_text, take_bytes
 
 _Self = TypeVar("_Self", bound="Registry")
+
+# To the end of a block these are as good as its own stop; after a fork it is the parent's.
+_ENDED = (Status.NO_PROCESS, Status.SERVER_DOWN, Status.FORKED, Status.SHUT_DOWN)
 
 
 class Registry(Server, Mapping[str, Bucket]):
@@ -25,6 +31,13 @@ class Registry(Server, Mapping[str, Bucket]):
     buckets; a clone is only closed there. Without `with` it lives until its last handle is
     closed. Each lookup gives a new `Bucket` object, with a handle and a timeout of its own.
     Two registries are equal only if they are the same object.
+
+    `Registry("name")` starts one that `Registry.whereis` finds, anywhere in this process; it
+    runs on without a handle, until it is stopped. `AlreadyStarted` if the name is taken.
+    `bucket` has the options of buckets that are created without their own. `max_buckets`
+    limits the names, `max_bytes` the keys and values of all buckets together, and
+    `max_mailbox` the messages that wait at the registry itself (1,048,576; the others are
+    without a limit). `LimitReached` says that one is reached, and nothing was changed.
 
     A name leads to a bucket that is alive: once anybody has learned that a bucket ended, its
     name is gone. Iterating sees the names as they are at one instant; `values()` and
@@ -42,10 +55,42 @@ class Registry(Server, Mapping[str, Bucket]):
 
     _kind = "registry"
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        bucket: BucketOptions | None = None,
+        max_buckets: int | None = None,
+        max_bytes: int | None = None,
+        max_mailbox: int | None = None,
+    ) -> None:
         """Starts a registry. Never blocks."""
-        super().__init__(*obtain("kvreg_registry_start", None))
+        options = _abi.RegistryOptions(
+            max_buckets=count("max_buckets", max_buckets),
+            max_bytes=count("max_bytes", max_bytes),
+            max_mailbox=count("max_mailbox", max_mailbox),
+        )
+        if name is not None:
+            options.name = data = encode_name(name)
+            options.name_len = len(data)
+        if bucket is not None:
+            options.bucket = ctypes.pointer(bucket_struct(bucket))
+        super().__init__(*obtain("kvreg_registry_start", options))
         self._stops = True
+
+    @classmethod
+    def whereis(cls: type[_Self], name: str) -> _Self:
+        """The registry that has the name in this process; `RegistryNotFound` if none has.
+
+        As a context manager it is closed at the end of the block, and nothing else. Never
+        blocks.
+        """
+        data, library, handle = encode_name(name), load_library(), ctypes.c_void_p()
+        status = library.kvreg_registry_whereis(data, len(data), ctypes.byref(handle))
+        if status == Status.NOT_FOUND:
+            raise RegistryNotFound(name)
+        check(library, status)
+        return cls._of(library, handle.value)
 
     @classmethod
     def _of(cls: type[_Self], library: ctypes.CDLL, handle: int | None) -> _Self:
@@ -53,15 +98,20 @@ class Registry(Server, Mapping[str, Bucket]):
         registry._stops = False
         return registry
 
-    def create(self, name: str, exclusive: bool = False) -> Bucket:
+    def create(
+        self, name: str, exclusive: bool = False, options: BucketOptions | None = None
+    ) -> Bucket:
         """The bucket of that name, started if there is none. Waits for its turn.
 
-        With `exclusive`, `AlreadyStarted` if there is one.
+        With `exclusive`, `AlreadyStarted` if there is one. `options` are for a bucket that is
+        started now, in place of those of the registry; one that is there keeps its own.
         """
         data, flags = encode_name(name), _abi.EXCLUSIVE if exclusive else 0
-        return Bucket._of(
-            *obtain("kvreg_registry_create", self._handle, data, len(data), flags)
-        )
+        named = (self._handle, data, len(data), flags)
+        if options is None:
+            return Bucket._of(*obtain("kvreg_registry_create", *named))
+        struct = bucket_struct(options)
+        return Bucket._of(*obtain("kvreg_registry_create_with", *named, struct))
 
     def create_cast(self, name: str) -> None:
         """Starts a bucket of that name, unless there is one, without waiting.
@@ -70,6 +120,17 @@ class Registry(Server, Mapping[str, Bucket]):
         """
         data = encode_name(name)
         self._call("kvreg_registry_create_cast", data, len(data))
+
+    def remove(self, name: str) -> None:
+        """Ends the bucket of that name for good, reason SHUTDOWN, whatever its restart option.
+
+        What is queued there is dropped. `BucketNotFound` if there is none. Waits for its turn.
+        """
+        data, library = encode_name(name), self._library
+        status = library.kvreg_registry_remove(self._handle, data, len(data))
+        if status == Status.NOT_FOUND:
+            raise BucketNotFound(name)
+        check(library, status)
 
     def __getitem__(self, name: str) -> Bucket:
         """The bucket that has the name now; `BucketNotFound` (a `KeyError`) if none has."""
@@ -150,6 +211,30 @@ class Registry(Server, Mapping[str, Bucket]):
         """
         self._call("kvreg_registry_stop")
 
+    def exit(self, reason: Reason, detail: str = "") -> None:
+        """Ends the registry at once, and its buckets with reason SHUTDOWN.
+
+        After KILLED and CRASHED it comes back, empty, behind its handles and its name, before
+        this returns; its monitors get their `Down` and do not carry over. `Reason.NORMAL`
+        does nothing, and `Reason.NOPROC` is an `InvalidArgument`. Never waits for a turn.
+        """
+        text = detail.encode("utf-8")
+        self._call("kvreg_registry_exit", int(reason), text, len(text))
+
+    def info(self) -> RegistryInfo:
+        """What there is to know about the registry. Waits for casts of this thread only."""
+        stats = _abi.RegistryStats()
+        self._call("kvreg_registry_info", stats)
+        return RegistryInfo(
+            buckets=stats.buckets,
+            keys=stats.keys,
+            bytes=stats.bytes,
+            mailbox=stats.mailbox,
+            handled=stats.handled,
+            restarts=stats.restarts,
+            last_exit=exit_reason(stats.last_exit),
+        )
+
     def __enter__(self: _Self) -> _Self:
         return self
 
@@ -162,7 +247,7 @@ class Registry(Server, Mapping[str, Bucket]):
 
     def _stop_unless_ended(self) -> None:
         status = self._library.kvreg_registry_stop(self._handle)
-        if status not in (Status.NO_PROCESS, Status.SERVER_DOWN):
+        if status not in _ENDED:
             check(self._library, status)
 
     def __repr__(self) -> str:

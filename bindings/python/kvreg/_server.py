@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 from typing import TypeVar
 
+from . import _timeout
 from ._handle import Handle, obtain
-from ._timeout import DEFAULT, milliseconds
+from ._timeout import milliseconds
 
 _Self = TypeVar("_Self", bound="Server")
 
@@ -21,7 +22,7 @@ class Server(Handle):
     def __init__(self, library: ctypes.CDLL, handle: int | None) -> None:
         """Owns `handle` from here on."""
         super().__init__(library, handle)
-        self._timeout = DEFAULT
+        self._timeout = _timeout.default
 
     @classmethod
     def _of(cls: type[_Self], library: ctypes.CDLL, handle: int | None) -> _Self:
@@ -46,7 +47,8 @@ class Server(Handle):
     def timeout(self) -> float | None:
         """How many seconds a call through this object waits for its turn.
 
-        5 at first; `None` is for ever, 0 only if it need not wait. Clones have their own.
+        5 at first (see `kvreg.configure`); `None` is for ever, 0 only if it need not wait.
+        Clones have their own.
         """
         return self._timeout
 

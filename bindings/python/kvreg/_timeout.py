@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-DEFAULT = 5.0
-"""Seconds a call waits for its turn unless its handle says otherwise."""
+default: float | None = 5.0
+"""Seconds a call waits for its turn unless its handle says otherwise; see `configure`."""
 
 _FOREVER = -1
 _LONGEST = 2**63 - 1

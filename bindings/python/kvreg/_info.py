@@ -1,0 +1,48 @@
+"""What `Bucket.info` and `Registry.info` tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ._constants import Reason
+
+
+@dataclass(frozen=True)
+class BucketInfo:
+    """Facts about a bucket, as they were when it was asked."""
+
+    keys: int
+    bytes: int
+    """Of keys and values, 8 for a number."""
+    mailbox: int
+    """Messages that wait."""
+    handled: int
+    """Messages handled: calls, casts and updates, not plain reads."""
+    restarts: int
+    """How often the bucket of this name was started again."""
+    last_exit: Reason | None
+    """Why the bucket of this name before this one ended, if there was one."""
+
+
+@dataclass(frozen=True)
+class RegistryInfo:
+    """Facts about a registry, as they were when it was asked."""
+
+    buckets: int
+    keys: int
+    """In all buckets, while each is looked at."""
+    bytes: int
+    """Of their keys and values, 8 for a number."""
+    mailbox: int
+    """Messages that wait at the registry itself."""
+    handled: int
+    """Messages it handled itself: creations and so on, not lookups."""
+    restarts: int
+    """How often it came back."""
+    last_exit: Reason | None
+    """Why it ended the last time it came back, if it ever did."""
+
+
+def exit_reason(number: int) -> Reason | None:
+    """A field `last_exit` of the C interface, where -1 is none."""
+    return None if number < 0 else Reason(number)
