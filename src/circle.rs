@@ -57,6 +57,13 @@ impl Circles {
             thread,
         })
     }
+
+    /// The thread has what it waited for, though it may not know it yet. Called by who gave it
+    /// that, with the lock of the server, which `wait_for` does not take.
+    pub(crate) fn forget(&self, thread: u64) {
+        let server = lock(&self.waiting).remove(&thread);
+        drop(server); // outside the lock, and not the last: the thread knows the server
+    }
 }
 
 /// A thread that waits; see [`Circles::wait_for`].

@@ -121,7 +121,7 @@ impl<S: State> Server<S> {
     /// the letter was handled.
     pub(super) fn take_letter(&self, slow: &mut MutexGuard<'_, Slow<S>>) -> Letter<S> {
         let letter = slow.queue.pop_front().expect("looked at before");
-        slow.handling = (letter.sender.id(), letter.number);
+        self.handles(slow, (letter.sender.id(), letter.number));
         if slow.queue.is_empty() {
             self.word.fetch_and(!MAIL, Ordering::Relaxed);
             if slow.queue.capacity() > KEPT_CAPACITY {
@@ -182,7 +182,7 @@ impl<S: State> Server<S> {
     fn drain_with_turn(self: Arc<Self>, on_blocking_pool: bool) {
         for _ in 0..DRAIN_BUDGET {
             let mut slow = self.lock();
-            slow.handling = (0, 0);
+            self.handles(&mut slow, (0, 0));
             let Some(first) = slow.queue.front() else {
                 break;
             };
@@ -201,7 +201,7 @@ impl<S: State> Server<S> {
             drop(slow);
             self.open(letter);
         }
-        self.lock().handling = (0, 0);
+        self.handles(&mut self.lock(), (0, 0));
         self.release(TURN);
     }
 }

@@ -33,8 +33,9 @@
 //! the turn free and wakes them, and each takes it, or sees to the next drain as it leaves.
 //! A sleeper registers under the lock, sets `WAITERS`, and looks again before it sleeps;
 //! whoever gives a bit back with `WAITERS` set wakes one sleeper for it, and one that leaves
-//! by timeout passes its wake-up on. Waiting in a circle is refused before it begins
-//! (`circle.rs`).
+//! by timeout passes its wake-up on. A read that waits for its own casts waits for no bit:
+//! whoever has handled the last of them says so at once (`handles`), for it may go on to keep
+//! the turn. Waiting in a circle is refused before it begins (`circle.rs`).
 //!
 //! **The end (G4, G5, G6).** The first to come fixes the exit reason. Then, in this order,
 //! and each step idempotent so that a second one who ends the server can do them too and
@@ -151,6 +152,8 @@ struct Slow<S: State> {
     drain_scheduled: bool,
     /// Of each caller on the long way: the letters numbered below come before it.
     limits: Vec<u64>,
+    /// Callers on the long way who wait for letters to be handled, not for the turn.
+    readers: Vec<Reader>,
     for_turn: Sleepers,
     for_write: Sleepers,
     monitors: BTreeMap<u64, Arc<dyn Watcher>>,
@@ -158,6 +161,14 @@ struct Slow<S: State> {
     links: BTreeMap<usize, Weak<Server<S>>>,
     exit: Option<Arc<Exit>>,
     closed: bool,
+}
+
+/// Waits until the letters numbered below `limit` are handled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Reader {
+    limit: u64,
+    /// Its thread, if that holds a turn elsewhere: so it may be part of a circle. Else 0.
+    inside: u64,
 }
 
 /// How many threads sleep for something and how many wake-ups are on their way to them.
@@ -178,6 +189,7 @@ impl<S: State> Server<S> {
                 handling: (0, 0),
                 drain_scheduled: false,
                 limits: Vec::new(),
+                readers: Vec::new(),
                 for_turn: Sleepers::default(),
                 for_write: Sleepers::default(),
                 monitors: BTreeMap::new(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::mailbox::Body;
-use super::{Server, Slow, State, Write, CLOSED, MAIL, TURN, WAITERS, WRITE};
+use super::{Reader, Server, Slow, State, Write, CLOSED, MAIL, TURN, WAITERS, WRITE};
 use crate::caller::{Caller, Deadline};
 use crate::error::Error;
 use crate::reason::{Exit, Reason};
@@ -101,9 +101,21 @@ impl<S: State> Server<S> {
             Goal::Handled(number) => number + 1,
         };
         slow.limits.push(limit);
+        let inside = match Thread::holds_a_turn() {
+            true => Thread::current().id(),
+            false => 0,
+        };
+        let reader = Reader { limit, inside };
+        if goal != Goal::Turn {
+            slow.readers.push(reader);
+        }
         let (mut slow, outcome) = self.wait_for(slow, goal, limit, &deadline);
         if let Some(place) = slow.limits.iter().position(|other| *other == limit) {
             slow.limits.swap_remove(place);
+        }
+        if goal != Goal::Turn {
+            let place = slow.readers.iter().position(|other| *other == reader);
+            place.map(|place| slow.readers.swap_remove(place));
         }
         if outcome.is_err() || goal != Goal::Turn {
             // A drain may have given way to this thread, which does not take the turn; and
@@ -148,15 +160,12 @@ impl<S: State> Server<S> {
             }
             // From here on the thread would wait.
             if edge.is_none() && Thread::holds_a_turn() {
-                drop(slow);
+                // Under the lock: `handles` finds the edge, or this thread what it handled.
                 let me = Thread::current().id();
-                let waits = self.process.circles().wait_for(me, Arc::clone(self) as _);
-                slow = self.lock();
-                match waits {
+                match self.process.circles().wait_for(me, Arc::clone(self) as _) {
                     Ok(waits) => edge = Some(waits),
                     Err(circle) => return (slow, Err(circle)),
                 }
-                continue;
             }
             if deadline.has_passed() {
                 return (slow, Err(Error::Timeout));
@@ -185,7 +194,7 @@ impl<S: State> Server<S> {
             self.open(letter);
             slow = self.lock();
         }
-        slow.handling = (0, 0);
+        self.handles(&mut slow, (0, 0));
         self.word.fetch_and(!TURN, Ordering::Release);
         // Not woken anybody yet: if the turn is still wanted, this thread takes it again
         // under the same lock. Otherwise the news is given on.
@@ -195,13 +204,41 @@ impl<S: State> Server<S> {
         slow
     }
 
+    /// Notes which letter is being handled now, by sender and number; 0 if none is. Those who
+    /// waited for the letters before it are told now: the turn may not be free for long yet.
+    pub(super) fn handles(&self, slow: &mut Slow<S>, letter: (u64, u64)) {
+        slow.handling = letter;
+        if slow.readers.is_empty() {
+            return;
+        }
+        let mut is_any_done = false;
+        for reader in &slow.readers {
+            if slow.has_handled_below(reader.limit) {
+                is_any_done = true;
+                if reader.inside != 0 {
+                    // Not waiting from here on, whenever it wakes: nobody may take it for
+                    // part of a circle.
+                    self.process.circles().forget(reader.inside);
+                }
+            }
+        }
+        if is_any_done {
+            self.wake_for_turn(slow);
+        }
+    }
+
+    /// Wakes all who sleep for the turn or for letters: each looks for itself.
+    fn wake_for_turn(&self, slow: &mut Slow<S>) {
+        slow.for_turn.woken += std::mem::take(&mut slow.for_turn.asleep);
+        self.turn_free.notify_all();
+        self.note_sleepers(slow);
+    }
+
     /// Gives the turn of a drain to those who came before the task that is next, instead of
     /// running it: each of them takes it, or sees to the next drain when it leaves.
     pub(super) fn give_way(&self, slow: &mut Slow<S>) {
         self.word.fetch_and(!TURN, Ordering::Release);
-        slow.for_turn.woken += std::mem::take(&mut slow.for_turn.asleep);
-        self.turn_free.notify_all();
-        self.note_sleepers(slow);
+        self.wake_for_turn(slow);
     }
 
     /// Takes `TURN` under the lock of `slow`.

@@ -412,6 +412,80 @@ fn snapshots_against_calls() {
     });
 }
 
+/// Flags outside the server, to wait for in user code.
+struct Flag(loom::sync::Mutex<bool>, loom::sync::Condvar);
+
+impl Flag {
+    fn new() -> Arc<Flag> {
+        Arc::new(Flag(loom::sync::Mutex::new(false), Default::default()))
+    }
+
+    fn set(&self) {
+        *self.0.lock().unwrap() = true;
+        self.1.notify_all();
+    }
+
+    fn wait(&self) {
+        let mut set = self.0.lock().unwrap();
+        while !*set {
+            set = self.1.wait(set).unwrap();
+        }
+    }
+}
+
+/// A thread reads behind its own cast, while another one, that comes after the cast, stays
+/// inside until the read is done.
+#[test]
+fn a_read_waits_for_its_casts_and_no_longer() {
+    check_bounded(2, || {
+        let server = Subject::start();
+        let turn = server.occupy(&mut forever()).unwrap();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || {
+            cast(&other).unwrap();
+            let done = Flag::new();
+            let (third, is_done) = (Arc::clone(&other), Arc::clone(&done));
+            let update = spawn(move || {
+                let turn = third.occupy(&mut forever()).unwrap();
+                is_done.wait();
+                drop(turn);
+            });
+            assert_eq!(peek(&other), Ok(1));
+            done.set();
+            update.join().unwrap();
+        });
+        drop(turn);
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn who_has_what_it_waited_for_is_in_no_circle() {
+    check_bounded(2, || {
+        let process = Process::new();
+        let one = Subject::start_in(process);
+        let two = Subject::start_in(process);
+        let turn = one.occupy(&mut forever()).unwrap();
+        let (first, second) = (Arc::clone(&one), Arc::clone(&two));
+        let thread = spawn(move || {
+            let mine = second.occupy(&mut forever()).unwrap();
+            cast(&first).unwrap();
+            let (third, fourth) = (Arc::clone(&first), Arc::clone(&second));
+            let update = spawn(move || {
+                // After the cast: when it is inside, the read below has what it waits for.
+                let _turn = third.occupy(&mut forever()).unwrap();
+                call(&fourth)
+            });
+            let seen = peek(&first);
+            drop(mine);
+            assert_eq!(seen, Ok(1));
+            assert_eq!(update.join().unwrap(), Ok(1));
+        });
+        drop(turn);
+        thread.join().unwrap();
+    });
+}
+
 #[test]
 fn a_server_that_calls_itself_is_told() {
     check(|| {
