@@ -25,15 +25,17 @@ pub(crate) fn count() -> u32 {
 /// Called once the library has something to lose.
 pub(crate) fn watch() {
     static WATCHED: AtomicBool = AtomicBool::new(false);
-    if WATCHED.swap(true, Ordering::Relaxed) {
+    if WATCHED.load(Ordering::Acquire) {
         return;
     }
+    // Perhaps by two threads at once: to be called twice does no harm.
     // SAFETY: the handler only stores to atomics and to its thread's own storage. Where there
     // is no memory for it, forks go unnoticed.
     #[cfg(unix)]
     unsafe {
         libc::pthread_atfork(None, None, Some(child));
     }
+    WATCHED.store(true, Ordering::Release);
 }
 
 #[cfg(unix)]

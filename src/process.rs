@@ -5,7 +5,7 @@
 //! runtime start only when there is mail to drain, or a listener.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{fence, AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -62,6 +62,9 @@ pub(crate) struct Process {
     /// For the drains: `runtime` is started by the first who asks.
     drains: OnceCell<Handle>,
     runtime: Mutex<Option<Runtime>>,
+    waiting_jobs: AtomicUsize,
+    /// A task looks after them.
+    is_watched: AtomicBool,
     circles: Circles,
     logs: Logs,
     handles: HandleTable,
@@ -90,15 +93,24 @@ impl Drop for Running<'_> {
     }
 }
 
+/// Before a thread that the system may have refused is asked for again.
+const REFUSED_THREAD: Duration = Duration::from_millis(50);
+
+/// A job for the blocking pool that waits for a thread, until it has one or is dropped.
+struct Started(&'static AtomicUsize);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// `None` if the system refuses a thread: tokio answers that by an error or by a panic.
 fn build_runtime(options: &Options) -> Option<Runtime> {
     let build = || {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
+        tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.worker_threads)
             .max_blocking_threads(options.callback_threads)
-            // What is handed to the pool may carry a server's turn: it must not find the pool
-            // empty and the system out of threads. So the first thread stays.
-            .thread_keep_alive(Duration::from_secs(u64::from(u32::MAX)))
             .thread_name(&options.thread_name)
             .enable_all()
             .on_thread_start(|| {
@@ -106,9 +118,7 @@ fn build_runtime(options: &Options) -> Option<Runtime> {
                 crate::panic::contain_thread();
             })
             .build()
-            .ok()?;
-        runtime.spawn_blocking(|| ());
-        Some(runtime)
+            .ok()
     };
     crate::panic::contain(|| std::panic::catch_unwind(build)).ok()?
 }
@@ -124,6 +134,8 @@ impl Process {
             older: AtomicPtr::default(),
             drains: OnceCell::new(),
             runtime: Mutex::new(None),
+            waiting_jobs: AtomicUsize::new(0),
+            is_watched: AtomicBool::new(false),
             circles: Circles::new(),
             logs: Logs::new(),
             handles: HandleTable::new(),
@@ -231,7 +243,9 @@ impl Process {
 
     /// From here on nothing can be started; `false` if it had been said before.
     pub(crate) fn begin_shut_down(&self) -> bool {
-        !self.shut_down.swap(true, Ordering::AcqRel)
+        let is_first = !self.shut_down.swap(true, Ordering::AcqRel);
+        fence(Ordering::SeqCst); // what is looked at from here on is what others left
+        is_first
     }
 
     /// Notes a callback that is about to run on a thread of the runtime.
@@ -256,15 +270,22 @@ impl Process {
         // say whether all ended. So it is dropped elsewhere, and waited for here.
         let joined = Arc::new((Mutex::new(false), Condvar::new()));
         let done = Arc::clone(&joined);
+        let runtime = Arc::new(Mutex::new(Some(runtime)));
+        let taken = Arc::clone(&runtime);
         let spawned = std::thread::Builder::new()
             .name("kvreg-shutdown".into())
             .spawn(move || {
                 crate::platform::block_signals();
+                let runtime = lock(&taken).take();
                 drop(runtime);
                 *lock(&done.0) = true;
                 done.1.notify_all();
             });
         let Ok(thread) = spawned else {
+            // No thread to wait with: then nobody waits.
+            if let Some(runtime) = lock(&runtime).take() {
+                runtime.shutdown_background();
+            }
             return false;
         };
         if let Some(timeout) = timeout {
@@ -306,12 +327,45 @@ impl Process {
     }
 
     /// The same for user code, which may take its time.
-    pub(crate) fn spawn_blocking(&self, drain: impl FnOnce() + Send + 'static) {
-        if let Some(handle) = self.drains.get() {
-            handle.spawn_blocking(move || {
-                drain();
-                crate::epoch::tidy();
-            });
+    ///
+    /// It may carry a server's turn, so it must be run. But if the system refuses a thread for
+    /// it, tokio leaves it to the threads there are, and they may all be busy: then it is
+    /// asked for again and again.
+    pub(crate) fn spawn_blocking(&'static self, drain: impl FnOnce() + Send + 'static) {
+        let Some(handle) = self.drains.get() else {
+            return;
+        };
+        self.waiting_jobs.fetch_add(1, Ordering::SeqCst);
+        let started = Started(&self.waiting_jobs);
+        handle.spawn_blocking(move || {
+            drop(started);
+            drain();
+            crate::epoch::tidy();
+        });
+        if self.waiting_jobs.load(Ordering::SeqCst) > 0
+            && !self.is_watched.swap(true, Ordering::SeqCst)
+        {
+            handle.spawn(self.watch_jobs());
+        }
+    }
+
+    /// Runs as long as there are jobs that no thread has taken.
+    async fn watch_jobs(&'static self) {
+        loop {
+            let before = self.waiting_jobs.load(Ordering::SeqCst);
+            if before == 0 {
+                self.is_watched.store(false, Ordering::SeqCst);
+                let is_idle = self.waiting_jobs.load(Ordering::SeqCst) == 0;
+                if is_idle || self.is_watched.swap(true, Ordering::SeqCst) {
+                    return;
+                }
+            }
+            tokio::time::sleep(REFUSED_THREAD).await;
+            if before > 0 && self.waiting_jobs.load(Ordering::SeqCst) >= before {
+                if let Some(handle) = self.drains.get() {
+                    handle.spawn_blocking(|| ());
+                }
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{fence, AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
@@ -172,15 +172,18 @@ impl Supervisor {
         *last = Some(reason);
         self.restarts.fetch_add(1, Ordering::Relaxed);
         let new = Supervisor::start_registry(self.process, &self.itself, &self.options);
-        let unreachable = self.is_unreachable().then(|| Arc::clone(&new));
+        let kept = Arc::clone(&new);
         self.current
             .store(Arc::into_raw(new).cast_mut(), Ordering::Release);
         drop(last);
+        // Either `shutdown` finds the new one and ends it, or this thread sees the shutdown.
+        fence(Ordering::SeqCst);
+        let is_wanted = !self.is_unreachable() && !self.process.is_shut_down();
         // SAFETY: the count of `current`, whose place was just taken.
         let old = unsafe { Arc::from_raw(place) };
         epoch::pin().defer(move || drop(old));
-        if let Some(new) = unreachable {
-            let _ = new.stop_later();
+        if !is_wanted {
+            let _ = kept.stop_later();
         }
     }
 

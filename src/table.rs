@@ -17,24 +17,41 @@
 //! is never more than three quarters full.
 
 use std::alloc::{alloc, dealloc, Layout};
+use std::hash::{BuildHasher, Hasher};
 use std::marker::PhantomData;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
-use foldhash::fast::RandomState;
-use once_cell::sync::Lazy;
+use foldhash::fast::SeedableRandomState;
+use foldhash::SharedSeed;
+use once_cell::race::OnceBox;
 
 use crate::epoch::Guard;
 use crate::error::Error;
 
 const SMALLEST: usize = 8;
 
-/// Keys are chosen by the program's users: the seed is drawn anew in every process.
-static HASHER: Lazy<RandomState> = Lazy::new(RandomState::default);
+/// Keys are chosen by the program's users: the seeds are drawn anew in every process. By who
+/// comes first, without a lock: a fork may happen in the middle of it.
+static SEEDS: OnceBox<Seeds> = OnceBox::new();
+
+struct Seeds {
+    own: u64,
+    shared: SharedSeed,
+}
+
+fn draw_seeds() -> Box<Seeds> {
+    // std's own random source, a different number each time.
+    let draw = || std::hash::RandomState::new().build_hasher().finish();
+    Box::new(Seeds {
+        own: draw(),
+        shared: SharedSeed::from_u64(draw()),
+    })
+}
 
 pub(crate) fn hash(key: &[u8]) -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    let mut hasher = HASHER.build_hasher();
+    let seeds = SEEDS.get_or_init(draw_seeds);
+    let mut hasher = SeedableRandomState::with_seed(seeds.own, &seeds.shared).build_hasher();
     hasher.write(key);
     hasher.finish()
 }
@@ -393,17 +410,7 @@ impl<'t, V: Send + Sync + 'static> Writer<'t, V> {
         entries: Vec<NewEntry<V>>,
         replaced: impl Fn(&Found<'t, V>),
     ) -> Result<(), Error> {
-        let mut new = 0;
-        for entry in &entries {
-            if self
-                .get(entry.key())
-                .map_err(|Closed| Error::ServerDown)?
-                .is_none()
-            {
-                new += 1;
-            }
-        }
-        self.reserve(new)?;
+        self.reserve_for(entries.iter().map(NewEntry::key))?;
         let _batch = Batch::begin(&self.table.in_batch);
         for entry in entries {
             // With the room made above this cannot fail.
@@ -418,6 +425,20 @@ impl<'t, V: Send + Sync + 'static> Writer<'t, V> {
     pub(crate) fn entries(&self) -> Result<impl Iterator<Item = Found<'t, V>>, Closed> {
         let entries = self.array()?.into_iter().flat_map(Array::entries);
         Ok(entries.map(|entry| Found(entry as *const _, PhantomData)))
+    }
+
+    /// Makes room for those of the keys that are not there yet.
+    pub(crate) fn reserve_for<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k [u8]>,
+    ) -> Result<(), Error> {
+        let mut new = 0;
+        for key in keys {
+            if self.get(key).map_err(|Closed| Error::ServerDown)?.is_none() {
+                new += 1;
+            }
+        }
+        self.reserve(new)
     }
 
     /// Makes room for `more` keys, so that inserting them cannot fail.

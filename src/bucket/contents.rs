@@ -359,7 +359,7 @@ impl Contents {
         limits: &Limits,
         writer: &Writer<'_, Stored>,
         pairs: &[Pair],
-    ) -> Result<(Cost, Cost), Error> {
+    ) -> Result<(), Error> {
         let last: HashMap<&[u8], Cost> = pairs
             .iter()
             .map(|pair| (pair.0.key(), pair.cost()))
@@ -370,17 +370,18 @@ impl Contents {
             less = less.and(old.as_ref().map(Cost::of).unwrap_or_default());
         }
         let more = last.into_values().fold(Cost::default(), Cost::and);
-        limits.change(less, more)?;
-        Ok((less, more))
+        limits.change(less, more)
     }
 
     /// Stores all, or none.
     pub(crate) fn put_many(&self, write: &Write<'_>, pairs: Vec<Pair>) -> Result<(), Error> {
         let pinned = epoch::pin();
         let writer = self.writer(write, &pinned);
+        // First, so that nothing fails once it is counted.
+        writer.reserve_for(pairs.iter().map(|pair| pair.0.key()))?;
         let limits = self.limits.as_ref();
         let changed = limits.map(|limits| self.change_for_batch(limits, &writer, &pairs));
-        let changed = changed.transpose()?;
+        changed.transpose()?;
         let more: usize = pairs.iter().map(|pair| pair.cost().bytes).sum();
         let changes: Vec<_> = pairs.iter().map(|pair| self.tell_stored(pair)).collect();
         let entries = pairs.into_iter().map(|pair| pair.0).collect();
@@ -389,12 +390,7 @@ impl Contents {
             less.fetch_add(size(old), Ordering::Relaxed);
             note_large(Some(old));
         };
-        if let Err(error) = writer.insert_all(entries, replaced) {
-            if let (Some(limits), Some((less, more))) = (limits, changed) {
-                let _ = limits.change(more, less);
-            }
-            return Err(error);
-        }
+        writer.insert_all(entries, replaced)?;
         self.count_bytes(less.into_inner(), more);
         for change in changes {
             self.tell(change);

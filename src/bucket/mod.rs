@@ -490,7 +490,7 @@ impl Bucket {
                     Err(_) => return,
                 };
                 match update.apply(verdict) {
-                    Ok(()) | Err(Error::Aborted | Error::ServerDown) => {}
+                    Ok(()) | Err(Error::Aborted | Error::ServerDown | Error::Forked) => {}
                     Err(error) => update.log_refused(&error),
                 }
             }),

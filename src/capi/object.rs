@@ -42,6 +42,10 @@ pub(super) trait Object: Send + Sync + 'static {
     }
     /// A handle of it was freed, while others may still be in a call. Must not block.
     fn freed(self: &Arc<Self>) {}
+    /// Who meets its end helps it along, and may run the user's destructors.
+    fn has_ended(&self) -> bool {
+        false
+    }
 }
 
 impl Handle for kvreg_registry {
@@ -75,6 +79,9 @@ impl Object for BucketServer {
     }
     fn freed(self: &Arc<Self>) {
         self.drop_handle();
+    }
+    fn has_ended(&self) -> bool {
+        BucketServer::has_ended(self)
     }
 }
 
@@ -155,7 +162,12 @@ pub(super) fn with<H: Handle, R>(
     handle: *mut H,
     work: impl FnOnce(&Arc<H::Object>, &mut Caller<'_>) -> Result<R, Failure>,
 ) -> Result<R, Failure> {
-    with_timeout(handle, |object, _, caller| work(object, caller))
+    with_timeout(handle, |object, _, caller| {
+        if object.has_ended() {
+            caller.let_go();
+        }
+        work(object, caller)
+    })
 }
 
 /// The same with a registry: the one that is there now.
@@ -173,7 +185,11 @@ pub(super) fn with_registry<R>(
             pinned = None;
             caller.let_go();
         };
-        work(&registry, &mut Caller::letting_go(timeout, &mut let_go))
+        let mut caller = Caller::letting_go(timeout, &mut let_go);
+        if registry.has_ended() {
+            caller.let_go();
+        }
+        work(&registry, &mut caller)
     })
 }
 

@@ -18,7 +18,7 @@ use super::value::kvreg_value;
 use crate::caller::Caller;
 use crate::options::BucketOptions;
 use crate::process::Process;
-use crate::reason::Reason;
+use crate::reason::{Exit, Reason};
 use crate::registry::RegistryServer;
 use crate::supervisor::Supervisor;
 use crate::value::{Text, Value};
@@ -39,7 +39,11 @@ pub unsafe extern "C" fn kvreg_registry_start(
         // SAFETY: null or options.
         let options = unsafe { registry_options(options) }?;
         registry.required()?;
-        make(Supervisor::start(process, options)?, &registry)
+        let started = Supervisor::start(process, options)?;
+        make(Arc::clone(&started), &registry).inspect_err(|_| {
+            // Its name would keep it running.
+            started.registry().end(Exit::new(Reason::Shutdown, ""));
+        })
     })
 }
 

@@ -81,9 +81,11 @@ impl Failure {
         self.status == Status::WrongKind
     }
 
-    /// Whether the update itself asked for it, or its bucket is gone: nothing went wrong.
+    /// Whether the update itself asked for it, or its bucket is gone or the parent's: nothing
+    /// went wrong.
     pub(super) fn is_expected(&self) -> bool {
-        matches!(self.status, Status::Aborted | Status::ServerDown)
+        use Status::{Aborted, Forked, ServerDown};
+        matches!(self.status, Aborted | ServerDown | Forked)
     }
 }
 

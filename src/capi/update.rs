@@ -10,6 +10,7 @@ use super::status::{kvreg_status, Failure, Status};
 use super::value::{given, kvreg_value, Copies};
 use crate::bucket::Update;
 use crate::error::Error;
+use crate::fork;
 use crate::sync::lock;
 
 const KEEP: i32 = 0;
@@ -99,10 +100,12 @@ pub unsafe extern "C" fn kvreg_bucket_update(
     })
 }
 
-/// What an update_cast carries: destroyed exactly once, whatever becomes of the update.
+/// What an update_cast carries: destroyed exactly once, whatever becomes of the update; not in
+/// a forked child, which has a copy.
 struct UserData {
     data: *mut c_void,
     destroy: Option<unsafe extern "C" fn(*mut c_void)>,
+    forks: u32,
 }
 
 // SAFETY: the header says that the callback runs on another thread, with this pointer.
@@ -110,7 +113,7 @@ unsafe impl Send for UserData {}
 
 impl Drop for UserData {
     fn drop(&mut self) {
-        if let Some(destroy) = self.destroy {
+        if let (Some(destroy), true) = (self.destroy, self.forks == fork::count()) {
             // SAFETY: the header promises this call, once.
             unsafe { destroy(self.data) };
         }
@@ -133,6 +136,7 @@ pub unsafe extern "C" fn kvreg_bucket_update_cast(
     let user_data = UserData {
         data: user_data,
         destroy,
+        forks: fork::count(),
     };
     guard("kvreg_bucket_update_cast", || {
         with(bucket, |bucket, caller| {

@@ -13,6 +13,7 @@ use super::{HungUp, ListenerCore};
 use crate::caller::{Caller, Timeout};
 use crate::error::Error;
 use crate::protocol;
+use crate::registry::RegistryServer;
 
 /// Replies to pipelined requests are sent together up to so many bytes.
 const REPLIES: usize = 16 << 10;
@@ -83,7 +84,11 @@ impl Connection<'_> {
                 continue;
             }
             match self.execute(line).await {
-                Ok(reply) => self.replies.extend_from_slice(&reply),
+                Ok(reply) => {
+                    if let Err(close) = self.reply(reply).await {
+                        return close;
+                    }
+                }
                 Err(_) => return Close::WithError,
             }
         }
@@ -132,6 +137,17 @@ impl Connection<'_> {
         }
     }
 
+    /// Keeps a reply to be sent with others, unless it is large: there may be no memory for
+    /// another copy.
+    async fn reply(&mut self, reply: Vec<u8>) -> Result<(), Close> {
+        if reply.len() < REPLIES {
+            self.replies.extend_from_slice(&reply);
+            return Ok(());
+        }
+        self.flush().await?;
+        self.send(&reply).await
+    }
+
     /// Sends the replies, as long as the other end takes them.
     async fn flush(&mut self) -> Result<(), Close> {
         if self.replies.is_empty() {
@@ -158,31 +174,44 @@ impl Connection<'_> {
         }
     }
 
-    /// Carries out a line: here if nothing is in its way, else on a thread that may wait.
     async fn execute(&self, line: Vec<u8>) -> Result<Vec<u8>, Error> {
-        let registry = self.listener.supervisor.registry();
-        match protocol::execute(&registry, &mut Caller::new(Timeout::Now), &line) {
-            Err(Error::Timeout) => {}
-            done => return done,
-        }
-        let timeout = Timeout::DEFAULT;
-        let waiting = tokio::task::spawn_blocking(move || {
-            protocol::execute(&registry, &mut Caller::new(timeout), &line)
-        });
-        waiting.await.unwrap_or(Err(Error::ShutDown))
+        self.ask(move |registry, caller| protocol::execute(registry, caller, &line))
+            .await
     }
 
     async fn subscribe(&self, bucket: &[u8]) -> Result<Option<Subscription>, Error> {
+        let (bucket, max_backlog) = (bucket.to_vec(), self.listener.options.max_backlog);
+        self.ask(move |registry, caller| {
+            let Some(bucket) = protocol::find(registry, caller, &bucket)? else {
+                return Ok(None);
+            };
+            match Subscription::of(&bucket, caller, max_backlog) {
+                Ok(subscription) => Ok(Some(subscription)),
+                Err(Error::NoProcess | Error::ServerDown) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
+    /// Asks the registry: here if nothing is in the way, else on a thread that may wait. So
+    /// too if the registry has ended: who meets its end helps it along, and may run the user's
+    /// destructors.
+    async fn ask<R: Send + 'static>(
+        &self,
+        question: impl Fn(&Arc<RegistryServer>, &mut Caller<'_>) -> Result<R, Error> + Send + 'static,
+    ) -> Result<R, Error> {
         let registry = self.listener.supervisor.registry();
-        let mut caller = Caller::new(Timeout::DEFAULT);
-        let Some(bucket) = protocol::find(&registry, &mut caller, bucket)? else {
-            return Ok(None);
-        };
-        match Subscription::of(&bucket, self.listener.options.max_backlog) {
-            Ok(subscription) => Ok(Some(subscription)),
-            Err(Error::NoProcess | Error::ServerDown) => Ok(None),
-            Err(error) => Err(error),
+        if !registry.has_ended() {
+            match question(&registry, &mut Caller::new(Timeout::Now)) {
+                Err(Error::Timeout) => {}
+                answered => return answered,
+            }
         }
+        let timeout = Timeout::DEFAULT;
+        let waiting =
+            tokio::task::spawn_blocking(move || question(&registry, &mut Caller::new(timeout)));
+        waiting.await.unwrap_or(Err(Error::ShutDown))
     }
 
     /// The last reply, in a way that it arrives.

@@ -183,6 +183,9 @@ impl ListenerCore {
         loop {
             let registry = self.supervisor.registry();
             if registry.monitor(self.reference, Arc::clone(&itself) as _) {
+                if *lock(&self.stopped) {
+                    registry.demonitor(self.reference); // `End` may have looked elsewhere
+                }
                 return;
             }
             registry.gone(Error::NoProcess); // from here on its successor is there, if any
@@ -205,10 +208,23 @@ struct End(Arc<ListenerCore>);
 impl Drop for End {
     fn drop(&mut self) {
         let listener = &self.0;
-        listener.supervisor.registry().demonitor(listener.reference);
-        listener.supervisor.drop_handle();
         *lock(&listener.stopped) = true;
         listener.has_stopped.notify_all();
+        let supervisor = Arc::clone(&listener.supervisor);
+        supervisor.registry().demonitor(listener.reference);
+        // It may be the registry's last: then it ends, and runs the user's destructors, which
+        // is nothing for a thread that others wait for.
+        let last = LastHandle(Arc::clone(&supervisor));
+        supervisor.process().spawn_blocking(move || drop(last));
+    }
+}
+
+/// Given up when it is dropped, also if the runtime ends before it runs.
+struct LastHandle(Arc<Supervisor>);
+
+impl Drop for LastHandle {
+    fn drop(&mut self) {
+        self.0.drop_handle();
     }
 }
 

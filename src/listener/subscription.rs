@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::connection::{Close, Connection};
 use crate::bucket::{BucketServer, Change, Subscriber};
-use crate::caller::{Caller, Timeout};
+use crate::caller::Caller;
 use crate::error::Error;
 use crate::protocol::print_change;
 use crate::value::{Value, ValueRef};
@@ -74,6 +74,7 @@ pub(super) struct Subscription {
 impl Subscription {
     pub(super) fn of(
         bucket: &Arc<BucketServer>,
+        caller: &mut Caller<'_>,
         max_backlog: usize,
     ) -> Result<Subscription, Error> {
         let shared = Arc::new(Shared {
@@ -87,7 +88,7 @@ impl Subscription {
             changes: sender,
         };
         // Waits for snapshots at most.
-        bucket.subscribe(&mut Caller::new(Timeout::DEFAULT), Arc::new(source))?;
+        bucket.subscribe(caller, Arc::new(source))?;
         Ok(Subscription { shared, changes })
     }
 

@@ -17,9 +17,9 @@ const KEPT_CAPACITY: usize = 64;
 
 pub(super) struct Letter<S: State> {
     number: u64,
-    body: Body<S>,
+    pub(super) body: Body<S>,
     /// Dropped after the body was handled: then the sender's own reads may pass.
-    sender: Sender,
+    pub(super) sender: Sender,
 }
 
 pub(super) enum Body<S: State> {
@@ -117,7 +117,7 @@ impl<S: State> Server<S> {
         self.process.spawn(move || server.drain());
     }
 
-    /// Takes out the first letter. Called with `TURN`, which keeps the short way shut until
+    /// Takes out the first letter; its sender is to be dropped once it was handled. Called with `TURN`, which keeps the short way shut until
     /// the letter was handled.
     pub(super) fn take_letter(&self, slow: &mut MutexGuard<'_, Slow<S>>) -> Letter<S> {
         let letter = slow.queue.pop_front().expect("looked at before");
@@ -132,21 +132,11 @@ impl<S: State> Server<S> {
     }
 
     /// Handles one letter, with `TURN` held by the calling thread.
-    pub(super) fn open(self: &Arc<Self>, letter: Letter<S>) {
-        let Letter { body, sender, .. } = letter;
+    pub(super) fn open(self: &Arc<Self>, body: Body<S>) {
         match body {
             Body::Message(message) => {
                 if self.lock_write(Until::Closed).is_ok() {
-                    self.count_handled();
-                    let handled = catch_unwind(AssertUnwindSafe(|| {
-                        S::handle(self, &Write(PhantomData), message)
-                    }));
-                    self.release(WRITE);
-                    match handled {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => S::refused(self, &error),
-                        Err(_) => self.end_inside(Exit::new(Reason::Crashed, "a handler panicked")),
-                    }
+                    self.handle_message(message);
                 }
             }
             Body::Task(task) => {
@@ -160,7 +150,20 @@ impl<S: State> Server<S> {
             }
             Body::Stop => self.end_inside(Exit::new(Reason::Normal, "")),
         }
-        drop(sender);
+    }
+
+    /// Called with `WRITE`, which it gives back.
+    fn handle_message(self: &Arc<Self>, message: S::Message) {
+        self.count_handled();
+        let handled = catch_unwind(AssertUnwindSafe(|| {
+            S::handle(self, &Write(PhantomData), message)
+        }));
+        self.release(WRITE);
+        match handled {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => S::refused(self, &error),
+            Err(_) => self.end_inside(Exit::new(Reason::Crashed, "a handler panicked")),
+        }
     }
 
     /// Runs on the runtime: takes the turn and handles what is queued. Finds it taken: then
@@ -176,9 +179,9 @@ impl<S: State> Server<S> {
         self.drain_with_turn(false);
     }
 
-    /// Handles up to a budget of letters, then gives the turn back. User code waits for the
-    /// blocking pool, where it cannot keep the runtime from other servers; the turn goes
-    /// there with it.
+    /// Handles up to a budget of letters, then gives the turn back. User code, and waiting for
+    /// a snapshot, are for the blocking pool, where they cannot keep the runtime from other
+    /// servers; the turn goes there with them.
     fn drain_with_turn(self: Arc<Self>, on_blocking_pool: bool) {
         for _ in 0..DRAIN_BUDGET {
             let mut slow = self.lock();
@@ -191,15 +194,21 @@ impl<S: State> Server<S> {
                 return self.give_way(&mut slow);
             }
             // An end drops what is queued, and so may run user code too.
-            if (is_task || matches!(first.body, Body::Stop)) && !on_blocking_pool {
+            let is_message = matches!(first.body, Body::Message(_));
+            let has_write = is_message && self.try_lock_write();
+            if !has_write && !on_blocking_pool {
                 drop(slow);
                 let process = self.process;
                 process.spawn_blocking(move || self.drain_with_turn(true));
                 return;
             }
-            let letter = self.take_letter(&mut slow);
+            let Letter { body, sender, .. } = self.take_letter(&mut slow);
             drop(slow);
-            self.open(letter);
+            match body {
+                Body::Message(message) if has_write => self.handle_message(message),
+                body => self.open(body),
+            }
+            drop(sender);
         }
         self.handles(&mut self.lock(), (0, 0));
         self.release(TURN);

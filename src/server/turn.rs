@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::mailbox::Body;
+use super::mailbox::{Body, Letter};
 use super::{Reader, Server, Slow, State, Write, CLOSED, MAIL, TURN, WAITERS, WRITE};
 use crate::caller::{Caller, Deadline};
 use crate::error::Error;
@@ -189,9 +189,10 @@ impl<S: State> Server<S> {
         deadline: &Deadline,
     ) -> MutexGuard<'a, Slow<S>> {
         while matches!(slow.first_below(limit), Some(Body::Message(_))) && !deadline.has_passed() {
-            let letter = self.take_letter(&mut slow);
+            let Letter { body, sender, .. } = self.take_letter(&mut slow);
             drop(slow);
-            self.open(letter);
+            self.open(body);
+            drop(sender);
             slow = self.lock();
         }
         self.handles(&mut slow, (0, 0));
@@ -246,11 +247,16 @@ impl<S: State> Server<S> {
         self.word.fetch_or(TURN, Ordering::Acquire) & TURN == 0
     }
 
-    /// Takes `WRITE`, in or outside the turn.
-    pub(super) fn lock_write(&self, until: Until) -> Result<(), Error> {
+    /// Takes `WRITE` if that can be done without sleeping, and the server has not ended.
+    pub(super) fn try_lock_write(&self) -> bool {
+        self.spin_for_write(false) == Ok(true)
+    }
+
+    /// `false` if it would have to sleep.
+    fn spin_for_write(&self, anyway: bool) -> Result<bool, Error> {
         let mut word = self.word.load(Ordering::Relaxed);
         for _ in 0..=SPINS {
-            if word & CLOSED != 0 && !until.is_anyway() {
+            if word & CLOSED != 0 && !anyway {
                 return Err(Error::ServerDown);
             }
             if word & WRITE == 0 {
@@ -260,13 +266,21 @@ impl<S: State> Server<S> {
                     Ordering::Acquire,
                     Ordering::Relaxed,
                 ) {
-                    Ok(_) => return Ok(()),
+                    Ok(_) => return Ok(true),
                     Err(seen) => word = seen,
                 }
             } else {
                 spin();
                 word = self.word.load(Ordering::Relaxed);
             }
+        }
+        Ok(false)
+    }
+
+    /// Takes `WRITE`, in or outside the turn.
+    pub(super) fn lock_write(&self, until: Until) -> Result<(), Error> {
+        if self.spin_for_write(until.is_anyway())? {
+            return Ok(());
         }
         let mut slow = self.lock();
         loop {

@@ -195,6 +195,15 @@ static kvreg_verdict fork_and_crash(void *data, const kvreg_value *current, kvre
 
 static void fork_in_destroy(void *data) { fork_here(data); }
 
+/* The data of queued updates are the parent's: a child has copies. */
+static pid_t parent;
+
+static void destroy_in_parent(void *data) {
+    (void)data;
+    if (getpid() != parent)
+        _exit(EXIT_FAILURE);
+}
+
 static void g11_a_callback_forks(void) {
     kvreg_bucket *bucket;
     kvreg_status status;
@@ -233,7 +242,8 @@ static void g11_a_callback_of_a_cast_forks(void) {
     static pid_t pid;
     pid = -1;
     OK(kvreg_bucket_start(&bucket));
-    OK(kvreg_bucket_update_cast(bucket, "k", 1, fork_and_store, &pid, NULL));
+    parent = getpid();
+    OK(kvreg_bucket_update_cast(bucket, "k", 1, fork_and_store, &pid, destroy_in_parent));
     OK(kvreg_bucket_get_int(bucket, "k", 1, &number)); /* waits for the cast */
     CHECK(number == 7);
     await(pid); /* it ended when the callback returned */
@@ -248,7 +258,9 @@ static void g11_a_destructor_forks(void) {
     pid = -1;
     OK(kvreg_bucket_start(&bucket));
     OK(kvreg_bucket_update_begin(bucket, "k", 1, NULL, &begun));
+    parent = getpid();
     OK(kvreg_bucket_update_cast(bucket, "k", 1, add_one, &pid, fork_in_destroy));
+    OK(kvreg_bucket_update_cast(bucket, "k", 1, add_one, NULL, destroy_in_parent));
     status = kvreg_bucket_exit(bucket, KVREG_KILLED, NULL, 0); /* drops the cast */
     if (pid == 0) {
         IS(KVREG_FORKED, status);
