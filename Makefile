@@ -21,7 +21,7 @@ VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full \
 C_TESTS := $(patsubst tests/c/%.c,%,$(wildcard tests/c/test_*.c))
 C_STRESS := stress_names stress_memory stress_limits stress_fork
 LIFECYCLE := host loads logs needs
-C_PROGRAMS := $(addprefix target/c/,$(C_TESTS) $(C_STRESS) misuse shell demo)
+C_PROGRAMS := $(addprefix target/c/,$(C_TESTS) $(C_STRESS) misuse instructions shell demo)
 
 # How many misuse calls run under AddressSanitizer, and how many without.
 MISUSE_ASAN ?= 4000000
@@ -29,8 +29,8 @@ MISUSE ?= 6000000
 MISUSE_SEED ?= 1
 
 .PHONY: all build header demo test lint test-rust test-model test-header test-c test-shell \
-    test-stress test-lifecycle test-listener test-misuse test-python test-readme requirements \
-    bench clean
+    test-stress test-lifecycle test-listener test-instructions test-misuse test-python \
+    test-readme requirements bench bench-all clean
 
 all: build
 
@@ -47,7 +47,7 @@ demo: build target/c/demo
 	@KVREG_LIBRARY=$(LIBRARY) PYTHONPATH=bindings/python $(PYTHON) bindings/python/demo.py
 
 test: requirements lint test-rust test-model test-header test-c test-shell test-stress \
-    test-lifecycle test-listener test-misuse test-python test-readme
+    test-lifecycle test-listener test-instructions test-misuse test-python test-readme
 	@echo "all tests passed"
 
 requirements:
@@ -114,6 +114,9 @@ test-listener: target/c/listener-host $(VENV)/installed
 
 ASAN_DIR := target/asan/$(shell rustc -vV | sed -n 's/^host: //p')/release
 
+test-instructions: target/c/instructions
+	tests/instructions.sh $<
+
 test-misuse: target/c/misuse
 	@mkdir -p target/c
 	RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=off \
@@ -142,9 +145,14 @@ test-readme: build $(VENV)/installed
 	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
 	    $(VENV)/bin/python tests/readme.py
 
-# Ratios to peers, measured in one run.
+# Ratios to peers, measured in one run: a few minutes. What is not installed is left out.
 bench: build
-	$(CARGO) run --release -p kvreg-compare
+	$(CARGO) run --release -p kvreg-bench
+
+# The same with all peers: installs them.
+bench-all:
+	tests/requirements.sh bench
+	$(MAKE) bench
 
 clean:
 	$(CARGO) clean

@@ -632,70 +632,6 @@ kvreg_status kvreg_bucket_delete(kvreg_bucket *bucket,
                                  kvreg_value *old);
 
 /**
- * Stores an integer, as kvreg_bucket_put does.
- */
-kvreg_status kvreg_bucket_put_int(kvreg_bucket *bucket,
-                                  const void *key,
-                                  size_t key_len,
-                                  int64_t integer);
-
-/**
- * Stores a floating-point number, as kvreg_bucket_put does.
- */
-kvreg_status kvreg_bucket_put_float(kvreg_bucket *bucket,
-                                    const void *key,
-                                    size_t key_len,
-                                    double real);
-
-/**
- * Stores a text of UTF-8, as kvreg_bucket_put does.
- */
-kvreg_status kvreg_bucket_put_string(kvreg_bucket *bucket,
-                                     const void *key,
-                                     size_t key_len,
-                                     const char *data,
-                                     size_t len);
-
-/**
- * Stores bytes, as kvreg_bucket_put does.
- */
-kvreg_status kvreg_bucket_put_bytes(kvreg_bucket *bucket,
-                                    const void *key,
-                                    size_t key_len,
-                                    const void *data,
-                                    size_t len);
-
-/**
- * Gives an integer, as kvreg_bucket_get does; KVREG_WRONG_TYPE if the value is none.
- */
-kvreg_status kvreg_bucket_get_int(kvreg_bucket *bucket,
-                                  const void *key,
-                                  size_t key_len,
-                                  int64_t *integer);
-
-/**
- * Gives a floating-point number, as kvreg_bucket_get does; KVREG_WRONG_TYPE if the value is
- * none.
- */
-kvreg_status kvreg_bucket_get_float(kvreg_bucket *bucket,
-                                    const void *key,
-                                    size_t key_len,
-                                    double *real);
-
-/**
- * Copies text or bytes into `buffer`, as kvreg_bucket_get does, without a NUL, and sets `len`
- * to their length in bytes. KVREG_TOO_SMALL if that is more than `capacity`: `len` is set all
- * the same, and nothing is copied. KVREG_WRONG_TYPE if the value is neither. `buffer` may be
- * NULL if `capacity` is 0.
- */
-kvreg_status kvreg_bucket_get_bytes(kvreg_bucket *bucket,
-                                    const void *key,
-                                    size_t key_len,
-                                    void *buffer,
-                                    size_t capacity,
-                                    size_t *len);
-
-/**
  * Stores a value: a cast. It may be done at once or later; a call or read of the same thread
  * after it sees it. Never blocks. KVREG_LIMIT if the mailbox is full.
  */
@@ -793,6 +729,70 @@ kvreg_status kvreg_bucket_info(kvreg_bucket *bucket, kvreg_bucket_stats *stats);
  * Frees the handle; a registered bucket goes on. NULL is fine. Never blocks.
  */
 kvreg_status kvreg_bucket_free(kvreg_bucket *bucket);
+
+/**
+ * Stores an integer, as kvreg_bucket_put does.
+ */
+kvreg_status kvreg_bucket_put_int(kvreg_bucket *bucket,
+                                  const void *key,
+                                  size_t key_len,
+                                  int64_t integer);
+
+/**
+ * Stores a floating-point number, as kvreg_bucket_put does.
+ */
+kvreg_status kvreg_bucket_put_float(kvreg_bucket *bucket,
+                                    const void *key,
+                                    size_t key_len,
+                                    double real);
+
+/**
+ * Stores a text of UTF-8, as kvreg_bucket_put does.
+ */
+kvreg_status kvreg_bucket_put_string(kvreg_bucket *bucket,
+                                     const void *key,
+                                     size_t key_len,
+                                     const char *data,
+                                     size_t len);
+
+/**
+ * Stores bytes, as kvreg_bucket_put does.
+ */
+kvreg_status kvreg_bucket_put_bytes(kvreg_bucket *bucket,
+                                    const void *key,
+                                    size_t key_len,
+                                    const void *data,
+                                    size_t len);
+
+/**
+ * Gives an integer, as kvreg_bucket_get does; KVREG_WRONG_TYPE if the value is none.
+ */
+kvreg_status kvreg_bucket_get_int(kvreg_bucket *bucket,
+                                  const void *key,
+                                  size_t key_len,
+                                  int64_t *integer);
+
+/**
+ * Gives a floating-point number, as kvreg_bucket_get does; KVREG_WRONG_TYPE if the value is
+ * none.
+ */
+kvreg_status kvreg_bucket_get_float(kvreg_bucket *bucket,
+                                    const void *key,
+                                    size_t key_len,
+                                    double *real);
+
+/**
+ * Copies text or bytes into `buffer`, as kvreg_bucket_get does, without a NUL, and sets `len`
+ * to their length in bytes. KVREG_TOO_SMALL if that is more than `capacity`: `len` is set all
+ * the same, and nothing is copied. KVREG_WRONG_TYPE if the value is neither. `buffer` may be
+ * NULL if `capacity` is 0.
+ */
+kvreg_status kvreg_bucket_get_bytes(kvreg_bucket *bucket,
+                                    const void *key,
+                                    size_t key_len,
+                                    void *buffer,
+                                    size_t capacity,
+                                    size_t *len);
 
 /**
  * Updates a key by a callback: it runs on this thread, exactly once, while the bucket does

@@ -2,21 +2,23 @@
 //! touched, and may be freed while others use them (G9).
 //!
 //! A token is a kind, the number of a slot and the slot's generation. A slot is never moved
-//! or freed, so a token of any origin can be looked up. Its generation is even while it
-//! holds an object and odd while it is free; it grows with every step, so an old token never
-//! fits again. A lookup pins the epoch, reads the generation, the object and the generation
-//! again: between two equal readings the object belonged to that generation. Freeing wins by
-//! a compare-and-swap of the generation, so it succeeds once; object and slot are then given
-//! to the epoch, which drops the one and lets the other be used again when no lookup that may
-//! have seen them is still pinned. Lookups write nothing. A slot whose generations are used up
-//! is not used again.
+//! or freed, so a token of any origin can be looked up. It has the token that fits it now, of
+//! a generation that is even while it holds an object and odd while it is free, and grows
+//! with every step, so an old token never fits again. Freeing wins by a compare-and-swap of
+//! the slot's token, so it succeeds once; object and slot are then given to the epoch, which
+//! drops the one and lets the other be used again when no lookup that may have seen them is
+//! still pinned. So a lookup that is pinned and finds its token in the slot finds its object
+//! there too, and may use it as long as it is pinned. Lookups write nothing. A slot whose
+//! generations are used up is not used again.
 
+use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering};
 use std::sync::Mutex;
 
 use crate::epoch::Guard;
 use crate::error::Error;
+use crate::local;
 use crate::sync::lock;
 
 /// What a handle stands for.
@@ -65,8 +67,8 @@ const SEGMENTS: usize = (SLOT_BITS - FIRST_SEGMENT.trailing_zeros() + 1) as usiz
 
 #[derive(Default)]
 struct Slot {
-    generation: AtomicU32,
-    kind: AtomicU8,
+    /// Of a free slot all but the generation is old.
+    token: AtomicU64,
     timeout: AtomicI64,
     object: AtomicPtr<()>,
 }
@@ -77,7 +79,6 @@ pub(crate) struct HandleTable {
     /// Generations begin at a random number: another copy of the library, or a forked child,
     /// makes other tokens.
     first_generation: u32,
-    live: [AtomicUsize; Kind::ALL.len()],
 }
 
 struct Free {
@@ -103,6 +104,76 @@ pub(crate) struct Removed {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RemovedSlot(u32);
 
+const KEPT: usize = 64;
+
+/// Slots that a thread keeps for its next handles, so that making and freeing them takes no
+/// lock. A thread whose end would not be noticed keeps none.
+pub(crate) struct Slots {
+    /// Whose they are: another one's in a forked child.
+    table: Cell<*const HandleTable>,
+    /// Room for `KEPT`, or null.
+    numbers: Cell<*mut u32>,
+    len: Cell<u32>,
+    is_open: Cell<bool>,
+}
+
+impl Slots {
+    /// The thread's end will be noticed.
+    pub(crate) fn open(&self) {
+        self.is_open.set(true);
+    }
+
+    fn take(&self, table: &'static HandleTable) -> Option<u32> {
+        let len = self.len.get();
+        if len == 0 || !std::ptr::eq(self.table.get(), table) {
+            return None;
+        }
+        self.len.set(len - 1);
+        // SAFETY: so many were written by `keep`.
+        Some(unsafe { self.numbers.get().add(len as usize - 1).read() })
+    }
+
+    /// `false` if it keeps no more.
+    fn keep(&self, table: &'static HandleTable, number: u32) -> bool {
+        if !self.is_open.get() {
+            return false;
+        }
+        if self.numbers.get().is_null() {
+            let numbers = Box::into_raw(Box::new([0u32; KEPT]));
+            self.numbers.set(numbers.cast());
+        }
+        if !std::ptr::eq(self.table.get(), table) {
+            // Of the process before a fork, which has no use for them here.
+            self.table.set(table);
+            self.len.set(0);
+        }
+        let len = self.len.get();
+        if len as usize == KEPT {
+            return false;
+        }
+        // SAFETY: there is room for so many.
+        unsafe { self.numbers.get().add(len as usize).write(number) };
+        self.len.set(len + 1);
+        true
+    }
+
+    /// The thread ends.
+    pub(crate) fn close(&self) {
+        self.is_open.set(false);
+        let numbers = self.numbers.replace(std::ptr::null_mut());
+        let len = self.len.replace(0) as usize;
+        if numbers.is_null() {
+            return;
+        }
+        // SAFETY: made by `keep`, which has it no more.
+        let numbers = unsafe { Box::from_raw(numbers.cast::<[u32; KEPT]>()) };
+        // SAFETY: a table that was `'static`.
+        if let Some(table) = unsafe { self.table.get().as_ref() } {
+            lock(&table.free).slots.extend_from_slice(&numbers[..len]);
+        }
+    }
+}
+
 impl HandleTable {
     pub(crate) fn new() -> HandleTable {
         let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
@@ -114,91 +185,86 @@ impl HandleTable {
                 next: 0,
             }),
             first_generation: hasher.finish() as u32 | 1,
-            live: Default::default(),
         }
     }
 
     /// Makes a handle for `object`, which the table owns from here on.
     pub(crate) fn insert(
-        &self,
+        &'static self,
         kind: Kind,
         object: *const (),
         timeout_ms: i64,
     ) -> Result<u64, Error> {
-        let number = self.take_slot()?;
+        let kept = local::with(|local| local.slots.take(self));
+        let number = kept.map_or_else(|| self.take_slot(), Ok)?;
         let slot = self.slot(number).expect("a slot that was just made");
-        slot.kind.store(kind as u8, Ordering::Relaxed);
         slot.timeout.store(timeout_ms, Ordering::Relaxed);
-        // Release: a lookup that reads this object also sees that the old generation is over.
-        slot.object.store(object.cast_mut(), Ordering::Release);
-        let generation = slot.generation.load(Ordering::Relaxed).wrapping_add(1);
-        slot.generation.store(generation, Ordering::Release);
-        self.live[kind as usize - 1].fetch_add(1, Ordering::Relaxed);
-        Ok(MARK << MARK_SHIFT
+        slot.object.store(object.cast_mut(), Ordering::Relaxed);
+        let generation = generation(slot.token.load(Ordering::Relaxed)).wrapping_add(1);
+        let token = MARK << MARK_SHIFT
             | (kind as u64) << KIND_SHIFT
             | u64::from(number) << SLOT_SHIFT
-            | u64::from(generation))
+            | u64::from(generation);
+        // Release: whoever finds the token finds the object.
+        slot.token.store(token, Ordering::Release);
+        Ok(token)
     }
 
     /// Looks a token up.
+    #[inline]
     pub(crate) fn get(
         &self,
         token: u64,
         kind: Kind,
         _pinned: &Guard,
     ) -> Result<Found<'_>, Invalid> {
-        let (slot, generation) = self.split(token).ok_or(Invalid::Bad)?;
-        if slot.generation.load(Ordering::Acquire) != generation {
-            return Err(Invalid::Bad);
-        }
-        let object = slot.object.load(Ordering::Acquire);
-        let its_kind = slot.kind.load(Ordering::Relaxed);
-        if slot.generation.load(Ordering::Relaxed) != generation {
-            return Err(Invalid::Bad);
-        }
-        if !token_has_kind(token, its_kind) {
-            return Err(Invalid::Bad); // made up: a live slot under another kind's name
-        }
-        if its_kind != kind as u8 {
+        let slot = self.slot_of(token).ok_or(Invalid::Bad)?;
+        if token >> KIND_SHIFT != MARK << (MARK_SHIFT - KIND_SHIFT) | kind as u64 {
             return Err(Invalid::WrongKind);
         }
         Ok(Found {
-            object,
+            object: slot.object.load(Ordering::Relaxed),
             timeout: &slot.timeout,
         })
+    }
+
+    /// The same in fewer steps, without the reason.
+    #[inline(always)]
+    pub(crate) fn get_at_once(&self, token: u64, kind: Kind, _pinned: &Guard) -> Option<*const ()> {
+        const FORM: u64 = !0 << KIND_SHIFT | 1;
+        if token & FORM != MARK << MARK_SHIFT | (kind as u64) << KIND_SHIFT {
+            return None;
+        }
+        let slot = self.slot(token_slot(token))?;
+        if slot.token.load(Ordering::Acquire) != token {
+            return None;
+        }
+        Some(slot.object.load(Ordering::Relaxed))
     }
 
     /// Whether a token stands for an object here. Takes no lock and touches no object: asked of
     /// the parent's table in a forked child.
     pub(crate) fn knows(&self, token: u64) -> bool {
-        self.split(token).is_some_and(|(slot, generation)| {
-            slot.generation.load(Ordering::Acquire) == generation
-                && token_has_kind(token, slot.kind.load(Ordering::Relaxed))
-        })
+        self.slot_of(token).is_some()
     }
 
     /// Ends a handle. The object is the caller's now, but others may still be using it: it is
     /// to be dropped through the epoch, and the slot to be given back there.
     pub(crate) fn remove(&self, token: u64, kind: Kind) -> Result<Removed, Invalid> {
-        let (slot, generation) = self.split(token).ok_or(Invalid::Bad)?;
-        if slot.generation.load(Ordering::Acquire) != generation {
-            return Err(Invalid::Bad);
-        }
-        let its_kind = slot.kind.load(Ordering::Relaxed);
-        if !token_has_kind(token, its_kind) {
-            return Err(Invalid::Bad);
-        }
-        if its_kind != kind as u8 {
+        let slot = self.slot_of(token).ok_or(Invalid::Bad)?;
+        if token_kind(token) != kind as usize {
             return Err(Invalid::WrongKind);
         }
-        self.free_slot(slot, token_slot(token), generation)
-            .ok_or(Invalid::Bad)
+        self.free_slot(slot, token).ok_or(Invalid::Bad)
     }
 
     /// Lets the slot of a removed handle be used again.
-    pub(crate) fn give_back(&self, slot: RemovedSlot) {
-        let generation = self.slot(slot.0).map(|slot| &slot.generation);
-        if generation.is_some_and(|it| it.load(Ordering::Relaxed) != self.first_generation) {
+    pub(crate) fn give_back(&'static self, slot: RemovedSlot) {
+        let token = self
+            .slot(slot.0)
+            .map(|slot| slot.token.load(Ordering::Relaxed));
+        let is_used_up = token.is_none_or(|token| generation(token) == self.first_generation);
+        if !is_used_up && !local::with(|local| local.slots.keep(self, slot.0)) {
             lock(&self.free).slots.push(slot.0);
         }
     }
@@ -210,34 +276,35 @@ impl HandleTable {
             let Some(slot) = self.slot(number) else {
                 continue;
             };
-            let generation = slot.generation.load(Ordering::Acquire);
-            let kind = slot.kind.load(Ordering::Relaxed);
-            if generation % 2 == 1 {
+            let token = slot.token.load(Ordering::Acquire);
+            if token % 2 == 1 {
                 continue;
             }
-            let kind = Kind::ALL[usize::from(kind) - 1];
-            if let Some(handle) = self.free_slot(slot, number, generation) {
-                removed(kind, handle);
+            if let Some(handle) = self.free_slot(slot, token) {
+                removed(Kind::ALL[token_kind(token) - 1], handle);
             }
         }
     }
 
-    /// How many handles of a kind were not freed.
+    /// How many handles of a kind were not freed: counted by a look at all, since it is seldom
+    /// asked.
     pub(crate) fn live(&self, kind: Kind) -> usize {
-        self.live[kind as usize - 1].load(Ordering::Relaxed)
+        let used = lock(&self.free).next;
+        let tokens =
+            (0..used).filter_map(|number| Some(self.slot(number)?.token.load(Ordering::Acquire)));
+        tokens
+            .filter(|token| token % 2 == 0 && token_kind(*token) == kind as usize)
+            .count()
     }
 
-    fn free_slot(&self, slot: &Slot, number: u32, generation: u32) -> Option<Removed> {
-        let kind = slot.kind.load(Ordering::Relaxed);
-        let next = generation.wrapping_add(1);
-        slot.generation
-            .compare_exchange(generation, next, Ordering::AcqRel, Ordering::Relaxed)
+    fn free_slot(&self, slot: &Slot, token: u64) -> Option<Removed> {
+        slot.token
+            .compare_exchange(token, token + 1, Ordering::AcqRel, Ordering::Relaxed)
             .ok()?;
         // Only the winner comes here, and the slot is not reused before it is given back.
-        self.live[usize::from(kind) - 1].fetch_sub(1, Ordering::Relaxed);
         Some(Removed {
             object: slot.object.load(Ordering::Relaxed),
-            slot: RemovedSlot(number),
+            slot: RemovedSlot(token_slot(token)),
         })
     }
 
@@ -259,7 +326,7 @@ impl HandleTable {
             let room = (number as usize + len) - free.slots.len();
             free.slots.try_reserve(room).map_err(|_| Error::NoMemory)?;
             slots.resize_with(len, || Slot {
-                generation: AtomicU32::new(self.first_generation),
+                token: AtomicU64::new(self.first_generation.into()),
                 ..Slot::default()
             });
             let slots = Box::leak(slots.into_boxed_slice()).as_mut_ptr();
@@ -269,14 +336,18 @@ impl HandleTable {
         Ok(number)
     }
 
-    fn split(&self, token: u64) -> Option<(&Slot, u32)> {
+    /// The slot that a token fits.
+    #[inline(always)]
+    fn slot_of(&self, token: u64) -> Option<&Slot> {
         // An odd generation is that of a free slot.
         if token >> MARK_SHIFT != MARK || token % 2 == 1 {
             return None;
         }
-        Some((self.slot(token_slot(token))?, token as u32))
+        let slot = self.slot(token_slot(token))?;
+        (slot.token.load(Ordering::Acquire) == token).then_some(slot)
     }
 
+    #[inline(always)]
     fn slot(&self, number: u32) -> Option<&Slot> {
         let (segment, offset) = place(number);
         let slots = self.segments[segment].load(Ordering::Acquire);
@@ -306,8 +377,12 @@ fn token_slot(token: u64) -> u32 {
     (token >> SLOT_SHIFT) as u32 & ((1 << SLOT_BITS) - 1)
 }
 
-fn token_has_kind(token: u64, kind: u8) -> bool {
-    (token >> KIND_SHIFT) as u8 & 0xf == kind
+fn token_kind(token: u64) -> usize {
+    (token >> KIND_SHIFT) as usize & 0xf
+}
+
+fn generation(token: u64) -> u32 {
+    token as u32
 }
 
 fn segment_len(segment: usize) -> usize {
@@ -331,6 +406,10 @@ mod tests {
     use super::*;
     use crate::epoch;
 
+    fn table() -> &'static HandleTable {
+        Box::leak(Box::new(HandleTable::new()))
+    }
+
     fn object(number: usize) -> *const () {
         std::ptr::without_provenance(number)
     }
@@ -350,7 +429,7 @@ mod tests {
 
     #[test]
     fn a_token_is_known_until_it_is_removed_and_never_again() {
-        let table = HandleTable::new();
+        let table = table();
         let guard = epoch::pin();
         let mut old = Vec::new();
         for round in 1..1000 {
@@ -377,7 +456,7 @@ mod tests {
 
     #[test]
     fn made_up_tokens_are_bad() {
-        let table = HandleTable::new();
+        let table = table();
         let guard = epoch::pin();
         let token = table.insert(Kind::Bucket, object(8), 0).unwrap();
         let far = token | 0xff_ffff << SLOT_SHIFT;
@@ -392,7 +471,7 @@ mod tests {
 
     #[test]
     fn tokens_are_not_canonical_addresses() {
-        let table = HandleTable::new();
+        let table = table();
         for kind in Kind::ALL {
             let top = table.insert(kind, object(8), 0).unwrap() >> 56;
             assert!(top != 0 && top != 0xff);
@@ -401,7 +480,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_used_again_once_it_is_given_back() {
-        let table = HandleTable::new();
+        let table = table();
         let first = table.insert(Kind::Bucket, object(8), 0).unwrap();
         let removed = table.remove(first, Kind::Bucket).unwrap();
         let second = table.insert(Kind::Bucket, object(8), 0).unwrap();
@@ -414,7 +493,7 @@ mod tests {
 
     #[test]
     fn one_of_many_frees_wins() {
-        let table = HandleTable::new();
+        let table = table();
         for _ in 0..1000 {
             let token = table.insert(Kind::Items, object(8), 0).unwrap();
             let wins: usize = std::thread::scope(|scope| {

@@ -14,8 +14,10 @@ mod epoch;
 mod error;
 mod fork;
 mod handle;
+mod hash;
 mod inbox;
 mod listener;
+mod local;
 mod log;
 mod options;
 mod panic;
@@ -25,9 +27,12 @@ mod protocol;
 mod reason;
 mod registry;
 mod server;
+mod spare;
 mod supervisor;
 mod sync;
 mod table;
+#[cfg(test)]
+mod table_tests; // not in the model, which has scenarios of its own
 mod thread;
 mod value;
 

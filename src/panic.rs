@@ -1,18 +1,14 @@
 //! Panics are contained and silent: they end one server or one call, and a guest prints
 //! nothing.
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-thread_local! {
-    static CONTAINED: Cell<u32> = const { Cell::new(0) };
-    static OWN: Cell<bool> = const { Cell::new(false) };
-}
+use crate::local;
 
 /// Runs `work`, whose panics kvreg catches: they are not printed. It must not unwind itself.
 pub(crate) fn contain<R>(work: impl FnOnce() -> R) -> R {
-    // One look at the thread's storage for both changes: this is on the way of every call.
-    CONTAINED.with(|depth| {
+    local::with(|local| {
+        let depth = &local.contained;
         depth.set(depth.get() + 1);
         let answer = work();
         depth.set(depth.get() - 1);
@@ -22,12 +18,14 @@ pub(crate) fn contain<R>(work: impl FnOnce() -> R) -> R {
 
 /// Every panic of this thread will be caught: it is one of kvreg's own.
 pub(crate) fn contain_thread() {
-    CONTAINED.with(|depth| depth.set(depth.get() + 1));
-    OWN.set(true);
+    local::with(|local| {
+        local.contained.set(local.contained.get() + 1);
+        local.is_own.set(true);
+    });
 }
 
 pub(crate) fn is_own_thread() -> bool {
-    OWN.try_with(Cell::get).unwrap_or(false)
+    local::with(|local| local.is_own.get())
 }
 
 /// Puts a hook before the one that is there (std's, or that of a Rust host which links kvreg
@@ -40,7 +38,7 @@ pub(crate) fn install_hook() {
     }
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        let contained = CONTAINED.with(|depth| depth.get() > 0);
+        let contained = local::with(|local| local.contained.get() > 0);
         if !contained {
             previous(info);
         }

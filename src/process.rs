@@ -5,7 +5,7 @@
 //! runtime start only when there is mail to drain, or a listener.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{fence, AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -206,6 +206,7 @@ impl Process {
     #[cold]
     fn make(options: Options) -> (&'static Process, bool) {
         crate::fork::watch();
+        crate::epoch::prepare();
         crate::panic::install_hook();
         let made = Box::into_raw(Box::new(Process::new(options)));
         let raced = CURRENT.compare_exchange(
@@ -244,7 +245,8 @@ impl Process {
     /// From here on nothing can be started; `false` if it had been said before.
     pub(crate) fn begin_shut_down(&self) -> bool {
         let is_first = !self.shut_down.swap(true, Ordering::AcqRel);
-        fence(Ordering::SeqCst); // what is looked at from here on is what others left
+        // What is looked at from here on is what others left: they look after their half.
+        crate::epoch::heavy();
         is_first
     }
 

@@ -301,6 +301,18 @@ impl RegistryServer {
         }
     }
 
+    /// The short way, where casts of the calling thread are not waiting: `None` if anything is
+    /// out of the ordinary, as a name that is not there. Does not panic.
+    #[inline(always)]
+    pub(crate) fn lookup_at_once<'g>(
+        &'g self,
+        name: &[u8],
+        pinned: &'g Guard,
+    ) -> Option<&'g Arc<BucketServer>> {
+        let found = self.state().names.get_at_once(name, pinned)?;
+        Some(found.value())
+    }
+
     /// Called first when a bucket ends, perhaps more than once: takes its name out, or puts a
     /// new bucket in its place. If the name leads to a newer one already, that one stays.
     pub(crate) fn bucket_ends(

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{fence, AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
@@ -177,7 +177,7 @@ impl Supervisor {
             .store(Arc::into_raw(new).cast_mut(), Ordering::Release);
         drop(last);
         // Either `shutdown` finds the new one and ends it, or this thread sees the shutdown.
-        fence(Ordering::SeqCst);
+        epoch::light();
         let is_wanted = !self.is_unreachable() && !self.process.is_shut_down();
         // SAFETY: the count of `current`, whose place was just taken.
         let old = unsafe { Arc::from_raw(place) };

@@ -4,6 +4,7 @@
 
 use std::sync::atomic::AtomicBool;
 
+use crate::local;
 use crate::sync::{thread_local, Arc, AtomicU64, AtomicUsize, Ordering};
 
 pub(crate) struct Thread {
@@ -26,7 +27,33 @@ fn next() -> u64 {
 }
 
 thread_local! {
-    static CURRENT: Arc<Thread> = Thread::new();
+    static CURRENT: Mine = Mine::new();
+}
+
+/// A thread's own, also reached without a look whether it was made: on the way of every read.
+struct Mine(Arc<Thread>);
+
+impl Mine {
+    fn new() -> Mine {
+        let thread = Thread::new();
+        local::with(|local| local.thread.set(Arc::as_ptr(&thread)));
+        Mine(thread)
+    }
+}
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        local::with(|local| local.thread.set(std::ptr::null()));
+    }
+}
+
+/// Asks the calling thread, if it was ever asked for.
+#[inline]
+fn ask(question: impl FnOnce(&Thread) -> bool) -> bool {
+    local::with(|local| {
+        // SAFETY: null, or kept by `Mine` until it takes the pointer back; this thread's own.
+        unsafe { local.thread.get().as_ref() }.is_some_and(question)
+    })
 }
 
 impl Thread {
@@ -43,7 +70,7 @@ impl Thread {
     /// while it ends) counts as a new thread each time.
     pub(crate) fn current() -> Arc<Thread> {
         CURRENT
-            .try_with(Arc::clone)
+            .try_with(|mine| Arc::clone(&mine.0))
             .unwrap_or_else(|_| Thread::new())
     }
 
@@ -54,7 +81,7 @@ impl Thread {
     /// In a forked child: the thread holds nothing and has sent nothing, and is another one
     /// than the parent's.
     pub(crate) fn begin_anew() {
-        let _ = CURRENT.try_with(|me| {
+        let _ = CURRENT.try_with(|Mine(me)| {
             me.id.store(next(), Ordering::Relaxed);
             me.turns.store(0, Ordering::Relaxed);
             me.queued.store(0, Ordering::Relaxed);
@@ -64,24 +91,20 @@ impl Thread {
 
     /// Whether the calling thread was there before a fork of its own.
     pub(crate) fn has_begun_anew() -> bool {
-        CURRENT
-            .try_with(|me| me.anew.load(Ordering::Relaxed))
-            .unwrap_or(false)
+        ask(|me| me.anew.load(Ordering::Relaxed))
     }
 
     /// Whether user code of the calling thread holds a turn: only then can anybody wait for it.
+    #[inline]
     pub(crate) fn holds_a_turn() -> bool {
-        CURRENT
-            .try_with(|me| me.turns.load(Ordering::Relaxed) > 0)
-            .unwrap_or(false)
+        ask(|me| me.turns.load(Ordering::Relaxed) > 0)
     }
 
     /// Whether casts of the calling thread may still wait somewhere. Once this is false, what
     /// they did is visible to this thread.
+    #[inline]
     pub(crate) fn has_queued() -> bool {
-        CURRENT
-            .try_with(|me| me.queued.load(Ordering::Acquire) > 0)
-            .unwrap_or(false)
+        ask(|me| me.queued.load(Ordering::Acquire) > 0)
     }
 
     pub(crate) fn enters_turn(&self) {

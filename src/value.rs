@@ -1,11 +1,11 @@
 //! Values: immutable, small ones copied, large ones shared.
 
-use std::alloc::{alloc, Layout};
 use std::fmt;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::local;
 
 /// The longest value, in bytes.
 pub const VALUE_LIMIT: usize = 512 << 20;
@@ -25,6 +25,18 @@ pub enum ValueRef<'a> {
     Bytes(&'a [u8]),
 }
 
+impl ValueRef<'_> {
+    /// Whether it is copied instead of shared.
+    #[inline]
+    pub(crate) fn is_small(&self) -> bool {
+        match self {
+            ValueRef::String(text) => text.len() <= COPY_LIMIT,
+            ValueRef::Bytes(bytes) => bytes.len() <= COPY_LIMIT,
+            _ => true,
+        }
+    }
+}
+
 /// A value as it was read: valid and unchanged as long as it is kept (G13).
 #[derive(Clone, Debug)]
 pub enum Value {
@@ -42,10 +54,21 @@ pub struct Text(pub(crate) Repr);
 
 #[derive(Clone)]
 pub(crate) enum Repr {
-    /// With the NUL.
-    Copied(Box<[u8]>),
+    Copied(Copied),
     Shared(Arc<Blob>),
 }
+
+/// A small text of its own, with a NUL behind it.
+pub(crate) struct Copied {
+    data: NonNull<u8>,
+    /// Without the NUL.
+    len: usize,
+}
+
+// SAFETY: the owner of its bytes, which do not change.
+unsafe impl Send for Copied {}
+// SAFETY: as above.
+unsafe impl Sync for Copied {}
 
 /// A large value's bytes, with the NUL: read-only from the first share on.
 pub(crate) struct Blob(Vec<u8>);
@@ -60,20 +83,64 @@ impl Blob {
     }
 }
 
-/// A small copy: on the way of every read, so without the steps of a growing vector.
-fn copy_with_nul(bytes: &[u8]) -> Result<Box<[u8]>, Error> {
-    let len = bytes.len() + 1;
-    let layout = Layout::array::<u8>(len).map_err(|_| Error::NoMemory)?;
-    // SAFETY: the layout is not of size zero; all `len` bytes are written before they are
-    // read; a Box of so many bytes is freed with the same layout.
-    unsafe {
-        let copy = alloc(layout);
-        if copy.is_null() {
-            return Err(Error::NoMemory);
+impl Copied {
+    /// # Safety
+    /// `fill` writes `len` bytes.
+    #[inline(always)]
+    pub(crate) unsafe fn new(len: usize, fill: impl FnOnce(*mut u8)) -> Option<Copied> {
+        // SAFETY: all `len + 1` bytes are written before they are read.
+        unsafe {
+            let data = local::with(|local| local.spares.take(len))?;
+            fill(data.as_ptr());
+            data.add(len).write(0);
+            Some(Copied { data, len })
         }
-        ptr::copy_nonoverlapping(bytes.as_ptr(), copy, bytes.len());
-        copy.add(bytes.len()).write(0);
-        Ok(Box::from_raw(ptr::slice_from_raw_parts_mut(copy, len)))
+    }
+
+    fn copy(bytes: &[u8]) -> Option<Copied> {
+        // SAFETY: so many bytes are copied.
+        unsafe {
+            Copied::new(bytes.len(), |to| {
+                ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+            })
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: written by `new`.
+        unsafe { std::slice::from_raw_parts(self.data.as_ptr(), self.len) }
+    }
+
+    /// Gives the bytes away, with their NUL.
+    #[inline(always)]
+    pub(crate) fn into_raw(self) -> (*mut u8, usize) {
+        let copied = std::mem::ManuallyDrop::new(self);
+        (copied.data.as_ptr(), copied.len)
+    }
+
+    /// Ends what `into_raw` gave away.
+    ///
+    /// # Safety
+    /// Once, with the same length, and nobody reads it any more.
+    #[inline(always)]
+    pub(crate) unsafe fn free(data: *mut u8, len: usize) {
+        // SAFETY: by contract.
+        local::with(|local| unsafe { local.spares.give(data, len) });
+    }
+}
+
+impl Clone for Copied {
+    fn clone(&self) -> Copied {
+        Copied::copy(self.bytes())
+            .unwrap_or_else(|| std::alloc::handle_alloc_error(std::alloc::Layout::new::<u8>()))
+    }
+}
+
+impl Drop for Copied {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: the owner's.
+        unsafe { Copied::free(self.data.as_ptr(), self.len) };
     }
 }
 
@@ -89,9 +156,10 @@ fn with_nul(bytes: &[u8]) -> Result<Vec<u8>, Error> {
 
 impl Text {
     /// A copy of its own, whatever the size.
+    #[inline]
     pub(crate) fn copy(bytes: &[u8]) -> Result<Text, Error> {
         Ok(Text(if bytes.len() <= COPY_LIMIT {
-            Repr::Copied(copy_with_nul(bytes)?)
+            Repr::Copied(Copied::copy(bytes).ok_or(Error::NoMemory)?)
         } else {
             Repr::Shared(Blob::new(bytes)?)
         }))
@@ -99,7 +167,7 @@ impl Text {
 
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
-            Repr::Copied(bytes) => &bytes[..bytes.len() - 1],
+            Repr::Copied(copied) => copied.bytes(),
             Repr::Shared(blob) => blob.bytes(),
         }
     }

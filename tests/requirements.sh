@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What the tests need beside a Rust toolchain: installed if that is allowed, else named.
+# What the tests need beside a Rust toolchain, or with `bench` the benchmarks' peers: installed
+# if that is allowed, else named.
 set -eu
 
 # A minimal toolchain comes without them.
@@ -17,6 +18,11 @@ need strace strace
 need elixir elixir
 python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
 # The runtime of AddressSanitizer comes with gcc.
+if [ "${1:-}" = bench ]; then
+    need redis-server redis-server
+    need pkg-config pkg-config
+    pkg-config --exists glib-2.0 2>/dev/null || missing+=(libglib2.0-dev)
+fi
 
 if [ ${#missing[@]} -eq 0 ]; then
     exit 0
@@ -27,6 +33,6 @@ if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         "${missing[@]}" libc6-dev >/dev/null
 else
-    echo "the tests need: ${missing[*]} (apt-get install ${missing[*]})" >&2
+    echo "needed: ${missing[*]} (apt-get install ${missing[*]})" >&2
     exit 1
 fi

@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::changes::{Change, Subscriber, Subscribers};
-use crate::budget::{Budget, Waiting};
+use super::limits::{Cost, Limits};
+use super::reading::{read, read_as, size, Reader};
+use super::stored::{tail_of, Stored};
+use crate::budget::Waiting;
 use crate::epoch::{self, Guard};
 use crate::error::Error;
-use crate::options::BucketOptions;
 use crate::server::Write;
-use crate::table::{Closed, Entry, Found, NewEntry, Table, Writer};
-use crate::value::{Blob, Repr, Text, Value, ValueRef, COPY_LIMIT, VALUE_LIMIT};
+use crate::table::{Closed, Entry, Found, NewEntry, Place, Table, Writer};
+use crate::value::{Text, Value, ValueRef, VALUE_LIMIT};
 
 /// The longest key, in bytes.
 pub const KEY_LIMIT: usize = 64 << 10;
@@ -20,18 +22,6 @@ pub const KEY_LIMIT: usize = 64 << 10;
 /// Values of this size, or so many keys at once, are freed as soon as readers allow.
 const LARGE: usize = 64 << 10;
 const MANY: usize = 1024;
-
-/// A value in the table: a small text is the tail of its entry.
-pub(super) enum Stored {
-    Nil,
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    String,
-    Bytes,
-    SharedString(Arc<Blob>),
-    SharedBytes(Arc<Blob>),
-}
 
 /// A key with its value, ready to be stored: made before the turn is taken, and the only
 /// step that needs memory of the caller's size.
@@ -51,60 +41,9 @@ impl Pair {
         if text.len() > VALUE_LIMIT {
             return Err(Error::Limit("a value has at most 512 MiB"));
         }
-        let small = text.len() <= COPY_LIMIT;
-        let stored = match value {
-            ValueRef::Nil => Stored::Nil,
-            ValueRef::Bool(value) => Stored::Bool(value),
-            ValueRef::Int(value) => Stored::Int(value),
-            ValueRef::Float(value) => Stored::Float(value),
-            ValueRef::String(_) if small => Stored::String,
-            ValueRef::Bytes(_) if small => Stored::Bytes,
-            ValueRef::String(_) => Stored::SharedString(Blob::new(text)?),
-            ValueRef::Bytes(_) => Stored::SharedBytes(Blob::new(text)?),
-        };
-        let tail = if small { text } else { b"" };
-        Entry::allocate(key, stored, tail).map(Pair)
+        let stored = Stored::new(value)?;
+        Entry::allocate(key, stored, tail_of(value)).map(Pair)
     }
-}
-
-/// The value of an entry, copied or shared.
-fn read(found: &Found<'_, Stored>) -> Result<Value, Error> {
-    Ok(match found.value() {
-        Stored::Nil => Value::Nil,
-        Stored::Bool(value) => Value::Bool(*value),
-        Stored::Int(value) => Value::Int(*value),
-        Stored::Float(value) => Value::Float(*value),
-        Stored::String => Value::String(Text::copy(found.tail())?),
-        Stored::Bytes => Value::Bytes(Text::copy(found.tail())?),
-        Stored::SharedString(blob) => Value::String(Text(Repr::Shared(Arc::clone(blob)))),
-        Stored::SharedBytes(blob) => Value::Bytes(Text(Repr::Shared(Arc::clone(blob)))),
-    })
-}
-
-/// The value of an entry, in its place.
-fn view<'a>(found: &Found<'a, Stored>) -> ValueRef<'a> {
-    // SAFETY: `Pair::new` was given it as a str.
-    let string = |bytes: &'a [u8]| unsafe { std::str::from_utf8_unchecked(bytes) };
-    match found.value() {
-        Stored::Nil => ValueRef::Nil,
-        Stored::Bool(value) => ValueRef::Bool(*value),
-        Stored::Int(value) => ValueRef::Int(*value),
-        Stored::Float(value) => ValueRef::Float(*value),
-        Stored::String => ValueRef::String(string(found.tail())),
-        Stored::Bytes => ValueRef::Bytes(found.tail()),
-        Stored::SharedString(blob) => ValueRef::String(string(blob.bytes())),
-        Stored::SharedBytes(blob) => ValueRef::Bytes(blob.bytes()),
-    }
-}
-
-/// The bytes of key and value; a number has 8.
-fn size(found: &Found<'_, Stored>) -> usize {
-    let value = match found.value() {
-        Stored::Int(_) | Stored::Float(_) => 8,
-        Stored::SharedString(blob) | Stored::SharedBytes(blob) => blob.bytes().len(),
-        _ => found.tail().len(),
-    };
-    found.key().len() + value
 }
 
 fn is_large(found: &Found<'_, Stored>) -> bool {
@@ -131,90 +70,6 @@ fn note_all(writer: &Writer<'_, Stored>) {
     }
 }
 
-/// What an entry takes of the limits.
-#[derive(Clone, Copy, Default)]
-struct Cost {
-    keys: usize,
-    bytes: usize,
-}
-
-impl Cost {
-    fn of(found: &Found<'_, Stored>) -> Cost {
-        Cost {
-            keys: 1,
-            bytes: size(found),
-        }
-    }
-
-    fn and(self, other: Cost) -> Cost {
-        Cost {
-            keys: self.keys + other.keys,
-            bytes: self.bytes + other.bytes,
-        }
-    }
-}
-
-/// The limits of a bucket that has any.
-pub(super) struct Limits {
-    keys: Option<Arc<Budget>>,
-    bytes: Option<Arc<Budget>>,
-    /// Of all buckets of its registry.
-    registry: Option<Arc<Budget>>,
-}
-
-impl Limits {
-    pub(super) fn new(
-        options: &BucketOptions,
-        registry: Option<Arc<Budget>>,
-    ) -> Option<Box<Limits>> {
-        let keys = Budget::limited("keys of a bucket", options.max_keys);
-        let bytes = Budget::limited("bytes of a bucket", options.max_bytes);
-        let any = keys.is_some() || bytes.is_some() || registry.is_some();
-        any.then(|| {
-            Box::new(Limits {
-                keys,
-                bytes,
-                registry,
-            })
-        })
-    }
-
-    /// All of it or, with an error, nothing.
-    fn change(&self, less: Cost, more: Cost) -> Result<(), Error> {
-        let keys = (&self.keys, less.keys, more.keys);
-        let bytes = (&self.bytes, less.bytes, more.bytes);
-        // The registry's last: what is undone must still be free, and only the first two are
-        // this bucket's alone.
-        let registry = (&self.registry, less.bytes, more.bytes);
-        let all = [keys, bytes, registry];
-        for (at, (budget, less, more)) in all.iter().enumerate() {
-            let Some(budget) = budget else { continue };
-            if let Err(refused) = budget.change(*less, *more) {
-                for (budget, less, more) in all[..at].iter() {
-                    if let Some(budget) = budget {
-                        let _ = budget.change(*more, *less);
-                    }
-                }
-                return Err(refused);
-            }
-        }
-        Ok(())
-    }
-
-    /// Counts a cast that waits, until what is returned is dropped.
-    fn wait(&self, new_keys: usize, bytes: usize) -> Result<Vec<Waiting>, Error> {
-        let amounts = [
-            (&self.keys, new_keys),
-            (&self.bytes, bytes),
-            (&self.registry, bytes),
-        ];
-        amounts
-            .into_iter()
-            .filter_map(|(budget, amount)| Some(budget.as_ref()?.wait(amount)))
-            .collect()
-    }
-}
-
 pub(crate) struct Contents {
     table: Table<Stored>,
     /// Of keys and values. The writer's.
@@ -238,7 +93,11 @@ impl Contents {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    #[inline]
     fn count_bytes(&self, less: usize, more: usize) {
+        if less == more {
+            return; // and leave the cache line to readers, who find the table there
+        }
         let bytes = self.bytes.load(Ordering::Relaxed);
         self.bytes.store(bytes + more - less, Ordering::Relaxed);
     }
@@ -298,29 +157,172 @@ impl Contents {
     }
 
     pub(crate) fn get(&self, key: &[u8], pinned: &Guard) -> Result<Value, Error> {
+        read(&self.find(key, pinned)?)
+    }
+
+    /// What `key` has, if no step of the search is out of the ordinary. Does not panic.
+    #[inline(always)]
+    pub(super) fn find_at_once<'g>(
+        &self,
+        key: &[u8],
+        pinned: &'g Guard,
+    ) -> Option<Found<'g, Stored>> {
+        self.table.get_at_once(key, pinned)
+    }
+
+    #[inline(always)]
+    pub(super) fn read_at_once<R: Reader>(
+        &self,
+        key: &[u8],
+        pinned: &Guard,
+        reader: R,
+    ) -> Option<R::Read> {
+        read_as(&self.find_at_once(key, pinned)?, reader)
+    }
+
+    /// Stores a small value in the place of an older one, or as that of a new key that finds
+    /// room; `false` if that cannot be done, or others are to be asked or told. Does not panic.
+    #[inline(always)]
+    pub(super) fn put_at_once(
+        &self,
+        write: &Write<'_>,
+        key: &[u8],
+        value: ValueRef<'_>,
+        pinned: &Guard,
+    ) -> bool {
+        if self.limits.is_some() || self.subscribers.get().is_some() {
+            return false;
+        }
+        match self.writer(write, pinned).place_at_once(key) {
+            Some(Place::Taken(found)) => {
+                let stored = found.value();
+                let less = stored.size();
+                let is_done = stored.overwrite(found.tail(), value);
+                if is_done {
+                    self.count_bytes(less, stored.size());
+                }
+                is_done
+            }
+            Some(Place::Free(place)) => {
+                let Ok(stored) = Stored::new(value) else {
+                    return false;
+                };
+                let more = key.len() + stored.size();
+                let is_done = place.fill(key, stored, tail_of(value)).is_ok();
+                if is_done {
+                    self.count_bytes(0, more);
+                }
+                is_done
+            }
+            None => false,
+        }
+    }
+
+    /// Takes out a small value, if nobody is to be asked or told. Does not panic.
+    #[inline(always)]
+    pub(super) fn delete_at_once<R: Reader>(
+        &self,
+        write: &Write<'_>,
+        key: &[u8],
+        reader: R,
+        pinned: &Guard,
+    ) -> Option<R::Read> {
+        if self.limits.is_some() || self.subscribers.get().is_some() {
+            return None;
+        }
+        let mut less = 0;
+        let old = self.writer(write, pinned).remove_at_once(key, |found| {
+            if found.value().is_shared() {
+                return None; // perhaps large: then it is to be freed at once
+            }
+            less = size(found);
+            read_as(found, reader)
+        })?;
+        self.count_bytes(less, 0);
+        Some(old)
+    }
+
+    #[inline]
+    fn find<'g>(&self, key: &[u8], pinned: &'g Guard) -> Result<Found<'g, Stored>, Error> {
         match self.table.get(key, pinned) {
-            Ok(Some(found)) => read(&found),
+            Ok(Some(found)) => Ok(found),
             Ok(None) => Err(Error::NotFound),
             Err(Closed) => Err(Error::NoProcess),
         }
     }
 
-    /// Looks at a value in its place.
-    pub(crate) fn look<R>(
+    /// A value that is no text; `None` if it is one.
+    pub(crate) fn scalar(
         &self,
         key: &[u8],
         pinned: &Guard,
-        at: impl FnOnce(ValueRef<'_>) -> R,
-    ) -> Result<R, Error> {
-        match self.table.get(key, pinned) {
-            Ok(Some(found)) => Ok(at(view(&found))),
-            Ok(None) => Err(Error::NotFound),
-            Err(Closed) => Err(Error::NoProcess),
+    ) -> Result<Option<ValueRef<'static>>, Error> {
+        let found = self.find(key, pinned)?;
+        loop {
+            let look = found.value().look(found.tail());
+            let scalar = look.scalar();
+            if look.holds() {
+                return Ok(scalar);
+            }
+        }
+    }
+
+    /// Copies a text, if it has at most `capacity` bytes: how many it has; `None` if the value
+    /// is none.
+    ///
+    /// # Safety
+    /// `to` may be written for `capacity` bytes.
+    pub(crate) unsafe fn copy_text(
+        &self,
+        key: &[u8],
+        pinned: &Guard,
+        to: *mut u8,
+        capacity: usize,
+    ) -> Result<Option<usize>, Error> {
+        let found = self.find(key, pinned)?;
+        loop {
+            let look = found.value().look(found.tail());
+            let len = match (look.scalar(), look.shared()) {
+                (Some(_), _) => None,
+                (None, Some(blob)) => {
+                    let bytes = blob.bytes();
+                    if bytes.len() <= capacity {
+                        // SAFETY: by contract.
+                        unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+                    }
+                    Some(bytes.len())
+                }
+                (None, None) => {
+                    if look.len() <= capacity {
+                        // SAFETY: by contract.
+                        unsafe { look.copy_to(to) };
+                    }
+                    Some(look.len())
+                }
+            };
+            if look.holds() {
+                return Ok(len);
+            }
         }
     }
 
     pub(crate) fn count(&self, pinned: &Guard) -> Result<usize, Error> {
         self.table.len(pinned).map_err(|Closed| Error::NoProcess)
+    }
+
+    /// Stores a small value: in the place of the older one if there is one with room for it.
+    /// That costs no memory, and leaves nothing to be freed.
+    pub(crate) fn put_small(
+        &self,
+        write: &Write<'_>,
+        key: &[u8],
+        value: ValueRef<'_>,
+    ) -> Result<(), Error> {
+        let pinned = epoch::pin();
+        if self.put_at_once(write, key, value, &pinned) {
+            return Ok(());
+        }
+        self.put(write, Pair::new(key, value)?)
     }
 
     pub(crate) fn put(&self, write: &Write<'_>, pair: Pair) -> Result<(), Error> {

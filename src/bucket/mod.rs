@@ -2,6 +2,9 @@
 
 mod changes;
 mod contents;
+mod limits;
+mod reading;
+mod stored;
 mod update;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +12,7 @@ use std::sync::{Arc, Weak};
 
 use crate::budget::{Budget, Waiting};
 use crate::caller::{Caller, Timeout};
-use crate::epoch;
+use crate::epoch::{self, Guard};
 use crate::error::Error;
 use crate::options::BucketOptions;
 use crate::process::Process;
@@ -20,9 +23,11 @@ use crate::supervisor::{add_another, Child};
 use crate::value::{Text, Value, ValueRef};
 
 pub(crate) use changes::{Change, Subscriber};
+use contents::Contents;
 pub(crate) use contents::Pair;
 pub use contents::KEY_LIMIT;
-use contents::{Contents, Limits};
+use limits::Limits;
+pub(crate) use reading::Reader;
 pub use update::{Update, Verdict};
 
 pub(crate) type BucketServer = Server<BucketState>;
@@ -231,6 +236,47 @@ impl BucketServer {
         })
     }
 
+    /// The short way of a read, where casts of the calling thread are not waiting: `None` if
+    /// anything is out of the ordinary. Does not panic.
+    #[inline(always)]
+    pub(crate) fn read_at_once<R: Reader>(
+        &self,
+        key: &[u8],
+        pinned: &Guard,
+        reader: R,
+    ) -> Option<R::Read> {
+        let contents = &self.state().contents;
+        contents.read_at_once(key, pinned, reader)
+    }
+
+    /// The short way of a put: `None` if nothing was done. Does not panic.
+    #[inline(always)]
+    pub(crate) fn put_at_once(
+        &self,
+        key: &[u8],
+        value: ValueRef<'_>,
+        pinned: &Guard,
+    ) -> Option<()> {
+        if !value.is_small() {
+            return None;
+        }
+        self.at_once(|state, write| {
+            let fits = stored::tail_of(value).len() <= state.options.max_value;
+            (fits && state.contents.put_at_once(write, key, value, pinned)).then_some(())
+        })
+    }
+
+    /// The short way of a delete: `None` if nothing was done. Does not panic.
+    #[inline(always)]
+    pub(crate) fn delete_at_once<R: Reader>(
+        &self,
+        key: &[u8],
+        pinned: &Guard,
+        reader: R,
+    ) -> Option<R::Read> {
+        self.at_once(|state, write| state.contents.delete_at_once(write, key, reader, pinned))
+    }
+
     pub(crate) fn get(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
@@ -240,15 +286,35 @@ impl BucketServer {
         self.state().contents.get(key, &epoch::pin())
     }
 
-    /// The same in its place: nothing is copied but what `at` copies. It must be short.
-    pub(crate) fn look<R>(
+    /// The value if it is no text; `None` if it is one.
+    pub(crate) fn scalar(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
         key: &[u8],
-        at: impl FnOnce(ValueRef<'_>) -> R,
-    ) -> Result<R, Error> {
+    ) -> Result<Option<ValueRef<'static>>, Error> {
         self.settle(caller)?;
-        self.state().contents.look(key, &epoch::pin(), at)
+        self.state().contents.scalar(key, &epoch::pin())
+    }
+
+    /// Copies a text, if it has at most `capacity` bytes: how many it has; `None` if the value
+    /// is none.
+    ///
+    /// # Safety
+    /// `to` may be written for `capacity` bytes.
+    pub(crate) unsafe fn copy_text(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        key: &[u8],
+        to: *mut u8,
+        capacity: usize,
+    ) -> Result<Option<usize>, Error> {
+        self.settle(caller)?;
+        // SAFETY: by contract.
+        unsafe {
+            self.state()
+                .contents
+                .copy_text(key, &epoch::pin(), to, capacity)
+        }
     }
 
     pub(crate) fn put(
@@ -258,6 +324,12 @@ impl BucketServer {
         value: ValueRef<'_>,
     ) -> Result<(), Error> {
         self.check_value(&value, true)?;
+        if value.is_small() {
+            return self.call(caller, |state, write| {
+                state.contents.put_small(write, key, value)
+            })?;
+        }
+        // What is large is copied before the turn is taken.
         let pair = Pair::new(key, value)?;
         self.call(caller, |state, write| state.contents.put(write, pair))?
     }
@@ -368,20 +440,29 @@ impl BucketServer {
         self.still(caller, |state, write| state.contents.items(write))?
     }
 
+    /// Handles are counted where it matters: a registered bucket goes on without.
+    #[inline]
+    pub(crate) fn is_registered(&self) -> bool {
+        self.state().registered.is_some()
+    }
+
     pub(crate) fn add_handle(&self) {
-        self.state().handles.fetch_add(1, Ordering::Relaxed);
+        if !self.is_registered() {
+            self.state().handles.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// From a handle that may be freed meanwhile: `false` if it was the last.
     pub(crate) fn add_another_handle(&self) -> bool {
-        add_another(&self.state().handles)
+        self.is_registered() || add_another(&self.state().handles)
     }
 
     /// A bucket that nobody can reach any more stops.
     pub(crate) fn drop_handle(self: &Arc<Self>) {
-        let state = self.state();
-        let last = state.handles.fetch_sub(1, Ordering::AcqRel) == 1;
-        if last && state.registered.is_none() {
+        if self.is_registered() {
+            return;
+        }
+        if self.state().handles.fetch_sub(1, Ordering::AcqRel) == 1 {
             // Refused if it has ended, or if there is no thread to be had for its last mail:
             // then it lies there, as before.
             let _ = self.stop_later();

@@ -1,16 +1,16 @@
 //! `kvreg_bucket_*`, but for updates.
 
 use std::ffi::{c_char, c_void};
-use std::ptr;
 
 use super::argument::{self, invalid, Out};
 use super::guard::guard;
 use super::info::{fill, kvreg_bucket_stats};
 use super::items::Items;
 use super::object::{self, free, kvreg_bucket, kvreg_items, make, set_timeout, with, with_both};
+use super::quick;
 use super::status::{kvreg_status, Failure, Status};
 use super::value::{given, kvreg_value};
-use crate::bucket::BucketServer;
+use crate::bucket::{BucketServer, Reader};
 use crate::process::Process;
 use crate::reason::Reason;
 use crate::server::State;
@@ -57,6 +57,14 @@ pub unsafe extern "C" fn kvreg_bucket_put(
     key_len: usize,
     value: *const kvreg_value,
 ) -> kvreg_status {
+    // SAFETY: null, or a value; key and value are good for their lengths.
+    let quickly = unsafe { value.as_ref() }.and_then(|value| unsafe {
+        let value = value.get_small()?;
+        put_quickly(bucket, key, key_len, value)
+    });
+    if quickly.is_some() {
+        return OK;
+    }
     guard("kvreg_bucket_put", || {
         with(bucket, |bucket, caller| {
             // SAFETY: key and value are good for their lengths.
@@ -77,6 +85,18 @@ pub unsafe extern "C" fn kvreg_bucket_get(
     key_len: usize,
     value: *mut kvreg_value,
 ) -> kvreg_status {
+    if !value.is_null() {
+        // SAFETY: an output; the key is good for its length.
+        unsafe {
+            let output = quick::Output::new(value);
+            if read_quickly(bucket, key, key_len, output)
+                .flatten()
+                .is_some()
+            {
+                return OK;
+            }
+        }
+    }
     guard("kvreg_bucket_get", || {
         // SAFETY: null or an output.
         let value = unsafe { Out::new(value, kvreg_value::NIL) };
@@ -99,6 +119,15 @@ pub unsafe extern "C" fn kvreg_bucket_delete(
     key_len: usize,
     old: *mut kvreg_value,
 ) -> kvreg_status {
+    if !old.is_null() {
+        // SAFETY: an output; the key is good for its length.
+        unsafe {
+            let output = quick::Output::new(old);
+            if delete_quickly(bucket, key, key_len, output).is_some() {
+                return OK;
+            }
+        }
+    }
     guard("kvreg_bucket_delete", || {
         // SAFETY: null or an output.
         let old = unsafe { Out::new(old, kvreg_value::NIL) };
@@ -115,9 +144,59 @@ pub unsafe extern "C" fn kvreg_bucket_delete(
     })
 }
 
+pub(super) const OK: kvreg_status = Status::Ok as kvreg_status;
+
+/// # Safety
+/// The key is good for its length.
+#[inline(always)]
+pub(super) unsafe fn read_quickly<R: Reader>(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    reader: R,
+) -> Option<R::Read> {
+    // SAFETY: by contract.
+    let key = unsafe { quick::key(key.cast(), key_len) }?;
+    quick::quick_read(bucket, |bucket, pinned| {
+        bucket.read_at_once(key, pinned, reader)
+    })
+}
+
+/// # Safety
+/// The key is good for its length.
+#[inline(always)]
+pub(super) unsafe fn put_quickly(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    value: ValueRef<'_>,
+) -> Option<()> {
+    // SAFETY: by contract.
+    let key = unsafe { quick::key(key.cast(), key_len) }?;
+    quick::quick(bucket, |bucket, pinned| {
+        bucket.put_at_once(key, value, pinned)
+    })
+}
+
+/// # Safety
+/// The key is good for its length.
+#[inline(always)]
+unsafe fn delete_quickly(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    output: quick::Output,
+) -> Option<()> {
+    // SAFETY: by contract.
+    let key = unsafe { quick::key(key.cast(), key_len) }?;
+    quick::quick(bucket, |bucket, pinned| {
+        bucket.delete_at_once(key, pinned, output)?
+    })
+}
+
 /// A limit is named only to who could have got further: the statuses of the header's order
 /// that come before it are asked first.
-fn ranked(bucket: &BucketServer, failure: Failure) -> Failure {
+pub(super) fn ranked(bucket: &BucketServer, failure: Failure) -> Failure {
     if failure.is_limit() && !bucket.has_ended() && bucket.is_occupied_by_caller() {
         return Status::CallingSelf.into();
     }
@@ -132,188 +211,6 @@ fn ranked_for_cast(bucket: &BucketServer, failure: Failure) -> Failure {
     failure
 }
 
-/// The bodies of the plain helpers.
-///
-/// # Safety
-/// The key is good for its length.
-unsafe fn put(
-    bucket: *mut kvreg_bucket,
-    key: *const c_void,
-    key_len: usize,
-    value: impl FnOnce() -> Result<ValueRef<'static>, Failure>,
-) -> Result<(), Failure> {
-    with(bucket, |bucket, caller| {
-        // SAFETY: by contract.
-        let key = unsafe { argument::key(key, key_len) }?;
-        let value = value().map_err(|failure| ranked(bucket, failure))?;
-        Ok(bucket.put(caller, key, value)?)
-    })
-}
-
-/// # Safety
-/// The key is good for its length.
-unsafe fn look(
-    bucket: *mut kvreg_bucket,
-    key: *const c_void,
-    key_len: usize,
-    check: impl FnOnce() -> Result<(), Failure>,
-    at: impl FnOnce(ValueRef<'_>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    with(bucket, |bucket, caller| {
-        check()?;
-        // SAFETY: by contract.
-        let key = unsafe { argument::key(key, key_len) }?;
-        bucket.look(caller, key, at)?
-    })
-}
-
-/// Stores an integer, as kvreg_bucket_put does.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_bucket_put_int(
-    bucket: *mut kvreg_bucket,
-    key: *const c_void,
-    key_len: usize,
-    integer: i64,
-) -> kvreg_status {
-    guard("kvreg_bucket_put_int", || {
-        // SAFETY: the key is good for its length.
-        unsafe { put(bucket, key, key_len, || Ok(ValueRef::Int(integer))) }
-    })
-}
-
-/// Stores a floating-point number, as kvreg_bucket_put does.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_bucket_put_float(
-    bucket: *mut kvreg_bucket,
-    key: *const c_void,
-    key_len: usize,
-    real: f64,
-) -> kvreg_status {
-    guard("kvreg_bucket_put_float", || {
-        // SAFETY: the key is good for its length.
-        unsafe { put(bucket, key, key_len, || Ok(ValueRef::Float(real))) }
-    })
-}
-
-/// Stores a text of UTF-8, as kvreg_bucket_put does.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_bucket_put_string(
-    bucket: *mut kvreg_bucket,
-    key: *const c_void,
-    key_len: usize,
-    data: *const c_char,
-    len: usize,
-) -> kvreg_status {
-    guard("kvreg_bucket_put_string", || {
-        let string = kvreg_value::string(data.cast(), len);
-        // SAFETY: the key is good for its length, and so is the text.
-        unsafe { put(bucket, key, key_len, || string.get()) }
-    })
-}
-
-/// Stores bytes, as kvreg_bucket_put does.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_bucket_put_bytes(
-    bucket: *mut kvreg_bucket,
-    key: *const c_void,
-    key_len: usize,
-    data: *const c_void,
-    len: usize,
-) -> kvreg_status {
-    guard("kvreg_bucket_put_bytes", || {
-        let bytes = kvreg_value::bytes(data.cast(), len);
-        // SAFETY: the key is good for its length, and so are the bytes.
-        unsafe { put(bucket, key, key_len, || bytes.get()) }
-    })
-}
-
-/// Gives an integer, as kvreg_bucket_get does; KVREG_WRONG_TYPE if the value is none.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_bucket_get_int(
-    bucket: *mut kvreg_bucket,
-    key: *const c_void,
-    key_len: usize,
-    integer: *mut i64,
-) -> kvreg_status {
-    guard("kvreg_bucket_get_int", || {
-        // SAFETY: null or an output; the key is good for its length.
-        let integer = unsafe { Out::new(integer, 0) };
-        let at = |value: ValueRef<'_>| match value {
-            ValueRef::Int(value) => {
-                integer.set(value);
-                Ok(())
-            }
-            _ => Err(Status::WrongType.into()),
-        };
-        unsafe { look(bucket, key, key_len, || integer.required(), at) }
-    })
-}
-
-/// Gives a floating-point number, as kvreg_bucket_get does; KVREG_WRONG_TYPE if the value is
-/// none.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_bucket_get_float(
-    bucket: *mut kvreg_bucket,
-    key: *const c_void,
-    key_len: usize,
-    real: *mut f64,
-) -> kvreg_status {
-    guard("kvreg_bucket_get_float", || {
-        // SAFETY: null or an output; the key is good for its length.
-        let real = unsafe { Out::new(real, 0.0) };
-        let at = |value: ValueRef<'_>| match value {
-            ValueRef::Float(value) => {
-                real.set(value);
-                Ok(())
-            }
-            _ => Err(Status::WrongType.into()),
-        };
-        unsafe { look(bucket, key, key_len, || real.required(), at) }
-    })
-}
-
-/// Copies text or bytes into `buffer`, as kvreg_bucket_get does, without a NUL, and sets `len`
-/// to their length in bytes. KVREG_TOO_SMALL if that is more than `capacity`: `len` is set all
-/// the same, and nothing is copied. KVREG_WRONG_TYPE if the value is neither. `buffer` may be
-/// NULL if `capacity` is 0.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_bucket_get_bytes(
-    bucket: *mut kvreg_bucket,
-    key: *const c_void,
-    key_len: usize,
-    buffer: *mut c_void,
-    capacity: usize,
-    len: *mut usize,
-) -> kvreg_status {
-    guard("kvreg_bucket_get_bytes", || {
-        // SAFETY: null or an output; the key is good for its length.
-        let len = unsafe { Out::new(len, 0) };
-        let check = || {
-            if buffer.is_null() && capacity > 0 {
-                return Err(invalid("a buffer is NULL and its capacity is not 0"));
-            }
-            len.required()
-        };
-        let at = |value: ValueRef<'_>| {
-            let bytes = match value {
-                ValueRef::String(text) => text.as_bytes(),
-                ValueRef::Bytes(bytes) => bytes,
-                _ => return Err(Status::WrongType.into()),
-            };
-            len.set(bytes.len());
-            if bytes.len() > capacity {
-                return Err(Status::TooSmall.into());
-            }
-            if !bytes.is_empty() {
-                // SAFETY: the buffer is good for its capacity, which is enough.
-                unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.cast(), bytes.len()) };
-            }
-            Ok(())
-        };
-        unsafe { look(bucket, key, key_len, check, at) }
-    })
-}
-
 /// Stores a value: a cast. It may be done at once or later; a call or read of the same thread
 /// after it sees it. Never blocks. KVREG_LIMIT if the mailbox is full.
 #[no_mangle]
@@ -323,6 +220,15 @@ pub unsafe extern "C" fn kvreg_bucket_put_cast(
     key_len: usize,
     value: *const kvreg_value,
 ) -> kvreg_status {
+    // Handled at once if nobody is in the way, so that it is as a put.
+    // SAFETY: null, or a value; key and value are good for their lengths.
+    let quickly = unsafe { value.as_ref() }.and_then(|value| unsafe {
+        let value = value.get_small()?;
+        put_quickly(bucket, key, key_len, value)
+    });
+    if quickly.is_some() {
+        return OK;
+    }
     guard("kvreg_bucket_put_cast", || {
         with(bucket, |bucket, _| {
             // SAFETY: key and value are good for their lengths.
@@ -595,5 +501,8 @@ pub unsafe extern "C" fn kvreg_bucket_info(
 /// Frees the handle; a registered bucket goes on. NULL is fine. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_free(bucket: *mut kvreg_bucket) -> kvreg_status {
+    if object::free_quickly(bucket).is_some() {
+        return OK;
+    }
     guard("kvreg_bucket_free", || free(bucket))
 }

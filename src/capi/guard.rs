@@ -9,6 +9,7 @@ use crate::panic::contain;
 
 /// Runs the body of an exported function: no panic passes, a failure becomes a status and the
 /// thread's last error, and what the function left behind is freed if it is large.
+#[inline(never)] // what it needs on the stack is not to burden the short ways before it
 pub(super) fn guard(
     function: &'static str,
     body: impl FnOnce() -> Result<(), Failure>,

@@ -2,11 +2,12 @@
 //! pin keeps it. If the call must wait, it takes a count first and gives up the pin.
 
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{fence, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::argument::Out;
 use super::items::Items;
+use super::quick::quick;
 use super::status::{Failure, Status};
 use crate::bucket::{BucketServer, Update};
 use crate::caller::{Caller, Timeout};
@@ -133,7 +134,8 @@ impl Object for ListenerCore {
     }
 }
 
-fn token<H>(handle: *mut H) -> u64 {
+#[inline(always)]
+pub(super) fn token<H>(handle: *mut H) -> u64 {
     handle.addr() as u64
 }
 
@@ -269,13 +271,51 @@ fn insert<H: Handle>(
     let _ = Arc::into_raw(object); // the table's now
     let made: *mut H = std::ptr::without_provenance_mut(token as usize);
     // Either `shutdown` sees this handle and ends it, or this thread sees the shutdown.
-    fence(Ordering::SeqCst);
+    epoch::light();
     if process.is_shut_down() {
         let _ = free(made);
         return Err(Status::ShutDown.into());
     }
     handle.set(made);
     Ok(())
+}
+
+/// The short way to a handle of a registered bucket: see `quick`. `None` if that fails.
+#[inline(always)]
+pub(super) fn make_quickly(bucket: &Arc<BucketServer>) -> Option<*mut kvreg_bucket> {
+    let process = Process::if_any()?;
+    let counted = Arc::clone(bucket);
+    let (kind, object) = (kvreg_bucket::KIND, Arc::as_ptr(&counted).cast());
+    let timeout_ms = process.options().default_timeout_ms;
+    let token = process.handles().insert(kind, object, timeout_ms).ok()?;
+    let _ = Arc::into_raw(counted); // the table's now
+    let made = std::ptr::without_provenance_mut(token as usize);
+    epoch::light(); // as in `insert`
+    if process.is_shut_down() {
+        let _ = free::<kvreg_bucket>(made);
+        return None;
+    }
+    Some(made)
+}
+
+/// The short way to end a handle of a registered bucket: `None` if nothing was done.
+#[inline(always)]
+pub(super) fn free_quickly(handle: *mut kvreg_bucket) -> Option<()> {
+    quick(handle, |bucket, pinned| {
+        if !bucket.is_registered() {
+            return None; // perhaps its last
+        }
+        let process = Process::if_any()?;
+        let removed = process.handles().remove(token(handle), kvreg_bucket::KIND);
+        let Removed { object, slot } = removed.ok()?;
+        // SAFETY: the table's own count, which `remove` hands out once.
+        let object = unsafe { Arc::from_raw(object.cast::<BucketServer>()) };
+        pinned.defer(move || {
+            drop(object);
+            process.handles().give_back(slot);
+        });
+        Some(())
+    })
 }
 
 /// Another handle to the same object, with the same timeout.

@@ -8,12 +8,14 @@ use super::guard::guard;
 use super::info::{fill, kvreg_registry_stats};
 use super::items::Items;
 use super::object::{
-    self, free, kvreg_bucket, kvreg_items, kvreg_registry, make, set_timeout, with_registry,
+    self, free, kvreg_bucket, kvreg_items, kvreg_registry, make, make_quickly, set_timeout,
+    with_registry,
 };
 use super::options::{
     bucket_options, kvreg_bucket_options, kvreg_registry_options, registry_options,
 };
-use super::status::{kvreg_status, Failure};
+use super::quick;
+use super::status::{kvreg_status, Failure, Status};
 use super::value::kvreg_value;
 use crate::caller::Caller;
 use crate::options::BucketOptions;
@@ -180,6 +182,19 @@ pub unsafe extern "C" fn kvreg_registry_lookup(
     name_len: usize,
     bucket: *mut *mut kvreg_bucket,
 ) -> kvreg_status {
+    // SAFETY: the name is good for its length.
+    let key = unsafe { quick::key(name.cast(), name_len) };
+    if let (Some(name), false) = (key, bucket.is_null()) {
+        let made = quick::quick_read(registry, |supervisor, pinned| {
+            let registry = supervisor.current(pinned);
+            make_quickly(registry.lookup_at_once(name, pinned)?)
+        });
+        if let Some(made) = made {
+            // SAFETY: an output.
+            unsafe { bucket.write(made) };
+            return Status::Ok as kvreg_status;
+        }
+    }
     guard("kvreg_registry_lookup", || {
         // SAFETY: null or an output.
         let bucket = unsafe { Out::new(bucket, std::ptr::null_mut()) };

@@ -1,9 +1,8 @@
 //! Values across the boundary. The struct is the header's `kvreg_value`.
 //!
 //! `private_` tells who owns the text: 0 is nobody (borrowed, or no text). Else its lower 48
-//! bits are an address and the upper 16 say of what: the size of a copy with its NUL, or
-//! `SHARED` for a count of a blob. A copy has at most `COPY_LIMIT + 1` bytes, so the two
-//! cannot be confused.
+//! bits are an address and the upper 16 say of what: a copy, by its length and 1, or `SHARED`
+//! for a count of a blob. A copy has at most `COPY_LIMIT` bytes, so the two are apart.
 
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -12,7 +11,7 @@ use std::sync::Arc;
 use super::argument::{self, invalid};
 use super::guard::guard;
 use super::status::{kvreg_status, Failure, Status};
-use crate::value::{Blob, Repr, Text, Value, ValueRef, COPY_LIMIT, VALUE_LIMIT};
+use crate::value::{Blob, Copied, Repr, Text, Value, ValueRef, COPY_LIMIT, VALUE_LIMIT};
 
 const NIL: u32 = 0;
 const BOOL: u32 = 1;
@@ -50,7 +49,7 @@ const _: () = assert!(size_of::<kvreg_value>() == 32 && align_of::<kvreg_value>(
 
 const ADDRESS_BITS: u32 = 48;
 const SHARED: u64 = 0xffff;
-const _: () = assert!((COPY_LIMIT as u64) < SHARED - 1);
+const _: () = assert!((COPY_LIMIT as u64) + 1 < SHARED);
 
 impl kvreg_value {
     pub(super) const NIL: kvreg_value = kvreg_value {
@@ -111,26 +110,82 @@ impl kvreg_value {
     }
 
     /// A value that C owns until `kvreg_value_clear`.
+    #[inline(always)] // handed over in registers: a stop in memory costs as much as a lookup
     pub(super) fn owned(value: Value) -> Result<kvreg_value, Failure> {
         Ok(match value {
-            Value::String(text) => owned_text(STRING, text)?,
-            Value::Bytes(text) => owned_text(BYTES, text)?,
+            Value::String(text) => owned_text(true, text)?,
+            Value::Bytes(text) => owned_text(false, text)?,
             scalar => kvreg_value::borrowed(&scalar),
         })
+    }
+
+    /// `None`, as of `shared`, if an address has more bits than on any platform of today; the
+    /// text is leaked then, rather than mistaken.
+    #[inline(always)]
+    pub(super) fn copied(is_string: bool, copied: Copied) -> Option<kvreg_value> {
+        let (data, len) = copied.into_raw();
+        let private_ = private(len as u64 + 1, data.expose_provenance())?;
+        Some(kvreg_value {
+            private_,
+            ..kvreg_value::unchecked(text_kind(is_string), data, len)
+        })
+    }
+
+    #[inline(always)]
+    pub(super) fn shared(is_string: bool, blob: Arc<Blob>) -> Option<kvreg_value> {
+        let blob = Arc::into_raw(blob);
+        let private_ = private(SHARED, blob.expose_provenance())?;
+        // SAFETY: alive as long as the count that C owns from here on.
+        let bytes = unsafe { (*blob).bytes() };
+        Some(kvreg_value::text(text_kind(is_string), bytes, private_))
     }
 
     /// A view of a value that stays where it is.
     pub(super) fn borrowed(value: &Value) -> kvreg_value {
         match value {
             Value::Nil => kvreg_value::NIL,
-            Value::Bool(value) => {
-                let boolean = u8::from(*value);
-                kvreg_value::scalar(BOOL, Payload { boolean })
-            }
-            Value::Int(value) => kvreg_value::scalar(INT, Payload { integer: *value }),
-            Value::Float(value) => kvreg_value::scalar(FLOAT, Payload { real: *value }),
+            Value::Bool(value) => kvreg_value::of_scalar(ValueRef::Bool(*value)),
+            Value::Int(value) => kvreg_value::of_scalar(ValueRef::Int(*value)),
+            Value::Float(value) => kvreg_value::of_scalar(ValueRef::Float(*value)),
             Value::String(text) => kvreg_value::text(STRING, text.as_bytes(), 0),
             Value::Bytes(text) => kvreg_value::text(BYTES, text.as_bytes(), 0),
+        }
+    }
+
+    /// Of a value that is no text.
+    #[inline(always)]
+    pub(super) fn of_scalar(value: ValueRef<'_>) -> kvreg_value {
+        match value {
+            ValueRef::Bool(value) => {
+                let boolean = u8::from(value);
+                kvreg_value::scalar(BOOL, Payload { boolean })
+            }
+            ValueRef::Int(value) => kvreg_value::scalar(INT, Payload { integer: value }),
+            ValueRef::Float(value) => kvreg_value::scalar(FLOAT, Payload { real: value }),
+            _ => kvreg_value::NIL,
+        }
+    }
+
+    /// What C gave, if it is small and in order.
+    ///
+    /// # Safety
+    /// As of `get`.
+    #[inline(always)]
+    pub(super) unsafe fn get_small<'a>(&self) -> Option<ValueRef<'a>> {
+        if !matches!(self.kind, STRING | BYTES) {
+            // SAFETY: by contract.
+            return unsafe { self.get() }.ok();
+        }
+        // SAFETY: any bits are a pointer and a length.
+        let RawText { data, len } = unsafe { self.payload.text };
+        if data.is_null() || len > COPY_LIMIT {
+            return None;
+        }
+        // SAFETY: by contract.
+        let bytes = unsafe { std::slice::from_raw_parts(data, len) };
+        match self.kind {
+            STRING => std::str::from_utf8(bytes).ok().map(ValueRef::String),
+            _ => Some(ValueRef::Bytes(bytes)),
         }
     }
 
@@ -165,10 +220,37 @@ impl kvreg_value {
     /// Gives up what the value owns, and makes it nil.
     pub(super) fn clear(&mut self) {
         let private_ = std::mem::replace(self, kvreg_value::NIL).private_;
-        if private_ != 0 {
-            drop(owner(private_));
+        let address = (private_ & ((1 << ADDRESS_BITS) - 1)) as usize;
+        // SAFETY: `private_` was made by `owned_text` from an owner that nobody has dropped:
+        // the header asks that one copy of a value is cleared, once.
+        unsafe {
+            match private_ >> ADDRESS_BITS {
+                0 => {}
+                SHARED => {
+                    let blob: *const Blob = std::ptr::with_exposed_provenance(address);
+                    drop(Arc::from_raw(blob));
+                }
+                copied => {
+                    let data = std::ptr::with_exposed_provenance_mut(address);
+                    Copied::free(data, copied as usize - 1);
+                }
+            }
         }
     }
+}
+
+#[inline(always)]
+fn text_kind(is_string: bool) -> u32 {
+    match is_string {
+        true => STRING,
+        false => BYTES,
+    }
+}
+
+#[inline(always)]
+fn private(what: u64, address: usize) -> Option<u64> {
+    let fits = address as u64 >> ADDRESS_BITS == 0;
+    fits.then_some(what << ADDRESS_BITS | address as u64)
 }
 
 /// # Safety
@@ -195,51 +277,13 @@ pub(super) unsafe fn given<'a>(value: *const kvreg_value) -> Result<ValueRef<'a>
     }
 }
 
-fn owned_text(kind: u32, text: Text) -> Result<kvreg_value, Failure> {
-    let (address, what, bytes): (usize, u64, *const [u8]) = match text.0 {
-        Repr::Copied(copy) => {
-            let len = copy.len();
-            let data = Box::into_raw(copy).cast::<u8>();
-            let bytes = std::ptr::slice_from_raw_parts(data, len - 1);
-            (data.expose_provenance(), len as u64, bytes)
-        }
-        Repr::Shared(blob) => {
-            let blob = Arc::into_raw(blob);
-            // SAFETY: just taken out of the Arc, whose count is kept by `private_`.
-            let bytes: *const [u8] = unsafe { (*blob).bytes() };
-            (blob.expose_provenance(), SHARED, bytes)
-        }
-    };
-    let private_ = what << ADDRESS_BITS | address as u64;
-    if address as u64 >> ADDRESS_BITS != 0 {
-        // Not on any platform of today; the text is leaked rather than mistaken.
-        return Err(Failure::new(
-            Status::Unsupported,
-            "addresses beyond 48 bits",
-        ));
+#[inline(always)]
+fn owned_text(is_string: bool, text: Text) -> Result<kvreg_value, Failure> {
+    match text.0 {
+        Repr::Copied(copied) => kvreg_value::copied(is_string, copied),
+        Repr::Shared(blob) => kvreg_value::shared(is_string, blob),
     }
-    // SAFETY: alive as long as what `private_` owns, which is C's from here on.
-    Ok(kvreg_value::text(kind, unsafe { &*bytes }, private_))
-}
-
-/// The owner behind `private_`, to be dropped once.
-fn owner(private_: u64) -> Text {
-    let address = (private_ & ((1 << ADDRESS_BITS) - 1)) as usize;
-    // SAFETY: `private_` was made by `owned_text` from an owner that nobody has dropped: the
-    // header asks that one copy of a value is cleared, once.
-    Text(unsafe {
-        match private_ >> ADDRESS_BITS {
-            SHARED => {
-                let blob: *const Blob = std::ptr::with_exposed_provenance(address);
-                Repr::Shared(Arc::from_raw(blob))
-            }
-            size => {
-                let data: *mut u8 = std::ptr::with_exposed_provenance_mut(address);
-                let copy = std::ptr::slice_from_raw_parts_mut(data, size as usize);
-                Repr::Copied(Box::from_raw(copy))
-            }
-        }
-    })
+    .ok_or_else(|| Failure::new(Status::Unsupported, "addresses beyond 48 bits"))
 }
 
 /// Releases what a function returned in `value`, and makes it nil; may be called twice on the
@@ -313,7 +357,7 @@ pub unsafe extern "C" fn kvreg_value_copy_text(
             });
             view
         } else {
-            owned_text(kind, copy)?
+            owned_text(kind == STRING, copy)?
         };
         Ok(())
     })

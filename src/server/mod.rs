@@ -291,10 +291,16 @@ impl<S: State> Server<S> {
 
     /// Lets a read pass: waits, as a call does, if casts of the calling thread are queued
     /// here. From inside this server's own callback it passes always.
+    #[inline]
     pub(crate) fn settle(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
-        if !Thread::has_queued() {
-            return Ok(());
+        match Thread::has_queued() {
+            false => Ok(()),
+            true => self.settle_own(caller),
         }
+    }
+
+    #[cold]
+    fn settle_own(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
         if self.is_occupied_by_caller() {
             return Ok(());
         }
@@ -350,6 +356,7 @@ impl<S: State> Server<S> {
     }
 
     /// Called with `TURN`.
+    #[inline]
     fn count_handled(&self) {
         let handled = self.handled.load(Ordering::Relaxed);
         self.handled.store(handled + 1, Ordering::Relaxed);

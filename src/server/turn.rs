@@ -1,5 +1,7 @@
 //! Taking the turn and the right to write, and giving them back.
 
+use std::marker::PhantomData;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
 use super::mailbox::{Body, Letter};
@@ -7,7 +9,7 @@ use super::{Reader, Server, Slow, State, Write, CLOSED, MAIL, TURN, WAITERS, WRI
 use crate::caller::{Caller, Deadline};
 use crate::error::Error;
 use crate::reason::{Exit, Reason};
-use crate::sync::{spin, Arc, Condvar, MutexGuard, Ordering, PoisonError, SPINS};
+use crate::sync::{back_off, Arc, Condvar, MutexGuard, Ordering, PoisonError, SPINS};
 use crate::thread::Thread;
 
 /// What a caller goes the long way for.
@@ -59,7 +61,7 @@ impl<S: State> Server<S> {
     /// one that must wake first would idle the server.
     pub(super) fn try_enter(&self) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
-        for _ in 0..=SPINS {
+        for step in 0..=SPINS {
             if word & (MAIL | CLOSED) != 0 {
                 return false;
             }
@@ -76,11 +78,40 @@ impl<S: State> Server<S> {
             } else if self.occupant.get() != 0 {
                 return false; // user code: not worth a spin, and perhaps this thread's own
             } else {
-                spin();
+                back_off(step);
                 word = self.word.load(Ordering::Relaxed);
             }
         }
         false
+    }
+
+    /// The short way for work that does not panic: `None` if somebody is in the way, or if the
+    /// work says that it did nothing.
+    #[inline(always)]
+    pub(crate) fn at_once<R>(&self, work: impl FnOnce(&S, &Write<'_>) -> Option<R>) -> Option<R> {
+        let entered =
+            self.word
+                .compare_exchange(0, TURN | WRITE, Ordering::Acquire, Ordering::Relaxed);
+        if entered.is_err() {
+            return None;
+        }
+        let answer = work(&self.state, &Write(PhantomData));
+        if answer.is_some() {
+            self.count_handled();
+        }
+        let left =
+            self.word
+                .compare_exchange(TURN | WRITE, 0, Ordering::Release, Ordering::Relaxed);
+        if left.is_err() {
+            self.release_contained();
+        }
+        answer
+    }
+
+    #[cold]
+    fn release_contained(&self) {
+        let release = || catch_unwind(AssertUnwindSafe(|| self.release(TURN | WRITE)));
+        let _ = crate::panic::contain(release);
     }
 
     /// The long way to the goal, after all letters that come before it: the messages are
@@ -230,8 +261,7 @@ impl<S: State> Server<S> {
 
     /// Wakes all who sleep for the turn or for letters: each looks for itself.
     fn wake_for_turn(&self, slow: &mut Slow<S>) {
-        slow.for_turn.woken += std::mem::take(&mut slow.for_turn.asleep);
-        self.turn_free.notify_all();
+        slow.for_turn.wake_all(&self.turn_free);
         self.note_sleepers(slow);
     }
 
@@ -247,15 +277,23 @@ impl<S: State> Server<S> {
         self.word.fetch_or(TURN, Ordering::Acquire) & TURN == 0
     }
 
-    /// Takes `WRITE` if that can be done without sleeping, and the server has not ended.
+    /// Takes `WRITE` if nobody has it and the server has not ended. Called under the lock.
     pub(super) fn try_lock_write(&self) -> bool {
-        self.spin_for_write(false) == Ok(true)
+        let word = self.word.fetch_or(WRITE, Ordering::Acquire);
+        if word & WRITE != 0 {
+            return false;
+        }
+        if word & CLOSED != 0 {
+            self.word.fetch_and(!WRITE, Ordering::Release);
+            return false;
+        }
+        true
     }
 
     /// `false` if it would have to sleep.
     fn spin_for_write(&self, anyway: bool) -> Result<bool, Error> {
         let mut word = self.word.load(Ordering::Relaxed);
-        for _ in 0..=SPINS {
+        for step in 0..=SPINS {
             if word & CLOSED != 0 && !anyway {
                 return Err(Error::ServerDown);
             }
@@ -270,7 +308,7 @@ impl<S: State> Server<S> {
                     Err(seen) => word = seen,
                 }
             } else {
-                spin();
+                back_off(step);
                 word = self.word.load(Ordering::Relaxed);
             }
         }
@@ -333,10 +371,8 @@ impl<S: State> Server<S> {
 
     /// Wakes all: the server has ended.
     pub(super) fn wake_all(&self, slow: &mut Slow<S>) {
-        slow.for_turn.woken += std::mem::take(&mut slow.for_turn.asleep);
-        slow.for_write.woken += std::mem::take(&mut slow.for_write.asleep);
-        self.turn_free.notify_all();
-        self.write_free.notify_all();
+        slow.for_turn.wake_all(&self.turn_free);
+        slow.for_write.wake_all(&self.write_free);
         self.note_sleepers(slow);
     }
 
@@ -395,6 +431,16 @@ fn wait<'a, T>(
         Some(left) => {
             let waited = condvar.wait_timeout(guard, left);
             waited.unwrap_or_else(PoisonError::into_inner).0
+        }
+    }
+}
+
+impl super::Sleepers {
+    /// To notify nobody would be a system call for nothing, in the end of every server.
+    fn wake_all(&mut self, condvar: &Condvar) {
+        if self.asleep > 0 {
+            self.woken += std::mem::take(&mut self.asleep);
+            condvar.notify_all();
         }
     }
 }

@@ -8,15 +8,29 @@
 mod caller;
 #[path = "../../../src/circle.rs"]
 mod circle;
+mod epoch;
 #[path = "../../../src/error.rs"]
 mod error;
+mod hash;
+mod local;
+mod map;
+mod panic;
 mod process;
+mod reading;
 #[path = "../../../src/reason.rs"]
 mod reason;
 mod scenarios;
 #[path = "../../../src/server/mod.rs"]
 mod server;
+#[path = "../../../src/spare.rs"]
+mod spare;
+#[path = "../../../src/bucket/stored.rs"]
+mod stored;
 mod subject;
 mod sync;
+#[path = "../../../src/table/mod.rs"]
+mod table;
 #[path = "../../../src/thread.rs"]
 mod thread;
+#[path = "../../../src/value.rs"]
+mod value;

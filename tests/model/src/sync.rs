@@ -1,8 +1,11 @@
 //! The model checker's primitives, under the names that the server core uses. `Arc` stays
 //! std's: the core relies on no more than what counting references gives.
 
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use loom::sync::atomic::{
+    fence, AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
+pub(crate) use loom::thread::yield_now;
 pub(crate) use loom::thread_local;
 pub(crate) use std::sync::{Arc, PoisonError, Weak};
 
@@ -12,6 +15,14 @@ pub(crate) const SPINS: u32 = 0;
 pub(crate) fn spin() {
     loom::thread::yield_now();
 }
+
+pub(crate) fn back_off(_step: u32) {
+    spin();
+}
+
+pub(crate) fn will_read<T>(_place: *const T) {}
+
+pub(crate) fn will_write<T>(_place: *const T) {}
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,0 +1,10 @@
+//! The parts of a run.
+
+pub mod actors;
+pub mod growth;
+pub mod latency;
+pub mod life;
+pub mod memory;
+pub mod operations;
+pub mod outside;
+pub mod threads;

@@ -1,0 +1,238 @@
+//! The plain helpers: `kvreg_bucket_put_int` and so on, for values of one type.
+
+use std::ffi::{c_char, c_void};
+
+use super::argument::{self, invalid, Out};
+use super::bucket::{put_quickly, ranked, read_quickly, OK};
+use super::guard::guard;
+use super::object::{kvreg_bucket, with};
+use super::quick;
+use super::status::{kvreg_status, Failure, Status};
+use super::value::kvreg_value;
+use crate::value::ValueRef;
+
+/// The bodies of the plain helpers.
+///
+/// # Safety
+/// The key is good for its length.
+unsafe fn put(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    value: impl FnOnce() -> Result<ValueRef<'static>, Failure>,
+) -> Result<(), Failure> {
+    with(bucket, |bucket, caller| {
+        // SAFETY: by contract.
+        let key = unsafe { argument::key(key, key_len) }?;
+        let value = value().map_err(|failure| ranked(bucket, failure))?;
+        Ok(bucket.put(caller, key, value)?)
+    })
+}
+
+/// # Safety
+/// The key is good for its length.
+unsafe fn scalar<T: Copy>(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    output: &Out<T>,
+    of_type: impl FnOnce(ValueRef<'static>) -> Option<T>,
+) -> Result<(), Failure> {
+    with(bucket, |bucket, caller| {
+        output.required()?;
+        // SAFETY: by contract.
+        let key = unsafe { argument::key(key, key_len) }?;
+        let value = bucket.scalar(caller, key)?;
+        output.set(value.and_then(of_type).ok_or(Status::WrongType)?);
+        Ok(())
+    })
+}
+
+/// Stores an integer, as kvreg_bucket_put does.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_put_int(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    integer: i64,
+) -> kvreg_status {
+    // SAFETY: the key is good for its length.
+    if unsafe { put_quickly(bucket, key, key_len, ValueRef::Int(integer)) }.is_some() {
+        return OK;
+    }
+    guard("kvreg_bucket_put_int", || {
+        // SAFETY: the key is good for its length.
+        unsafe { put(bucket, key, key_len, || Ok(ValueRef::Int(integer))) }
+    })
+}
+
+/// Stores a floating-point number, as kvreg_bucket_put does.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_put_float(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    real: f64,
+) -> kvreg_status {
+    // SAFETY: the key is good for its length.
+    if unsafe { put_quickly(bucket, key, key_len, ValueRef::Float(real)) }.is_some() {
+        return OK;
+    }
+    guard("kvreg_bucket_put_float", || {
+        // SAFETY: the key is good for its length.
+        unsafe { put(bucket, key, key_len, || Ok(ValueRef::Float(real))) }
+    })
+}
+
+/// Stores a text of UTF-8, as kvreg_bucket_put does.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_put_string(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    data: *const c_char,
+    len: usize,
+) -> kvreg_status {
+    let string = kvreg_value::string(data.cast(), len);
+    // SAFETY: key and text are good for their lengths.
+    let quickly = unsafe {
+        let small = string.get_small();
+        small.and_then(|value| put_quickly(bucket, key, key_len, value))
+    };
+    if quickly.is_some() {
+        return OK;
+    }
+    guard("kvreg_bucket_put_string", || {
+        // SAFETY: the key is good for its length, and so is the text.
+        unsafe { put(bucket, key, key_len, || string.get()) }
+    })
+}
+
+/// Stores bytes, as kvreg_bucket_put does.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_put_bytes(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    data: *const c_void,
+    len: usize,
+) -> kvreg_status {
+    let bytes = kvreg_value::bytes(data.cast(), len);
+    // SAFETY: key and text are good for their lengths.
+    let quickly = unsafe {
+        let small = bytes.get_small();
+        small.and_then(|value| put_quickly(bucket, key, key_len, value))
+    };
+    if quickly.is_some() {
+        return OK;
+    }
+    guard("kvreg_bucket_put_bytes", || {
+        // SAFETY: the key is good for its length, and so are the bytes.
+        unsafe { put(bucket, key, key_len, || bytes.get()) }
+    })
+}
+
+/// Gives an integer, as kvreg_bucket_get does; KVREG_WRONG_TYPE if the value is none.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_get_int(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    integer: *mut i64,
+) -> kvreg_status {
+    let of_type = |value| match value {
+        ValueRef::Int(value) => Some(value),
+        _ => None,
+    };
+    if !integer.is_null() {
+        // SAFETY: an output; the key is good for its length.
+        unsafe {
+            let reader = quick::Scalar(of_type);
+            if let Some(value) = read_quickly(bucket, key, key_len, reader).flatten() {
+                integer.write(value);
+                return OK;
+            }
+        }
+    }
+    guard("kvreg_bucket_get_int", || {
+        // SAFETY: null or an output; the key is good for its length.
+        let integer = unsafe { Out::new(integer, 0) };
+        unsafe { scalar(bucket, key, key_len, &integer, of_type) }
+    })
+}
+
+/// Gives a floating-point number, as kvreg_bucket_get does; KVREG_WRONG_TYPE if the value is
+/// none.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_get_float(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    real: *mut f64,
+) -> kvreg_status {
+    let of_type = |value| match value {
+        ValueRef::Float(value) => Some(value),
+        _ => None,
+    };
+    if !real.is_null() {
+        // SAFETY: an output; the key is good for its length.
+        unsafe {
+            let reader = quick::Scalar(of_type);
+            if let Some(value) = read_quickly(bucket, key, key_len, reader).flatten() {
+                real.write(value);
+                return OK;
+            }
+        }
+    }
+    guard("kvreg_bucket_get_float", || {
+        // SAFETY: null or an output; the key is good for its length.
+        let real = unsafe { Out::new(real, 0.0) };
+        unsafe { scalar(bucket, key, key_len, &real, of_type) }
+    })
+}
+
+/// Copies text or bytes into `buffer`, as kvreg_bucket_get does, without a NUL, and sets `len`
+/// to their length in bytes. KVREG_TOO_SMALL if that is more than `capacity`: `len` is set all
+/// the same, and nothing is copied. KVREG_WRONG_TYPE if the value is neither. `buffer` may be
+/// NULL if `capacity` is 0.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_get_bytes(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    buffer: *mut c_void,
+    capacity: usize,
+    len: *mut usize,
+) -> kvreg_status {
+    if !buffer.is_null() && !len.is_null() {
+        // SAFETY: outputs; the key is good for its length.
+        unsafe {
+            let reader = quick::Buffer::new(buffer.cast(), capacity);
+            if let Some(copied) = read_quickly(bucket, key, key_len, reader).flatten() {
+                len.write(copied);
+                return OK;
+            }
+        }
+    }
+    guard("kvreg_bucket_get_bytes", || {
+        // SAFETY: null or an output; the key is good for its length.
+        let len = unsafe { Out::new(len, 0) };
+        with(bucket, |bucket, caller| {
+            if buffer.is_null() && capacity > 0 {
+                return Err(invalid("a buffer is NULL and its capacity is not 0"));
+            }
+            len.required()?;
+            // SAFETY: as above; the buffer is good for its capacity.
+            let copied = unsafe {
+                let key = argument::key(key, key_len)?;
+                bucket.copy_text(caller, key, buffer.cast(), capacity)
+            };
+            let copied = copied?.ok_or(Status::WrongType)?;
+            len.set(copied);
+            match copied > capacity {
+                true => Err(Status::TooSmall.into()),
+                false => Ok(()),
+            }
+        })
+    })
+}

@@ -1,0 +1,58 @@
+//! A barrier of two unequal halves: readers pass it millions of times, collectors seldom, so
+//! the system is asked to make the readers' half free.
+//!
+//! On Linux `membarrier` has every running thread of the process pass a full barrier. Where
+//! it is not to be had, both halves are full fences.
+
+use std::sync::atomic::{compiler_fence, fence, AtomicBool, Ordering};
+
+static IS_ASYMMETRIC: AtomicBool = AtomicBool::new(false);
+
+/// Called when nothing is pinned yet: at first use, and in a forked child.
+pub(crate) fn prepare() {
+    IS_ASYMMETRIC.store(register(), Ordering::SeqCst);
+}
+
+/// The readers' half.
+#[inline]
+pub(crate) fn light() {
+    if IS_ASYMMETRIC.load(Ordering::Relaxed) {
+        compiler_fence(Ordering::SeqCst);
+    } else {
+        fence(Ordering::SeqCst);
+    }
+}
+
+/// The collectors' half; `false` if the system refused it, so that nothing is known.
+pub(crate) fn heavy() -> bool {
+    fence(Ordering::SeqCst);
+    let passed = !IS_ASYMMETRIC.load(Ordering::Relaxed) || barrier_of_all_threads();
+    fence(Ordering::SeqCst);
+    passed
+}
+
+#[cfg(target_os = "linux")]
+fn membarrier(command: libc::c_int) -> bool {
+    // SAFETY: takes numbers only.
+    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
+}
+
+#[cfg(target_os = "linux")]
+fn register() -> bool {
+    membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)
+}
+
+#[cfg(target_os = "linux")]
+fn barrier_of_all_threads() -> bool {
+    membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn register() -> bool {
+    false
+}
+
+#[cfg(not(target_os = "linux"))]
+fn barrier_of_all_threads() -> bool {
+    false
+}

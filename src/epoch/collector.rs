@@ -1,0 +1,215 @@
+//! Who is pinned, and what waits to be freed.
+//!
+//! # The argument
+//!
+//! Each thread has a slot, which tells the epoch it is pinned in, or 0. To pin, a thread
+//! stores the epoch there and passes the light half of a barrier before it looks at anything.
+//! What is taken out of a structure is put into the thread's bag; a bag is sealed with the
+//! epoch that is read after a full fence, so after all in it was taken out. The epoch moves
+//! on when, after the heavy half of the barrier, every slot is 0 or has the present epoch. A
+//! bag sealed in epoch n is freed from n + 2 on.
+//!
+//! Why that is enough: let a thread pin and find an object that is taken out later. Its slot
+//! was seen by every look that came after its barrier, and any look before that one's barrier
+//! belongs to an epoch before the object's bag was sealed, but for one that may be under way
+//! and moves the epoch by one. So from the seal's epoch n the epoch reaches n + 1, and cannot
+//! reach n + 2 while the slot stands: it holds an epoch of at most n.
+
+use std::collections::VecDeque;
+
+use super::barrier;
+use crate::sync::{fence, lock, AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering};
+
+/// Something to be done when no thread is pinned that may still need what it frees.
+pub(crate) struct Deferred {
+    run: unsafe fn(&mut Words),
+    words: Words,
+}
+
+type Words = [std::mem::MaybeUninit<usize>; 3];
+
+// SAFETY: made by `Deferred::new` from what may go to another thread.
+unsafe impl Send for Deferred {}
+
+impl Deferred {
+    /// # Safety
+    /// `work` may be run on any thread, when it can no longer harm a reader.
+    pub(crate) unsafe fn new<F: FnOnce()>(work: F) -> Deferred {
+        const { assert!(size_of::<F>() <= size_of::<Words>() && align_of::<F>() <= align_of::<Words>()) }
+        /// # Safety
+        /// The words hold an `F`, which is taken out here.
+        unsafe fn run<F: FnOnce()>(words: &mut Words) {
+            // SAFETY: by contract.
+            let work = unsafe { words.as_mut_ptr().cast::<F>().read() };
+            work();
+        }
+        let mut words = [std::mem::MaybeUninit::uninit(); 3];
+        // SAFETY: it fits, by size and by alignment.
+        unsafe { words.as_mut_ptr().cast::<F>().write(work) };
+        Deferred {
+            run: run::<F>,
+            words,
+        }
+    }
+
+    fn run(mut self) {
+        // SAFETY: written in `new`, and consumed once.
+        unsafe { (self.run)(&mut self.words) }
+    }
+}
+
+/// What a thread has taken out, not sealed yet.
+pub(crate) type Bag = Vec<Deferred>;
+
+/// Bags that were emptied are used again, up to so many: memory of their size makes the
+/// allocator tidy up each time it is asked for.
+const SPARE_BAGS: usize = 8;
+
+/// Where a thread tells that it is pinned. Each has cache lines of its own.
+#[repr(align(128))]
+pub(crate) struct Slot {
+    /// The epoch, or 0.
+    pinned: AtomicU64,
+    is_taken: AtomicBool,
+    next: *const Slot,
+}
+
+impl Slot {
+    /// Nothing is looked at before this.
+    #[inline]
+    pub(crate) fn pin(&self, collector: &Collector) {
+        let epoch = collector.epoch.load(Ordering::Relaxed);
+        self.pinned.store(epoch, Ordering::Relaxed);
+        barrier::light();
+    }
+
+    /// Nothing is looked at after this.
+    #[inline]
+    pub(crate) fn unpin(&self) {
+        self.pinned.store(0, Ordering::Release);
+    }
+}
+
+pub(crate) struct Collector {
+    epoch: AtomicU64,
+    /// A list that only grows: a slot is given on, never freed.
+    slots: AtomicPtr<Slot>,
+    /// In the order of their epochs.
+    sealed: Mutex<VecDeque<(u64, Bag)>>,
+    spare: Mutex<Vec<Bag>>,
+}
+
+impl Collector {
+    pub(crate) fn new() -> Collector {
+        Collector {
+            epoch: AtomicU64::new(1),
+            slots: AtomicPtr::new(std::ptr::null_mut()),
+            sealed: Mutex::new(VecDeque::new()),
+            spare: Mutex::new(Vec::new()),
+        }
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
+        // SAFETY: null, or a slot of this list, none of which is freed while it is used.
+        let at = |slot: *const Slot| unsafe { slot.as_ref() };
+        std::iter::successors(at(self.slots.load(Ordering::Acquire)), move |slot| {
+            at(slot.next)
+        })
+    }
+
+    /// A slot for the calling thread, until it is given back.
+    pub(crate) fn take_slot(&self) -> &Slot {
+        let free = |slot: &&Slot| {
+            !slot.is_taken.load(Ordering::Relaxed) && !slot.is_taken.swap(true, Ordering::Acquire)
+        };
+        if let Some(slot) = self.slots().find(free) {
+            return slot;
+        }
+        let slot = Box::into_raw(Box::new(Slot {
+            pinned: AtomicU64::new(0),
+            is_taken: AtomicBool::new(true),
+            next: std::ptr::null(),
+        }));
+        let mut first = self.slots.load(Ordering::Acquire);
+        loop {
+            // SAFETY: not published yet.
+            unsafe { (*slot).next = first };
+            match self
+                .slots
+                .compare_exchange(first, slot, Ordering::AcqRel, Ordering::Acquire)
+            {
+                // SAFETY: never freed while the collector is used.
+                Ok(_) => return unsafe { &*slot },
+                Err(other) => first = other,
+            }
+        }
+    }
+
+    pub(crate) fn give_slot_back(slot: &Slot) {
+        slot.is_taken.store(false, Ordering::Release);
+    }
+
+    /// An empty bag, for `len` at least.
+    pub(crate) fn bag(&self, len: usize) -> Bag {
+        let spare = lock(&self.spare).pop();
+        let mut bag = spare.unwrap_or_default();
+        bag.reserve(len);
+        bag
+    }
+
+    /// Closes a bag: what is in it waits for the epoch from now on.
+    pub(crate) fn seal(&self, bag: Bag) {
+        if bag.is_empty() {
+            return;
+        }
+        fence(Ordering::SeqCst);
+        let mut sealed = lock(&self.sealed);
+        // Under the lock, so that the queue is in order.
+        sealed.push_back((self.epoch.load(Ordering::Relaxed), bag));
+    }
+
+    /// Moves the epoch on if no thread is pinned in an older one.
+    pub(crate) fn advance(&self) {
+        let epoch = self.epoch.load(Ordering::Acquire);
+        if !barrier::heavy() {
+            return;
+        }
+        let is_present = |slot: &Slot| {
+            let pinned = slot.pinned.load(Ordering::Relaxed);
+            pinned == 0 || pinned == epoch
+        };
+        if !self.slots().all(is_present) {
+            return;
+        }
+        fence(Ordering::SeqCst);
+        let next = epoch + 1;
+        // Refused if another thread was as fast.
+        let _ = self
+            .epoch
+            .compare_exchange(epoch, next, Ordering::SeqCst, Ordering::Relaxed);
+    }
+
+    /// Frees what may be freed; `true` if nothing is left waiting.
+    pub(crate) fn free(&self) -> bool {
+        loop {
+            let bag = {
+                let mut sealed = lock(&self.sealed);
+                match sealed.front() {
+                    None => return true,
+                    Some((epoch, _)) if epoch + 2 > self.epoch.load(Ordering::Acquire) => {
+                        return false;
+                    }
+                    Some(_) => sealed.pop_front(),
+                }
+            };
+            let Some((_, mut bag)) = bag else { continue };
+            for deferred in bag.drain(..) {
+                deferred.run();
+            }
+            let mut spare = lock(&self.spare);
+            if spare.len() < SPARE_BAGS {
+                spare.push(bag);
+            }
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Reading what others may replace: a pinned thread can follow the pointers it finds, and
+//! what is taken out meanwhile is freed when no thread is pinned that may have seen it.
+//!
+//! A thread never sleeps and never runs user code while it is pinned. What it takes out is
+//! freed by [`tidy`], where it is neither pinned nor inside a server. The epoch belongs to the
+//! [`Process`]: in a forked child the parent's threads would stay pinned for ever.
+//!
+//! This is kvreg's own because a pin is on the way of every call: it costs a store here, and
+//! an atomic read-modify-write in the libraries there are.
+
+mod barrier;
+mod collector;
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ptr;
+
+use crate::local;
+use crate::process::Process;
+
+pub(crate) use barrier::{heavy, light, prepare};
+pub(crate) use collector::Collector;
+use collector::{Bag, Deferred, Slot};
+
+/// A bag of so many is sealed: each costs the collectors' half of the barrier.
+const BAG: usize = 256;
+
+const DEPTH: u32 = 0xffff;
+/// The bag is full, or holds something large.
+const DUE: u32 = 1 << 16;
+const LARGE: u32 = 1 << 17;
+/// It has pinned before, and not forked since.
+const HAS_SLOT: u32 = 1 << 18;
+/// The thread's storage is being taken down: nothing may stay.
+const ENDING: u32 = 1 << 19;
+
+/// How often freeing what is large is tried before it is left to the next call.
+const ATTEMPTS: usize = 64;
+
+/// What a thread has pinned, and what it has taken out.
+pub(crate) struct Pins {
+    /// Null until it first pins.
+    slot: Cell<*const Slot>,
+    collector: Cell<*const Collector>,
+    /// How often it is pinned, and what else there is to say of it: `HAS_SLOT` alone, most of
+    /// the time, says that it is not pinned but ready to be.
+    state: Cell<u32>,
+    /// Null, or boxed: given up by `End`.
+    bag: Cell<*mut Bag>,
+}
+
+impl Pins {
+    fn has(&self, flag: u32) -> bool {
+        self.state.get() & flag != 0
+    }
+
+    fn set(&self, flag: u32) {
+        self.state.set(self.state.get() | flag);
+    }
+
+    /// Whether the flag was set.
+    fn clear(&self, flag: u32) -> bool {
+        let had = self.has(flag);
+        self.state.set(self.state.get() & !flag);
+        had
+    }
+
+    fn depth(&self) -> u32 {
+        self.state.get() & DEPTH
+    }
+
+    fn collector(&self) -> Option<&'static Collector> {
+        // SAFETY: null, or that of a process, which is never freed.
+        unsafe { self.collector.get().as_ref() }
+    }
+
+    fn slot(&self) -> Option<&'static Slot> {
+        // SAFETY: as above.
+        unsafe { self.slot.get().as_ref() }
+    }
+
+    #[cold]
+    fn take_slot(&self) -> &'static Slot {
+        let collector = Process::current().collector();
+        let slot = collector.take_slot();
+        self.collector.set(collector);
+        self.slot.set(slot);
+        self.set(HAS_SLOT);
+        // Refused if the thread's storage is being taken down.
+        match END.try_with(|_| ()) {
+            Ok(()) => local::with(|local| {
+                local.spares.open();
+                local.slots.open();
+            }),
+            Err(_) => self.set(ENDING),
+        }
+        slot
+    }
+
+    #[inline]
+    fn push(&self, deferred: Deferred) {
+        if self.bag.get().is_null() {
+            self.take_new_bag();
+        }
+        // SAFETY: not null, and this thread's own until `take_bag`.
+        let bag = unsafe { &mut *self.bag.get() };
+        bag.push(deferred);
+        if bag.len() >= BAG {
+            self.set(DUE);
+        }
+    }
+
+    #[cold]
+    fn take_new_bag(&self) {
+        let bag = self.collector().map(|collector| collector.bag(BAG));
+        self.bag
+            .set(Box::into_raw(Box::new(bag.unwrap_or_default())));
+    }
+
+    fn take_bag(&self) -> Option<Box<Bag>> {
+        let bag = self.bag.replace(ptr::null_mut());
+        // SAFETY: from `Box::into_raw`.
+        (!bag.is_null()).then(|| unsafe { Box::from_raw(bag) })
+    }
+
+    fn seal(&self) {
+        if let (Some(collector), Some(bag)) = (self.collector(), self.take_bag()) {
+            collector.seal(*bag);
+        }
+    }
+
+    /// Leaves nothing behind.
+    #[cold]
+    fn end(&self) {
+        self.seal();
+        if let Some(slot) = self.slot() {
+            Collector::give_slot_back(slot);
+        }
+        self.slot.set(ptr::null());
+        self.clear(HAS_SLOT);
+    }
+}
+
+/// Notices the end of a thread.
+struct End;
+
+impl Drop for End {
+    fn drop(&mut self) {
+        local::with(|local| {
+            local.pins.end();
+            local.spares.close();
+            local.slots.close();
+        });
+    }
+}
+
+thread_local! {
+    static END: End = const { End };
+}
+
+/// Proof that the calling thread is pinned.
+pub(crate) struct Guard(PhantomData<*const ()>);
+
+#[inline]
+pub(crate) fn pin() -> Guard {
+    local::with(|local| {
+        let pins = &local.pins;
+        let depth = pins.depth();
+        pins.state.set(pins.state.get() + 1);
+        if depth == 0 {
+            let slot = pins.slot().unwrap_or_else(|| pins.take_slot());
+            if let Some(collector) = pins.collector() {
+                slot.pin(collector);
+            }
+        }
+        Guard(PhantomData)
+    })
+}
+
+/// Runs `work` pinned, where nothing else is to be done before or after it: the thread has
+/// pinned before, is not pinned now, and has nothing to free. `work` must not panic, nor pin.
+#[inline(always)]
+pub(crate) fn pin_at_once<R>(work: impl FnOnce(&Guard) -> Option<R>) -> Option<R> {
+    local::with(|local| {
+        let pins = &local.pins;
+        if pins.state.get() != HAS_SLOT {
+            return None;
+        }
+        // SAFETY: the thread has a slot, of a collector that is never freed.
+        let (slot, collector) = unsafe { (&*pins.slot.get(), &*pins.collector.get()) };
+        pins.state.set(HAS_SLOT + 1);
+        slot.pin(collector);
+        let done = work(&ManuallyDrop::new(Guard(PhantomData)));
+        slot.unpin();
+        pins.state.set(pins.state.get() - 1);
+        done
+    })
+}
+
+impl Drop for Guard {
+    #[inline]
+    fn drop(&mut self) {
+        local::with(|local| {
+            let pins = &local.pins;
+            pins.state.set(pins.state.get() - 1);
+            if pins.depth() == 0 {
+                if let Some(slot) = pins.slot() {
+                    slot.unpin();
+                }
+                if pins.has(ENDING) {
+                    pins.end();
+                }
+            }
+        });
+    }
+}
+
+impl Guard {
+    /// Runs `work` when no thread is pinned that is pinned now.
+    pub(crate) fn defer(&self, work: impl FnOnce() + Send + 'static) {
+        // SAFETY: it may go to any thread, and depends on no reader.
+        unsafe { self.defer_unchecked(work) };
+    }
+
+    /// # Safety
+    /// `work` may be run on any thread, at any time when no thread is pinned that is now.
+    pub(crate) unsafe fn defer_unchecked<F: FnOnce()>(&self, work: F) {
+        // SAFETY: by contract.
+        let deferred = unsafe { Deferred::new(work) };
+        local::with(|local| local.pins.push(deferred));
+    }
+}
+
+/// In a forked child: the calling thread has pinned nothing and taken nothing out.
+pub(crate) fn begin_anew() {
+    local::with(|local| {
+        let pins = &local.pins;
+        std::mem::forget(pins.take_bag());
+        pins.slot.set(ptr::null());
+        pins.collector.set(ptr::null());
+        pins.state.set(0);
+    });
+}
+
+/// Notes that the calling thread has retired something large.
+pub(crate) fn note_large() {
+    local::with(|local| {
+        local.pins.set(DUE | LARGE);
+    });
+}
+
+/// Frees what the calling thread has taken out, once it is enough or large. Called where the
+/// thread is not pinned and holds no turn: what is freed may be anything.
+#[inline]
+pub(crate) fn tidy() {
+    local::with(|local| {
+        if local.pins.has(DUE) && local.pins.depth() == 0 {
+            tidy_now(&local.pins);
+        }
+    });
+}
+
+#[cold]
+fn tidy_now(pins: &Pins) {
+    pins.clear(DUE);
+    pins.seal();
+    let Some(collector) = pins.collector() else {
+        return;
+    };
+    collector.advance();
+    // What is large must not wait for chance. It takes two steps of the epoch, and each needs
+    // every pinned thread to have pinned anew; so this yields between tries, and leaves the
+    // rest to the next call in the end.
+    let mut is_done = collector.free();
+    if pins.clear(LARGE) {
+        for attempt in 0..ATTEMPTS {
+            if is_done {
+                return;
+            }
+            if attempt > 3 {
+                std::thread::yield_now();
+            }
+            collector.advance();
+            is_done = collector.free();
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Small buffers that a thread keeps for its next copy: a get needs one and
+//! `kvreg_value_clear` is done with it, again and again, and to ask the allocator each time
+//! takes as long as the lookup.
+//!
+//! Only the thread itself looks at its buffers. They are a few of each size, come from
+//! `malloc` and go back to it when the thread ends; a thread whose end would not be noticed
+//! keeps none.
+
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
+
+/// Buffers differ by so many bytes.
+const STEP: usize = 16;
+/// So many sizes are kept: up to 128 bytes.
+const SIZES: usize = 8;
+/// So many of each size.
+const KEPT: u8 = 16;
+
+pub(crate) struct Spares {
+    /// By size; each leads to the next by its first word.
+    first: [Cell<*mut u8>; SIZES],
+    /// How many more of each size it would keep.
+    room: [Cell<u8>; SIZES],
+}
+
+impl Spares {
+    #[cfg(test)]
+    pub(crate) fn new() -> Spares {
+        Spares {
+            first: [const { Cell::new(ptr::null_mut()) }; SIZES],
+            room: [const { Cell::new(0) }; SIZES],
+        }
+    }
+
+    /// The thread's end will be noticed: it may keep buffers.
+    pub(crate) fn open(&self) {
+        for room in &self.room {
+            room.set(KEPT);
+        }
+    }
+
+    /// Room for `len` bytes and a NUL; `None` if there is no memory.
+    #[inline(always)]
+    pub(crate) fn take(&self, len: usize) -> Option<NonNull<u8>> {
+        let size = len / STEP;
+        if let Some(place) = self.first.get(size) {
+            let first = place.get();
+            if let Some(buffer) = NonNull::new(first) {
+                // SAFETY: `give` wrote the next one there.
+                place.set(unsafe { first.cast::<*mut u8>().read() });
+                self.room[size].set(self.room[size].get() + 1);
+                return Some(buffer);
+            }
+        }
+        allocate(size)
+    }
+
+    /// Gives a buffer back that was taken for `len` bytes, on any thread.
+    ///
+    /// # Safety
+    /// Once, and nobody reads it any more.
+    #[inline(always)]
+    pub(crate) unsafe fn give(&self, buffer: *mut u8, len: usize) {
+        let size = len / STEP;
+        if size < SIZES && self.room[size].get() > 0 {
+            // SAFETY: it has at least `STEP` bytes, and malloc aligns them.
+            unsafe { buffer.cast::<*mut u8>().write(self.first[size].get()) };
+            self.first[size].set(buffer);
+            self.room[size].set(self.room[size].get() - 1);
+            return;
+        }
+        // SAFETY: from malloc, and nobody else's.
+        unsafe { free(buffer) };
+    }
+
+    /// The thread ends.
+    pub(crate) fn close(&self) {
+        for (place, room) in self.first.iter().zip(&self.room) {
+            let mut first = place.replace(ptr::null_mut());
+            room.set(0);
+            while !first.is_null() {
+                // SAFETY: this thread's own, each leading to the next.
+                unsafe {
+                    let next = first.cast::<*mut u8>().read();
+                    free(first);
+                    first = next;
+                }
+            }
+        }
+    }
+}
+
+// Apart, for what a call needs would burden the way that makes none.
+
+#[cold]
+#[inline(never)]
+fn allocate(size: usize) -> Option<NonNull<u8>> {
+    // SAFETY: any size will do.
+    NonNull::new(unsafe { libc::malloc((size + 1) * STEP) }.cast())
+}
+
+/// # Safety
+/// It came from `allocate`, and nobody uses it any more.
+#[cold]
+#[inline(never)]
+unsafe fn free(buffer: *mut u8) {
+    // SAFETY: by contract.
+    unsafe { libc::free(buffer.cast()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_used_again() {
+        let spares = Spares::new();
+        spares.open();
+        for len in [0, 15, 16, 64, 127] {
+            let first = spares.take(len).unwrap();
+            // SAFETY: given once.
+            unsafe { spares.give(first.as_ptr(), len) };
+            assert_eq!(spares.take(len), Some(first));
+            unsafe { spares.give(first.as_ptr(), len) };
+        }
+        spares.close();
+    }
+
+    #[test]
+    fn it_keeps_a_few_and_none_when_closed() {
+        let spares = Spares::new();
+        let give_many = || {
+            let taken: Vec<_> = (0..100).map(|_| spares.take(64).unwrap()).collect();
+            for buffer in taken {
+                // SAFETY: given once.
+                unsafe { spares.give(buffer.as_ptr(), 64) };
+            }
+            let mut kept = 0;
+            let mut next = spares.first[64 / STEP].get();
+            while !next.is_null() {
+                kept += 1;
+                // SAFETY: each leads to the next.
+                next = unsafe { next.cast::<*mut u8>().read() };
+            }
+            kept
+        };
+        assert_eq!(give_many(), 0);
+        spares.open();
+        assert_eq!(give_many(), KEPT);
+        assert_eq!(give_many(), KEPT);
+        spares.close();
+        assert_eq!(give_many(), 0);
+    }
+}

@@ -1,0 +1,204 @@
+//! Entries: a key, what belongs to it, and a tail of words, in one allocation.
+
+use std::alloc::{alloc, dealloc, Layout};
+use std::marker::PhantomData;
+use std::ptr;
+
+use crate::error::Error;
+use crate::hash::hash;
+use crate::sync::AtomicU64;
+
+#[repr(C)]
+pub(crate) struct Entry<V> {
+    hash: u64,
+    key_len: u32,
+    /// In words of 8 bytes.
+    tail_len: u32,
+    value: V,
+    // followed by the key, which a reader looks at first, and at the next word the tail
+}
+
+/// An entry that is in no table.
+pub(crate) struct NewEntry<V>(*mut Entry<V>);
+
+// SAFETY: the owner of its allocation; what it holds may go where `V` may.
+unsafe impl<V: Send> Send for NewEntry<V> {}
+
+impl<V> Entry<V> {
+    fn layout(key_len: usize, tail_len: usize) -> Result<Layout, Error> {
+        const { assert!(align_of::<Entry<V>>() == align_of::<AtomicU64>()) }
+        let words = key_len.div_ceil(8).checked_add(tail_len);
+        let bytes = words.and_then(|words| words.checked_mul(8));
+        let bytes = bytes.ok_or(Error::NoMemory)?;
+        let bytes = Layout::array::<u8>(bytes).map_err(|_| Error::NoMemory)?;
+        let (layout, _) = Layout::new::<Entry<V>>()
+            .extend(bytes)
+            .map_err(|_| Error::NoMemory)?;
+        Ok(layout)
+    }
+
+    /// Fails if there is no memory: the sizes are the caller's choice. The tail is filled up
+    /// with zeros to whole words.
+    pub(crate) fn allocate(key: &[u8], value: V, tail: &[u8]) -> Result<NewEntry<V>, Error> {
+        Entry::allocate_hashed(key, hash(key), value, tail)
+    }
+
+    /// The same for a key whose hash is known.
+    pub(super) fn allocate_hashed(
+        key: &[u8],
+        hash: u64,
+        value: V,
+        tail: &[u8],
+    ) -> Result<NewEntry<V>, Error> {
+        let words = tail.len().div_ceil(8);
+        let (Ok(key_len), Ok(tail_len)) = (key.len().try_into(), words.try_into()) else {
+            return Err(Error::NoMemory);
+        };
+        let layout = Entry::<V>::layout(key.len(), words)?;
+        // SAFETY: the layout holds an Entry, so it is not of size zero; the header is written
+        // before it is read, and key and tail fit behind it by the same layout.
+        unsafe {
+            let entry = alloc(layout).cast::<Entry<V>>();
+            if entry.is_null() {
+                return Err(Error::NoMemory);
+            }
+            entry.write(Entry {
+                hash,
+                key_len,
+                tail_len,
+                value,
+            });
+            let place = entry.add(1).cast::<u64>().add(key.len().div_ceil(8));
+            if words > 0 {
+                place.add(words - 1).write(0);
+            }
+            ptr::copy_nonoverlapping(tail.as_ptr(), place.cast(), tail.len());
+            ptr::copy_nonoverlapping(key.as_ptr(), entry.add(1).cast(), key.len());
+            Ok(NewEntry(entry))
+        }
+    }
+
+    /// # Safety
+    /// `entry` was made by `allocate` and is not freed while the answer lives, as of the two
+    /// after it.
+    #[inline(always)]
+    pub(super) unsafe fn key<'a>(entry: *const Entry<V>) -> &'a [u8] {
+        // SAFETY: `allocate` wrote so many bytes right behind the header, and a pointer to
+        // the whole allocation was kept.
+        unsafe { std::slice::from_raw_parts(entry.add(1).cast::<u8>(), (*entry).key_len as usize) }
+    }
+
+    /// # Safety
+    /// As of `key`.
+    #[inline(always)]
+    unsafe fn tail<'a>(entry: *const Entry<V>) -> &'a [AtomicU64] {
+        // SAFETY: as in `key`; the words are only used as atomics.
+        unsafe {
+            let key_len = (*entry).key_len as usize;
+            let tail = entry.add(1).cast::<AtomicU64>().add(key_len.div_ceil(8));
+            std::slice::from_raw_parts(tail, (*entry).tail_len as usize)
+        }
+    }
+
+    /// # Safety
+    /// As of `key`.
+    pub(super) unsafe fn hash(entry: *const Entry<V>) -> u64 {
+        // SAFETY: by contract.
+        unsafe { (*entry).hash }
+    }
+
+    /// # Safety
+    /// `entry` was made by `allocate`, and nobody uses it any more.
+    pub(super) unsafe fn free(entry: *mut Entry<V>) {
+        // SAFETY: by contract; the lengths are those it was allocated with.
+        unsafe {
+            let (key, tail) = ((*entry).key_len as usize, (*entry).tail_len as usize);
+            ptr::drop_in_place(entry);
+            if let Ok(layout) = Entry::<V>::layout(key, tail) {
+                dealloc(entry.cast(), layout);
+            }
+        }
+    }
+}
+
+impl<V> Drop for NewEntry<V> {
+    fn drop(&mut self) {
+        // SAFETY: made by `allocate`, and still this one's own.
+        unsafe { Entry::free(self.0) }
+    }
+}
+
+impl<V> NewEntry<V> {
+    pub(crate) fn key(&self) -> &[u8] {
+        // SAFETY: the allocation lives as long as self.
+        unsafe { Entry::key(self.0) }
+    }
+
+    /// The entry as one that was found, as long as it is here.
+    pub(crate) fn view(&self) -> Found<'_, V> {
+        Found(self.0, PhantomData)
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        // SAFETY: as in `key`.
+        unsafe { Entry::hash(self.0) }
+    }
+
+    /// Gives it away: to a table.
+    pub(super) fn into_raw(self) -> *mut Entry<V> {
+        std::mem::ManuallyDrop::new(self).0
+    }
+}
+
+/// An entry that was found, as long as the reader is pinned.
+pub(crate) struct Found<'g, V>(*const Entry<V>, PhantomData<&'g Entry<V>>);
+
+impl<'g, V> Found<'g, V> {
+    /// # Safety
+    /// The entry is not freed during 'g: it is retired through the epoch, and the reader is
+    /// pinned.
+    #[inline(always)]
+    pub(super) unsafe fn new(entry: *const Entry<V>) -> Found<'g, V> {
+        Found(entry, PhantomData)
+    }
+
+    #[inline(always)]
+    pub(crate) fn key(&self) -> &'g [u8] {
+        // SAFETY: as `new` was promised.
+        unsafe { Entry::key(self.0) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn value(&self) -> &'g V {
+        // SAFETY: as in `key`; a published entry changes by what is atomic in it at most.
+        unsafe { &(*self.0).value }
+    }
+
+    #[inline(always)]
+    pub(crate) fn tail(&self) -> &'g [AtomicU64] {
+        // SAFETY: as in `key`.
+        unsafe { Entry::tail(self.0) }
+    }
+}
+
+/// Without a call for keys as most are: two words that overlap.
+#[inline(always)]
+pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let len = one.len();
+    if len != other.len() {
+        return false;
+    }
+    if !(8..=16).contains(&len) {
+        return is_same_elsewhere(one, other);
+    }
+    let word = |bytes: &[u8], at: usize| {
+        // SAFETY: both have at least 8 bytes, and `at` is at most 8 less than there are.
+        unsafe { bytes.as_ptr().add(at).cast::<u64>().read_unaligned() }
+    };
+    word(one, 0) == word(other, 0) && word(one, len - 8) == word(other, len - 8)
+}
+
+#[inline(never)]
+fn is_same_elsewhere(one: &[u8], other: &[u8]) -> bool {
+    one == other
+}

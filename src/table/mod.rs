@@ -1,0 +1,155 @@
+//! A hash table with one writer at a time and readers that neither wait nor write.
+//!
+//! A bucket's keys and a registry's names live in one. A server's handlers have their state
+//! to themselves, so writers need no order among themselves here; readers come from anywhere.
+//!
+//! **Argument.** An entry's key never changes once it is published; what belongs to it changes
+//! only as it allows itself. The writer publishes an entry by storing its address in a cell
+//! and then the cell's tag (Release; readers load both with Acquire); replaces it by storing
+//! another address in the same cell, so a reader sees the old or the new one; removes it by
+//! taking the tag away. A reader that had seen the tag may find a later entry in the cell:
+//! it compares keys. An entry never moves, so a search that passes its cell while it is there
+//! finds it. The writer grows the table by building a second array of the same entries and
+//! publishing that. A reader that still searches the old array sees the table as it was when
+//! it was replaced, which is a moment of its own read. `clear` and `close` replace the array
+//! by a marker, which takes effect at one instant. What was taken out is given to the epoch: a
+//! reader is pinned while it looks. A batch of entries is put in one by one, while those who
+//! begin to read wait; whoever began before it is one who read before it, whatever he finds.
+//! Searches end because an array is never full, but for one of a single group.
+
+mod array;
+mod entry;
+mod writer;
+
+use std::marker::PhantomData;
+use std::ptr;
+
+use crate::epoch::Guard;
+use crate::hash::hash;
+use crate::sync::{spin, yield_now, AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use array::{closed, Array, Group, Word};
+pub(crate) use entry::{Entry, Found, NewEntry};
+pub(crate) use writer::{Place, Writer};
+
+/// The table was closed: its server has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Closed;
+
+pub(crate) struct Table<V> {
+    /// A batch is being put in: whoever begins to read now waits for its end, a matter of
+    /// stores. So nobody who saw one of its entries can miss another.
+    in_batch: AtomicBool,
+    /// Null: empty. `closed()`: closed. Else an array of `Array::build`.
+    array: AtomicPtr<Group<V>>,
+    len: AtomicUsize,
+    owns: PhantomData<Entry<V>>,
+}
+
+// SAFETY: the owner of its entries, which are shared with readers of any thread.
+unsafe impl<V: Send + Sync> Send for Table<V> {}
+// SAFETY: as above; it is changed through the one `Writer` only.
+unsafe impl<V: Send + Sync> Sync for Table<V> {}
+
+impl<V> Table<V> {
+    pub(crate) fn new() -> Table<V> {
+        Table {
+            in_batch: AtomicBool::new(false),
+            array: AtomicPtr::new(ptr::null_mut()),
+            len: AtomicUsize::new(0),
+            owns: PhantomData,
+        }
+    }
+
+    #[inline(always)]
+    fn array<'g>(&self, _pinned: &'g Guard) -> Result<Option<Array<'g, V>>, Closed> {
+        let word = self.array.load(Ordering::Acquire);
+        // SAFETY: retired through the epoch, and the caller is pinned for 'g.
+        match unsafe { Array::of(word) } {
+            None if word == closed() => Err(Closed),
+            array => Ok(array),
+        }
+    }
+
+    /// What belongs to `key` now. Neither waits nor writes.
+    #[inline]
+    pub(crate) fn get<'g>(
+        &self,
+        key: &[u8],
+        pinned: &'g Guard,
+    ) -> Result<Option<Found<'g, V>>, Closed> {
+        self.wait_for_batch();
+        self.find(key, pinned)
+    }
+
+    /// The same, if the table is neither empty nor closed nor in the middle of a batch. Does not
+    /// panic.
+    #[inline(always)]
+    pub(crate) fn get_at_once<'g>(&self, key: &[u8], pinned: &'g Guard) -> Option<Found<'g, V>> {
+        if self.in_batch.load(Ordering::Acquire) {
+            return None;
+        }
+        self.find(key, pinned).unwrap_or(None)
+    }
+
+    #[inline(always)]
+    fn find<'g>(&self, key: &[u8], pinned: &'g Guard) -> Result<Option<Found<'g, V>>, Closed> {
+        let Some(array) = self.array(pinned)? else {
+            return Ok(None);
+        };
+        let at = array.find(hash(key), key);
+        // SAFETY: an entry of the table, and the caller is pinned.
+        Ok(at.map(|at| unsafe { Found::new(at.entry) }))
+    }
+
+    #[inline]
+    fn wait_for_batch(&self) {
+        if self.in_batch.load(Ordering::Acquire) {
+            self.wait_longer();
+        }
+    }
+
+    #[cold]
+    fn wait_longer(&self) {
+        spin();
+        while self.in_batch.load(Ordering::Acquire) {
+            yield_now();
+        }
+    }
+
+    /// How many keys there are; a write in flight may count or not.
+    pub(crate) fn len(&self, pinned: &Guard) -> Result<usize, Closed> {
+        self.wait_for_batch();
+        self.array(pinned)?;
+        Ok(self.len.load(Ordering::Acquire))
+    }
+
+    /// The writing side.
+    ///
+    /// # Safety
+    /// While the writer lives the calling thread is the only one that has one for this table.
+    pub(crate) unsafe fn writer<'t>(&'t self, pinned: &'t Guard) -> Writer<'t, V> {
+        Writer::new(self, pinned)
+    }
+}
+
+impl<V> Drop for Table<V> {
+    fn drop(&mut self) {
+        let array = self.array.load(Ordering::Acquire);
+        // SAFETY: nobody else has the table, so nobody else has its array or entries.
+        unsafe { free_all(array) }
+    }
+}
+
+/// # Safety
+/// The array came from `Array::build`, and nobody uses it or its entries any more.
+unsafe fn free_all<V>(word: Word<V>) {
+    // SAFETY: by contract.
+    unsafe {
+        if let Some(array) = Array::of(word) {
+            for entry in array.entries() {
+                Entry::free(entry);
+            }
+        }
+        Array::free(word);
+    }
+}

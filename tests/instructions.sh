@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# How many instructions a call takes, against tests/instructions.txt. They do not depend on the
+# machine's mood, but a little on compiler and libc: so a quarter more is too many.
+# instructions.sh PROGRAM [--record]
+set -eu
+program=$1
+record=$(dirname "$0")/instructions.txt
+calls=10000
+
+total() {
+    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" "$1" "$2" 2>&1 |
+        awk '/Collected/ { print $4 }'
+}
+
+# Per call, and what the loop itself takes.
+per_call() {
+    echo $((($(total "$1" $((2 * calls))) - $(total "$1" "$calls")) / calls))
+}
+
+loop=$(per_call nothing)
+failed=0
+recorded=
+for what in get put put_cast lookup; do
+    measured=$(($(per_call "$what") - loop))
+    recorded="$recorded$what $measured"$'\n'
+    [ "${2:-}" != --record ] || continue
+    expected=$(awk -v what="$what" '$1 == what { print $2 }' "$record")
+    echo "$what: $measured instructions, $expected recorded"
+    if [ "$measured" -gt $((expected * 5 / 4)) ]; then
+        echo "$what takes a quarter more than recorded: find out why, or run $0 $program --record" >&2
+        failed=1
+    fi
+done
+if [ "${2:-}" = --record ]; then
+    printf '%s' "$recorded" >"$record"
+    cat "$record"
+fi
+exit "$failed"

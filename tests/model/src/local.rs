@@ -1,0 +1,35 @@
+//! What each thread has: here the model's own storage.
+
+use std::cell::Cell;
+
+use crate::spare::Spares;
+use crate::thread::Thread;
+
+pub(crate) struct Local {
+    pub(crate) spares: Spares,
+    pub(crate) thread: Cell<*const Thread>,
+}
+
+impl Local {
+    fn new() -> Local {
+        Local {
+            spares: Spares::new(),
+            thread: Cell::new(std::ptr::null()),
+        }
+    }
+}
+
+loom::thread_local! {
+    static LOCAL: Local = Local::new();
+}
+
+/// The library's own lasts as long as the thread; here what is last to go finds an empty one.
+pub(crate) fn with<R>(work: impl FnOnce(&Local) -> R) -> R {
+    let mut work = Some(work);
+    let done = LOCAL.try_with(|local| work.take().map(|work| work(local)));
+    match (done, work) {
+        (Ok(Some(answer)), _) => answer,
+        (_, Some(work)) => work(&Local::new()),
+        _ => unreachable!("it was run"),
+    }
+}

@@ -1,0 +1,160 @@
+//! The table of keys: readers beside its writer. Nothing is freed before a scenario is over;
+//! when it may be is the epoch's part (`reading`).
+
+use std::sync::Arc;
+
+use loom::thread::spawn;
+
+use crate::epoch::Guard;
+use crate::reading::check;
+use crate::table::{Entry, NewEntry, Place, Table};
+
+/// Tag, group, and something to tell keys apart.
+type Key = [u8; 3];
+
+const A: Key = [1, 0, b'a'];
+const B: Key = [2, 0, b'b'];
+/// Of the same group and tag as `A`.
+const LIKE_A: Key = [1, 0, b'c'];
+
+fn table() -> Arc<Table<u64>> {
+    Arc::new(Table::new())
+}
+
+fn get(table: &Table<u64>, key: Key) -> Option<u64> {
+    let guard = Guard::new();
+    let found = table.get(&key, &guard);
+    let found = found.expect("it is not closed");
+    found.map(|found| *found.value())
+}
+
+fn entry(key: Key, value: u64) -> NewEntry<u64> {
+    Entry::allocate(&key, value, b"").unwrap()
+}
+
+/// The calling thread is the table's only writer.
+fn put(table: &Table<u64>, key: Key, value: u64) {
+    let guard = Guard::new();
+    // SAFETY: by the scenario.
+    let writer = unsafe { table.writer(&guard) };
+    match writer.place_at_once(&key) {
+        Some(Place::Free(place)) => place.fill(&key, value, b"").unwrap(),
+        _ => drop(writer.insert(entry(key, value)).unwrap()),
+    }
+}
+
+fn remove(table: &Table<u64>, key: Key) {
+    let guard = Guard::new();
+    // SAFETY: by the scenario.
+    let writer = unsafe { table.writer(&guard) };
+    assert!(writer.remove(&key).is_some());
+}
+
+#[test]
+fn a_key_is_found_while_others_come_and_go() {
+    check(|| {
+        let table = table();
+        put(&table, A, 1);
+        put(&table, B, 2);
+        let other = Arc::clone(&table);
+        let writer = spawn(move || {
+            remove(&other, B);
+            put(&other, LIKE_A, 3);
+        });
+        assert_eq!(get(&table, A), Some(1));
+        writer.join().unwrap();
+        assert_eq!(get(&table, LIKE_A), Some(3));
+    });
+}
+
+#[test]
+fn a_value_is_the_old_or_the_new_one() {
+    check(|| {
+        let table = table();
+        put(&table, A, 1);
+        let other = Arc::clone(&table);
+        let writer = spawn(move || put(&other, A, 2));
+        let first = get(&table, A).unwrap();
+        let second = get(&table, A).unwrap();
+        assert!((1..=2).contains(&first) && second >= first);
+        writer.join().unwrap();
+        assert_eq!(get(&table, A), Some(2));
+    });
+}
+
+#[test]
+fn a_cell_that_is_used_again_shows_no_other_key() {
+    check(|| {
+        let table = table();
+        put(&table, A, 1);
+        let other = Arc::clone(&table);
+        let writer = spawn(move || {
+            remove(&other, A);
+            put(&other, LIKE_A, 3);
+        });
+        assert!(matches!(get(&table, A), None | Some(1)));
+        assert!(matches!(get(&table, LIKE_A), None | Some(3)));
+        writer.join().unwrap();
+        assert_eq!(get(&table, A), None);
+    });
+}
+
+/// Fills the first of two groups, so that one more of its keys goes to the second.
+fn crowd(table: &Table<u64>) {
+    for number in 0..8u8 {
+        put(table, [10 + number, 0, 0], number.into());
+    }
+}
+
+#[test]
+fn a_key_in_the_next_group_is_found() {
+    check(|| {
+        let table = table();
+        crowd(&table);
+        let other = Arc::clone(&table);
+        let writer = spawn(move || {
+            remove(&other, [10, 0, 0]);
+            put(&other, A, 1);
+        });
+        assert_eq!(get(&table, [17, 0, 0]), Some(7));
+        writer.join().unwrap();
+        remove(&table, [17, 0, 0]);
+        assert_eq!(get(&table, [17, 0, 0]), None);
+        assert_eq!(get(&table, A), Some(1));
+    });
+}
+
+#[test]
+fn a_key_is_found_while_the_table_grows() {
+    check(|| {
+        let table = table();
+        for number in 0..7u8 {
+            put(&table, [10 + number, 0, 0], number.into());
+        }
+        let other = Arc::clone(&table);
+        let writer = spawn(move || put(&other, A, 1));
+        assert_eq!(get(&table, [16, 0, 0]), Some(6));
+        writer.join().unwrap();
+        assert_eq!(get(&table, [16, 0, 0]), Some(6));
+        assert_eq!(get(&table, A), Some(1));
+    });
+}
+
+#[test]
+fn a_batch_is_seen_whole_by_who_begins_after_a_part_of_it() {
+    check(|| {
+        let table = table();
+        let other = Arc::clone(&table);
+        let writer = spawn(move || {
+            let guard = Guard::new();
+            // SAFETY: the only writer.
+            let writer = unsafe { other.writer(&guard) };
+            let entries = [A, B].map(|key| entry(key, 1));
+            writer.insert_all(entries.into(), |_| ()).unwrap();
+        });
+        let first = get(&table, A);
+        let second = get(&table, B);
+        assert!(first.is_none() || second.is_some());
+        writer.join().unwrap();
+    });
+}

@@ -1,0 +1,144 @@
+//! Reading what others replace: the epoch, and values that are changed in their place.
+
+use std::sync::atomic::AtomicBool as Flag;
+use std::sync::Arc;
+
+use loom::thread::spawn;
+
+use crate::epoch::{Collector, Deferred};
+use crate::stored::Stored;
+use crate::sync::{AtomicPtr, AtomicU64, Ordering};
+use crate::value::ValueRef;
+
+pub(crate) fn check(scenario: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.max_branches = 20_000;
+    model.check(scenario);
+}
+
+/// What a reader must not find freed. The flag is outside the model.
+struct Object {
+    freed: Flag,
+}
+
+fn object() -> *mut Object {
+    let freed = Flag::new(false);
+    Box::into_raw(Box::new(Object { freed }))
+}
+
+struct Place {
+    collector: Collector,
+    object: AtomicPtr<Object>,
+}
+
+/// Reads what is there, as long as it is pinned.
+fn read(place: &Place) {
+    let slot = place.collector.take_slot();
+    slot.pin(&place.collector);
+    let object = place.object.load(Ordering::Acquire);
+    loom::thread::yield_now();
+    // SAFETY: never really freed here, so that a wrong free is seen and not suffered.
+    let freed = unsafe { (*object).freed.load(Ordering::SeqCst) };
+    assert!(!freed, "freed while a reader had it");
+    slot.unpin();
+    Collector::give_slot_back(slot);
+}
+
+/// Replaces what is there, and frees the old as soon as it may.
+fn replace(place: &Place) {
+    let old = place.object.swap(object(), Ordering::AcqRel);
+    let address = old as usize;
+    // SAFETY: a flag is set.
+    let free = unsafe {
+        Deferred::new(move || {
+            (*(address as *mut Object))
+                .freed
+                .store(true, Ordering::SeqCst)
+        })
+    };
+    place.collector.seal(vec![free]);
+    for _ in 0..2 {
+        place.collector.advance();
+        place.collector.free();
+    }
+}
+
+#[test]
+fn nothing_is_freed_under_a_reader() {
+    check(|| {
+        let place = Arc::new(Place {
+            collector: Collector::new(),
+            object: AtomicPtr::new(object()),
+        });
+        let reader = Arc::clone(&place);
+        let reader = spawn(move || read(&reader));
+        replace(&place);
+        reader.join().unwrap();
+        replace(&place);
+    });
+}
+
+#[test]
+fn nothing_is_freed_under_a_reader_by_two_collectors() {
+    check(|| {
+        let place = Arc::new(Place {
+            collector: Collector::new(),
+            object: AtomicPtr::new(object()),
+        });
+        let (reader, other) = (Arc::clone(&place), Arc::clone(&place));
+        let reader = spawn(move || read(&reader));
+        let other = spawn(move || {
+            other.collector.advance();
+            other.collector.free();
+        });
+        replace(&place);
+        reader.join().unwrap();
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn what_nobody_reads_is_freed() {
+    check(|| {
+        let place = Place {
+            collector: Collector::new(),
+            object: AtomicPtr::new(object()),
+        };
+        let old = place.object.load(Ordering::Relaxed);
+        replace(&place);
+        // SAFETY: see `read`.
+        assert!(unsafe { (*old).freed.load(Ordering::SeqCst) });
+        assert!(place.collector.free(), "nothing is left waiting");
+    });
+}
+
+fn copy(stored: &Stored, tail: &[AtomicU64]) -> Vec<u8> {
+    loop {
+        let look = stored.look(tail);
+        let mut text = vec![0; look.len()];
+        // SAFETY: so many bytes.
+        unsafe { look.copy_to(text.as_mut_ptr()) };
+        if look.holds() {
+            return text;
+        }
+        loom::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_copy_belongs_together() {
+    check(|| {
+        let tail: Arc<[AtomicU64]> = [0, 0].map(AtomicU64::new).into();
+        let stored = Arc::new(Stored::new(ValueRef::Nil).unwrap());
+        assert!(stored.overwrite(&tail, ValueRef::Bytes(b"aaaaaaaaaaa")));
+        let (place, words) = (Arc::clone(&stored), Arc::clone(&tail));
+        let writer = spawn(move || {
+            assert!(place.overwrite(&words, ValueRef::Bytes(b"bbbbbbbbb")));
+        });
+        let seen = copy(&stored, &tail);
+        assert!(seen == b"aaaaaaaaaaa" || seen == b"bbbbbbbbb", "{seen:?}");
+        writer.join().unwrap();
+        assert_eq!(copy(&stored, &tail), b"bbbbbbbbb");
+    });
+}
