@@ -8,7 +8,10 @@ use super::{free_all, Closed, Table};
 use crate::epoch::Guard;
 use crate::error::Error;
 use crate::hash::hash;
-use crate::sync::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{will_read, AtomicBool, AtomicUsize, Ordering};
+
+/// Entries on their way to the processor while a table grows.
+const AHEAD: usize = 16;
 
 /// Says that a batch is being put in, until it is dropped.
 struct Batch<'t>(&'t AtomicBool);
@@ -173,10 +176,23 @@ impl<'t, V: Send + Sync + 'static> Writer<'t, V> {
         // SAFETY: just built, and freed through the epoch at the earliest.
         let new: Option<Array<'t, V>> = unsafe { Array::of(word) };
         if let (Some(new), Ok(Some(old))) = (new, self.array()) {
-            for entry in old.entries() {
+            let place = |entry: *mut Entry<V>| {
                 // SAFETY: only the writer takes entries out, and it is here.
                 new.place(entry, unsafe { Entry::hash(entry) });
+            };
+            // Each is asked for before its turn comes: in a large table none is at hand.
+            let mut ahead = [ptr::null_mut(); AHEAD];
+            for (number, entry) in old.entries().enumerate() {
+                will_read(entry);
+                let before = std::mem::replace(&mut ahead[number % AHEAD], entry);
+                if !before.is_null() {
+                    place(before);
+                }
             }
+            ahead
+                .into_iter()
+                .filter(|entry| !entry.is_null())
+                .for_each(place);
         }
         // SAFETY: retired, so nobody uses the array; its entries live on in the new one.
         self.replace_array(word, |old| unsafe { Array::free(old) });
