@@ -157,6 +157,12 @@ impl Slots {
         true
     }
 
+    /// In a forked child: they are of the parent's table, which is not to be touched.
+    pub(crate) fn begin_anew(&self) {
+        self.table.set(std::ptr::null());
+        self.len.set(0);
+    }
+
     /// The thread ends.
     pub(crate) fn close(&self) {
         self.is_open.set(false);

@@ -496,6 +496,7 @@ impl Registry {
     }
 
     fn caller(&self) -> Caller<'static> {
+        epoch::tidy(); // of what earlier calls left
         Caller::new(self.timeout)
     }
 

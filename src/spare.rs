@@ -34,8 +34,11 @@ impl Spares {
 
     /// The thread's end will be noticed: it may keep buffers.
     pub(crate) fn open(&self) {
-        for room in &self.room {
-            room.set(KEPT);
+        for (first, room) in self.first.iter().zip(&self.room) {
+            // Else it was open before a fork, and goes on.
+            if first.get().is_null() {
+                room.set(KEPT);
+            }
         }
     }
 

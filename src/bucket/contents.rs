@@ -2,6 +2,7 @@
 //! any thread; changes need the server's `Write`.
 
 use std::collections::HashMap;
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -14,7 +15,7 @@ use crate::epoch::{self, Guard};
 use crate::error::Error;
 use crate::server::Write;
 use crate::table::{Closed, Entry, Found, NewEntry, Place, Table, Writer};
-use crate::value::{Text, Value, ValueRef, VALUE_LIMIT};
+use crate::value::{Text, Value, ValueRef, COPY_LIMIT, VALUE_LIMIT};
 
 /// The longest key, in bytes.
 pub const KEY_LIMIT: usize = 64 << 10;
@@ -232,8 +233,8 @@ impl Contents {
         }
         let mut less = 0;
         let old = self.writer(write, pinned).remove_at_once(key, |found| {
-            if found.value().is_shared() {
-                return None; // perhaps large: then it is to be freed at once
+            if found.value().is_shared() || is_large(found) {
+                return None; // then it is to be freed at once
             }
             less = size(found);
             read_as(found, reader)
@@ -280,6 +281,8 @@ impl Contents {
         capacity: usize,
     ) -> Result<Option<usize>, Error> {
         let found = self.find(key, pinned)?;
+        // A copy that turns out to be torn must not show.
+        let mut draft = [MaybeUninit::<u8>::uninit(); COPY_LIMIT];
         loop {
             let look = found.value().look(found.tail());
             let len = match (look.scalar(), look.shared()) {
@@ -293,14 +296,18 @@ impl Contents {
                     Some(bytes.len())
                 }
                 (None, None) => {
-                    if look.len() <= capacity {
-                        // SAFETY: by contract.
-                        unsafe { look.copy_to(to) };
-                    }
+                    // SAFETY: no text that is copied is longer.
+                    unsafe { look.copy_to(draft.as_mut_ptr().cast()) };
                     Some(look.len())
                 }
             };
             if look.holds() {
+                if let (true, Some(len @ 0..=COPY_LIMIT)) = (look.is_small_text(), len) {
+                    if len <= capacity {
+                        // SAFETY: by contract; so many were written.
+                        unsafe { to.copy_from_nonoverlapping(draft.as_ptr().cast(), len) };
+                    }
+                }
                 return Ok(len);
             }
         }

@@ -509,6 +509,7 @@ impl Bucket {
     }
 
     fn caller(&self) -> Caller<'static> {
+        epoch::tidy(); // of what earlier calls left
         Caller::new(self.timeout)
     }
 
@@ -536,10 +537,12 @@ impl Bucket {
     }
 
     pub fn put_cast<'v>(&self, key: &[u8], value: impl Into<ValueRef<'v>>) -> Result<(), Error> {
+        epoch::tidy();
         self.server.put_cast(check_key(key)?, value.into())
     }
 
     pub fn delete_cast(&self, key: &[u8]) -> Result<(), Error> {
+        epoch::tidy();
         self.server.delete_cast(check_key(key)?)
     }
 

@@ -57,7 +57,9 @@ impl Stored {
         let Some((what, word)) = parts(value) else {
             return false;
         };
-        if self.is_shared() || text.len() > size_of_val(tail) {
+        let room = size_of_val(tail);
+        // Room that would be wasted is given back.
+        if self.is_shared() || text.len() > room || (room > 128 && text.len() < room / 4) {
             return false;
         }
         // Readers on other processors have these lines: all are fetched at once, and not one

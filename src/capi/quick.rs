@@ -9,7 +9,7 @@
 //! There is no guard, for nothing here panics, runs user code, waits, or frees what is large;
 //! a thread that has something to free goes the long way, which does it.
 
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::sync::Arc;
 
 use super::object::{token, Handle};
@@ -119,9 +119,18 @@ impl Buffer {
     }
 }
 
+/// A copy that may yet turn out to be torn: it must not show in the caller's buffer. Longer
+/// texts go the long way, which is not much longer for them.
+pub(super) struct Draft {
+    bytes: [MaybeUninit<u8>; DRAFT],
+    len: usize,
+}
+
+const DRAFT: usize = 64;
+
 impl Reader for Buffer {
     type Read = Option<usize>;
-    type Copy = usize;
+    type Copy = Draft;
 
     #[inline(always)]
     fn scalar(self, _value: ValueRef<'static>) -> Option<usize> {
@@ -129,16 +138,22 @@ impl Reader for Buffer {
     }
 
     #[inline(always)]
-    fn copy(&self, len: usize, fill: impl FnOnce(*mut u8)) -> Option<usize> {
-        (len <= self.capacity).then(|| {
-            fill(self.data);
-            len
+    fn copy(&self, len: usize, fill: impl FnOnce(*mut u8)) -> Option<Draft> {
+        (len <= self.capacity && len <= DRAFT).then(|| {
+            let mut bytes = [MaybeUninit::uninit(); DRAFT];
+            fill(bytes.as_mut_ptr().cast());
+            Draft { bytes, len }
         })
     }
 
     #[inline(always)]
-    fn copied(self, _is_string: bool, len: usize) -> Option<usize> {
-        Some(len)
+    fn copied(self, _is_string: bool, text: Draft) -> Option<usize> {
+        // SAFETY: there is room for so many, and they were written.
+        unsafe {
+            let from = text.bytes.as_ptr().cast();
+            self.data.copy_from_nonoverlapping(from, text.len);
+        }
+        Some(text.len)
     }
 
     #[inline(always)]

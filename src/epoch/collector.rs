@@ -65,6 +65,9 @@ pub(crate) type Bag = Vec<Deferred>;
 /// allocator tidy up each time it is asked for.
 const SPARE_BAGS: usize = 8;
 
+/// Bags that may wait for who sealed them.
+const CROWD: usize = 16;
+
 /// Where a thread tells that it is pinned. Each has cache lines of its own.
 #[repr(align(128))]
 pub(crate) struct Slot {
@@ -78,7 +81,8 @@ impl Slot {
     /// Nothing is looked at before this.
     #[inline]
     pub(crate) fn pin(&self, collector: &Collector) {
-        let epoch = collector.epoch.load(Ordering::Relaxed);
+        // Acquire: what is found later is not found before this.
+        let epoch = collector.epoch.load(Ordering::Acquire);
         self.pinned.store(epoch, Ordering::Relaxed);
         barrier::light();
     }
@@ -97,6 +101,8 @@ pub(crate) struct Collector {
     /// In the order of their epochs.
     sealed: Mutex<VecDeque<(u64, Bag)>>,
     spare: Mutex<Vec<Bag>>,
+    /// Bags that are sealed: a hint, and nothing for the model to explore.
+    waiting: std::sync::atomic::AtomicUsize,
 }
 
 impl Collector {
@@ -106,6 +112,7 @@ impl Collector {
             slots: AtomicPtr::new(std::ptr::null_mut()),
             sealed: Mutex::new(VecDeque::new()),
             spare: Mutex::new(Vec::new()),
+            waiting: std::sync::atomic::AtomicUsize::new(0),
         }
     }
 
@@ -149,6 +156,12 @@ impl Collector {
         slot.is_taken.store(false, Ordering::Release);
     }
 
+    /// Whether so many bags wait that somebody should see to them.
+    #[inline]
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > CROWD
+    }
+
     /// An empty bag, for `len` at least.
     pub(crate) fn bag(&self, len: usize) -> Bag {
         let spare = lock(&self.spare).pop();
@@ -166,6 +179,7 @@ impl Collector {
         let mut sealed = lock(&self.sealed);
         // Under the lock, so that the queue is in order.
         sealed.push_back((self.epoch.load(Ordering::Relaxed), bag));
+        self.waiting.store(sealed.len(), Ordering::Relaxed);
     }
 
     /// Moves the epoch on if no thread is pinned in an older one.
@@ -199,7 +213,11 @@ impl Collector {
                     Some((epoch, _)) if epoch + 2 > self.epoch.load(Ordering::Acquire) => {
                         return false;
                     }
-                    Some(_) => sealed.pop_front(),
+                    Some(_) => {
+                        let bag = sealed.pop_front();
+                        self.waiting.store(sealed.len(), Ordering::Relaxed);
+                        bag
+                    }
                 }
             };
             let Some((_, mut bag)) = bag else { continue };

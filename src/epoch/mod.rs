@@ -107,6 +107,7 @@ impl Pins {
         let bag = unsafe { &mut *self.bag.get() };
         bag.push(deferred);
         if bag.len() >= BAG {
+            self.seal(); // so that anybody can free it
             self.set(DUE);
         }
     }
@@ -237,6 +238,7 @@ pub(crate) fn begin_anew() {
     local::with(|local| {
         let pins = &local.pins;
         std::mem::forget(pins.take_bag());
+        local.slots.begin_anew();
         pins.slot.set(ptr::null());
         pins.collector.set(ptr::null());
         pins.state.set(0);
@@ -255,8 +257,11 @@ pub(crate) fn note_large() {
 #[inline]
 pub(crate) fn tidy() {
     local::with(|local| {
-        if local.pins.has(DUE) && local.pins.depth() == 0 {
-            tidy_now(&local.pins);
+        let pins = &local.pins;
+        // What threads left behind that retired little, and are gone, is for all to free.
+        let is_crowded = || pins.collector().is_some_and(Collector::is_crowded);
+        if pins.depth() == 0 && (pins.has(DUE) || is_crowded()) {
+            tidy_now(pins);
         }
     });
 }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::subscription::{self, Subscription};
 use super::{HungUp, ListenerCore};
 use crate::caller::{Caller, Timeout};
+use crate::epoch;
 use crate::error::Error;
 use crate::protocol;
 use crate::registry::RegistryServer;
@@ -202,6 +203,11 @@ impl Connection<'_> {
         question: impl Fn(&Arc<RegistryServer>, &mut Caller<'_>) -> Result<R, Error> + Send + 'static,
     ) -> Result<R, Error> {
         let registry = self.listener.supervisor.registry();
+        let question = move |registry: &Arc<RegistryServer>, caller: &mut Caller<'_>| {
+            let answer = question(registry, caller);
+            epoch::tidy();
+            answer
+        };
         if !registry.has_ended() {
             match question(&registry, &mut Caller::new(Timeout::Now)) {
                 Err(Error::Timeout) => {}

@@ -152,6 +152,9 @@ impl<S: State> Server<S> {
             // A drain may have given way to this thread, which does not take the turn; and
             // the wake-up that brought it here may be another's only one.
             self.wake(&mut slow);
+            if !slow.readers.is_empty() {
+                self.wake_for_turn(&mut slow); // one of them may have been told already
+            }
         }
         drop(slow);
         match outcome {

@@ -173,6 +173,8 @@ static void g11_forks_under_load(void) {
     OK(kvreg_registry_free(registry));
 }
 
+static atomic_bool enough;
+
 /* Forks, and goes on as what it was called for, in both processes. */
 static void fork_here(pid_t *pid) {
     *pid = fork();
@@ -281,6 +283,43 @@ static void g11_a_destructor_forks(void) {
     OK(kvreg_bucket_free(bucket));
 }
 
+static void *make_and_free(void *argument) {
+    kvreg_bucket *shared = argument, *clone;
+    while (!atomic_load(&enough)) {
+        OK(kvreg_bucket_clone(shared, &clone));
+        OK(kvreg_bucket_free(clone));
+    }
+    return NULL;
+}
+
+/* What the forking thread keeps of the parent's is not looked after by the child's end. */
+static void g11_a_child_exits_while_handles_come_and_go(void) {
+    pthread_t threads[2];
+    kvreg_registry *registry;
+    kvreg_bucket *bucket, *clone;
+    pid_t pid;
+    OK(kvreg_registry_start(NULL, &registry));
+    OK(kvreg_registry_create(registry, "shopping", KVREG_NUL, 0, &bucket));
+    atomic_store(&enough, false);
+    for (int i = 0; i < 2; i++)
+        CHECK(pthread_create(&threads[i], NULL, make_and_free, bucket) == 0);
+    for (int i = 0; i < 200; i++) {
+        for (int j = 0; j < 300; j++) {
+            OK(kvreg_bucket_clone(bucket, &clone));
+            OK(kvreg_bucket_free(clone));
+        }
+        fork_here(&pid);
+        if (pid == 0)
+            exit(0);
+        await(pid);
+    }
+    atomic_store(&enough, true);
+    for (int i = 0; i < 2; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    OK(kvreg_bucket_free(bucket));
+    OK(kvreg_registry_free(registry));
+}
+
 /* A child's child inherits from both. */
 static void g11_a_child_forks(void) {
     kvreg_bucket *ours, *childs;
@@ -311,5 +350,6 @@ static void g11_a_child_forks(void) {
 static const test tests[] = {
     TEST(g11_forks_under_load),           TEST(g11_a_callback_forks), TEST(g11_a_callback_of_a_cast_forks),
     TEST(g11_a_destructor_forks),         TEST(g11_a_child_forks),
+    TEST(g11_a_child_exits_while_handles_come_and_go),
 };
 CHECK_MAIN(tests)
