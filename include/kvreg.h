@@ -795,6 +795,19 @@ kvreg_status kvreg_bucket_get_bytes(kvreg_bucket *bucket,
                                     size_t *len);
 
 /**
+ * Gives the value of a key, as kvreg_bucket_get does, without memory of its own where it can: a
+ * text of at most `capacity` bytes is copied into `buffer`, without a NUL, and `value` borrows
+ * it there. A longer one is to be cleared; to clear any other does nothing. What `buffer` holds
+ * beside that text, or after a failure, is undefined. It may be NULL if `capacity` is 0.
+ */
+kvreg_status kvreg_bucket_get_into(kvreg_bucket *bucket,
+                                   const void *key,
+                                   size_t key_len,
+                                   void *buffer,
+                                   size_t capacity,
+                                   kvreg_value *value);
+
+/**
  * Updates a key by a callback: it runs on this thread, exactly once, while the bucket does
  * nothing else (Agent.get_and_update). What it decides is done before this returns:
  * KVREG_ABORTED for KVREG_ABORT, KVREG_SERVER_DOWN for KVREG_CRASH, KVREG_INVALID_ARGUMENT,

@@ -9,7 +9,7 @@ use super::object::{kvreg_bucket, with};
 use super::quick;
 use super::status::{kvreg_status, Failure, Status};
 use super::value::kvreg_value;
-use crate::value::ValueRef;
+use crate::value::{Value, ValueRef};
 
 /// The bodies of the plain helpers.
 ///
@@ -233,6 +233,60 @@ pub unsafe extern "C" fn kvreg_bucket_get_bytes(
                 true => Err(Status::TooSmall.into()),
                 false => Ok(()),
             }
+        })
+    })
+}
+
+/// Gives the value of a key, as kvreg_bucket_get does, without memory of its own where it can: a
+/// text of at most `capacity` bytes is copied into `buffer`, without a NUL, and `value` borrows
+/// it there. A longer one is to be cleared; to clear any other does nothing. What `buffer` holds
+/// beside that text, or after a failure, is undefined. It may be NULL if `capacity` is 0.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_get_into(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    buffer: *mut c_void,
+    capacity: usize,
+    value: *mut kvreg_value,
+) -> kvreg_status {
+    if !buffer.is_null() && !value.is_null() {
+        // SAFETY: outputs; the key is good for its length.
+        unsafe {
+            let output = quick::Output::new(value);
+            let reader = quick::Into::new(buffer.cast(), capacity, output);
+            let read = read_quickly(bucket, key, key_len, reader);
+            if read.flatten().is_some() {
+                return OK;
+            }
+        }
+    }
+    guard("kvreg_bucket_get_into", || {
+        // SAFETY: null or an output.
+        let value = unsafe { Out::new(value, kvreg_value::NIL) };
+        with(bucket, |bucket, caller| {
+            if buffer.is_null() && capacity > 0 {
+                return Err(invalid("a buffer is NULL and its capacity is not 0"));
+            }
+            value.required()?;
+            // SAFETY: the key is good for its length.
+            let key = unsafe { argument::key(key, key_len) }?;
+            let found = bucket.get(caller, key)?;
+            let text = match &found {
+                Value::String(text) | Value::Bytes(text) => Some(text.as_bytes()),
+                _ => None,
+            };
+            let fits = |text: &&[u8]| !buffer.is_null() && text.len() <= capacity;
+            value.set(match text.filter(fits) {
+                Some(text) => {
+                    let (to, len) = (buffer.cast::<u8>(), text.len());
+                    // SAFETY: the buffer is good for its capacity.
+                    unsafe { to.copy_from_nonoverlapping(text.as_ptr(), len) };
+                    kvreg_value::copied_to(matches!(found, Value::String(_)), to, len)
+                }
+                None => kvreg_value::owned(found)?,
+            });
+            Ok(())
         })
     })
 }

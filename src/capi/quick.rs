@@ -170,6 +170,65 @@ impl Reader for Buffer {
     }
 }
 
+/// Copies a text into the caller's buffer if it has room there, and makes the C value. Nobody
+/// is promised what the buffer holds otherwise, so that a torn copy may show there.
+pub(super) struct Into {
+    data: *mut u8,
+    capacity: usize,
+    output: Output,
+}
+
+impl Into {
+    /// # Safety
+    /// `data` may be written for `capacity` bytes.
+    pub(super) unsafe fn new(data: *mut u8, capacity: usize, output: Output) -> Into {
+        Into {
+            data,
+            capacity,
+            output,
+        }
+    }
+}
+
+impl Reader for Into {
+    type Read = Option<()>;
+    /// How many bytes were copied.
+    type Copy = usize;
+
+    #[inline(always)]
+    fn scalar(self, value: ValueRef<'static>) -> Option<()> {
+        self.output.scalar(value)
+    }
+
+    #[inline(always)]
+    fn copy(&self, len: usize, fill: impl FnOnce(*mut u8)) -> Option<usize> {
+        (len <= self.capacity).then(|| {
+            fill(self.data);
+            len
+        })
+    }
+
+    #[inline(always)]
+    fn copied(self, is_string: bool, len: usize) -> Option<()> {
+        self.output
+            .set(Some(kvreg_value::copied_to(is_string, self.data, len)))
+    }
+
+    #[inline(always)]
+    fn shared(self, is_string: bool, blob: &Arc<Blob>) -> Option<()> {
+        let bytes = blob.bytes();
+        if bytes.len() > self.capacity {
+            return self.output.shared(is_string, blob);
+        }
+        // SAFETY: there is room for so many.
+        unsafe {
+            self.data
+                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
+        };
+        self.copied(is_string, bytes.len())
+    }
+}
+
 /// Takes a number, as long as it is of the right type.
 pub(super) struct Scalar<F>(pub(super) F);
 

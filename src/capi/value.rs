@@ -140,6 +140,12 @@ impl kvreg_value {
         Some(kvreg_value::text(text_kind(is_string), bytes, private_))
     }
 
+    /// A text that was copied to the caller's own memory.
+    #[inline(always)]
+    pub(super) fn copied_to(is_string: bool, data: *const u8, len: usize) -> kvreg_value {
+        kvreg_value::unchecked(text_kind(is_string), data, len)
+    }
+
     /// A view of a value that stays where it is.
     pub(super) fn borrowed(value: &Value) -> kvreg_value {
         match value {

@@ -145,6 +145,55 @@ static void the_plain_helpers(void) {
     finish();
 }
 
+static void a_get_into_a_buffer_needs_no_clearing(void) {
+    kvreg_value value = kvreg_nil();
+    char buffer[8], large[1000];
+    start();
+    memset(large, 'x', sizeof large);
+    OK(kvreg_bucket_put_string(bucket, "string", 6, "text", 4));
+    OK(kvreg_bucket_put_bytes(bucket, "bytes", 5, "\0\1", 2));
+    OK(kvreg_bucket_put_bytes(bucket, "empty", 5, "", 0));
+    OK(kvreg_bucket_put_string(bucket, "large", 5, large, sizeof large));
+    OK(kvreg_bucket_put_int(bucket, "int", 3, -5));
+
+    OK(kvreg_bucket_get_into(bucket, "string", 6, buffer, 4, &value));
+    CHECK(value.type == KVREG_STRING && (const void *)value.as.text.data == buffer && value.as.text.len == 4);
+    CHECK(memcmp(buffer, "text", 4) == 0);
+    OK(kvreg_bucket_get_into(bucket, "bytes", 5, buffer, sizeof buffer, &value));
+    CHECK(value.type == KVREG_BYTES && (const void *)value.as.text.data == buffer && value.as.text.len == 2);
+    CHECK(memcmp(buffer, "\0\1", 2) == 0);
+    kvreg_value_clear(&value); /* does nothing */
+    OK(kvreg_bucket_get_into(bucket, "empty", 5, buffer, sizeof buffer, &value));
+    CHECK(value.type == KVREG_BYTES && value.as.text.len == 0);
+    OK(kvreg_bucket_get_into(bucket, "int", 3, buffer, sizeof buffer, &value));
+    CHECK(value.type == KVREG_INT && value.as.integer == -5);
+
+    /* What has no room comes as from kvreg_bucket_get. */
+    OK(kvreg_bucket_get_into(bucket, "string", 6, buffer, 3, &value));
+    CHECK(check_text(&value, KVREG_STRING, "text"));
+    kvreg_value_clear(&value);
+    OK(kvreg_bucket_get_into(bucket, "large", 5, buffer, sizeof buffer, &value));
+    CHECK(value.as.text.len == sizeof large && memcmp(value.as.text.data, large, 1000) == 0);
+    kvreg_value_clear(&value);
+    OK(kvreg_bucket_get_into(bucket, "string", 6, NULL, 0, &value));
+    CHECK(check_text(&value, KVREG_STRING, "text"));
+    kvreg_value_clear(&value);
+    /* Shared ones are copied too, if they have room. */
+    memset(large, 0, sizeof large);
+    OK(kvreg_bucket_get_into(bucket, "large", 5, large, sizeof large, &value));
+    CHECK((const void *)value.as.text.data == large && large[0] == 'x' && large[999] == 'x');
+    /* Behind a cast of this thread, which is the long way. */
+    OK(kvreg_bucket_put_cast(bucket, "string", 6, &value));
+    OK(kvreg_bucket_get_into(bucket, "string", 6, large, sizeof large, &value));
+    CHECK((const void *)value.as.text.data == large && value.as.text.len == sizeof large);
+
+    IS(KVREG_NOT_FOUND, kvreg_bucket_get_into(bucket, "none", 4, buffer, 8, &value));
+    CHECK(value.type == KVREG_NIL);
+    IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_get_into(bucket, "string", 6, NULL, 8, &value));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_get_into(bucket, "string", 6, buffer, 8, NULL));
+    finish();
+}
+
 static void copied_text_outside_a_callback_is_owned(void) {
     kvreg_value value = kvreg_nil();
     start();
@@ -169,6 +218,7 @@ static const test tests[] = {
     TEST(a_value_that_was_read_can_be_stored),
     TEST(what_cannot_be_is_refused),
     TEST(the_plain_helpers),
+    TEST(a_get_into_a_buffer_needs_no_clearing),
     TEST(copied_text_outside_a_callback_is_owned),
 };
 

@@ -20,7 +20,8 @@ enum { BIG = 70000 };
     F(registry_send) F(registry_execute) F(registry_stop) F(registry_free) \
     F(bucket_start) F(bucket_clone) F(bucket_put) F(bucket_get) F(bucket_delete) \
     F(bucket_put_int) F(bucket_put_float) F(bucket_put_string) F(bucket_put_bytes) \
-    F(bucket_get_int) F(bucket_get_float) F(bucket_get_bytes) F(bucket_put_cast) \
+    F(bucket_get_int) F(bucket_get_float) F(bucket_get_bytes) F(bucket_get_into) \
+    F(bucket_put_cast) \
     F(bucket_delete_cast) F(bucket_put_many) F(bucket_get_many) F(bucket_count) \
     F(bucket_clear) F(bucket_items) F(bucket_name) F(bucket_set_timeout) F(bucket_stop) \
     F(bucket_exit) F(bucket_free) F(bucket_update) F(bucket_update_cast) \

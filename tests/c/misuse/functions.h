@@ -110,6 +110,29 @@ static void step_get_bytes(struct actor *me, struct bytes key) {
     CHECK(buffer[sizeof buffer - 1] == 1);
 }
 
+static void step_get_into(struct actor *me, struct bytes key) {
+    char buffer[64];
+    size_t capacity = once_in(me, 2) ? below(me, 32) : sizeof buffer - 1;
+    void *to = once_in(me, 8) ? NULL : buffer; /* with a capacity that is a mistake */
+    kvreg_value value;
+    kvreg_value *out = OUTPUT(&value);
+    if (to == NULL && once_in(me, 2))
+        capacity = 0;
+    memset(&value, 1, sizeof value);
+    buffer[sizeof buffer - 1] = 1;
+    kvreg_status status =
+        answer(me, DO_bucket_get_into,
+               kvreg_bucket_get_into(pick(me, BUCKET), key.data, key.len, to, capacity, out));
+    CHECK(buffer[sizeof buffer - 1] == 1);
+    if (out == NULL)
+        return;
+    if (status != KVREG_OK)
+        CHECK(value.type == KVREG_NIL);
+    else if (value.type >= KVREG_STRING && (const void *)value.as.text.data == buffer)
+        CHECK(value.as.text.len <= capacity);
+    kvreg_value_clear(&value);
+}
+
 static void step_many(struct actor *me, enum function function) {
     kvreg_pair pairs[4];
     size_t count = below(me, 5);
@@ -345,6 +368,9 @@ static void step_bucket(struct actor *me, enum function function) {
         break;
     case DO_bucket_get_bytes:
         step_get_bytes(me, key);
+        break;
+    case DO_bucket_get_into:
+        step_get_into(me, key);
         break;
     case DO_bucket_put_many:
     case DO_bucket_get_many:
