@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
 import select
 import selectors
@@ -245,7 +244,7 @@ def test_what_does_not_fit_is_counted_and_a_down_is_never_lost(
 
 def test_events_are_plain_frozen_data() -> None:
     down = kvreg.Down(1, kvreg.Reason.KILLED, "dairy", "")
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         down.reference = 2  # type: ignore[misc]
     assert pickle.loads(pickle.dumps(down)) == down
     assert hash(down) == hash(kvreg.Down(1, kvreg.Reason.KILLED, "dairy", ""))

@@ -428,7 +428,8 @@ try:
     kvreg.configure(default_timeout=2)
 except kvreg.AlreadyStarted:
     print("once")
-assert kvreg.Registry().timeout == 1.5
+with kvreg.Registry() as other:
+    assert other.timeout == 1.5
 with kvreg.Listener(registry, "0") as listener:
     with socket.create_connection(listener.address, timeout=30) as client:
         client.sendall(b"HELLO\\n")

@@ -32,7 +32,8 @@ def test_it_is_a_mapping(registry: kvreg.Registry) -> None:
     assert registry.get("garage") is None
     assert registry.get("garage", 1) == 1
     assert bool(registry)
-    assert not kvreg.Registry()
+    with kvreg.Registry() as empty:
+        assert not empty
 
 
 def test_an_unknown_name(registry: kvreg.Registry) -> None:
@@ -170,7 +171,11 @@ def test_handles_are_freed_by_the_garbage_collector() -> None:
     registries = [kvreg.Registry() for _ in range(10)]
     registries += [registry.clone() for registry in registries]
     assert live_handles()["registry"] == before["registry"] + 20
-    del registries
+    with pytest.warns(ResourceWarning, match="unclosed <kvreg.Registry") as warned:
+        del registries
+        gc.collect()
+    assert len(warned) == 10
+    del warned  # has them too
     gc.collect()
     assert live_handles() == before
 

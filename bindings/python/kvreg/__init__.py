@@ -21,6 +21,7 @@ package neither loads the shared library nor starts anything; first use does.
 from __future__ import annotations
 
 from ._bucket import Bucket
+from ._codecs import JSON, PICKLE, Codec
 from ._constants import KEEP, REMOVE, LogLevel, Reason, Restart, Status, Verdict
 from ._errors import (
     Aborted,
@@ -59,7 +60,9 @@ from ._values import Key, Value
 __version__ = "0.1.0"
 
 __all__ = [
+    "JSON",
     "KEEP",
+    "PICKLE",
     "REMOVE",
     "Aborted",
     "AlreadyStarted",
@@ -70,6 +73,7 @@ __all__ = [
     "CallTimeout",
     "CallingSelf",
     "Closed",
+    "Codec",
     "Conflict",
     "Down",
     "Error",

@@ -77,6 +77,10 @@ class Text(ctypes.Structure):
 
     _fields_ = [("address", handle), ("len", c_size_t)]
 
+    def decoded(self) -> str:
+        """The text, which is UTF-8."""
+        return ctypes.string_at(self.address or 0, self.len).decode("utf-8", "replace")
+
 
 class Event(ctypes.Structure):
     """`kvreg_event`."""
@@ -345,6 +349,9 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     # kvreg_status kvreg_bucket_put_cast(kvreg_bucket *, const void *key, size_t key_len,
     #                                    const kvreg_value *value);
     ("kvreg_bucket_put_cast", _status, [handle, _text, c_size_t, _value]),
+    # kvreg_status kvreg_bucket_get_into(kvreg_bucket *, const void *key, size_t key_len,
+    #                                    void *buffer, size_t capacity, kvreg_value *value);
+    ("kvreg_bucket_get_into", _status, [handle, _text, c_size_t, handle, c_size_t, _value]),
     # kvreg_status kvreg_bucket_delete_cast(kvreg_bucket *, const void *key, size_t key_len);
     ("kvreg_bucket_delete_cast", _status, [handle, _text, c_size_t]),
     # kvreg_status kvreg_bucket_put_many(kvreg_bucket *, const kvreg_pair *pairs, size_t);

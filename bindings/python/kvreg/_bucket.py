@@ -7,17 +7,26 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Callable, TypeVar, overload
 
 from . import _abi
+from ._batch import get_many, put_many
+from ._codecs import Codec
 from ._constants import Reason, Status, Verdict
-from ._errors import KeyNotFound, check, error
-from ._handle import obtain
+from ._errors import InvalidArgument, KeyNotFound, check, error
+from ._handle import Handle, obtain
+from ._hot import LONGEST, ROOM, give_back, take_slot
 from ._info import BucketInfo, exit_reason
 from ._items import SnapshotItems, SnapshotValues, keys, pairs
+from ._library import Library
+from ._logging import follow
 from ._server import Server
 from ._update import ABSENT, run
-from ._values import Key, Pairs, Value, borrowed, encode_key, fill, take
+from ._values import Key, Pairs, Value, borrowed, decoded, encode_key, encoded, take
 
 _Default = TypeVar("_Default")
 _Self = TypeVar("_Self", bound="Bucket")
+
+_INT_MIN = -(2**63)
+_INT_MAX = 2**63 - 1
+_TOO_LONG = "a key has at most 65536 bytes"
 
 
 class Bucket(Server, MutableMapping[str, Any]):
@@ -27,32 +36,57 @@ class Bucket(Server, MutableMapping[str, Any]):
     a registry, which stops when its last handle is closed.
 
     Keys are str (UTF-8 with surrogateescape) or bytes, which are the same key as their text;
-    they read back as str. Values are None, bool, int of 64 bits, float, str and bytes.
-    Iterating, `items()` and `values()` see the bucket as it is at one instant. Two buckets
-    are equal when their contents are, as with dicts; `name` tells which one it is.
+    they read back as str. Values are None, bool, int of 64 bits, float, str and bytes; with a
+    `codec` they are what that encodes, and stored as bytes. Iterating, `items()` and
+    `values()` see the bucket as it is at one instant. Two buckets are equal when their
+    contents are, as with dicts, and have no hash; `name` tells which one it is.
 
     Threads: any thread may use a bucket; each operation is done as a whole. Messages of one
     thread are handled in the order sent. Reads wait for nothing but casts of the same
-    thread; everything else waits for its turn for at most `timeout` seconds.
+    thread; everything else waits for its turn for at most `timeout` seconds, and Ctrl-C
+    interrupts it.
 
     Errors of all operations: `NoProcess` when the bucket had ended, `ServerDown` when it
     ended meanwhile, `CallTimeout` when the time was over and nothing was done, `CallingSelf`
     for a write from inside an update of the same bucket, `Closed` after `close`.
     """
 
-    __slots__ = ()
+    __slots__ = ("_codec",)
 
     _kind = "bucket"
+    _codec: Codec | None
 
-    def __init__(self) -> None:
+    def __init__(self, *, codec: Codec | None = None) -> None:
         """Starts a bucket without a registry. Never blocks."""
         super().__init__(*obtain("kvreg_bucket_start"))
+        self._codec = codec
+        follow()
+
+    @classmethod
+    def _of(cls: type[_Self], library: Library, handle: int | None) -> _Self:
+        bucket = super()._of(library, handle)
+        bucket._codec = None
+        return bucket
+
+    def clone(self: _Self) -> _Self:
+        """Another handle to the same bucket, with timeout and codec of this one. Never blocks.
+
+        As a context manager it is closed at the end of the block, and nothing else.
+        """
+        other = super().clone()
+        other._codec = self._codec
+        return other
+
+    @property
+    def codec(self) -> Codec | None:
+        """What makes bytes of the values, if anything does."""
+        return self._codec
 
     @property
     def name(self) -> str | None:
         """The name under which the bucket is registered, after its end too. Never blocks."""
         name = _abi.Value()
-        self._call("kvreg_bucket_name", name)
+        Handle._call(self, "kvreg_bucket_name", name)
         found: str | None = take(self._library, name)
         return found
 
@@ -60,7 +94,7 @@ class Bucket(Server, MutableMapping[str, Any]):
         if self.closed:
             return "<kvreg.Bucket (closed)>"
         name = _abi.Value()
-        if self._library.kvreg_bucket_name(self._handle, name):
+        if self._library.quick.kvreg_bucket_name(self._handle, name):
             return "<kvreg.Bucket>"
         return f"<kvreg.Bucket {take(self._library, name)!r}>"
 
@@ -68,12 +102,10 @@ class Bucket(Server, MutableMapping[str, Any]):
 
     def __getitem__(self, key: Key) -> Any:
         """The value of a key; `KeyError` if it is absent. Does not wait for writers."""
-        data, value = encode_key(key), _abi.Value()
-        library = self._library
-        status = library.kvreg_bucket_get(self._handle, data, len(data), value)
-        if status:
-            raise self._absent(status, key)
-        return take(library, value)
+        found = self._find(key)
+        if found is ABSENT:
+            raise KeyNotFound(key)
+        return found
 
     @overload
     def get(self, key: Key, /) -> Any: ...
@@ -81,36 +113,109 @@ class Bucket(Server, MutableMapping[str, Any]):
     def get(self, key: Key, /, default: _Default) -> Any | _Default: ...
     def get(self, key: Key, /, default: Any = None) -> Any:
         """The value of a key, or `default`. Does not wait for writers."""
-        data, value = encode_key(key), _abi.Value()
-        library = self._library
-        status = library.kvreg_bucket_get(self._handle, data, len(data), value)
+        found = self._find(key)
+        return default if found is ABSENT else found
+
+    def _find(self, key: Key) -> Any:
+        """The value of a key, or ABSENT.
+
+        Written out, and not in parts: it is what is called most, and each part would cost as
+        much as the library's.
+        """
+        data = key.encode("utf-8", "surrogateescape") if type(key) is str else encode_key(key)
+        size = len(data)
+        if size > LONGEST:
+            raise InvalidArgument(_TOO_LONG)
+        now = self._now
+        if now is None:
+            now = self._at_once()
+        slot = take_slot()
+        value, reference, buffer = slot
+        status = self._hot.get_into(now, data, size, buffer, ROOM, reference)
+        if status:
+            give_back(slot)
+            return self._find_slowly(status, data)
+        kind = value.type
+        if kind == _abi.INT:
+            found = value.integer
+        elif kind == _abi.STRING or kind == _abi.BYTES:
+            size = value.len
+            if size > ROOM:
+                found = take(self._library, value)
+            elif kind == _abi.BYTES:
+                found = buffer[:size]
+            else:
+                found = buffer[:size].decode()
+        else:
+            found = take(self._library, value)
+        give_back(slot)
+        codec = self._codec
+        return found if codec is None else decoded(codec, found)
+
+    def _find_slowly(self, status: int, data: bytes) -> Any:
+        """The same after a call that did not succeed at once."""
+        value = _abi.Value()
+        if status == Status.TIMEOUT and self._timeout != 0:
+            # Casts of this thread are queued.
+            status = self._wait(self._library.kvreg_bucket_get, data, len(data), value)
         if status == Status.NOT_FOUND:
-            return default
-        check(library, status)
-        return take(library, value)
+            return ABSENT
+        check(self._library, status)
+        return decoded(self._codec, take(self._library, value))
 
     def __contains__(self, key: object) -> bool:
         """Whether there is such a key; what cannot be a key is none."""
         if not isinstance(key, (str, bytes)):
             return False
         data, value = encode_key(key), _abi.Value()
-        library = self._library
-        status = library.kvreg_bucket_get(self._handle, data, len(data), value)
+        if len(data) > LONGEST:
+            return False
+        status = self._status("kvreg_bucket_get", data, len(data), value)
         if status == Status.NOT_FOUND:
             return False
-        check(library, status)
-        library.kvreg_value_clear(value)
+        check(self._library, status)
+        self._library.quick.kvreg_value_clear(value)
         return True
 
     def __setitem__(self, key: Key, value: Value) -> None:
         """Stores a value. `OverflowError` beyond 64 bits, `TypeError` for other types."""
         data = encode_key(key)
-        self._call("kvreg_bucket_put", data, len(data), borrowed(value))
+        size = len(data)
+        if size > LONGEST:
+            raise InvalidArgument(_TOO_LONG)
+        if self._codec is not None:
+            value = encoded(self._codec, value)
+        now = self._now
+        if now is None:
+            now = self._at_once()
+        kind = type(value)
+        status: int = Status.TIMEOUT
+        if kind is str:
+            text = value.encode()  # type: ignore[union-attr]
+            if len(text) <= LONGEST:
+                status = self._hot.put_string(now, data, size, text, len(text))
+        elif kind is bytes:
+            if len(value) <= LONGEST:  # type: ignore[arg-type]
+                status = self._hot.put_bytes(now, data, size, value, len(value))  # type: ignore[arg-type]
+        elif kind is int and _INT_MIN <= value <= _INT_MAX:  # type: ignore[operator]
+            status = self._hot.put_int(now, data, size, ctypes.c_int64(value))  # type: ignore[arg-type]
+        elif kind is float:
+            status = self._hot.put_float(now, data, size, ctypes.c_double(value))  # type: ignore[arg-type]
+        else:
+            self._call("kvreg_bucket_put", data, size, borrowed(value))
+            return
+        if not status:
+            return
+        if status == Status.TIMEOUT:
+            # Somebody else's turn; or long, so that others may run meanwhile.
+            put = self._library.kvreg_bucket_put
+            status = self._wait(put, data, size, borrowed(value))
+        check(self._library, status)
 
     def __delitem__(self, key: Key) -> None:
         """Takes a key out; `KeyError` if it is absent."""
         data = encode_key(key)
-        status = self._library.kvreg_bucket_delete(self._handle, data, len(data), None)
+        status = self._status("kvreg_bucket_delete", data, len(data), None)
         if status:
             raise self._absent(status, key)
 
@@ -121,13 +226,12 @@ class Bucket(Server, MutableMapping[str, Any]):
     def pop(self, key: Key, /, default: Any = ABSENT) -> Any:
         """Takes a key out and gives its value, in one step; `default` if it is absent."""
         data, old = encode_key(key), _abi.Value()
-        library = self._library
-        status = library.kvreg_bucket_delete(self._handle, data, len(data), old)
+        status = self._status("kvreg_bucket_delete", data, len(data), old)
         if status == Status.NOT_FOUND and default is not ABSENT:
             return default
         if status:
             raise self._absent(status, key)
-        return take(library, old)
+        return decoded(self._codec, take(self._library, old))
 
     def popitem(self) -> tuple[str, Any]:
         """Takes some key out and gives it and its value; `KeyError` if there is none."""
@@ -142,16 +246,12 @@ class Bucket(Server, MutableMapping[str, Any]):
 
     def setdefault(self, key: Key, default: Value = None) -> Any:
         """The value of a key; if it is absent, `default` is stored first, in one step."""
-        found = self.get(key, ABSENT)
+        found = self._find(key)
         if found is not ABSENT:
             return found
         # Another thread may store one before the update has its turn: that one is kept.
         return run(
-            self._library,
-            self._handle,
-            key,
-            lambda current: default if current is ABSENT else Verdict.KEEP,
-            ABSENT,
+            self, key, lambda current: default if current is ABSENT else Verdict.KEEP, ABSENT
         )
 
     def put_cast(self, key: Key, value: Value) -> None:
@@ -159,8 +259,8 @@ class Bucket(Server, MutableMapping[str, Any]):
 
         Never blocks. `LimitReached` if too much is queued.
         """
-        data = encode_key(key)
-        self._call("kvreg_bucket_put_cast", data, len(data), borrowed(value))
+        data, stored = encode_key(key), borrowed(encoded(self._codec, value))
+        Handle._call(self, "kvreg_bucket_put_cast", data, len(data), stored)
 
     def delete_cast(self, key: Key) -> None:
         """Takes a key out, if it is there, without waiting.
@@ -168,7 +268,7 @@ class Bucket(Server, MutableMapping[str, Any]):
         Never blocks. `LimitReached` if too much is queued.
         """
         data = encode_key(key)
-        self._call("kvreg_bucket_delete_cast", data, len(data))
+        Handle._call(self, "kvreg_bucket_delete_cast", data, len(data))
 
     # Updates
 
@@ -207,7 +307,7 @@ class Bucket(Server, MutableMapping[str, Any]):
             raise TypeError(
                 "update takes a mapping or pairs, or a key, a function and default="
             )
-        return run(self._library, self._handle, key, fn, default, needed=default is ABSENT)
+        return run(self, key, fn, default, needed=default is ABSENT)
 
     # Many keys
 
@@ -216,27 +316,14 @@ class Bucket(Server, MutableMapping[str, Any]):
 
         Of equal keys the last one counts. Waits for its turn.
         """
-        if isinstance(other, Mapping):
-            other = other.items()
-        chosen = list(other)
-        batch = (_abi.Pair * len(chosen))()
-        for pair, (key, value) in zip(batch, chosen):
-            data = encode_key(key)
-            pair.key, pair.key_len = data, len(data)
-            fill(pair.value, value)
-        self._call("kvreg_bucket_put_many", batch, len(batch))
+        put_many(self, other)
 
     def get_many(self, keys: Iterable[Key]) -> list[Any]:
         """The values of the keys, in their order and as they are at one instant.
 
         An absent key gives None. Does not wait for a running update.
         """
-        chosen = [encode_key(key) for key in keys]
-        batch = (_abi.Pair * len(chosen))()
-        for pair, data in zip(batch, chosen):
-            pair.key, pair.key_len = data, len(data)
-        self._call("kvreg_bucket_get_many", batch, len(batch))
-        return [take(self._library, pair.value) for pair in batch]
+        return get_many(self, keys)
 
     def __len__(self) -> int:
         """How many keys there are; a write in flight may count or not."""
@@ -246,10 +333,10 @@ class Bucket(Server, MutableMapping[str, Any]):
 
     def __iter__(self) -> Iterator[str]:
         """The keys as they are at this instant."""
-        return iter(keys(self._library, "kvreg_bucket_items", self._handle))
+        return iter(keys(self, "kvreg_bucket_items"))
 
     def _snapshot(self) -> list[tuple[str, Any]]:
-        return pairs(self._library, self._handle)
+        return pairs(self)
 
     def items(self) -> SnapshotItems:
         """A view of keys and values; each iteration is a snapshot of its own."""
@@ -261,7 +348,7 @@ class Bucket(Server, MutableMapping[str, Any]):
 
     def clear(self) -> None:
         """Takes all keys out, at one instant. Waits for its turn."""
-        self._call("kvreg_bucket_clear")
+        self._call_blocking("kvreg_bucket_clear")
 
     def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(other, Mapping):
@@ -286,7 +373,7 @@ class Bucket(Server, MutableMapping[str, Any]):
 
         When it returns the bucket is gone, and its name too. Waits for its turn.
         """
-        self._call("kvreg_bucket_stop")
+        self._call_blocking("kvreg_bucket_stop")
 
     def exit(self, reason: Reason, detail: str = "") -> None:
         """Ends the bucket at once; monitors get the reason and the detail.
@@ -296,7 +383,7 @@ class Bucket(Server, MutableMapping[str, Any]):
         `Reason.NOPROC` is an `InvalidArgument`. Never waits for a turn.
         """
         text = detail.encode("utf-8")
-        self._call("kvreg_bucket_exit", int(reason), text, len(text))
+        self._call_blocking("kvreg_bucket_exit", int(reason), text, len(text))
 
     def link(self, other: Bucket) -> None:
         """Links two buckets (Erlang's link): when one ends abnormally, so does the other.
@@ -305,11 +392,11 @@ class Bucket(Server, MutableMapping[str, Any]):
         is once; a bucket to itself is nothing. `NoProcess` if either has ended. A bucket that
         is started again has no links. Never blocks.
         """
-        self._call("kvreg_bucket_link", _handle_of(other))
+        Handle._call(self, "kvreg_bucket_link", _handle_of(other))
 
     def unlink(self, other: Bucket) -> None:
         """Takes a link away; without one it does nothing. Never blocks."""
-        self._call("kvreg_bucket_unlink", _handle_of(other))
+        Handle._call(self, "kvreg_bucket_unlink", _handle_of(other))
 
     def info(self) -> BucketInfo:
         """What there is to know about the bucket. Waits for casts of this thread only."""

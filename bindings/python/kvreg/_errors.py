@@ -7,8 +7,12 @@ from a built-in exception too, so that both idioms work.
 from __future__ import annotations
 
 import ctypes
+from typing import TYPE_CHECKING
 
 from ._constants import Status
+
+if TYPE_CHECKING:
+    from ._library import Library
 
 
 class Error(Exception):
@@ -176,18 +180,18 @@ _BY_STATUS: dict[int, type[Error]] = {
 }
 
 
-def last_error(library: ctypes.CDLL) -> str:
+def last_error(library: Library) -> str:
     """The text of the last failing call on this thread."""
     capacity = 256
     while True:
         buffer = ctypes.create_string_buffer(capacity)
-        length: int = library.kvreg_last_error(buffer, capacity)
+        length: int = library.quick.kvreg_last_error(buffer, capacity)
         if length < capacity:
             return buffer.raw[:length].decode("utf-8", "replace")
         capacity = length + 1
 
 
-def error(library: ctypes.CDLL, status: int) -> Error:
+def error(library: Library, status: int) -> Error:
     """The exception for a status; to be called before anything else fails on this thread."""
     raised = _BY_STATUS.get(status, Error)(last_error(library))
     if raised.status != status:  # one that has no class of its own
@@ -195,7 +199,7 @@ def error(library: ctypes.CDLL, status: int) -> Error:
     return raised
 
 
-def check(library: ctypes.CDLL, status: int) -> None:
+def check(library: Library, status: int) -> None:
     """Raises what a status other than OK says."""
     if status:
         raise error(library, status)

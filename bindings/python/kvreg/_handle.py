@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import sys
+import warnings
 import weakref
-from typing import ClassVar, NoReturn, TypeVar
+from typing import Callable, ClassVar, NoReturn, TypeVar
 
 from ._errors import check
+from ._library import Library
 from ._library import library as load_library
 
 _Self = TypeVar("_Self", bound="Handle")
@@ -15,24 +18,49 @@ _Self = TypeVar("_Self", bound="Handle")
 class Handle:
     """Owns a handle. The number stays as it is after `close`: the library refuses it then."""
 
-    __slots__ = ("__weakref__", "_finalizer", "_handle", "_library")
+    __slots__ = ("__weakref__", "_finalizer", "_handle", "_library", "_owned")
 
     _kind: ClassVar[str]
     """As in the names of the C functions: `kvreg_<kind>_free`."""
 
-    def __init__(self, library: ctypes.CDLL, handle: int | None) -> None:
+    def __init__(self, library: Library, handle: int | None) -> None:
         """Owns `handle` from here on."""
-        free = getattr(library, f"kvreg_{self._kind}_free")
         self._library = library
         self._handle = handle
+        self._owned = [handle]
         # No lock and no wait: freeing may happen wherever the garbage collector runs.
-        self._finalizer = weakref.finalize(self, free, handle)
+        self._finalizer = weakref.finalize(self, _free, self._free_function(), self._owned)
         # The end of the interpreter is not an end of the object: a daemon thread may still
         # use it then, and should not find it closed.
         self._finalizer.atexit = False
 
+    def _free_function(self) -> Callable[[int | None], int]:
+        function: Callable[[int | None], int] = getattr(
+            self._library, f"kvreg_{self._kind}_free"
+        )
+        return function
+
+    def _own(self, handle: int | None) -> None:
+        """Owns another handle too."""
+        self._owned.append(handle)
+        if not self._finalizer.alive:  # closed meanwhile
+            _free(self._free_function(), self._owned)
+
+    def _disown(self, handle: int | None) -> None:
+        """Frees a handle that `_own` was given."""
+        try:
+            self._owned.remove(handle)
+        except ValueError:  # closed meanwhile
+            return
+        self._free_function()(handle)
+
     def _call(self, function: str, *arguments: object) -> None:
-        """Calls a function on the handle; raises what it answers."""
+        """Calls a function that never blocks on the handle; raises what it answers."""
+        library = self._library
+        check(library, getattr(library.quick, function)(self._handle, *arguments))
+
+    def _call_blocking(self, function: str, *arguments: object) -> None:
+        """The same of one that may block, or that takes its time."""
         library = self._library
         check(library, getattr(library, function)(self._handle, *arguments))
 
@@ -66,10 +94,27 @@ class Handle:
         state = " (closed)" if self.closed else ""
         return f"<kvreg.{type(self).__name__}{state} at {id(self):#x}>"
 
+    def _warn_if_open(self) -> None:
+        """For `__del__` of what has more than memory: says that nobody closed it."""
+        # There is none if it could not be made. A program may end with all open.
+        finalizer = getattr(self, "_finalizer", None)
+        if finalizer is not None and finalizer.alive and not sys.is_finalizing():
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
 
-def obtain(function: str, *arguments: object) -> tuple[ctypes.CDLL, int | None]:
-    """Calls a function whose last argument is a handle it gives; raises what it answers."""
+
+def _free(free: Callable[[int | None], int], owned: list[int | None]) -> None:
+    # Two threads may do this at once: each handle comes out once.
+    while owned:
+        try:
+            handle = owned.pop()
+        except IndexError:
+            return
+        free(handle)
+
+
+def obtain(function: str, *arguments: object) -> tuple[Library, int | None]:
+    """Calls a function that never blocks and gives a handle, its last argument."""
     library = load_library()
     handle = ctypes.c_void_p()
-    check(library, getattr(library, function)(*arguments, ctypes.byref(handle)))
+    check(library, getattr(library.quick, function)(*arguments, ctypes.byref(handle)))
     return library, handle.value

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
-from dataclasses import dataclass
-from typing import Union
+from collections.abc import Iterator
+from typing import NamedTuple, Union
 
 from . import _abi
 from ._bucket import Bucket
 from ._constants import LogLevel, Reason, Status
-from ._errors import check
+from ._errors import Closed, check
 from ._handle import Handle, obtain
 from ._registry import Registry
 from ._timeout import milliseconds
@@ -20,8 +20,7 @@ _SLICE = 0.05
 """Seconds after which a wait in the main thread looks for signals."""
 
 
-@dataclass(frozen=True)
-class Down:
+class Down(NamedTuple):
     """A monitored bucket or registry ended."""
 
     reference: int
@@ -34,8 +33,7 @@ class Down:
     """What was said at its exit, or nothing."""
 
 
-@dataclass(frozen=True)
-class Log:
+class Log(NamedTuple):
     """The library says something; see `Inbox.subscribe_logs`."""
 
     level: LogLevel
@@ -44,11 +42,10 @@ class Log:
     message: str
 
 
-@dataclass(frozen=True)
-class Lost:
+class Lost(NamedTuple):
     """So many log events did not fit in the inbox; a `Down` is never lost."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # and not the method of a tuple
 
 
 Event = Union[Down, Log, Lost]
@@ -111,11 +108,26 @@ class Inbox(Handle):
         `CallingSelf` inside an update, unless `timeout` is 0. Blocks.
         """
         library, event = self._library, _abi.Event()
-        check(library, self._wait(milliseconds(timeout), timeout, event))
+        status = library.quick.kvreg_inbox_receive(self._handle, 0, event)
+        ms = milliseconds(timeout)
+        if status == Status.TIMEOUT and ms != 0:
+            status = self._wait(ms, timeout, event)
+        check(library, status)
         try:
             return _event(event)
         finally:
-            library.kvreg_event_clear(event)
+            library.quick.kvreg_event_clear(event)
+
+    def __iter__(self) -> Iterator[Event]:
+        """Events as they come, waiting for each: until the inbox is closed."""
+        while True:
+            try:
+                yield self.receive()
+            except Closed:
+                return
+
+    def __del__(self) -> None:
+        self._warn_if_open()
 
     def _wait(self, ms: int, timeout: float | None, event: _abi.Event) -> int:
         receive = self._library.kvreg_inbox_receive
@@ -145,11 +157,9 @@ class Inbox(Handle):
 def _event(event: _abi.Event) -> Event:
     if event.type == _abi.EVENT_DOWN:
         reason = Reason(event.reason)
-        return Down(event.reference, reason, _text(event.name) or None, _text(event.detail))
+        return Down(
+            event.reference, reason, event.name.decoded() or None, event.detail.decoded()
+        )
     if event.type == _abi.EVENT_LOG:
-        return Log(LogLevel(event.level), _text(event.name) or None, _text(event.detail))
+        return Log(LogLevel(event.level), event.name.decoded() or None, event.detail.decoded())
     return Lost(event.count)
-
-
-def _text(text: _abi.Text) -> str:
-    return ctypes.string_at(text.address or 0, text.len).decode("utf-8", "replace")

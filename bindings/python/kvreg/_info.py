@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ._constants import Reason
 
 
-@dataclass(frozen=True)
-class BucketInfo:
+class BucketInfo(NamedTuple):
     """Facts about a bucket, as they were when it was asked."""
 
     keys: int
@@ -24,8 +23,7 @@ class BucketInfo:
     """Why the bucket of this name before this one ended, if there was one."""
 
 
-@dataclass(frozen=True)
-class RegistryInfo:
+class RegistryInfo(NamedTuple):
     """Facts about a registry, as they were when it was asked."""
 
     buckets: int

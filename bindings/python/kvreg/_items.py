@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import ItemsView, Iterator, ValuesView
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _abi
 from ._constants import Status
 from ._errors import check
-from ._values import decode_key, take, take_bytes
+from ._values import decode_key, decoded, take, take_bytes
+
+if TYPE_CHECKING:
+    from ._bucket import Bucket
+    from ._server import Server
 
 
-def keys(library: ctypes.CDLL, function: str, handle: int | None) -> list[str]:
+def keys(server: Server, function: str) -> list[str]:
     """The keys, or names, of the snapshot that `function` gives."""
     found: list[str] = []
+    library = server._library
+    following = library.quick.kvreg_items_next
     snapshot = ctypes.c_void_p()
     key = _abi.Value()
     try:
-        check(library, getattr(library, function)(handle, ctypes.byref(snapshot)))
-        while not (status := library.kvreg_items_next(snapshot, key, None)):
+        server._call_blocking(function, ctypes.byref(snapshot))
+        while not (status := following(snapshot, key, None)):
             found.append(decode_key(take_bytes(library, key)))
         if status != Status.NOT_FOUND:
             check(library, status)
@@ -28,15 +34,18 @@ def keys(library: ctypes.CDLL, function: str, handle: int | None) -> list[str]:
     return found
 
 
-def pairs(library: ctypes.CDLL, bucket: int | None) -> list[tuple[str, Any]]:
+def pairs(bucket: Bucket) -> list[tuple[str, Any]]:
     """The keys and values of a bucket at one instant."""
     found: list[tuple[str, Any]] = []
+    library, codec = bucket._library, bucket._codec
+    following = library.quick.kvreg_items_next
     snapshot = ctypes.c_void_p()
     key, value = _abi.Value(), _abi.Value()
     try:
-        check(library, library.kvreg_bucket_items(bucket, ctypes.byref(snapshot)))
-        while not (status := library.kvreg_items_next(snapshot, key, value)):
-            found.append((decode_key(take_bytes(library, key)), take(library, value)))
+        bucket._call_blocking("kvreg_bucket_items", ctypes.byref(snapshot))
+        while not (status := following(snapshot, key, value)):
+            name = decode_key(take_bytes(library, key))
+            found.append((name, decoded(codec, take(library, value))))
         if status != Status.NOT_FOUND:
             check(library, status)
     finally:

@@ -6,6 +6,12 @@ Importing kvreg loads nothing. The first of these is taken:
 2. the file that the environment variable KVREG_LIBRARY names,
 3. a copy that the process has loaded already, so that a C host and its Python share one,
 4. the file beside this package.
+
+The file is used in two ways. `Library` itself is a `CDLL`, whose calls let go of the GIL: all
+that may block goes there. `Library.quick` is a `PyDLL`, whose calls keep it: for those that
+never block, where letting go would cost more than the call, and beside a busy thread a switch
+interval (5 ms) before Python runs on. No thread of the library ever wants the GIL, so nobody
+can wait for a caller that holds it. `Library.hot` are the most frequent of them.
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ import threading
 from pathlib import Path
 
 from . import _abi
+from ._hot import Hot
 
 VARIABLE = "KVREG_LIBRARY"
 
@@ -30,7 +37,15 @@ elif sys.platform == "darwin":
 else:
     _FILE_NAME = "libkvreg.so"
 
-_loaded: ctypes.CDLL | None = None
+
+class Library(ctypes.CDLL):
+    """The shared library, with its signatures."""
+
+    quick: ctypes.PyDLL
+    hot: Hot
+
+
+_loaded: Library | None = None
 _loading = threading.Lock()
 
 
@@ -65,7 +80,7 @@ def load(path: str | os.PathLike[str]) -> None:
             raise RuntimeError(f"kvreg is in use already, as {_describe(_loaded)}")
 
 
-def library() -> ctypes.CDLL:
+def library() -> Library:
     """The library, loaded now if it was not. Raises `LibraryError`, naming all it tried."""
     global _loaded
     if _loaded is None:
@@ -81,7 +96,7 @@ def library_version() -> str:
     return version.decode()
 
 
-def _find() -> ctypes.CDLL:
+def _find() -> Library:
     named = os.environ.get(VARIABLE)
     if named:
         # What somebody asked for by name is not replaced by something else.
@@ -97,7 +112,7 @@ def _find() -> ctypes.CDLL:
         return _open(str(beside))
     except LibraryError as error:
         raise LibraryError(
-            "cannot find the kvreg library. Tried:\n"
+            f"cannot find the kvreg library, version {_needed()}. Tried:\n"
             f"  the environment variable {VARIABLE}: not set\n"
             "  a copy that this process has loaded: none\n"
             f"  {error}\n"
@@ -105,9 +120,9 @@ def _find() -> ctypes.CDLL:
         ) from error
 
 
-def _open(path: str) -> ctypes.CDLL:
+def _open(path: str) -> Library:
     try:
-        opened = ctypes.CDLL(path)
+        opened = Library(path)
     except OSError as error:
         raise LibraryError(f"{path}: {error}") from error
     return _checked(opened)
@@ -115,27 +130,27 @@ def _open(path: str) -> ctypes.CDLL:
 
 if sys.platform == "win32":
 
-    def _already_loaded() -> ctypes.CDLL | None:
+    def _already_loaded() -> Library | None:
         get_module_handle = ctypes.WinDLL("kernel32").GetModuleHandleW
         get_module_handle.argtypes = [ctypes.c_wchar_p]
         get_module_handle.restype = ctypes.c_void_p
         module = get_module_handle(_FILE_NAME)
-        return ctypes.CDLL(_FILE_NAME, handle=module) if module else None
+        return Library(_FILE_NAME, handle=module) if module else None
 
 else:
 
-    def _already_loaded() -> ctypes.CDLL | None:
-        program = ctypes.CDLL(None)
+    def _already_loaded() -> Library | None:
+        program = Library(None)
         if hasattr(program, "kvreg_version_number"):
             return program
         try:
             # A host may have loaded it for itself alone; then only its file name tells.
-            return ctypes.CDLL(_FILE_NAME, mode=os.RTLD_NOLOAD)
+            return Library(_FILE_NAME, mode=os.RTLD_NOLOAD)
         except OSError:
             return None
 
 
-def _checked(opened: ctypes.CDLL) -> ctypes.CDLL:
+def _checked(opened: Library) -> Library:
     """The library with its signatures, if it is of the version that they describe."""
     try:
         number: int = opened.kvreg_version_number()
@@ -145,13 +160,20 @@ def _checked(opened: ctypes.CDLL) -> ctypes.CDLL:
     if version != _VERSION:
         raise LibraryError(
             f"{_describe(opened)}: version {version[0]}.{version[1]}, but the package in"
-            f" {_BESIDE} needs {_VERSION[0]}.{_VERSION[1]}"
+            f" {_BESIDE} needs {_needed()}"
         )
     try:
         _abi.declare(opened)
     except AttributeError as error:
         raise LibraryError(f"{_describe(opened)}: {error}") from None
+    opened.quick = ctypes.PyDLL(opened._name, handle=opened._handle)
+    _abi.declare(opened.quick)
+    opened.hot = Hot(opened.quick)
     return opened
+
+
+def _needed() -> str:
+    return f"{_VERSION[0]}.{_VERSION[1]}"
 
 
 def _address(opened: ctypes.CDLL) -> int | None:

@@ -79,7 +79,10 @@ class Listener(Handle):
 
         Stopping again is fine. Waits for the library's threads, which wait for nobody.
         """
-        self._call("kvreg_listener_stop")
+        self._call_blocking("kvreg_listener_stop")
+
+    def __del__(self) -> None:
+        self._warn_if_open()
 
     def __exit__(self, *exception: object) -> None:
         try:

@@ -8,12 +8,16 @@ from typing import TypeVar
 
 from . import _abi
 from ._bucket import Bucket
+from ._codecs import Codec
 from ._constants import Reason, Status
-from ._errors import BucketNotFound, RegistryNotFound, check
-from ._handle import obtain
+from ._errors import BucketNotFound, Error, RegistryNotFound, check
+from ._handle import Handle, obtain
+from ._hot import LONGEST
 from ._info import RegistryInfo, exit_reason
 from ._items import keys
+from ._library import Library
 from ._library import library as load_library
+from ._logging import follow
 from ._options import BucketOptions, bucket_struct, count
 from ._server import Server
 from ._values import encode_name, encode_text, take_bytes
@@ -51,14 +55,18 @@ class Registry(Server, Mapping[str, Bucket]):
     bytes of UTF-8 without NUL), `Closed` after `close`.
     """
 
-    __slots__ = ("_stops",)
+    __slots__ = ("_codec", "_stops", "_warns")
 
     _kind = "registry"
+    _codec: Codec | None
+    _stops: bool
+    _warns: bool
 
     def __init__(
         self,
         name: str | None = None,
         *,
+        codec: Codec | None = None,
         bucket: BucketOptions | None = None,
         max_buckets: int | None = None,
         max_bytes: int | None = None,
@@ -76,27 +84,55 @@ class Registry(Server, Mapping[str, Bucket]):
         if bucket is not None:
             options.bucket = ctypes.pointer(bucket_struct(bucket))
         super().__init__(*obtain("kvreg_registry_start", options))
+        self._codec = codec
         self._stops = True
+        self._warns = name is None
+        follow()
 
     @classmethod
-    def whereis(cls: type[_Self], name: str) -> _Self:
+    def whereis(cls: type[_Self], name: str, *, codec: Codec | None = None) -> _Self:
         """The registry that has the name in this process; `RegistryNotFound` if none has.
 
         As a context manager it is closed at the end of the block, and nothing else. Never
         blocks.
         """
         data, library, handle = encode_name(name), load_library(), ctypes.c_void_p()
-        status = library.kvreg_registry_whereis(data, len(data), ctypes.byref(handle))
+        found = library.quick.kvreg_registry_whereis
+        status = found(data, len(data), ctypes.byref(handle))
         if status == Status.NOT_FOUND:
             raise RegistryNotFound(name)
         check(library, status)
-        return cls._of(library, handle.value)
+        registry = cls._of(library, handle.value)
+        registry._codec = codec
+        follow()
+        return registry
 
     @classmethod
-    def _of(cls: type[_Self], library: ctypes.CDLL, handle: int | None) -> _Self:
+    def _of(cls: type[_Self], library: Library, handle: int | None) -> _Self:
         registry = super()._of(library, handle)
-        registry._stops = False
+        registry._codec = None
+        registry._stops = registry._warns = False
         return registry
+
+    def clone(self: _Self) -> _Self:
+        """Another handle to the same registry, with timeout and codec of this one.
+
+        As a context manager it is closed at the end of the block, and nothing else. Never
+        blocks.
+        """
+        other = super().clone()
+        other._codec = self._codec
+        return other
+
+    @property
+    def codec(self) -> Codec | None:
+        """What makes bytes of the values in its buckets, if anything does."""
+        return self._codec
+
+    def _bucket(self, handle: ctypes.c_void_p) -> Bucket:
+        bucket = Bucket._of(self._library, handle.value)
+        bucket._codec = self._codec
+        return bucket
 
     def create(
         self, name: str, exclusive: bool = False, options: BucketOptions | None = None
@@ -107,11 +143,19 @@ class Registry(Server, Mapping[str, Bucket]):
         started now, in place of those of the registry; one that is there keeps its own.
         """
         data, flags = encode_name(name), _abi.EXCLUSIVE if exclusive else 0
-        named = (self._handle, data, len(data), flags)
+        handle = ctypes.c_void_p()
         if options is None:
-            return Bucket._of(*obtain("kvreg_registry_create", *named))
-        struct = bucket_struct(options)
-        return Bucket._of(*obtain("kvreg_registry_create_with", *named, struct))
+            self._call("kvreg_registry_create", data, len(data), flags, ctypes.byref(handle))
+        else:
+            self._call(
+                "kvreg_registry_create_with",
+                data,
+                len(data),
+                flags,
+                bucket_struct(options),
+                ctypes.byref(handle),
+            )
+        return self._bucket(handle)
 
     def create_cast(self, name: str) -> None:
         """Starts a bucket of that name, unless there is one, without waiting.
@@ -119,7 +163,7 @@ class Registry(Server, Mapping[str, Bucket]):
         What this thread does next with the registry sees it. Never blocks.
         """
         data = encode_name(name)
-        self._call("kvreg_registry_create_cast", data, len(data))
+        Handle._call(self, "kvreg_registry_create_cast", data, len(data))
 
     def remove(self, name: str) -> None:
         """Ends the bucket of that name for good, reason SHUTDOWN, whatever its restart option.
@@ -127,7 +171,7 @@ class Registry(Server, Mapping[str, Bucket]):
         What is queued there is dropped. `BucketNotFound` if there is none. Waits for its turn.
         """
         data, library = encode_name(name), self._library
-        status = library.kvreg_registry_remove(self._handle, data, len(data))
+        status = self._wait(library.kvreg_registry_remove, data, len(data))
         if status == Status.NOT_FOUND:
             raise BucketNotFound(name)
         check(library, status)
@@ -139,7 +183,7 @@ class Registry(Server, Mapping[str, Bucket]):
         if status == Status.NOT_FOUND:
             raise BucketNotFound(name)
         check(self._library, status)
-        return Bucket._of(self._library, handle.value)
+        return self._bucket(handle)
 
     def __contains__(self, name: object) -> bool:
         """Whether a bucket has the name now; what cannot be a name is none's."""
@@ -150,14 +194,18 @@ class Registry(Server, Mapping[str, Bucket]):
         if status in (Status.NOT_FOUND, Status.INVALID_ARGUMENT):
             return False
         check(self._library, status)
-        self._library.kvreg_bucket_free(handle)
+        self._library.quick.kvreg_bucket_free(handle)
         return True
 
     def _look_up(self, name: str, handle: ctypes.c_void_p) -> int:
-        data, library = encode_name(name), self._library
-        status: int = library.kvreg_registry_lookup(
-            self._handle, data, len(data), ctypes.byref(handle)
-        )
+        data, reference = encode_name(name), ctypes.byref(handle)
+        status: int = Status.TIMEOUT
+        if len(data) <= LONGEST:
+            status = self._hot.lookup(self._at_once(), data, len(data), reference)
+        if status == Status.TIMEOUT and self._timeout != 0:
+            # Casts of this thread are queued; or what is no name.
+            lookup = self._library.kvreg_registry_lookup
+            status = self._wait(lookup, data, len(data), reference)
         return status
 
     def __len__(self) -> int:
@@ -168,7 +216,7 @@ class Registry(Server, Mapping[str, Bucket]):
 
     def __iter__(self) -> Iterator[str]:
         """The names as they are at this instant."""
-        return iter(keys(self._library, "kvreg_registry_names", self._handle))
+        return iter(keys(self, "kvreg_registry_names"))
 
     def items(self) -> ItemsView[str, Bucket]:
         """A view of names and buckets."""
@@ -190,7 +238,7 @@ class Registry(Server, Mapping[str, Bucket]):
         Never blocks.
         """
         data = encode_text(message)
-        self._call("kvreg_registry_send", data, len(data))
+        Handle._call(self, "kvreg_registry_send", data, len(data))
 
     def execute(self, line: str | bytes) -> bytes:
         r"""Carries out a line of the text protocol, and gives the reply as a server sends it.
@@ -201,7 +249,7 @@ class Registry(Server, Mapping[str, Bucket]):
         be, `Unsupported` for a value with a line break. Waits for its turn.
         """
         data, reply = encode_text(line), _abi.Value()
-        self._call("kvreg_registry_execute", data, len(data), reply)
+        self._call_blocking("kvreg_registry_execute", data, len(data), reply)
         return take_bytes(self._library, reply)
 
     def stop(self) -> None:
@@ -209,7 +257,8 @@ class Registry(Server, Mapping[str, Bucket]):
 
         `CallingSelf` from inside an update of one of its buckets. Waits for its turn.
         """
-        self._call("kvreg_registry_stop")
+        self._call_blocking("kvreg_registry_stop")
+        self._warns = False
 
     def exit(self, reason: Reason, detail: str = "") -> None:
         """Ends the registry at once, and its buckets with reason SHUTDOWN.
@@ -219,7 +268,7 @@ class Registry(Server, Mapping[str, Bucket]):
         does nothing, and `Reason.NOPROC` is an `InvalidArgument`. Never waits for a turn.
         """
         text = detail.encode("utf-8")
-        self._call("kvreg_registry_exit", int(reason), text, len(text))
+        self._call_blocking("kvreg_registry_exit", int(reason), text, len(text))
 
     def info(self) -> RegistryInfo:
         """What there is to know about the registry. Waits for casts of this thread only."""
@@ -238,6 +287,10 @@ class Registry(Server, Mapping[str, Bucket]):
     def __enter__(self: _Self) -> _Self:
         return self
 
+    def __del__(self) -> None:
+        if getattr(self, "_warns", False):
+            self._warn_if_open()
+
     def __exit__(self, *exception: object) -> None:
         try:
             if self._stops and not self.closed:
@@ -246,17 +299,18 @@ class Registry(Server, Mapping[str, Bucket]):
             self.close()
 
     def _stop_unless_ended(self) -> None:
-        status = self._library.kvreg_registry_stop(self._handle)
+        status = self._wait(self._library.kvreg_registry_stop)
         if status not in _ENDED:
             check(self._library, status)
 
     def __repr__(self) -> str:
         if self.closed:
             return "<kvreg.Registry (closed)>"
-        count = ctypes.c_size_t()
-        if self._library.kvreg_registry_count(self._handle, ctypes.byref(count)):
+        try:
+            count = len(self)
+        except Error:
             return "<kvreg.Registry>"
-        buckets = "1 bucket" if count.value == 1 else f"{count.value} buckets"
+        buckets = "1 bucket" if count == 1 else f"{count} buckets"
         return f"<kvreg.Registry of {buckets}>"
 
 

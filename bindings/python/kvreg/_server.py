@@ -1,31 +1,53 @@
-"""What buckets and registries have in common: other handles, and a timeout for each handle."""
+"""What buckets and registries have in common: calls that wait for their turn.
+
+A call is tried at once first, on a handle of its own with timeout 0, and keeps the GIL: nearly
+all of them end there. Only when it would have to wait does it let go of the GIL and wait. In
+the main thread it waits in slices, between which Python handles signals, so that Ctrl-C works;
+each slice is a request of its own, which is withdrawn at its end and then made anew, at the end
+of the queue. So that a caller comes to its turn where the queue is always longer than a slice,
+every tenth is longer.
+"""
 
 from __future__ import annotations
 
 import ctypes
-from typing import TypeVar
+import threading
+import time
+from typing import Any, Callable, TypeVar
 
 from . import _timeout
+from ._constants import Status
+from ._errors import check
 from ._handle import Handle, obtain
+from ._hot import Hot
+from ._library import Library
 from ._timeout import milliseconds
 
 _Self = TypeVar("_Self", bound="Server")
+
+_SLICE = 0.2
+_LONG_SLICE = 1.0
+_LONG_EVERY = 10
 
 
 class Server(Handle):
     """Owns a handle of a server, which may have others."""
 
-    __slots__ = ("_timeout",)
+    __slots__ = ("_hot", "_now", "_timeout")
 
+    _hot: Hot
+    _now: ctypes.c_void_p | None
     _timeout: float | None
 
-    def __init__(self, library: ctypes.CDLL, handle: int | None) -> None:
+    def __init__(self, library: Library, handle: int | None) -> None:
         """Owns `handle` from here on."""
         super().__init__(library, handle)
+        self._hot = library.hot
+        self._now = None
         self._timeout = _timeout.default
 
     @classmethod
-    def _of(cls: type[_Self], library: ctypes.CDLL, handle: int | None) -> _Self:
+    def _of(cls: type[_Self], library: Library, handle: int | None) -> _Self:
         """An object for a handle that was obtained; starts no server."""
         server = cls.__new__(cls)
         Server.__init__(server, library, handle)
@@ -54,5 +76,66 @@ class Server(Handle):
 
     @timeout.setter
     def timeout(self, seconds: float | None) -> None:
-        self._call(f"kvreg_{self._kind}_set_timeout", milliseconds(seconds))
+        Handle._call(self, f"kvreg_{self._kind}_set_timeout", milliseconds(seconds))
         self._timeout = seconds
+
+    def _at_once(self) -> ctypes.c_void_p:
+        """The handle with timeout 0."""
+        now = self._now
+        if now is None:
+            # Of two threads that come here at once both own one, and one of them is used.
+            now = ctypes.c_void_p()
+            check(self._library, self._another(now))
+            self._now = now
+        return now
+
+    def _another(self, handle: ctypes.c_void_p) -> int:
+        """Makes another handle of its own, with timeout 0."""
+        quick = self._library.quick
+        clone = getattr(quick, f"kvreg_{self._kind}_clone")
+        status: int = clone(self._handle, ctypes.byref(handle))
+        if not status:
+            self._own(handle.value)
+            status = self._set_timeout(handle, 0)
+        return status
+
+    def _set_timeout(self, handle: ctypes.c_void_p, timeout_ms: int) -> int:
+        set_timeout = getattr(self._library.quick, f"kvreg_{self._kind}_set_timeout")
+        status: int = set_timeout(handle, timeout_ms)
+        return status
+
+    def _call(self, function: str, *arguments: object) -> None:
+        check(self._library, self._status(function, *arguments))
+
+    def _call_blocking(self, function: str, *arguments: object) -> None:
+        check(self._library, self._wait(getattr(self._library, function), *arguments))
+
+    def _status(self, function: str, *arguments: object) -> int:
+        """What a short call answers, that may have to wait for its turn."""
+        library = self._library
+        status: int = getattr(library.quick, function)(self._at_once(), *arguments)
+        if status == Status.TIMEOUT and self._timeout != 0:
+            status = self._wait(getattr(library, function), *arguments)
+        return status
+
+    def _wait(self, function: Callable[..., int], *arguments: Any) -> int:
+        """What a function answers that waits for its turn, for as long as it may."""
+        timeout = self._timeout
+        if timeout == 0 or threading.get_ident() != threading.main_thread().ident:
+            return function(self._handle, *arguments)
+        end = None if timeout is None else time.monotonic() + timeout
+        slices, count = ctypes.c_void_p(), 0
+        status = self._another(slices)
+        if status:
+            return status
+        try:
+            while True:
+                count += 1
+                wait = _LONG_SLICE if count % _LONG_EVERY == 0 else _SLICE
+                left = wait + 1 if end is None else max(0.0, end - time.monotonic())
+                self._set_timeout(slices, milliseconds(min(left, wait)))
+                status = function(slices, *arguments)
+                if status != Status.TIMEOUT or left <= wait:
+                    return status
+        finally:
+            self._disown(slices.value)

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from typing import Any, Protocol, TypeVar, Union
 
 from . import _abi
+from ._codecs import Codec
+from ._errors import WrongType
+from ._library import Library
 
 Key = Union[str, bytes]
 """A key: text, or bytes; bytes are the same key as the text they are the UTF-8 of."""
@@ -83,8 +86,8 @@ def fill(target: _abi.Value, value: Value) -> None:
     else:
         raise TypeError(
             "a value is None, a bool, int, float, str or bytes, not"
-            f" {type(value).__name__}: encode it to str or bytes with a codec of your"
-            " choice, such as json.dumps, and decode what you read"
+            f" {type(value).__name__}: for others give the registry a codec, such as"
+            " kvreg.Registry(codec=kvreg.JSON) or codec=kvreg.PICKLE"
         )
 
 
@@ -101,7 +104,29 @@ def borrowed(value: Value) -> _abi.Value:
     return target
 
 
-def take(library: ctypes.CDLL, value: _abi.Value) -> Any:
+def encoded(codec: Codec | None, value: Any) -> Any:
+    """What is stored for a value."""
+    if codec is None:
+        return value
+    data = codec.encode(value)
+    if not isinstance(data, bytes):
+        raise TypeError(f"{codec!r} encoded to {type(data).__name__}, not to bytes")
+    return data
+
+
+def decoded(codec: Codec | None, stored: Any) -> Any:
+    """The value that something stored is for."""
+    if codec is None:
+        return stored
+    if not isinstance(stored, bytes):
+        raise WrongType(
+            f"a value of type {type(stored).__name__} was not stored with {codec!r}: read it"
+            " through a bucket without codec"
+        )
+    return codec.decode(stored)
+
+
+def take(library: Library, value: _abi.Value) -> Any:
     """The Python value of a struct that the library filled, which is released."""
     kind = value.type
     if kind == _abi.INT:
@@ -117,9 +142,9 @@ def take(library: ctypes.CDLL, value: _abi.Value) -> Any:
     return None
 
 
-def take_bytes(library: ctypes.CDLL, value: _abi.Value) -> bytes:
+def take_bytes(library: Library, value: _abi.Value) -> bytes:
     """The same of a struct with text, as bytes."""
     try:
         return ctypes.string_at(value.address or 0, value.len)
     finally:
-        library.kvreg_value_clear(value)
+        library.quick.kvreg_value_clear(value)
