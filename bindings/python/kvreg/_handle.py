@@ -5,8 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import warnings
-import weakref
-from typing import Callable, ClassVar, NoReturn, TypeVar
+from typing import Callable, ClassVar, NoReturn, Optional, TypeVar
 
 from ._errors import check
 from ._library import Library
@@ -15,10 +14,13 @@ from ._library import library as load_library
 _Self = TypeVar("_Self", bound="Handle")
 
 
+_Free = Callable[[Optional[int]], int]
+
+
 class Handle:
     """Owns a handle. The number stays as it is after `close`: the library refuses it then."""
 
-    __slots__ = ("__weakref__", "_finalizer", "_handle", "_library", "_owned")
+    __slots__ = ("__weakref__", "_closed", "_free", "_handle", "_library", "_owned")
 
     _kind: ClassVar[str]
     """As in the names of the C functions: `kvreg_<kind>_free`."""
@@ -27,24 +29,31 @@ class Handle:
         """Owns `handle` from here on."""
         self._library = library
         self._handle = handle
+        self._closed = False
+        self._free: _Free = getattr(library, f"kvreg_{self._kind}_free")
         self._owned = [handle]
-        # No lock and no wait: freeing may happen wherever the garbage collector runs.
-        self._finalizer = weakref.finalize(self, _free, self._free_function(), self._owned)
-        # The end of the interpreter is not an end of the object: a daemon thread may still
-        # use it then, and should not find it closed.
-        self._finalizer.atexit = False
 
-    def _free_function(self) -> Callable[[int | None], int]:
-        function: Callable[[int | None], int] = getattr(
-            self._library, f"kvreg_{self._kind}_free"
-        )
-        return function
+    # It may run anywhere, and late, when globals are gone: so it takes no lock, waits for
+    # nobody, and has with it what it needs. In a forked child freeing does nothing.
+    def __del__(self) -> None:
+        if getattr(self, "_owned", None):  # else it could not be made, or was closed
+            self._free_all()
+
+    def _free_all(self) -> None:
+        owned = self._owned
+        # Two threads may do this at once: each handle comes out once.
+        while owned:
+            try:
+                handle = owned.pop()
+            except IndexError:
+                return
+            self._free(handle)
 
     def _own(self, handle: int | None) -> None:
         """Owns another handle too."""
         self._owned.append(handle)
-        if not self._finalizer.alive:  # closed meanwhile
-            _free(self._free_function(), self._owned)
+        if self._closed:  # meanwhile
+            self._free_all()
 
     def _disown(self, handle: int | None) -> None:
         """Frees a handle that `_own` was given."""
@@ -52,7 +61,7 @@ class Handle:
             self._owned.remove(handle)
         except ValueError:  # closed meanwhile
             return
-        self._free_function()(handle)
+        self._free(handle)
 
     def _call(self, function: str, *arguments: object) -> None:
         """Calls a function that never blocks on the handle; raises what it answers."""
@@ -70,12 +79,13 @@ class Handle:
         From here on the object raises `Closed`. Never blocks, and may be called while other
         threads use the object.
         """
-        self._finalizer()
+        self._closed = True
+        self._free_all()
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
-        return not self._finalizer.alive
+        return self._closed
 
     def __enter__(self: _Self) -> _Self:
         return self
@@ -96,20 +106,9 @@ class Handle:
 
     def _warn_if_open(self) -> None:
         """For `__del__` of what has more than memory: says that nobody closed it."""
-        # There is none if it could not be made. A program may end with all open.
-        finalizer = getattr(self, "_finalizer", None)
-        if finalizer is not None and finalizer.alive and not sys.is_finalizing():
+        # A program may end with all open; and what could not be made owns nothing.
+        if getattr(self, "_owned", None) and not sys.is_finalizing():
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
-
-
-def _free(free: Callable[[int | None], int], owned: list[int | None]) -> None:
-    # Two threads may do this at once: each handle comes out once.
-    while owned:
-        try:
-            handle = owned.pop()
-        except IndexError:
-            return
-        free(handle)
 
 
 def obtain(function: str, *arguments: object) -> tuple[Library, int | None]:

@@ -107,11 +107,20 @@ class Inbox(Handle):
         Ctrl-C ends the wait. `Closed` if another thread closes the inbox meanwhile, and
         `CallingSelf` inside an update, unless `timeout` is 0. Blocks.
         """
-        library, event = self._library, _abi.Event()
-        status = library.quick.kvreg_inbox_receive(self._handle, 0, event)
-        ms = milliseconds(timeout)
+        ms, event = milliseconds(timeout), _abi.Event()
+        status = self._library.quick.kvreg_inbox_receive(self._handle, 0, event)
         if status == Status.TIMEOUT and ms != 0:
             status = self._wait(ms, timeout, event)
+        return self._received(status, event)
+
+    def _poll(self) -> Event | None:
+        """An event that is there, or None."""
+        event = _abi.Event()
+        status = self._library.quick.kvreg_inbox_receive(self._handle, 0, event)
+        return None if status == Status.TIMEOUT else self._received(status, event)
+
+    def _received(self, status: int, event: _abi.Event) -> Event:
+        library = self._library
         check(library, status)
         try:
             return _event(event)
@@ -128,6 +137,7 @@ class Inbox(Handle):
 
     def __del__(self) -> None:
         self._warn_if_open()
+        super().__del__()
 
     def _wait(self, ms: int, timeout: float | None, event: _abi.Event) -> int:
         receive = self._library.kvreg_inbox_receive

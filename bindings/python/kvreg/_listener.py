@@ -83,6 +83,7 @@ class Listener(Handle):
 
     def __del__(self) -> None:
         self._warn_if_open()
+        super().__del__()
 
     def __exit__(self, *exception: object) -> None:
         try:

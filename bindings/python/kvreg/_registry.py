@@ -290,6 +290,7 @@ class Registry(Server, Mapping[str, Bucket]):
     def __del__(self) -> None:
         if getattr(self, "_warns", False):
             self._warn_if_open()
+        super().__del__()
 
     def __exit__(self, *exception: object) -> None:
         try:
