@@ -1,0 +1,254 @@
+"""Buckets for tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any, Callable, TypeVar, overload
+
+from .. import _bucket
+from .._codecs import Codec
+from .._constants import Reason, Verdict
+from .._errors import CallTimeout
+from .._info import BucketInfo
+from .._update import ABSENT
+from .._values import Key, Pairs, Value
+from ._request import Request, Withdrawn
+from ._server import Server
+
+_Blocking = _bucket.Bucket
+_Default = TypeVar("_Default")
+
+
+class Bucket(Server[_Blocking]):
+    """A bucket, for tasks: `kvreg.Bucket` with methods in place of the operators of a `dict`.
+
+    `Registry.create` and `Registry.lookup` give named buckets; `Bucket()` starts one without a
+    registry, which stops when its last handle is closed. As an asynchronous context manager it
+    is closed at the end of the block, and nothing else. Two of these objects are equal only if
+    they are the same.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, *, codec: Codec | None = None) -> None:
+        """Starts a bucket without a registry. Never waits."""
+        super().__init__(_Blocking(codec=codec))
+
+    @classmethod
+    def of(cls, bucket: _Blocking) -> Bucket:
+        """The same bucket for tasks: a handle of its own, timeout and codec of that one."""
+        return cls._adopt(bucket.clone())
+
+    @classmethod
+    def _adopt(cls, bucket: _Blocking) -> Bucket:
+        adopted = cls.__new__(cls)
+        Server.__init__(adopted, bucket)
+        return adopted
+
+    @property
+    def name(self) -> str | None:
+        """The name under which the bucket is registered, after its end too."""
+        return self._server.name
+
+    @property
+    def codec(self) -> Codec | None:
+        """What makes bytes of the values, if anything does."""
+        return self._server.codec
+
+    # Reads
+
+    @overload
+    async def get(self, key: Key, /) -> Any: ...
+    @overload
+    async def get(self, key: Key, /, default: _Default) -> Any | _Default: ...
+    async def get(self, key: Key, /, default: Any = None) -> Any:
+        """The value of a key, or `default`."""
+        return await self._read(lambda bucket: bucket.get(key, default))
+
+    async def get_many(self, keys: Iterable[Key], /) -> list[Any]:
+        """The values of the keys at one instant, in their order; None for an absent one."""
+        chosen = list(keys)
+        return await self._read(lambda bucket: bucket.get_many(chosen))
+
+    async def contains(self, key: object, /) -> bool:
+        """Whether there is such a key."""
+        return await self._read(lambda bucket: key in bucket)
+
+    async def count(self) -> int:
+        """How many keys there are."""
+        return await self._read(len)
+
+    async def keys(self) -> list[str]:
+        """The keys at one instant."""
+        return await self._read(list)
+
+    async def values(self) -> list[Any]:
+        """The values at one instant."""
+        return await self._read(lambda bucket: list(bucket.values()))
+
+    async def items(self) -> list[tuple[str, Any]]:
+        """Keys and values at one instant."""
+        return await self._read(lambda bucket: list(bucket.items()))
+
+    async def info(self) -> BucketInfo:
+        """What there is to know about the bucket."""
+        return await self._read(_Blocking.info)
+
+    # Writes
+
+    async def put(self, key: Key, value: Value, /) -> None:
+        """Stores a value."""
+        await self._call(lambda bucket: bucket.__setitem__(key, value))
+
+    async def delete(self, key: Key, /) -> None:
+        """Takes a key out; `KeyError` if it is absent."""
+        await self._call(lambda bucket: bucket.__delitem__(key))
+
+    @overload
+    async def pop(self, key: Key, /) -> Any: ...
+    @overload
+    async def pop(self, key: Key, /, default: _Default) -> Any | _Default: ...
+    async def pop(self, key: Key, /, default: Any = ABSENT) -> Any:
+        """Takes a key out and gives its value, in one step; `default` if it is absent."""
+        return await self._call(lambda bucket: bucket.pop(key, default))
+
+    async def setdefault(self, key: Key, default: Value = None, /) -> Any:
+        """The value of a key; if it is absent, `default` is stored first, in one step."""
+        return await self._call(lambda bucket: bucket.setdefault(key, default))
+
+    async def put_many(
+        self, other: Mapping[Any, Value] | Iterable[tuple[Key, Value]], /
+    ) -> None:
+        """Stores all pairs of a mapping or an iterable in one step: all or none."""
+        pairs = dict(other)
+        await self._call(lambda bucket: bucket.put_many(pairs))
+
+    async def clear(self) -> None:
+        """Takes all keys out, at one instant."""
+        await self._call(_Blocking.clear)
+
+    @overload
+    async def update(
+        self, key: Key, fn: Callable[[Any], Value | Verdict], /, *, default: Any = ...
+    ) -> Any: ...
+    @overload
+    async def update(self, other: Pairs[Any], /, **named: Value) -> None: ...
+    @overload
+    async def update(self, other: Iterable[tuple[Key, Value]], /, **named: Value) -> None: ...
+    @overload
+    async def update(self, /, **named: Value) -> None: ...
+    async def update(self, /, *args: Any, **named: Any) -> Any:
+        """Updates one key by a function, or many keys as `dict.update` does.
+
+        As `kvreg.Bucket.update`: `fn` is called once, in the thread of the loop and in the
+        context of the task, while the bucket does nothing else. It is a plain function, and
+        cannot await.
+        """
+        if len(args) < 2:
+            pairs = dict(*args, **named)
+            return await self._call(lambda bucket: bucket.put_many(pairs))
+        key, fn, *more = args
+        if more or not callable(fn) or inspect.iscoroutinefunction(fn):
+            raise TypeError(
+                "update takes a mapping or pairs, or a key, a plain function and default="
+            )
+        once = _Once(fn)
+        try:
+            return self._server.update(key, once, **named)
+        except CallTimeout:
+            # It may also be what the function raised.
+            if self._timeout == 0 or once.began:
+                raise
+        return await self._update_later(key, once, named)
+
+    async def _update_later(self, key: Key, fn: _Once, named: dict[str, Any]) -> Any:
+        def in_loop(given: Any) -> Any:
+            return called.call(request, given)
+
+        def attempt(bucket: _Blocking) -> tuple[CallTimeout | None, Any]:
+            try:
+                return None, bucket.update(key, in_loop, **named)
+            except CallTimeout as error:
+                if not fn.began:
+                    raise
+                return error, None  # the function raised it
+
+        called = _InLoop(fn)
+        request = Request(self._server, attempt, self._timeout)
+        error, result = await request.result()
+        if error is not None:
+            raise error
+        return result
+
+    # Neither
+
+    def put_cast(self, key: Key, value: Value, /) -> None:
+        """Stores a value without waiting; what the loop's thread does next sees it."""
+        self._server.put_cast(key, value)
+
+    def delete_cast(self, key: Key, /) -> None:
+        """Takes a key out, if it is there, without waiting."""
+        self._server.delete_cast(key)
+
+    async def stop(self) -> None:
+        """Ends the bucket, reason NORMAL, after what is queued."""
+        await self._call(_Blocking.stop)
+
+    def exit(self, reason: Reason, detail: str = "") -> None:
+        """Ends the bucket at once; see `kvreg.Bucket.exit`. Never waits for a turn."""
+        self._server.exit(reason, detail)
+
+    def link(self, other: Bucket) -> None:
+        """Links two buckets; see `kvreg.Bucket.link`."""
+        self._server.link(other._server)
+
+    def unlink(self, other: Bucket) -> None:
+        """Takes a link away."""
+        self._server.unlink(other._server)
+
+
+class _Once:
+    """A function that is called once, and remembers that it was."""
+
+    def __init__(self, fn: Callable[[Any], Any]) -> None:
+        self._fn = fn
+        self.began = False
+
+    def __call__(self, given: Any) -> Any:
+        self.began = True
+        return self._fn(given)
+
+
+class _InLoop:
+    """Calls a function in the loop, for a worker that has the bucket's turn meanwhile."""
+
+    def __init__(self, fn: _Once) -> None:
+        self._fn = fn
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        self._done = threading.Event()
+        self._result: Any = None
+        self._error: BaseException | None = None
+
+    def call(self, request: Request[Any, Any], given: Any) -> Any:
+        def now() -> None:
+            try:
+                if request.cancelled:
+                    raise Withdrawn
+                self._result = self._fn(given)
+            except BaseException as error:
+                self._error = error
+            self._done.set()
+
+        self._loop.call_soon_threadsafe(now, context=self._context)
+        # A loop that is stopped and never runs again must not keep the turn.
+        while not self._done.wait(1.0):
+            if self._loop.is_closed():
+                raise Withdrawn
+        if self._error is not None:
+            raise self._error
+        return self._result

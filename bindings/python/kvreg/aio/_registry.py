@@ -1,0 +1,149 @@
+"""Registries for tasks."""
+
+from __future__ import annotations
+
+from typing import TypeVar, overload
+
+from .. import _registry
+from .._codecs import Codec
+from .._constants import Reason
+from .._info import RegistryInfo
+from .._options import BucketOptions
+from ._bucket import Bucket
+from ._server import Server
+
+_Blocking = _registry.Registry
+_Default = TypeVar("_Default")
+
+
+class Registry(Server[_Blocking]):
+    """A registry, for tasks: `kvreg.Registry` with methods in place of a mapping's operators.
+
+    `Registry()` starts one; the arguments are those of `kvreg.Registry`. As an asynchronous
+    context manager it stops at the end of the block, with its buckets; one that `whereis`,
+    `of` or `clone` gave is only closed there. Two of these objects are equal only if they are
+    the same.
+    """
+
+    __slots__ = ("_stops",)
+
+    _stops: bool
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        codec: Codec | None = None,
+        bucket: BucketOptions | None = None,
+        max_buckets: int | None = None,
+        max_bytes: int | None = None,
+        max_mailbox: int | None = None,
+    ) -> None:
+        """Starts a registry. Never waits."""
+        super().__init__(
+            _Blocking(
+                name,
+                codec=codec,
+                bucket=bucket,
+                max_buckets=max_buckets,
+                max_bytes=max_bytes,
+                max_mailbox=max_mailbox,
+            )
+        )
+        self._stops = True
+
+    @classmethod
+    def whereis(cls, name: str, *, codec: Codec | None = None) -> Registry:
+        """The registry that has the name in this process; `RegistryNotFound` if none has."""
+        return cls._adopt(_Blocking.whereis(name, codec=codec))
+
+    @classmethod
+    def of(cls, registry: _Blocking) -> Registry:
+        """The same registry for tasks: a handle of its own, timeout and codec of that one."""
+        return cls._adopt(registry.clone())
+
+    @classmethod
+    def _adopt(cls, registry: _Blocking) -> Registry:
+        adopted = cls.__new__(cls)
+        Server.__init__(adopted, registry)
+        adopted._stops = False
+        return adopted
+
+    def clone(self) -> Registry:
+        """Another handle to the same registry, with the timeout of this one."""
+        other = super().clone()
+        other._stops = False
+        return other
+
+    @property
+    def codec(self) -> Codec | None:
+        """What makes bytes of the values in its buckets, if anything does."""
+        return self._server.codec
+
+    async def create(
+        self, name: str, exclusive: bool = False, options: BucketOptions | None = None
+    ) -> Bucket:
+        """The bucket of that name, started if there is none; see `kvreg.Registry.create`."""
+        return Bucket._adopt(
+            await self._call(lambda registry: registry.create(name, exclusive, options))
+        )
+
+    def create_cast(self, name: str) -> None:
+        """Starts a bucket of that name, unless there is one, without waiting."""
+        self._server.create_cast(name)
+
+    async def lookup(self, name: str) -> Bucket:
+        """The bucket that has the name now; `BucketNotFound` (a `KeyError`) if none has."""
+        return Bucket._adopt(await self._read(lambda registry: registry[name]))
+
+    @overload
+    async def get(self, name: str, /) -> Bucket | None: ...
+    @overload
+    async def get(self, name: str, /, default: _Default) -> Bucket | _Default: ...
+    async def get(self, name: str, /, default: object = None) -> object:
+        """The bucket that has the name now, or `default`."""
+        found = await self._read(lambda registry: registry.get(name))
+        return default if found is None else Bucket._adopt(found)
+
+    async def contains(self, name: object, /) -> bool:
+        """Whether a bucket has the name now."""
+        return await self._read(lambda registry: name in registry)
+
+    async def count(self) -> int:
+        """How many names there are."""
+        return await self._read(len)
+
+    async def names(self) -> list[str]:
+        """The names at one instant."""
+        return await self._read(list)
+
+    async def remove(self, name: str) -> None:
+        """Ends the bucket of that name for good; see `kvreg.Registry.remove`."""
+        await self._call(lambda registry: registry.remove(name))
+
+    async def execute(self, line: str | bytes) -> bytes:
+        """Carries out a line of the text protocol; see `kvreg.Registry.execute`."""
+        return await self._call(lambda registry: registry.execute(line))
+
+    async def info(self) -> RegistryInfo:
+        """What there is to know about the registry."""
+        return await self._read(_Blocking.info)
+
+    def send(self, message: str | bytes) -> None:
+        """Sends a message that the registry does not expect: logged at debug and dropped."""
+        self._server.send(message)
+
+    async def stop(self) -> None:
+        """Ends all buckets, reason SHUTDOWN, then the registry; returns when all are gone."""
+        await self._call(_Blocking.stop)
+
+    def exit(self, reason: Reason, detail: str = "") -> None:
+        """Ends the registry at once; see `kvreg.Registry.exit`. Never waits for a turn."""
+        self._server.exit(reason, detail)
+
+    async def __aexit__(self, *exception: object) -> None:
+        try:
+            if self._stops and not self.closed:
+                await self._call(_Blocking._stop_unless_ended)
+        finally:
+            self.close()

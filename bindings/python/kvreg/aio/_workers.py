@@ -1,0 +1,74 @@
+"""Threads that wait, so that a loop need not: a few, and only while something waits.
+
+They are daemons, unlike those of `concurrent.futures`: a request that waits for ever does not
+keep the interpreter from its end.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from typing import Callable
+
+Job = Callable[[], None]
+
+MOST = 32
+_IDLE = 10.0
+"""Seconds after which a thread that has nothing to do ends."""
+
+
+class Workers:
+    """Runs jobs, which raise nothing, in threads."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._counts = threading.Lock()
+        self._threads = 0
+        self._busy = 0
+
+    def submit(self, job: Job) -> None:
+        """Runs a job as soon as a thread is free. Never blocks."""
+        self._jobs.put(job)
+        with self._counts:
+            if self._threads >= MOST or self._threads - self._busy >= self._jobs.qsize():
+                return
+            self._threads += 1
+        threading.Thread(target=self._work, name="kvreg-aio", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get(timeout=_IDLE)
+            except queue.Empty:
+                with self._counts:
+                    if self._jobs.empty():
+                        self._threads -= 1
+                        return
+                continue
+            with self._counts:
+                self._busy += 1
+            try:
+                job()
+            finally:
+                del job  # and what it holds
+                with self._counts:
+                    self._busy -= 1
+
+
+workers = Workers()
+
+
+def _begin_anew() -> None:
+    # The threads are not there in a forked child.
+    global workers
+    workers = Workers()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
+def submit(job: Job) -> None:
+    """Runs a job, which raises nothing, in one of this process's threads."""
+    workers.submit(job)
