@@ -12,7 +12,7 @@ export CARGO_BUILD_JOBS ?= $(JOBS)
 LIBRARY := target/release/libkvreg.so
 VENV := .venv
 PYTHON_CONFIG := --config bindings/python/pyproject.toml
-PYTHON_FILES := bindings/python tests/python tests/listener tests/readme.py
+PYTHON_FILES := bindings/python benches/python tests/python tests/listener tests/readme.py
 C_FLAGS := -std=c11 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread -Iinclude
 C_LINK := -Ltarget/release -lkvreg -Wl,-rpath,$(CURDIR)/target/release
 VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full \
@@ -30,7 +30,7 @@ MISUSE_SEED ?= 1
 
 .PHONY: all build header demo test lint test-rust test-model test-header test-c test-shell \
     test-stress test-lifecycle test-listener test-instructions test-misuse test-python \
-    test-readme requirements bench bench-all clean
+    test-readme requirements bench bench-all bench-python clean
 
 all: build
 
@@ -153,6 +153,15 @@ bench: build
 bench-all:
 	tests/requirements.sh bench
 	$(MAKE) bench
+
+# The same from Python.
+bench-python: build $(VENV)/installed
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --requirement benches/python/requirements.txt
+	$(CARGO) build --release -p kvreg-bench-actor
+	$(CC) -O2 -shared -fPIC benches/python/floor.c -o target/release/libfloor.so
+	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
+	    $(VENV)/bin/python benches/python/bench.py target/release
 
 clean:
 	$(CARGO) clean

@@ -12,7 +12,7 @@ from ._codecs import Codec
 from ._constants import Reason, Status, Verdict
 from ._errors import InvalidArgument, KeyNotFound, check, error
 from ._handle import Handle, obtain
-from ._hot import LONGEST, ROOM, give_back, take_slot
+from ._hot import LONGEST, ROOM, new_slot, slots
 from ._info import BucketInfo, exit_reason
 from ._items import SnapshotItems, SnapshotValues, keys, pairs
 from ._library import Library
@@ -129,11 +129,14 @@ class Bucket(Server, MutableMapping[str, Any]):
         now = self._now
         if now is None:
             now = self._at_once()
-        slot = take_slot()
+        try:
+            slot = slots.pop()
+        except IndexError:
+            slot = new_slot()
         value, reference, buffer = slot
-        status = self._hot.get_into(now, data, size, buffer, ROOM, reference)
+        status = self._hot.bucket_get_into(now, data, size, buffer, ROOM, reference)
         if status:
-            give_back(slot)
+            slots.append(slot)
             return self._find_slowly(status, data)
         kind = value.type
         if kind == _abi.INT:
@@ -148,7 +151,7 @@ class Bucket(Server, MutableMapping[str, Any]):
                 found = buffer[:size].decode()
         else:
             found = take(self._library, value)
-        give_back(slot)
+        slots.append(slot)
         codec = self._codec
         return found if codec is None else decoded(codec, found)
 
@@ -193,14 +196,14 @@ class Bucket(Server, MutableMapping[str, Any]):
         if kind is str:
             text = value.encode()  # type: ignore[union-attr]
             if len(text) <= LONGEST:
-                status = self._hot.put_string(now, data, size, text, len(text))
+                status = self._hot.bucket_put_string(now, data, size, text, len(text))
         elif kind is bytes:
             if len(value) <= LONGEST:  # type: ignore[arg-type]
-                status = self._hot.put_bytes(now, data, size, value, len(value))  # type: ignore[arg-type]
+                status = self._hot.bucket_put_bytes(now, data, size, value, len(value))  # type: ignore[arg-type]
         elif kind is int and _INT_MIN <= value <= _INT_MAX:  # type: ignore[operator]
-            status = self._hot.put_int(now, data, size, ctypes.c_int64(value))  # type: ignore[arg-type]
+            status = self._hot.bucket_put_int(now, data, size, ctypes.c_int64(value))  # type: ignore[arg-type]
         elif kind is float:
-            status = self._hot.put_float(now, data, size, ctypes.c_double(value))  # type: ignore[arg-type]
+            status = self._hot.bucket_put_float(now, data, size, ctypes.c_double(value))  # type: ignore[arg-type]
         else:
             self._call("kvreg_bucket_put", data, size, borrowed(value))
             return

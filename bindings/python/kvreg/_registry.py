@@ -201,7 +201,7 @@ class Registry(Server, Mapping[str, Bucket]):
         data, reference = encode_name(name), ctypes.byref(handle)
         status: int = Status.TIMEOUT
         if len(data) <= LONGEST:
-            status = self._hot.lookup(self._at_once(), data, len(data), reference)
+            status = self._hot.registry_lookup(self._at_once(), data, len(data), reference)
         if status == Status.TIMEOUT and self._timeout != 0:
             # Casts of this thread are queued; or what is no name.
             lookup = self._library.kvreg_registry_lookup

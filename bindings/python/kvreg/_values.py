@@ -147,4 +147,4 @@ def take_bytes(library: Library, value: _abi.Value) -> bytes:
     try:
         return ctypes.string_at(value.address or 0, value.len)
     finally:
-        library.quick.kvreg_value_clear(value)
+        library.hot.value_clear(ctypes.byref(value))
