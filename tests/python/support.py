@@ -24,6 +24,9 @@ WAIT = 30.0
 PACKAGE = Path(kvreg.__file__).resolve().parent
 REPOSITORY = Path(__file__).resolve().parents[2]
 
+LIBRARY = os.environ.get("KVREG_LIBRARY") or str(PACKAGE / "libkvreg.so")
+"""The shared library that is tested: it was asked for, or came with the package."""
+
 
 class Worker:
     """A thread; `result` waits for it and gives what it returned, or raises what it raised."""

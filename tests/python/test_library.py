@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes.util
-import os
 import re
 import shutil
 import sys
@@ -12,9 +11,8 @@ from pathlib import Path
 import kvreg
 import pytest
 from kvreg import _abi
-from support import PACKAGE, REPOSITORY, python
+from support import LIBRARY, PACKAGE, REPOSITORY, python
 
-LIBRARY = os.environ["KVREG_LIBRARY"]
 NAME = "libkvreg.so"
 
 FIRST_USE = """
@@ -141,7 +139,7 @@ try:
 except kvreg.LibraryError as error:
     print(error)
 """
-    told = python(code, PYTHONPATH=str(alone))
+    told = python(code, KVREG_LIBRARY=LIBRARY, PYTHONPATH=str(alone))
     assert "version 0.1" in told
     assert "needs 9.1" in told
     assert LIBRARY in told
