@@ -130,10 +130,12 @@ test-misuse: target/c/misuse
 	@echo "== misuse"
 	target/c/misuse $(MISUSE) $(MISUSE_SEED)
 
-$(VENV)/installed: tests/python/requirements.txt
+VENV_REQUIREMENTS := tests/python/requirements.txt tests/packaging/requirements.txt
+
+$(VENV)/installed: $(VENV_REQUIREMENTS)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-	    --requirement tests/python/requirements.txt
+	    $(VENV_REQUIREMENTS:%=--requirement %)
 	@touch $@
 
 test-python: build $(VENV)/installed
