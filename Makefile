@@ -12,7 +12,8 @@ export CARGO_BUILD_JOBS ?= $(JOBS)
 LIBRARY := target/release/libkvreg.so
 VENV := .venv
 PYTHON_CONFIG := --config bindings/python/pyproject.toml
-PYTHON_FILES := bindings/python benches/python tests/python tests/listener tests/readme.py
+PYTHON_FILES := bindings/python benches/python tests/python tests/listener tests/packaging \
+    tests/readme.py
 C_FLAGS := -std=c11 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread -Iinclude
 C_LINK := -Ltarget/release -lkvreg -Wl,-rpath,$(CURDIR)/target/release
 VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full \
@@ -30,7 +31,7 @@ MISUSE_SEED ?= 1
 
 .PHONY: all build header demo test lint test-rust test-model test-header test-c test-shell \
     test-stress test-lifecycle test-listener test-instructions test-misuse test-python \
-    test-readme requirements bench bench-all bench-python clean
+    test-readme wheel test-wheel requirements bench bench-all bench-python clean
 
 all: build
 
@@ -47,7 +48,8 @@ demo: build target/c/demo
 	@KVREG_LIBRARY=$(LIBRARY) PYTHONPATH=bindings/python $(PYTHON) bindings/python/demo.py
 
 test: requirements lint test-rust test-model test-header test-c test-shell test-stress \
-    test-lifecycle test-listener test-instructions test-misuse test-python test-readme
+    test-lifecycle test-listener test-instructions test-misuse test-python test-readme \
+    test-wheel
 	@echo "all tests passed"
 
 requirements:
@@ -141,6 +143,18 @@ $(VENV)/installed: $(VENV_REQUIREMENTS)
 test-python: build $(VENV)/installed
 	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
 	    $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/python
+
+# The package as it is published. The wheel's platform is what auditwheel finds that it needs.
+wheel: build $(VENV)/installed
+	rm -rf target/wheels target/dist
+	$(VENV)/bin/python -m build --sdist --outdir target/wheels bindings/python
+	$(VENV)/bin/python -m build --wheel --outdir target/dist bindings/python
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" \
+	    $(VENV)/bin/auditwheel repair --strip --wheel-dir target/wheels target/dist/*.whl
+
+# It is installed as users do, from the wheel, the sources and the checkout, and tested there.
+test-wheel: wheel
+	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/packaging
 
 # The blocks of the README are compiled and run.
 test-readme: build $(VENV)/installed
