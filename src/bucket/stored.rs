@@ -57,9 +57,7 @@ impl Stored {
         let Some((what, word)) = parts(value) else {
             return false;
         };
-        let room = size_of_val(tail);
-        // Room that would be wasted is given back.
-        if self.is_shared() || text.len() > room || (room > 128 && text.len() < room / 4) {
+        if !self.has_place_for(tail, text) {
             return false;
         }
         // Readers on other processors have these lines: all are fetched at once, and not one
@@ -78,6 +76,18 @@ impl Stored {
         self.version
             .store(version.wrapping_add(2), Ordering::Release);
         true
+    }
+
+    /// Whether `overwrite` can do it, which does not change by what it does.
+    pub(crate) fn can_become(&self, tail: &[AtomicU64], value: ValueRef<'_>) -> bool {
+        parts(value).is_some() && self.has_place_for(tail, tail_of(value))
+    }
+
+    #[inline(always)]
+    fn has_place_for(&self, tail: &[AtomicU64], text: &[u8]) -> bool {
+        let room = size_of_val(tail);
+        // Room that would be wasted is given back.
+        !self.is_shared() && text.len() <= room && (room <= 128 || text.len() >= room / 4)
     }
 
     #[inline]
