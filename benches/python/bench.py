@@ -111,7 +111,9 @@ def awaited(work: Callable[[aio.Bucket], Any], bucket: kvreg.Bucket) -> Loop:
     return loop
 
 
-def operations(path: Path, registry: kvreg.Registry, cache: Any, shared: Any) -> dict[str, Loop]:
+def operations(
+    path: Path, registry: kvreg.Registry, cache: Any, shared: Any
+) -> dict[str, Loop]:
     bucket = registry.create("bucket")
     locked = Locked()
     for mapping in (bucket, cache, shared, locked):
@@ -195,7 +197,12 @@ def main(path: Path) -> None:
     aims = [
         ("get of 64 B against the ctypes floor", "<=", 1.5, get / single["ctypes floor"]),
         ("get, faster than diskcache's", ">=", 5, single["diskcache, get"] / get),
-        ("get, faster than Manager().dict()'s", ">=", 50, single["Manager().dict(), get"] / get),
+        (
+            "get, faster than Manager().dict()'s",
+            ">=",
+            50,
+            single["Manager().dict(), get"] / get,
+        ),
         *(
             (
                 f"put_many of 1,000 {kind}, faster than a loop",
@@ -205,7 +212,12 @@ def main(path: Path) -> None:
             )
             for kind in ("bytes", "int")
         ),
-        ("p99 of get beside a busy thread, against alone", "<=", 5, tail["get, busy"] / tail["get"]),
+        (
+            "p99 of get beside a busy thread, against alone",
+            "<=",
+            5,
+            tail["get, busy"] / tail["get"],
+        ),
     ]
     print("aims")
     for what, sign, aim, measured in aims:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Callable, TypeVar, overload
 
 from . import _abi
+from ._abi import BYTES, STRING
 from ._batch import get_many, put_many
 from ._codecs import Codec
 from ._constants import Reason, Status, Verdict
@@ -139,16 +140,10 @@ class Bucket(Server, MutableMapping[str, Any]):
             slots.append(slot)
             return self._find_slowly(status, data)
         kind = value.type
-        if kind == _abi.INT:
-            found = value.integer
-        elif kind == _abi.STRING or kind == _abi.BYTES:
-            size = value.len
-            if size > ROOM:
-                found = take(self._library, value)
-            elif kind == _abi.BYTES:
-                found = buffer[:size]
-            else:
-                found = buffer[:size].decode()
+        if kind == BYTES and (size := value.len) <= ROOM:
+            found: Any = buffer[:size]
+        elif kind == STRING and (size := value.len) <= ROOM:
+            found = buffer[:size].decode()
         else:
             found = take(self._library, value)
         slots.append(slot)

@@ -7,6 +7,7 @@ from collections.abc import ItemsView, Iterator, ValuesView
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _abi
+from ._abi import BYTES, STRING
 from ._constants import Status
 from ._errors import check
 from ._values import decode_key, decoded, take
@@ -43,9 +44,15 @@ def _all(server: Server, function: str, values: bool) -> list[tuple[bytes, Any]]
     try:
         server._call_blocking(function, ctypes.byref(snapshot))
         while not (status := following(snapshot, to_key, to_value)):
-            data = string_at(key.address or 0, key.len)
+            data = string_at(key.address, key.len)
             clear(to_key)
-            found.append((data, take(library, value)))
+            kind = value.type
+            if kind == BYTES or kind == STRING:
+                text = string_at(value.address, value.len)
+                clear(to_value)
+                found.append((data, text if kind == BYTES else text.decode()))
+            else:
+                found.append((data, take(library, value)))
         if status != Status.NOT_FOUND:
             check(library, status)
     finally:

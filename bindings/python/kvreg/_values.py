@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol, TypeVar, Union
 
 from . import _abi
+from ._abi import BOOL, BYTES, FLOAT, INT, STRING
 from ._codecs import Codec
 from ._errors import WrongType
 from ._library import Library
@@ -129,15 +130,15 @@ def decoded(codec: Codec | None, stored: Any) -> Any:
 def take(library: Library, value: _abi.Value) -> Any:
     """The Python value of a struct that the library filled, which is released."""
     kind = value.type
-    if kind == _abi.INT:
+    if kind == INT:
         return value.integer
-    if kind == _abi.STRING:
+    if kind == STRING:
         return take_bytes(library, value).decode("utf-8")
-    if kind == _abi.BYTES:
+    if kind == BYTES:
         return take_bytes(library, value)
-    if kind == _abi.FLOAT:
+    if kind == FLOAT:
         return value.real
-    if kind == _abi.BOOL:
+    if kind == BOOL:
         return value.boolean
     return None
 
