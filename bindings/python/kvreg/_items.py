@@ -44,11 +44,11 @@ def _all(server: Server, function: str, values: bool) -> list[tuple[bytes, Any]]
     try:
         server._call_blocking(function, ctypes.byref(snapshot))
         while not (status := following(snapshot, to_key, to_value)):
-            data = string_at(key.address, key.len)
+            data = string_at(key.address or 0, key.len)
             clear(to_key)
             kind = value.type
             if kind == BYTES or kind == STRING:
-                text = string_at(value.address, value.len)
+                text = string_at(value.address or 0, value.len)
                 clear(to_value)
                 found.append((data, text if kind == BYTES else text.decode()))
             else:
