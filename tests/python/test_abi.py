@@ -124,7 +124,8 @@ def test_the_structs_are_laid_out_as_a_compiler_does(tmp_path: Path) -> None:
             lines.append(f'printf("%zu\\n", offsetof({name}, {in_c}));')
             expected.append((f"{name}.{in_c}", getattr(struct, in_python).offset))
     body = "\n".join(lines)
-    source = f"#include <stddef.h>\n#include <stdio.h>\n#include <kvreg.h>\nint main(void) {{\n{body}\n}}\n"
+    includes = "".join(f"#include <{name}.h>\n" for name in ("stddef", "stdio", "kvreg"))
+    source = f"{includes}int main(void) {{\n{body}\n}}\n"
     (tmp_path / "layout.c").write_text(source)
     command = ["cc", f"-I{HEADER.parent}", "layout.c", "-o", "layout"]
     subprocess.run(command, cwd=tmp_path, check=True)
