@@ -47,7 +47,7 @@ def _all(server: Server, function: str, values: bool) -> list[tuple[bytes, Any]]
             data = string_at(key.address or 0, key.len)
             clear(to_key)
             kind = value.type
-            if kind == BYTES or kind == STRING:
+            if kind in (BYTES, STRING):
                 text = string_at(value.address or 0, value.len)
                 clear(to_value)
                 found.append((data, text if kind == BYTES else text.decode()))
