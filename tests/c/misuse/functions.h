@@ -164,7 +164,7 @@ static void step_columns(struct actor *me) {
     int64_t values[4];
     kvreg_columns columns;
     memset(&columns, 0, sizeof columns);
-    columns.size = once_in(me, 32) ? below(me, 64) : (uint32_t)sizeof columns;
+    columns.size = once_in(me, 32) ? below(me, (uint32_t)sizeof columns) : (uint32_t)sizeof columns;
     columns.type = below(me, once_in(me, 8) ? 9 : 6);
     columns.count = once_in(me, 64) ? SIZE_MAX - below(me, 2) : below(me, 5);
     for (size_t i = 0; i < 4; i++) {
