@@ -13,9 +13,9 @@ buckets, and an inbox hears of their ends. A listener serves a registry over TCP
 
 What a forked child inherits raises `ForkedError` there; what it starts itself works.
 
-Timeouts are float seconds, None for ever. Every object may be used from any thread; calls
-release the GIL. Exceptions inherit from `kvreg.Error` and carry a `Status`. Importing this
-package neither loads the shared library nor starts anything; first use does.
+Timeouts are float seconds, None for ever. Every object may be used from any thread; a call
+that has to wait releases the GIL. Exceptions inherit from `kvreg.Error` and carry a `Status`.
+Importing this package neither loads the shared library nor starts anything; first use does.
 """
 
 from __future__ import annotations

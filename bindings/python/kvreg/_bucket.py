@@ -42,6 +42,12 @@ class Bucket(Server, MutableMapping[str, Any]):
     `values()` see the bucket as it is at one instant. Two buckets are equal when their
     contents are, as with dicts, and have no hash; `name` tells which one it is.
 
+    >>> import kvreg
+    >>> with kvreg.Bucket() as bucket:
+    ...     bucket["milk"] = 1
+    ...     print(bucket.update("milk", lambda n: n + 1), dict(bucket))
+    2 {'milk': 2}
+
     Threads: any thread may use a bucket; each operation is done as a whole. Messages of one
     thread are handled in the order sent. Reads wait for nothing but casts of the same
     thread; everything else waits for its turn for at most `timeout` seconds, and Ctrl-C
@@ -80,7 +86,7 @@ class Bucket(Server, MutableMapping[str, Any]):
 
     @property
     def codec(self) -> Codec | None:
-        """What makes bytes of the values, if anything does."""
+        """What makes bytes of the values, if anything does. Never blocks."""
         return self._codec
 
     @property
@@ -162,7 +168,10 @@ class Bucket(Server, MutableMapping[str, Any]):
         return decoded(self._codec, take(self._library, value))
 
     def __contains__(self, key: object) -> bool:
-        """Whether there is such a key; what cannot be a key is none."""
+        """Whether there is such a key; what cannot be a key is none.
+
+        Does not wait for writers.
+        """
         if not isinstance(key, (str, bytes)):
             return False
         data, value = encode_key(key), _abi.Value()
@@ -176,7 +185,11 @@ class Bucket(Server, MutableMapping[str, Any]):
         return True
 
     def __setitem__(self, key: Key, value: Value) -> None:
-        """Stores a value. `OverflowError` beyond 64 bits, `TypeError` for other types."""
+        """Stores a value. `OverflowError` beyond 64 bits, `TypeError` for other types.
+
+        `LimitReached` if a limit is; `InvalidArgument` for a key of more than 65,536 bytes.
+        Waits for its turn.
+        """
         data = encode_key(key)
         size = len(data)
         if size > LONGEST:
@@ -211,7 +224,7 @@ class Bucket(Server, MutableMapping[str, Any]):
         check(self._library, status)
 
     def __delitem__(self, key: Key) -> None:
-        """Takes a key out; `KeyError` if it is absent."""
+        """Takes a key out; `KeyError` if it is absent. Waits for its turn."""
         data = encode_key(key)
         status = self._status("kvreg_bucket_delete", data, len(data), None)
         if status:
@@ -222,7 +235,10 @@ class Bucket(Server, MutableMapping[str, Any]):
     @overload
     def pop(self, key: Key, /, default: _Default) -> Any | _Default: ...
     def pop(self, key: Key, /, default: Any = ABSENT) -> Any:
-        """Takes a key out and gives its value, in one step; `default` if it is absent."""
+        """Takes a key out and gives its value, in one step; `default` if it is absent.
+
+        `KeyError` if it is absent and there is no default. Waits for its turn.
+        """
         data, old = encode_key(key), _abi.Value()
         status = self._status("kvreg_bucket_delete", data, len(data), old)
         if status == Status.NOT_FOUND and default is not ABSENT:
@@ -232,7 +248,10 @@ class Bucket(Server, MutableMapping[str, Any]):
         return decoded(self._codec, take(self._library, old))
 
     def popitem(self) -> tuple[str, Any]:
-        """Takes some key out and gives it and its value; `KeyError` if there is none."""
+        """Takes some key out and gives it and its value; `KeyError` if there is none.
+
+        Waits for its turn.
+        """
         while True:
             found = list(self)
             for key in found:
@@ -243,7 +262,10 @@ class Bucket(Server, MutableMapping[str, Any]):
                 raise KeyNotFound("the bucket is empty")
 
     def setdefault(self, key: Key, default: Value = None) -> Any:
-        """The value of a key; if it is absent, `default` is stored first, in one step."""
+        """The value of a key; if it is absent, `default` is stored first, in one step.
+
+        Waits for its turn if it is absent.
+        """
         found = self._find(key)
         if found is not ABSENT:
             return found
@@ -312,7 +334,8 @@ class Bucket(Server, MutableMapping[str, Any]):
     def put_many(self, other: Mapping[Any, Value] | Iterable[tuple[Key, Value]]) -> None:
         """Stores all pairs of a mapping or an iterable in one step: all or none.
 
-        Of equal keys the last one counts. Waits for its turn.
+        Of equal keys the last one counts. `LimitReached` if a limit is, and nothing was
+        stored. Waits for its turn.
         """
         put_many(self, other)
 
@@ -324,24 +347,33 @@ class Bucket(Server, MutableMapping[str, Any]):
         return get_many(self, keys)
 
     def __len__(self) -> int:
-        """How many keys there are; a write in flight may count or not."""
+        """How many keys there are; a write in flight may count or not.
+
+        Does not wait for writers.
+        """
         count = ctypes.c_size_t()
         self._call("kvreg_bucket_count", ctypes.byref(count))
         return count.value
 
     def __iter__(self) -> Iterator[str]:
-        """The keys as they are at this instant."""
+        """The keys as they are at this instant. Does not wait for writers."""
         return iter(keys(self, "kvreg_bucket_items"))
 
     def _snapshot(self) -> list[tuple[str, Any]]:
         return pairs(self)
 
     def items(self) -> SnapshotItems:
-        """A view of keys and values; each iteration is a snapshot of its own."""
+        """A view of keys and values; each iteration is a snapshot of its own.
+
+        Does not wait for writers.
+        """
         return SnapshotItems(self)
 
     def values(self) -> SnapshotValues:
-        """A view of the values; each iteration is a snapshot of its own."""
+        """A view of the values; each iteration is a snapshot of its own.
+
+        Does not wait for writers.
+        """
         return SnapshotValues(self)
 
     def clear(self) -> None:

@@ -55,4 +55,6 @@ class PickleCodec:
 
 
 JSON = JSONCodec()
+"""A codec for what `json` takes, as UTF-8; tuples come back as lists, and so on, as there."""
 PICKLE = PickleCodec()
+"""A codec for what `pickle` takes. Read only what you trust: a pickle can run any code."""

@@ -9,27 +9,49 @@ class Status(enum.IntEnum):
     """What a function of the C interface answers; `Error.status` has it."""
 
     OK = 0
+    """It was done."""
     NOT_FOUND = 1
+    """No such name or key."""
     ALREADY_STARTED = 2
+    """The name is taken; or `kvreg.configure` came too late."""
     NO_PROCESS = 3
+    """The server had ended: not delivered."""
     SERVER_DOWN = 4
+    """The server ended while it had the request."""
     TIMEOUT = 5
+    """Withdrawn: it has not run and never will."""
     OUTCOME_UNKNOWN = 6
+    """Another thread had begun and would finish it."""
     CALLING_SELF = 7
+    """The caller would wait for itself."""
     BAD_HANDLE = 8
+    """Closed, or no handle."""
     WRONG_KIND = 9
+    """A live handle of another kind."""
     INVALID_ARGUMENT = 10
+    """A name, a key, a reason or another argument that cannot be."""
     WRONG_TYPE = 11
+    """The value has another type than was asked for."""
     CONFLICT = 12
+    """Reserved for compare-and-swap."""
     LIMIT = 13
+    """A limit is reached; nothing was changed."""
     NO_MEMORY = 14
+    """No memory; nothing was changed."""
     ABORTED = 15
+    """The update was given up."""
     FORKED = 16
+    """Inherited through a fork."""
     SHUT_DOWN = 17
+    """After `kvreg.shutdown`."""
     UNSUPPORTED = 18
+    """Not on this platform, not in this version, or not with this value."""
     IO = 19
+    """The operating system refused."""
     INTERNAL = 20
+    """A caught panic in kvreg itself: a bug."""
     TOO_SMALL = 21
+    """The caller's buffer; not seen in Python."""
 
 
 class Reason(enum.IntEnum):
@@ -62,9 +84,13 @@ class LogLevel(enum.IntEnum):
     """How important a log event is; a lower number is more important."""
 
     ERROR = 0
+    """A bucket or a registry was killed or crashed, or a bucket stays down."""
     WARN = 1
+    """A subscriber was cut off, a callback is stuck, and so on; the rest goes on."""
     INFO = 2
+    """A bucket was started again; a listener listens."""
     DEBUG = 3
+    """A registry got a message that it does not expect."""
 
 
 class Verdict(enum.Enum):
@@ -80,4 +106,6 @@ class Verdict(enum.Enum):
 
 
 KEEP = Verdict.KEEP
+"""What the function of an update returns to leave the key as it is."""
 REMOVE = Verdict.REMOVE
+"""What the function of an update returns to delete the key."""

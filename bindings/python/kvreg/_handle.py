@@ -74,17 +74,18 @@ class Handle:
         check(library, getattr(library, function)(self._handle, *arguments))
 
     def close(self) -> None:
-        """Frees the handle and nothing else; closing twice is fine.
+        """Frees the handle; closing twice is fine.
 
-        From here on the object raises `Closed`. Never blocks, and may be called while other
-        threads use the object.
+        From here on the object raises `Closed`. What others can still reach goes on: a bucket
+        that has a name, a registry that has one, whatever has another handle. What nobody can
+        reach any more ends. Never blocks, and may be called while other threads use the object.
         """
         self._closed = True
         self._free_all()
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """Whether `close` was called. Never blocks."""
         return self._closed
 
     def __enter__(self: _Self) -> _Self:

@@ -37,24 +37,37 @@ class Log(NamedTuple):
     """The library says something; see `Inbox.subscribe_logs`."""
 
     level: LogLevel
+    """How important it is."""
     name: str | None
     """Of the bucket that it is about, if it has one."""
     message: str
+    """One sentence, for people."""
 
 
 class Lost(NamedTuple):
     """So many log events did not fit in the inbox; a `Down` is never lost."""
 
     count: int  # type: ignore[assignment]  # and not the method of a tuple
+    """How many."""
 
 
 Event = Union[Down, Log, Lost]
+"""What an inbox gives: tell them apart by `isinstance`."""
 
 
 class Inbox(Handle):
     """An inbox: events wait in it until they are received. It belongs to no registry.
 
     As a context manager it is closed at the end of the block.
+
+    >>> import kvreg
+    >>> with kvreg.Registry() as registry, kvreg.Inbox() as inbox:
+    ...     shopping = registry.create("shopping")
+    ...     reference = inbox.monitor(shopping)
+    ...     shopping.stop()
+    ...     down = inbox.receive(timeout=5.0)
+    ...     print(down.name, down.reason.name, down.reference == reference)
+    shopping NORMAL True
 
     Threads: any thread may use an inbox; each event goes to one receiver. Nothing here
     blocks but `receive`. Errors of all operations: `Closed` after `close`.
@@ -65,14 +78,15 @@ class Inbox(Handle):
     _kind = "inbox"
 
     def __init__(self) -> None:
-        """Opens an inbox."""
+        """Opens an inbox. Never blocks."""
         super().__init__(*obtain("kvreg_inbox_open"))
 
     def monitor(self, server: Bucket | Registry) -> int:
         """Asks for the end of a bucket or registry; gives the reference of its `Down`.
 
         The end gives exactly one `Down` with that reference; at once, reason NOPROC, if the
-        server has ended. Each call is a monitor of its own. `LimitReached` beyond 1,048,576.
+        server has ended. Each call is a monitor of its own. `LimitReached` beyond 1,048,576
+        (see `kvreg.configure`). Never blocks.
         """
         if isinstance(server, Bucket):
             monitor = "kvreg_inbox_monitor"
@@ -89,6 +103,7 @@ class Inbox(Handle):
         """Takes a monitor back: no `Down` of it comes any more.
 
         With `flush` one that waits already is removed too. An unknown reference is fine.
+        Never blocks.
         """
         flags = _abi.FLUSH if flush else 0
         self._call("kvreg_inbox_demonitor", reference, flags)
@@ -96,7 +111,8 @@ class Inbox(Handle):
     def subscribe_logs(self, level: LogLevel) -> None:
         """From now on the inbox gets `Log` events of this level and more important ones.
 
-        Calling it again changes the level. What does not fit arrives as one `Lost`.
+        Calling it again changes the level. Up to 1,024 such events wait; what does not fit
+        arrives as one `Lost`. Never blocks.
         """
         self._call("kvreg_inbox_subscribe_logs", int(level))
 
@@ -128,7 +144,7 @@ class Inbox(Handle):
             library.quick.kvreg_event_clear(event)
 
     def __iter__(self) -> Iterator[Event]:
-        """Events as they come, waiting for each: until the inbox is closed."""
+        """Events as they come, waiting for each: until the inbox is closed. Blocks."""
         while True:
             try:
                 yield self.receive()
@@ -157,7 +173,7 @@ class Inbox(Handle):
         """A file descriptor that is readable while events wait.
 
         For `select`, `selectors` and event loops, which take the inbox itself too. Only
-        poll it; it is closed with the inbox. `Unsupported` where there is none.
+        poll it; it is closed with the inbox. `Unsupported` where there is none. Never blocks.
         """
         descriptor = ctypes.c_int()
         self._call("kvreg_inbox_fd", ctypes.byref(descriptor))

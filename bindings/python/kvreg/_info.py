@@ -11,6 +11,7 @@ class BucketInfo(NamedTuple):
     """Facts about a bucket, as they were when it was asked."""
 
     keys: int
+    """How many there are."""
     bytes: int
     """Of keys and values, 8 for a number."""
     mailbox: int
@@ -27,6 +28,7 @@ class RegistryInfo(NamedTuple):
     """Facts about a registry, as they were when it was asked."""
 
     buckets: int
+    """How many names there are."""
     keys: int
     """In all buckets, while each is looked at."""
     bytes: int

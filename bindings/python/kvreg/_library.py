@@ -68,7 +68,7 @@ def load(path: str | os.PathLike[str]) -> None:
 
     Raises `LibraryError` if the file cannot be loaded or is of another version, and
     `RuntimeError` if another one is in use already; the same one again is fine. May be
-    called from any thread.
+    called from any thread, and blocks while the system reads the file.
     """
     global _loaded
     path = os.fspath(path)
@@ -91,7 +91,11 @@ def library() -> Library:
 
 
 def library_version() -> str:
-    """The version of the shared library, "major.minor.patch". Loads it if it was not."""
+    """The version of the shared library, "major.minor.patch".
+
+    Loads it if it was not, as `load` does: `LibraryError`, naming all it tried. Then never
+    blocks.
+    """
     version: bytes = library().kvreg_version_string()
     return version.decode()
 

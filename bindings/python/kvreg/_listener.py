@@ -17,7 +17,7 @@ _ENDED = (Status.FORKED, Status.SHUT_DOWN)
 
 
 class Listener(Handle):
-    """A listener: serves the text protocol of a registry over TCP, on the library's threads.
+    r"""A listener: serves the text protocol of a registry over TCP, on the library's threads.
 
     `address` is like "127.0.0.1:4040" or "[::1]:4040"; a port alone is on loopback, and port
     0 is any that is free: see the property `address`. As a context manager it is stopped at
@@ -29,6 +29,15 @@ class Listener(Handle):
     a subscriber who does not read, before it is cut off: 1,048,576. `idle_timeout` is the
     seconds from one request to the end of the next, after which a connection is closed: 300;
     `math.inf` is for ever.
+
+    >>> import kvreg, socket
+    >>> with kvreg.Registry() as registry, kvreg.Listener(registry, "127.0.0.1:0") as listener:
+    ...     with socket.create_connection(listener.address) as connection:
+    ...         connection.sendall(b"CREATE shopping\r\n")
+    ...         print(connection.recv(64), list(registry))
+    b'OK\r\n' ['shopping']
+
+    Threads: any thread may use a listener; connections are served by the library's own.
 
     Errors: `IOFailed` when the system refuses the address, `InvalidArgument` for what is none,
     `Closed` after `close`.

@@ -51,7 +51,7 @@ def shutdown(timeout: float | None = None) -> None:
     From here on everything raises `ShutDown`, but closing succeeds. It need not be called: a
     process may just exit. `CallTimeout` if callbacks of a C program still ran after `timeout`
     seconds; all else has ended then, and they are left alone. `CallingSelf` from inside an
-    update. Blocks.
+    update. `timeout` None waits for ever. Blocks.
     """
     library = load_library()
     check(library, library.kvreg_shutdown(milliseconds(timeout)))

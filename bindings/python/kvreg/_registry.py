@@ -43,6 +43,12 @@ class Registry(Server, Mapping[str, Bucket]):
     `max_mailbox` the messages that wait at the registry itself (1,048,576; the others are
     without a limit). `LimitReached` says that one is reached, and nothing was changed.
 
+    >>> import kvreg
+    >>> with kvreg.Registry() as registry:
+    ...     registry.create("shopping")["milk"] = 1
+    ...     print(registry["shopping"]["milk"], "garage" in registry, list(registry))
+    1 False ['shopping']
+
     A name leads to a bucket that is alive: once anybody has learned that a bucket ended, its
     name is gone. Iterating sees the names as they are at one instant; `values()` and
     `items()` look each of them up then, and leave out those that are gone meanwhile.
@@ -126,7 +132,7 @@ class Registry(Server, Mapping[str, Bucket]):
 
     @property
     def codec(self) -> Codec | None:
-        """What makes bytes of the values in its buckets, if anything does."""
+        """What makes bytes of the values in its buckets, if anything does. Never blocks."""
         return self._codec
 
     def _bucket(self, handle: ctypes.c_void_p) -> Bucket:
@@ -160,7 +166,8 @@ class Registry(Server, Mapping[str, Bucket]):
     def create_cast(self, name: str) -> None:
         """Starts a bucket of that name, unless there is one, without waiting.
 
-        What this thread does next with the registry sees it. Never blocks.
+        What this thread does next with the registry sees it. `LimitReached` if too much is
+        queued, or there are too many buckets. Never blocks.
         """
         data = encode_name(name)
         Handle._call(self, "kvreg_registry_create_cast", data, len(data))
@@ -177,7 +184,10 @@ class Registry(Server, Mapping[str, Bucket]):
         check(library, status)
 
     def __getitem__(self, name: str) -> Bucket:
-        """The bucket that has the name now; `BucketNotFound` (a `KeyError`) if none has."""
+        """The bucket that has the name now; `BucketNotFound` (a `KeyError`) if none has.
+
+        Waits for casts of this thread only.
+        """
         handle = ctypes.c_void_p()
         status = self._look_up(name, handle)
         if status == Status.NOT_FOUND:
@@ -186,7 +196,10 @@ class Registry(Server, Mapping[str, Bucket]):
         return self._bucket(handle)
 
     def __contains__(self, name: object) -> bool:
-        """Whether a bucket has the name now; what cannot be a name is none's."""
+        """Whether a bucket has the name now; what cannot be a name is none's.
+
+        Waits for casts of this thread only.
+        """
         if not isinstance(name, str):
             return False
         handle = ctypes.c_void_p()
@@ -209,21 +222,21 @@ class Registry(Server, Mapping[str, Bucket]):
         return status
 
     def __len__(self) -> int:
-        """How many names there are."""
+        """How many names there are. Waits for casts of this thread only."""
         count = ctypes.c_size_t()
         self._call("kvreg_registry_count", ctypes.byref(count))
         return count.value
 
     def __iter__(self) -> Iterator[str]:
-        """The names as they are at this instant."""
+        """The names as they are at this instant. Waits for casts of this thread only."""
         return iter(keys(self, "kvreg_registry_names"))
 
     def items(self) -> ItemsView[str, Bucket]:
-        """A view of names and buckets."""
+        """A view of names and buckets; to iterate waits for casts of this thread only."""
         return _Items(self)
 
     def values(self) -> ValuesView[Bucket]:
-        """A view of the buckets."""
+        """A view of the buckets; to iterate waits for casts of this thread only."""
         return _Values(self)
 
     def __eq__(self, other: object) -> bool:
@@ -235,6 +248,7 @@ class Registry(Server, Mapping[str, Bucket]):
     def send(self, message: str | bytes) -> None:
         """Sends a message that the registry does not expect: logged at debug and dropped.
 
+        `InvalidArgument` for more than 65,536 bytes, `LimitReached` if too much is queued.
         Never blocks.
         """
         data = encode_text(message)

@@ -70,7 +70,7 @@ class Server(Handle):
         """How many seconds a call through this object waits for its turn.
 
         5 at first (see `kvreg.configure`); `None` is for ever, 0 only if it need not wait.
-        Clones have their own.
+        Clones have their own. To set it never blocks; `ValueError` below 0.
         """
         return self._timeout
 
