@@ -12,8 +12,8 @@ export CARGO_BUILD_JOBS ?= $(JOBS)
 LIBRARY := target/release/libkvreg.so
 VENV := .venv
 PYTHON_CONFIG := --config bindings/python/pyproject.toml
-PYTHON_FILES := bindings/python benches/python tests/python tests/listener tests/packaging \
-    tests/readme.py
+PYTHON_FILES := bindings/python benches/python docs tests/docs tests/python tests/listener \
+    tests/packaging tests/readme.py
 C_FLAGS := -std=c11 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread -Iinclude
 C_LINK := -Ltarget/release -lkvreg -Wl,-rpath,$(CURDIR)/target/release
 VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full \
@@ -31,7 +31,7 @@ MISUSE_SEED ?= 1
 
 .PHONY: all build header demo test lint test-rust test-model test-header test-c test-shell \
     test-stress test-lifecycle test-listener test-instructions test-misuse test-python \
-    test-readme wheel test-wheel requirements bench bench-all bench-python clean
+    test-readme test-docs reference wheel test-wheel requirements bench bench-all bench-python clean
 
 all: build
 
@@ -49,7 +49,7 @@ demo: build target/c/demo
 
 test: requirements lint test-rust test-model test-header test-c test-shell test-stress \
     test-lifecycle test-listener test-instructions test-misuse test-python test-readme \
-    test-wheel
+    test-docs test-wheel
 	@echo "all tests passed"
 
 requirements:
@@ -160,6 +160,16 @@ test-wheel: wheel
 test-readme: build $(VENV)/installed
 	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
 	    $(VENV)/bin/python tests/readme.py
+
+# What the pages in docs show: sessions of Python, and what the reference is made from. Without
+# pytest's own log handler, since kvreg starts a thread where there is one.
+test-docs: build $(VENV)/installed
+	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
+	    $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider -p no:logging tests/docs
+
+# The Python reference, from the docstrings.
+reference:
+	PYTHONPATH=bindings/python $(PYTHON) docs/reference.py
 
 # Ratios to peers, measured in one run: a few minutes. What is not installed is left out.
 bench: build
