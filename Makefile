@@ -161,11 +161,12 @@ test-readme: build $(VENV)/installed
 	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
 	    $(VENV)/bin/python tests/readme.py
 
-# What the pages in docs show: sessions of Python, and what the reference is made from. Without
-# pytest's own log handler, since kvreg starts a thread where there is one.
+# What the pages in docs show: sessions of Python, programs in C, and what the reference is made
+# from. Without pytest's own log handler, since kvreg starts a thread where there is one.
 test-docs: build $(VENV)/installed
 	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
 	    $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider -p no:logging tests/docs
+	$(VENV)/bin/python tests/readme.py docs/c-guide.md
 
 # The Python reference, from the docstrings.
 reference:

@@ -1,8 +1,14 @@
-"""Runs the README.
+"""Runs the README, or the pages that are its arguments.
 
-Its C and Python blocks print what stands below them, and the make targets it names exist.
+Their C and Python blocks print what stands below them, their console blocks too, and the make
+targets that the README names exist.
+
+A block of C whose first line is a comment with a file name is that file, for the blocks after
+it: a header is only written, a program also compiled and run. Commands of the README run in the
+checkout, those of other pages beside their files; there KVREG is the path of the checkout.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -10,57 +16,85 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = ROOT / "README.md"
 LIBRARY = ROOT / "target" / "release"
+FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread"]
+LINK = [f"-I{ROOT / 'include'}", f"-L{LIBRARY}", "-lkvreg", f"-Wl,-rpath,{LIBRARY}"]
 
 
-def output(command: list[str]) -> str:
+def output(command: list[str], directory: Path) -> str:
     """What a command prints; it must succeed."""
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    environment = {**os.environ, "KVREG": str(ROOT)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=directory, env=environment
+    )
+    assert done.returncode == 0, f"{command} answered {done.returncode}: {done.stderr}"
     return done.stdout
 
 
 def run_c(source: str, directory: Path) -> str:
     """Compiles and runs a block of C."""
-    (directory / "block.c").write_text(source, encoding="utf-8")
-    flags = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
-    program = str(directory / "block")
-    link = [f"-I{ROOT / 'include'}", f"-L{LIBRARY}", "-lkvreg", f"-Wl,-rpath,{LIBRARY}"]
-    output(["cc", *flags, str(directory / "block.c"), "-o", program, *link])
-    return output([program])
+    named = re.match(r"/\* (\w+\.[ch]) \*/\n", source)
+    file = directory / (named[1] if named else "block.c")
+    file.write_text(source, encoding="utf-8")
+    if file.suffix == ".h":
+        return ""
+    program = str(file.with_suffix(""))
+    output(["cc", *FLAGS, str(file), "-o", program, *LINK], directory)
+    return output([program], directory)
 
 
 def run_python(source: str, _directory: Path) -> str:
     """Runs a block of Python."""
-    return output([sys.executable, "-c", source])
+    return output([sys.executable, "-c", source], ROOT)
 
 
-def main() -> None:
-    """Runs all blocks, and looks all targets up."""
-    run = {"c": run_c, "python": run_python}
+RUN = {"c": run_c, "python": run_python}
+
+
+def run_blocks(page: Path, directory: Path, longest: int) -> int:
+    """Runs the blocks of a page, in order, and says how many it has."""
     passed = 0
-    blocks = re.findall(r"^```(\w+)\n(.*?)^```\n", README, re.MULTILINE | re.DOTALL)
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```\n", text, re.MULTILINE | re.DOTALL)
     for (language, source), (following, expected) in zip(blocks, [*blocks[1:], ("", "")]):
-        if language in run:
-            assert following == "text", f"a {language} block without its output"
-            with tempfile.TemporaryDirectory() as directory:
-                printed = run[language](source, Path(directory))
-            assert printed == expected, f"{printed!r} instead of {expected!r}"
+        if language in RUN:
+            printed = RUN[language](source, directory)
+            if printed or following == "text":
+                assert following == "text", f"a {language} block without its output"
+                assert printed == expected, f"{printed!r} instead of {expected!r}"
             lines = source.strip().count("\n") + 1
-            assert lines <= 20, f"a {language} block of {lines} lines"
+            assert lines <= longest, f"a {language} block of {lines} lines"
             passed += 1
         elif language == "console":
             command, _, expected = source.lstrip("$ ").partition("\n")
-            printed = output(["sh", "-c", command]).replace("\r", "")
+            where = ROOT if page == README else directory
+            printed = output(["sh", "-c", command], where).replace("\r", "")
             assert printed.endswith(expected), f"{printed!r} instead of {expected!r}"
             passed += 1
-    assert passed >= 3, "the README has lost its examples"
+    assert passed >= 3, f"{page.name} has lost its examples"
+    return passed
 
+
+def find_targets() -> int:
+    """Looks up the make targets that the README names, and says how many they are."""
+    passed = 0
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"`(?:make )?((?:test|lint|demo|bench|header)(?:-\w+)?)`", README):
+    names = r"`(?:make )?((?:test|lint|demo|bench|header|reference)(?:-\w+)?)`"
+    for target in re.findall(names, README.read_text(encoding="utf-8")):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"no target {target}"
         passed += 1
-    print(f"readme: {passed} passed, 0 failed")
+    return passed
+
+
+def main() -> None:
+    """Runs the pages."""
+    for page in [Path(name).resolve() for name in sys.argv[1:]] or [README]:
+        with tempfile.TemporaryDirectory() as directory:
+            passed = run_blocks(page, Path(directory), 20 if page == README else 45)
+        if page == README:
+            passed += find_targets()
+        print(f"{page.stem.lower()}: {passed} passed, 0 failed")
 
 
 if __name__ == "__main__":
