@@ -20,6 +20,8 @@ Importing this package neither loads the shared library nor starts anything; fir
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from ._bucket import Bucket
 from ._codecs import JSON, PICKLE, Codec
 from ._constants import KEEP, REMOVE, LogLevel, Reason, Restart, Status, Verdict
@@ -52,10 +54,12 @@ from ._inbox import Down, Event, Inbox, Log, Lost
 from ._info import BucketInfo, RegistryInfo
 from ._library import LibraryError, library_version, load
 from ._listener import Listener
-from ._options import BucketOptions
 from ._process import configure, shutdown
 from ._registry import Registry
 from ._values import Key, Value
+
+if TYPE_CHECKING:
+    from ._bucket_options import BucketOptions
 
 __version__ = "0.1.0"
 
@@ -112,3 +116,17 @@ __all__ = [
     "load",
     "shutdown",
 ]
+
+if not TYPE_CHECKING:  # to which any attribute would do
+
+    def __getattr__(name: str) -> Any:
+        if name == "BucketOptions":
+            from ._bucket_options import BucketOptions  # not before it is needed, see there
+
+            globals()[name] = BucketOptions
+            return BucketOptions
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from . import _abi
 from ._bucket import Bucket
@@ -18,9 +18,12 @@ from ._items import keys
 from ._library import Library
 from ._library import library as load_library
 from ._logging import follow
-from ._options import BucketOptions, bucket_struct, count
+from ._options import count
 from ._server import Server
 from ._values import encode_name, encode_text, take_bytes
+
+if TYPE_CHECKING:
+    from ._bucket_options import BucketOptions
 
 _Self = TypeVar("_Self", bound="Registry")
 
@@ -88,7 +91,7 @@ class Registry(Server, Mapping[str, Bucket]):
             options.name = data = encode_name(name)
             options.name_len = len(data)
         if bucket is not None:
-            options.bucket = ctypes.pointer(bucket_struct(bucket))
+            options.bucket = ctypes.pointer(_struct(bucket))
         super().__init__(*obtain("kvreg_registry_start", options))
         self._codec = codec
         self._stops = True
@@ -158,7 +161,7 @@ class Registry(Server, Mapping[str, Bucket]):
                 data,
                 len(data),
                 flags,
-                bucket_struct(options),
+                _struct(options),
                 ctypes.byref(handle),
             )
         return self._bucket(handle)
@@ -327,6 +330,12 @@ class Registry(Server, Mapping[str, Bucket]):
             return "<kvreg.Registry>"
         buckets = "1 bucket" if count == 1 else f"{count} buckets"
         return f"<kvreg.Registry of {buckets}>"
+
+
+def _struct(options: BucketOptions) -> _abi.BucketOptions:
+    from ._bucket_options import bucket_struct  # not before it is needed, see there
+
+    return bucket_struct(options)
 
 
 def _living(registry: Mapping[str, Bucket]) -> Iterator[tuple[str, Bucket]]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from .. import _registry
 from .._codecs import Codec
 from .._constants import Reason
 from .._info import RegistryInfo
-from .._options import BucketOptions
 from ._bucket import Bucket
 from ._server import Server
+
+if TYPE_CHECKING:
+    from .._bucket_options import BucketOptions
 
 _Blocking = _registry.Registry
 _Default = TypeVar("_Default")
