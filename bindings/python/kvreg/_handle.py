@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
 import warnings
-from typing import Callable, ClassVar, NoReturn, Optional, TypeVar
+from typing import Callable, ClassVar, NoReturn, TypeVar, Union
 
 from ._errors import check
 from ._library import Library
 from ._library import library as load_library
 
 _Self = TypeVar("_Self", bound="Handle")
-
-
-_Free = Callable[[Optional[int]], int]
+_Owned = Union[ctypes.c_void_p, int, None]
+_Free = Callable[[_Owned], int]
 
 
 class Handle:
@@ -31,7 +31,7 @@ class Handle:
         self._handle = handle
         self._closed = False
         self._free: _Free = getattr(library, f"kvreg_{self._kind}_free")
-        self._owned = [handle]
+        self._owned: list[_Owned] = [handle]
 
     # It may run anywhere, and late, when globals are gone: so it takes no lock, waits for
     # nobody, and has with it what it needs. In a forked child freeing does nothing.
@@ -49,19 +49,14 @@ class Handle:
                 return
             self._free(handle)
 
-    def _own(self, handle: int | None) -> None:
-        """Owns another handle too."""
+    def _own(self, handle: ctypes.c_void_p) -> None:
+        """Owns another handle too, from the moment at which the library writes it there."""
         self._owned.append(handle)
-        if self._closed:  # meanwhile
-            self._free_all()
 
-    def _disown(self, handle: int | None) -> None:
-        """Frees a handle that `_own` was given."""
-        try:
+    def _disown(self, handle: ctypes.c_void_p) -> None:
+        """Forgets a handle that `_own` was given, and that is free."""
+        with contextlib.suppress(ValueError):  # the object was closed meanwhile
             self._owned.remove(handle)
-        except ValueError:  # closed meanwhile
-            return
-        self._free(handle)
 
     def _call(self, function: str, *arguments: object) -> None:
         """Calls a function that never blocks on the handle; raises what it answers."""

@@ -91,13 +91,14 @@ class Server(Handle):
 
     def _another(self, handle: ctypes.c_void_p) -> int:
         """Makes another handle of its own, with timeout 0."""
-        quick = self._library.quick
-        clone = getattr(quick, f"kvreg_{self._kind}_clone")
+        clone = getattr(self._library.quick, f"kvreg_{self._kind}_clone")
+        # Owned before it is there: Python may be interrupted as soon as it is.
+        self._own(handle)
         status: int = clone(self._handle, ctypes.byref(handle))
-        if not status:
-            self._own(handle.value)
-            status = self._set_timeout(handle, 0)
-        return status
+        if self._closed:  # perhaps meanwhile, when there was nothing to free yet
+            self._free(handle)
+            self._disown(handle)
+        return status or self._set_timeout(handle, 0)
 
     def _set_timeout(self, handle: ctypes.c_void_p, timeout_ms: int) -> int:
         set_timeout = getattr(self._library.quick, f"kvreg_{self._kind}_set_timeout")
@@ -125,10 +126,10 @@ class Server(Handle):
             return function(self._handle, *arguments)
         end = None if timeout is None else time.monotonic() + timeout
         slices, count = ctypes.c_void_p(), 0
-        status = self._another(slices)
-        if status:
-            return status
         try:
+            status = self._another(slices)
+            if status:
+                return status
             while True:
                 count += 1
                 wait = _LONG_SLICE if count % _LONG_EVERY == 0 else _SLICE
@@ -138,4 +139,8 @@ class Server(Handle):
                 if status != Status.TIMEOUT or left <= wait:
                     return status
         finally:
-            self._disown(slices.value)
+            # At once, before Python can be interrupted again. If the object was closed
+            # meanwhile it is free, and the library says so, to nobody.
+            self._free(slices)
+            slices.value = None
+            self._disown(slices)
