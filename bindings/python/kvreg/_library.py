@@ -46,13 +46,14 @@ class Library(ctypes.CDLL):
 
 
 _loaded: Library | None = None
-_loading = threading.Lock()
+# Signal handlers and destructors may use kvreg too, in the middle of loading.
+_loading = threading.RLock()
 
 
 def _begin_anew() -> None:
     # The thread that was loading is not there in a forked child.
     global _loading
-    _loading = threading.Lock()
+    _loading = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -86,7 +87,9 @@ def library() -> Library:
     if _loaded is None:
         with _loading:
             if _loaded is None:
-                _loaded = _find()
+                found = _find()
+                if _loaded is None:  # a signal handler may have been faster
+                    _loaded = found
     return _loaded
 
 

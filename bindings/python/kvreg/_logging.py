@@ -24,7 +24,8 @@ NAME = "kvreg"
 # The numbers of `logging`, which is not imported here.
 _LEVELS = {LogLevel.ERROR: 40, LogLevel.WARN: 30, LogLevel.INFO: 20, LogLevel.DEBUG: 10}
 
-_starting = threading.Lock()
+# Signal handlers and destructors may start registries too, in the middle of this.
+_starting = threading.RLock()
 _inbox: int | None = None
 _level: LogLevel | None = None
 
@@ -32,7 +33,7 @@ _level: LogLevel | None = None
 def _begin_anew() -> None:
     # The thread is not there in a forked child, and its inbox is the parent's.
     global _starting, _inbox, _level
-    _starting, _inbox, _level = threading.Lock(), None, None
+    _starting, _inbox, _level = threading.RLock(), None, None
 
 
 if hasattr(os, "register_at_fork"):
@@ -49,19 +50,35 @@ def follow() -> None:
     wanted = _wanted(logger.getEffectiveLevel())
     if wanted is None or not logger.hasHandlers() or _level is not None and _level >= wanted:
         return
+    library = load_library()
+    opened = ctypes.c_void_p()
     with _starting:
-        library = load_library()
         if _inbox is None:
-            handle = ctypes.c_void_p()
-            if library.quick.kvreg_inbox_open(ctypes.byref(handle)):
+            if library.quick.kvreg_inbox_open(ctypes.byref(opened)):
                 return  # whoever called meets the same, and raises it
-            _inbox = handle.value
-            arguments = (library, handle.value, logger)
+            if _inbox is None:
+                _inbox = opened.value
+        library.quick.kvreg_inbox_subscribe_logs(_inbox, wanted)
+        _level = wanted
+    if opened:
+        _start(library, opened.value, logger)
+
+
+def _start(library: Library, inbox: int | None, logger: Any) -> None:
+    """Starts the thread, unless a signal handler has started one meanwhile."""
+    global _inbox, _level
+    try:
+        if inbox == _inbox:
+            arguments = (library, inbox, logger)
             threading.Thread(
                 target=_hand_on, args=arguments, name="kvreg-logging", daemon=True
             ).start()
-        library.quick.kvreg_inbox_subscribe_logs(_inbox, wanted)
-        _level = wanted
+            return
+    except RuntimeError:
+        # There can be no more threads, as when the interpreter ends: a registry is there
+        # without one too.
+        _inbox = _level = None
+    library.quick.kvreg_inbox_free(inbox)
 
 
 def _wanted(effective: int) -> LogLevel | None:
@@ -70,7 +87,7 @@ def _wanted(effective: int) -> LogLevel | None:
     return max(through, default=None)
 
 
-def _hand_on(library: Library, inbox: int, logger: Any) -> None:
+def _hand_on(library: Library, inbox: int | None, logger: Any) -> None:
     event = _abi.Event()
     while not library.kvreg_inbox_receive(inbox, -1, event):
         try:
