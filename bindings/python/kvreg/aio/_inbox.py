@@ -158,8 +158,9 @@ class Inbox:
             loop.add_reader(descriptor, self._hand_out)
         except (NotImplementedError, Unsupported):
             # The loop watches no descriptors, or the platform has none.
-            self._thread = _Thread(self, loop)
-            submit(self._thread.run)
+            thread = _Thread(self, loop)
+            submit(thread.run)
+            self._thread = thread
         else:
             self._watched = descriptor
 

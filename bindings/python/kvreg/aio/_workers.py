@@ -25,16 +25,27 @@ class Workers:
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._counts = threading.Lock()
         self._threads = 0
-        self._busy = 0
+        self._unfinished = 0
 
     def submit(self, job: Job) -> None:
-        """Runs a job as soon as a thread is free. Never blocks."""
-        self._jobs.put(job)
+        """Runs a job as soon as a thread is free. Never blocks.
+
+        `RuntimeError` if there is no thread and none can be started; then it never runs.
+        """
         with self._counts:
-            if self._threads >= MOST or self._threads - self._busy >= self._jobs.qsize():
-                return
-            self._threads += 1
-        threading.Thread(target=self._work, name="kvreg-aio", daemon=True).start()
+            if self._threads <= self._unfinished and self._threads < MOST:
+                self._start()
+            self._unfinished += 1
+            self._jobs.put(job)
+
+    def _start(self) -> None:
+        try:
+            threading.Thread(target=self._work, name="kvreg-aio", daemon=True).start()
+        except RuntimeError:
+            if not self._threads:
+                raise
+            return  # those that are there will do it
+        self._threads += 1
 
     def _work(self) -> None:
         while True:
@@ -46,14 +57,12 @@ class Workers:
                         self._threads -= 1
                         return
                 continue
-            with self._counts:
-                self._busy += 1
             try:
                 job()
             finally:
                 del job  # and what it holds
                 with self._counts:
-                    self._busy -= 1
+                    self._unfinished -= 1
 
 
 workers = Workers()
