@@ -21,7 +21,8 @@ TIMES = 50
 WAIT = 60.0
 """Seconds after which an interpreter hangs; it takes a tenth of one."""
 
-_AT_ONCE = 4
+AT_ONCE = 4
+"""Interpreters that run beside each other; more, where they mostly wait."""
 
 _Result = TypeVar("_Result")
 
@@ -62,9 +63,11 @@ def finish(process: subprocess.Popen[str], text: str | None = None) -> Ended:
     return Ended(process.returncode, out, err)
 
 
-def together(work: Callable[[int], _Result], times: int) -> list[_Result]:
+def together(
+    work: Callable[[int], _Result], times: int = TIMES, at_once: int = AT_ONCE
+) -> list[_Result]:
     """What `work` gives for each number, in several threads; raises what one of them does."""
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
+    with ThreadPoolExecutor(at_once) as threads:
         return list(threads.map(work, range(times)))
 
 

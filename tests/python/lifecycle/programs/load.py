@@ -116,7 +116,8 @@ class Load:
 class Held:
     """A bucket whose turn another thread has, in an update, until `release`."""
 
-    def __init__(self, bucket: kvreg.Bucket, daemon: bool = True) -> None:
+    def __init__(self, bucket: kvreg.Bucket, end: type[kvreg.Error] | None = None) -> None:
+        """`end` is what the update raises, if the bucket ends before it."""
         self._release = threading.Event()
         began = threading.Event()
 
@@ -126,9 +127,13 @@ class Held:
             return "released"
 
         def hold() -> None:
-            bucket.update("held", fn, default=None)
+            try:
+                bucket.update("held", fn, default=None)
+            except kvreg.Error as error:
+                if type(error) is not end:
+                    raise
 
-        self.thread = threading.Thread(target=hold, daemon=daemon)
+        self.thread = threading.Thread(target=hold, daemon=True)
         self.thread.start()
         assert began.wait(WAIT)
 
