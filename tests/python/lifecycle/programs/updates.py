@@ -303,7 +303,7 @@ def storm() -> None:
     signal.signal(signal.SIGALRM, handle)
     contending.start()
     signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
-    while hits < 100 or done < 5:
+    while hits < 50 or done < 5:
         try:
             armed = True
             bucket.update("milk", lambda n: n + 1)
