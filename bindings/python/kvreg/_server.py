@@ -25,7 +25,7 @@ from ._timeout import milliseconds
 
 _Self = TypeVar("_Self", bound="Server")
 
-_SLICE = 0.2
+_SLICE = 0.1
 _LONG_SLICE = 1.0
 _LONG_EVERY = 10
 

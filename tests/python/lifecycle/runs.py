@@ -15,10 +15,10 @@ from support import PACKAGE
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 
-TIMES = 50
+TIMES = int(os.environ.get("KVREG_TEST_TIMES", "50"))
 """How often each scenario is run: what happens at an exit is a matter of luck."""
 
-WAIT = 60.0
+WAIT = 120.0
 """Seconds after which an interpreter hangs; it takes a tenth of one."""
 
 AT_ONCE = 4

@@ -34,9 +34,9 @@ WAITS = (
 )
 
 BOUND = 0.3
-"""Seconds within which Ctrl-C is answered; a slice of a wait is 0.2."""
+"""Seconds within which Ctrl-C is answered; a slice of a wait is 0.1."""
 
-ATTEMPTS = 3
+ATTEMPTS = 5
 """A machine that is busy may delay one answer, or two: but not all, as a long slice would."""
 
 _AT_ONCE = 6

@@ -19,7 +19,7 @@ from ._workers import submit
 _Server = TypeVar("_Server", bound=Server)
 _Result = TypeVar("_Result")
 
-_SLICE = 0.1
+_SLICE = 0.05
 _LONG_SLICE = 1.0
 _LONG_EVERY = 10
 
