@@ -34,4 +34,8 @@ def get_many(bucket: Bucket, keys: Iterable[Key]) -> list[Any]:
         pair.key, pair.key_len = data, len(data)
     bucket._call_blocking("kvreg_bucket_get_many", batch, len(batch))
     library, codec = bucket._library, bucket._codec
-    return [decoded(codec, take(library, pair.value)) for pair in batch]
+    values = [take(library, pair.value) for pair in batch]
+    if codec is None:
+        return values
+    # None is for an absent key: what the codec made is bytes.
+    return [None if value is None else decoded(codec, value) for value in values]

@@ -19,7 +19,7 @@ from ._library import Library
 from ._logging import follow
 from ._server import Server
 from ._update import ABSENT, run
-from ._values import Key, Pairs, Value, borrowed, decoded, encode_key, encoded, take
+from ._values import Key, Pairs, Value, as_pairs, borrowed, decoded, encode_key, encoded, take
 
 _Default = TypeVar("_Default")
 _Self = TypeVar("_Self", bound="Bucket")
@@ -167,7 +167,10 @@ class Bucket(Server, MutableMapping[str, Any]):
         """Whether there is such a key; what cannot be a key is none."""
         if not isinstance(key, (str, bytes)):
             return False
-        data, value = encode_key(key), _abi.Value()
+        try:
+            data, value = encode_key(key), _abi.Value()
+        except UnicodeEncodeError:
+            return False
         if len(data) > LONGEST:
             return False
         status = self._status("kvreg_bucket_get", data, len(data), value)
@@ -247,8 +250,11 @@ class Bucket(Server, MutableMapping[str, Any]):
     def setdefault(self, key: Key, default: Value = None) -> Any:
         """The value of a key; if it is absent, `default` is stored first, in one step."""
         found = self._find(key)
-        if found is not ABSENT:
-            return found
+        return self._store_if_absent(key, default) if found is ABSENT else found
+
+    def _store_if_absent(self, key: Key, default: Value) -> Any:
+        if isinstance(default, Verdict):
+            raise TypeError(f"{default!r} is no value: it is for the function of an update")
         # Another thread may store one before the update has its turn: that one is kept.
         return run(
             self, key, lambda current: default if current is ABSENT else Verdict.KEEP, ABSENT
@@ -298,9 +304,8 @@ class Bucket(Server, MutableMapping[str, Any]):
         all or none. Waits for its turn.
         """
         if len(args) < 2:
-            if args and isinstance(args[0], Bucket):
-                args = (args[0]._snapshot(),)
-            return self.put_many(dict(*args, **named))
+            pairs = as_pairs(*args) if args else []
+            return self.put_many([*pairs, *named.items()])
         key, fn, *more = args
         default = named.pop("default", ABSENT)
         if more or named or not callable(fn):
@@ -363,7 +368,7 @@ class Bucket(Server, MutableMapping[str, Any]):
     def __ior__(  # type: ignore[misc]  # takes more than __or__, as in dict
         self: _Self, other: Mapping[Any, Value] | Iterable[tuple[Key, Value]]
     ) -> _Self:
-        self.put_many(other)
+        self.put_many(as_pairs(other))
         return self
 
     # Its end

@@ -72,7 +72,10 @@ class SnapshotItems(ItemsView[str, Any]):
             or not isinstance(item[0], (str, bytes))
         ):
             return False
-        return super().__contains__(item)
+        try:
+            return super().__contains__(item)
+        except ValueError:  # InvalidArgument, UnicodeEncodeError: it cannot be a key
+            return False
 
 
 class SnapshotValues(ValuesView[Any]):
