@@ -80,6 +80,10 @@ class Server(Generic[_Blocking]):
         except CallTimeout:
             if self._timeout == 0:
                 raise
+        return await self._wait(attempt)
+
+    async def _wait(self, attempt: Callable[[_Blocking], _Result]) -> _Result:
+        """Makes a request that has to wait for its turn."""
         return await Request(self._server, attempt, self._timeout).result()
 
     async def _read(self, attempt: Callable[[_Blocking], _Result]) -> _Result:

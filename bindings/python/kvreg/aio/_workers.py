@@ -25,16 +25,28 @@ class Workers:
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._counts = threading.Lock()
         self._threads = 0
-        self._busy = 0
+        self._open = 0  # jobs that wait or run
 
     def submit(self, job: Job) -> None:
         """Runs a job as soon as a thread is free. Never blocks."""
-        self._jobs.put(job)
         with self._counts:
-            if self._threads >= MOST or self._threads - self._busy >= self._jobs.qsize():
+            self._jobs.put(job)
+            self._open += 1
+            if self._threads >= min(self._open, MOST):
                 return
             self._threads += 1
-        threading.Thread(target=self._work, name="kvreg-aio", daemon=True).start()
+        try:
+            threading.Thread(target=self._work, name="kvreg-aio", daemon=True).start()
+        except RuntimeError:
+            with self._counts:
+                self._threads -= 1
+                if self._threads == 0:
+                    raise
+            # Those that are there will come to it.
+
+    def others_wait(self) -> bool:
+        """Whether there are jobs without a thread."""
+        return not self._jobs.empty()
 
     def _work(self) -> None:
         while True:
@@ -46,14 +58,12 @@ class Workers:
                         self._threads -= 1
                         return
                 continue
-            with self._counts:
-                self._busy += 1
             try:
                 job()
             finally:
                 del job  # and what it holds
                 with self._counts:
-                    self._busy -= 1
+                    self._open -= 1
 
 
 workers = Workers()
@@ -72,3 +82,8 @@ if hasattr(os, "register_at_fork"):
 def submit(job: Job) -> None:
     """Runs a job, which raises nothing, in one of this process's threads."""
     workers.submit(job)
+
+
+def others_wait() -> bool:
+    """Whether there are jobs that wait for a thread: who has one should give it up."""
+    return workers.others_wait()
