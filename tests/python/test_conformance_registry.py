@@ -83,7 +83,7 @@ class RegistryMachine(RuleBasedStateMachine):
                 self.registry[name]
             assert caught.value.args == (name,)
             assert self.registry.get(name, 7) == 7
-            pair: object = (name, None)
+            pair: Any = (name, None)
             assert pair not in self.registry.items()
 
     @rule(name=_bucket_names)
@@ -122,7 +122,7 @@ class RegistryMachine(RuleBasedStateMachine):
     def wrong_name(self, name: Any) -> None:
         for place in (self.registry, self.registry.keys()):
             assert name not in place
-        pair: object = (name, None)
+        pair: Any = (name, None)
         assert pair not in self.registry.items()
         calls: list[Callable[[], Any]] = [
             lambda: self.registry[name],
