@@ -59,6 +59,11 @@ lint: $(VENV)/installed
 	$(VENV)/bin/ruff check --no-cache $(PYTHON_CONFIG) $(PYTHON_FILES)
 	$(VENV)/bin/ruff format --no-cache --check $(PYTHON_CONFIG) $(PYTHON_FILES)
 	$(VENV)/bin/mypy --strict --config-file bindings/python/pyproject.toml $(PYTHON_FILES)
+	PYTHONPATH=bindings/python $(VENV)/bin/python -m mypy.stubtest kvreg --concise \
+	    --mypy-config-file bindings/python/pyproject.toml \
+	    --allowlist tests/python/stubtest_allowlist.txt
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --project bindings/python
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --project tests/python
 
 test-rust:
 	$(CARGO) test

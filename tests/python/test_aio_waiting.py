@@ -412,7 +412,7 @@ def test_an_exception_of_the_function_comes_out(raised: BaseException, contended
                     go_on.set()
                 await task
             assert caught is raised
-            assert traceback.extract_tb(caught.__traceback__)[-1].name == "spill"
+            assert traceback.extract_tb(raised.__traceback__)[-1].name == "spill"
             assert calls == [1]
             assert await bucket.get("milk") == 1
             assert await bucket.update("milk", lambda n: n + 1) == 2

@@ -128,7 +128,7 @@ def test_absent_keys_are_key_errors_that_say_which(
 
 def test_wrong_arguments_are_type_errors(shopping: kvreg.Bucket) -> None:
     wrong: Any = shopping
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: wrong.get(),
         lambda: wrong.get("milk", 1, 2),
         lambda: wrong.get(key="milk"),
@@ -150,12 +150,13 @@ def test_wrong_arguments_are_type_errors(shopping: kvreg.Bucket) -> None:
         lambda: wrong.get_many([1]),
         lambda: wrong.link(1),
         lambda: wrong.unlink(wrong.keys()),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(TypeError):
             call()
-    for call in (lambda: wrong.update(["abc"]), lambda: wrong.update([("milk", 2), ("a",)])):
+    for pairs in (["abc"], [("milk", 2), ("a",)]):
         with pytest.raises(ValueError, match="unpack"):
-            call()
+            wrong.update(pairs)
     assert shopping == SHOPPING
 
 

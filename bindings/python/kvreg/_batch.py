@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import _abi
-from ._values import Key, Value, decoded, encode_key, encoded, fill, take
+from ._values import Key, Value, as_pairs, decoded, encode_key, encoded, fill, take
 
 if TYPE_CHECKING:
     from ._bucket import Bucket
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 def put_many(bucket: Bucket, other: Mapping[Any, Value] | Iterable[tuple[Key, Value]]) -> None:
     """Does what `Bucket.put_many` says."""
-    if isinstance(other, Mapping):
-        other = other.items()
-    chosen = list(other)
+    chosen = as_pairs(other)
     batch = (_abi.Pair * len(chosen))()
     codec = bucket._codec
     for pair, (key, value) in zip(batch, chosen):

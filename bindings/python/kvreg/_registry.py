@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from . import _abi
 from ._bucket import Bucket
@@ -332,10 +332,13 @@ class _Items(ItemsView[str, Bucket]):
         return _living(self._mapping)
 
     def __contains__(self, item: object) -> bool:
-        if not isinstance(item, tuple) or len(item) != 2 or item[0] not in self._mapping:
+        if not isinstance(item, tuple):
             return False
-        found = self._mapping.get(item[0])
-        return found is not None and found == item[1]
+        pair: tuple[Any, ...] = item  # pyright: ignore[reportUnknownVariableType]
+        if len(pair) != 2 or pair[0] not in self._mapping:
+            return False
+        found = self._mapping.get(pair[0])
+        return found is not None and found == pair[1]
 
 
 class _Values(ValuesView[Bucket]):

@@ -39,7 +39,8 @@ def as_pairs(other: Any) -> list[tuple[Any, Any]]:
     came first.
     """
     if isinstance(other, Mapping):
-        return list(other.items())
+        mapping: Mapping[Any, Any] = other  # pyright: ignore[reportUnknownVariableType]
+        return list(mapping.items())
     if hasattr(other, "keys"):
         return [(key, other[key]) for key in other.keys()]  # noqa: SIM118  # no mapping
     return [(key, value) for key, value in other]

@@ -46,7 +46,7 @@ class Bucket(Server[_Blocking]):
     @classmethod
     def _adopt(cls, bucket: _Blocking) -> Bucket:
         adopted = cls.__new__(cls)
-        Server.__init__(adopted, bucket)
+        adopted._take(bucket)
         return adopted
 
     @property

@@ -66,7 +66,7 @@ class Registry(Server[_Blocking]):
     @classmethod
     def _adopt(cls, registry: _Blocking) -> Registry:
         adopted = cls.__new__(cls)
-        Server.__init__(adopted, registry)
+        adopted._take(registry)
         adopted._stops = False
         return adopted
 
