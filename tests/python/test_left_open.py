@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
+from collections.abc import Iterator
 from typing import Any, Callable
 
 import kvreg
@@ -13,13 +14,11 @@ from support import python
 
 def warned(make: Callable[[], Any]) -> list[str]:
     """What is said when the object that is made goes away."""
-    gc.collect()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         thing = make()
         assert caught == []
         del thing
-        gc.collect()
     assert all(one.category is ResourceWarning for one in caught)
     return [str(one.message) for one in caught]
 
@@ -29,6 +28,14 @@ def listener() -> kvreg.Listener:
 
 
 _served: kvreg.Registry
+
+
+@pytest.fixture(autouse=True, scope="module")
+def only_what_is_made_here_goes_away() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 What is ignored here is an error to both, and each says so when it is none any more.
 """
 
-# pyright: enableTypeIgnoreComments=false, reportUnnecessaryTypeIgnoreComment=true
+# pyright: reportUnnecessaryTypeIgnoreComment=true
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def updates_of_a_bucket(bucket: kvreg.Bucket, other: kvreg.Bucket) -> None:
     bucket.update(other)
     bucket.update(milk=1, eggs=None)
     bucket.update()
-    bucket.update("milk", 1)  # type: ignore[call-overload]  # pyright: ignore
-    bucket.update("milk", lambda n: [n])  # type: ignore[arg-type, return-value]  # pyright: ignore
-    bucket.update("milk", len, 1)  # type: ignore[call-overload]  # pyright: ignore
-    bucket.update(1)  # type: ignore[call-overload]  # pyright: ignore
-    bucket.update(milk=[1])  # type: ignore[call-overload]  # pyright: ignore
+    bucket.update("milk", 1)  # type: ignore[call-overload]
+    bucket.update("milk", lambda n: [n])  # type: ignore[arg-type, return-value]
+    bucket.update("milk", len, 1)  # type: ignore[call-overload]
+    bucket.update(1)  # type: ignore[call-overload]
+    bucket.update(milk=[1])  # type: ignore[call-overload]
 
 
 def a_bucket_as_a_mapping(bucket: kvreg.Bucket) -> None:
@@ -69,8 +69,8 @@ def a_bucket_as_a_mapping(bucket: kvreg.Bucket) -> None:
     bucket["milk"] = 1
     bucket[b"milk"] = None
     del bucket[b"milk"]
-    bucket[1] = 1  # type: ignore[index]  # pyright: ignore
-    bucket["milk"] = object()  # type: ignore[assignment]  # pyright: ignore
+    bucket[1] = 1  # type: ignore[index]
+    bucket["milk"] = object()  # type: ignore[assignment]
     with bucket as same:
         assert_type(same, kvreg.Bucket)
 
@@ -89,7 +89,7 @@ def a_registry_as_a_mapping(registry: kvreg.Registry) -> None:
     assert_type(registry.execute("GET shopping milk"), bytes)
     assert_type(registry.info(), kvreg.RegistryInfo)
     assert_type(kvreg.Registry.whereis("name"), kvreg.Registry)
-    registry["shopping"] = registry.create("b")  # type: ignore[index]  # pyright: ignore
+    registry["shopping"] = registry.create("b")  # type: ignore[index]
     with registry as same:
         assert_type(same, kvreg.Registry)
 
@@ -124,7 +124,7 @@ def codecs() -> None:
     for codec in (Codec(), kvreg.JSON, kvreg.PICKLE):
         kvreg.Registry(codec=codec)
         aio.Registry(codec=codec)
-    kvreg.Bucket(codec=repr)  # type: ignore[arg-type]  # pyright: ignore
+    kvreg.Bucket(codec=repr)  # type: ignore[arg-type]
 
 
 async def tasks(bucket: aio.Bucket, registry: aio.Registry, inbox: aio.Inbox) -> None:
@@ -144,7 +144,7 @@ async def tasks(bucket: aio.Bucket, registry: aio.Registry, inbox: aio.Inbox) ->
     assert_type(await bucket.update("milk", lambda n: n + 1, default=0), Any)
     await bucket.update({"milk": 1}, eggs=2)
     await bucket.update([(b"milk", 1)])
-    await bucket.update("milk", 1)  # type: ignore[call-overload]  # pyright: ignore
+    await bucket.update("milk", 1)  # type: ignore[call-overload]
     assert_type(await bucket.info(), kvreg.BucketInfo)
     assert_type(bucket.clone(), aio.Bucket)
     assert_type(bucket.timeout, Optional[float])
@@ -166,4 +166,4 @@ async def tasks(bucket: aio.Bucket, registry: aio.Registry, inbox: aio.Inbox) ->
         assert_type(same, aio.Registry)
         assert_type(shopping, aio.Bucket)
         assert_type(box, aio.Inbox)
-    registry["shopping"]  # type: ignore[index]  # pyright: ignore
+    registry["shopping"]  # type: ignore[index]
