@@ -208,7 +208,7 @@ def test_each_iteration_is_a_snapshot_while_another_thread_writes(bucket: kvreg.
 
     writer = Worker(write)
     try:
-        for _ in range(300):
+        for _ in range(100):
             seen = dict(bucket.items())
             assert seen["a"] == seen["b"]
             one, other = bucket.get_many(["a", "b"])
