@@ -382,6 +382,39 @@ impl Contents {
         limits.change(less, more)
     }
 
+    /// Stores all in the places of older ones; `false`, with nothing changed, if one has none
+    /// there, or others are to be asked or told. Neither takes memory nor looks twice.
+    pub(crate) fn overwrite_all(&self, write: &Write<'_>, pairs: &[(&[u8], ValueRef<'_>)]) -> bool {
+        if self.limits.is_some() || self.subscribers.get().is_some() {
+            return false;
+        }
+        let pinned = epoch::pin();
+        let writer = self.writer(write, &pinned);
+        let mut places = Vec::new();
+        if places.try_reserve_exact(pairs.len()).is_err() {
+            return false;
+        }
+        for (key, value) in pairs {
+            match writer.get(key) {
+                Ok(Some(found)) if found.value().can_become(found.tail(), *value) => {
+                    places.push(found);
+                }
+                _ => return false,
+            }
+        }
+        let (mut less, mut more) = (0, 0);
+        writer.as_one_change(|| {
+            for (found, (_, value)) in places.iter().zip(pairs) {
+                less += found.value().size();
+                let is_done = found.value().overwrite(found.tail(), *value);
+                debug_assert!(is_done, "it was asked before");
+                more += found.value().size();
+            }
+        });
+        self.count_bytes(less, more);
+        true
+    }
+
     /// Stores all, or none.
     pub(crate) fn put_many(&self, write: &Write<'_>, pairs: Vec<Pair>) -> Result<(), Error> {
         let pinned = epoch::pin();

@@ -369,24 +369,32 @@ impl BucketServer {
         self.cast_task(Task { key, run })
     }
 
-    /// A pair for `put_many`.
-    pub(crate) fn pair(self: &Arc<Self>, key: &[u8], value: ValueRef<'_>) -> Result<Pair, Error> {
-        self.check_value(&value, true)?;
-        Pair::new(key, value)
-    }
-
     /// A pair for an update, which is inside already.
     fn pair_inside(self: &Arc<Self>, key: &[u8], value: ValueRef<'_>) -> Result<Pair, Error> {
         self.check_value(&value, false)?;
         Pair::new(key, value)
     }
 
+    /// Stores all pairs, or none.
     pub(crate) fn put_many(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
-        pairs: Vec<Pair>,
+        pairs: &[(&[u8], ValueRef<'_>)],
     ) -> Result<(), Error> {
-        self.call(caller, |state, write| state.contents.put_many(write, pairs))?
+        for (_, value) in pairs {
+            self.check_value(value, true)?;
+        }
+        if !pairs.iter().all(|(_, value)| value.is_small()) {
+            // What is large is copied before the turn is taken.
+            let ready = made(pairs)?;
+            return self.call(caller, |state, write| state.contents.put_many(write, ready))?;
+        }
+        self.call(caller, |state, write| {
+            if state.contents.overwrite_all(write, pairs) {
+                return Ok(());
+            }
+            state.contents.put_many(write, made(pairs)?)
+        })?
     }
 
     /// Many values as they are at one instant; `None` where a key is absent.
@@ -472,6 +480,17 @@ impl BucketServer {
     fn contents(&self) -> &Contents {
         &self.state().contents
     }
+}
+
+fn made(pairs: &[(&[u8], ValueRef<'_>)]) -> Result<Vec<Pair>, Error> {
+    let mut ready = Vec::new();
+    ready
+        .try_reserve_exact(pairs.len())
+        .map_err(|_| Error::NoMemory)?;
+    for (key, value) in pairs {
+        ready.push(Pair::new(key, *value)?);
+    }
+    Ok(ready)
 }
 
 fn copy_key(key: &[u8]) -> Result<Box<[u8]>, Error> {
@@ -589,10 +608,9 @@ impl Bucket {
 
     /// Stores all pairs, or none.
     pub fn put_many(&self, pairs: &[(&[u8], ValueRef<'_>)]) -> Result<(), Error> {
-        let pairs = pairs
-            .iter()
-            .map(|(key, value)| self.server.pair(check_key(key)?, *value))
-            .collect::<Result<Vec<_>, _>>()?;
+        for (key, _) in pairs {
+            check_key(key)?;
+        }
         self.server.put_many(&mut self.caller(), pairs)
     }
 

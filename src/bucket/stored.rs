@@ -57,9 +57,7 @@ impl Stored {
         let Some((what, word)) = parts(value) else {
             return false;
         };
-        let room = size_of_val(tail);
-        // Room that would be wasted is given back.
-        if self.is_shared() || text.len() > room || (room > 128 && text.len() < room / 4) {
+        if !self.has_place_for(tail, text) {
             return false;
         }
         // Readers on other processors have these lines: all are fetched at once, and not one
@@ -80,13 +78,25 @@ impl Stored {
         true
     }
 
-    #[inline]
+    /// Whether `overwrite` can do it, which does not change by what it does.
+    pub(crate) fn can_become(&self, tail: &[AtomicU64], value: ValueRef<'_>) -> bool {
+        parts(value).is_some() && self.has_place_for(tail, tail_of(value))
+    }
+
+    #[inline(always)]
+    fn has_place_for(&self, tail: &[AtomicU64], text: &[u8]) -> bool {
+        let room = size_of_val(tail);
+        // Room that would be wasted is given back.
+        !self.is_shared() && text.len() <= room && (room <= 128 || text.len() >= room / 4)
+    }
+
+    #[inline(always)]
     pub(crate) fn is_shared(&self) -> bool {
         self.what.load(Ordering::Relaxed) & 0xff >= SHARED_STRING
     }
 
     /// What is shared instead of copied, if the value is large.
-    #[inline]
+    #[inline(always)]
     fn shared(&self) -> Option<ManuallyDrop<Arc<Blob>>> {
         let what = self.what.load(Ordering::Relaxed);
         // SAFETY: both are those of the value, which does not change if it is shared.
@@ -115,7 +125,7 @@ impl Stored {
     }
 
     /// The bytes of the value; a number has 8. The writer's.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn size(&self) -> usize {
         let what = self.what.load(Ordering::Relaxed);
         match (what & 0xff, self.shared()) {
@@ -228,7 +238,7 @@ impl<'a> Look<'a> {
 }
 
 /// Type, length and number of a value that is not shared.
-#[inline]
+#[inline(always)]
 fn parts(value: ValueRef<'_>) -> Option<(u32, u64)> {
     Some(match value {
         ValueRef::Nil => (NIL, 0),
@@ -249,7 +259,7 @@ fn is_small(text: &[u8]) -> bool {
 }
 
 /// What belongs behind the value.
-#[inline]
+#[inline(always)]
 pub(crate) fn tail_of(value: ValueRef<'_>) -> &[u8] {
     match value {
         ValueRef::String(text) if is_small(text.as_bytes()) => text.as_bytes(),
@@ -259,7 +269,7 @@ pub(crate) fn tail_of(value: ValueRef<'_>) -> &[u8] {
 }
 
 /// Bytes by words, as far as there are places; the last one is filled up with zeros.
-#[inline]
+#[inline(always)]
 fn write_words(places: &[AtomicU64], bytes: &[u8]) {
     let whole = bytes.chunks_exact(8);
     let rest = whole.remainder();

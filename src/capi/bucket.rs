@@ -294,9 +294,9 @@ pub unsafe extern "C" fn kvreg_bucket_put_many(
                 let key = unsafe { argument::key(pair.key, pair.key_len) }?;
                 let value = unsafe { pair.value.get() };
                 let value = value.map_err(|failure| ranked(bucket, failure))?;
-                ready.push(bucket.pair(key, value)?);
+                ready.push((key, value));
             }
-            Ok(bucket.put_many(caller, ready)?)
+            Ok(bucket.put_many(caller, &ready)?)
         })
     })
 }

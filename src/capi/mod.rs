@@ -26,6 +26,8 @@ mod registry;
 
 mod bucket;
 
+mod columns;
+
 mod plain;
 
 mod update;

@@ -184,6 +184,21 @@ typedef struct kvreg_pair {
     kvreg_value value;
 } kvreg_pair;
 
+/*
+ * Keys with values of one type, as columns: for bindings, which have them so, or make them so in
+ * fewer steps than pairs. Set size to sizeof. All is borrowed; the arrays need no alignment.
+ */
+typedef struct kvreg_columns {
+    uint32_t size;
+    uint32_t type;              /* of all values */
+    size_t count;
+    const void *keys;           /* one after the other, with nothing between */
+    const uint64_t *key_lens;   /* bytes of each */
+    const void *values;         /* BOOL: uint8_t each, 0 or 1; INT: int64_t; FLOAT: double; STRING
+                                   and BYTES: one after the other; NIL: not looked at */
+    const uint64_t *value_lens; /* STRING and BYTES: bytes of each */
+} kvreg_columns;
+
 /* What kvreg_inbox_receive gives; release it with kvreg_event_clear. */
 typedef struct kvreg_event {
     uint32_t type;      /* KVREG_EVENT_... */

@@ -13,12 +13,12 @@ use super::guard::guard;
 use super::status::{kvreg_status, Failure, Status};
 use crate::value::{Blob, Copied, Repr, Text, Value, ValueRef, COPY_LIMIT, VALUE_LIMIT};
 
-const NIL: u32 = 0;
-const BOOL: u32 = 1;
-const INT: u32 = 2;
-const FLOAT: u32 = 3;
-const STRING: u32 = 4;
-const BYTES: u32 = 5;
+pub(super) const NIL: u32 = 0;
+pub(super) const BOOL: u32 = 1;
+pub(super) const INT: u32 = 2;
+pub(super) const FLOAT: u32 = 3;
+pub(super) const STRING: u32 = 4;
+pub(super) const BYTES: u32 = 5;
 
 #[repr(C)]
 #[derive(Clone, Copy)]

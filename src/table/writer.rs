@@ -130,15 +130,23 @@ impl<'t, V: Send + Sync + 'static> Writer<'t, V> {
         replaced: impl Fn(&Found<'t, V>),
     ) -> Result<(), Error> {
         self.reserve_for(entries.iter().map(NewEntry::key))?;
-        let _batch = Batch::begin(&self.table.in_batch);
-        for entry in entries {
-            // With the room made above this cannot fail.
-            if let Some(old) = self.insert(entry)? {
-                replaced(&old);
+        self.as_one_change(|| {
+            for entry in entries {
+                // With the room made above this cannot fail.
+                if let Some(old) = self.insert(entry)? {
+                    replaced(&old);
+                }
             }
-        }
+            Ok(())
+        })?;
         self.shrink();
         Ok(())
+    }
+
+    /// Readers see all that `work` does, or nothing of it.
+    pub(crate) fn as_one_change<R>(&self, work: impl FnOnce() -> R) -> R {
+        let _batch = Batch::begin(&self.table.in_batch);
+        work()
     }
 
     pub(crate) fn entries(&self) -> Result<impl Iterator<Item = Found<'t, V>>, Closed> {

@@ -1,4 +1,4 @@
-"""Finds the library and the package, and gives each test a registry and a bucket of its own."""
+"""Finds the package and the library, and gives each test a registry and a bucket of its own."""
 
 from __future__ import annotations
 
@@ -13,16 +13,21 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIBRARY = REPOSITORY / "target" / "release" / "libkvreg.so"
 
-if not os.environ.get("KVREG_LIBRARY"):
+# An installed package is what is tested, else the one in the repository.
+found = importlib.util.find_spec("kvreg")
+if found is None:
+    sys.path.insert(0, str(REPOSITORY / "bindings" / "python"))
+    found = importlib.util.find_spec("kvreg")
+assert found is not None and found.origin is not None
+
+# So is the library that was installed with it, unless another is asked for.
+beside = Path(found.origin).with_name("libkvreg.so")
+if not os.environ.get("KVREG_LIBRARY") and not beside.exists():
     if not LIBRARY.exists():
         pytest.exit(
             f"no library: set KVREG_LIBRARY, or build {LIBRARY} (cargo build --release)", 2
         )
     os.environ["KVREG_LIBRARY"] = str(LIBRARY)
-
-# An installed package is what is tested, else the one in the repository.
-if importlib.util.find_spec("kvreg") is None:
-    sys.path.insert(0, str(REPOSITORY / "bindings" / "python"))
 
 import kvreg  # noqa: E402
 

@@ -23,6 +23,10 @@ WAIT = 30.0
 
 PACKAGE = Path(kvreg.__file__).resolve().parent
 REPOSITORY = Path(__file__).resolve().parents[2]
+HEADER = REPOSITORY / "include" / "kvreg.h"
+
+LIBRARY = os.environ.get("KVREG_LIBRARY") or str(PACKAGE / "libkvreg.so")
+"""The shared library that is tested: it was asked for, or came with the package."""
 
 
 class Worker:

@@ -9,9 +9,9 @@ import re
 import kvreg
 import pytest
 from kvreg import _abi, _constants, _errors, _library
-from support import REPOSITORY
+from support import HEADER
 
-HEADER = (REPOSITORY / "include" / "kvreg.h").read_text()
+TEXT = HEADER.read_text()
 
 BUILT_IN = {
     "KeyNotFound": KeyError,
@@ -89,7 +89,7 @@ def test_an_exception_can_be_pickled() -> None:
 
 def header_enum(first: str) -> list[str]:
     """The constants, without their prefix, of the enum that begins with `first`."""
-    for found in re.finditer(r"enum \{(.*?)\}", HEADER, re.DOTALL):
+    for found in re.finditer(r"enum \{(.*?)\}", TEXT, re.DOTALL):
         text = re.sub(r"/\*.*?\*/", "", found[1], flags=re.DOTALL)
         names = [name.strip() for name in text.split(",")]
         if names[0] == first:

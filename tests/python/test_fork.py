@@ -331,6 +331,8 @@ def test_forks_while_threads_work(registry: kvreg.Registry) -> None:
                 assert isinstance(down, kvreg.Down)
                 assert down.reference == reference
                 rounds += 1
+        # Others may be in the way of the last cast; its own thread's read waits for it.
+        assert shared.get(f"casts {me}", 0) == rounds
         return rounds
 
     def start(me: int) -> Worker:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes.util
-import os
 import re
 import shutil
 import sys
@@ -11,10 +10,8 @@ from pathlib import Path
 
 import kvreg
 import pytest
-from kvreg import _abi
-from support import PACKAGE, REPOSITORY, python
+from support import LIBRARY, PACKAGE, python
 
-LIBRARY = os.environ["KVREG_LIBRARY"]
 NAME = "libkvreg.so"
 
 FIRST_USE = """
@@ -141,7 +138,7 @@ try:
 except kvreg.LibraryError as error:
     print(error)
 """
-    told = python(code, PYTHONPATH=str(alone))
+    told = python(code, KVREG_LIBRARY=LIBRARY, PYTHONPATH=str(alone))
     assert "version 0.1" in told
     assert "needs 9.1" in told
     assert LIBRARY in told
@@ -186,35 +183,6 @@ print("done")
 """
     for _ in range(5):
         assert python(code) == "done\n"
-
-
-def test_every_function_of_the_header_is_declared() -> None:
-    header = (REPOSITORY / "include" / "kvreg.h").read_text()
-    header = re.sub(r"/\*.*?\*/|//[^\n]*", "", header, flags=re.DOTALL)
-    exported = header[header.index('extern "C"') :]
-    prototypes = {
-        name: 0 if arguments.strip() == "void" else arguments.count(",") + 1
-        for name, arguments in re.findall(r"\b(kvreg_\w+)\(([^;{}]*)\);", exported)
-    }
-    # They take callbacks, which never run Python.
-    for name in ("kvreg_bucket_update", "kvreg_bucket_update_cast"):
-        del prototypes[name]
-    declared = {name: len(arguments) for name, _, arguments in _abi.SIGNATURES}
-    assert declared == prototypes
-
-
-def test_the_structs_have_the_sizes_of_the_header() -> None:
-    assert ctypes.sizeof(_abi.Value) == 32
-    assert ctypes.sizeof(_abi.Pair) == 48
-    assert ctypes.sizeof(_abi.Event) == 96
-    assert ctypes.sizeof(_abi.Text) == 16
-    assert ctypes.sizeof(_abi.Live) == 72
-    assert ctypes.sizeof(_abi.ProcessOptions) == 32
-    assert ctypes.sizeof(_abi.BucketOptions) == 48
-    assert ctypes.sizeof(_abi.RegistryOptions) == 56
-    assert ctypes.sizeof(_abi.ListenerOptions) == 32
-    assert ctypes.sizeof(_abi.BucketStats) == 48
-    assert ctypes.sizeof(_abi.RegistryStats) == 56
 
 
 def test_everything_public_is_documented() -> None:

@@ -59,14 +59,37 @@ class Value(ctypes.Structure):
     ]
 
 
+class _Sized(ctypes.Structure):
+    """A struct that begins with its size, which is set when it is made; all else is 0."""
+
+    size: int
+
+    def __init__(self, **fields: object) -> None:
+        super().__init__(size=ctypes.sizeof(self), **fields)
+
+
 class Pair(ctypes.Structure):
     """`kvreg_pair`."""
 
     key: bytes
     key_len: int
-    value: Value
+    value: Any
 
     _fields_ = [("key", c_char_p), ("key_len", c_size_t), ("value", Value)]
+
+
+class Columns(_Sized):
+    """`kvreg_columns`."""
+
+    _fields_ = [
+        ("size", c_uint32),
+        ("type", c_uint32),
+        ("count", c_size_t),
+        ("keys", c_char_p),
+        ("key_lens", handle),
+        ("values", handle),
+        ("value_lens", handle),
+    ]
 
 
 class Text(ctypes.Structure):
@@ -121,15 +144,6 @@ class Live(ctypes.Structure):
         ("inbox_handles", c_uint64),
         ("listener_handles", c_uint64),
     ]
-
-
-class _Sized(ctypes.Structure):
-    """A struct that begins with its size, which is set when it is made; all else is 0."""
-
-    size: int
-
-    def __init__(self, **fields: object) -> None:
-        super().__init__(size=ctypes.sizeof(self), **fields)
 
 
 class ProcessOptions(_Sized):
@@ -356,6 +370,8 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kvreg_bucket_delete_cast", _status, [handle, _text, c_size_t]),
     # kvreg_status kvreg_bucket_put_many(kvreg_bucket *, const kvreg_pair *pairs, size_t);
     ("kvreg_bucket_put_many", _status, [handle, POINTER(Pair), c_size_t]),
+    # kvreg_status kvreg_bucket_put_columns(kvreg_bucket *, const kvreg_columns *columns);
+    ("kvreg_bucket_put_columns", _status, [handle, POINTER(Columns)]),
     # kvreg_status kvreg_bucket_get_many(kvreg_bucket *, kvreg_pair *pairs, size_t count);
     ("kvreg_bucket_get_many", _status, [handle, POINTER(Pair), c_size_t]),
     # kvreg_status kvreg_bucket_count(kvreg_bucket *, size_t *count);

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Callable, TypeVar, overload
 
 from . import _abi
+from ._abi import BYTES, STRING
 from ._batch import get_many, put_many
 from ._codecs import Codec
 from ._constants import Reason, Status, Verdict
 from ._errors import InvalidArgument, KeyNotFound, check, error
 from ._handle import Handle, obtain
-from ._hot import LONGEST, ROOM, give_back, take_slot
+from ._hot import LONGEST, ROOM, new_slot, slots
 from ._info import BucketInfo, exit_reason
 from ._items import SnapshotItems, SnapshotValues, keys, pairs
 from ._library import Library
@@ -133,26 +134,23 @@ class Bucket(Server, MutableMapping[str, Any]):
         now = self._now
         if now is None:
             now = self._at_once()
-        slot = take_slot()
+        try:
+            slot = slots.pop()
+        except IndexError:
+            slot = new_slot()
         value, reference, buffer = slot
-        status = self._hot.get_into(now, data, size, buffer, ROOM, reference)
+        status = self._hot.bucket_get_into(now, data, size, buffer, ROOM, reference)
         if status:
-            give_back(slot)
+            slots.append(slot)
             return self._find_slowly(status, data)
         kind = value.type
-        if kind == _abi.INT:
-            found = value.integer
-        elif kind == _abi.STRING or kind == _abi.BYTES:
-            size = value.len
-            if size > ROOM:
-                found = take(self._library, value)
-            elif kind == _abi.BYTES:
-                found = buffer[:size]
-            else:
-                found = buffer[:size].decode()
+        if kind == BYTES and (size := value.len) <= ROOM:
+            found: Any = buffer[:size]
+        elif kind == STRING and (size := value.len) <= ROOM:
+            found = buffer[:size].decode()
         else:
             found = take(self._library, value)
-        give_back(slot)
+        slots.append(slot)
         codec = self._codec
         return found if codec is None else decoded(codec, found)
 
@@ -199,14 +197,14 @@ class Bucket(Server, MutableMapping[str, Any]):
         if kind is str:
             text = stored.encode()
             if len(text) <= LONGEST:
-                status = self._hot.put_string(now, data, size, text, len(text))
+                status = self._hot.bucket_put_string(now, data, size, text, len(text))
         elif kind is bytes:
             if len(stored) <= LONGEST:
-                status = self._hot.put_bytes(now, data, size, stored, len(stored))
+                status = self._hot.bucket_put_bytes(now, data, size, stored, len(stored))
         elif kind is int and _INT_MIN <= stored <= _INT_MAX:
-            status = self._hot.put_int(now, data, size, ctypes.c_int64(stored))
+            status = self._hot.bucket_put_int(now, data, size, ctypes.c_int64(stored))
         elif kind is float:
-            status = self._hot.put_float(now, data, size, ctypes.c_double(stored))
+            status = self._hot.bucket_put_float(now, data, size, ctypes.c_double(stored))
         else:
             self._call("kvreg_bucket_put", data, size, borrowed(stored))
             return
@@ -311,6 +309,8 @@ class Bucket(Server, MutableMapping[str, Any]):
         all or none. Waits for its turn.
         """
         if len(args) < 2:
+            if args and not named:
+                return self.put_many(args[0])
             pairs = as_pairs(*args) if args else []
             return self.put_many([*pairs, *named.items()])
         key, fn, *more = args
@@ -375,7 +375,7 @@ class Bucket(Server, MutableMapping[str, Any]):
     def __ior__(  # type: ignore[misc]  # takes more than __or__, as in dict
         self: _Self, other: Mapping[Any, Value] | Iterable[tuple[Key, Value]]
     ) -> _Self:
-        self.put_many(as_pairs(other))
+        self.put_many(other)
         return self
 
     # Its end

@@ -23,53 +23,45 @@ _Function = Callable[..., int]
 
 
 class Hot:
-    """Functions on a handle with timeout 0, which therefore never block."""
+    """Functions that never block: those of buckets and registries at timeout 0."""
 
     __slots__ = (
-        "delete",
-        "get_into",
-        "lookup",
-        "put_bytes",
-        "put_float",
-        "put_int",
-        "put_string",
+        "bucket_get_into",
+        "bucket_put_bytes",
+        "bucket_put_float",
+        "bucket_put_int",
+        "bucket_put_string",
+        "items_next",
+        "registry_lookup",
+        "value_clear",
     )
 
-    get_into: _Function
-    put_int: _Function
-    put_float: _Function
-    put_string: _Function
-    put_bytes: _Function
-    delete: _Function
-    lookup: _Function
+    bucket_get_into: _Function
+    bucket_put_bytes: _Function
+    bucket_put_float: _Function
+    bucket_put_int: _Function
+    bucket_put_string: _Function
+    items_next: _Function
+    registry_lookup: _Function
+    value_clear: _Function
 
     def __init__(self, quick: ctypes.PyDLL) -> None:
         """Makes function objects of its own, beside those that have argument types."""
         for name in self.__slots__:
-            kind = "registry" if name == "lookup" else "bucket"
-            function = quick[f"kvreg_{kind}_{name}"]
-            function.restype = ctypes.c_int32
+            function = quick[f"kvreg_{name}"]
+            function.restype = None if name == "value_clear" else ctypes.c_int32
             setattr(self, name, function)
 
 
 Slot = tuple[_abi.Value, Any, Any]
 """A struct, a reference to it, and a buffer of `ROOM` bytes: where one call answers."""
 
-_free: list[Slot] = []
+slots: list[Slot] = []
+"""Those that nobody uses. Whoever needs one pops it, and appends it again: another thread, a
+signal handler, or a destructor may read a bucket at any point, and must find another one."""
 
 
-def take_slot() -> Slot:
-    """A slot that is nobody else's.
-
-    Another thread, a signal handler, or a destructor may read a bucket at any point.
-    """
-    try:
-        return _free.pop()
-    except IndexError:
-        value = _abi.Value()
-        return value, ctypes.byref(value), ctypes.create_string_buffer(ROOM)
-
-
-def give_back(slot: Slot) -> None:
-    """The slot may be used again. One that is not given back is lost, and nothing else."""
-    _free.append(slot)
+def new_slot() -> Slot:
+    """One more, where there is none to pop."""
+    value = _abi.Value()
+    return value, ctypes.byref(value), ctypes.create_string_buffer(ROOM)

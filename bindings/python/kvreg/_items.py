@@ -7,9 +7,10 @@ from collections.abc import ItemsView, Iterator, ValuesView
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _abi
+from ._abi import BYTES, STRING
 from ._constants import Status
 from ._errors import check
-from ._values import decode_key, decoded, take, take_bytes
+from ._values import decode_key, decoded, take
 
 if TYPE_CHECKING:
     from ._bucket import Bucket
@@ -18,34 +19,40 @@ if TYPE_CHECKING:
 
 def keys(server: Server, function: str) -> list[str]:
     """The keys, or names, of the snapshot that `function` gives."""
-    found: list[str] = []
-    library = server._library
-    following = library.quick.kvreg_items_next
-    snapshot = ctypes.c_void_p()
-    key = _abi.Value()
-    try:
-        server._call_blocking(function, ctypes.byref(snapshot))
-        while not (status := following(snapshot, key, None)):
-            found.append(decode_key(take_bytes(library, key)))
-        if status != Status.NOT_FOUND:
-            check(library, status)
-    finally:
-        library.kvreg_items_free(snapshot)
-    return found
+    return [
+        data.decode("utf-8", "surrogateescape") for data, _ in _all(server, function, False)
+    ]
 
 
 def pairs(bucket: Bucket) -> list[tuple[str, Any]]:
     """The keys and values of a bucket at one instant."""
-    found: list[tuple[str, Any]] = []
-    library, codec = bucket._library, bucket._codec
-    following = library.quick.kvreg_items_next
+    found = _all(bucket, "kvreg_bucket_items", True)
+    codec = bucket._codec
+    if codec is None:
+        return [(data.decode("utf-8", "surrogateescape"), value) for data, value in found]
+    return [(decode_key(data), decoded(codec, value)) for data, value in found]
+
+
+def _all(server: Server, function: str, values: bool) -> list[tuple[bytes, Any]]:
+    found: list[tuple[bytes, Any]] = []
+    library = server._library
+    following, clear = library.hot.items_next, library.hot.value_clear
     snapshot = ctypes.c_void_p()
     key, value = _abi.Value(), _abi.Value()
+    to_key, to_value = ctypes.byref(key), ctypes.byref(value) if values else None
+    string_at = ctypes.string_at
     try:
-        bucket._call_blocking("kvreg_bucket_items", ctypes.byref(snapshot))
-        while not (status := following(snapshot, key, value)):
-            name = decode_key(take_bytes(library, key))
-            found.append((name, decoded(codec, take(library, value))))
+        server._call_blocking(function, ctypes.byref(snapshot))
+        while not (status := following(snapshot, to_key, to_value)):
+            data = string_at(key.address or 0, key.len)
+            clear(to_key)
+            kind = value.type
+            if kind in (BYTES, STRING):
+                text = string_at(value.address or 0, value.len)
+                clear(to_value)
+                found.append((data, text if kind == BYTES else text.decode()))
+            else:
+                found.append((data, take(library, value)))
         if status != Status.NOT_FOUND:
             check(library, status)
     finally:

@@ -204,7 +204,7 @@ class Registry(Server, Mapping[str, Bucket]):
         data, reference = encode_name(name), ctypes.byref(handle)
         if len(data) > LONGEST:  # no name: the library says so
             return self._wait(self._library.kvreg_registry_lookup, data, len(data), reference)
-        status = self._hot.lookup(self._at_once(), data, len(data), reference)
+        status = self._hot.registry_lookup(self._at_once(), data, len(data), reference)
         if status == Status.TIMEOUT and self._timeout != 0:
             # Casts of this thread are queued.
             lookup = self._library.kvreg_registry_lookup

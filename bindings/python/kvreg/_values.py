@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeVar, Union
 
 from . import _abi
+from ._abi import BOOL, BYTES, FLOAT, INT, STRING
 from ._codecs import Codec
 from ._errors import WrongType
 from ._library import Library
@@ -145,15 +146,15 @@ def decoded(codec: Codec | None, stored: Any) -> Any:
 def take(library: Library, value: _abi.Value) -> Any:
     """The Python value of a struct that the library filled, which is released."""
     kind = value.type
-    if kind == _abi.INT:
+    if kind == INT:
         return value.integer
-    if kind == _abi.STRING:
+    if kind == STRING:
         return take_bytes(library, value).decode("utf-8")
-    if kind == _abi.BYTES:
+    if kind == BYTES:
         return take_bytes(library, value)
-    if kind == _abi.FLOAT:
+    if kind == FLOAT:
         return value.real
-    if kind == _abi.BOOL:
+    if kind == BOOL:
         return value.boolean
     return None
 
@@ -163,4 +164,4 @@ def take_bytes(library: Library, value: _abi.Value) -> bytes:
     try:
         return ctypes.string_at(value.address or 0, value.len)
     finally:
-        library.quick.kvreg_value_clear(value)
+        library.hot.value_clear(ctypes.byref(value))

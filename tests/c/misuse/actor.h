@@ -22,7 +22,7 @@ enum { BIG = 70000 };
     F(bucket_put_int) F(bucket_put_float) F(bucket_put_string) F(bucket_put_bytes) \
     F(bucket_get_int) F(bucket_get_float) F(bucket_get_bytes) F(bucket_get_into) \
     F(bucket_put_cast) \
-    F(bucket_delete_cast) F(bucket_put_many) F(bucket_get_many) F(bucket_count) \
+    F(bucket_delete_cast) F(bucket_put_many) F(bucket_put_columns) F(bucket_get_many) F(bucket_count) \
     F(bucket_clear) F(bucket_items) F(bucket_name) F(bucket_set_timeout) F(bucket_stop) \
     F(bucket_exit) F(bucket_free) F(bucket_update) F(bucket_update_cast) \
     F(bucket_update_begin) F(update_end) F(update_free) F(items_next) F(items_free) \

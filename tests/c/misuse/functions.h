@@ -159,6 +159,30 @@ static void step_many(struct actor *me, enum function function) {
         read_value(me, status, &pairs[i].value, &pairs[i].value);
 }
 
+static void step_columns(struct actor *me) {
+    uint64_t key_lens[4], value_lens[4];
+    int64_t values[4];
+    kvreg_columns columns;
+    memset(&columns, 0, sizeof columns);
+    columns.size = once_in(me, 32) ? below(me, (uint32_t)sizeof columns) : (uint32_t)sizeof columns;
+    columns.type = below(me, once_in(me, 8) ? 9 : 6);
+    columns.count = once_in(me, 64) ? SIZE_MAX - below(me, 2) : below(me, 5);
+    for (size_t i = 0; i < 4; i++) {
+        key_lens[i] = once_in(me, 64) ? UINT64_MAX - below(me, 2) : below(me, 4);
+        value_lens[i] = once_in(me, 64) ? UINT64_MAX - below(me, 2) : below(me, 64);
+        values[i] = once_in(me, 2) ? below(me, 2) : INT64_MIN;
+    }
+    columns.keys = once_in(me, 32) ? NULL : big;
+    columns.key_lens = once_in(me, 32) ? NULL : key_lens;
+    if (!once_in(me, 32))
+        columns.values = columns.type == KVREG_STRING || columns.type == KVREG_BYTES
+                             ? (const void *)big
+                             : (const void *)values;
+    columns.value_lens = once_in(me, 32) ? NULL : value_lens;
+    answer(me, DO_bucket_put_columns,
+           kvreg_bucket_put_columns(pick(me, BUCKET), once_in(me, 32) ? NULL : &columns));
+}
+
 static void step_update(struct actor *me, enum function function, struct bytes key) {
     kvreg_bucket *bucket = pick(me, BUCKET);
     bool none = once_in(me, 32);
@@ -371,6 +395,9 @@ static void step_bucket(struct actor *me, enum function function) {
         break;
     case DO_bucket_get_into:
         step_get_into(me, key);
+        break;
+    case DO_bucket_put_columns:
+        step_columns(me);
         break;
     case DO_bucket_put_many:
     case DO_bucket_get_many:

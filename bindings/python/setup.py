@@ -1,0 +1,147 @@
+"""Builds the shared library with cargo, and puts it into the package.
+
+Everything else about the package is in pyproject.toml. In the repository the crate is two
+directories up; a source distribution carries it in its directory `rust`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
+
+HERE = Path(__file__).resolve().parent
+CARRIED = "rust"
+CRATE = HERE / CARRIED if (HERE / CARRIED).is_dir() else HERE.parents[1]
+
+if sys.platform == "win32":
+    LIBRARY = "kvreg.dll"
+elif sys.platform == "darwin":
+    LIBRARY = "libkvreg.dylib"
+else:
+    LIBRARY = "libkvreg.so"
+
+
+def cargo_program() -> str:
+    """Where cargo is, if there is what it needs.
+
+    A failure ends the build with one sentence: an exception would bury it in its traceback.
+    """
+    program = shutil.which(os.environ.get("CARGO", "cargo"))
+    if program is None:
+        raise SystemExit(
+            "kvreg: cargo was not found, and the shared library is built from Rust sources:"
+            " install Rust 1.85 or newer (https://rustup.rs) so that cargo is on the PATH,"
+            " or install a wheel made for this platform"
+        )
+    if not (CRATE / "Cargo.toml").is_file():
+        raise SystemExit(
+            f"kvreg: the Rust sources are not in {CRATE}: build in the repository (pip does"
+            " since version 21.3) or from a source distribution"
+        )
+    return program
+
+
+def cargo(*arguments: str) -> str:
+    """Runs cargo on the crate, and returns what it prints; what it complains of is shown."""
+    command = [cargo_program(), *arguments]
+    done = subprocess.run(command, cwd=CRATE, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"kvreg: cargo {arguments[0]} failed, for the reason above")
+    return done.stdout
+
+
+class BuildModules(build_py):
+    """Copies the modules, which is the first step of a build."""
+
+    def run(self) -> None:
+        """Copies them to an empty directory, else modules that are gone would come along."""
+        cargo_program()  # before anything is done
+        if not self.editable_mode:
+            shutil.rmtree(Path(self.build_lib, "kvreg"), ignore_errors=True)
+        super().run()
+
+
+class BuildLibrary(build_ext):
+    """Builds the library where setuptools expects an extension module to be built.
+
+    It is none, but is treated as one: it makes the wheel one for a platform, and goes beside
+    the modules.
+    """
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """The file that `fullname` stands for: no interpreter's tag is in its name."""
+        return str(Path(*fullname.split(".")[:-1], LIBRARY))
+
+    def build_extension(self, ext: Extension) -> None:
+        """Has cargo build the library, and copies it from where cargo says it is."""
+        told = cargo(
+            *("build", "--release", "--locked", "--lib"),
+            "--message-format=json-render-diagnostics",
+        )
+        messages = map(json.loads, told.splitlines())
+        files = [name for message in messages for name in message.get("filenames", [])]
+        self.library = next(name for name in files if Path(name).name == LIBRARY)
+        goal = Path(self.get_ext_fullpath(ext.name))
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.library, goal)
+
+    def copy_extensions_to_source(self) -> None:
+        """Links an editable package to cargo's library, so that `cargo build` renews it."""
+        link = HERE / "kvreg" / LIBRARY
+        link.unlink(missing_ok=True)
+        link.symlink_to(self.library)
+
+
+class Wheel(bdist_wheel):
+    """A wheel for every Python 3 on one platform: ctypes needs no interpreter's ABI."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """The platform's tag with those of any Python 3."""
+        return "py3", "none", super().get_tag()[2]
+
+
+class SourceDistribution(sdist):
+    """A source distribution that carries the crate."""
+
+    def make_release_tree(self, base_dir: str, files: list[str]) -> None:
+        """Adds the crate as cargo packs it: on its own, its lock file without other members."""
+        super().make_release_tree(base_dir, files)
+        with tempfile.TemporaryDirectory() as work:
+            cargo(
+                *("package", "--quiet", "--locked", "--allow-dirty", "--no-verify"),
+                *("--package", "kvreg", "--target-dir", work),
+            )
+            (crate,) = Path(work, "package").glob("*.crate")
+            shutil.unpack_archive(crate, work, "gztar")
+            unpacked = Path(work, crate.stem)
+            # They tell of the workspace and the commit, which do not matter here.
+            for name in ("Cargo.toml.orig", ".cargo_vcs_info.json"):
+                (unpacked / name).unlink(missing_ok=True)
+            # It is a workspace of its own, wherever it is unpacked.
+            with (unpacked / "Cargo.toml").open("a") as manifest:
+                manifest.write("\n[workspace]\n")
+            shutil.copytree(unpacked, Path(base_dir, CARRIED))
+
+
+setup(
+    ext_modules=[Extension("kvreg.libkvreg", sources=[])],
+    cmdclass={
+        "bdist_wheel": Wheel,
+        "build_ext": BuildLibrary,
+        "build_py": BuildModules,
+        "sdist": SourceDistribution,
+    },
+    # Copies of the package among the sources would confuse what looks at these.
+    options={"build": {"build_base": str(CRATE / "target" / "python")}},
+)

@@ -1,0 +1,70 @@
+"""What `make wheel` made, and what the checkout says that should be in it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROJECT = REPOSITORY / "bindings" / "python"
+PACKAGE = PROJECT / "kvreg"
+
+LIBRARY = "libkvreg.so"
+LICENCES = ("LICENSE-APACHE", "LICENSE-MIT")
+
+
+def only(pattern: str) -> Path:
+    """The one file that `make wheel` made of this kind."""
+    found = list((REPOSITORY / "target" / "wheels").glob(pattern))
+    assert len(found) == 1, f"make wheel makes one {pattern}: {found}"
+    return found[0]
+
+
+WHEEL = only("*.whl")
+SDIST = only("*.tar.gz")
+
+
+def crate_version() -> str:
+    """The version in Cargo.toml."""
+    package = (REPOSITORY / "Cargo.toml").read_text().partition("[package]")[2]
+    found = re.search(r'^version = "(.+)"$', package, re.MULTILINE)
+    assert found
+    return found[1]
+
+
+def modules() -> set[str]:
+    """The modules in the checkout, as paths that begin with the package's name."""
+    return {str(path.relative_to(PROJECT)) for path in PACKAGE.rglob("*.py")}
+
+
+def readme_example() -> tuple[str, str]:
+    """The program in the package's README, and what it prints."""
+    text = (PROJECT / "README.md").read_text()
+    found = re.search(r"```python\n(.*?)```\s+```text\n(.*?)```", text, re.DOTALL)
+    assert found
+    return found[1], found[2]
+
+
+def run(
+    *command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end, which must come within minutes; keeps what it says."""
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+
+
+def output(
+    *command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> str:
+    """What a command says; it must succeed."""
+    done = run(*command, cwd=cwd, env=env)
+    assert done.returncode == 0, done.stdout
+    return done.stdout

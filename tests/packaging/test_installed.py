@@ -1,0 +1,165 @@
+"""What is installed works as the checkout does, and is gone when it is uninstalled."""
+
+from __future__ import annotations
+
+import shutil
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from distributions import (
+    LIBRARY,
+    PACKAGE,
+    PROJECT,
+    REPOSITORY,
+    SDIST,
+    WHEEL,
+    crate_version,
+    modules,
+    output,
+    readme_example,
+)
+from environments import Environment
+
+SITE = {f"kvreg/{LIBRARY}", "kvreg/py.typed"}
+INFO = f"kvreg-{crate_version()}.dist-info"
+
+
+def copy_of_the_tests(directory: Path) -> Path:
+    """The checkout without the package and the crate: tests, and the files they look into."""
+    ignored = shutil.ignore_patterns("kvreg", "rust", "*.egg-info", "__pycache__", "model")
+    for name in ("bindings", "include", "tests"):
+        shutil.copytree(REPOSITORY / name, directory / name, ignore=ignored)
+    for path in REPOSITORY.glob("*.md"):
+        shutil.copy(path, directory)
+    return directory
+
+
+@pytest.mark.parametrize("distribution", [WHEEL, SDIST], ids=["wheel", "sdist"])
+def test_all_tests_of_python_pass_against_the_installed(
+    distribution: Path, tmp_path: Path
+) -> None:
+    checkout = copy_of_the_tests(tmp_path / "checkout")
+    environment = Environment(tmp_path / "environment")
+    environment.install("--requirement", checkout / "tests" / "python" / "requirements.txt")
+
+    installed = environment.install(distribution)
+    assert {name for name in installed if not name.startswith(INFO)} == SITE | modules()
+    package, library = environment.finds()
+    assert package.is_relative_to(environment.directory)
+    assert library == package / LIBRARY
+
+    results = tmp_path / "results.xml"
+    output(
+        *(environment.python, "-X", "dev", "-W", "error", "-m", "pytest"),
+        *("-p", "no:cacheprovider", f"--junitxml={results}", "tests/python"),
+        cwd=checkout,
+        env=environment.variables,
+    )
+    ran = {case.attrib["classname"] for case in ElementTree.parse(results).iter("testcase")}
+    files = {path.stem for path in (REPOSITORY / "tests" / "python").glob("test_*.py")}
+    assert {name.rpartition(".")[2] for name in ran} == files
+    environment.uninstall()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment with nothing but pip: each test leaves it as it was."""
+    return Environment(tmp_path_factory.mktemp("plain"))
+
+
+@pytest.fixture
+def stale() -> Iterator[None]:
+    """A module that was built once and is no longer in the checkout."""
+    built = list((REPOSITORY / "target" / "python").glob("lib*/kvreg"))
+    assert built
+    for directory in built:
+        (directory / "_gone.py").touch()
+    yield
+    for directory in built:
+        (directory / "_gone.py").unlink(missing_ok=True)
+
+
+def project_files() -> set[Path]:
+    """All that is beside the sources, but for notes that setuptools always keeps there."""
+    return {path for path in PROJECT.rglob("*") if "kvreg.egg-info" not in path.parts}
+
+
+@pytest.mark.usefixtures("stale")
+def test_a_checkout_is_installed_as_it_is(plain: Environment) -> None:
+    before = project_files()
+    installed = plain.install(PROJECT)
+    assert {name for name in installed if not name.startswith(INFO)} == SITE | modules()
+    package, library = plain.finds()
+    assert package.is_relative_to(plain.directory)
+    assert library == package / LIBRARY
+    code, printed = readme_example()
+    assert plain.says(code) == printed
+    plain.uninstall()
+    assert project_files() == before
+
+
+@pytest.fixture
+def link() -> Iterator[Path]:
+    """The link to the library that an editable package has; it goes if it was not there."""
+    link = PACKAGE / LIBRARY
+    was_there = link.is_symlink()
+    yield link
+    if not was_there:
+        link.unlink(missing_ok=True)
+
+
+def test_an_editable_package_is_that_of_the_checkout(plain: Environment, link: Path) -> None:
+    installed = plain.install("--editable", PROJECT)
+    assert not any(name.startswith("kvreg/") for name in installed)
+    assert plain.finds() == (PACKAGE, link)
+    # What cargo builds next is what is loaded next.
+    assert link.is_symlink()
+    assert link.samefile(REPOSITORY / "target" / "release" / LIBRARY)
+    code, printed = readme_example()
+    assert plain.says(code) == printed
+    plain.uninstall()
+    assert link.exists(), "what is in the checkout is not pip's to remove"
+
+
+def refused(environment: Environment, *arguments: str | Path, **variables: str) -> str:
+    """What pip says when it fails to install something: no traceback, and nothing is left."""
+    before = environment.files()
+    done = environment.pip("install", *arguments, **variables)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout
+    assert environment.files() == before
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "what",
+    [(SDIST,), (PROJECT,), ("--editable", PROJECT)],
+    ids=["sdist", "checkout", "editable"],
+)
+def test_without_cargo_it_says_what_to_install(
+    what: tuple[str | Path, ...], plain: Environment, tmp_path: Path
+) -> None:
+    told = refused(plain, *what, PATH=str(tmp_path), CARGO="cargo")
+    assert told.count("kvreg: cargo was not found") == 1
+    assert "install Rust 1.85 or newer (https://rustup.rs)" in told
+    assert "copying" not in told, "it fails before anything is done"
+
+
+def test_when_cargo_fails_it_says_so(plain: Environment, tmp_path: Path) -> None:
+    cargo = tmp_path / "cargo"
+    cargo.write_text("#!/bin/sh\necho error: no linker >&2\nexit 101\n")
+    cargo.chmod(0o755)
+    told = refused(plain, SDIST, CARGO=str(cargo))
+    assert "error: no linker" in told
+    assert told.count("kvreg: cargo build failed, for the reason above") == 1
+
+
+def test_away_from_the_sources_it_says_what_is_missing(
+    plain: Environment, tmp_path: Path
+) -> None:
+    alone = tmp_path / "a" / "b" / "python"
+    shutil.copytree(PROJECT, alone, ignore=shutil.ignore_patterns(LIBRARY, "*.egg-info"))
+    told = refused(plain, alone)
+    assert told.count("kvreg: the Rust sources are not in") == 1

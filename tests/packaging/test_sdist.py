@@ -1,0 +1,93 @@
+"""The source distribution: it carries the crate, complete and on its own."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from distributions import LICENCES, PROJECT, REPOSITORY, SDIST, crate_version, modules, output
+
+ROOT = f"kvreg-{crate_version()}"
+CRATE = ("Cargo.lock", "Cargo.toml", "build.rs", "cbindgen.toml", "include/kvreg.h")
+
+
+def sources() -> set[str]:
+    found = (REPOSITORY / "src").rglob("*")
+    return {str(path.relative_to(REPOSITORY)) for path in found if path.is_file()}
+
+
+def contents(distribution: Path) -> dict[str, bytes]:
+    with tarfile.open(distribution) as archive:
+        found = {
+            member.name: archive.extractfile(member) for member in archive if member.isfile()
+        }
+        return {name: file.read() for name, file in found.items() if file is not None}
+
+
+def test_it_has_these_files_and_no_other() -> None:
+    informed = ("PKG-INFO", "SOURCES.txt", "dependency_links.txt", "top_level.txt")
+    expected = (
+        modules()
+        | {"kvreg/py.typed", "PKG-INFO", "README.md", "pyproject.toml", "setup.cfg", "setup.py"}
+        | {f"kvreg.egg-info/{name}" for name in informed}
+        | {f"rust/{name}" for name in sources() | {*CRATE, "CHANGELOG.md", "README.md"}}
+        | {f"{directory}{name}" for directory in ("", "rust/") for name in LICENCES}
+    )
+    assert set(contents(SDIST)) == {f"{ROOT}/{name}" for name in expected}
+
+
+def test_the_files_are_those_of_the_checkout() -> None:
+    found = contents(SDIST)
+    for name in modules() | {"README.md", "pyproject.toml", "setup.py"}:
+        assert found[f"{ROOT}/{name}"] == (PROJECT / name).read_bytes(), name
+    for name in sources() | {*CRATE} - {"Cargo.lock", "Cargo.toml"}:
+        assert found[f"{ROOT}/rust/{name}"] == (REPOSITORY / name).read_bytes(), name
+
+
+def test_the_lock_file_has_the_versions_of_the_checkout_without_other_members() -> None:
+    def packages(lock: str) -> set[str]:
+        return {
+            "".join(part.split("\ndependencies")[:1]) for part in lock.split("[[package]]")[1:]
+        }
+
+    carried = packages(contents(SDIST)[f"{ROOT}/rust/Cargo.lock"].decode())
+    assert {part.strip() for part in carried} < {
+        part.strip() for part in packages((REPOSITORY / "Cargo.lock").read_text())
+    }
+    assert not any('"kvreg-' in part for part in carried)
+
+
+@pytest.fixture
+def unpacked() -> Iterator[Path]:
+    """Its directory, where cargo would take it for a part of the checkout's workspace."""
+    with tempfile.TemporaryDirectory(dir=REPOSITORY / "target") as directory:
+        shutil.unpack_archive(SDIST, directory)
+        yield Path(directory, ROOT)
+
+
+def test_it_may_lie_in_the_tree_of_another_workspace(unpacked: Path) -> None:
+    output(
+        "cargo",
+        "metadata",
+        "--no-deps",
+        "--locked",
+        "--format-version=1",
+        cwd=unpacked / "rust",
+    )
+
+
+def test_it_makes_itself_again(unpacked: Path, tmp_path: Path) -> None:
+    # What is built there is not the crate, and is not to come along.
+    (unpacked / "rust" / "target").mkdir()
+    (unpacked / "rust" / "target" / "README.md").touch()
+    output(sys.executable, "-m", "build", "--sdist", "--outdir", tmp_path, unpacked)
+    again = contents(tmp_path / SDIST.name)
+    assert set(again) == set(contents(SDIST))
+    for name, data in contents(SDIST).items():
+        if "egg-info" not in name:
+            assert again[name] == data, name

@@ -1,0 +1,119 @@
+"""The wheel: for any Python 3 on the platforms that auditwheel says, with nothing left over."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import sys
+import zipfile
+from email import message_from_bytes
+from pathlib import Path
+
+from distributions import (
+    LIBRARY,
+    LICENCES,
+    PACKAGE,
+    PROJECT,
+    REPOSITORY,
+    SDIST,
+    WHEEL,
+    crate_version,
+    modules,
+    output,
+)
+from packaging.metadata import Metadata
+from packaging.utils import parse_wheel_filename
+
+VERSION = crate_version()
+INFO = f"kvreg-{VERSION}.dist-info"
+TOOLS = Path(sys.executable).parent
+
+
+def contents() -> dict[str, bytes]:
+    with zipfile.ZipFile(WHEEL) as wheel:
+        return {name: wheel.read(name) for name in wheel.namelist() if not name.endswith("/")}
+
+
+def test_the_versions_agree() -> None:
+    assert f'\n__version__ = "{VERSION}"\n' in (PACKAGE / "__init__.py").read_text()
+    assert str(parse_wheel_filename(WHEEL.name)[1]) == VERSION
+    assert SDIST.name == f"kvreg-{VERSION}.tar.gz"
+
+
+def test_the_tag_is_that_of_any_python_on_what_auditwheel_found() -> None:
+    _, _, build, tags = parse_wheel_filename(WHEEL.name)
+    assert build == ()
+    assert {(tag.interpreter, tag.abi) for tag in tags} == {("py3", "none")}
+    platforms = {tag.platform for tag in tags}
+    assert all(platform.startswith("manylinux_") for platform in platforms)
+    told = " ".join(output(TOOLS / "auditwheel", "show", WHEEL).split())
+    consistent = told.partition("is consistent with the following platform tag: ")[2]
+    assert consistent.split('"')[1] in platforms
+
+    said = message_from_bytes(contents()[f"{INFO}/WHEEL"])
+    assert said["Root-Is-Purelib"] == "false"
+    assert set(said.get_all("Tag", [])) == {str(tag) for tag in tags}
+
+
+def test_it_has_these_files_and_no_other() -> None:
+    assert set(contents()) == (
+        modules()
+        | {f"kvreg/{LIBRARY}", "kvreg/py.typed"}
+        | {f"{INFO}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "top_level.txt")}
+        | {f"{INFO}/licenses/{name}" for name in LICENCES}
+    )
+
+
+def test_the_files_are_those_of_the_checkout() -> None:
+    found = contents()
+    for name in modules():
+        assert found[name] == (PROJECT / name).read_bytes(), name
+    for name in LICENCES:
+        assert found[f"{INFO}/licenses/{name}"] == (REPOSITORY / name).read_bytes()
+
+
+def test_its_record_is_true() -> None:
+    found = contents()
+    record = {
+        row[0]: row[1] for row in csv.reader(found[f"{INFO}/RECORD"].decode().splitlines())
+    }
+    assert record.pop(f"{INFO}/RECORD") == ""
+    sums = {
+        name: base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+        for name, data in found.items()
+        if name != f"{INFO}/RECORD"
+    }
+    assert record == {name: f"sha256={digest}" for name, digest in sums.items()}
+
+
+def test_the_metadata() -> None:
+    metadata = Metadata.from_email(contents()[f"{INFO}/METADATA"], validate=True)
+    assert metadata.name == "kvreg"
+    assert str(metadata.version) == VERSION
+    assert str(metadata.requires_python) == ">=3.9"
+    assert not metadata.requires_dist
+    assert metadata.license_expression == "MIT OR Apache-2.0"
+    assert sorted(metadata.license_files or ()) == sorted(LICENCES)
+    assert "Typing :: Typed" in (metadata.classifiers or ())
+    assert "registry" in (metadata.keywords or ())
+    assert metadata.description_content_type == "text/markdown"
+    assert metadata.description == (PROJECT / "README.md").read_text()
+    assert metadata.summary
+
+
+def test_the_tools_that_check_distributions_are_content() -> None:
+    output(TOOLS / "check-wheel-contents", WHEEL)
+    output(TOOLS / "twine", "check", "--strict", WHEEL, SDIST)
+
+
+def test_they_are_small() -> None:
+    assert len(contents()[f"kvreg/{LIBRARY}"]) < 1_500_000
+    assert WHEEL.stat().st_size < 1_000_000
+    assert SDIST.stat().st_size < 500_000
+
+
+def test_the_library_still_exports_what_the_header_declares(tmp_path: Path) -> None:
+    library = tmp_path / LIBRARY
+    library.write_bytes(contents()[f"kvreg/{LIBRARY}"])
+    output(REPOSITORY / "tests" / "c" / "symbols.sh", library)
