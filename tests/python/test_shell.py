@@ -139,7 +139,7 @@ def test_an_interrupt_in_a_pipe() -> None:
 def listening(
     *arguments: str, **options: Any
 ) -> tuple[subprocess.Popen[bytes], tuple[str, int]]:
-    child = subprocess.Popen(
+    child: subprocess.Popen[bytes] = subprocess.Popen(  # pyright: ignore[reportAssignmentType]
         [*COMMAND, "--listen", "127.0.0.1:0", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -15,7 +15,7 @@ from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, Optional
 
 from . import _abi
-from ._values import Key, Value, decoded, encode_key, encoded, fill, take
+from ._values import Key, Value, as_pairs, decoded, encode_key, encoded, fill, take
 
 if TYPE_CHECKING:
     from ._bucket import Bucket
@@ -26,8 +26,14 @@ _Column = Optional["tuple[int, Any, array[int] | None]"]
 
 def put_many(bucket: Bucket, other: Mapping[Any, Value] | Iterable[tuple[Key, Value]]) -> None:
     """Does what `Bucket.put_many` says."""
-    pairs = dict(other)  # of equal keys the last one counts, here as there
-    keys, values = list(pairs), list(pairs.values())
+    keys: list[Any]
+    values: list[Any]
+    if type(other) is dict:
+        keys = list(other)  # pyright: ignore
+        values = list(other.values())  # pyright: ignore
+    else:
+        pairs = as_pairs(other)
+        keys, values = [key for key, _ in pairs], [value for _, value in pairs]
     codec = bucket._codec
     if codec is not None:
         values = [encoded(codec, value) for value in values]
@@ -109,7 +115,10 @@ def get_many(bucket: Bucket, keys: Iterable[Key]) -> list[Any]:
     bucket._call_blocking("kvreg_bucket_get_many", batch, len(chosen))
     values = _values(bucket, batch)
     codec = bucket._codec
-    return values if codec is None else [decoded(codec, value) for value in values]
+    if codec is None:
+        return values
+    # None is for an absent key: what the codec made is bytes.
+    return [None if value is None else decoded(codec, value) for value in values]
 
 
 _WORDS = ctypes.sizeof(_abi.Pair) // 8

@@ -20,7 +20,7 @@ from ._library import Library
 from ._logging import follow
 from ._server import Server
 from ._update import ABSENT, run
-from ._values import Key, Pairs, Value, borrowed, decoded, encode_key, encoded, take
+from ._values import Key, Pairs, Value, as_pairs, borrowed, decoded, encode_key, encoded, take
 
 _Default = TypeVar("_Default")
 _Self = TypeVar("_Self", bound="Bucket")
@@ -114,11 +114,15 @@ class Bucket(Server, MutableMapping[str, Any]):
             raise KeyNotFound(key)
         return found
 
+    # pyright holds it against the overrides below that they give `Any | _Default` for Any, and
+    # that a `Value` is not anything.
     @overload
     def get(self, key: Key, /) -> Any: ...
     @overload
     def get(self, key: Key, /, default: _Default) -> Any | _Default: ...
-    def get(self, key: Key, /, default: Any = None) -> Any:
+    def get(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, key: Key, /, default: Any = None
+    ) -> Any:
         """The value of a key, or `default`. Does not wait for writers."""
         found = self._find(key)
         return default if found is ABSENT else found
@@ -174,7 +178,10 @@ class Bucket(Server, MutableMapping[str, Any]):
         """
         if not isinstance(key, (str, bytes)):
             return False
-        data, value = encode_key(key), _abi.Value()
+        try:
+            data, value = encode_key(key), _abi.Value()
+        except UnicodeEncodeError:
+            return False
         if len(data) > LONGEST:
             return False
         status = self._status("kvreg_bucket_get", data, len(data), value)
@@ -194,33 +201,32 @@ class Bucket(Server, MutableMapping[str, Any]):
         size = len(data)
         if size > LONGEST:
             raise InvalidArgument(_TOO_LONG)
-        if self._codec is not None:
-            value = encoded(self._codec, value)
+        stored: Any = value if self._codec is None else encoded(self._codec, value)
         now = self._now
         if now is None:
             now = self._at_once()
-        kind = type(value)
+        kind: type[Any] = type(stored)  # pyright: ignore[reportUnknownVariableType]
         status: int = Status.TIMEOUT
         if kind is str:
-            text = value.encode()  # type: ignore[union-attr]
+            text = stored.encode()
             if len(text) <= LONGEST:
                 status = self._hot.bucket_put_string(now, data, size, text, len(text))
         elif kind is bytes:
-            if len(value) <= LONGEST:  # type: ignore[arg-type]
-                status = self._hot.bucket_put_bytes(now, data, size, value, len(value))  # type: ignore[arg-type]
-        elif kind is int and _INT_MIN <= value <= _INT_MAX:  # type: ignore[operator]
-            status = self._hot.bucket_put_int(now, data, size, ctypes.c_int64(value))  # type: ignore[arg-type]
+            if len(stored) <= LONGEST:
+                status = self._hot.bucket_put_bytes(now, data, size, stored, len(stored))
+        elif kind is int and _INT_MIN <= stored <= _INT_MAX:
+            status = self._hot.bucket_put_int(now, data, size, ctypes.c_int64(stored))
         elif kind is float:
-            status = self._hot.bucket_put_float(now, data, size, ctypes.c_double(value))  # type: ignore[arg-type]
+            status = self._hot.bucket_put_float(now, data, size, ctypes.c_double(stored))
         else:
-            self._call("kvreg_bucket_put", data, size, borrowed(value))
+            self._call("kvreg_bucket_put", data, size, borrowed(stored))
             return
         if not status:
             return
         if status == Status.TIMEOUT:
             # Somebody else's turn; or long, so that others may run meanwhile.
             put = self._library.kvreg_bucket_put
-            status = self._wait(put, data, size, borrowed(value))
+            status = self._wait(put, data, size, borrowed(stored))
         check(self._library, status)
 
     def __delitem__(self, key: Key) -> None:
@@ -234,7 +240,9 @@ class Bucket(Server, MutableMapping[str, Any]):
     def pop(self, key: Key, /) -> Any: ...
     @overload
     def pop(self, key: Key, /, default: _Default) -> Any | _Default: ...
-    def pop(self, key: Key, /, default: Any = ABSENT) -> Any:
+    def pop(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, key: Key, /, default: Any = ABSENT
+    ) -> Any:
         """Takes a key out and gives its value, in one step; `default` if it is absent.
 
         `KeyError` if it is absent and there is no default. Waits for its turn.
@@ -267,8 +275,11 @@ class Bucket(Server, MutableMapping[str, Any]):
         Waits for its turn if it is absent.
         """
         found = self._find(key)
-        if found is not ABSENT:
-            return found
+        return self._store_if_absent(key, default) if found is ABSENT else found
+
+    def _store_if_absent(self, key: Key, default: Value) -> Any:
+        if isinstance(default, Verdict):
+            raise TypeError(f"{default!r} is no value: it is for the function of an update")
         # Another thread may store one before the update has its turn: that one is kept.
         return run(
             self, key, lambda current: default if current is ABSENT else Verdict.KEEP, ABSENT
@@ -302,7 +313,9 @@ class Bucket(Server, MutableMapping[str, Any]):
     def update(self, other: Iterable[tuple[Key, Value]], /, **named: Value) -> None: ...
     @overload
     def update(self, /, **named: Value) -> None: ...
-    def update(self, /, *args: Any, **named: Any) -> Any:
+    def update(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, /, *args: Any, **named: Any
+    ) -> Any:
         """Updates one key by a function, or many keys as `dict.update` does.
 
         `update(key, fn, *, default=...)`: calls `fn` with the value of the key, once, in
@@ -318,9 +331,10 @@ class Bucket(Server, MutableMapping[str, Any]):
         all or none. Waits for its turn.
         """
         if len(args) < 2:
-            if args and isinstance(args[0], Bucket):
-                args = (args[0]._snapshot(),)
-            return self.put_many(dict(*args, **named))
+            if args and not named:
+                return self.put_many(args[0])
+            pairs = as_pairs(*args) if args else []
+            return self.put_many([*pairs, *named.items()])
         key, fn, *more = args
         default = named.pop("default", ABSENT)
         if more or named or not callable(fn):

@@ -10,9 +10,11 @@ class Codec(Protocol):
 
     def encode(self, value: Any, /) -> bytes:
         """The bytes that are stored for a value."""
+        ...
 
     def decode(self, data: bytes, /) -> Any:
         """The value of bytes that `encode` gave."""
+        ...
 
 
 class JSONCodec:

@@ -73,13 +73,15 @@ class SnapshotItems(ItemsView[str, Any]):
         return iter(self._mapping._snapshot())
 
     def __contains__(self, item: object) -> bool:
-        if (
-            not isinstance(item, tuple)
-            or len(item) != 2
-            or not isinstance(item[0], (str, bytes))
-        ):
+        if not isinstance(item, tuple):
             return False
-        return super().__contains__(item)
+        pair: tuple[Any, ...] = item  # pyright: ignore[reportUnknownVariableType]
+        if len(pair) != 2 or not isinstance(pair[0], (str, bytes)):
+            return False
+        try:
+            return super().__contains__(pair)
+        except ValueError:  # InvalidArgument, UnicodeEncodeError: it cannot be a key
+            return False
 
 
 class SnapshotValues(ValuesView[Any]):

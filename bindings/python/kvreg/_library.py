@@ -30,9 +30,9 @@ VARIABLE = "KVREG_LIBRARY"
 _VERSION = (0, 1)  # major and minor of the interface that _abi describes
 _BESIDE = Path(__file__).resolve().parent
 
-if sys.platform == "win32":
+if sys.platform == "win32":  # Windows only
     _FILE_NAME = "kvreg.dll"
-elif sys.platform == "darwin":
+elif sys.platform == "darwin":  # macOS only
     _FILE_NAME = "libkvreg.dylib"
 else:
     _FILE_NAME = "libkvreg.so"
@@ -56,7 +56,7 @@ def _begin_anew() -> None:
     _loading = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # not on Windows
     os.register_at_fork(after_in_child=_begin_anew)
 
 
@@ -135,7 +135,7 @@ def _open(path: str) -> Library:
     return _checked(opened)
 
 
-if sys.platform == "win32":
+if sys.platform == "win32":  # Windows only
 
     def _already_loaded() -> Library | None:
         get_module_handle = ctypes.WinDLL("kernel32").GetModuleHandleW

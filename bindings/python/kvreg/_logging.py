@@ -36,7 +36,7 @@ def _begin_anew() -> None:
     _starting, _inbox, _level = threading.RLock(), None, None
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # not on Windows
     os.register_at_fork(after_in_child=_begin_anew)
 
 

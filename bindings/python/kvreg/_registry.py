@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _abi
 from ._bucket import Bucket
@@ -206,7 +206,10 @@ class Registry(Server, Mapping[str, Bucket]):
         if not isinstance(name, str):
             return False
         handle = ctypes.c_void_p()
-        status = self._look_up(name, handle)
+        try:
+            status = self._look_up(name, handle)
+        except UnicodeEncodeError:
+            return False
         if status in (Status.NOT_FOUND, Status.INVALID_ARGUMENT):
             return False
         check(self._library, status)
@@ -215,11 +218,11 @@ class Registry(Server, Mapping[str, Bucket]):
 
     def _look_up(self, name: str, handle: ctypes.c_void_p) -> int:
         data, reference = encode_name(name), ctypes.byref(handle)
-        status: int = Status.TIMEOUT
-        if len(data) <= LONGEST:
-            status = self._hot.registry_lookup(self._at_once(), data, len(data), reference)
+        if len(data) > LONGEST:  # no name: the library says so
+            return self._wait(self._library.kvreg_registry_lookup, data, len(data), reference)
+        status = self._hot.registry_lookup(self._at_once(), data, len(data), reference)
         if status == Status.TIMEOUT and self._timeout != 0:
-            # Casts of this thread are queued; or what is no name.
+            # Casts of this thread are queued.
             lookup = self._library.kvreg_registry_lookup
             status = self._wait(lookup, data, len(data), reference)
         return status
@@ -351,9 +354,21 @@ class _Items(ItemsView[str, Bucket]):
     def __iter__(self) -> Iterator[tuple[str, Bucket]]:
         return _living(self._mapping)
 
+    def __contains__(self, item: object) -> bool:
+        if not isinstance(item, tuple):
+            return False
+        pair: tuple[Any, ...] = item  # pyright: ignore[reportUnknownVariableType]
+        if len(pair) != 2 or pair[0] not in self._mapping:
+            return False
+        found = self._mapping.get(pair[0])
+        return found is not None and found == pair[1]
+
 
 class _Values(ValuesView[Bucket]):
     _mapping: Registry
 
     def __iter__(self) -> Iterator[Bucket]:
         return (bucket for _, bucket in _living(self._mapping))
+
+    def __contains__(self, value: object) -> bool:
+        return any(found == value for found in self)

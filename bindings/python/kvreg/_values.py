@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeVar, Union
 
 from . import _abi
@@ -26,9 +26,25 @@ class Pairs(Protocol[_AnyKey]):
 
     def keys(self) -> Iterable[_AnyKey]:
         """All its keys."""
+        ...
 
     def __getitem__(self, key: _AnyKey, /) -> Value:
         """The value of a key."""
+        ...
+
+
+def as_pairs(other: Any) -> list[tuple[Any, Any]]:
+    """What `dict.update` takes, as pairs in their order.
+
+    Not by way of a dict, to which `"a"` and `b"a"` are two keys, in the order in which they
+    came first.
+    """
+    if isinstance(other, Mapping):
+        mapping: Mapping[Any, Any] = other  # pyright: ignore[reportUnknownVariableType]
+        return list(mapping.items())
+    if hasattr(other, "keys"):
+        return [(key, other[key]) for key in other.keys()]  # noqa: SIM118  # no mapping
+    return [(key, value) for key, value in other]
 
 
 _INT_MIN = -(2**63)

@@ -15,7 +15,7 @@ from .._constants import Reason, Verdict
 from .._errors import CallTimeout
 from .._info import BucketInfo
 from .._update import ABSENT
-from .._values import Key, Pairs, Value
+from .._values import Key, Pairs, Value, as_pairs
 from ._request import Request, Withdrawn
 from ._server import Server
 
@@ -46,7 +46,7 @@ class Bucket(Server[_Blocking]):
     @classmethod
     def _adopt(cls, bucket: _Blocking) -> Bucket:
         adopted = cls.__new__(cls)
-        Server.__init__(adopted, bucket)
+        adopted._take(bucket)
         return adopted
 
     @property
@@ -118,13 +118,19 @@ class Bucket(Server[_Blocking]):
 
     async def setdefault(self, key: Key, default: Value = None, /) -> Any:
         """The value of a key; if it is absent, `default` is stored first, in one step."""
-        return await self._call(lambda bucket: bucket.setdefault(key, default))
+        try:
+            return self._server.setdefault(key, default)
+        except CallTimeout:
+            if self._timeout == 0:
+                raise
+        # Not by a read first: a worker thread's would not see the casts of this one.
+        return await self._wait(lambda bucket: bucket._store_if_absent(key, default))
 
     async def put_many(
         self, other: Mapping[Any, Value] | Iterable[tuple[Key, Value]], /
     ) -> None:
         """Stores all pairs of a mapping or an iterable in one step: all or none."""
-        pairs = dict(other)
+        pairs = as_pairs(other)
         await self._call(lambda bucket: bucket.put_many(pairs))
 
     async def clear(self) -> None:
@@ -149,7 +155,7 @@ class Bucket(Server[_Blocking]):
         cannot await.
         """
         if len(args) < 2:
-            pairs = dict(*args, **named)
+            pairs = [*(as_pairs(*args) if args else []), *named.items()]
             return await self._call(lambda bucket: bucket.put_many(pairs))
         key, fn, *more = args
         if more or not callable(fn) or inspect.iscoroutinefunction(fn):
@@ -178,6 +184,7 @@ class Bucket(Server[_Blocking]):
                 return error, None  # the function raised it
 
         called = _InLoop(fn)
+        request: Request[_Blocking, tuple[CallTimeout | None, Any]]
         request = Request(self._server, attempt, self._timeout)
         error, result = await request.result()
         if error is not None:

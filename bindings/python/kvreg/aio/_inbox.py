@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections import deque
 from typing import TypeVar
 
@@ -63,6 +65,7 @@ class Inbox:
 
     def close(self) -> None:
         """Frees the handle; who waits gets `Closed`. Closing twice is fine."""
+        self._forget_closed_loop()
         self._stop_watching()
         self._inbox.close()
         self._early.clear()
@@ -98,6 +101,7 @@ class Inbox:
         takes no event with it. `Closed` if the inbox is closed meanwhile.
         """
         milliseconds(timeout)
+        self._forget_closed_loop()
         if not self._waiting:
             event = self._poll()
             if event is not None:
@@ -113,6 +117,8 @@ class Inbox:
         timer = None if timeout is None else loop.call_later(timeout, _expire, waiter)
         try:
             self._watch(loop)
+            if self._thread is not None:
+                self._hand_out()  # one may have come since, to a thread that knew of no loop
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
@@ -125,11 +131,20 @@ class Inbox:
                 self._waiting.remove(waiter)
             self._hand_out()
 
+    def _forget_closed_loop(self) -> None:
+        """Tasks that waited in a loop that was closed never go on."""
+        if self._loop is not None and self._loop.is_closed():
+            self._stop_watching()
+            self._waiting.clear()
+            self._loop = None
+
     def _poll(self) -> Event | None:
         if self._early:
             return self._early.popleft()
         # What a thread has received comes before what it has not.
-        return None if self._thread is not None else self._inbox._poll()
+        if self._thread is not None and self._thread.wanted:
+            return None
+        return self._inbox._poll()
 
     def _hand_out(self) -> None:
         """Gives events that are there to those who wait; watches if anybody still does."""
@@ -151,7 +166,9 @@ class Inbox:
         self._stop_watching()
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._watched is not None or self._thread is not None:
+        if self._watched is not None:
+            return
+        if self._thread is not None and self._thread.go_on(loop):
             return
         try:
             descriptor = self._inbox.fileno()
@@ -171,31 +188,43 @@ class Inbox:
             self._watched = None
         if self._thread is not None:
             self._thread.wanted = False
-            self._thread = None
 
 
 class _Thread:
     """Waits for events in a worker thread, for a loop that cannot."""
 
     def __init__(self, inbox: Inbox, loop: asyncio.AbstractEventLoop) -> None:
-        self._events = inbox._early
-        self._inbox = inbox._inbox
+        self._inbox = inbox
         self._loop = loop
-        self._hand_out = inbox._hand_out
+        self._ending = threading.Lock()
+        self._ended = False
         self.wanted = True
 
+    def go_on(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Wants it again; false if that came too late, or it is for another loop."""
+        with self._ending:
+            self.wanted = self._loop is loop and not self._ended
+            return self.wanted
+
+    def _goes_on(self) -> bool:
+        with self._ending:
+            self._ended = not self.wanted
+            return self.wanted
+
     def run(self) -> None:
-        while self.wanted:
+        while self._goes_on():
             try:
-                self._events.append(self._inbox.receive(timeout=_SLICE))
+                self._inbox._early.append(self._inbox._inbox.receive(timeout=_SLICE))
             except CallTimeout:
                 continue
             except Error:
                 self.wanted = False  # who asks meets the same
-            try:
-                self._loop.call_soon_threadsafe(self._hand_out)
-            except RuntimeError:
-                return  # the loop is closed; the event waits for the next one
+            # Not always that of this thread, which may have been closed meanwhile. Without one
+            # that runs the event waits for the next receiver.
+            loop = self._inbox._loop
+            if loop is not None:
+                with contextlib.suppress(RuntimeError):
+                    loop.call_soon_threadsafe(self._inbox._hand_out)
 
 
 def _expire(waiter: asyncio.Future[Event]) -> None:

@@ -8,6 +8,7 @@ from .. import _registry
 from .._codecs import Codec
 from .._constants import Reason
 from .._info import RegistryInfo
+from .._values import encode_text
 from ._bucket import Bucket
 from ._server import Server
 
@@ -67,7 +68,7 @@ class Registry(Server[_Blocking]):
     @classmethod
     def _adopt(cls, registry: _Blocking) -> Registry:
         adopted = cls.__new__(cls)
-        Server.__init__(adopted, registry)
+        adopted._take(registry)
         adopted._stops = False
         return adopted
 
@@ -125,6 +126,8 @@ class Registry(Server[_Blocking]):
 
     async def execute(self, line: str | bytes) -> bytes:
         """Carries out a line of the text protocol; see `kvreg.Registry.execute`."""
+        if encode_text(line).split()[:1] == [b"GET"]:
+            return await self._read(lambda registry: registry.execute(line))
         return await self._call(lambda registry: registry.execute(line))
 
     async def info(self) -> RegistryInfo:
@@ -138,6 +141,7 @@ class Registry(Server[_Blocking]):
     async def stop(self) -> None:
         """Ends all buckets, reason SHUTDOWN, then the registry; returns when all are gone."""
         await self._call(_Blocking.stop)
+        self._server._warns = False  # it may have been another handle that stopped it
 
     def exit(self, reason: Reason, detail: str = "") -> None:
         """Ends the registry at once; see `kvreg.Registry.exit`. Never waits for a turn."""

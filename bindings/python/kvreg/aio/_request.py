@@ -1,23 +1,27 @@
 """One request that has to wait for its turn: made in a worker thread, for a task of a loop.
 
 The worker makes it in slices, as a request with a short timeout, which withdraws itself;
-between two of them it looks whether the task was cancelled. The task, when it is cancelled,
-waits for the end of the slice: only then it is sure that the request will not run any more.
+between two of them it looks whether the task was cancelled, and makes room if others wait for
+a thread. The task, when it is cancelled, waits for the end of the slice: only then it is sure
+that the request will not run any more. Where no worker has the request there is nothing to
+wait for, and the end of the timeout withdraws it as well.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
-from typing import Any, Callable, Generic, TypeVar
+from typing import Callable, Generic, Optional, TypeVar, cast
 
 from .._errors import CallTimeout
 from .._server import Server
-from ._workers import submit
+from ._workers import others_wait, submit
 
 _Server = TypeVar("_Server", bound=Server)
 _Result = TypeVar("_Result")
+_Answer = tuple[Optional[BaseException], Optional[_Result]]
 
 _SLICE = 0.05
 _LONG_SLICE = 1.0
@@ -40,51 +44,87 @@ class Request(Generic[_Server, _Result]):
         self._server = server
         self._attempt = attempt
         self._end = None if timeout is None else time.monotonic() + timeout
+        self._count = 0
         self._loop = asyncio.get_running_loop()
-        self._answer: asyncio.Future[_Result] = self._loop.create_future()
+        # An exception is handed over as a value: a future refuses StopIteration.
+        self._answer: asyncio.Future[_Answer[_Result]] = self._loop.create_future()
+        # Who has it may make the request or withdraw it, and then never releases it.
+        self._turn = threading.Lock()
         self.cancelled = False
 
     async def result(self) -> _Result:
         """What the request answers."""
-        submit(self._run)
+        timer = None
         try:
-            return await asyncio.shield(self._answer)
+            if self._end is not None:
+                left = max(0.0, self._end - time.monotonic())
+                timer = self._loop.call_later(left, self._expire)
+            submit(self._run)
+            error, result = await asyncio.shield(self._answer)
         except asyncio.CancelledError:
             self.cancelled = True
-            while not self._answer.done():
+            while not (self._answer.done() or self._turn.acquire(blocking=False)):
                 try:
                     await asyncio.wait([self._answer])
                 except asyncio.CancelledError:
                     continue  # once is enough
-            self._answer.exception()  # it was looked at
             raise
+        except (
+            BaseException
+        ):  # no thread for it; or the coroutine was given up, and cannot wait
+            self.cancelled = True
+            self._turn.acquire(blocking=False)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+        try:
+            if error is not None:
+                raise error
+            return cast("_Result", result)
+        finally:
+            del error  # whose traceback refers to this frame
+
+    def _expire(self) -> None:
+        if self._turn.acquire(blocking=False) and not self._answer.done():
+            error = CallTimeout("the time was over while the request waited for a thread")
+            self._answer.set_result((error, None))
 
     def _run(self) -> None:
+        if not self._turn.acquire(blocking=False):
+            return  # withdrawn
         try:
             answer = self._wait()
         except BaseException as error:
-            self._tell(self._answer.set_exception, error)
-        else:
-            self._tell(self._answer.set_result, answer)
+            answer = error, None
+        if answer is not None:
+            return self._tell(answer)
+        self._turn.release()
+        # Between its look at `cancelled` and here the task may have begun to wait.
+        if self.cancelled and self._turn.acquire(blocking=False):
+            return self._tell((Withdrawn(), None))
+        submit(self._run)
 
-    def _wait(self) -> _Result:
+    def _wait(self) -> _Answer[_Result] | None:
+        """The answer, or None when others should have the thread for a while."""
         with self._server.clone() as server:
-            count = 0
-            while not self.cancelled:
-                count += 1
-                wait = _LONG_SLICE if count % _LONG_EVERY == 0 else _SLICE
+            while not (self.cancelled or self._loop.is_closed()):
+                self._count += 1
+                wait = _LONG_SLICE if self._count % _LONG_EVERY == 0 else _SLICE
                 left = wait + 1
                 if self._end is not None:
                     left = max(0.0, self._end - time.monotonic())
                 server.timeout = min(left, wait)
                 try:
-                    return self._attempt(server)
+                    return None, self._attempt(server)
                 except CallTimeout:
                     if left <= wait:
                         raise
+                if others_wait():
+                    return None
         raise Withdrawn
 
-    def _tell(self, tell: Callable[[Any], None], what: object) -> None:
+    def _tell(self, answer: _Answer[_Result]) -> None:
         # It is raised if the loop is closed; then nobody waits.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(tell, what)
+            self._loop.call_soon_threadsafe(self._answer.set_result, answer)

@@ -28,6 +28,9 @@ class Server(Generic[_Blocking]):
     _timeout: float | None
 
     def __init__(self, server: _Blocking) -> None:
+        self._take(server)
+
+    def _take(self, server: _Blocking) -> None:
         self._server = server
         self._timeout = server.timeout
         server.timeout = 0
@@ -45,7 +48,7 @@ class Server(Generic[_Blocking]):
     def clone(self: _Self) -> _Self:
         """Another handle to the same server, with the timeout of this one."""
         other = type(self).__new__(type(self))
-        Server.__init__(other, self._server.clone())
+        other._take(self._server.clone())
         other._timeout = self._timeout
         return other
 
@@ -80,6 +83,10 @@ class Server(Generic[_Blocking]):
         except CallTimeout:
             if self._timeout == 0:
                 raise
+        return await self._wait(attempt)
+
+    async def _wait(self, attempt: Callable[[_Blocking], _Result]) -> _Result:
+        """Makes a request that has to wait for its turn."""
         return await Request(self._server, attempt, self._timeout).result()
 
     async def _read(self, attempt: Callable[[_Blocking], _Result]) -> _Result:

@@ -47,6 +47,10 @@ class Workers:
             return  # those that are there will do it
         self._threads += 1
 
+    def others_wait(self) -> bool:
+        """Whether there are jobs without a thread."""
+        return not self._jobs.empty()
+
     def _work(self) -> None:
         while True:
             try:
@@ -74,10 +78,15 @@ def _begin_anew() -> None:
     workers = Workers()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # not on Windows
     os.register_at_fork(after_in_child=_begin_anew)
 
 
 def submit(job: Job) -> None:
     """Runs a job, which raises nothing, in one of this process's threads."""
     workers.submit(job)
+
+
+def others_wait() -> bool:
+    """Whether there are jobs that wait for a thread: who has one should give it up."""
+    return workers.others_wait()

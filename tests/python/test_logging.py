@@ -1,0 +1,197 @@
+"""What the library logs arrives at `logging.getLogger("kvreg")`, if anybody would see it."""
+
+from __future__ import annotations
+
+import pytest
+from support import python
+
+HEAD = """
+import logging, os, queue, sys, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+import kvreg
+from kvreg import _logging
+
+class Handler(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.records = queue.SimpleQueue()
+    def emit(self, record):
+        self.records.put(record)
+    def next(self):
+        record = self.records.get(timeout=30)
+        return record.levelname, record.name, record.bucket, record.getMessage()
+
+def followers():
+    return [t for t in threading.enumerate() if t.name == "kvreg-logging"]
+
+handler = Handler()
+logger = logging.getLogger("kvreg")
+"""
+
+
+def test_lines_arrive_with_level_and_bucket() -> None:
+    code = """
+logging.getLogger().addHandler(handler)
+logger.setLevel(logging.DEBUG)
+with kvreg.Registry() as registry:
+    registry.send("100 %s")
+    level, name, bucket, message = handler.next()
+    assert (level, name, bucket) == ("DEBUG", "kvreg", None), (level, name, bucket)
+    assert "100 %s" in message, message
+    registry.create("shopping").exit(kvreg.Reason.KILLED)
+    level, name, bucket, message = handler.next()
+    assert (level, name, bucket) == ("ERROR", "kvreg", "shopping"), (level, name, bucket)
+    assert "killed" in message, message
+[thread] = followers()
+assert thread.daemon
+print("done")
+"""
+    assert python(HEAD + code) == "done\n"
+
+
+def test_without_logging_there_is_neither_thread_nor_module() -> None:
+    code = """
+import sys, threading
+import kvreg
+with kvreg.Registry() as registry, kvreg.Registry("named"):
+    registry.create("shopping").exit(kvreg.Reason.KILLED)
+    kvreg.Bucket()
+    assert "logging" not in sys.modules
+    assert threading.active_count() == 1
+print("done")
+"""
+    assert python(code) == "done\n"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "pass",  # no handler
+        "logger.addHandler(handler); logger.setLevel(logging.CRITICAL)",
+        "logger.propagate = False; logging.getLogger().addHandler(handler)",
+    ],
+)
+def test_where_nobody_would_see_a_line_there_is_no_thread(setting: str) -> None:
+    code = f"""
+{setting}
+with kvreg.Registry() as registry:
+    registry.create("shopping").exit(kvreg.Reason.KILLED)
+assert followers() == []
+assert threading.active_count() == 1
+print("done")
+"""
+    assert python(HEAD + code) == "done\n"
+
+
+def test_a_level_that_changes_counts_from_the_next_start() -> None:
+    code = """
+logger.addHandler(handler)
+logger.setLevel(logging.ERROR)
+with kvreg.Registry() as registry:
+    registry.send("one")
+    logger.setLevel(logging.DEBUG)
+    registry.send("two")
+    registry.create("a").exit(kvreg.Reason.KILLED)
+    assert handler.next()[0] == "ERROR"
+    kvreg.Bucket()
+    registry.send("three")
+    level, _, _, message = handler.next()
+    assert level == "DEBUG" and "three" in message, message
+    # A level that lets less through is the logger's own business.
+    logger.setLevel(logging.ERROR)
+    kvreg.Bucket()
+    registry.send("four")
+    registry.create("a").exit(kvreg.Reason.KILLED)
+    assert handler.next()[0] == "ERROR"
+assert len(followers()) == 1
+print("done")
+"""
+    assert python(HEAD + code) == "done\n"
+
+
+def test_a_child_follows_anew() -> None:
+    code = """
+logger.addHandler(handler)
+logger.setLevel(logging.DEBUG)
+registry = kvreg.Registry("parent")
+registry.send("one")
+assert "one" in handler.next()[3]
+pid = os.fork()
+if pid == 0:
+    try:
+        assert followers() == []
+        child = kvreg.Registry("child")
+        child.send("in the child")
+        assert "in the child" in handler.next()[3]
+        assert len(followers()) == 1
+        os._exit(0)
+    finally:
+        os._exit(1)
+assert os.waitpid(pid, 0)[1] == 0
+registry.send("two")
+assert "two" in handler.next()[3]
+assert handler.records.empty()
+registry.stop()
+print("done")
+"""
+    assert python(HEAD + code) == "done\n"
+
+
+def test_lines_that_were_lost_are_counted() -> None:
+    code = """
+class Slow(Handler):
+    begun, go_on = threading.Event(), threading.Event()
+    def emit(self, record):
+        self.begun.set()
+        self.go_on.wait(30)
+        super().emit(record)
+
+handler = Slow()
+logger.addHandler(handler)
+logger.setLevel(logging.DEBUG)
+registry = kvreg.Registry("busy")
+registry.send("first")
+assert handler.begun.wait(30)
+for _ in range(20_000):
+    registry.send("more")
+handler.go_on.set()
+came = 0
+while True:
+    level, _, _, message = handler.next()
+    if "were lost" in message:
+        break
+    came += 1
+assert level == "WARNING"
+lost = int(message.split()[0])
+assert lost > 0
+while came + lost < 20_001:
+    assert "more" in handler.next()[3]
+    came += 1
+registry.stop()
+print("done")
+"""
+    assert python(HEAD + code) == "done\n"
+
+
+def test_after_the_end_of_the_library_there_is_nothing_to_follow() -> None:
+    code = """
+logger.addHandler(handler)
+kvreg.shutdown()
+_logging.follow()
+assert followers() == []
+print("done")
+"""
+    assert python(HEAD + code) == "done\n"
+
+
+def test_the_end_of_the_library_ends_the_thread() -> None:
+    code = """
+logger.addHandler(handler)
+kvreg.Bucket()
+[thread] = followers()
+kvreg.shutdown()
+thread.join(30)
+assert not thread.is_alive()
+print("done")
+"""
+    assert python(HEAD + code) == "done\n"
