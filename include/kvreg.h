@@ -933,8 +933,8 @@ kvreg_status kvreg_inbox_receive(kvreg_inbox *inbox, int64_t timeout_ms, kvreg_e
 
 /**
  * Gives a file descriptor that is readable while events wait: for poll, epoll and event
- * loops. Only poll it; it is closed with the inbox. On Linux; elsewhere KVREG_UNSUPPORTED.
- * Never blocks.
+ * loops. Only poll it; it is closed with the inbox, but readable from kvreg_shutdown to the end
+ * of the process. On Linux; elsewhere KVREG_UNSUPPORTED. Never blocks.
  */
 kvreg_status kvreg_inbox_fd(kvreg_inbox *inbox, int *fd);
 

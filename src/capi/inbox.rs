@@ -124,8 +124,8 @@ pub unsafe extern "C" fn kvreg_inbox_receive(
 }
 
 /// Gives a file descriptor that is readable while events wait: for poll, epoll and event
-/// loops. Only poll it; it is closed with the inbox. On Linux; elsewhere KVREG_UNSUPPORTED.
-/// Never blocks.
+/// loops. Only poll it; it is closed with the inbox, but readable from kvreg_shutdown to the end
+/// of the process. On Linux; elsewhere KVREG_UNSUPPORTED. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_inbox_fd(inbox: *mut kvreg_inbox, fd: *mut c_int) -> kvreg_status {
     guard("kvreg_inbox_fd", || {

@@ -236,7 +236,7 @@ impl InboxCore {
     /// Wakes whoever waits, forgets what waits and takes all monitors back.
     pub(crate) fn close(self: &Arc<Self>) {
         self.process.logs().unsubscribe(&Arc::downgrade(self));
-        let contents = {
+        let mut contents = {
             let mut state = lock(&self.state);
             self.arrived.notify_all();
             std::mem::replace(
@@ -247,6 +247,9 @@ impl InboxCore {
                 },
             )
         };
+        if let (true, Some(pollable)) = (self.process.is_shut_down(), contents.pollable.take()) {
+            pollable.leave_raised();
+        }
         for (reference, down) in &contents.downs {
             if let Down::Watching(server) = down {
                 if let Some(server) = server.upgrade() {

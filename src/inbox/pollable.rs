@@ -11,7 +11,7 @@ pub(super) use elsewhere::Pollable;
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 
     use super::Error;
 
@@ -58,6 +58,13 @@ mod linux {
                 self.raised = false;
             }
         }
+
+        /// Readable from here on, to the end of the process: closed under those who poll it, they
+        /// would never wake, or wake for what has its number next.
+        pub(in crate::inbox) fn leave_raised(mut self) {
+            self.raise();
+            let _ = self.eventfd.into_raw_fd();
+        }
     }
 }
 
@@ -85,6 +92,10 @@ mod elsewhere {
 
         pub(in crate::inbox) fn lower(&mut self) {
             match *self {}
+        }
+
+        pub(in crate::inbox) fn leave_raised(self) {
+            match self {}
         }
     }
 }

@@ -128,7 +128,7 @@ def test_updates_by_a_function() -> None:
             with pytest.raises(TypeError, match="a key is"):
                 await bucket.update(1, len)  # type: ignore[call-overload]
             with pytest.raises(TypeError, match="no value"):
-                await bucket.setdefault("milk", kvreg.KEEP)  # type: ignore[arg-type]
+                await bucket.setdefault("milk", kvreg.KEEP)
             assert dict(await bucket.items()) == {"tea": 1}
 
     asyncio.run(main())

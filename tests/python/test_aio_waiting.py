@@ -442,7 +442,7 @@ def test_a_wrong_answer_changes_nothing() -> None:
             with held(bucket) as go_on:
                 tasks = await pending(
                     bucket.update("milk", lambda _: 2**63),
-                    bucket.update("milk", lambda _: object()),  # type: ignore[arg-type,return-value]
+                    bucket.update("milk", lambda _: object()),
                     bucket.update("tea", lambda n: n),
                     bucket.update("milk", lambda _: kvreg.KEEP),
                     bucket.update("tea", lambda _: kvreg.REMOVE, default=1),

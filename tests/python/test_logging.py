@@ -49,6 +49,27 @@ print("done")
     assert python(HEAD + code) == "done\n"
 
 
+def test_what_a_filter_raises_does_not_end_the_thread() -> None:
+    code = """
+logging.getLogger().addHandler(handler)
+logger.setLevel(logging.DEBUG)
+told = queue.Queue()
+threading.excepthook = told.put
+def refuse(record):
+    if record.getMessage().find("first") >= 0:
+        raise ZeroDivisionError
+    return True
+logger.addFilter(refuse)
+with kvreg.Registry() as registry:
+    registry.send("first")
+    registry.send("second")
+    assert "second" in handler.next()[3]
+assert told.get(timeout=30).exc_type is ZeroDivisionError
+print("done")
+"""
+    assert python(HEAD + code) == "done\n"
+
+
 def test_without_logging_there_is_neither_thread_nor_module() -> None:
     code = """
 import sys, threading

@@ -15,7 +15,7 @@ from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, Optional
 
 from . import _abi
-from ._values import Key, Value, as_pairs, decoded, encode_key, encoded, fill, take
+from ._values import Key, as_pairs, decoded, encode_key, encoded, fill, take
 
 if TYPE_CHECKING:
     from ._bucket import Bucket
@@ -24,7 +24,7 @@ _Column = Optional["tuple[int, Any, array[int] | None]"]
 """The type, the values, and their lengths if they are texts."""
 
 
-def put_many(bucket: Bucket, other: Mapping[Any, Value] | Iterable[tuple[Key, Value]]) -> None:
+def put_many(bucket: Bucket, other: Mapping[Any, Any] | Iterable[tuple[Key, Any]]) -> None:
     """Does what `Bucket.put_many` says."""
     keys: list[Any]
     values: list[Any]

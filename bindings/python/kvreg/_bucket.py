@@ -20,7 +20,7 @@ from ._library import Library
 from ._logging import follow
 from ._server import Server
 from ._update import ABSENT, run
-from ._values import Key, Pairs, Value, as_pairs, borrowed, decoded, encode_key, encoded, take
+from ._values import Key, Pairs, as_pairs, borrowed, decoded, encode_key, encoded, take
 
 _Default = TypeVar("_Default")
 _Self = TypeVar("_Self", bound="Bucket")
@@ -114,8 +114,7 @@ class Bucket(Server, MutableMapping[str, Any]):
             raise KeyNotFound(key)
         return found
 
-    # pyright holds it against the overrides below that they give `Any | _Default` for Any, and
-    # that a `Value` is not anything.
+    # pyright holds it against the overrides below that they give `Any | _Default` for Any.
     @overload
     def get(self, key: Key, /) -> Any: ...
     @overload
@@ -191,7 +190,7 @@ class Bucket(Server, MutableMapping[str, Any]):
         self._library.quick.kvreg_value_clear(value)
         return True
 
-    def __setitem__(self, key: Key, value: Value) -> None:
+    def __setitem__(self, key: Key, value: Any) -> None:
         """Stores a value. `OverflowError` beyond 64 bits, `TypeError` for other types.
 
         `LimitReached` if a limit is; `InvalidArgument` for a key of more than 65,536 bytes.
@@ -269,7 +268,7 @@ class Bucket(Server, MutableMapping[str, Any]):
             if not found:
                 raise KeyNotFound("the bucket is empty")
 
-    def setdefault(self, key: Key, default: Value = None) -> Any:
+    def setdefault(self, key: Key, default: Any = None) -> Any:
         """The value of a key; if it is absent, `default` is stored first, in one step.
 
         Waits for its turn if it is absent.
@@ -277,7 +276,7 @@ class Bucket(Server, MutableMapping[str, Any]):
         found = self._find(key)
         return self._store_if_absent(key, default) if found is ABSENT else found
 
-    def _store_if_absent(self, key: Key, default: Value) -> Any:
+    def _store_if_absent(self, key: Key, default: Any) -> Any:
         if isinstance(default, Verdict):
             raise TypeError(f"{default!r} is no value: it is for the function of an update")
         # Another thread may store one before the update has its turn: that one is kept.
@@ -285,7 +284,7 @@ class Bucket(Server, MutableMapping[str, Any]):
             self, key, lambda current: default if current is ABSENT else Verdict.KEEP, ABSENT
         )
 
-    def put_cast(self, key: Key, value: Value) -> None:
+    def put_cast(self, key: Key, value: Any) -> None:
         """Stores a value without waiting; what this thread does next sees it.
 
         Never blocks. `LimitReached` if too much is queued.
@@ -304,15 +303,13 @@ class Bucket(Server, MutableMapping[str, Any]):
     # Updates
 
     @overload
-    def update(
-        self, key: Key, fn: Callable[[Any], Value | Verdict], /, *, default: Any = ...
-    ) -> Any: ...
+    def update(self, key: Key, fn: Callable[[Any], Any], /, *, default: Any = ...) -> Any: ...
     @overload
-    def update(self, other: Pairs[Any], /, **named: Value) -> None: ...
+    def update(self, other: Pairs[Any], /, **named: Any) -> None: ...
     @overload
-    def update(self, other: Iterable[tuple[Key, Value]], /, **named: Value) -> None: ...
+    def update(self, other: Iterable[tuple[Key, Any]], /, **named: Any) -> None: ...
     @overload
-    def update(self, /, **named: Value) -> None: ...
+    def update(self, /, **named: Any) -> None: ...
     def update(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, /, *args: Any, **named: Any
     ) -> Any:
@@ -345,7 +342,7 @@ class Bucket(Server, MutableMapping[str, Any]):
 
     # Many keys
 
-    def put_many(self, other: Mapping[Any, Value] | Iterable[tuple[Key, Value]]) -> None:
+    def put_many(self, other: Mapping[Any, Any] | Iterable[tuple[Key, Any]]) -> None:
         """Stores all pairs of a mapping or an iterable in one step: all or none.
 
         Of equal keys the last one counts. `LimitReached` if a limit is, and nothing was
@@ -405,7 +402,7 @@ class Bucket(Server, MutableMapping[str, Any]):
         return {**dict(other.items()), **dict(self.items())}
 
     def __ior__(  # type: ignore[misc]  # takes more than __or__, as in dict
-        self: _Self, other: Mapping[Any, Value] | Iterable[tuple[Key, Value]]
+        self: _Self, other: Mapping[Any, Any] | Iterable[tuple[Key, Any]]
     ) -> _Self:
         self.put_many(other)
         return self

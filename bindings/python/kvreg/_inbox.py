@@ -11,7 +11,7 @@ from typing import NamedTuple, Union
 from . import _abi
 from ._bucket import Bucket
 from ._constants import LogLevel, Reason, Status
-from ._errors import Closed, check
+from ._errors import CallTimeout, Closed, check
 from ._handle import Handle, obtain
 from ._registry import Registry
 from ._timeout import milliseconds
@@ -127,6 +127,8 @@ class Inbox(Handle):
         status = self._library.quick.kvreg_inbox_receive(self._handle, 0, event)
         if status == Status.TIMEOUT and ms != 0:
             status = self._wait(ms, timeout, event)
+        if status == Status.TIMEOUT:  # the library speaks of requests
+            raise CallTimeout("no event came in time")
         return self._received(status, event)
 
     def _poll(self) -> Event | None:

@@ -98,4 +98,9 @@ def _hand_on(library: Library, inbox: int | None, logger: Any) -> None:
             bucket = event.name.decoded() or None
         finally:
             library.quick.kvreg_event_clear(event)
-        logger.log(*record, extra={"bucket": bucket})
+        try:
+            logger.log(*record, extra={"bucket": bucket})
+        except Exception as error:
+            # A filter may raise. It is told, as of a thread that ends; but this one goes on.
+            told = (type(error), error, error.__traceback__, threading.current_thread())
+            threading.excepthook(threading.ExceptHookArgs(told))

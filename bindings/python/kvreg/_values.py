@@ -16,7 +16,8 @@ Key = Union[str, bytes]
 """A key: text, or bytes; bytes are the same key as the text they are the UTF-8 of."""
 
 Value = Union[None, bool, int, float, str, bytes]
-"""What a bucket can hold; an int has 64 bits."""
+"""What a bucket can hold; an int has 64 bits. With a codec it can hold what that encodes, which
+types do not tell: so methods take Any."""
 
 _AnyKey = TypeVar("_AnyKey")
 
@@ -28,7 +29,7 @@ class Pairs(Protocol[_AnyKey]):
         """All its keys."""
         ...
 
-    def __getitem__(self, key: _AnyKey, /) -> Value:
+    def __getitem__(self, key: _AnyKey, /) -> Any:
         """The value of a key."""
         ...
 

@@ -11,11 +11,11 @@ from typing import Any, Callable, TypeVar, overload
 
 from .. import _bucket
 from .._codecs import Codec
-from .._constants import Reason, Verdict
+from .._constants import Reason
 from .._errors import CallTimeout
 from .._info import BucketInfo
 from .._update import ABSENT
-from .._values import Key, Pairs, Value, as_pairs
+from .._values import Key, Pairs, as_pairs
 from ._request import Request, Withdrawn
 from ._server import Server
 
@@ -100,7 +100,7 @@ class Bucket(Server[_Blocking]):
 
     # Writes
 
-    async def put(self, key: Key, value: Value, /) -> None:
+    async def put(self, key: Key, value: Any, /) -> None:
         """Stores a value."""
         await self._call(lambda bucket: bucket.__setitem__(key, value))
 
@@ -116,7 +116,7 @@ class Bucket(Server[_Blocking]):
         """Takes a key out and gives its value, in one step; `default` if it is absent."""
         return await self._call(lambda bucket: bucket.pop(key, default))
 
-    async def setdefault(self, key: Key, default: Value = None, /) -> Any:
+    async def setdefault(self, key: Key, default: Any = None, /) -> Any:
         """The value of a key; if it is absent, `default` is stored first, in one step."""
         try:
             return self._server.setdefault(key, default)
@@ -126,9 +126,7 @@ class Bucket(Server[_Blocking]):
         # Not by a read first: a worker thread's would not see the casts of this one.
         return await self._wait(lambda bucket: bucket._store_if_absent(key, default))
 
-    async def put_many(
-        self, other: Mapping[Any, Value] | Iterable[tuple[Key, Value]], /
-    ) -> None:
+    async def put_many(self, other: Mapping[Any, Any] | Iterable[tuple[Key, Any]], /) -> None:
         """Stores all pairs of a mapping or an iterable in one step: all or none."""
         pairs = as_pairs(other)
         await self._call(lambda bucket: bucket.put_many(pairs))
@@ -139,14 +137,14 @@ class Bucket(Server[_Blocking]):
 
     @overload
     async def update(
-        self, key: Key, fn: Callable[[Any], Value | Verdict], /, *, default: Any = ...
+        self, key: Key, fn: Callable[[Any], Any], /, *, default: Any = ...
     ) -> Any: ...
     @overload
-    async def update(self, other: Pairs[Any], /, **named: Value) -> None: ...
+    async def update(self, other: Pairs[Any], /, **named: Any) -> None: ...
     @overload
-    async def update(self, other: Iterable[tuple[Key, Value]], /, **named: Value) -> None: ...
+    async def update(self, other: Iterable[tuple[Key, Any]], /, **named: Any) -> None: ...
     @overload
-    async def update(self, /, **named: Value) -> None: ...
+    async def update(self, /, **named: Any) -> None: ...
     async def update(self, /, *args: Any, **named: Any) -> Any:
         """Updates one key by a function, or many keys as `dict.update` does.
 
@@ -193,7 +191,7 @@ class Bucket(Server[_Blocking]):
 
     # Neither
 
-    def put_cast(self, key: Key, value: Value, /) -> None:
+    def put_cast(self, key: Key, value: Any, /) -> None:
         """Stores a value without waiting; what the loop's thread does next sees it."""
         self._server.put_cast(key, value)
 

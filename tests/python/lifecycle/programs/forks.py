@@ -66,8 +66,8 @@ def leave(work: Callable[[], object], status: int) -> NoReturn:
     """Ends the child at once, with a status of its own if it failed."""
     try:
         work()
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
         os._exit(1)
     os._exit(status)
 
