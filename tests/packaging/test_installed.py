@@ -53,7 +53,7 @@ def test_all_tests_of_python_pass_against_the_installed(
     results = tmp_path / "results.xml"
     output(
         *(environment.python, "-X", "dev", "-W", "error", "-m", "pytest"),
-        *("-p", "no:cacheprovider", f"--junitxml={results}", "tests/python"),
+        *("-p", "no:cacheprovider", f"--junitxml={results}", "-n", "2", "tests/python"),
         cwd=checkout,
         # Once is enough to see that they run; how often is the checkout's affair.
         env={**environment.variables, "KVREG_TEST_TIMES": "4"},
