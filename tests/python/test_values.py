@@ -91,7 +91,7 @@ def test_an_int_beyond_64_bits_overflows(bucket: kvreg.Bucket, value: int) -> No
     assert "key" not in bucket
 
 
-@pytest.mark.parametrize("value", [[1], {"a": 1}, object(), bytearray(b"x"), 1j], ids=short)
+@pytest.mark.parametrize("value", [[1], {"a": 1}, Ellipsis, bytearray(b"x"), 1j], ids=short)
 def test_another_type_is_refused_and_told_what_to_do(bucket: kvreg.Bucket, value: Any) -> None:
     for store in (bucket.__setitem__, bucket.put_cast, bucket.setdefault):
         with pytest.raises(TypeError, match=rf"not {type(value).__name__}.*codec"):
