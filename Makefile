@@ -29,7 +29,7 @@ MISUSE_ASAN ?= 4000000
 MISUSE ?= 6000000
 MISUSE_SEED ?= 1
 
-.PHONY: all build header demo test lint test-rust test-model test-header test-c test-shell \
+.PHONY: all build header demo test lint lint-benches test-rust test-model test-header test-c test-shell \
     test-stress test-lifecycle test-listener test-instructions test-misuse test-python \
     test-readme test-docs reference wheel test-wheel requirements bench bench-all \
     bench-python clean
@@ -58,7 +58,7 @@ requirements:
 
 lint: $(VENV)/installed
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy -p kvreg -p kvreg-model --all-targets -- -D warnings
 	$(VENV)/bin/ruff check --no-cache $(PYTHON_CONFIG) $(PYTHON_FILES)
 	$(VENV)/bin/ruff format --no-cache --check $(PYTHON_CONFIG) $(PYTHON_FILES)
 	$(VENV)/bin/mypy --strict --config-file bindings/python/pyproject.toml $(PYTHON_FILES)
@@ -67,6 +67,10 @@ lint: $(VENV)/installed
 	    --allowlist tests/python/stubtest_allowlist.txt
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --project bindings/python
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --project tests/python
+
+# By itself, for the benchmarks' peers are many crates.
+lint-benches:
+	$(CARGO) clippy -p kvreg-bench -p kvreg-bench-actor --all-targets -- -D warnings
 
 test-rust:
 	$(CARGO) test
