@@ -57,7 +57,8 @@ def finish(process: subprocess.Popen[str], text: str | None = None) -> Ended:
         process.send_signal(signal.SIGABRT)  # faulthandler says where it hangs
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(WAIT / 10)
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         out, err = process.communicate()
         raise AssertionError(f"it hangs\n{out}\n{err}") from None
     return Ended(process.returncode, out, err)

@@ -327,54 +327,6 @@ def storm() -> None:
     print("done")
 
 
-def storm_in_threads() -> None:
-    """The same in other threads, where Python itself can raise anything anywhere."""
-    load = Load()
-    bucket = load.registry.create("dairy")
-    bucket["milk"] = 0
-    over = threading.Event()
-    hits, rounds = [0, 0], [0, 0]
-
-    def work(number: int) -> None:
-        with bucket.clone() as own:
-            while not over.is_set():
-                try:
-                    own.update("milk", lambda n: n + 1)
-                    own["tea"] = number
-                    list(own)
-                    rounds[number] += 1
-                except Storm:
-                    hits[number] += 1
-
-    def repeat(number: int) -> None:
-        while not over.is_set():
-            try:
-                work(number)
-            except Storm:
-                hits[number] += 1
-
-    threads = [threading.Thread(target=repeat, args=(n,)) for n in range(2)]
-    for thread in threads:
-        thread.start()
-    while min(hits) < 20 or min(rounds) < 20:
-        for thread in threads:
-            assert thread.is_alive() and thread.ident is not None
-            raised = ctypes.pythonapi.PyThreadState_SetAsyncExc
-            raised(ctypes.c_ulong(thread.ident), ctypes.py_object(Storm))
-        over.wait(0.0005)
-    # What was raised last may come where nobody expects it.
-    threading.excepthook = lambda _: None
-    over.set()
-    for thread in threads:
-        thread.join(WAIT)
-        assert not thread.is_alive()
-    milk = bucket["milk"]
-    assert milk >= sum(rounds)
-    assert bucket.update("milk", lambda n: n + 1) == milk + 1
-    load.stop()
-    print("done")
-
-
 if __name__ == "__main__":
     sys.setrecursionlimit(300)  # else the deepest one takes long to be told
     main(
@@ -386,7 +338,6 @@ if __name__ == "__main__":
                 handlers,
                 first_use,
                 storm,
-                storm_in_threads,
             )
         }
     )
