@@ -1,22 +1,23 @@
-"""`python -m kvreg`: in a pipe, from a file, at a terminal, and as a server."""
+"""`python -m kvreg` in a pipe, from files, and as a server.
+
+What it has in common with the shell in C is in tests/c/shell.sh, which runs both.
+"""
 
 from __future__ import annotations
 
-import io
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import kvreg
-import pexpect
 import pytest
-from kvreg import _shell, _terminal
-from kvreg._terminal import Terminal
 from support import WAIT
 
 COMMAND = [sys.executable, "-X", "dev", "-W", "error", "-m", "kvreg"]
@@ -26,12 +27,29 @@ REPLIES = b"OK\r\nOK\r\n1\r\nOK\r\nUNKNOWN COMMAND\r\nUNKNOWN COMMAND\r\n"
 
 
 def shell(
-    *arguments: str, given: bytes = b"", **options: Any
+    *arguments: str | bytes, given: bytes = b"", **options: Any
 ) -> subprocess.CompletedProcess[bytes]:
     options.setdefault("stdout", subprocess.PIPE)
     return subprocess.run(
         [*COMMAND, *arguments], input=given, stderr=subprocess.PIPE, timeout=WAIT, **options
     )
+
+
+@contextlib.contextmanager
+def running(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A child that does not outlive the test, nor keep it waiting for ever."""
+    child: subprocess.Popen[bytes] = subprocess.Popen(  # pyright: ignore[reportAssignmentType]
+        command, **options
+    )
+    with child:
+        watch = threading.Timer(WAIT, child.kill)
+        watch.start()
+        try:
+            yield child
+        finally:
+            watch.cancel()
+            watch.join()
+            child.kill()
 
 
 def test_a_pipe() -> None:
@@ -70,7 +88,7 @@ def test_the_replies_are_those_of_execute() -> None:
 
 
 def test_a_conversation() -> None:
-    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+    with running(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         for line, reply in ((b"CREATE a\n", b"OK\r\n"), (b"PUT a b c\n", b"OK\r\n")):
@@ -86,14 +104,75 @@ def test_who_reads_no_more_is_no_failure_to_tell() -> None:
     os.close(reader)
     done = shell(given=b"CREATE a\n" * 1000, stdout=writer)
     os.close(writer)
-    assert (done.returncode, done.stderr) == (1, b"")
+    # As a program in C: its default is to end so.
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
 
 
-def test_a_full_disk() -> None:
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"]])
+def test_a_full_disk(arguments: list[str]) -> None:
     with open("/dev/full", "wb") as full:
-        done = shell(given=b"CREATE a\n", stdout=full)
+        done = shell(*arguments, given=b"CREATE a\n", stdout=full)
     assert done.returncode == 1
-    assert done.stderr.startswith(b"kvreg: writing: ")
+    assert done.stderr == b"kvreg: writing: No space left on device\n"
+
+
+def test_a_full_disk_for_complaints() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            COMMAND,
+            input=b"CREATE \xff\n",
+            stdout=subprocess.PIPE,
+            stderr=full,
+            timeout=WAIT,
+        )
+    assert (done.returncode, done.stdout) == (0, b"ERROR\r\n")
+
+
+@pytest.mark.parametrize(
+    "closed, status, output, errors",
+    [
+        ("0<&-", 1, b"", b"kvreg: reading: Bad file descriptor\n"),
+        ("1>&-", 1, b"", b"kvreg: writing: Bad file descriptor\n"),
+        ("2>&-", 0, b"OK\r\nERROR\r\n", b""),
+    ],
+)
+def test_closed_streams(closed: str, status: int, output: bytes, errors: bytes) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND],
+        input=b"CREATE a\nCREATE \xff\n",
+        capture_output=True,
+        timeout=WAIT,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (status, output, errors)
+
+
+def test_input_that_must_not_be_waited_for() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    done = subprocess.run(COMMAND, stdin=reader, capture_output=True, timeout=WAIT)
+    os.close(reader)
+    os.close(writer)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"kvreg: reading: Resource temporarily unavailable\n"
+
+
+def test_it_imports_what_it_needs() -> None:
+    # Names that a terminal or others need, and those that make every start slower.
+    code = """
+import sys
+from kvreg import _shell
+assert _shell.main(["/dev/null"]) == 0
+heavy = "readline", "kvreg._terminal", "kvreg.aio", "asyncio", "socket", "subprocess", "json"
+print([name for name in heavy if name in sys.modules])
+"""
+    # An interpreter of its own, without what measures it.
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={name: value for name, value in os.environ.items() if "COV" not in name},
+        capture_output=True,
+        timeout=WAIT,
+    )
+    assert (done.stdout, done.stderr) == (b"[]\n", b"")
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -105,6 +184,16 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert b"Is a directory" in done.stderr
 
 
+def test_several_files(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_bytes(b"CREATE a\nPUT a k 1")  # its last line ends with it
+    second.write_bytes(b"GET a k\n")
+    done = shell(str(first), "-", str(second), given=b"PUT a k 2\n")
+    assert (done.returncode, done.stdout) == (0, b"OK\r\nOK\r\nOK\r\n2\r\nOK\r\n")
+    done = shell(str(first), str(tmp_path / "none"), str(second))
+    assert (done.returncode, done.stdout) == (1, b"OK\r\nOK\r\n")
+
+
 def test_the_command_line() -> None:
     done = shell("--help")
     assert done.returncode == 0
@@ -114,7 +203,9 @@ def test_the_command_line() -> None:
     version = f"kvreg {kvreg.__version__} (library {kvreg.library_version()})\n"
     assert (done.returncode, done.stdout) == (0, version.encode())
     assert shell("--unknown").returncode == 2
-    assert shell("one", "two").returncode == 2
+    done = shell("--vers")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"usage: python -m kvreg")
 
 
 def test_a_library_that_is_not_there() -> None:
@@ -126,36 +217,69 @@ def test_a_library_that_is_not_there() -> None:
 
 
 def test_an_interrupt_in_a_pipe() -> None:
-    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+    with running(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdin.write(b"CREATE a\n")
         child.stdin.flush()
         assert child.stdout.readline() == b"OK\r\n"
         child.send_signal(signal.SIGINT)
-        assert child.wait(WAIT) == 130
+        assert child.wait(WAIT) == -signal.SIGINT
 
 
+def test_a_file_without_a_writer_may_be_interrupted(tmp_path: Path) -> None:
+    session, fifo = tmp_path / "session", tmp_path / "fifo"
+    session.write_bytes(b"CREATE a\n")
+    os.mkfifo(fifo)
+    with running(
+        [*COMMAND, str(session), str(fifo)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        assert child.stdout.readline() == b"OK\r\n"
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(WAIT) == -signal.SIGTERM
+        assert child.stderr.read() == b""
+
+
+def test_a_signal_that_was_ignored_stays_so() -> None:
+    with running(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *COMMAND],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        for _ in range(2):
+            child.stdin.write(b"CREATE a\n")
+            child.stdin.flush()
+            assert child.stdout.readline() == b"OK\r\n"
+            child.send_signal(signal.SIGINT)
+        child.stdin.close()
+        assert child.wait(WAIT) == 0
+
+
+@contextlib.contextmanager
 def listening(
     *arguments: str, **options: Any
-) -> tuple[subprocess.Popen[bytes], tuple[str, int]]:
-    child: subprocess.Popen[bytes] = subprocess.Popen(  # pyright: ignore[reportAssignmentType]
+) -> Iterator[tuple[subprocess.Popen[bytes], tuple[str, int]]]:
+    with running(
         [*COMMAND, "--listen", "127.0.0.1:0", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         **options,
-    )
-    assert child.stderr is not None
-    told = child.stderr.readline().decode()
-    assert told.startswith("kvreg: listening at 127.0.0.1:"), told
-    return child, ("127.0.0.1", int(told.rpartition(":")[2]))
+    ) as child:
+        assert child.stderr is not None
+        told = child.stderr.readline().decode()
+        assert told.startswith("kvreg: listening at 127.0.0.1:"), told
+        yield child, ("127.0.0.1", int(told.rpartition(":")[2]))
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_a_signal(end: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "session").write_bytes(b"CREATE shopping\nPUT shopping milk 1\n")
-    child, address = listening(str(tmp_path / "session"), stdin=subprocess.DEVNULL)
-    with child:
+    session = str(tmp_path / "session")
+    with listening(session, stdin=subprocess.DEVNULL) as (child, address):
         assert child.stdout is not None
         assert child.stderr is not None
         assert child.stdout.readline() + child.stdout.readline() == b"OK\r\nOK\r\n"
@@ -168,9 +292,32 @@ def test_it_serves_until_a_signal(end: signal.Signals, tmp_path: Path) -> None:
         assert child.stderr.read() == b""
 
 
+def test_it_serves_with_standard_input_closed() -> None:
+    # Started by way of a shell, which closes it.
+    with running(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *COMMAND, "--listen=0"], stderr=subprocess.PIPE
+    ) as child:
+        assert child.stderr is not None
+        port = int(child.stderr.readline().rpartition(b":")[2])
+        with socket.create_connection(("127.0.0.1", port), WAIT) as client:
+            client.sendall(b"CREATE a\r\n")
+            assert client.recv(100) == b"OK\r\n"
+        # No connection got the number of standard input.
+        if sys.platform == "linux":
+            assert os.readlink(f"/proc/{child.pid}/fd/0") == os.devnull
+        child.terminate()
+        assert child.wait(WAIT) == 0
+        assert child.stderr.read() == b""
+
+
+def test_it_does_not_serve_what_was_set_up_by_half(tmp_path: Path) -> None:
+    done = shell("--listen=0", str(tmp_path / "none"))
+    assert done.returncode == 1
+    assert b"No such file" in done.stderr
+
+
 def test_lines_are_taken_while_it_serves() -> None:
-    child, address = listening(stdin=subprocess.PIPE)
-    with child:
+    with listening(stdin=subprocess.PIPE) as (child, address):
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdin.write(b"CREATE a\nPUT a k 1\n")
@@ -191,199 +338,25 @@ def test_an_address_that_is_taken_or_none() -> None:
         done = shell("--listen", f"127.0.0.1:{server.getsockname()[1]}")
     assert done.returncode == 1
     assert done.stderr.startswith(b"kvreg: listening at 127.0.0.1:")
-    assert shell("--listen", "nowhere").returncode == 1
+    for address in ("nowhere", "", b"\xff"):
+        done = shell("--listen", address)
+        assert done.returncode == 1
+        assert done.stderr.startswith(b"kvreg: listening at ")
+        assert b"Traceback" not in done.stderr
 
 
-# At a terminal
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> dict[str, str]:
-    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "TERM": "dumb"}
-    return environment
-
-
-def terminal(environment: dict[str, str], *arguments: str) -> pexpect.spawn[bytes]:
-    child: pexpect.spawn[bytes] = pexpect.spawn(
-        COMMAND[0], [*COMMAND[1:], *arguments], env=environment, timeout=WAIT, echo=False
-    )
-    child.expect_exact("> ")
-    return child
-
-
-def say(child: pexpect.spawn[bytes], line: str, reply: str) -> None:
-    child.sendline(line)
-    child.expect_exact(reply)
-    child.expect_exact("> ")
-
-
-def leave(child: pexpect.spawn[bytes]) -> None:
-    child.sendeof()
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 0
-
-
-def test_a_terminal_prompts_and_completes(home: dict[str, str]) -> None:
-    child = terminal(home)
-    say(child, "CREATE shopping", "OK")
-    say(child, "PUT shopping milk 1", "OK")
-    child.send("ge\tsho\tmi\t\r")
-    child.expect_exact("1\r\r\n")  # the terminal adds one
-    child.expect_exact("OK")
-    child.expect_exact("> ")
-    say(child, ".buckets", "shopping")
-    say(child, ".keys shopping", "milk")
-    say(child, ".help", "Tab completes")
-    child.sendline(".quit")
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 0
-
-
-def test_the_history_is_kept(home: dict[str, str], tmp_path: Path) -> None:
-    child = terminal(home)
-    say(child, "CREATE once", "OK")
-    leave(child)
-    assert (tmp_path / "kvreg" / "history").read_text() == "CREATE once\n"
-    child = terminal(home)
-    child.send("\x10\r")  # Ctrl-P: the line before
-    child.expect_exact("OK")
-    child.expect_exact("> ")
-    say(child, ".buckets", "once")
-    leave(child)
-
-
-def test_without_a_place_for_the_history(home: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    child = terminal({**home, "XDG_STATE_HOME": str(tmp_path / "file")})
-    say(child, "CREATE a", "OK")
-    leave(child)
-
-
-def test_an_interrupt_drops_the_line(home: dict[str, str]) -> None:
-    child: pexpect.spawn[bytes] = pexpect.spawn(
-        COMMAND[0], COMMAND[1:], env=home, timeout=WAIT, echo=True
-    )
-    child.expect_exact("> ")
-    child.send("CREATE wrong")
-    child.expect_exact("CREATE wrong")  # it is in the line, and the shell waits for more
-    child.sendintr()
-    child.expect_exact("> ")
-    say(child, "CREATE right", "OK")
-    child.sendline(".buckets")
-    child.expect_exact(".buckets\r\nright\r\n")
-    child.expect_exact("> ")
-    leave(child)
-
-
-def test_a_terminal_may_listen(home: dict[str, str]) -> None:
-    child: pexpect.spawn[bytes] = pexpect.spawn(
-        COMMAND[0], [*COMMAND[1:], "--listen", "0"], env=home, timeout=WAIT, echo=False
-    )
-    child.expect(rb"listening at 127\.0\.0\.1:(\d+)")
-    assert child.match is not None
-    port = int(child.match.group(1))  # type: ignore[union-attr]
-    child.expect_exact("> ")
-    with socket.create_connection(("127.0.0.1", port), WAIT) as client:
-        client.sendall(b"CREATE far\r\n")
-        assert client.recv(100) == b"OK\r\n"
-    say(child, ".buckets", "far")
-    leave(child)
-
-
-# Its parts
-
-
-@pytest.fixture
-def session(registry: kvreg.Registry) -> Iterator[Terminal]:
-    registry.create("dairy").update({"milk": 1, "mint tea": 2, "mustard": 3})
-    registry.create("drinks")
-    yield Terminal(registry)
-
-
-@pytest.mark.parametrize(
-    "before, word, candidates",
-    [
-        ([], "", [f"{name} " for name in (*_terminal.COMMANDS, *_terminal.DOT_COMMANDS)]),
-        ([], "pu", ["PUT "]),
-        ([], ".k", [".keys "]),
-        (["GET"], "d", ["dairy ", "drinks "]),
-        ([".keys"], "da", ["dairy "]),
-        (["CREATE"], "d", []),
-        (["GET", "dairy"], "m", ["milk ", "mustard "]),
-        (["GET", "none"], "", []),
-        (["PUT", "dairy", "milk"], "", []),
-        ([".help"], "", []),
-    ],
-)
-def test_candidates(
-    session: Terminal, before: list[str], word: str, candidates: list[str]
-) -> None:
-    assert session.candidates(before, word) == candidates
-
-
-@pytest.mark.parametrize(
-    "line, told",
-    [
-        ("", ""),
-        (".buckets", "dairy\ndrinks\n"),
-        (".keys dairy", "milk\nmint tea\nmustard\n"),
-        (".keys none", "NOT FOUND\n"),
-        (".keys", "unknown: .keys; .help lists the commands\n"),
-        (".nonsense", "unknown: .nonsense; .help lists the commands\n"),
-        (".help", _terminal.HELP),
-    ],
-)
-def test_dot_commands(
-    session: Terminal, line: str, told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert session.take(line)
-    assert capsys.readouterr().out == told
-
-
-def test_keys_that_are_no_text(session: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
-    session._registry["drinks"][b"\xff"] = 1
-    assert session.take(".keys drinks")
-    assert capsys.readouterr().out == "\\xff\n"
-    session._registry.stop()
-    assert session.take(".keys drinks")
-    assert "ERROR" in capsys.readouterr().err
-
-
-def test_quit(session: Terminal) -> None:
-    assert not session.take(".quit")
-
-
-def test_where_the_history_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", "/state")
-    assert _terminal.history_path() == Path("/state/kvreg/history")
-    monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert _terminal.history_path() == Path("/home/somebody/.local/state/kvreg/history")
-
-
-def test_without_readline(session: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines: Iterator[str | BaseException] = iter([".buckets", KeyboardInterrupt(), EOFError()])
-
-    def answer(_prompt: str) -> str:
-        line = next(lines)
-        if isinstance(line, BaseException):
-            raise line
-        return line
-
-    monkeypatch.setattr(_terminal, "_readline", None)
-    monkeypatch.setattr("builtins.input", answer)
-    session.run()
-    assert next(lines, None) is None
-
-
-def test_run_in_process(registry: kvreg.Registry, capsys: pytest.CaptureFixture[str]) -> None:
-    out = io.BytesIO()
-    _shell.run(registry, SESSION.splitlines(keepends=True), out)
-    assert out.getvalue() == REPLIES
-    _shell.run(registry, [b"CREATE \xff\n"], out)
-    assert out.getvalue() == REPLIES + b"ERROR\r\n"
-    assert "kvreg: ERROR: " in capsys.readouterr().err
-    assert _shell.main(["--version"]) == 0
-    assert _shell.main(["/nothing/here"]) == 1
+def test_an_address_of_version_6() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        # Without it the listener says why.
+        assert shell("--listen=[::1]:0").returncode == 1
+        return
+    with running(
+        [*COMMAND, "--listen=[::1]:0"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stderr is not None
+        told = child.stderr.readline()
+        child.terminate()
+        assert child.wait(WAIT) == 0
+    assert told.startswith(b"kvreg: listening at [::1]:")

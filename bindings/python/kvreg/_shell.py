@@ -1,4 +1,4 @@
-"""The shell: command lines in, replies out; in a pipe, from a file, or at a terminal.
+"""The shell: command lines in, replies out; in a pipe, from files, or at a terminal.
 
 In a pipe and from a file it does what the shell in C does: a reply is printed as a connection
 would get it, CRLF included; a failure prints ERROR, says why on standard error, and the shell
@@ -8,24 +8,26 @@ goes on. What a terminal has beside is in `_terminal`.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
-import sys
-import threading
-from collections.abc import Iterable
-from types import FrameType
-from typing import BinaryIO, NoReturn
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from typing import NoReturn
 
 from . import __version__
 from ._errors import Error
 from ._library import LibraryError, library_version
 from ._listener import Listener
 from ._registry import Registry
+from ._signals import Signalled, Signals
+from ._streams import Streams, WritingFailed, standard
 
 PROGRAM = "python -m kvreg"
 ADDRESS = "127.0.0.1:4040"
 
-EXAMPLES = """\
+EXAMPLES = f"""\
 commands:
   CREATE bucket           start a bucket, if there is none of that name
   PUT bucket key value    store a value
@@ -33,51 +35,60 @@ commands:
   DELETE bucket key       delete a key
 
 examples:
-  python -m kvreg
-  printf 'CREATE shopping\\nPUT shopping milk 1\\n' | python -m kvreg
-  python -m kvreg --listen 127.0.0.1:4040 session.txt
+  {PROGRAM}
+  printf 'CREATE shopping\\nPUT shopping milk 1\\n' | {PROGRAM}
+  {PROGRAM} session.txt -                     first the file, then the terminal
+  {PROGRAM} --listen={ADDRESS} session.txt
+  {PROGRAM} --listen </dev/null &             serve in the background
 """
 
 
-class WritingFailed(Exception):
-    """Standard output takes no more."""
+class Shell:
+    """Carries out lines on a registry, and prints the replies."""
 
+    def __init__(self, registry: Registry, streams: Streams, signals: Signals) -> None:
+        self.registry = registry
+        self.streams = streams
+        self.signals = signals
 
-def complain(what: str, error: BaseException | str) -> None:
-    """Says on standard error what went wrong."""
-    print(f"kvreg: {what}: {error}", file=sys.stderr)
+    def execute(self, line: bytes) -> bytes:
+        """The reply to a line; ERROR for a failure, which is told."""
+        try:
+            return self.signals.during(lambda: self.registry.execute(line))
+        except (Error, MemoryError) as error:
+            self.streams.complain("ERROR", error)
+            return b"ERROR\r\n"
 
+    def print(self, data: bytes) -> None:
+        """Writes to standard output, at once."""
+        self.signals.during(lambda: self.streams.output.write(data))
 
-def carry_out(registry: Registry, line: bytes, out: BinaryIO) -> None:
-    """Carries out a line and prints the reply."""
-    try:
-        reply = registry.execute(line)
-    except Error as error:
-        complain("ERROR", error)
-        reply = b"ERROR\r\n"
-    try:
-        out.write(reply)
-        out.flush()
-    except OSError as error:
-        raise WritingFailed from error
-
-
-def run(registry: Registry, lines: Iterable[bytes], out: BinaryIO) -> None:
-    """Carries out lines, each before the next one is read."""
-    for line in lines:
-        carry_out(registry, line, out)
+    def run(self, lines: Iterable[bytes] | None) -> int:
+        """Carries out lines, each before the next one is read; gives the exit status."""
+        try:
+            if lines is None:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            source = iter(lines)
+            while line := self.signals.during(lambda: next(source, b"")):
+                self.print(self.execute(line))
+        except (OSError, MemoryError) as error:
+            self.streams.complain("reading", error)
+            return 1
+        return 0
 
 
 def arguments() -> argparse.ArgumentParser:
     """What the command line takes."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Carries out command lines from a file or standard input.",
+        description="Carries out command lines from files or standard input.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
     )
     parser.add_argument(
-        "file", nargs="?", default="-", help="command lines; - is standard input"
+        "files", nargs="*", metavar="FILE", help="command lines; - is standard input"
     )
     parser.add_argument(
         "-l",
@@ -85,91 +96,93 @@ def arguments() -> argparse.ArgumentParser:
         nargs="?",
         const=ADDRESS,
         metavar="ADDRESS",
-        help=f"serve the registry over TCP meanwhile, at {ADDRESS} or another address; without"
-        " a terminal it goes on after the last line, until SIGINT or SIGTERM",
+        help=f"serve the registry over TCP meanwhile, at {ADDRESS} or another address (port 0:"
+        " any), which is printed on standard error; unless lines come from a terminal, go on"
+        " after the last one, until SIGINT or SIGTERM",
     )
+    parser.add_argument("-h", "--help", action="store_true", help="print this")
     parser.add_argument("-V", "--version", action="store_true", help="print the versions")
     return parser
 
 
-def main(given: list[str] | None = None) -> int:
-    """The whole program; gives its exit status."""
-    options = arguments().parse_args(given)
+def main(given: Sequence[str] | None = None, streams: Streams | None = None) -> int:
+    """The whole program.
+
+    Gives its exit status, below 0 for the signal it should end by, as `subprocess` has it:
+    a shell that is interrupted, or whose reader has enough, ends as a program in C does.
+    """
+    parser = arguments()
+    options = parser.parse_intermixed_args(given)
+    streams = streams or standard()
     try:
-        if options.version:
-            print(f"kvreg {__version__} (library {library_version()})")
+        if options.help:
+            streams.output.write(parser.format_help().encode())
             return 0
-        return _session(options)
+        if options.version:
+            version = f"kvreg {__version__} (library {library_version()})\n"
+            streams.output.write(version.encode())
+            return 0
+        with Signals() as signals:
+            return _session(options, streams, signals)
     except LibraryError as error:
-        complain("loading", error)
+        streams.complain("loading", str(error))
     except WritingFailed as failed:
-        _forget_output()
-        if not isinstance(failed.__cause__, BrokenPipeError):  # else the reader has enough
-            complain("writing", failed.__cause__ or failed)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        if isinstance(failed.error, BrokenPipeError) and hasattr(signal, "SIGPIPE"):
+            return -signal.SIGPIPE
+        streams.complain("writing", failed.error)
+    except Signalled as signalled:
+        ordinary = (signal.SIGINT, signal.SIGTERM) if options.listen is not None else ()
+        return 0 if signalled.number in ordinary else -signalled.number
     return 1
 
 
-def _session(options: argparse.Namespace) -> int:
-    if options.file == "-":
-        return _serve(options, sys.stdin.buffer)
-    try:
-        source = open(options.file, "rb")  # noqa: SIM115  # what fails later is something else
-    except OSError as error:
-        complain(options.file, error.strerror or str(error))
-        return 1
-    with source:
-        return _serve(options, source)
-
-
-def _serve(options: argparse.Namespace, source: BinaryIO) -> int:
-    at_terminal = source.isatty() and sys.stdout.isatty()
-    with Registry() as registry:
-        if options.listen is None:
-            return _read(registry, source, at_terminal)
-        signal.signal(signal.SIGTERM, _end)
-        try:
-            listener = Listener(registry, options.listen)
-        except Error as error:
-            complain(f"listening at {options.listen}", error)
-            return 1
-        with listener:
-            host, port = listener.address
-            print(f"kvreg: listening at {host}:{port}", file=sys.stderr, flush=True)
+def _session(options: argparse.Namespace, streams: Streams, signals: Signals) -> int:
+    names: list[str] = options.files or ["-"]
+    with ExitStack() as stack:
+        registry = stack.enter_context(Registry())
+        shell = Shell(registry, streams, signals)
+        if options.listen is not None:
             try:
-                status = _read(registry, source, at_terminal)
-                if not at_terminal and status == 0:
-                    threading.Event().wait()
-            except (KeyboardInterrupt, _Ended):
-                return 0
-        return status
+                listener = stack.enter_context(Listener(registry, options.listen))
+            except (Error, ValueError) as error:
+                streams.complain(f"listening at {options.listen}", str(error))
+                return 1
+            streams.tell(f"listening at {_written(*listener.address)}")
+            if streams.lines is None:  # as services are started
+                names = [name for name in names if name != "-"]
+        for name in names:
+            status = _read(shell, name)
+            if status != 0:
+                return status
+        if options.listen is not None and not (streams.reads_terminal and "-" in names):
+            _serve(signals)
+        return 0
 
 
-def _read(registry: Registry, source: BinaryIO, at_terminal: bool) -> int:
-    if at_terminal:
+def _read(shell: Shell, name: str) -> int:
+    streams = shell.streams
+    if name == "-" and streams.at_terminal:
         from ._terminal import Terminal  # with modules that a pipe does not need
 
-        Terminal(registry).run()
+        Terminal(shell).run()
         return 0
+    if name == "-":
+        return shell.run(streams.lines)
     try:
-        run(registry, source, sys.stdout.buffer)
+        # A pipe with a name waits for who writes into it.
+        source = shell.signals.during(lambda: open(name, "rb"))  # noqa: SIM115
     except OSError as error:
-        complain("reading", error.strerror or str(error))
+        streams.complain(name, error)
         return 1
-    return 0
+    with source:
+        return shell.run(source)
 
 
-class _Ended(Exception):
-    """SIGTERM."""
+def _written(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _end(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise _Ended
-
-
-def _forget_output() -> None:
-    # Else the interpreter tries once more when it ends, and complains.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def _serve(signals: Signals) -> NoReturn:
+    """Waits for the signal that ends it."""
+    while True:
+        signals.during(lambda: time.sleep(86_400))
