@@ -97,8 +97,11 @@ test-c: $(addprefix target/c/,$(C_TESTS))
 	    echo "== $$test under valgrind"; KVREG_TEST_COUNT=1000 $(VALGRIND) $$test; \
 	done
 
-test-shell: target/c/shell
+# The shell in C, and that in Python, which does the same.
+test-shell: target/c/shell $(VENV)/installed
 	tests/c/shell.sh target/c/shell
+	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=$(CURDIR)/bindings/python \
+	    PYTHON=$(VENV)/bin/python tests/c/shell.sh tests/python/shell
 
 test-stress: $(addprefix target/c/,$(C_STRESS))
 	@set -e; for test in $^; do echo "== $$test"; $$test; done

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The shell: in a pipe, from a file, at a terminal, and when something goes wrong.
+# A shell, that in C or that in Python: in a pipe, from a file, at a terminal, and when something
+# goes wrong.
 set -eu
 shell=$1
 directory=$(mktemp -d)
@@ -28,6 +29,13 @@ seen=$(printf 'CREATE \xff\nCREATE a\n' | "$shell" 2>"$directory/stderr")
 is "a failure" $'ERROR\r\nOK\r' "$seen"
 grep -q 'invalid argument' "$directory/stderr"
 
+# Any bytes, and a line of any length.
+long=$(printf '%1000000s' '' | tr ' ' x)
+seen=$(printf 'CREATE a\nPUT a k %s\nGET a k\n' "$long" | "$shell")
+is "a long line" $'OK\r\nOK\r\n'"$long"$'\r\nOK\r' "$seen"
+seen=$(printf 'CREATE a\nPUT a \xff \0\xfe\nGET a \xff\n\0\n' | "$shell" | od -An -c | tr -d ' \n')
+is "any bytes" 'OK\r\nOK\r\n\0376\r\nOK\r\nUNKNOWNCOMMAND\r\n' "$seen"
+
 # Each reply comes before the next line is read.
 mkfifo "$directory/lines" "$directory/answers"
 "$shell" <"$directory/lines" >"$directory/answers" &
@@ -40,8 +48,9 @@ done
 exec 3>&- 4<&-
 wait
 
-# At a terminal it prompts.
-seen=$(printf 'CREATE a\n' | script -qec "$shell" /dev/null | tr -d '\r')
+# At a terminal it prompts. What it keeps of that is not the user's.
+seen=$(printf 'CREATE a\n' |
+    XDG_STATE_HOME=$directory timeout 60 script -qec "$shell" /dev/null | tr -d '\r')
 case "$seen" in
 *'> '*OK*) passed=$((passed + 1)) ;;
 *) is "a terminal" "> ... OK" "$seen" ;;
@@ -58,5 +67,26 @@ is "an unknown option" 2 "$status"
 status=0
 printf 'CREATE a\n' | "$shell" >/dev/full 2>/dev/null || status=$?
 is "a full disk" 1 "$status"
+
+status=0
+"$shell" <&- 2>/dev/null || status=$?
+is "closed input" 1 "$status"
+status=0
+printf 'CREATE a\n' | "$shell" >&- 2>/dev/null || status=$?
+is "closed output" 1 "$status"
+status=0
+"$shell" "$directory" 2>/dev/null || status=$?
+is "a directory" 1 "$status"
+
+# Who reads no more, or interrupts, is no failure to tell.
+mkfifo "$directory/replies"
+(
+    exec 5<"$directory/replies"
+    read -r <&5
+) &
+status=0
+yes 'CREATE a' | "$shell" >"$directory/replies" 2>"$directory/stderr" || status=$?
+is "a reader that leaves" "141 " "$status $(cat "$directory/stderr")"
+wait
 
 echo "shell: $passed passed, 0 failed"
