@@ -257,7 +257,7 @@ def test_a_file_before_the_terminal(home: dict[str, str], tmp_path: Path) -> Non
 
 def test_without_readline(home: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "readline.py").write_text("raise ImportError\n")
-    path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     child = terminal({**home, "PYTHONPATH": path})
     say(child, "CREATE a", "OK")
     child.sendintr()
