@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,15 @@ if not os.environ.get("KVREG_LIBRARY") and not beside.exists():
     os.environ["KVREG_LIBRARY"] = str(LIBRARY)
 
 import kvreg  # noqa: E402
+
+# A shell starts what runs in the background with these ignored, and so would run what the tests
+# start and interrupt.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 @pytest.fixture
