@@ -1,0 +1,47 @@
+# What is shipped, and where it goes.
+
+PREFIX ?= /usr/local
+INCLUDEDIR ?= $(PREFIX)/include
+LIBDIR ?= $(PREFIX)/lib
+DOCDIR ?= $(PREFIX)/share/doc/kvreg
+
+VERSION := $(shell sed -n '/^version/{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
+BUILT := target/ship/built
+
+install uninstall: export PREFIX := $(PREFIX)
+install uninstall: export INCLUDEDIR := $(INCLUDEDIR)
+install uninstall: export LIBDIR := $(LIBDIR)
+install uninstall: export DOCDIR := $(DOCDIR)
+install uninstall: export DESTDIR := $(DESTDIR)
+install uninstall ship ship-portable dist-linux: export VERSION := $(VERSION)
+
+.PHONY: ship ship-portable install uninstall dist dist-linux
+
+# For this system.
+ship:
+	packaging/build.sh $(BUILT)
+
+# For older ones too: as old as Rust's standard library allows.
+GLIBC := 2.17
+PORTABLE := target/ship/portable
+
+$(VENV)/zig: packaging/requirements.txt | $(VENV)/installed
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	printf '#!/bin/sh\nexec "%s" -m ziglang cc -target x86_64-linux-gnu.$(GLIBC) "$$@"\n' \
+	    "$(CURDIR)/$(VENV)/bin/python" >$@
+	chmod +x $@
+
+ship-portable: export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/target/zig
+ship-portable: $(VENV)/zig
+	CC=$(VENV)/zig LDLIBS=-lunwind packaging/build.sh $(PORTABLE)
+
+install: ship
+	packaging/install.sh install $(BUILT)
+
+uninstall:
+	packaging/install.sh uninstall
+
+dist: dist-linux
+
+dist-linux: ship-portable
+	packaging/dist.sh linux $(PORTABLE)
