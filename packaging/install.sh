@@ -26,7 +26,10 @@ uninstall() {
     local entry
     while read -r entry; do
         case $entry in
-        */) rmdir --ignore-fail-on-non-empty "$DESTDIR$PREFIX/$entry" 2>/dev/null || : ;;
+        */)
+            entry=$(realpath -m "$DESTDIR$PREFIX/$entry")
+            [ ! -d "$entry" ] || rmdir --ignore-fail-on-non-empty "$entry"
+            ;;
         *) rm -f "$DESTDIR$PREFIX/$entry" ;;
         esac
     done <<<"$(sort -r "$manifest" | awk '/\/$/ {late = late $0 "\n"; next} {print} END {printf "%s", late}')"
@@ -39,8 +42,10 @@ directory() {
     [ -d "$DESTDIR$1" ] && return
     [ "$1" = / ] || directory "$(dirname "$1")"
     mkdir "$DESTDIR$1"
-    case $1/ in
-    "$PREFIX"/*) note "$1" / ;;
+    # Those above the prefix stay.
+    case $PREFIX/ in
+    "$1"/?*) ;;
+    *) note "$1" / ;;
     esac
 }
 

@@ -39,7 +39,7 @@ ar rcsD "$directory/libkvreg.a" "$work/kvreg.o"
 soname=libkvreg.so.${VERSION%%.*}
 ${CC:-cc} -shared -o "$directory/libkvreg.so.$VERSION" "$work/kvreg.o" \
     -Wl,-soname,"$soname" -Wl,--version-script="$map" \
-    -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now -Wl,-z,defs -Wl,-z,noexecstack -Wl,--gc-sections \
+    -Wl,-Bsymbolic -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now -Wl,-z,defs -Wl,-z,noexecstack -Wl,--gc-sections \
     -Wl,--as-needed -Wl,--hash-style=gnu -Wl,--build-id=none -Wl,-s \
     ${LDLIBS:-} -lm -lpthread -ldl
 ln -s "libkvreg.so.$VERSION" "$directory/$soname"

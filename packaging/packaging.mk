@@ -15,7 +15,7 @@ install uninstall: export DOCDIR := $(DOCDIR)
 install uninstall: export DESTDIR := $(DESTDIR)
 install uninstall ship ship-portable dist-linux: export VERSION := $(VERSION)
 
-.PHONY: ship ship-portable install uninstall dist dist-linux
+.PHONY: test-install ship ship-portable install uninstall dist dist-linux
 
 # For this system.
 ship:
@@ -45,3 +45,9 @@ dist: dist-linux
 
 dist-linux: ship-portable
 	packaging/dist.sh linux $(PORTABLE)
+
+# From the archive alone, and what install and uninstall do.
+test-install: export VERSION := $(VERSION)
+test-install: export GLIBC := $(GLIBC)
+test-install: dist-linux
+	tests/install/run.sh target/archives/kvreg-$(VERSION)-x86_64-linux-gnu.tar.gz

@@ -1,0 +1,192 @@
+#!/usr/bin/env bash
+# From the release archive alone, outside the checkout: programs in C and C++ find, link and run kvreg,
+# by pkg-config and by CMake, shared and static; again after the tree was moved; and nothing is left
+# when it is removed. Then what `make install` puts into a prefix, and what it leaves behind.
+# run.sh ARCHIVE
+set -euo pipefail
+archive=$(realpath "$1")
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/home"
+
+fail() {
+    echo "$*" >&2
+    exit 1
+}
+# says TEXT COMMAND...
+says() {
+    local expected=$1 said
+    shift
+    said=$("$@" | tr -d "\r") || fail "$*: exit status $?"
+    [ "$said" = "$expected" ] || fail "$*: says '$said'"
+}
+
+flags=(-Wall -Wextra -Wpedantic -Werror)
+# Without what the checkout or the user's home could add.
+clean() { env -u LD_LIBRARY_PATH HOME="$work/home" PKG_CONFIG_PATH="$prefix/lib/pkgconfig" "$@"; }
+config() { clean pkg-config "$@" kvreg; }
+
+# All programs of users, in a directory of their own.
+consumers() {
+    local build=$work/build
+    rm -rf "$build" && mkdir "$build"
+    cp -r "$here"/{consumer.c,consumer.cpp,project} "$build"
+    cd "$build"
+    says "$VERSION" config --modversion
+
+    # shellcheck disable=SC2046 # flags are words
+    cc "${flags[@]}" consumer.c $(config --cflags --libs) -o shared
+    says OK env LD_LIBRARY_PATH="$prefix/lib" ./shared
+    ldd shared | grep -q 'libkvreg.so.0 ' || fail "it does not ask for the library by its SONAME"
+
+    # shellcheck disable=SC2046
+    cc "${flags[@]}" consumer.c $(config --cflags) "$prefix/lib/libkvreg.a" \
+        $(config --static --libs-only-l | sed 's/-lkvreg//') -o static
+    says OK ./static
+    ! ldd static | grep kvreg || fail "it is not static"
+    # shellcheck disable=SC2046
+    cc "${flags[@]}" -static consumer.c $(config --static --cflags --libs) -o whole 2>whole.log ||
+        { cat whole.log && fail "cc -static"; }
+    says OK ./whole
+    says 'not a dynamic executable' sh -c 'ldd ./whole 2>&1 | tr -d "\t"; true'
+
+    for compiler in g++ clang++; do
+        # shellcheck disable=SC2046
+        $compiler -std=c++17 "${flags[@]}" consumer.cpp $(config --cflags --libs) -o plus
+        says OK env LD_LIBRARY_PATH="$prefix/lib" ./plus
+    done
+
+    for asked in '' "$VERSION" 0; do
+        clean cmake -S project -B cmake -DCMAKE_PREFIX_PATH="$prefix" -DASKED="$asked" >cmake.log ||
+            { cat cmake.log && fail "cmake does not find version '$asked'"; }
+    done
+    for asked in 0.999 1 '0.0.1...<0.0.9' "$VERSION.1;EXACT"; do
+        ! clean cmake -S project -B cmake-other -DCMAKE_PREFIX_PATH="$prefix" -DASKED="$asked" \
+            >cmake.log 2>&1 || fail "cmake takes it for version $asked"
+    done
+    clean cmake --build cmake >cmake.log || { cat cmake.log && fail "cmake --build"; }
+    for program in shared static plus; do
+        says OK "cmake/$program"
+    done
+    ! ldd cmake/static | grep kvreg || fail "kvreg::kvreg-static is not static"
+    cd "$work"
+    rm -rf "$build"
+}
+
+# What the dynamic linker and a packager look at.
+library() { # FILE GLIBC NEEDED...
+    local file=$1 glibc=$2 dynamic needed newest
+    shift 2
+    dynamic=$(readelf -dW "$file")
+    grep -q 'Library soname: \[libkvreg.so.0\]' <<<"$dynamic" || fail "SONAME"
+    grep -q 'FLAGS_1.*NOW.*NODELETE' <<<"$dynamic" || fail "NOW and NODELETE"
+    ! grep -q TEXTREL <<<"$dynamic" || fail "text relocations"
+    ! grep -qE 'RPATH|RUNPATH' <<<"$dynamic" || fail "it searches in a path of its own"
+    readelf -lW "$file" | grep -q GNU_RELRO || fail "RELRO"
+    readelf -lW "$file" | grep -qE 'GNU_STACK.* RW ' || fail "an executable stack"
+    needed=$(sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' <<<"$dynamic" | sort | tr '\n' ' ')
+    [ "$needed" = "$* " ] || fail "it needs $needed"
+    newest=$(objdump -T "$file" | grep -oP 'GLIBC_\K[0-9.]+' | cat - <(echo "$glibc") | sort -V | tail -n 1)
+    [ "$newest" = "$glibc" ] || fail "it needs glibc $newest"
+    # Every function has the version it came with; there is nothing else.
+    ! nm -D --defined-only "$file" | awk '{print $3}' |
+        grep -vE '^kvreg_[a-z_]+@@KVREG_[0-9.]+$|^KVREG_[0-9.]+$' || fail "foreign symbols"
+    paths "$file"
+}
+
+# No path of the machine it was built on.
+paths() {
+    ! strings -a "$1" | grep -F -e "$root" -e "$HOME/" -e "${CARGO_HOME:-$HOME/.cargo}" ||
+        fail "$1 tells where it was built"
+}
+
+tar -xzf "$archive" -C "$work"
+name=$(basename "$archive" .tar.gz)
+prefix=$work/$name
+(cd "$prefix" && find . ! -type d | sort) | sed "s/$VERSION/VERSION/" |
+    diff "$here/contents.txt" - || fail "the archive has other files than contents.txt"
+(cd "$(dirname "$archive")" && sha256sum --quiet -c "$(basename "$archive").sha256") ||
+    fail "the checksum"
+echo "ok contents and checksum"
+
+library "$prefix/lib/libkvreg.so" "$GLIBC" ld-linux-x86-64.so.2 libc.so.6 libdl.so.2 libm.so.6 \
+    libpthread.so.0
+paths "$prefix/lib/libkvreg.a"
+! nm -g --defined-only "$prefix/lib/libkvreg.a" | awk 'NF == 3 {print $3}' | grep -v '^kvreg_' ||
+    fail "the static library has foreign symbols"
+echo "ok the shared library, for glibc $GLIBC, and the static one"
+
+consumers
+echo "ok programs in C and C++, by pkg-config and CMake, shared and static"
+
+mkdir "$work/else where"
+mv "$prefix" "$work/else where/kvreg"
+prefix="$work/else where/kvreg"
+ln -s "$prefix" "$work/moved" # pkg-config's flags cannot have blanks in shell's words
+prefix=$work/moved
+consumers
+echo "ok the same after the tree was moved"
+
+# What the library promises holds for the one that is shipped, with its own way of unwinding.
+for test in test_guarantees test_update test_guest test_shutdown; do
+    cc -std=c11 -O1 -pthread "$root/tests/c/$test.c" -I"$prefix/include" -L"$prefix/lib" -lkvreg \
+        -o "$work/$test"
+    (cd "$work" && LD_LIBRARY_PATH=$prefix/lib "./$test" | tail -n 1)
+done
+
+cd "$work"
+cc -std=gnu11 "${flags[@]}" -pthread "$here/two_copies.c" -I"$root/tests/c" -I"$prefix/include" \
+    -L"$prefix/lib" -lkvreg -ldl -o two_copies
+cp "$prefix/lib/libkvreg.so" the_other.so
+LD_LIBRARY_PATH=$prefix/lib ./two_copies ./the_other.so
+echo "ok two copies in one process"
+
+cc "${flags[@]}" -c -fPIC "$here/product.c" -I"$prefix/include" -o product.o
+ar rcs libproduct_c.a product.o
+rustc --edition 2021 --crate-type staticlib -O "$here/product.rs" -o libproduct_rust.a
+for order in "libproduct_c.a libproduct_rust.a" "libproduct_rust.a libproduct_c.a"; do
+    # shellcheck disable=SC2086 # two words
+    cc "${flags[@]}" "$here/products.c" $order "$prefix/lib/libkvreg.a" -lm -lpthread -ldl -o products
+    says '0 1' ./products
+done
+cc -shared product.o "$prefix/lib/libkvreg.a" -Wl,--exclude-libs,ALL -lm -lpthread -ldl -o libone.so
+says 'product_in_c' sh -c "nm -D --defined-only libone.so | awk '{print \$3}' | grep -v '^_'"
+echo "ok products that link the static library, one of them in Rust"
+
+rm -rf "$work/else where" "$work/moved"
+[ -z "$(ls -A "$work/home")" ] || fail "left in the home directory: $(ls -A "$work/home")"
+echo "ok nothing is left outside the tree"
+
+# A prefix that others use too, by way of a staging directory.
+tree() { (cd "$work/stage" && find . -exec stat -c '%n %F %A' {} + | sort); }
+prefix=$work/prefix
+mkdir -p "$work/stage$prefix/lib/pkgconfig" "$work/stage$prefix/include"
+echo other >"$work/stage$prefix/include/other.h"
+before=$(tree)
+make -s -C "$root" install PREFIX="$prefix" DESTDIR="$work/stage" >/dev/null
+make -s -C "$root" install PREFIX="$prefix" DESTDIR="$work/stage" >/dev/null # over the first
+mv "$work/stage$prefix" "$prefix"
+consumers
+library "$prefix/lib/libkvreg.so" "$(ldd --version | sed -n '1s/.* //p')" ld-linux-x86-64.so.2 \
+    libc.so.6 libgcc_s.so.1 libm.so.6
+mv "$prefix" "$work/stage$prefix"
+make -s -C "$root" uninstall PREFIX="$prefix" DESTDIR="$work/stage" >/dev/null
+diff <(echo "$before") <(tree) || fail "uninstall leaves or takes something"
+! make -s -C "$root" uninstall PREFIX="$prefix" DESTDIR="$work/stage" >/dev/null 2>&1 ||
+    fail "uninstall where nothing is"
+! make -s -C "$root" install PREFIX=relative DESTDIR="$work/stage" >/dev/null 2>&1 ||
+    fail "install into a relative path"
+
+# Directories that are not beneath the prefix's usual ones.
+make -s -C "$root" install PREFIX="$prefix" LIBDIR="$prefix/lib/x86_64-linux-gnu" \
+    INCLUDEDIR="$prefix/include/kvreg-0" DOCDIR="$work/docs" >/dev/null
+for variable in includedir=include/kvreg-0 libdir=lib/x86_64-linux-gnu; do
+    found=$(PKG_CONFIG_PATH=$prefix/lib/x86_64-linux-gnu/pkgconfig pkg-config \
+        --variable="${variable%%=*}" kvreg)
+    [ "$(realpath -m "$found")" = "$prefix/${variable#*=}" ] || fail "${variable%%=*} is $found"
+done
+make -s -C "$root" uninstall PREFIX="$prefix" DOCDIR="$work/docs" >/dev/null
+[ ! -e "$prefix" ] && [ ! -e "$work/docs" ] || fail "uninstall leaves a directory"
+echo "ok make install and uninstall"
