@@ -75,6 +75,8 @@
 #define KVREG_VERSION_MAJOR 0
 #define KVREG_VERSION_MINOR 1
 #define KVREG_VERSION_PATCH 0
+#define KVREG_VERSION_NUMBER \
+    (KVREG_VERSION_MAJOR << 16 | KVREG_VERSION_MINOR << 8 | KVREG_VERSION_PATCH)
 
 /* As the length of a text: it ends at its NUL. */
 #define KVREG_NUL SIZE_MAX
@@ -984,4 +986,17 @@ kvreg_status kvreg_listener_free(kvreg_listener *listener);
 }  // extern "C"
 #endif  // __cplusplus
 
-#endif  /* KVREG_H */
+/*
+ * KVREG_OK if the library in use has all that this header declares. KVREG_UNSUPPORTED if it is
+ * older, or of another major version. For programs that find the library at run time: one that
+ * was linked to a newer library, and calls what an older one lacks, is not loaded with that at
+ * all. Never blocks.
+ */
+static inline kvreg_status kvreg_version_check(void) {
+    uint32_t number = kvreg_version_number();
+    return number >> 16 == KVREG_VERSION_MAJOR && number >> 8 >= KVREG_VERSION_NUMBER >> 8
+        ? KVREG_OK
+        : KVREG_UNSUPPORTED;
+}
+
+#endif /* KVREG_H */

@@ -1,7 +1,7 @@
 """Packs a directory so that the same files give the same bytes: archive.py DIRECTORY ARCHIVE.
 
-A `.zip` or a `.tar.gz`, whose entries stand in order, belong to nobody, and are all of one time:
-that of SOURCE_DATE_EPOCH (seconds since 1970).
+A `.zip` or a `.tar.gz`, whose entries stand in order, belong to nobody, and are all of one
+time: that of SOURCE_DATE_EPOCH (seconds since 1970).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Writes the licences of what is linked into the library: licenses.py TARGET FILE.
 
-The crates are those that cargo says the library has on TARGET, and Rust's standard library. Their
-licences ask that their notices go where the library goes.
+The crates are those that cargo says the library has on TARGET, and Rust's standard library.
+Their licences ask that their notices go where the library goes.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def main() -> None:
     assert not crates, crates
     line = "\n\n" + "-" * 79 + "\n\n"
     Path(goal).write_text(
-        "libkvreg contains, beside kvreg itself, the following.\n\n" + line.join(notices) + "\n",
+        "libkvreg contains, beside kvreg itself, the following.\n\n"
+        + line.join(notices)
+        + "\n",
         "utf-8",
     )
 

@@ -15,7 +15,7 @@ install uninstall: export DOCDIR := $(DOCDIR)
 install uninstall: export DESTDIR := $(DESTDIR)
 install uninstall ship ship-portable dist-linux: export VERSION := $(VERSION)
 
-.PHONY: test-install ship ship-portable install uninstall dist dist-linux
+.PHONY: abi test-abi test-install ship ship-portable install uninstall dist dist-linux
 
 # For this system.
 ship:
@@ -51,3 +51,12 @@ test-install: export VERSION := $(VERSION)
 test-install: export GLIBC := $(GLIBC)
 test-install: dist-linux
 	tests/install/run.sh target/archives/kvreg-$(VERSION)-x86_64-linux-gnu.tar.gz
+
+# The record of the interface, at a release.
+abi:
+	$(PYTHON) packaging/abi/gate.py record include/kvreg.h
+
+# The interface against the record; then that the gate stops what it must, in copies of the sources.
+test-abi: build $(VENV)/installed
+	$(VENV)/bin/python packaging/abi/gate.py check include/kvreg.h $(LIBRARY)
+	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/abi

@@ -16,11 +16,13 @@ need clang clang
 need valgrind valgrind
 need strace strace
 need elixir elixir
+need abidiff abigail-tools
+need cmake cmake
+need pkg-config pkg-config
 python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
 # The runtime of AddressSanitizer comes with gcc.
 if [ "${1:-}" = bench ]; then
     need redis-server redis-server
-    need pkg-config pkg-config
     pkg-config --exists glib-2.0 2>/dev/null || missing+=(libglib2.0-dev)
 fi
 

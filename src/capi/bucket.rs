@@ -24,6 +24,13 @@ pub struct kvreg_pair {
     value: kvreg_value,
 }
 
+#[cfg(test)]
+laid_out_as_in_c!(kvreg_pair {
+    key,
+    key_len,
+    value
+});
+
 /// Starts a bucket without a registry; it stops when its last handle is freed. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_start(bucket: *mut *mut kvreg_bucket) -> kvreg_status {

@@ -27,6 +27,11 @@ pub struct kvreg_columns {
 // SAFETY: integers and pointers, and the first is a u32.
 unsafe impl Options for kvreg_columns {}
 
+#[cfg(test)]
+laid_out_as_in_c!(kvreg_columns {
+    size, kind as "type", count, keys, key_lens, values, value_lens
+});
+
 /// Texts one after the other.
 struct Texts {
     data: *const u8,

@@ -41,6 +41,13 @@ pub struct kvreg_event {
 
 const _: () = assert!(size_of::<kvreg_event>() == 96);
 
+#[cfg(test)]
+laid_out_as_in_c!(kvreg_text { data, len });
+#[cfg(test)]
+laid_out_as_in_c!(kvreg_event {
+    kind as "type", reason, level, reserved, reference, count, name, detail, private_
+});
+
 impl kvreg_event {
     pub(super) const EMPTY: kvreg_event = kvreg_event {
         kind: 0,

@@ -35,6 +35,28 @@ pub struct kvreg_bucket_stats {
 unsafe impl Options for kvreg_registry_stats {}
 unsafe impl Options for kvreg_bucket_stats {}
 
+#[cfg(test)]
+laid_out_as_in_c!(kvreg_registry_stats {
+    size,
+    last_exit,
+    buckets,
+    keys,
+    bytes,
+    mailbox,
+    handled,
+    restarts
+});
+#[cfg(test)]
+laid_out_as_in_c!(kvreg_bucket_stats {
+    size,
+    last_exit,
+    keys,
+    bytes,
+    mailbox,
+    handled,
+    restarts
+});
+
 /// -1 if there was none.
 fn number(reason: Option<Reason>) -> i32 {
     reason.map_or(-1, |reason| reason as i32)

@@ -25,6 +25,15 @@ pub struct kvreg_listener_options {
 // SAFETY: integers, and the first is a u32.
 unsafe impl Options for kvreg_listener_options {}
 
+#[cfg(test)]
+laid_out_as_in_c!(kvreg_listener_options {
+    size,
+    max_connections,
+    max_line,
+    max_backlog,
+    idle_timeout_ms
+});
+
 /// # Safety
 /// Null, or a struct of the size it tells.
 unsafe fn listener_options(

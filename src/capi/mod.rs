@@ -9,6 +9,10 @@
 #![allow(non_camel_case_types)] // C's names for C's types
 #![allow(clippy::missing_safety_doc)] // said once, here and in the header
 
+#[cfg(test)]
+#[macro_use]
+mod layout;
+
 mod argument;
 mod guard;
 mod info;

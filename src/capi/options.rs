@@ -51,6 +51,38 @@ unsafe impl Options for kvreg_options {}
 unsafe impl Options for kvreg_bucket_options {}
 unsafe impl Options for kvreg_registry_options {}
 
+#[cfg(test)]
+laid_out_as_in_c!(kvreg_options {
+    size,
+    worker_threads,
+    callback_threads,
+    max_monitors,
+    default_timeout_ms,
+    thread_name
+});
+#[cfg(test)]
+laid_out_as_in_c!(kvreg_bucket_options {
+    size,
+    restart,
+    max_restarts,
+    restart_period_ms,
+    max_mailbox,
+    max_keys,
+    max_bytes,
+    max_value
+});
+#[cfg(test)]
+laid_out_as_in_c!(kvreg_registry_options {
+    size,
+    reserved,
+    name,
+    name_len,
+    bucket,
+    max_buckets,
+    max_bytes,
+    max_mailbox
+});
+
 /// A thread's name is at most so long on Linux.
 const THREAD_NAME_LIMIT: usize = 15;
 

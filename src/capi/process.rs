@@ -146,6 +146,20 @@ pub struct kvreg_live {
     listener_handles: u64,
 }
 
+#[cfg(test)]
+laid_out_as_in_c!(kvreg_live {
+    size,
+    reserved,
+    registries,
+    buckets,
+    registry_handles,
+    bucket_handles,
+    update_handles,
+    items_handles,
+    inbox_handles,
+    listener_handles
+});
+
 // SAFETY: integers, and the first is a u32.
 unsafe impl Options for kvreg_live {}
 

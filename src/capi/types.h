@@ -72,6 +72,8 @@
 #define KVREG_VERSION_MAJOR 0
 #define KVREG_VERSION_MINOR 1
 #define KVREG_VERSION_PATCH 0
+#define KVREG_VERSION_NUMBER \
+    (KVREG_VERSION_MAJOR << 16 | KVREG_VERSION_MINOR << 8 | KVREG_VERSION_PATCH)
 
 /* As the length of a text: it ends at its NUL. */
 #define KVREG_NUL SIZE_MAX

@@ -47,6 +47,9 @@ struct RawText {
 
 const _: () = assert!(size_of::<kvreg_value>() == 32 && align_of::<kvreg_value>() == 8);
 
+#[cfg(test)]
+laid_out_as_in_c!(kvreg_value { kind as "type", reserved, payload as "as", private_ });
+
 const ADDRESS_BITS: u32 = 48;
 const SHARED: u64 = 0xffff;
 const _: () = assert!((COPY_LIMIT as u64) + 1 < SHARED);

@@ -137,6 +137,27 @@ for test in test_guarantees test_update test_guest test_shutdown; do
 done
 
 cd "$work"
+# A program that a newer library was linked to, and that calls what is new there, is not loaded with
+# this one; one that calls nothing new is.
+cat "$root/packaging/abi/kvreg.map" - >newer.map <<<'KVREG_99.0 { global: kvreg_newer; } KVREG_0.1;'
+mkdir newer
+echo 'int kvreg_newer(void); int kvreg_newer(void) { return 0; }
+    unsigned kvreg_version_number(void); unsigned kvreg_version_number(void) { return 99 << 8; }' |
+    cc -shared -fPIC -x c - -Wl,-soname,libkvreg.so.0 -Wl,--version-script=newer.map \
+        -o newer/libkvreg.so
+ln -s libkvreg.so newer/libkvreg.so.0
+for called in newer version_number; do
+    echo "int kvreg_$called(void); int main(void) { return kvreg_$called() == 99 << 8; }" |
+        cc -x c - -Lnewer -lkvreg -o "calls_$called"
+    LD_LIBRARY_PATH=newer "./calls_$called" && status=0 || status=$?
+    [ "$called-$status" = newer-0 ] || [ "$called-$status" = version_number-1 ] || fail "$called newer"
+done
+! LD_LIBRARY_PATH=$prefix/lib ./calls_newer 2>refused || fail "it is loaded with an older library"
+grep -q "version .KVREG_99.0. not found (required by ./calls_newer)" refused ||
+    fail "it says $(cat refused)"
+LD_LIBRARY_PATH=$prefix/lib ./calls_version_number
+echo "ok a program that needs a newer library is told so"
+
 cc -std=gnu11 "${flags[@]}" -pthread "$here/two_copies.c" -I"$root/tests/c" -I"$prefix/include" \
     -L"$prefix/lib" -lkvreg -ldl -o two_copies
 cp "$prefix/lib/libkvreg.so" the_other.so
