@@ -1,0 +1,382 @@
+// kvreg.hpp: what C++ adds to the interface of C.
+
+#include "kvreg.hpp"
+
+#include <array>
+#include <atomic>
+#include <map>
+#include <set>
+#include <stdexcept>
+#include <thread>
+
+#include "kvreg.hpp" // once more: it is included once
+
+#include "check.h"
+
+using namespace std::chrono_literals;
+using namespace std::string_literals;
+using namespace std::string_view_literals;
+
+namespace {
+
+constexpr bool it_throws = false; // where it has not
+
+// The call throws kvreg::error with this status.
+template <class F> void throws(kvreg_status status, F call) {
+    try {
+        call();
+    } catch (const kvreg::error &error) {
+        CHECK(error.status() == status);
+        return;
+    }
+    CHECK(it_throws);
+}
+
+void the_session_of_the_guide() {
+    auto registry = kvreg::registry::start();
+    CHECK(!registry.lookup("shopping"));
+    auto shopping = registry.create("shopping");
+    shopping.put("milk", 1);
+    CHECK(shopping.get<std::int64_t>("milk") == 1);
+    CHECK(registry.lookup("shopping")->get<std::int64_t>("milk") == 1);
+    CHECK(shopping.erase<std::int64_t>("milk") == 1);
+    CHECK(!shopping.get("milk") && !shopping.erase("milk"));
+
+    auto inbox = kvreg::inbox::open();
+    auto reference = inbox.monitor(shopping);
+    shopping.exit(KVREG_KILLED, "on purpose");
+    auto down = inbox.receive(1s);
+    CHECK(down && down->type == KVREG_EVENT_DOWN && down->reference == reference);
+    CHECK(down->reason == KVREG_KILLED && down->name == "shopping");
+    CHECK(down->detail == "on purpose");
+    CHECK(!registry.lookup("shopping"));
+    throws(KVREG_NO_PROCESS, [&] { shopping.put("milk", 1); });
+    CHECK(!inbox.receive(0ms));
+    CHECK(registry.execute("GET shopping milk") == "NOT FOUND\r\n");
+    registry.stop();
+}
+
+void values_are_what_they_look_like() {
+    auto bucket = kvreg::bucket::start();
+    auto back = [&](kvreg::value_view given) {
+        bucket.put("k", given);
+        return *bucket.get("k");
+    };
+    using kvreg::value;
+    CHECK(back(nullptr) == value());
+    CHECK(back(true) == value(true) && back(false) == value(false));
+    CHECK(back(-7) == value(std::int64_t{-7}) && back(7u) == value(std::int64_t{7}));
+    CHECK(back(short{3}) == value(std::int64_t{3}) && back(9LL) == value(std::int64_t{9}));
+    CHECK(back(INT64_MIN) == value(INT64_MIN) && back(UINT64_C(5)) == value(std::int64_t{5}));
+    CHECK(back(1.5) == value(1.5) && back(0.5f) == value(0.5));
+    CHECK(back("text") == value("text"s) && back("text"s) == value("text"s));
+    CHECK(back("a\0b"sv) == value("a\0b"s) && back("") == value(""s) && back(""sv) == value(""s));
+    const kvreg::bytes raw{std::byte{0}, std::byte{255}};
+    CHECK(back(raw) == value(raw) && back(value(raw)) == value(raw));
+    CHECK(back(kvreg::value_view::of_bytes("\0\xff", 2)) == value(raw));
+    CHECK(back(kvreg::bytes()) == value(kvreg::bytes()));
+    throws(KVREG_INVALID_ARGUMENT, [&] { back(UINT64_MAX); });
+    throws(KVREG_INVALID_ARGUMENT, [&] { back("\xff"); }); // not UTF-8
+    // Neither pointers nor characters pass for truth or numbers.
+    static_assert(!std::is_constructible_v<kvreg::value_view, void *>);
+    static_assert(!std::is_constructible_v<kvreg::value_view, const int *>);
+}
+
+void a_value_of_another_type_is_an_error() {
+    auto bucket = kvreg::bucket::start();
+    bucket.put("k", "text");
+    throws(KVREG_WRONG_TYPE, [&] { (void)bucket.get<std::int64_t>("k"); });
+    CHECK(bucket.get<std::string>("k") == "text");
+    CHECK(!bucket.get<std::int64_t>("absent"));
+}
+
+void a_large_value_is_shared() {
+    auto bucket = kvreg::bucket::start();
+    bucket.put("k", std::string(1 << 20, 'x'));
+    auto one = bucket.read("k"), other = bucket.read("k");
+    CHECK(one->text().size() == 1 << 20 && one->text().data() == other->text().data());
+    bucket.put("k", 1);
+    bucket.stop();
+    CHECK(one->text().back() == 'x'); // G13
+    auto moved = std::move(*one);
+    CHECK(moved.text().size() == 1 << 20 && one->text().empty() && one->type() == KVREG_NIL);
+    *one = std::move(moved);
+    CHECK(one->type() == KVREG_STRING && one->text() == other->text());
+}
+
+void keys_are_any_bytes() {
+    auto bucket = kvreg::bucket::start();
+    for (auto key : {""sv, "\0"sv, "\xff\0k"sv, "k"sv}) bucket.put(key, key.size());
+    CHECK(bucket.count() == 4 && bucket.get<std::int64_t>("\xff\0k"sv) == 3);
+    throws(KVREG_INVALID_ARGUMENT, [&] { bucket.put(std::string(65537, 'k'), 1); });
+    bucket.clear();
+    CHECK(bucket.count() == 0);
+}
+
+void batches() {
+    auto bucket = kvreg::bucket::start();
+    bucket.put_many(std::map<std::string, int>{{"a", 1}, {"b", 2}});
+    bucket.put_many(std::vector<std::pair<const char *, kvreg::value>>{{"c", "three"s}, {"d", {}}});
+    bucket.put_many(std::map<std::string, int>());
+    const std::array keys{"a", "absent", "c"};
+    const auto values = bucket.get_many(keys);
+    CHECK(values == (std::vector<kvreg::value>{std::int64_t{1}, std::monostate(), "three"s}));
+    CHECK(bucket.count() == 4);
+}
+
+void ranges_over_items_and_names() {
+    auto registry = kvreg::registry::start();
+    auto bucket = registry.create("a");
+    registry.create_cast("b");
+    for (int number = 0; number < 100; ++number) bucket.put(std::to_string(number), number);
+    std::map<std::string, kvreg::value> seen;
+    for (auto &[key, value] : bucket.items()) seen.emplace(key, std::move(value));
+    CHECK(seen.size() == 100 && seen.at("42") == kvreg::value(std::int64_t{42}));
+    std::set<std::string> names;
+    for (auto &name : registry.names()) names.insert(std::move(name));
+    CHECK(names == (std::set<std::string>{"a", "b"}));
+    bucket.clear();
+    CHECK(bucket.items().begin() == kvreg::items::iterator());
+    // A snapshot outlives its bucket; the C++ loop may end early.
+    bucket.put("k", 1);
+    auto items = bucket.items();
+    bucket.stop();
+    auto first = items.begin();
+    CHECK(first->first == "k" && first != items.end());
+    CHECK(registry.count() == 1 && registry.remove("b") && !registry.remove("b"));
+}
+
+void an_update_decides() {
+    auto bucket = kvreg::bucket::start();
+    using kvreg::decision;
+    bucket.update("n", [](std::optional<kvreg::value> current) {
+        CHECK(!current);
+        return 1;
+    });
+    bucket.update<std::int64_t>("n", [](auto n) { return *n + 1; });
+    CHECK(bucket.get<std::int64_t>("n") == 2);
+    bucket.update("n", [](auto) { return decision::keep(); });
+    CHECK(bucket.get<std::int64_t>("n") == 2);
+    bucket.update("n", [](auto) { return "a literal"; });
+    CHECK(bucket.get<std::string>("n") == "a literal");
+    bucket.update<std::string>("n", [](auto text) { return *text + " and more"; });
+    bucket.update<std::string>("n", [](auto text) -> decision {
+        if (*text == "a literal and more") return std::string(100000, 'x');
+        return decision::keep();
+    });
+    CHECK(bucket.get<std::string>("n")->size() == 100000);
+    bucket.update("n", [](auto) { return decision::remove(); });
+    CHECK(!bucket.get("n"));
+    bucket.update("n", [&](auto) { // G8, and a plain read
+        throws(KVREG_CALLING_SELF, [&] { bucket.put("n", 1); });
+        return bucket.get("n") ? 1 : 2;
+    });
+    CHECK(bucket.get<std::int64_t>("n") == 2);
+    throws(KVREG_SERVER_DOWN, [&] { bucket.update("n", [](auto) { return decision::crash(); }); });
+}
+
+void what_an_update_throws_comes_out() {
+    auto bucket = kvreg::bucket::start();
+    bucket.put("n", 1);
+    try {
+        bucket.update("n", [](auto) -> int { throw std::runtime_error("on purpose"); });
+        CHECK(it_throws);
+    } catch (const std::runtime_error &error) {
+        CHECK(error.what() == "on purpose"sv);
+    }
+    // A type that is not the one asked for is found out before the function is called.
+    throws(KVREG_WRONG_TYPE, [&] {
+        bucket.update<std::string>("n", [](auto) -> int { throw std::logic_error("called"); });
+    });
+    CHECK(bucket.get<std::int64_t>("n") == 1);
+    bucket.update<std::int64_t>("n", [](auto n) { return *n + 1; }); // the turn was given back
+    CHECK(bucket.get<std::int64_t>("n") == 2);
+}
+
+void exceptions_from_many_threads() {
+    auto bucket = kvreg::bucket::start();
+    bucket.set_timeout(kvreg::forever);
+    const unsigned long count = check_count(20000);
+    std::atomic<std::int64_t> thrown{0};
+    auto work = [&] {
+        auto mine = bucket.clone();
+        for (unsigned long round = 0; round < count; ++round)
+            try {
+                mine.update<std::int64_t>("n", [&](auto n) {
+                    if (round % 3 == 0) throw round;
+                    return n.value_or(0) + 1;
+                });
+            } catch (unsigned long at) {
+                CHECK(at == round);
+                ++thrown;
+            }
+    };
+    std::thread one(work), other(work);
+    one.join();
+    other.join();
+    CHECK(bucket.get<std::int64_t>("n").value_or(0) + thrown ==
+          static_cast<std::int64_t>(2 * count));
+}
+
+// What a cast was given is destroyed on every path.
+struct counted {
+    std::shared_ptr<int> it;
+    std::optional<std::string> next;
+    kvreg::decision operator()(const std::optional<std::string> &) const {
+        if (!next) throw std::runtime_error("on purpose");
+        return *next;
+    }
+};
+
+void an_update_cast() {
+    auto bucket = kvreg::bucket::start();
+    auto inbox = kvreg::inbox::open();
+    inbox.monitor(bucket);
+    auto watched = std::make_shared<int>();
+    bucket.update_cast<std::string>("k", counted{watched, std::string(1000, 'x')});
+    bucket.put("then", 1); // G3: after the cast
+    CHECK(bucket.get<std::string>("k") == std::string(1000, 'x'));
+    bucket.update_cast<std::string>("k", counted{watched, {}});
+    auto down = inbox.receive(30s);
+    CHECK(down && down->reason == KVREG_CRASHED);
+    throws(KVREG_NO_PROCESS, [&] { bucket.update_cast<std::string>("k", counted{watched, {}}); });
+    // The DOWN may come while the last one is being destroyed: the next server waits for it.
+    while (watched.use_count() > 1) std::this_thread::yield();
+    CHECK(watched.use_count() == 1);
+}
+
+void casts() {
+    auto bucket = kvreg::bucket::start();
+    bucket.put_cast("a", 1);
+    bucket.put_cast("b", "x");
+    bucket.erase_cast("b");
+    CHECK(bucket.get<std::int64_t>("a") == 1 && !bucket.get("b"));
+}
+
+void handles_move() {
+    auto bucket = kvreg::bucket::start();
+    static_assert(!std::is_copy_constructible_v<kvreg::bucket>);
+    static_assert(std::is_nothrow_move_constructible_v<kvreg::registry>);
+    static_assert(std::is_nothrow_move_assignable_v<kvreg::inbox>);
+    static_assert(std::is_nothrow_destructible_v<kvreg::listener>);
+    auto moved = std::move(bucket);
+    CHECK(moved && !bucket && bucket.get() == nullptr);
+    throws(KVREG_BAD_HANDLE, [&] { bucket.put("k", 1); });
+    throws(KVREG_BAD_HANDLE, [&] { (void)bucket.clone(); });
+    bucket = std::move(moved);
+    bucket.put("k", 1);
+    auto &same = bucket;
+    bucket = std::move(same); // to itself
+    CHECK(bucket.get<std::int64_t>("k") == 1);
+
+    kvreg::bucket adopted(bucket.release());
+    CHECK(!bucket && adopted.get<std::int64_t>("k") == 1);
+    std::vector<kvreg::bucket> many;
+    for (int number = 0; number < 10; ++number) many.push_back(adopted.clone());
+    CHECK(many[9].get<std::int64_t>("k") == 1);
+    auto clone = adopted.clone();
+    clone.set_timeout(0ms);
+    OK(kvreg_bucket_free(adopted.release()));
+    CHECK(clone.info().keys == 1);
+}
+
+void names_and_ends() {
+    auto registry = kvreg::registry::start("shops");
+    CHECK(kvreg::registry::whereis("shops") && !kvreg::registry::whereis("other"));
+    throws(KVREG_ALREADY_STARTED, [] { (void)kvreg::registry::start("shops"); });
+    auto options = kvreg_bucket_options_init();
+    options.max_keys = 1;
+    auto bucket = registry.create("b", options, KVREG_EXCLUSIVE);
+    throws(KVREG_ALREADY_STARTED, [&] { (void)registry.create("b", KVREG_EXCLUSIVE); });
+    bucket.put("k", 1);
+    throws(KVREG_LIMIT, [&] { bucket.put("l", 1); });
+    CHECK(bucket.name() == "b" && !kvreg::bucket::start().name());
+    auto other = registry.create("c");
+    bucket.link(other);
+    bucket.unlink(other);
+    bucket.exit(KVREG_KILLED);
+    CHECK(other.count() == 0 && registry.info().buckets == 1);
+    auto inbox = kvreg::inbox::open();
+    auto reference = inbox.monitor(other);
+    inbox.demonitor(reference, KVREG_FLUSH);
+    reference = inbox.monitor(registry);
+    auto clone = registry.clone();
+    registry.stop();
+    auto down = inbox.receive();
+    CHECK(down && down->reference == reference && down->reason == KVREG_NORMAL);
+    throws(KVREG_NO_PROCESS, [&] { (void)clone.create("d"); });
+}
+
+void logs_and_descriptors() {
+    auto registry = kvreg::registry::start();
+    auto inbox = kvreg::inbox::open();
+    inbox.subscribe_logs(KVREG_LOG_DEBUG);
+    CHECK(inbox.fd() >= 0);
+    registry.send("hello");
+    auto log = inbox.receive(30s);
+    CHECK(log && log->type == KVREG_EVENT_LOG && log->level == KVREG_LOG_DEBUG);
+    CHECK(log->detail.find("hello") != std::string::npos);
+    auto listener = kvreg::listener::start(registry, "127.0.0.1:0");
+    CHECK(listener.address().rfind("127.0.0.1:", 0) == 0);
+    listener.stop();
+    throws(KVREG_INVALID_ARGUMENT, [&] { (void)kvreg::listener::start(registry, "nowhere"); });
+}
+
+void errors_are_errors_of_std() {
+    auto bucket = kvreg::bucket::start();
+    bucket.stop();
+    try {
+        bucket.put("k", 1);
+        CHECK(it_throws);
+    } catch (const std::system_error &error) {
+        CHECK(error.code() == std::error_code(KVREG_NO_PROCESS, kvreg::category()));
+        CHECK(error.code().category().name() == "kvreg"sv);
+        CHECK(error.code().message() == kvreg_status_message(KVREG_NO_PROCESS));
+        CHECK(std::string(error.what()).size() > error.code().message().size());
+    }
+}
+
+void failures_as_results() {
+    auto bucket = kvreg::bucket::start();
+    auto put = kvreg::attempt([&] { bucket.put("k", 1); });
+    CHECK(put && put.status() == KVREG_OK);
+    auto got = kvreg::attempt([&] { return bucket.get<std::string>("k"); });
+    CHECK(!got && got.status() == KVREG_WRONG_TYPE && got.failure().status() == got.status());
+    throws(KVREG_WRONG_TYPE, [&] { (void)got.value(); });
+    auto clone = kvreg::attempt([&] { return bucket.clone(); });
+    CHECK(clone->get<std::int64_t>("k") == 1);
+    kvreg::bucket taken = std::move(clone).value();
+    CHECK(taken.count() == 1);
+    // Other exceptions are not ours to catch.
+    try {
+        (void)kvreg::attempt([]() -> int { throw 7; });
+        CHECK(it_throws);
+    } catch (int number) {
+        CHECK(number == 7);
+    }
+}
+
+} // namespace
+
+int main() {
+    const test tests[] = {
+        TEST(the_session_of_the_guide),
+        TEST(values_are_what_they_look_like),
+        TEST(a_value_of_another_type_is_an_error),
+        TEST(a_large_value_is_shared),
+        TEST(keys_are_any_bytes),
+        TEST(batches),
+        TEST(ranges_over_items_and_names),
+        TEST(an_update_decides),
+        TEST(what_an_update_throws_comes_out),
+        TEST(exceptions_from_many_threads),
+        TEST(an_update_cast),
+        TEST(casts),
+        TEST(handles_move),
+        TEST(names_and_ends),
+        TEST(logs_and_descriptors),
+        TEST(errors_are_errors_of_std),
+        TEST(failures_as_results),
+    };
+    return check_run(tests, sizeof tests / sizeof *tests);
+}
