@@ -191,7 +191,7 @@ test-readme: build $(VENV)/installed
 test-docs: build $(VENV)/installed
 	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
 	    $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider -p no:logging tests/docs
-	$(VENV)/bin/python tests/readme.py docs/c-guide.md
+	$(VENV)/bin/python tests/readme.py docs/c-guide.md docs/cpp-guide.md
 
 # The Python reference, from the docstrings.
 reference:

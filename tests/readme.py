@@ -1,6 +1,6 @@
 """Runs the README, or the pages that are its arguments.
 
-Their C and Python blocks print what stands below them, their console blocks too, and the make
+Their C, C++ and Python blocks print what stands below them, their console blocks too, and the make
 targets that the README names exist.
 
 A block of C whose first line is a comment with a file name is that file, for the blocks after
@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 LIBRARY = ROOT / "target" / "release"
-FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread"]
+FLAGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread"]
 LINK = [f"-I{ROOT / 'include'}", f"-L{LIBRARY}", "-lkvreg", f"-Wl,-rpath,{LIBRARY}"]
 
 
@@ -40,7 +40,15 @@ def run_c(source: str, directory: Path) -> str:
     if file.suffix == ".h":
         return ""
     program = str(file.with_suffix(""))
-    output(["cc", *FLAGS, str(file), "-o", program, *LINK], directory)
+    output(["cc", "-std=c11", *FLAGS, str(file), "-o", program, *LINK], directory)
+    return output([program], directory)
+
+
+def run_cpp(source: str, directory: Path) -> str:
+    """Compiles and runs a block of C++."""
+    file, program = directory / "block.cpp", str(directory / "block")
+    file.write_text(source, encoding="utf-8")
+    output(["c++", "-std=c++17", *FLAGS, str(file), "-o", program, *LINK], directory)
     return output([program], directory)
 
 
@@ -49,7 +57,7 @@ def run_python(source: str, _directory: Path) -> str:
     return output([sys.executable, "-c", source], ROOT)
 
 
-RUN = {"c": run_c, "python": run_python}
+RUN = {"c": run_c, "cpp": run_cpp, "python": run_python}
 
 
 def run_blocks(page: Path, directory: Path, longest: int) -> int:
