@@ -13,8 +13,8 @@ LIBRARY := target/release/libkvreg.so
 VENV := .venv
 PYTHON_CONFIG := --config bindings/python/pyproject.toml
 PYTHON_FILES := bindings/python benches/python docs tests/docs tests/python tests/listener \
-    tests/packaging tests/readme.py tests/abi packaging
-C_FLAGS := -std=c11 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread -Iinclude
+    tests/packaging tests/readme.py tests/abi tests/examples packaging
+C_FLAGS := -std=c11 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread -Iinclude -Ibindings/c
 C_LINK := -Ltarget/release -lkvreg -Wl,-rpath,$(CURDIR)/target/release
 VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full \
     --show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible
@@ -50,7 +50,7 @@ demo: build target/c/demo
 
 test: requirements lint test-rust test-model test-header test-c test-shell test-stress \
     test-lifecycle test-listener test-instructions test-misuse test-python test-readme \
-    test-docs test-wheel test-abi test-install test-cpp
+    test-docs test-wheel test-abi test-install test-cpp test-examples
 	@echo "all tests passed"
 
 requirements:
@@ -219,4 +219,4 @@ clean:
 	$(CARGO) clean
 	rm -rf $(VENV)
 
-include packaging/packaging.mk tests/cpp/cpp.mk
+include packaging/packaging.mk tests/cpp/cpp.mk bindings/c/examples.mk

@@ -100,8 +100,14 @@ install)
     filled "$root/packaging/kvreg.pc.in" "$LIBDIR/pkgconfig"
     filled "$root/packaging/cmake/kvreg-config.cmake.in" "$LIBDIR/cmake/kvreg"
     filled "$root/packaging/cmake/kvreg-config-version.cmake.in" "$LIBDIR/cmake/kvreg"
-    for text in CHANGELOG.md LICENSE-APACHE LICENSE-MIT; do
+    for text in CHANGELOG.md LICENSE-APACHE LICENSE-MIT docs/c-guide.md docs/cpp-guide.md; do
         file "$root/$text" "$DOCDIR"
+    done
+    for example in demo shell event_loop worker_pool; do
+        file "$root/bindings/c/$example.c" "$DOCDIR/examples"
+    done
+    for example in "$root"/bindings/c/plugins/*.[ch]; do
+        file "$example" "$DOCDIR/examples/plugins"
     done
     file "$built/THIRD-PARTY-LICENSES.txt" "$DOCDIR"
     note "$DOCDIR/manifest.txt"

@@ -3,6 +3,6 @@
 #include <kvreg.hpp>
 
 int main() {
-    kvreg::registry registry;
+    auto registry = kvreg::registry::start();
     std::cout << registry.execute("CREATE shopping");
 }

@@ -121,6 +121,29 @@ echo "ok the shared library, for glibc $GLIBC, and the static one"
 consumers
 echo "ok programs in C and C++, by pkg-config and CMake, shared and static"
 
+# The examples, built as their first lines say.
+cp -r "$prefix/share/doc/kvreg/examples" "$work"
+for example in demo shell event_loop "worker_pool -pthread"; do
+    # shellcheck disable=SC2046,SC2086 # flags are words
+    (cd "$work/examples" && cc "${flags[@]}" ${example%% *}.c $(config --cflags --libs) \
+        ${example#"${example%% *}"} -o "${example%% *}")
+done
+export LD_LIBRARY_PATH=$prefix/lib
+says OK "$work/examples/shell" <(echo CREATE b)
+says '100 jobs, 0 not done once; 10 workers crashed, 14 were started' "$work/examples/worker_pool"
+(
+    cd "$work/examples/plugins"
+    # shellcheck disable=SC2046
+    for plugin in counter faulty; do
+        cc -shared -fPIC $plugin.c $(config --cflags --libs) -o $plugin.so
+    done
+    # shellcheck disable=SC2046
+    cc host.c $(config --cflags --libs) -ldl -o host
+    ./host ./counter.so ./faulty.so ./counter.so | grep -q '^counted: 2$'
+)
+unset LD_LIBRARY_PATH
+echo "ok the examples"
+
 mkdir "$work/else where"
 mv "$prefix" "$work/else where/kvreg"
 prefix="$work/else where/kvreg"

@@ -1,0 +1,22 @@
+# The examples, as their first lines say they are built, and their tests.
+
+EXAMPLES := target/examples
+EXAMPLE_FLAGS := $(C_FLAGS) -Wconversion
+
+.PHONY: test-examples
+
+$(EXAMPLES)/%: bindings/c/%.c bindings/c/kvreg_macros.h include/kvreg.h | build
+	@mkdir -p $(EXAMPLES)
+	$(CC) $(EXAMPLE_FLAGS) $< -o $@ $(C_LINK)
+
+$(EXAMPLES)/host: bindings/c/plugins/host.c bindings/c/plugins/plugin.h bindings/c/kvreg_macros.h | build
+	@mkdir -p $(EXAMPLES)
+	$(CC) $(EXAMPLE_FLAGS) $< -o $@ $(C_LINK) -ldl
+
+$(EXAMPLES)/%.so: bindings/c/plugins/%.c bindings/c/plugins/plugin.h bindings/c/kvreg_macros.h | build
+	@mkdir -p $(EXAMPLES)
+	$(CC) $(EXAMPLE_FLAGS) -shared -fPIC $< -o $@ $(C_LINK)
+
+test-examples: $(addprefix $(EXAMPLES)/,event_loop worker_pool host counter.so faulty.so) $(VENV)/installed
+	EXAMPLES=$(CURDIR)/$(EXAMPLES) $(VENV)/bin/python -X dev -W error -m pytest \
+	    -p no:cacheprovider tests/examples
