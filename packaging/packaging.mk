@@ -15,7 +15,7 @@ install uninstall: export DOCDIR := $(DOCDIR)
 install uninstall: export DESTDIR := $(DESTDIR)
 install uninstall ship ship-portable dist-linux: export VERSION := $(VERSION)
 
-.PHONY: abi test-abi test-install ship ship-portable install uninstall dist dist-linux
+.PHONY: test-dist abi test-abi test-install ship ship-portable install uninstall dist dist-linux
 
 # For this system.
 ship:
@@ -33,7 +33,7 @@ $(VENV)/zig: packaging/requirements.txt | $(VENV)/installed
 
 ship-portable: export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/target/zig
 ship-portable: $(VENV)/zig
-	CC=$(VENV)/zig LDLIBS=-lunwind packaging/build.sh $(PORTABLE)
+	CC="$(VENV)/zig" LDLIBS=-lunwind packaging/build.sh $(PORTABLE)
 
 install: ship
 	packaging/install.sh install $(BUILT)
@@ -60,3 +60,7 @@ abi:
 test-abi: build $(VENV)/installed
 	$(VENV)/bin/python packaging/abi/gate.py check include/kvreg.h $(LIBRARY)
 	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/abi
+
+# Builds the archive once more, elsewhere.
+test-dist: dist-linux
+	tests/install/reproducible.sh target/archives/kvreg-$(VERSION)-x86_64-linux-gnu.tar.gz

@@ -1,7 +1,7 @@
 """Runs the README, or the pages that are its arguments.
 
-Their C, C++ and Python blocks print what stands below them, their console blocks too, and the make
-targets that the README names exist.
+Their C, C++ and Python blocks print what stands below them, their console blocks too, and the
+make targets that the README names exist.
 
 A block of C whose first line is a comment with a file name is that file, for the blocks after
 it: a header is only written, a program also compiled and run. Commands of the README run in the
@@ -88,9 +88,14 @@ def find_targets() -> int:
     """Looks up the make targets that the README names, and says how many they are."""
     passed = 0
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    names = r"`(?:make )?((?:test|lint|demo|bench|header|reference)(?:-\w+)?)`"
+    for included in re.findall(r"\S+\.mk\b", makefile):
+        makefile += (ROOT / included).read_text(encoding="utf-8")
+    kinds = "test|lint|demo|bench|header|reference|wheel|install|uninstall|dist|dll|abi"
+    names = rf"`(?:make )?((?:{kinds})(?:-\w+)?)`"
     for target in re.findall(names, README.read_text(encoding="utf-8")):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"no target {target}"
+        assert re.search(rf"^(?:[\w-]+ )*{target}:", makefile, re.MULTILINE), (
+            f"no target {target}"
+        )
         passed += 1
     return passed
 

@@ -39,7 +39,7 @@ consumers() {
     # shellcheck disable=SC2046 # flags are words
     cc "${flags[@]}" consumer.c $(config --cflags --libs) -o shared
     says OK env LD_LIBRARY_PATH="$prefix/lib" ./shared
-    ldd shared | grep -q 'libkvreg.so.0 ' || fail "it does not ask for the library by its SONAME"
+    ldd shared | grep 'libkvreg.so.0 ' >/dev/null || fail "it does not ask for the library by its SONAME"
 
     # shellcheck disable=SC2046
     cc "${flags[@]}" consumer.c $(config --cflags) "$prefix/lib/libkvreg.a" \
@@ -84,8 +84,8 @@ library() { # FILE GLIBC NEEDED...
     grep -q 'FLAGS_1.*NOW.*NODELETE' <<<"$dynamic" || fail "NOW and NODELETE"
     ! grep -q TEXTREL <<<"$dynamic" || fail "text relocations"
     ! grep -qE 'RPATH|RUNPATH' <<<"$dynamic" || fail "it searches in a path of its own"
-    readelf -lW "$file" | grep -q GNU_RELRO || fail "RELRO"
-    readelf -lW "$file" | grep -qE 'GNU_STACK.* RW ' || fail "an executable stack"
+    readelf -lW "$file" | grep GNU_RELRO >/dev/null || fail "RELRO"
+    readelf -lW "$file" | grep -E 'GNU_STACK.* RW ' >/dev/null || fail "an executable stack"
     needed=$(sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' <<<"$dynamic" | sort | tr '\n' ' ')
     [ "$needed" = "$* " ] || fail "it needs $needed"
     newest=$(objdump -T "$file" | grep -oP 'GLIBC_\K[0-9.]+' | cat - <(echo "$glibc") | sort -V | tail -n 1)
@@ -139,10 +139,23 @@ says '100 jobs, 0 not done once; 10 workers crashed, 14 were started' "$work/exa
     done
     # shellcheck disable=SC2046
     cc host.c $(config --cflags --libs) -ldl -o host
-    ./host ./counter.so ./faulty.so ./counter.so | grep -q '^counted: 2$'
+    ./host ./counter.so ./faulty.so ./counter.so | grep '^counted: 2$' >/dev/null
 )
 unset LD_LIBRARY_PATH
 echo "ok the examples"
+
+# A Python in the same process as a host finds the host's copy, by the name it is linked by.
+says 1 env -u KVREG_LIBRARY PYTHONPATH="$root/bindings/python" python3 -B - <<EOF
+import ctypes
+host = ctypes.CDLL("$prefix/lib/libkvreg.so.0")
+import kvreg
+from kvreg import _abi
+mine = kvreg.Bucket()
+live = _abi.Live(size=ctypes.sizeof(_abi.Live))
+assert host.kvreg_live_counts(ctypes.byref(live)) == 0
+print(live.bucket_handles)
+EOF
+echo "ok a copy that the process has loaded is shared with Python"
 
 mkdir "$work/else where"
 mv "$prefix" "$work/else where/kvreg"

@@ -128,21 +128,30 @@ def test_what_is_no_kvreg_library_is_refused(tmp_path: Path) -> None:
         kvreg.load(tmp_path / "nothing here")
 
 
-def test_a_library_of_another_version_is_refused(alone: Path) -> None:
-    code = """
+OF_VERSION = """
 import kvreg
 from kvreg import _library
-_library._VERSION = (9, 1)
+_library._VERSION = ({})
 try:
-    kvreg.Bucket()
+    print(len(kvreg.Bucket()))
 except kvreg.LibraryError as error:
     print(error)
 """
+
+
+@pytest.mark.parametrize("version", ["9, 1", "0, 255"])
+def test_a_library_of_another_version_is_refused(alone: Path, version: str) -> None:
+    code = OF_VERSION.format(version)
     told = python(code, KVREG_LIBRARY=LIBRARY, PYTHONPATH=str(alone))
     assert "version 0.1" in told
-    assert "needs 9.1" in told
+    assert "needs " + version.replace(", ", ".") in told
     assert LIBRARY in told
     assert str(alone) in told
+
+
+def test_a_later_library_of_the_same_major_is_taken(alone: Path) -> None:
+    code = OF_VERSION.format("0, 0")
+    assert python(code, KVREG_LIBRARY=LIBRARY, PYTHONPATH=str(alone)) == "0\n"
 
 
 def test_threads_may_share_the_first_use() -> None:

@@ -150,11 +150,14 @@ else:
         program = Library(None)
         if hasattr(program, "kvreg_version_number"):
             return program
-        try:
-            # A host may have loaded it for itself alone; then only its file name tells.
-            return Library(_FILE_NAME, mode=os.RTLD_NOLOAD)
-        except OSError:
-            return None
+        # A host may have loaded it for itself alone; then only its name tells: that it is
+        # linked by, or that of a file without one.
+        for name in (f"libkvreg.so.{_VERSION[0]}", _FILE_NAME):
+            try:
+                return Library(name, mode=os.RTLD_NOLOAD)
+            except OSError:
+                continue
+        return None
 
 
 def _checked(opened: Library) -> Library:
@@ -164,7 +167,8 @@ def _checked(opened: Library) -> Library:
     except AttributeError:
         raise LibraryError(f"{_describe(opened)}: not a kvreg library") from None
     version = (number >> 16, number >> 8 & 0xFF)
-    if version != _VERSION:
+    # What a version can do, later ones of the same major can.
+    if version[0] != _VERSION[0] or version < _VERSION:
         raise LibraryError(
             f"{_describe(opened)}: version {version[0]}.{version[1]}, but the package in"
             f" {_BESIDE} needs {_needed()}"
