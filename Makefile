@@ -162,15 +162,17 @@ WITHOUT_COVERAGE := tests/python/lifecycle tests/python/test_fork.py
 test-python: export KVREG_LIBRARY := $(CURDIR)/$(LIBRARY)
 test-python: export PYTHONPATH := bindings/python
 test-python: build $(VENV)/installed
-	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider $(WITHOUT_COVERAGE)
+	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider -n $(JOBS) $(WITHOUT_COVERAGE)
 	rm -rf target/coverage && mkdir -p target/coverage
 	$(VENV)/bin/python -X dev -W error -m coverage run $(COVERAGE_FILES) \
-	    -m pytest -p no:cacheprovider tests/python $(WITHOUT_COVERAGE:%=--ignore=%)
+	    -m pytest -p no:cacheprovider -n $(JOBS) tests/python $(WITHOUT_COVERAGE:%=--ignore=%)
 	$(VENV)/bin/coverage combine --quiet $(COVERAGE_FILES)
 	$(VENV)/bin/coverage report $(COVERAGE_FILES)
 
-# The package as it is published. The wheel's platform is what auditwheel finds that it needs.
-wheel: build $(VENV)/installed
+# The package as it is published, with the library of the release archive. The wheel's platform is
+# what auditwheel finds that it needs.
+wheel: export KVREG_BUILT := $(CURDIR)/target/ship/portable/libkvreg.so
+wheel: ship-portable $(VENV)/installed
 	rm -rf target/wheels target/dist
 	$(VENV)/bin/python -m build --sdist --outdir target/wheels bindings/python
 	$(VENV)/bin/python -m build --wheel --outdir target/dist bindings/python

@@ -75,6 +75,7 @@
 #define KVREG_VERSION_MAJOR 0
 #define KVREG_VERSION_MINOR 1
 #define KVREG_VERSION_PATCH 0
+/* As kvreg_version_number gives the library's: 0x00MMmmpp. */
 #define KVREG_VERSION_NUMBER \
     (KVREG_VERSION_MAJOR << 16 | KVREG_VERSION_MINOR << 8 | KVREG_VERSION_PATCH)
 
@@ -239,6 +240,10 @@ enum {
  * Options. Make them by the inline initialisers below, or set size to sizeof and all else to 0:
  * in every field 0 is the default, which is told here. Limits that are reached answer
  * KVREG_LIMIT, with nothing changed.
+ *
+ * They grow at their end in later versions. A smaller size is that of an older header: what it
+ * lacks has its default. A larger one is that of a newer header: the library takes it if all that
+ * it does not know is 0, else it answers KVREG_UNSUPPORTED, and nothing was done.
  */
 
 /* kvreg_configure. */
@@ -288,7 +293,11 @@ typedef struct kvreg_listener_options {
                                  be taken: then it is closed; 300,000; -1 for ever */
 } kvreg_listener_options;
 
-/* Facts. Set size to sizeof; a failure leaves the rest as it was. */
+/*
+ * Facts. Set size to sizeof; a failure leaves the rest as it was. They grow as options do: no more
+ * is written than size says, and what an older library does not know stays as it was, which is 0
+ * by the inline initialisers.
+ */
 
 /* kvreg_bucket_info. */
 typedef struct kvreg_bucket_stats {

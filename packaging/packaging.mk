@@ -35,7 +35,12 @@ ship-portable: export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/target/zig
 ship-portable: $(VENV)/zig
 	CC="$(VENV)/zig" LDLIBS=-lunwind packaging/build.sh $(PORTABLE)
 
-install: ship
+# Root often has no cargo: then what somebody else built here is installed.
+install:
+	@if command -v $(CARGO) >/dev/null; then $(MAKE) ship; \
+	elif [ ! -e $(BUILT)/libkvreg.so ]; then \
+	    echo "$(CARGO) was not found: run make ship as who has it, then make install" >&2; exit 1; \
+	fi
 	packaging/install.sh install $(BUILT)
 
 uninstall:

@@ -1,7 +1,8 @@
 """Builds the shared library with cargo, and puts it into the package.
 
-Everything else about the package is in pyproject.toml. In the repository the crate is two
-directories up; a source distribution carries it in its directory `rust`.
+If the environment variable KVREG_BUILT names a library, that is packaged instead. Everything else
+about the package is in pyproject.toml. In the repository the crate is two directories up; a
+source distribution carries it in its directory `rust`.
 """
 
 from __future__ import annotations
@@ -84,17 +85,22 @@ class BuildLibrary(build_ext):
         return str(Path(*fullname.split(".")[:-1], LIBRARY))
 
     def build_extension(self, ext: Extension) -> None:
-        """Has cargo build the library, and copies it from where cargo says it is."""
+        """Puts the library in its place: that which KVREG_BUILT names, or cargo's."""
+        self.library = os.environ.get("KVREG_BUILT") or self.built_by_cargo()
+        goal = Path(self.get_ext_fullpath(ext.name))
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.library, goal)
+
+    def built_by_cargo(self) -> str:
+        """Has cargo build the library, and returns where cargo says it is."""
         told = cargo(
             *("build", "--release", "--locked", "--lib"),
             "--message-format=json-render-diagnostics",
         )
         messages = map(json.loads, told.splitlines())
         files = [name for message in messages for name in message.get("filenames", [])]
-        self.library = next(name for name in files if Path(name).name == LIBRARY)
-        goal = Path(self.get_ext_fullpath(ext.name))
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(self.library, goal)
+        built: str = next(name for name in files if Path(name).name == LIBRARY)
+        return built
 
     def copy_extensions_to_source(self) -> None:
         """Links an editable package to cargo's library, so that `cargo build` renews it."""

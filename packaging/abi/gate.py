@@ -42,6 +42,7 @@ class Described:
         self.structs: dict[str, tuple[int, ...]] = {}
         self.fields: Layouts = {}
         self.functions: dict[str, str] = {}
+        self.inline: set[str] = set()
         for line in lines:
             kind, name, *words = line.split()
             if kind == "constant":
@@ -52,6 +53,8 @@ class Described:
             elif kind == "field":
                 struct, _, field = name.partition(".")
                 self.fields[struct][field] = (int(words[1]), int(words[3]))
+            elif kind == "inline":
+                self.inline.add(name)
             else:
                 self.functions[name] = words[0]
 
@@ -63,7 +66,8 @@ class Described:
 def lines(header: Path) -> list[str]:
     """The record of a header and the version script."""
     functions = [f"function {name} {node}" for name, node in interface.nodes(MAP).items()]
-    return interface.described(header) + sorted(functions)
+    inline = [f"inline {name}" for name in interface.inline(header)]
+    return interface.described(header) + inline + sorted(functions)
 
 
 def constants(old: Described, new: Described) -> list[str]:
@@ -107,7 +111,10 @@ def structs(old: Described, new: Described) -> list[str]:
 
 def functions(old: Described, new: Described, declared: set[str], shown: set[str]) -> list[str]:
     """What became of the functions."""
-    faults = []
+    faults = [
+        f"{name} is gone from the header: put it back"
+        for name in sorted(old.inline - new.inline)
+    ]
     released = set(old.functions.values())
     for name in sorted(old.functions):
         if name not in declared or name not in shown:

@@ -91,6 +91,11 @@ def declarations(header: Path) -> dict[str, str]:
     return {name: prototype for prototype, name in found}
 
 
+def inline(header: Path) -> list[str]:
+    """The functions that the header itself defines."""
+    return re.findall(r"static inline \w+[ *]+(\w+)\s*\(", preprocessed(header))
+
+
 def described(header: Path) -> list[str]:
     """Constants and structs, a line each, as the compiler has them."""
     lines = ['#include "kvreg.h"', "#include <stdio.h>", "int main(void) {"]

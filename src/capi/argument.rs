@@ -75,7 +75,8 @@ pub(super) unsafe fn options<T: Options>(pointer: *const T) -> Result<Option<T>,
         let given = std::slice::from_raw_parts(pointer.cast::<u8>(), size);
         let (known, unknown) = given.split_at(size.min(size_of::<T>()));
         if unknown.iter().any(|byte| *byte != 0) {
-            let text = "an option that this version does not know is set";
+            let text = "an option is set that this version does not know: the program was \
+                        compiled with a newer header than the library's";
             return Err(Failure::new(Status::Unsupported, text));
         }
         let mut options = std::mem::MaybeUninit::<T>::zeroed();

@@ -166,6 +166,20 @@ STOPS: dict[str, tuple[list[Edit], str]] = {
         ],
         "ABI: kvreg_listener_options.max_connections was at 4 with 4 bytes and is not any more",
     ),
+    "a removed inline function": (
+        [replace(TYPES, "kvreg_value kvreg_float(double", "kvreg_value kvreg_real(double")],
+        "ABI: kvreg_float is gone from the header: put it back",
+    ),
+    "a changed callback": (
+        [
+            replace(
+                TYPES,
+                "(*kvreg_update_fn)(void *user_data,",
+                "(*kvreg_update_fn)(int user_data,",
+            )
+        ],
+        "ABI: parameters or types have changed, of kvreg_status kvreg_bucket_update(",
+    ),
     "a function in no node": (
         [append(PROCESS, ANSWER)],
         "ABI: kvreg_answer is not in kvreg.map",

@@ -4,8 +4,8 @@ set -eu
 library=$1
 header=$(dirname "$0")/../../include/kvreg.h
 
-# What is exported, but for the marks that the linker makes itself.
-exported=$(nm -D --defined-only "$library" | awk '{print $3}' | sort)
+# What is exported, without the versions and their marks.
+exported=$(nm -D --defined-only "$library" | awk '{print $3}' | sed 's/@.*//' | grep -v '^KVREG_' | sort)
 # The preprocessor leaves declarations; those with "static inline" are the header's own.
 declared=$(cc -E -P "$header" | tr '\n' ' ' | sed 's/[;{}]/\n/g' |
     grep -vE 'static inline|typedef|=' | grep -oE '\bkvreg_[a-z_]+ *\(' |

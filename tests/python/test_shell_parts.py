@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -136,17 +138,44 @@ def test_main_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_main_serves(given: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
     served = []
 
-    def sleep(_seconds: float) -> None:
+    def waits(*descriptors: list[socket.socket]) -> tuple[list[socket.socket], ...]:
         served.append(True)
         if len(served) == 2:  # it may wake up
             os.kill(os.getpid(), signal.SIGTERM)
+        return [], [], []
 
-    monkeypatch.setattr(_shell, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(select, "select", waits)
     status, output, errors = main("--listen=0", given=given)
     assert (status, output, len(served)) == (0, REPLIES if given else b"", 2)
     assert errors.startswith(b"kvreg: listening at 127.0.0.1:")
     # Who typed its lines has left it by ending them, even if its output is no terminal.
     assert main("--listen=0", given=SESSION, reads_terminal=True)[:2] == (0, REPLIES)
+
+
+def test_a_signal_right_before_the_wait() -> None:
+    before = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(before)
+    seen: list[bool] = []
+
+    def looks(read: list[socket.socket], *others: Any) -> Any:
+        # What Python does when a signal comes whose handler it has not called yet.
+        written = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(written)
+        os.write(written, b"\0")
+        ready = really(read, *others)
+        seen.append(ready[0] == read)
+        if len(seen) == 2:  # what was written was read: nothing is left of the first
+            os.kill(os.getpid(), signal.SIGTERM)
+        return ready
+
+    really = select.select
+    with pytest.MonkeyPatch.context() as patch, Signals() as signals:
+        patch.setattr(select, "select", looks)
+        with pytest.raises(Signalled) as raised:
+            signals.wait()
+    assert raised.value.number == signal.SIGTERM
+    assert seen == [True, True]
+    assert signal.set_wakeup_fd(before) == before
 
 
 def test_main_at_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,10 +11,8 @@ import argparse
 import errno
 import os
 import signal
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from typing import NoReturn
 
 from . import __version__
 from ._errors import Error
@@ -155,7 +153,7 @@ def _session(options: argparse.Namespace, streams: Streams, signals: Signals) ->
             if status != 0:
                 return status
         if options.listen is not None and not (streams.reads_terminal and "-" in names):
-            _serve(signals)
+            signals.wait()
         return 0
 
 
@@ -180,9 +178,3 @@ def _read(shell: Shell, name: str) -> int:
 
 def _written(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _serve(signals: Signals) -> NoReturn:
-    """Waits for the signal that ends it."""
-    while True:
-        signals.during(lambda: time.sleep(86_400))

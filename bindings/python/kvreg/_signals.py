@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable, NoReturn, TypeVar
 
 _Answer = TypeVar("_Answer")
 
@@ -63,6 +63,29 @@ class Signals:
             return wait()
         finally:
             self._waits = False
+
+    def wait(self) -> NoReturn:
+        """Waits for a signal: `Signalled`.
+
+        Python would not notice one that comes when it has looked for signals and the system has
+        not yet begun a sleep; a socket becomes readable then too.
+        """
+        import select
+        import socket
+
+        readable, written = socket.socketpair()
+        with readable, written:
+            written.setblocking(False)
+            before = None
+            if threading.current_thread() is threading.main_thread():
+                before = signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
+            try:
+                while True:
+                    if self.during(lambda: select.select([readable], [], []))[0]:
+                        readable.recv(4096)
+            finally:
+                if before is not None:
+                    signal.set_wakeup_fd(before)
 
     def _come(self, number: int, _frame: FrameType | None) -> None:
         if self._waits:
