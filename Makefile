@@ -50,7 +50,7 @@ demo: build target/c/demo
 
 test: requirements lint test-rust test-model test-header test-c test-shell test-stress \
     test-lifecycle test-listener test-instructions test-misuse test-python test-readme \
-    test-docs test-wheel
+    test-docs test-wheel test-languages
 	@echo "all tests passed"
 
 requirements:
@@ -218,3 +218,5 @@ bench-python: build $(VENV)/installed
 clean:
 	$(CARGO) clean
 	rm -rf $(VENV)
+
+include tests/languages/languages.mk
