@@ -51,6 +51,9 @@ Kvreg.watched do |bucket, inbox|
   fd = Kvreg.give(:inbox_fd, inbox).to_i & 0xffffffff
   io = IO.for_fd(fd, autoclose: false)
   check io.wait_readable(0).nil?
+  waiting = Thread.new { io.wait_readable }
+  Thread.pass until waiting.status == "sleep"
+  waiting.kill.join
   Thread.new { Kvreg.call(:bucket_exit, bucket, Kvreg::KILLED, nil, 0) }
   check io.wait_readable == io
   check Kvreg.receive(inbox, 0) == Kvreg::OK
@@ -78,4 +81,14 @@ Kvreg.watched do |bucket, _|
   Kvreg.call(:bucket_put_int, bucket, "k", 1, -1)
   check Kvreg.give(:bucket_get_int, bucket, "k", 1).to_i == -1
 end
+
+# Ruby's end waits for calls: free wakes them first.
+child = fork do
+  inbox = Kvreg.give(:inbox_open)
+  at_exit { Kvreg.call(:inbox_free, inbox) }
+  waiting = Thread.new { Kvreg.receive(inbox, -1) }
+  Thread.pass until waiting.status == "sleep"
+end
+Process.wait(child)
+check $?.success?
 puts "facts: ok"

@@ -48,11 +48,11 @@ javac -Xlint:all -Werror -encoding UTF-8 -cp "$JNA" -d "$made/java" \
 # A program in each language: the example, or the facts.
 run() {
     case $1 in
-        luajit) timeout 60 luajit "$2.lua" ;;
-        ruby) timeout 60 ruby -w "$2.rb" ;;
-        node) timeout 60 node "$made/node/$(basename "$2").js" ;;
-        go) GODEBUG=cgocheck=2 timeout 60 "$made/go/$(basename "$2")" ;;
-        java) timeout 60 java -cp "$made/java:$JNA" "$3" ;;
+        luajit) timeout -s KILL 60 luajit "$2.lua" ;;
+        ruby) timeout -s KILL 60 ruby -w "$2.rb" ;;
+        node) timeout -s KILL 60 node "$made/node/$(basename "$2").js" ;;
+        go) GODEBUG=cgocheck=2 timeout -s KILL 60 "$made/go/$(basename "$2")" ;;
+        java) timeout -s KILL 60 java -cp "$made/java:$JNA" "$3" ;;
     esac
 }
 

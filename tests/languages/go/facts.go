@@ -139,5 +139,7 @@ func main() {
 	waitingKeepsNobody()
 	pollerWaits()
 	collectorLeavesHandles()
+	go watch().receive(-1) // and the process ends all the same
+	runtime.Gosched()
 	fmt.Println("facts: ok")
 }
