@@ -50,7 +50,7 @@ demo: build target/c/demo
 
 test: requirements lint test-rust test-model test-header test-c test-shell test-stress \
     test-lifecycle test-listener test-instructions test-misuse test-python test-readme \
-    test-docs test-wheel test-abi test-install test-cpp test-examples
+    test-docs test-wheel test-abi test-install test-cpp test-examples test-languages
 	@echo "all tests passed"
 
 requirements:
@@ -221,4 +221,4 @@ clean:
 	$(CARGO) clean
 	rm -rf $(VENV)
 
-include packaging/packaging.mk tests/cpp/cpp.mk bindings/c/examples.mk
+include packaging/packaging.mk tests/cpp/cpp.mk bindings/c/examples.mk tests/languages/languages.mk

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What the tests need beside a Rust toolchain, or with `bench` the benchmarks' peers: installed
-# if that is allowed, else named.
+# What the tests need beside a Rust toolchain, with `bench` the benchmarks' peers too, with
+# `languages` the runtimes of the examples in other languages: installed if that is allowed, else
+# named.
 set -eu
 
 # A minimal toolchain comes without them.
@@ -24,6 +25,15 @@ python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
 if [ "${1:-}" = bench ]; then
     need redis-server redis-server
     pkg-config --exists glib-2.0 2>/dev/null || missing+=(libglib2.0-dev)
+fi
+if [ "${1:-}" = languages ]; then
+    need luajit luajit
+    need node nodejs
+    need npm npm
+    need ruby ruby
+    need go golang-go
+    need javac default-jdk-headless
+    [ -e "${JNA:-/usr/share/java/jna.jar}" ] || missing+=(libjna-java)
 fi
 
 if [ ${#missing[@]} -eq 0 ]; then

@@ -1,8 +1,8 @@
 """Builds the shared library with cargo, and puts it into the package.
 
-If the environment variable KVREG_BUILT names a library, that is packaged instead. Everything else
-about the package is in pyproject.toml. In the repository the crate is two directories up; a
-source distribution carries it in its directory `rust`.
+If the environment variable KVREG_BUILT names a library, that is packaged instead. Everything
+else about the package is in pyproject.toml. In the repository the crate is two directories up;
+a source distribution carries it in its directory `rust`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,14 @@ import pytest
 from distributions import LICENCES, PROJECT, REPOSITORY, SDIST, crate_version, modules, output
 
 ROOT = f"kvreg-{crate_version()}"
-CRATE = ("Cargo.lock", "Cargo.toml", "build.rs", "cbindgen.toml", "include/kvreg.h", "include/kvreg.hpp")
+CRATE = (
+    "Cargo.lock",
+    "Cargo.toml",
+    "build.rs",
+    "cbindgen.toml",
+    "include/kvreg.h",
+    "include/kvreg.hpp",
+)
 
 
 def sources() -> set[str]:

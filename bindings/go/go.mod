@@ -1,0 +1,3 @@
+module kvreg-demo
+
+go 1.19

@@ -1,0 +1,3 @@
+module kvreg-facts
+
+go 1.19

@@ -1,0 +1,10 @@
+# The examples in other languages, and what docs/other-languages.md says of them. In one recipe,
+# since some programs are made of others and all are made in a second or two.
+
+JNA ?= /usr/share/java/jna.jar
+
+.PHONY: test-languages
+
+test-languages: build
+	@JNA="$(JNA)" tests/requirements.sh languages
+	CC="$(CC)" JNA="$(JNA)" tests/languages/run.sh $(CURDIR)/$(LIBRARY) target/languages

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# The examples in other languages: each prints the same session, by the library that KVREG_LIBRARY
+# names and by that of the system, and fails when a call does. Then the facts of each language.
+# Arguments: the shared library, and a directory for what is made here.
+set -eu
+
+library=$1
+mkdir -p "$2"
+made=$(cd "$2" && pwd)
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+passed=0
+
+fail() {
+    echo "$*" >&2
+    exit 1
+}
+
+# What the system has when kvreg is installed, in directories that are searched by environment.
+rm -rf "$made/lib"
+mkdir -p "$made/lib" "$made/go" "$made/java" "$made/node"
+ln -s "$library" "$made/lib/libkvreg.so"
+ln -s "$library" "$made/lib/libkvreg.so.0"
+cat >"$made/lib/kvreg.pc" <<PC
+Name: kvreg
+Description: Registry of named key-value buckets
+Version: 0.1.0
+Cflags: -I$root/include
+Libs: -L$made/lib -lkvreg
+PC
+$CC -std=c11 -Wall -Wextra -Wpedantic -Werror -fPIC -shared -I"$root/include" "$here/fails.c" \
+    -o "$made/libfails.so" -Wl,--no-as-needed -L"$made/lib" -lkvreg -Wl,-rpath,"$made/lib"
+
+cp "$root"/bindings/node/{demo.js,package.json,package-lock.json} "$here/facts.js" "$made/node"
+if ! cmp -s "$made/node/package-lock.json" "$made/node/installed"; then
+    (cd "$made/node" && npm ci --silent --no-audit --no-fund)
+    cp "$made/node/package-lock.json" "$made/node/installed"
+fi
+
+export PKG_CONFIG_PATH=$made/lib GOCACHE=$made/go/cache GOFLAGS=-mod=readonly GOTOOLCHAIN=local
+test -z "$(gofmt -l "$root/bindings/go" "$here/go")" || fail "gofmt would change the Go programs"
+for program in "$root/bindings/go:demo" "$here/go:facts"; do
+    (cd "${program%:*}" && go vet . && go build -o "$made/go/${program##*:}" .)
+done
+javac -Xlint:all -Werror -encoding UTF-8 -cp "$JNA" -d "$made/java" \
+    "$root/bindings/java/Demo.java" "$here/Facts.java"
+
+# A program in each language: the example, or the facts.
+run() {
+    case $1 in
+        luajit) timeout -s KILL 60 luajit "$2.lua" ;;
+        ruby) timeout -s KILL 60 ruby -w "$2.rb" ;;
+        node) timeout -s KILL 60 node "$made/node/$(basename "$2").js" ;;
+        go) GODEBUG=cgocheck=2 timeout -s KILL 60 "$made/go/$(basename "$2")" ;;
+        java) timeout -s KILL 60 java -cp "$made/java:$JNA" "$3" ;;
+    esac
+}
+
+for language in luajit node ruby go java; do
+    demo=$root/bindings/$language/demo
+
+    # Go's loader knows no KVREG_LIBRARY.
+    if [ $language != go ]; then
+        KVREG_LIBRARY=$library run $language "$demo" Demo | diff "$here/session.txt" -
+    fi
+    (unset KVREG_LIBRARY; LD_LIBRARY_PATH=$made/lib run $language "$demo" Demo) \
+        | diff "$here/session.txt" -
+
+    if [ $language = go ]; then
+        failing=(LD_PRELOAD="$made/libfails.so" LD_LIBRARY_PATH="$made/lib")
+    else
+        failing=(KVREG_LIBRARY="$made/libfails.so")
+    fi
+    if (export "${failing[@]}"; run $language "$demo" Demo) >"$made/output" 2>"$made/errors"; then
+        fail "$language: the example says nothing of a call that fails"
+    fi
+    test ! -s "$made/output" || fail "$language: the example goes on after a call that fails"
+    grep -q KVREG_LIMIT "$made/errors" || fail "$language: $(cat "$made/errors")"
+
+    KVREG_LIBRARY=$library LD_LIBRARY_PATH=$made/lib run $language "$here/facts" Facts >"$made/output"
+    test "$(tail -n 1 "$made/output")" = "facts: ok" || fail "$language: $(cat "$made/output")"
+    echo "$language: passed"
+    passed=$((passed + 1))
+done
+echo "languages: $passed passed, 0 failed"
