@@ -82,7 +82,7 @@ test-header: build
 	tests/c/header.sh
 	tests/c/symbols.sh $(LIBRARY)
 
-target/c/%: tests/c/%.c tests/c/check.h $(wildcard tests/c/misuse/*.h) include/kvreg.h | build
+target/c/%: tests/c/%.c $(wildcard tests/c/*.h tests/c/misuse/*.h) include/kvreg.h | build
 	@mkdir -p target/c
 	$(CC) $(C_FLAGS) $< -o $@ $(C_LINK)
 
