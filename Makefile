@@ -218,3 +218,5 @@ bench-python: build $(VENV)/installed
 clean:
 	$(CARGO) clean
 	rm -rf $(VENV)
+
+include packaging/windows/windows.mk

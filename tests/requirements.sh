@@ -1,27 +1,39 @@
 #!/usr/bin/env bash
-# What the tests need beside a Rust toolchain, or with `bench` the benchmarks' peers: installed
-# if that is allowed, else named.
+# What the tests need beside a Rust toolchain, with `bench` the benchmarks' peers too, or with
+# `windows` what `make dll` and `make test-windows` need and nothing else: installed if that is
+# allowed, else named.
 set -eu
-
-# A minimal toolchain comes without them.
-cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
-cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 
 missing=()
 need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 
-need cc gcc
-need g++ g++
-need clang clang
-need valgrind valgrind
-need strace strace
-need elixir elixir
-python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
-# The runtime of AddressSanitizer comes with gcc.
-if [ "${1:-}" = bench ]; then
-    need redis-server redis-server
-    need pkg-config pkg-config
-    pkg-config --exists glib-2.0 2>/dev/null || missing+=(libglib2.0-dev)
+if [ "${1:-}" = windows ]; then
+    # Their own places: those of rustup and of another Wine may come first in PATH.
+    need /usr/bin/rustc rustc-web
+    need /usr/bin/cargo cargo-web
+    need /usr/lib/wine/wine64 wine64
+    need x86_64-w64-mingw32-gcc-posix gcc-mingw-w64-x86-64
+    need x86_64-w64-mingw32-g++ g++-mingw-w64-x86-64
+    need cc gcc
+    [ -e /usr/lib/rustlib/src/rust/library/Cargo.toml ] || missing+=(rust-web-src)
+else
+    # A minimal toolchain comes without them.
+    cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+    cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+
+    need cc gcc
+    need g++ g++
+    need clang clang
+    need valgrind valgrind
+    need strace strace
+    need elixir elixir
+    python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
+    # The runtime of AddressSanitizer comes with gcc.
+    if [ "${1:-}" = bench ]; then
+        need redis-server redis-server
+        need pkg-config pkg-config
+        pkg-config --exists glib-2.0 2>/dev/null || missing+=(libglib2.0-dev)
+    fi
 fi
 
 if [ ${#missing[@]} -eq 0 ]; then
