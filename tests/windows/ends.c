@@ -16,27 +16,36 @@ static kvreg_bucket *bucket, *held;
 static kvreg_inbox *inbox;
 static atomic_int ready;
 
+/* To the end of the process, which comes first. */
+static void sleep_on(void) {
+    for (;;)
+        Sleep(INFINITE);
+}
+
 static kvreg_verdict for_ever(void *data, const kvreg_value *current, kvreg_value *next) {
     (void)data, (void)current, (void)next;
     atomic_fetch_add(&ready, 1);
-    for (;;)
-        Sleep(INFINITE);
+    sleep_on();
+    return KVREG_KEEP;
 }
 
 static unsigned __stdcall calls(void *data) {
     (void)data;
     atomic_fetch_add(&ready, 1);
-    for (;;) /* takes and leaves all locks there are, as fast as it can */
-        for (unsigned i = 0; i < 1000; i++) {
-            char name[8];
-            kvreg_bucket *other;
-            snprintf(name, sizeof name, "b%u", i);
-            if (kvreg_registry_create(registry, name, KVREG_NUL, 0, &other) == KVREG_OK) {
-                kvreg_bucket_put_int(other, "k", 1, 1);
-                kvreg_bucket_stop(other);
-                kvreg_bucket_free(other);
-            }
+    kvreg_status status;
+    unsigned i = 0;
+    do { /* takes and leaves all locks there are, as fast as it can */
+        char name[16];
+        kvreg_bucket *other;
+        snprintf(name, sizeof name, "b%u", i++ % 1000);
+        status = kvreg_registry_create(registry, name, KVREG_NUL, 0, &other);
+        if (status == KVREG_OK) {
+            kvreg_bucket_put_int(other, "k", 1, 1);
+            kvreg_bucket_stop(other);
+            kvreg_bucket_free(other);
         }
+    } while (status != KVREG_SHUT_DOWN);
+    return 0;
 }
 
 static unsigned __stdcall waits_for_an_event(void *data) {
@@ -60,8 +69,8 @@ static unsigned __stdcall holds(void *data) {
     (void)data;
     OK(kvreg_bucket_update_begin(held, "k", 1, NULL, &update));
     atomic_fetch_add(&ready, 1);
-    for (;;)
-        Sleep(INFINITE);
+    sleep_on();
+    return 0;
 }
 
 static void wait_for(int count) {
@@ -128,8 +137,7 @@ int main(int argc, char **argv) {
         ExitProcess(7);
     if (strcmp(how, "thread") == 0) { /* another thread ends it, this one sleeps */
         CHECK(_beginthreadex(NULL, 0, exits, NULL, 0, NULL) != 0);
-        for (;;)
-            Sleep(INFINITE);
+        sleep_on();
     }
     if (strcmp(how, "stuck") == 0) {
         IS(KVREG_TIMEOUT, kvreg_shutdown(1));

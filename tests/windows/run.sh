@@ -20,7 +20,7 @@ fail() {
 
 echo "== what the DLL exports and imports"
 exported=$($prefix-objdump -p "$dll/kvreg.dll" |
-    sed -n '/Ordinal\/Name Pointer/,/^$/s/^.*\] .* \([^ ]*\)$/\1/p' | LC_ALL=C sort)
+    sed -n '/Ordinal\/Name Pointer/,/^$/s/^[[:space:]].*\][^]]*[[:space:]]\([^[:space:]]*\)$/\1/p' | LC_ALL=C sort)
 declared=$(cc -E -P include/kvreg.h | tr '\n' ' ' | sed 's/[;{}]/\n/g' |
     grep -vE 'static inline|typedef|=' | grep -oE '\bkvreg_[a-z_]+ *\(' |
     grep -oE 'kvreg_[a-z_]+' | LC_ALL=C sort -u)
