@@ -1,7 +1,7 @@
 /*
  * A process with everything in flight: threads in calls, waits and callbacks, queued casts, a
  * listener. Its argument says how it ends; whatever that is, its exit status is 7 (0 after a return
- * from main) and it prints nothing. Windows kills the other threads wherever they are, perhaps with
+ * from main, 8 with `late`) and it prints nothing. Windows kills the other threads wherever they are, perhaps with
  * a lock of kvreg's, and then calls what is left.
  */
 #include <windows.h>
@@ -15,6 +15,8 @@ static kvreg_registry *registry;
 static kvreg_bucket *bucket, *held;
 static kvreg_inbox *inbox;
 static atomic_int ready;
+
+void late_uses(kvreg_registry *registry, kvreg_bucket *bucket, kvreg_inbox *inbox);
 
 /* To the end of the process, which comes first. */
 static void sleep_on(void) {
@@ -102,25 +104,6 @@ static void start(void) {
     wait_for(6);
 }
 
-/* Called when the other threads are gone: as the destructors of a DLL's static objects are. */
-static void NTAPI at_the_end(void *module, DWORD reason, void *reserved) {
-    kvreg_value value = kvreg_int(1);
-    kvreg_bucket *found = bucket;
-    (void)module;
-    if (reason != DLL_PROCESS_DETACH || reserved == NULL || registry == NULL)
-        return;
-    /* A failed check would not be seen otherwise: the process is ending as it is. */
-    if (kvreg_registry_create(registry, "late", KVREG_NUL, 0, &found) != KVREG_SHUT_DOWN ||
-        found != NULL || kvreg_registry_stop(registry) != KVREG_SHUT_DOWN ||
-        kvreg_bucket_put_cast(held, "k", 1, &value) != KVREG_SHUT_DOWN ||
-        kvreg_shutdown(-1) != KVREG_SHUT_DOWN || kvreg_inbox_free(inbox) != KVREG_OK ||
-        kvreg_bucket_free(held) != KVREG_OK || kvreg_registry_free(registry) != KVREG_OK)
-        TerminateProcess(GetCurrentProcess(), 9);
-}
-
-/* The loader calls what stands here, also of a program, at the end of the process. */
-__attribute__((section(".CRT$XLY"), used)) static PIMAGE_TLS_CALLBACK late = at_the_end;
-
 static unsigned __stdcall exits(void *data) {
     (void)data;
     ExitProcess(7);
@@ -129,6 +112,8 @@ static unsigned __stdcall exits(void *data) {
 int main(int argc, char **argv) {
     const char *how = argc > 1 ? argv[1] : "";
     start();
+    if (argc > 2 && strcmp(argv[2], "late") == 0) /* a DLL uses it at the very end: late.c */
+        late_uses(registry, held, inbox);
     if (strcmp(how, "return") == 0)
         return 0;
     if (strcmp(how, "exit") == 0)
