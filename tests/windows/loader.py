@@ -1,4 +1,4 @@
-"""What the Python package does where `sys.platform` is "win32", with the functions of kvreg.dll.
+"""What the Python package's loader does where `sys.platform` is "win32", with kvreg.dll.
 
 A Python for Windows is none of Debian's packages, so this is not one: the package's own loader
 runs in this Python, told that it is in Windows, against libraries that have what kvreg.def says
@@ -31,6 +31,7 @@ class Function:
         self.name = name
 
     def __call__(self) -> int:
+        """The only one that loading calls."""
         assert self.name == "kvreg_version_number"
         return 0x000100
 
@@ -70,7 +71,7 @@ class Kernel32:
         self.GetModuleHandleW = get_module_handle
 
 
-def main() -> None:
+def _main() -> None:
     ctypes.WinDLL = Kernel32  # type: ignore[attr-defined]
     ctypes.CDLL = ctypes.PyDLL = Dll  # type: ignore[assignment, misc]
     ctypes.cast = lambda function, _: ctypes.c_void_p(id(function))  # type: ignore[assignment]
@@ -108,7 +109,9 @@ def main() -> None:
     os.environ["KVREG_LIBRARY"] = "C:\\Einkäufe\\買物\\kvreg.dll"
     _library._find()
     assert Dll.opened[0] == ("C:\\Einkäufe\\買物\\kvreg.dll", None)
-    sys.stdout.write(f"ok {len(declared)} functions of kvreg.dll, in a Python told to be Windows'\n")
+    sys.stdout.write(
+        f"ok {len(declared)} functions of kvreg.dll, in a Python told to be Windows'\n"
+    )
 
 
-main()
+_main()
