@@ -39,7 +39,7 @@ class Function:
 class Dll:
     """Stands for ctypes' classes: the DLL's functions, each an object of its own by index."""
 
-    opened: list[tuple[str, Any]] = []
+    opened: list[tuple[Any, ...]] = []
 
     def __init__(self, name: str, mode: int = 0, handle: int | None = None) -> None:
         Dll.opened.append((name, handle))
@@ -74,17 +74,16 @@ class Kernel32:
 def _main() -> None:
     ctypes.WinDLL = Kernel32  # type: ignore[attr-defined]
     ctypes.CDLL = ctypes.PyDLL = Dll  # type: ignore[assignment, misc]
-    ctypes.cast = lambda function, _: ctypes.c_void_p(id(function))  # type: ignore[assignment]
     sys.path.insert(0, str(ROOT / "bindings/python"))
     os.environ.pop("KVREG_LIBRARY", None)
     sys.platform = "win32"
-    from kvreg import _abi, _library
+    from kvreg import _abi, _hot, _library
 
     assert _library._FILE_NAME == "kvreg.dll"
     beside = str(ROOT / "bindings/python/kvreg/kvreg.dll")
 
     found = _library._find()
-    assert Dll.opened[0] == (beside, None), Dll.opened
+    assert Dll.opened.pop(0) == (beside, None)
     # Each function has the header's signature, on both ways, and every export is known.
     declared = {name for name, _, _ in _abi.SIGNATURES}
     assert EXPORTED - declared == {"kvreg_bucket_update", "kvreg_bucket_update_cast"}
@@ -94,7 +93,7 @@ def _main() -> None:
             assert getattr(way, name).restype is result
             assert getattr(way, name).argtypes == arguments
     # A length without a type would be a C int, whose upper half may be anything in Windows.
-    for name in _library.Hot.__slots__:
+    for name in _hot.Hot.__slots__:
         expected = getattr(found.quick, f"kvreg_{name}").argtypes
         assert getattr(found.hot, name).argtypes == expected, name
 
@@ -102,13 +101,13 @@ def _main() -> None:
     Dll.opened.clear()
     Kernel32.modules["kvreg.dll"] = 42
     assert _library._find()._handle == 42
-    assert Dll.opened[0] == ("kvreg.dll", 42)
+    assert Dll.opened.pop(0) == ("kvreg.dll", 42)
 
     # But what somebody named comes first.
     Dll.opened.clear()
     os.environ["KVREG_LIBRARY"] = "C:\\Einkäufe\\買物\\kvreg.dll"
     _library._find()
-    assert Dll.opened[0] == ("C:\\Einkäufe\\買物\\kvreg.dll", None)
+    assert Dll.opened.pop(0) == ("C:\\Einkäufe\\買物\\kvreg.dll", None)
     sys.stdout.write(
         f"ok {len(declared)} functions of kvreg.dll, in a Python told to be Windows'\n"
     )
