@@ -1,6 +1,6 @@
 # Windows on x86-64, built by MinGW and tested under Wine: Debian's packages alone.
 
-.PHONY: dll test-windows test-windows-reproducible
+.PHONY: dll test-windows
 
 WINDOWS := target/windows
 
@@ -11,7 +11,3 @@ dll:
 
 test-windows: dll
 	tests/windows/run.sh $(WINDOWS)
-
-# Two builds in different directories are the same: four minutes.
-test-windows-reproducible: dll
-	tests/windows/reproducible.sh $(WINDOWS)
