@@ -13,7 +13,7 @@ LIBRARY := target/release/libkvreg.so
 VENV := .venv
 PYTHON_CONFIG := --config bindings/python/pyproject.toml
 PYTHON_FILES := bindings/python benches/python docs tests/docs tests/python tests/listener \
-    tests/packaging tests/readme.py tests/abi tests/examples packaging
+    tests/packaging tests/readme.py tests/abi tests/examples tests/windows packaging
 C_FLAGS := -std=c11 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread -Iinclude -Ibindings/c
 C_LINK := -Ltarget/release -lkvreg -Wl,-rpath,$(CURDIR)/target/release
 VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full \
@@ -82,7 +82,7 @@ test-header: build
 	tests/c/header.sh
 	tests/c/symbols.sh $(LIBRARY)
 
-target/c/%: tests/c/%.c tests/c/check.h $(wildcard tests/c/misuse/*.h) include/kvreg.h | build
+target/c/%: tests/c/%.c $(wildcard tests/c/*.h tests/c/misuse/*.h) include/kvreg.h | build
 	@mkdir -p target/c
 	$(CC) $(C_FLAGS) $< -o $@ $(C_LINK)
 
@@ -221,4 +221,5 @@ clean:
 	$(CARGO) clean
 	rm -rf $(VENV)
 
-include packaging/packaging.mk tests/cpp/cpp.mk bindings/c/examples.mk tests/languages/languages.mk
+include packaging/packaging.mk tests/cpp/cpp.mk bindings/c/examples.mk tests/languages/languages.mk \
+    packaging/windows/windows.mk

@@ -945,9 +945,20 @@ kvreg_status kvreg_inbox_receive(kvreg_inbox *inbox, int64_t timeout_ms, kvreg_e
 /**
  * Gives a file descriptor that is readable while events wait: for poll, epoll and event
  * loops. Only poll it; it is closed with the inbox, but readable from kvreg_shutdown to the end
- * of the process. On Linux; elsewhere KVREG_UNSUPPORTED. Never blocks.
+ * of the process. On Linux; elsewhere KVREG_UNSUPPORTED, and kvreg_inbox_handle on Windows.
+ * Never blocks.
  */
 kvreg_status kvreg_inbox_fd(kvreg_inbox *inbox, int *fd);
+
+/**
+ * Gives the HANDLE of a Windows event that is signalled while events wait: for
+ * WaitForSingleObject, WaitForMultipleObjects and event loops. It is reset by hand, not by
+ * waiting, so that it wakes all who wait, at once if events wait already. Only wait for it: it is
+ * set, reset and closed by the inbox; free the inbox when nobody waits for it any more. It is
+ * signalled from kvreg_shutdown to the end of the process. No child process inherits it. On
+ * Windows; elsewhere KVREG_UNSUPPORTED, and kvreg_inbox_fd on Linux. Never blocks.
+ */
+kvreg_status kvreg_inbox_handle(kvreg_inbox *inbox, void **handle);
 
 /**
  * Frees the inbox with what waits in it, and takes its monitors back; wakes its receivers

@@ -606,11 +606,17 @@ public:
                      raw.reference, raw.count,  {raw.name.data, raw.name.len},
                      {raw.detail.data, raw.detail.len}};
     }
-    // Readable while events wait.
+    // Readable while events wait. On Linux.
     int fd() const {
         int fd = -1;
         detail::check(kvreg_inbox_fd(get(), &fd));
         return fd;
+    }
+    // A HANDLE that is signalled while events wait. On Windows.
+    void *handle() const {
+        void *handle = nullptr;
+        detail::check(kvreg_inbox_handle(get(), &handle));
+        return handle;
     }
 };
 

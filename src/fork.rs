@@ -9,6 +9,9 @@
 //! code after it would take the parent's locks. A thread of the parent's runtime has nowhere
 //! to come back to in the child: it ends the child, as a thread that returns would.
 
+//!
+//! On Windows no process forks, and nothing here ever happens.
+
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::process::Process;
@@ -38,7 +41,7 @@ pub(crate) fn watch() {
     WATCHED.store(true, Ordering::Release);
 }
 
-#[cfg(unix)]
+#[cfg_attr(not(unix), allow(dead_code))]
 unsafe extern "C" fn child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     Process::put_aside();

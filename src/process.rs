@@ -205,6 +205,7 @@ impl Process {
     /// The state, and whether it was made by this call.
     #[cold]
     fn make(options: Options) -> (&'static Process, bool) {
+        crate::platform::stay_loaded();
         crate::fork::watch();
         crate::epoch::prepare();
         crate::panic::install_hook();
@@ -231,6 +232,9 @@ impl Process {
 
     /// For whatever starts something: refused after `shutdown`.
     pub(crate) fn running() -> Result<&'static Process, Error> {
+        if crate::platform::is_ending() {
+            return Err(Error::ShutDown);
+        }
         let process = Process::current();
         if process.is_shut_down() {
             return Err(Error::ShutDown);

@@ -1,40 +1,55 @@
 #!/usr/bin/env bash
-# What the tests need beside a Rust toolchain, with `bench` the benchmarks' peers too, with
-# `languages` the runtimes of the examples in other languages: installed if that is allowed, else
-# named.
+# What the tests need beside a Rust toolchain; with `bench` the benchmarks' peers too; with
+# `languages` the runtimes of the examples in other languages, with `windows` what `make dll` and
+# `make test-windows` need, and nothing else. Installed if that is allowed, else named.
 set -eu
-
-# A minimal toolchain comes without them.
-cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
-cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 
 missing=()
 need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 
-need cc gcc
-need g++ g++
-need clang clang
-need valgrind valgrind
-need strace strace
-need elixir elixir
-need abidiff abigail-tools
-need cmake cmake
-need pkg-config pkg-config
-python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
-# The runtime of AddressSanitizer comes with gcc.
-if [ "${1:-}" = bench ]; then
-    need redis-server redis-server
-    pkg-config --exists glib-2.0 2>/dev/null || missing+=(libglib2.0-dev)
-fi
-if [ "${1:-}" = languages ]; then
+case ${1:-} in
+windows)
+    # Their own places: those of rustup and of another Wine may come first in PATH.
+    need /usr/bin/rustc rustc-web
+    need /usr/bin/cargo cargo-web
+    need /usr/lib/wine/wine64 wine64
+    need x86_64-w64-mingw32-gcc-posix gcc-mingw-w64-x86-64
+    need x86_64-w64-mingw32-g++ g++-mingw-w64-x86-64
+    need cc gcc
+    [ -e /usr/lib/rustlib/src/rust/library/Cargo.toml ] || missing+=(rust-web-src)
+    ;;
+languages)
     need luajit luajit
     need node nodejs
     need npm npm
     need ruby ruby
     need go golang-go
+    need pkg-config pkg-config
     need javac default-jdk-headless
     [ -e "${JNA:-/usr/share/java/jna.jar}" ] || missing+=(libjna-java)
-fi
+    ;;
+*)
+    # A minimal toolchain comes without them.
+    cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+    cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+
+    need cc gcc
+    need g++ g++
+    need clang clang
+    need valgrind valgrind
+    need strace strace
+    need elixir elixir
+    need abidiff abigail-tools
+    need cmake cmake
+    need pkg-config pkg-config
+    python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
+    # The runtime of AddressSanitizer comes with gcc.
+    if [ "${1:-}" = bench ]; then
+        need redis-server redis-server
+        pkg-config --exists glib-2.0 2>/dev/null || missing+=(libglib2.0-dev)
+    fi
+    ;;
+esac
 
 if [ ${#missing[@]} -eq 0 ]; then
     exit 0

@@ -13,9 +13,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "kvreg.h"
+
+#ifdef _WIN32
+#include "shell_windows.h"
+#else
+#include <unistd.h>
+#define shell_main main
+#define open_file(path) fopen(path, "r")
+#endif
 
 static void usage(FILE *out) {
     fputs("usage: kvreg-shell [FILE]\n"
@@ -82,7 +89,7 @@ static int run(kvreg_registry *registry, FILE *in) {
     return result;
 }
 
-int main(int argc, char **argv) {
+int shell_main(int argc, char **argv) {
     if (argc == 2 && (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help"))) {
         usage(stdout);
         return EXIT_SUCCESS;
@@ -97,7 +104,7 @@ int main(int argc, char **argv) {
     }
 
     FILE *in = stdin;
-    if (argc == 2 && strcmp(argv[1], "-") != 0 && (in = fopen(argv[1], "r")) == NULL) {
+    if (argc == 2 && strcmp(argv[1], "-") != 0 && (in = open_file(argv[1])) == NULL) {
         fprintf(stderr, "kvreg-shell: %s: %s\n", argv[1], strerror(errno));
         return EXIT_FAILURE;
     }

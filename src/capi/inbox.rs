@@ -1,6 +1,6 @@
 //! `kvreg_inbox_*`.
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 
 use super::argument::{invalid, Out};
 use super::event::kvreg_event;
@@ -8,7 +8,7 @@ use super::guard::guard;
 use super::object::{free, kvreg_bucket, kvreg_inbox, kvreg_registry, make, with, with_both};
 use super::status::kvreg_status;
 use crate::caller::Timeout;
-use crate::inbox::InboxCore;
+use crate::inbox::{InboxCore, Polled};
 use crate::log::Level;
 use crate::process::Process;
 
@@ -125,7 +125,8 @@ pub unsafe extern "C" fn kvreg_inbox_receive(
 
 /// Gives a file descriptor that is readable while events wait: for poll, epoll and event
 /// loops. Only poll it; it is closed with the inbox, but readable from kvreg_shutdown to the end
-/// of the process. On Linux; elsewhere KVREG_UNSUPPORTED. Never blocks.
+/// of the process. On Linux; elsewhere KVREG_UNSUPPORTED, and kvreg_inbox_handle on Windows.
+/// Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_inbox_fd(inbox: *mut kvreg_inbox, fd: *mut c_int) -> kvreg_status {
     guard("kvreg_inbox_fd", || {
@@ -133,7 +134,30 @@ pub unsafe extern "C" fn kvreg_inbox_fd(inbox: *mut kvreg_inbox, fd: *mut c_int)
         let fd = unsafe { Out::new(fd, -1) };
         with(inbox, |inbox, _| {
             fd.required()?;
-            fd.set(inbox.pollable()?);
+            fd.set(inbox.polled(Polled::Descriptor)? as c_int);
+            Ok(())
+        })
+    })
+}
+
+/// Gives the HANDLE of a Windows event that is signalled while events wait: for
+/// WaitForSingleObject, WaitForMultipleObjects and event loops. It is reset by hand, not by
+/// waiting, so that it wakes all who wait, at once if events wait already. Only wait for it: it is
+/// set, reset and closed by the inbox; free the inbox when nobody waits for it any more. It is
+/// signalled from kvreg_shutdown to the end of the process. No child process inherits it. On
+/// Windows; elsewhere KVREG_UNSUPPORTED, and kvreg_inbox_fd on Linux. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_inbox_handle(
+    inbox: *mut kvreg_inbox,
+    handle: *mut *mut c_void,
+) -> kvreg_status {
+    guard("kvreg_inbox_handle", || {
+        // SAFETY: null or an output.
+        let handle = unsafe { Out::new(handle, std::ptr::null_mut()) };
+        with(inbox, |inbox, _| {
+            handle.required()?;
+            let number = inbox.polled(Polled::Handle)?;
+            handle.set(std::ptr::with_exposed_provenance_mut(number as usize));
             Ok(())
         })
     })

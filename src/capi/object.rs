@@ -15,6 +15,7 @@ use crate::epoch::{self, Guard};
 use crate::handle::{Invalid, Kind, Removed, RemovedSlot};
 use crate::inbox::InboxCore;
 use crate::listener::ListenerCore;
+use crate::platform;
 use crate::process::Process;
 use crate::registry::RegistryServer;
 use crate::supervisor::Supervisor;
@@ -221,6 +222,9 @@ fn with_timeout<H: Handle, R>(
     handle: *mut H,
     work: impl FnOnce(&Arc<H::Object>, &AtomicI64, &mut Caller<'_>) -> Result<R, Failure>,
 ) -> Result<R, Failure> {
+    if platform::is_ending() {
+        return Err(Status::ShutDown.into());
+    }
     let token = token(handle);
     let process = Process::if_any().ok_or_else(|| missing(token, Invalid::Bad))?;
     let mut pinned: Option<Guard> = Some(epoch::pin());
@@ -341,7 +345,7 @@ pub(super) fn set_timeout<H: Handle>(handle: *mut H, timeout_ms: i64) -> Result<
 
 /// Ends a handle. NULL is fine, and after `shutdown` every handle is.
 pub(super) fn free<H: Handle>(handle: *mut H) -> Result<(), Failure> {
-    if handle.is_null() {
+    if handle.is_null() || platform::is_ending() {
         return Ok(());
     }
     let token = token(handle);

@@ -16,6 +16,7 @@ use super::object::{token, Handle};
 use super::value::kvreg_value;
 use crate::bucket::Reader;
 use crate::epoch::{self, Guard};
+use crate::platform;
 use crate::process::Process;
 use crate::thread::Thread;
 use crate::value::{Blob, Copied, ValueRef};
@@ -27,6 +28,9 @@ pub(super) fn quick<H: Handle, R>(
     handle: *mut H,
     work: impl FnOnce(&Arc<H::Object>, &Guard) -> Option<R>,
 ) -> Option<R> {
+    if platform::is_ending() {
+        return None; // even here a lock may have to be taken
+    }
     let process = Process::if_any()?;
     epoch::pin_at_once(|pinned| {
         let handles = process.handles();

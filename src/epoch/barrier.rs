@@ -1,8 +1,10 @@
 //! A barrier of two unequal halves: readers pass it millions of times, collectors seldom, so
 //! the system is asked to make the readers' half free.
 //!
-//! On Linux `membarrier` has every running thread of the process pass a full barrier. Where
-//! it is not to be had, both halves are full fences.
+//! On Linux `membarrier` has every running thread of the process pass a full barrier, on Windows
+//! `FlushProcessWriteBuffers`: an interrupt at every processor that runs one of them. A thread that
+//! does not run has passed one when it was switched out. Where there is neither, both halves are
+//! full fences.
 
 use std::sync::atomic::{compiler_fence, fence, AtomicBool, Ordering};
 
@@ -47,12 +49,30 @@ fn barrier_of_all_threads() -> bool {
     membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED)
 }
 
-#[cfg(not(target_os = "linux"))]
+/// Always there in Windows. Wine has had the function for long, but as one that does nothing.
+#[cfg(windows)]
+fn register() -> bool {
+    use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
+    // SAFETY: names that end with NUL; ntdll is in every process, and is never unloaded.
+    unsafe {
+        let ntdll = GetModuleHandleA(c"ntdll.dll".as_ptr().cast());
+        !ntdll.is_null() && GetProcAddress(ntdll, c"wine_get_version".as_ptr().cast()).is_none()
+    }
+}
+
+#[cfg(windows)]
+fn barrier_of_all_threads() -> bool {
+    // SAFETY: takes nothing, and cannot fail.
+    unsafe { windows_sys::Win32::System::Threading::FlushProcessWriteBuffers() };
+    true
+}
+
+#[cfg(not(any(target_os = "linux", windows)))]
 fn register() -> bool {
     false
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 fn barrier_of_all_threads() -> bool {
     false
 }

@@ -148,6 +148,9 @@ struct End;
 
 impl Drop for End {
     fn drop(&mut self) {
+        if crate::platform::is_ending() {
+            return; // all of it goes with the process, and its locks may never be free again
+        }
         local::with(|local| {
             local.pins.end();
             local.spares.close();
@@ -268,6 +271,9 @@ pub(crate) fn tidy() {
 
 #[cold]
 fn tidy_now(pins: &Pins) {
+    if crate::platform::is_ending() {
+        return;
+    }
     pins.clear(DUE);
     pins.seal();
     let Some(collector) = pins.collector() else {

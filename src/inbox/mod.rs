@@ -23,6 +23,7 @@ use crate::sync::lock;
 use crate::thread::Thread;
 
 use pollable::Pollable;
+pub(crate) use pollable::Polled;
 
 /// How many other events wait before some are lost, and counted.
 const RING: usize = 1024;
@@ -220,17 +221,20 @@ impl InboxCore {
         Ok(())
     }
 
-    /// A descriptor that is readable while events wait; the inbox's own, closed with it.
-    pub(crate) fn pollable(&self) -> Result<i32, Error> {
+    /// What is raised while events wait, as a number; the inbox's own, closed with it.
+    pub(crate) fn polled(&self, wanted: Polled) -> Result<isize, Error> {
         let mut state = self.open_state()?;
-        if state.pollable.is_none() {
-            let mut pollable = Pollable::new()?;
-            if !state.events.is_empty() {
-                pollable.raise();
-            }
-            state.pollable = Some(pollable);
+        if Pollable::IS != Some(wanted) {
+            return Err(wanted.unsupported());
         }
-        Ok(state.pollable.as_ref().map_or(-1, Pollable::descriptor))
+        if let Some(pollable) = &state.pollable {
+            return Ok(pollable.number());
+        }
+        let mut pollable = Pollable::new()?;
+        if !state.events.is_empty() {
+            pollable.raise();
+        }
+        Ok(state.pollable.insert(pollable).number())
     }
 
     /// Wakes whoever waits, forgets what waits and takes all monitors back.

@@ -15,6 +15,13 @@
 
 #include "misuse/functions.h"
 
+/* Of the two, each platform has one. */
+#ifdef _WIN32
+static const enum function not_here = DO_inbox_fd;
+#else
+static const enum function not_here = DO_inbox_handle;
+#endif
+
 static void free_pool(void) {
     for (int kind = 0; kind < KINDS; kind++) {
         for (int slot = 0; slot < SLOTS; slot++)
@@ -67,7 +74,7 @@ static void every_misuse_is_a_status(void) {
     printf("%10lu casts with a callback, each destroyed once\n", atomic_load(&casts_sent));
     fflush(stdout);
     for (int function = 0; calls >= 1000000 && function < COUNT; function++) {
-        if (!atomic_load(&answered_ok[function])) /* a function that was only refused */
+        if (!atomic_load(&answered_ok[function]) && function != not_here) /* a function that was only refused */
             check_fail(__FILE__, __LINE__, function_names[function]);
     }
 }

@@ -3,9 +3,15 @@
  * callbacks.
  */
 #define _POSIX_C_SOURCE 200809L
-#include <dirent.h>
 #include <pthread.h>
 #include <time.h>
+#ifdef _WIN32
+#include <windows.h>
+
+#include <tlhelp32.h>
+#else
+#include <dirent.h>
+#endif
 
 #include "check.h"
 
@@ -72,6 +78,18 @@ static void destructors_may_wait(void) {
 
 /* Threads ------------------------------------------------------------------------------ */
 
+#ifdef _WIN32
+static int threads(void) {
+    HANDLE snapshot = CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0);
+    THREADENTRY32 entry = {.dwSize = sizeof entry};
+    int count = 0;
+    CHECK(snapshot != INVALID_HANDLE_VALUE);
+    for (BOOL more = Thread32First(snapshot, &entry); more; more = Thread32Next(snapshot, &entry))
+        count += entry.th32OwnerProcessID == GetCurrentProcessId();
+    CloseHandle(snapshot);
+    return count;
+}
+#else
 static int threads(void) {
     DIR *tasks = opendir("/proc/self/task");
     int count = 0;
@@ -81,6 +99,7 @@ static int threads(void) {
     closedir(tasks);
     return count - 2; /* . and .. */
 }
+#endif
 
 static pthread_barrier_t all_inside;
 

@@ -2,10 +2,9 @@
 
 #define _POSIX_C_SOURCE 200809L
 
-#include <poll.h>
 #include <pthread.h>
 
-#include "check.h"
+#include "polled.h"
 
 static kvreg_inbox *inbox;
 
@@ -145,49 +144,44 @@ static void receive_waits_as_long_as_it_is_told(void) {
     finish();
 }
 
-static bool readable(int fd) {
-    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-    int ready = poll(&poll_fd, 1, 0);
-    CHECK(ready >= 0);
-    return ready == 1;
-}
-
-static void the_descriptor_is_readable_while_events_wait(void) {
+static void what_is_polled_is_raised_while_events_wait(void) {
     kvreg_bucket *bucket;
     uint64_t first, second, third;
-    int fd, again;
+    polled what, again;
     start();
     OK(kvreg_bucket_start(&bucket));
-    OK(kvreg_inbox_fd(inbox, &fd));
-    OK(kvreg_inbox_fd(inbox, &again));
-    CHECK(fd >= 0 && fd == again && !readable(fd));
+    OK(inbox_polled(inbox, &what));
+    OK(inbox_polled(inbox, &again));
+    CHECK(what != NOT_POLLED && what == again && !is_raised(what));
     OK(kvreg_inbox_monitor(inbox, bucket, &first));
     OK(kvreg_inbox_monitor(inbox, bucket, &second));
     OK(kvreg_inbox_monitor(inbox, bucket, &third));
-    CHECK(!readable(fd));
+    CHECK(!is_raised(what));
     OK(kvreg_bucket_stop(bucket));
-    CHECK(readable(fd));
+    CHECK(is_raised(what));
     down(first, KVREG_NORMAL, "", "");
-    CHECK(readable(fd));
+    CHECK(is_raised(what));
     OK(kvreg_inbox_demonitor(inbox, third, KVREG_FLUSH));
-    CHECK(readable(fd));
+    CHECK(is_raised(what));
     down(second, KVREG_NORMAL, "", "");
-    CHECK(!readable(fd));
+    CHECK(!is_raised(what));
     OK(kvreg_inbox_monitor(inbox, bucket, &first));
-    CHECK(readable(fd));
+    CHECK(is_raised(what));
     OK(kvreg_inbox_demonitor(inbox, first, KVREG_FLUSH));
-    CHECK(!readable(fd));
+    CHECK(!is_raised(what));
     IS(KVREG_INVALID_ARGUMENT, kvreg_inbox_fd(inbox, NULL));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_inbox_handle(inbox, NULL));
+    IS(KVREG_BAD_HANDLE, kvreg_inbox_handle(NULL, NULL));
     OK(kvreg_bucket_free(bucket));
     finish();
 
-    /* Events that came before the descriptor count too. */
+    /* Events that came before it was asked for count too. */
     start();
     OK(kvreg_bucket_start(&bucket));
     OK(kvreg_inbox_monitor(inbox, bucket, &first));
     OK(kvreg_bucket_stop(bucket));
-    OK(kvreg_inbox_fd(inbox, &fd));
-    CHECK(readable(fd));
+    OK(inbox_polled(inbox, &what));
+    CHECK(is_raised(what));
     down(first, KVREG_NORMAL, "", "");
     OK(kvreg_bucket_free(bucket));
     finish();
@@ -282,7 +276,7 @@ static const test tests[] = {
     TEST(monitors_that_come_and_go_leave_nothing),
     TEST(places_are_bounded_and_no_down_is_lost),
     TEST(receive_waits_as_long_as_it_is_told),
-    TEST(the_descriptor_is_readable_while_events_wait),
+    TEST(what_is_polled_is_raised_while_events_wait),
     TEST(free_wakes_its_receivers),
     TEST(a_freed_inbox_takes_its_monitors_back),
     TEST(no_waiting_inside_an_update),

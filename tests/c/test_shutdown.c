@@ -2,10 +2,9 @@
 
 #define _POSIX_C_SOURCE 200809L
 
-#include <poll.h>
 #include <pthread.h>
 
-#include "check.h"
+#include "polled.h"
 
 static kvreg_registry *registry;
 static kvreg_bucket *bucket, *waiting_for;
@@ -48,7 +47,7 @@ static kvreg_verdict keep(void *user_data, const kvreg_value *current, kvreg_val
 }
 
 static void shutdown_ends_everything_and_leaves_values(void) {
-    struct pollfd polled = {-1, POLLIN, 0};
+    polled what = NOT_POLLED;
     kvreg_value small, large, value = kvreg_int(1);
     kvreg_items *items;
     kvreg_update *update;
@@ -69,8 +68,8 @@ static void shutdown_ends_everything_and_leaves_values(void) {
     OK(kvreg_bucket_update_cast(bucket, "n", 1, keep, NULL, NULL)); /* starts the threads */
     OK(kvreg_bucket_count(bucket, &count));
     OK(kvreg_inbox_open(&inbox));
-    OK(kvreg_inbox_fd(inbox, &polled.fd));
-    CHECK(poll(&polled, 1, 0) == 0);
+    OK(inbox_polled(inbox, &what));
+    CHECK(!is_raised(what));
     OK(kvreg_bucket_start(&waiting_for));
     OK(kvreg_bucket_set_timeout(waiting_for, -1));
     CHECK(pthread_barrier_init(&ready, NULL, 4) == 0);
@@ -90,8 +89,8 @@ static void shutdown_ends_everything_and_leaves_values(void) {
     CHECK(pthread_join(receiver, NULL) == 0);
     CHECK(pthread_join(putter, NULL) == 0);
 
-    /* Who polls the inbox is woken, and nothing else gets the descriptor's number. */
-    CHECK(poll(&polled, 1, -1) == 1 && polled.revents == POLLIN);
+    /* Who polls the inbox is woken, and nothing else gets the number of what is polled. */
+    wait_until_raised(what);
 
     IS(KVREG_SHUT_DOWN, kvreg_shutdown(0));
     IS(KVREG_SHUT_DOWN, kvreg_registry_start(NULL, &registry));

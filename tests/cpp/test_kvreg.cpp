@@ -312,6 +312,7 @@ void logs_and_descriptors() {
     auto inbox = kvreg::inbox::open();
     inbox.subscribe_logs(KVREG_LOG_DEBUG);
     CHECK(inbox.fd() >= 0);
+    throws(KVREG_UNSUPPORTED, [&] { (void)inbox.handle(); });
     registry.send("hello");
     auto log = inbox.receive(30s);
     CHECK(log && log->type == KVREG_EVENT_LOG && log->level == KVREG_LOG_DEBUG);

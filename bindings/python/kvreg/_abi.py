@@ -425,6 +425,8 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kvreg_inbox_receive", _status, [handle, c_int64, POINTER(Event)]),
     # kvreg_status kvreg_inbox_fd(kvreg_inbox *, int *fd);
     ("kvreg_inbox_fd", _status, [handle, POINTER(c_int)]),
+    # kvreg_status kvreg_inbox_handle(kvreg_inbox *, void **handle);
+    ("kvreg_inbox_handle", _status, [handle, POINTER(handle)]),
     # kvreg_status kvreg_inbox_free(kvreg_inbox *);
     ("kvreg_inbox_free", _status, [handle]),
     # void kvreg_event_clear(kvreg_event *event);

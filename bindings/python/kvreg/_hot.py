@@ -3,12 +3,14 @@
 What ctypes does with an argument type costs as much for each argument as the call itself. So
 these take only what needs none, which their callers see to: bytes as they are, handles as
 `c_void_p`, outputs as `byref` gave them, `c_int64` and `c_double`, and an int where a length
-is small, since one is passed as a C int of 32 bits.
+is small, since one is passed as a C int of 32 bits. In Windows nobody says what is in the upper
+half of its register then: there they have their argument types.
 """
 
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import Any, Callable
 
 from . import _abi
@@ -50,6 +52,8 @@ class Hot:
         for name in self.__slots__:
             function = quick[f"kvreg_{name}"]
             function.restype = None if name == "value_clear" else ctypes.c_int32
+            if sys.platform == "win32":  # Windows only
+                function.argtypes = getattr(quick, f"kvreg_{name}").argtypes
             setattr(self, name, function)
 
 

@@ -27,7 +27,7 @@ enum { BIG = 70000 };
     F(bucket_exit) F(bucket_free) F(bucket_update) F(bucket_update_cast) \
     F(bucket_update_begin) F(update_end) F(update_free) F(items_next) F(items_free) \
     F(inbox_open) F(inbox_monitor) F(inbox_monitor_registry) F(inbox_demonitor) \
-    F(inbox_subscribe_logs) F(inbox_receive) F(inbox_fd) F(inbox_free) \
+    F(inbox_subscribe_logs) F(inbox_receive) F(inbox_fd) F(inbox_handle) F(inbox_free) \
     F(configure) F(registry_whereis) F(registry_create_with) F(registry_remove) \
     F(registry_exit) F(registry_info) F(bucket_link) F(bucket_unlink) F(bucket_info) \
     F(listener_start) F(listener_address) F(listener_stop) F(listener_free)

@@ -417,6 +417,7 @@ static void step_bucket(struct actor *me, enum function function) {
 
 static void step_inbox(struct actor *me, enum function function) {
     int fd = -1;
+    void *handle = NULL;
     uint64_t reference = below(me, 3) == 0
                              ? next_random(me)
                              : atomic_load_explicit(&some_reference, memory_order_relaxed);
@@ -440,6 +441,9 @@ static void step_inbox(struct actor *me, enum function function) {
         break;
     case DO_inbox_fd:
         answer(me, function, kvreg_inbox_fd(pick(me, INBOX), OUTPUT(&fd)));
+        break;
+    case DO_inbox_handle:
+        answer(me, function, kvreg_inbox_handle(pick(me, INBOX), OUTPUT(&handle)));
         break;
     default:
         answer(me, function, kvreg_inbox_free(pick_to_free(me, INBOX)));
