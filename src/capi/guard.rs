@@ -6,6 +6,7 @@ use super::status::{fail, kvreg_status, Failure, Status};
 use crate::epoch;
 use crate::fork;
 use crate::panic::contain;
+use crate::platform;
 
 /// Runs the body of an exported function: no panic passes, a failure becomes a status and the
 /// thread's last error, and what the function left behind is freed if it is large.
@@ -14,6 +15,10 @@ pub(super) fn guard(
     function: &'static str,
     body: impl FnOnce() -> Result<(), Failure>,
 ) -> kvreg_status {
+    if platform::is_ending() {
+        // The body refuses at once; a thread that is new here has nothing made for it any more.
+        return body().map_or_else(|failure| fail(function, failure), |()| Status::Ok as _);
+    }
     let forks = fork::count();
     let outcome = contain(|| {
         catch_unwind(AssertUnwindSafe(|| {

@@ -130,6 +130,9 @@ thread_local! {
 /// Keeps the failure for `kvreg_last_error`; written out only if somebody asks.
 pub(super) fn fail(function: &'static str, failure: Failure) -> kvreg_status {
     let status = failure.status as kvreg_status;
+    if crate::platform::is_ending() {
+        return status;
+    }
     let _ = LAST.try_with(|last| *last.borrow_mut() = Some(LastError { function, failure }));
     status
 }

@@ -1,7 +1,7 @@
 /*
  * A process with everything in flight: threads in calls, waits and callbacks, queued casts, a
  * listener. Its argument says how it ends; whatever that is, its exit status is 7 (0 after a return
- * from main, 8 with `late`) and it prints nothing. Windows kills the other threads wherever they are, perhaps with
+ * from main) and it prints nothing. Windows kills the other threads wherever they are, perhaps with
  * a lock of kvreg's, and then calls what is left.
  */
 #include <windows.h>
@@ -15,8 +15,6 @@ static kvreg_registry *registry;
 static kvreg_bucket *bucket, *held;
 static kvreg_inbox *inbox;
 static atomic_int ready;
-
-void late_uses(kvreg_registry *registry, kvreg_bucket *bucket, kvreg_inbox *inbox);
 
 /* To the end of the process, which comes first. */
 static void sleep_on(void) {
@@ -112,8 +110,6 @@ static unsigned __stdcall exits(void *data) {
 int main(int argc, char **argv) {
     const char *how = argc > 1 ? argv[1] : "";
     start();
-    if (argc > 2 && strcmp(argv[2], "late") == 0) /* a DLL uses it at the very end: late.c */
-        late_uses(registry, held, inbox);
     if (strcmp(how, "return") == 0)
         return 0;
     if (strcmp(how, "exit") == 0)
