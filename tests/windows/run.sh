@@ -54,16 +54,22 @@ for standard in c++11 c++17 c++20; do
         -x none -o "$out/header-$standard.exe" -static "$dll/libkvreg.dll.a"
 done
 
-# Not here: stress_fork (no process forks in Windows), instructions (counted by valgrind),
-# stress_memory and stress_limits (they read /proc).
+# Not here: stress_fork and test_macros (no process forks in Windows), instructions (counted by
+# valgrind), stress_memory and stress_limits (they read /proc).
 programs="stress_names misuse"
 for test in tests/c/test_*.c; do
-    programs="$programs $(basename "$test" .c)"
+    test=$(basename "$test" .c)
+    [ "$test" = test_macros ] || programs="$programs $test"
 done
 for program in $programs; do
     $prefix-gcc-posix $strict "tests/c/$program.c" -o "$out/$program.exe" -static \
         "$dll/libkvreg.dll.a"
 done
+$prefix-g++-posix ${strict/c11/c++17} -Itests/c tests/cpp/test_kvreg.cpp -o "$out/test_kvreg.exe" \
+    -static "$dll/libkvreg.dll.a"
+programs="$programs test_kvreg"
+$prefix-gcc $strict -Ibindings/c bindings/c/worker_pool.c -o "$out/worker_pool.exe" -static \
+    "$dll/libkvreg.dll.a" -pthread
 $prefix-gcc $strict -municode bindings/c/shell.c -o "$out/shell.exe" "$dll/libkvreg.dll.a"
 $prefix-gcc $strict bindings/c/demo.c -o "$out/demo.exe" "$dll/libkvreg.dll.a"
 $prefix-gcc $strict tests/windows/ends.c -o "$out/ends.exe" "$dll/libkvreg.dll.a"
@@ -130,6 +136,7 @@ run shell "$out/none" 2>/dev/null || status=$?
 [ $status -eq 1 ] || fail "the shell: a missing file"
 run shell --version | grep -q '^kvreg [0-9]' || fail "the shell: --version"
 run demo >"$out/demo.log" || fail "the demo"
+run worker_pool | grep '^100 jobs, 0 not done once; 10 workers crashed' || fail "the pool of workers"
 
 echo "== loaded and unloaded"
 cp "$dll/kvreg.dll" "$out/bcryptprimitives.dll" "$directory/"
