@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what link.sh made, or removes what was installed:
+# Installs what link.sh or windows/dll.sh made, or removes what was installed:
 #
-#   install.sh install BUILT        BUILT: the directory with the libraries
+#   install.sh install BUILT        BUILT: the directory with the libraries, for Linux or Windows
 #   install.sh uninstall
 #
 # PREFIX, INCLUDEDIR, LIBDIR and DOCDIR are where it is to be, DESTDIR what is put before them. A
@@ -70,8 +70,7 @@ filled() { # TEMPLATE DIRECTORY
     name=$(basename "$1" .in)
     sed -e "s:@prefix@:\${pcfiledir}/$up:" -e "s:@includedir@:\${prefix}/$include:" \
         -e "s:@libdir@:\${prefix}/$lib:" -e "s:@to_prefix@:$up:" -e "s:@include@:$include:" \
-        -e "s:@lib@:$lib:" -e "s:@version@:$VERSION:g" -e "s:@major@:${VERSION%%.*}:g" \
-        -e "s:@windows_needs@:${WINDOWS_NEEDS:-}:" "$1" >"$work/$name"
+        -e "s:@lib@:$lib:" -e "s:@version@:$VERSION:g" -e "s:@major@:${VERSION%%.*}:g" "$1" >"$work/$name"
     file "$work/$name" "$2"
 }
 
@@ -93,18 +92,25 @@ install)
     for header in include/kvreg.h include/kvreg.hpp bindings/c/kvreg_macros.h; do
         file "$root/$header" "$INCLUDEDIR"
     done
-    file "$built/libkvreg.a" "$LIBDIR"
-    file "$built/libkvreg.so.$VERSION" "$LIBDIR" 755
-    link "libkvreg.so.$VERSION" "$LIBDIR" "libkvreg.so.${VERSION%%.*}"
-    link "libkvreg.so.${VERSION%%.*}" "$LIBDIR" libkvreg.so
+    if [ -e "$built/kvreg.dll" ]; then
+        file "$built/kvreg.dll" "$PREFIX/bin" 755
+        file "$built/libkvreg.dll.a" "$LIBDIR"
+        file "$built/kvreg.def" "$LIBDIR"
+        file "$root/docs/windows.md" "$DOCDIR"
+    else
+        file "$built/libkvreg.a" "$LIBDIR"
+        file "$built/libkvreg.so.$VERSION" "$LIBDIR" 755
+        link "libkvreg.so.$VERSION" "$LIBDIR" "libkvreg.so.${VERSION%%.*}"
+        link "libkvreg.so.${VERSION%%.*}" "$LIBDIR" libkvreg.so
+    fi
     filled "$root/packaging/kvreg.pc.in" "$LIBDIR/pkgconfig"
     filled "$root/packaging/cmake/kvreg-config.cmake.in" "$LIBDIR/cmake/kvreg"
     filled "$root/packaging/cmake/kvreg-config-version.cmake.in" "$LIBDIR/cmake/kvreg"
     for text in CHANGELOG.md LICENSE-APACHE LICENSE-MIT docs/c-guide.md docs/cpp-guide.md; do
         file "$root/$text" "$DOCDIR"
     done
-    for example in demo shell event_loop worker_pool; do
-        file "$root/bindings/c/$example.c" "$DOCDIR/examples"
+    for example in demo.c shell.c shell_windows.h event_loop.c worker_pool.c; do
+        file "$root/bindings/c/$example" "$DOCDIR/examples"
     done
     for example in "$root"/bindings/c/plugins/*.[ch]; do
         file "$example" "$DOCDIR/examples/plugins"

@@ -45,11 +45,13 @@ def notice(package: dict[str, str]) -> str:
     """A heading, and the licence's text: the MIT licence where there is a choice."""
     directory = Path(package["manifest_path"]).parent
     found = sorted(directory.glob("LICENSE*")) + sorted(directory.glob("COPYING*"))
+    heading = f"{package['name']} {package['version']}\n"
+    heading += f"{package['repository'] or ''}, {package['license']}\n\n"
+    if not found and "Apache-2.0" in package["license"]:
+        return heading + "It is used under the Apache License, which is in LICENSE-APACHE."
     if not found:
         raise SystemExit(f"licenses.py: {package['name']} carries no licence to be copied")
     texts = [path for path in found if "MIT" in path.name] or found
-    heading = f"{package['name']} {package['version']}\n"
-    heading += f"{package['repository'] or ''}, {package['license']}\n\n"
     return heading + "\n\n".join(path.read_text("utf-8").strip() for path in texts)
 
 

@@ -13,9 +13,10 @@ install uninstall: export INCLUDEDIR := $(INCLUDEDIR)
 install uninstall: export LIBDIR := $(LIBDIR)
 install uninstall: export DOCDIR := $(DOCDIR)
 install uninstall: export DESTDIR := $(DESTDIR)
-install uninstall ship ship-portable dist-linux: export VERSION := $(VERSION)
+install uninstall ship ship-portable dist-linux dist-windows: export VERSION := $(VERSION)
 
-.PHONY: test-dist abi test-abi test-install ship ship-portable install uninstall dist dist-linux
+.PHONY: ship ship-portable install uninstall dist dist-linux dist-windows abi test-abi \
+    test-install test-dist
 
 # For this system.
 ship:
@@ -46,10 +47,14 @@ install:
 uninstall:
 	packaging/install.sh uninstall
 
-dist: dist-linux
+dist: dist-linux dist-windows
 
 dist-linux: ship-portable
 	packaging/dist.sh linux $(PORTABLE)
+
+dist-windows: dll
+	$(PYTHON) packaging/licenses.py x86_64-pc-windows-gnu $(WINDOWS)/THIRD-PARTY-LICENSES.txt
+	packaging/dist.sh windows $(WINDOWS)
 
 # From the archive alone, and what install and uninstall do.
 test-install: export VERSION := $(VERSION)

@@ -9,5 +9,8 @@ dll:
 	@tests/requirements.sh windows
 	packaging/windows/dll.sh $(WINDOWS)
 
-test-windows: dll
+test-windows: dist-windows
 	tests/windows/run.sh $(WINDOWS)
+	VERSION=$(VERSION) tests/windows/archive.sh target/archives/kvreg-$(VERSION)-x86_64-windows.zip \
+	    $(WINDOWS)/tests
+	@echo "test-windows: all passed under Wine"

@@ -159,5 +159,3 @@ done
 
 echo "== the loader of the Python package"
 python3 tests/windows/loader.py
-
-echo "test-windows: all passed under Wine"

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# From the release archive alone: programs in C and C++ are built by MinGW, with pkg-config and with
+# CMake, and run under Wine: archive.sh ARCHIVE TESTS, where run.sh has left Wine's prefix and what Wine
+# lacks.
+set -euo pipefail
+archive=$(realpath "$1")
+tests=$(realpath "$2")
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export WINEPREFIX=$tests/wine WINEDEBUG=-all
+mingw=x86_64-w64-mingw32
+
+python3 -m zipfile -e "$archive" "$work"
+prefix=$work/$(basename "$archive" .zip)
+(cd "$prefix" && find . -type f | LC_ALL=C sort) | diff "$here/contents.txt" - ||
+    { echo "the archive has other files than contents.txt" >&2 && exit 1; }
+(cd "$(dirname "$archive")" && sha256sum --quiet -c "$(basename "$archive").sha256")
+mv "$prefix" "$work/moved"
+prefix=$work/moved
+export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
+
+cp -r "$here"/../install/{consumer.c,consumer.cpp,project} "$work"
+cd "$work"
+mkdir run
+cp "$prefix/bin/kvreg.dll" "$tests/bcryptprimitives.dll" run
+# shellcheck disable=SC2046 # flags are words
+$mingw-gcc -Wall -Wextra -Werror consumer.c $(pkg-config --cflags --libs kvreg) -o run/c.exe
+# shellcheck disable=SC2046
+$mingw-g++ -std=c++17 -static-libgcc -static-libstdc++ consumer.cpp $(pkg-config --cflags --libs kvreg) -o run/plus.exe
+cmake -S project -B cmake -DCMAKE_SYSTEM_NAME=Windows -DCMAKE_C_COMPILER=$mingw-gcc \
+    -DCMAKE_CXX_COMPILER=$mingw-g++ -DCMAKE_EXE_LINKER_FLAGS="-static-libgcc -static-libstdc++" -DASKED="$VERSION" \
+    -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_FIND_ROOT_PATH="$prefix" >cmake.log || { cat cmake.log && exit 1; }
+cmake --build cmake --target shared plus >cmake.log || { cat cmake.log && exit 1; }
+cp cmake/shared.exe cmake/plus.exe run/
+for program in c plus shared; do
+    [ "$(timeout 300 /usr/lib/wine/wine64 "run/$program.exe" | tr -d '\r')" = OK ] ||
+        { echo "$program does not run" >&2 && exit 1; }
+done
+echo "ok the release archive, by pkg-config and CMake"
