@@ -8,7 +8,6 @@
 //! and a destructor of the user's that forked leaves by unwinding up to the boundary, for the
 //! code after it would take the parent's locks. A thread of the parent's runtime has nowhere
 //! to come back to in the child: it ends the child, as a thread that returns would.
-
 //!
 //! On Windows no process forks, and nothing here ever happens.
 

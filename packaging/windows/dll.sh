@@ -11,7 +11,7 @@ prefix=x86_64-w64-mingw32
 
 # Not those of rustup, which may come first in PATH: they have no standard library to build.
 export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
-unset RUSTUP_TOOLCHAIN CARGO RUSTC_WRAPPER RUSTDOC || true
+unset RUSTUP_TOOLCHAIN CARGO RUSTC_WRAPPER RUSTDOC
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 sysroot=$($RUSTC --print sysroot)
 sources=$(readlink -f "$sysroot/lib/rustlib/src/rust")
