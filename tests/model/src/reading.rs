@@ -3,11 +3,12 @@
 use std::sync::atomic::AtomicBool as Flag;
 use std::sync::Arc;
 
+use loom::cell::UnsafeCell;
 use loom::thread::spawn;
 
-use crate::epoch::{Collector, Deferred};
+use crate::epoch::{Collector, Deferred, Slot};
 use crate::stored::Stored;
-use crate::sync::{AtomicPtr, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use crate::value::ValueRef;
 
 pub(crate) fn check(scenario: impl Fn() + Sync + Send + 'static) {
@@ -110,6 +111,58 @@ fn what_nobody_reads_is_freed() {
         // SAFETY: see `read`.
         assert!(unsafe { (*old).freed.load(Ordering::SeqCst) });
         assert!(place.collector.free(), "nothing is left waiting");
+    });
+}
+
+/// What a reader looks at without atomics: the checker wants it read before it is freed, in an
+/// order that others know of.
+struct Plain {
+    collector: Collector,
+    cell: UnsafeCell<()>,
+    is_out: AtomicBool,
+}
+
+// SAFETY: whether the cell is used by one at a time is what the checker finds out.
+unsafe impl Sync for Plain {}
+
+fn look(place: &Plain, slot: &Slot) {
+    slot.pin(&place.collector);
+    if !place.is_out.load(Ordering::Acquire) {
+        place.cell.with(|_| ());
+    }
+    slot.unpin();
+}
+
+/// That it pins anew says as much as that it does not.
+#[test]
+fn what_is_freed_was_read_before_though_the_reader_is_back() {
+    check(|| {
+        let place = Arc::new(Plain {
+            collector: Collector::new(),
+            cell: UnsafeCell::new(()),
+            is_out: AtomicBool::new(false),
+        });
+        let reader = Arc::clone(&place);
+        let reader = spawn(move || {
+            let slot = reader.collector.take_slot();
+            look(&reader, slot);
+            look(&reader, slot);
+        });
+        place.is_out.store(true, Ordering::Release);
+        let address = Arc::as_ptr(&place).expose_provenance();
+        // SAFETY: the place outlives the collector.
+        let free = unsafe {
+            Deferred::new(move || {
+                let place: *const Plain = std::ptr::with_exposed_provenance(address);
+                (*place).cell.with_mut(|_| ());
+            })
+        };
+        place.collector.seal(vec![free]);
+        for _ in 0..3 {
+            place.collector.advance();
+            place.collector.free();
+        }
+        reader.join().unwrap();
     });
 }
 

@@ -17,7 +17,7 @@ pub(crate) mod barrier {
 #[path = "../../../../src/epoch/collector.rs"]
 mod collector;
 
-pub(crate) use collector::{Collector, Deferred};
+pub(crate) use collector::{Collector, Deferred, Slot};
 
 /// Stands for a pin where freeing is not explored: what is deferred is never run.
 pub(crate) struct Guard(());
