@@ -222,4 +222,4 @@ clean:
 	rm -rf $(VENV)
 
 include packaging/packaging.mk tests/cpp/cpp.mk bindings/c/examples.mk tests/languages/languages.mk \
-    packaging/windows/windows.mk
+    packaging/windows/windows.mk tests/tsan/tsan.mk

@@ -8,6 +8,19 @@ pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 pub(crate) use std::thread::yield_now;
 pub(crate) use std::thread_local;
 
+/// How to load what a fence makes an acquiring load of, if it is looked at before the fence.
+///
+/// ThreadSanitizer does not see what fences order, so that it finds races where there are none:
+/// it gets the order from the load itself. Loads that acquire are all it needs. What else the
+/// fences are there for (that of two threads one sees the other's store) is a matter of values,
+/// and those it leaves to the machine; and to have it see a word that all threads change instead
+/// would order everything by it, and hide the races there are.
+pub(crate) const ACQUIRED_BY_FENCE: Ordering = if cfg!(kvreg_tsan) {
+    Ordering::Acquire
+} else {
+    Ordering::Relaxed
+};
+
 /// How often a caller looks again before it sleeps. Turns are short: most are over by then.
 pub(crate) const SPINS: u32 = 12;
 

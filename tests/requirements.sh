@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What the tests need beside a Rust toolchain; with `bench` the benchmarks' peers too; with
 # `languages` the runtimes of the examples in other languages, with `windows` what `make dll` and
-# `make test-windows` need, and nothing else. Installed if that is allowed, else named.
+# `make test-windows` need, with `tsan` and then `tsan-runtime` what `make test-tsan` needs, and
+# nothing else. Installed if that is allowed, else named.
 set -eu
 
 missing=()
@@ -17,6 +18,19 @@ windows)
     need x86_64-w64-mingw32-g++ g++-mingw-w64-x86-64
     need cc gcc
     [ -e /usr/lib/rustlib/src/rust/library/Cargo.toml ] || missing+=(rust-web-src)
+    ;;
+tsan)
+    need /usr/bin/rustc rustc-web
+    need /usr/bin/cargo cargo-web
+    need cc gcc
+    need objdump binutils
+    [ -e /usr/lib/rustlib/src/rust/library/Cargo.toml ] || missing+=(rust-web-src)
+    ;;
+tsan-runtime)
+    # Of rustc's own LLVM, whichever that is.
+    llvm=$(/usr/bin/rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+    [ -e "/usr/lib/llvm-$llvm/lib/clang/$llvm/lib/linux/libclang_rt.tsan-$(uname -m).a" ] ||
+        missing+=("libclang-rt-$llvm-dev")
     ;;
 languages)
     need luajit luajit

@@ -18,7 +18,9 @@
 use std::collections::VecDeque;
 
 use super::barrier;
-use crate::sync::{fence, lock, AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering};
+use crate::sync::{
+    fence, lock, AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering, ACQUIRED_BY_FENCE,
+};
 
 /// Something to be done when no thread is pinned that may still need what it frees.
 pub(crate) struct Deferred {
@@ -189,7 +191,7 @@ impl Collector {
             return;
         }
         let is_present = |slot: &Slot| {
-            let pinned = slot.pinned.load(Ordering::Relaxed);
+            let pinned = slot.pinned.load(ACQUIRED_BY_FENCE);
             pinned == 0 || pinned == epoch
         };
         if !self.slots().all(is_present) {

@@ -9,6 +9,9 @@ pub(crate) use loom::thread::yield_now;
 pub(crate) use loom::thread_local;
 pub(crate) use std::sync::{Arc, PoisonError, Weak};
 
+/// As in the library: the checker knows what fences order.
+pub(crate) const ACQUIRED_BY_FENCE: Ordering = Ordering::Relaxed;
+
 /// A spin is a wait that the checker would have to try in every length.
 pub(crate) const SPINS: u32 = 0;
 
