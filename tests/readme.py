@@ -19,7 +19,13 @@ ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 LIBRARY = ROOT / "target" / "release"
 FLAGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread"]
-LINK = [f"-I{ROOT / 'include'}", f"-L{LIBRARY}", "-lkvreg", f"-Wl,-rpath,{LIBRARY}"]
+LINK = [
+    f"-I{ROOT / 'include'}",
+    f"-I{ROOT / 'bindings' / 'c'}",
+    f"-L{LIBRARY}",
+    "-lkvreg",
+    f"-Wl,-rpath,{LIBRARY}",
+]
 
 
 def output(command: list[str], directory: Path) -> str:

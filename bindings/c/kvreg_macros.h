@@ -65,8 +65,10 @@ static inline void kvreg_event_leave(kvreg_event *event) { kvreg_event_clear(eve
 static inline void kvreg_must(const char *file, int line, const char *call, kvreg_status status) {
     if (status != KVREG_OK) {
         char text[256];
-        kvreg_last_error(text, sizeof text);
-        fprintf(stderr, "%s:%d: %s: %s: %s\n", file, line, call, kvreg_status_name(status), text);
+        /* There is no text if the status is not from a call of kvreg's on this thread. */
+        const char *said =
+            kvreg_last_error(text, sizeof text) > 0 ? text : kvreg_status_message(status);
+        fprintf(stderr, "%s:%d: %s: %s: %s\n", file, line, call, kvreg_status_name(status), said);
         exit(EXIT_FAILURE);
     }
 }

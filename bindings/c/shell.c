@@ -71,7 +71,7 @@ static int run(kvreg_registry *registry, FILE *in) {
         errno = 0;
         ssize_t len = getline(&line, &capacity, in);
         if (len < 0) {
-            if (ferror(in)) {
+            if (!feof(in)) { /* a line too long for memory is no error of the stream */
                 fprintf(stderr, "kvreg-shell: reading: %s\n", strerror(errno));
                 result = EXIT_FAILURE;
             } else if (at_terminal) {

@@ -80,7 +80,12 @@ static pthread_t start(kvreg_inbox *inbox, int number) {
     return thread;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    (void)argv;
+    if (argc > 1) {
+        fputs("usage: worker_pool\n", stderr);
+        return 2;
+    }
     KVREG_OWNED(inbox) *inbox = NULL;
     pthread_t threads[WORKERS + JOBS];
     int started = 0, alive = 0, crashed = 0, missing = 0;
@@ -113,5 +118,9 @@ int main(void) {
            crashed, started);
     kvreg_bucket_free(jobs);
     kvreg_registry_free(registry);
+    if (fflush(stdout) != 0) {
+        perror("worker_pool: writing");
+        return EXIT_FAILURE;
+    }
     return missing == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The header compiles without a warning in every language it promises, with two compilers,
-# included twice.
+# The header, and the macros beside it, compile without a warning in every language they promise,
+# with two compilers, included twice.
 set -eu
 cd "$(dirname "$0")/../.."
 directory=$(mktemp -d)
@@ -8,21 +8,44 @@ trap 'rm -rf "$directory"' EXIT
 
 printf '#include "kvreg.h"\n#include "kvreg.h"\nint main(void) { return (int)kvreg_nil().type; }\n' \
     >"$directory/header.c"
-cp "$directory/header.c" "$directory/header.cpp"
+cat >"$directory/macros.c" <<'END'
+#include "kvreg_macros.h"
+#include "kvreg_macros.h"
+static kvreg_status use(void) {
+    kvreg_status status;
+    KVREG_OWNED(bucket) *bucket = NULL;
+    KVREG_OWNED(value) value = kvreg_nil();
+    KVREG_TRY(kvreg_bucket_start(&bucket));
+    KVREG_GOTO(out, status, kvreg_bucket_get(bucket, "k", KVREG_NUL, &value));
+out:
+    return status;
+}
+int main(void) {
+    KVREG_MUST(use());
+    return 0;
+}
+END
+for file in header macros; do
+    cp "$directory/$file.c" "$directory/$file.cpp"
+done
+# check COMPILER STANDARD LANGUAGE
+check() {
+    for file in header macros; do
+        $1 -std=$2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -Iinclude -Ibindings/c \
+            -fsyntax-only "$directory/$file.$3"
+        passed=$((passed + 1))
+    done
+}
 
 passed=0
 for compiler in gcc clang; do
     for standard in c99 c11 c17; do
-        $compiler -std=$standard -Wall -Wextra -Wpedantic -Werror -Iinclude -fsyntax-only \
-            "$directory/header.c"
-        passed=$((passed + 1))
+        check $compiler $standard c
     done
 done
 for compiler in g++ clang++; do
     for standard in c++11 c++17 c++20; do
-        $compiler -std=$standard -Wall -Wextra -Wpedantic -Werror -Iinclude -fsyntax-only \
-            "$directory/header.cpp"
-        passed=$((passed + 1))
+        check $compiler $standard cpp
     done
 done
 echo "header: compiled in $passed ways without a warning"

@@ -78,6 +78,13 @@ status=0
 "$shell" "$directory" 2>/dev/null || status=$?
 is "a directory" 1 "$status"
 
+# A line too long for memory is told: half of it is not carried out.
+status=0
+head -c 400000000 /dev/zero | (ulimit -v 300000 && exec "$shell") >"$directory/stdout" \
+    2>"$directory/stderr" || status=$?
+is "a line too long for memory" "1 " "$status $(cat "$directory/stdout")"
+grep -q reading "$directory/stderr"
+
 # Who reads no more, or interrupts, is no failure to tell.
 mkfifo "$directory/replies"
 (

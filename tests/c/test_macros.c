@@ -117,6 +117,21 @@ static void must_says_what_failed_and_exits(void) {
     CHECK(waitpid(child, &status, 0) == child && WEXITSTATUS(status) == EXIT_FAILURE);
     CHECK(strstr(said, "test_macros.c:") != NULL);
     CHECK(strstr(said, ": kvreg_bucket_stop(NULL): KVREG_BAD_HANDLE: ") != NULL);
+
+    /* A status that no call on this thread gave has a text too. */
+    memset(said, 0, sizeof said);
+    CHECK(pipe(ends) == 0);
+    child = fork();
+    if (child == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        KVREG_MUST(KVREG_LIMIT);
+        _exit(0);
+    }
+    close(ends[1]);
+    CHECK(read(ends[0], said, sizeof said - 1) > 0);
+    close(ends[0]);
+    CHECK(waitpid(child, &status, 0) == child && WEXITSTATUS(status) == EXIT_FAILURE);
+    CHECK(strstr(said, kvreg_status_message(KVREG_LIMIT)) != NULL);
 }
 
 static const test tests[] = {

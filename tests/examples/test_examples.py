@@ -6,11 +6,13 @@ EXAMPLES is the directory of the programs.
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,9 +69,32 @@ def test_a_plugin_that_cannot_be_used(tmp_path: Path) -> None:
         status, out, err = run(PROGRAMS / "host", tmp_path / f"{name}.so", "./counter.so")
         assert (status, out) == (1, "counter: KVREG_OK\ncounted: 1\n")
         assert err == f"host: {tmp_path}/{name}.so: not a plug-in of version 1\n"
+    (tmp_path / "nameless.c").write_text(
+        '#include "plugin.h"\nconst plugin *plugin_get(void) {\n'
+        '    static const plugin nameless = {PLUGIN_VERSION, "", 0};\n'
+        "    return &nameless;\n}\n"
+    )
+    command = ["cc", "-shared", "-fPIC", "nameless.c", "-o", "nameless.so"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    status, out, err = run(PROGRAMS / "host", tmp_path / "nameless.so", "./counter.so")
+    assert (status, out) == (1, "counter: KVREG_OK\ncounted: 1\n")
+    assert err == f"host: {tmp_path}/nameless.so: its name: invalid argument\n"
     status, out, err = run(PROGRAMS / "host", "./missing.so")
     assert (status, out) == (1, "") and "./missing.so: cannot open" in err
     assert run(PROGRAMS / "host") == (1, "", "host: which plug-ins?\n")
+
+
+@pytest.mark.parametrize("program", ["worker_pool", "host ./counter.so", "event_loop"])
+def test_what_cannot_be_printed_is_told(program: str) -> None:
+    reasons = {">/dev/full": "No space left on device", ">&-": "Bad file descriptor"}
+    for where, reason in reasons.items():
+        status, _, err = run("sh", "-c", f"exec ./{program} {where}")
+        assert (status, err) == (1, f"{program.split()[0]}: writing: {reason}\n")
+
+
+def test_too_many_arguments() -> None:
+    assert run(PROGRAMS / "worker_pool", "x") == (2, "", "usage: worker_pool\n")
+    assert run(PROGRAMS / "event_loop", "0", "x") == (2, "", "usage: event_loop [PORT]\n")
 
 
 class Client:
@@ -101,11 +126,17 @@ class Client:
 
 
 @contextmanager
-def event_loop(*under: str, ends: int = signal.SIGTERM) -> Iterator[int]:
+def event_loop(
+    *under: str, ends: int = signal.SIGTERM, prepare: Callable[[], None] | None = None
+) -> Iterator[int]:
     """Runs it, gives its port, and ends it by a signal, which it must take well."""
     program = PROGRAMS / "event_loop"
     process = subprocess.Popen(
-        [*under, program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*under, program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=prepare,
     )
     with process:
         assert process.stdout is not None and process.stderr is not None
@@ -115,7 +146,11 @@ def event_loop(*under: str, ends: int = signal.SIGTERM) -> Iterator[int]:
             yield int(port)
         finally:
             process.send_signal(ends)
-            status = process.wait(60)
+            try:
+                status = process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
         assert (status, process.stdout.read(), process.stderr.read()) == (0, "", "")
 
 
@@ -146,6 +181,11 @@ def test_lines_come_as_they_like() -> None:
             client.send(part)
         assert [client.line() for _ in range(4)] == ["OK\r\n", "OK\r\n", "1\r\n", "OK\r\n"]
         assert client.ask("CREATE " + "x" * 300) == "ERROR\r\n"
+        # Any byte is part of a word.
+        assert client.ask("CREATE b\0c") == "ERROR\r\n"
+        assert client.ask("WATCH b\0c") == "NOT FOUND\r\n"
+        assert client.ask("KILL b\0c") == "NOT FOUND\r\n"
+        assert client.ask("GET b k") == "1\r\n" and client.line() == "OK\r\n"
         client.send(b"x" * 2000)  # a line without an end
         assert client.is_cut_off()
         client.close()
@@ -161,6 +201,52 @@ def test_it_ends_with_clients_connected() -> None:
         assert client.ask("CREATE b") == "OK\r\n"
     assert client.is_cut_off()
     client.close()
+
+
+def test_it_ends_however_busy_its_clients_are() -> None:
+    started = threading.Barrier(5)
+
+    def ask(port: int) -> None:
+        client = Client(port)
+        assert client.ask("CREATE b") == "OK\r\n"
+        started.wait()
+        try:
+            while client.ask("CREATE b\nCREATE b") != "" and client.line() != "":
+                pass
+        except OSError:  # cut off, with something on its way
+            pass
+        client.close()
+
+    with event_loop() as port:
+        busy = [threading.Thread(target=ask, args=[port]) for _ in range(4)]
+        for thread in busy:
+            thread.start()
+        started.wait()
+    for thread in busy:
+        thread.join()
+
+
+def test_out_of_descriptors_it_serves_who_is_there() -> None:
+    few = (68, 68)  # it polls 67: one less, and the system refuses to
+    with event_loop(prepare=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, few)) as port:
+        clients = [Client(port) for _ in range(70)]  # the system takes all; it cannot
+        assert clients[0].ask("CREATE b") == "OK\r\n"
+        clients[-1].send(b"CREATE b\n")
+        assert clients[0].ask("CREATE b") == "OK\r\n"
+        for client in clients[:-1]:
+            client.close()
+        assert clients[-1].line() == "OK\r\n"
+        waiting = [Client(port) for _ in range(70)]
+        assert clients[-1].ask("CREATE b") == "OK\r\n"
+    # It ended with some that it had never taken in.
+    for client in [clients[-1], *waiting]:
+        client.close()
+
+
+def test_where_so_few_descriptors_are_allowed_that_it_cannot_wait() -> None:
+    program = PROGRAMS / "event_loop"
+    status, _, err = run("sh", "-c", f"ulimit -n 12; exec {program}")
+    assert (status, err) == (1, "event_loop: poll: Invalid argument\n")
 
 
 def test_a_port_that_cannot_be_had() -> None:

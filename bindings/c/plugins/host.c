@@ -40,7 +40,12 @@ static bool use(const char *file, kvreg_registry *registry, kvreg_inbox *inbox) 
         dlclose(library);
         return false;
     }
-    KVREG_MUST(kvreg_registry_create(registry, it->name, KVREG_NUL, 0, &bucket));
+    kvreg_status named = kvreg_registry_create(registry, it->name, KVREG_NUL, 0, &bucket);
+    if (named != KVREG_OK) { /* the name is the plug-in's: no reason for the host to end */
+        fprintf(stderr, "host: %s: its name: %s\n", file, kvreg_status_message(named));
+        dlclose(library);
+        return false;
+    }
     KVREG_MUST(kvreg_inbox_monitor(inbox, bucket, &reference));
     printf("%s: %s\n", it->name, kvreg_status_name(it->run()));
     report(inbox);
@@ -70,5 +75,9 @@ int main(int argc, char **argv) {
         printf("counted: %lld\n", (long long)runs);
     }
     KVREG_MUST(kvreg_registry_stop(registry));
+    if (fflush(stdout) != 0) {
+        perror("host: writing");
+        return EXIT_FAILURE;
+    }
     return well ? EXIT_SUCCESS : EXIT_FAILURE;
 }
