@@ -19,8 +19,7 @@ map=$here/abi/kvreg.map
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# The preprocessor takes the comments out.
-${CC:-cc} -E -P -x c "$map" | grep -oE '\bkvreg_[a-z0-9_]+ *;' | tr -d ' ;' | sort -u >"$work/names"
+"$here/abi/names.sh" >"$work/names"
 sed 's/^/-u/' "$work/names" >"$work/roots"
 
 # One object of what the functions reach. Without groups: in another Rust library they have the

@@ -71,6 +71,7 @@ test-abi: build $(VENV)/installed
 	$(VENV)/bin/python packaging/abi/gate.py check include/kvreg.h $(LIBRARY)
 	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/abi
 
-# Builds the archive once more, elsewhere.
-test-dist: dist-linux
-	tests/install/reproducible.sh target/archives/kvreg-$(VERSION)-x86_64-linux-gnu.tar.gz
+# Builds the archives once more, elsewhere.
+test-dist: dist
+	tests/install/reproducible.sh target/archives/kvreg-$(VERSION)-x86_64-linux-gnu.tar.gz dist-linux
+	tests/install/reproducible.sh target/archives/kvreg-$(VERSION)-x86_64-windows.zip dist-windows

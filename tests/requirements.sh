@@ -14,6 +14,7 @@ windows)
     need /usr/bin/rustc rustc-web
     need /usr/bin/cargo cargo-web
     need /usr/lib/wine/wine64 wine64
+    need gdb gdb
     need x86_64-w64-mingw32-gcc-posix gcc-mingw-w64-x86-64
     need x86_64-w64-mingw32-g++ g++-mingw-w64-x86-64
     need cc gcc

@@ -16,13 +16,6 @@ cargo_home=${CARGO_HOME:-$HOME/.cargo}
 sysroot=$($RUSTC --print sysroot)
 sources=$(readlink -f "$sysroot/lib/rustlib/src/rust")
 
-version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
-IFS=. read -r major minor patch <<<"$version"
-resource=$out/build/version.o
-mkdir -p "$out/build"
-$prefix-windres -DVERSION_MAJOR="$major" -DVERSION_MINOR="$minor" -DVERSION_PATCH="$patch" \
-    -O coff packaging/windows/version.rc "$resource"
-
 # The last prefix that fits is taken. The separator is one that no path has.
 export CARGO_ENCODED_RUSTFLAGS
 CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' \
@@ -31,24 +24,29 @@ CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' \
     "--remap-path-prefix=$sources=/rust" \
     "--remap-path-prefix=$out/build=/build")--remap-path-prefix=$root=/kvreg
 
-/usr/bin/cargo rustc --release --lib --crate-type cdylib --locked \
-    -Zbuild-std=std,panic_unwind --target $target --target-dir "$out/build" -- \
-    -C strip=symbols \
-    -C link-arg="$resource" \
-    -C link-arg=-static-libgcc \
-    -C link-arg=-Wl,--no-insert-timestamp \
-    -C link-arg=-Wl,--dynamicbase,--nxcompat,--high-entropy-va
+/usr/bin/cargo rustc --release --lib --crate-type staticlib --locked \
+    -Zbuild-std=std,panic_unwind --target $target --target-dir "$out/build"
 
-cp "$out/build/$target/release/kvreg.dll" "$out/kvreg.dll"
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
+IFS=. read -r major minor patch <<<"$version"
+$prefix-windres -DVERSION_MAJOR="$major" -DVERSION_MINOR="$minor" -DVERSION_PATCH="$patch" \
+    -O coff packaging/windows/version.rc "$out/build/version.o"
+cp "$out/build/$target/release/libkvreg.a" "$out/build/libkvreg.a"
 
-# From what the DLL exports come the list of it and, of that, the import library.
 {
     echo 'LIBRARY "kvreg.dll"'
     echo EXPORTS
-    $prefix-objdump -p "$out/kvreg.dll" |
-        sed -n '/Ordinal\/Name Pointer/,/^$/s/.* \(kvreg_[a-z_]*\)$/    \1/p' | LC_ALL=C sort
+    packaging/abi/names.sh | sed 's/^/    /'
 } >"$out/kvreg.def"
-rm -f "$out/libkvreg.dll.a"
-(cd "$out" && $prefix-dlltool --deterministic-libraries --temp-prefix kvreg \
-    --input-def kvreg.def --output-lib libkvreg.dll.a)
-ls -l "$out/kvreg.dll" "$out/libkvreg.dll.a" "$out/kvreg.def"
+sed -n 's/^    /-Wl,-u,/p' "$out/kvreg.def" >"$out/build/roots"
+
+# By relative names: the linker sorts what is imported by the names of the libraries that say so.
+cd "$out"
+$prefix-gcc -shared kvreg.def @build/roots build/libkvreg.a build/version.o -o kvreg.dll \
+    -static-libgcc -Wl,--gc-sections,--no-insert-timestamp,-s \
+    -Wl,--dynamicbase,--nxcompat,--high-entropy-va \
+    -lkernel32 -lntdll -lws2_32 -luserenv
+rm -f libkvreg.dll.a
+$prefix-dlltool --deterministic-libraries --temp-prefix kvreg \
+    --input-def kvreg.def --output-lib libkvreg.dll.a
+ls -l kvreg.dll libkvreg.dll.a kvreg.def

@@ -8,7 +8,7 @@ tests=$(realpath "$2")
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export WINEPREFIX=$tests/wine WINEDEBUG=-all
+. "$here/wine.sh" "$tests/wine"
 mingw=x86_64-w64-mingw32
 
 python3 -m zipfile -e "$archive" "$work"
@@ -34,7 +34,7 @@ cmake -S project -B cmake -DCMAKE_SYSTEM_NAME=Windows -DCMAKE_C_COMPILER=$mingw-
 cmake --build cmake --target shared plus >cmake.log || { cat cmake.log && exit 1; }
 cp cmake/shared.exe cmake/plus.exe run/
 for program in c plus shared; do
-    [ "$(timeout 300 /usr/lib/wine/wine64 "run/$program.exe" | tr -d '\r')" = OK ] ||
+    [ "$(timeout 300 "$wine" "run/$program.exe" | tr -d '\r')" = OK ] ||
         { echo "$program does not run" >&2 && exit 1; }
 done
 echo "ok the release archive, by pkg-config and CMake"
