@@ -106,13 +106,12 @@ test-shell: target/c/shell $(VENV)/installed
 test-stress: $(addprefix target/c/,$(C_STRESS))
 	@set -e; for test in $^; do echo "== $$test"; $$test; done
 
-target/c/lifecycle/%: tests/c/lifecycle/%.c tests/c/check.h include/kvreg.h | build
+target/c/lifecycle/%: tests/c/lifecycle/%.c $(wildcard tests/c/lifecycle/*.h) tests/c/check.h include/kvreg.h | build
 	@mkdir -p target/c/lifecycle
 	$(CC) $(C_FLAGS) $< -o $@ $(C_LINK)
 
 # It loads the library itself.
 target/c/lifecycle/loads: C_LINK := -ldl
-target/c/lifecycle/loads: C_FLAGS := $(subst -std=c11 -Wall -Wextra -Wpedantic,-std=gnu11 -Wall -Wextra,$(C_FLAGS))
 
 test-lifecycle: $(addprefix target/c/lifecycle/,$(LIFECYCLE))
 	tests/c/lifecycle/run.sh target/c/lifecycle $(CURDIR)/$(LIBRARY)

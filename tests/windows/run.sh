@@ -166,8 +166,14 @@ is_stuck_in_wine() {
     done
 }
 
+# What the client of Wine's server says when its thread is killed in the middle of a request, after
+# which the whole process may end by 1. Nothing of kvreg's ends one without a word.
+is_wines_error() {
+    { [ "$1" -eq $expected ] || [ "$1" -eq 1 ]; } && ! grep -v '^wine client error:' "$out/ends.log" >&2
+}
+
 echo "== ended with work in flight"
-stuck=0
+wines=0
 for how in return exit ExitProcess thread stuck; do
     expected=7
     [ "$how" = return ] && expected=0
@@ -175,21 +181,23 @@ for how in return exit ExitProcess thread stuck; do
         status=0
         "$wine" "$out/ends.exe" $how >"$out/ends.log" 2>&1 &
         pid=$!
-        if ! timeout 10 tail --pid=$pid -f /dev/null && is_stuck_in_wine $pid; then
+        if ! timeout 10 tail -s 0.1 --pid=$pid -f /dev/null && is_stuck_in_wine $pid; then
             kill -KILL $pid
             wait $pid 2>/dev/null || true
-            stuck=$((stuck + 1))
+            wines=$((wines + 1))
             continue
         fi
-        timeout 60 tail --pid=$pid -f /dev/null || fail "ends $how: hangs"
+        timeout 60 tail -s 0.1 --pid=$pid -f /dev/null || fail "ends $how: hangs"
         wait $pid || status=$?
-        { [ $status -eq $expected ] && [ ! -s "$out/ends.log" ]; } ||
-            fail "ends $how: status $status, $(cat "$out/ends.log")"
+        if [ $status -ne $expected ] || [ -s "$out/ends.log" ]; then
+            is_wines_error $status || fail "ends $how: status $status"
+            wines=$((wines + 1))
+        fi
     done
     echo "ok $how, 20 times"
 done
-echo "Wine hung in a lock of its own in $stuck of them"
-[ $stuck -le 20 ] || fail "ends: too few that Wine let end"
+echo "Wine itself failed in $wines of them"
+[ $wines -le 20 ] || fail "ends: too few that Wine let end"
 
 echo "== the loader of the Python package"
 python3 tests/windows/loader.py
