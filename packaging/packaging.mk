@@ -53,7 +53,6 @@ dist-linux: ship-portable
 	packaging/dist.sh linux $(PORTABLE)
 
 dist-windows: dll
-	$(PYTHON) packaging/licenses.py x86_64-pc-windows-gnu $(WINDOWS)/THIRD-PARTY-LICENSES.txt
 	packaging/dist.sh windows $(WINDOWS)
 
 # From the archive alone, and what install and uninstall do.

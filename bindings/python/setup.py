@@ -1,8 +1,9 @@
 """Builds the shared library with cargo, and puts it into the package.
 
-If the environment variable KVREG_BUILT names a library, that is packaged instead. Everything
-else about the package is in pyproject.toml. In the repository the crate is two directories up;
-a source distribution carries it in its directory `rust`.
+If the environment variable KVREG_BUILT names a library, that is packaged instead, with the
+licences of what is linked in, which lie beside it. A DLL makes a wheel for Windows, wherever
+this runs. Everything else about the package is in pyproject.toml. In the repository the crate
+is two directories up; a source distribution carries it in its directory `rust`.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from setuptools.command.sdist import sdist
 
 HERE = Path(__file__).resolve().parent
 CARRIED = "rust"
+NOTICES = "THIRD-PARTY-LICENSES.txt"
 CRATE = HERE / CARRIED if (HERE / CARRIED).is_dir() else HERE.parents[1]
 
-if sys.platform == "win32":
+BUILT = os.environ.get("KVREG_BUILT", "")
+FOR_WINDOWS = BUILT.endswith(".dll") if BUILT else sys.platform == "win32"
+if FOR_WINDOWS:
     LIBRARY = "kvreg.dll"
 elif sys.platform == "darwin":
     LIBRARY = "libkvreg.dylib"
@@ -86,10 +90,12 @@ class BuildLibrary(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         """Puts the library in its place: that which KVREG_BUILT names, or cargo's."""
-        self.library = os.environ.get("KVREG_BUILT") or self.built_by_cargo()
+        self.library = BUILT or self.built_by_cargo()
         goal = Path(self.get_ext_fullpath(ext.name))
         goal.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.library, goal)
+        if BUILT:  # what is linked in may be passed on only with its licences
+            shutil.copy(Path(BUILT).with_name(NOTICES), goal.with_name(NOTICES))
 
     def built_by_cargo(self) -> str:
         """Has cargo build the library, and returns where cargo says it is."""
@@ -114,7 +120,8 @@ class Wheel(bdist_wheel):
 
     def get_tag(self) -> tuple[str, str, str]:
         """The platform's tag with those of any Python 3."""
-        return "py3", "none", super().get_tag()[2]
+        crossed = FOR_WINDOWS and sys.platform != "win32"
+        return "py3", "none", "win_amd64" if crossed else super().get_tag()[2]
 
 
 class SourceDistribution(sdist):

@@ -1,6 +1,6 @@
 # Windows on x86-64, built by MinGW and tested under Wine: Debian's packages alone.
 
-.PHONY: dll test-windows
+.PHONY: dll wheel-windows test-windows
 
 WINDOWS := target/windows
 
@@ -8,9 +8,17 @@ WINDOWS := target/windows
 dll:
 	@tests/requirements.sh windows
 	packaging/windows/dll.sh $(WINDOWS)
+	$(PYTHON) packaging/licenses.py x86_64-pc-windows-gnu $(WINDOWS)/THIRD-PARTY-LICENSES.txt
 
-test-windows: dist-windows
+# The Python package with kvreg.dll.
+wheel-windows: export KVREG_BUILT := $(CURDIR)/$(WINDOWS)/kvreg.dll
+wheel-windows: dll $(VENV)/installed
+	rm -rf $(WINDOWS)/wheels
+	$(VENV)/bin/python -m build --wheel --outdir $(WINDOWS)/wheels bindings/python
+
+test-windows: dist-windows wheel-windows
 	tests/windows/run.sh $(WINDOWS)
+	PYTHON=$(VENV)/bin/python tests/windows/python.sh $(WINDOWS)/wheels/*.whl $(WINDOWS)/tests
 	VERSION=$(VERSION) tests/windows/archive.sh target/archives/kvreg-$(VERSION)-x86_64-windows.zip \
 	    $(WINDOWS)/tests
 	@echo "test-windows: all passed under Wine"

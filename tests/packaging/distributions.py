@@ -12,6 +12,8 @@ PACKAGE = PROJECT / "kvreg"
 
 LIBRARY = "libkvreg.so"
 LICENCES = ("LICENSE-APACHE", "LICENSE-MIT")
+# Of what is linked into the library, where the wheel has one that was built before.
+NOTICES = "THIRD-PARTY-LICENSES.txt"
 
 
 def only(pattern: str) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 from distributions import (
     LIBRARY,
     LICENCES,
+    NOTICES,
     PACKAGE,
     PROJECT,
     REPOSITORY,
@@ -59,7 +60,7 @@ def test_the_tag_is_that_of_any_python_on_what_auditwheel_found() -> None:
 def test_it_has_these_files_and_no_other() -> None:
     assert set(contents()) == (
         modules()
-        | {f"kvreg/{LIBRARY}", "kvreg/py.typed"}
+        | {f"kvreg/{name}" for name in (LIBRARY, NOTICES, "py.typed")}
         | {f"{INFO}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "top_level.txt")}
         | {f"{INFO}/licenses/{name}" for name in LICENCES}
     )
@@ -71,6 +72,7 @@ def test_the_files_are_those_of_the_checkout() -> None:
         assert found[name] == (PROJECT / name).read_bytes(), name
     for name in LICENCES:
         assert found[f"{INFO}/licenses/{name}"] == (REPOSITORY / name).read_bytes()
+    assert b"tokio" in found[f"kvreg/{NOTICES}"]
 
 
 def test_its_record_is_true() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 from collections.abc import Coroutine, Iterator
 from typing import Any, Callable, TypeVar
 
 import kvreg
 import pytest
-import uvloop
 from kvreg import aio
 from support import WAIT, Worker, wait
 
@@ -19,7 +19,13 @@ _Result = TypeVar("_Result")
 Run = Callable[[Coroutine[Any, Any, _Result]], _Result]
 Factory = Callable[[], asyncio.AbstractEventLoop]
 
-FACTORIES: list[Factory] = [asyncio.new_event_loop, uvloop.new_event_loop]
+LOOPS: dict[str, Factory] = {"asyncio": asyncio.new_event_loop}
+if sys.platform == "win32":  # where there is no uvloop, and asyncio has two
+    LOOPS["selector"] = asyncio.SelectorEventLoop
+else:
+    import uvloop
+
+    LOOPS["uvloop"] = uvloop.new_event_loop
 
 
 class Unwatching(asyncio.SelectorEventLoop):
@@ -93,4 +99,4 @@ async def pending(*coroutines: Coroutine[Any, Any, Any]) -> list[asyncio.Task[An
     return tasks
 
 
-factories = pytest.mark.parametrize("factory", FACTORIES, ids=["asyncio", "uvloop"])
+factories = pytest.mark.parametrize("factory", LOOPS.values(), ids=LOOPS)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-LIBRARY = REPOSITORY / "target" / "release" / "libkvreg.so"
+LIBRARY_NAME = "kvreg.dll" if sys.platform == "win32" else "libkvreg.so"
+LIBRARY = REPOSITORY / "target" / "release" / LIBRARY_NAME
 
 # An installed package is what is tested, else the one in the repository.
 found = importlib.util.find_spec("kvreg")
@@ -22,7 +23,7 @@ if found is None:
 assert found is not None and found.origin is not None
 
 # So is the library that was installed with it, unless another is asked for.
-beside = Path(found.origin).with_name("libkvreg.so")
+beside = Path(found.origin).with_name(LIBRARY_NAME)
 if not os.environ.get("KVREG_LIBRARY") and not beside.exists():
     if not LIBRARY.exists():
         pytest.exit(
@@ -34,11 +35,12 @@ import kvreg  # noqa: E402
 
 # A shell starts what runs in the background with these ignored, and so would run what the tests
 # start and interrupt.
-for number, handler in (
-    (signal.SIGINT, signal.default_int_handler),
-    (signal.SIGHUP, signal.SIG_DFL),
+for signal_name, handler in (
+    ("SIGINT", signal.default_int_handler),
+    ("SIGHUP", signal.SIG_DFL),
 ):
-    if signal.getsignal(number) is signal.SIG_IGN:
+    number = getattr(signal, signal_name, None)  # Windows has no SIGHUP
+    if number is not None and signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Callable, NoReturn
 
 import kvreg
+import pytest
 from kvreg import _abi, _library, _logging
 
 WAIT = 30.0
@@ -25,8 +26,12 @@ PACKAGE = Path(kvreg.__file__).resolve().parent
 REPOSITORY = Path(__file__).resolve().parents[2]
 HEADER = REPOSITORY / "include" / "kvreg.h"
 
-LIBRARY = os.environ.get("KVREG_LIBRARY") or str(PACKAGE / "libkvreg.so")
+LIBRARY_NAME = _library._FILE_NAME
+LIBRARY = os.environ.get("KVREG_LIBRARY") or str(PACKAGE / LIBRARY_NAME)
 """The shared library that is tested: it was asked for, or came with the package."""
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="of POSIX, not of Windows")
+"""Marks tests of forks, descriptors that can be polled, and signals from others."""
 
 
 class Worker:
@@ -122,10 +127,10 @@ def python(code: str, **environment: str | None) -> str:
     variables: dict[str, str | None] = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
     variables.update(environment)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
+        [sys.executable, "-X", "utf8", "-W", "error", "-c", code],
         env={name: value for name, value in variables.items() if value is not None},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=2 * WAIT,
     )
     assert done.returncode == 0, done.stderr

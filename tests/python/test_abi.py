@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 from kvreg import _abi
-from support import HEADER
+from support import HEADER, posix
 
 TEXT = re.sub(r"/\*.*?\*/|//[^\n]*", "", HEADER.read_text(), flags=re.DOTALL)
 PROTOTYPES = {
@@ -114,6 +114,7 @@ def test_a_signature_is_that_of_the_header(
         assert argument in possible
 
 
+@posix  # where the tests have a C compiler
 def test_the_structs_are_laid_out_as_a_compiler_does(tmp_path: Path) -> None:
     lines, expected = [], []
     for name, struct in STRUCTS.items():

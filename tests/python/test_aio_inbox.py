@@ -8,14 +8,13 @@ from typing import Any
 
 import kvreg
 import pytest
-from aio_support import FACTORIES, Factory, Unwatching, factories, pending, run_in, ticks, until
+from aio_support import LOOPS, Factory, Unwatching, factories, pending, run_in, ticks, until
 from kvreg import aio
 from kvreg.aio import _workers
 from support import Worker, python
 
-everywhere = pytest.mark.parametrize(
-    "factory", [*FACTORIES, Unwatching], ids=["asyncio", "uvloop", "unwatching"]
-)
+_ALL = {**LOOPS, "unwatching": Unwatching}
+everywhere = pytest.mark.parametrize("factory", _ALL.values(), ids=_ALL)
 
 
 async def _buckets(registry: aio.Registry, count: int) -> list[aio.Bucket]:

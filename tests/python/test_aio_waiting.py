@@ -16,7 +16,7 @@ import pytest
 from aio_support import Factory, factories, held, pending, run_in, ticks, until
 from kvreg import aio
 from kvreg.aio import _request, _workers
-from support import WAIT, Worker, live_handles, python, wait
+from support import WAIT, Worker, live_handles, posix, python, wait
 
 
 @factories
@@ -602,6 +602,7 @@ def test_two_loops_in_two_threads() -> None:
             assert isinstance(worker.result(), kvreg.Down)
 
 
+@posix
 def test_a_child_has_threads_of_its_own() -> None:
     code = """
 import asyncio, os, sys, threading

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import _thread
 import pickle
 import select
 import selectors
 import signal
+import sys
 import threading
 import time
 
 import kvreg
 import pytest
-from support import Worker, wait
+from support import Worker, posix, wait
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,10 @@ def test_ctrl_c_ends_a_wait_in_the_main_thread(inbox: kvreg.Inbox) -> None:
 
     def interrupt() -> None:
         wait(ready)
-        signal.pthread_kill(main, signal.SIGINT)
+        if sys.platform == "win32":
+            _thread.interrupt_main()  # as Python does it for a console
+        else:
+            signal.pthread_kill(main, signal.SIGINT)
 
     interrupter = Worker(interrupt)
     with pytest.raises(KeyboardInterrupt):
@@ -174,6 +179,7 @@ def test_inside_an_update_one_does_not_wait(bucket: kvreg.Bucket, inbox: kvreg.I
     assert bucket.update("milk", receive) == 2
 
 
+@posix
 def test_the_descriptor_is_readable_while_events_wait(
     registry: kvreg.Registry, inbox: kvreg.Inbox
 ) -> None:
@@ -192,6 +198,7 @@ def test_the_descriptor_is_readable_while_events_wait(
     assert not is_readable()
 
 
+@posix
 def test_a_selector_waits_for_events(bucket: kvreg.Bucket, inbox: kvreg.Inbox) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(inbox, selectors.EVENT_READ)

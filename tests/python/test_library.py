@@ -10,9 +10,7 @@ from pathlib import Path
 
 import kvreg
 import pytest
-from support import LIBRARY, PACKAGE, python
-
-NAME = "libkvreg.so"
+from support import LIBRARY, LIBRARY_NAME, PACKAGE, python
 
 FIRST_USE = """
 import kvreg
@@ -27,8 +25,9 @@ except kvreg.LibraryError as error:
 def alone(tmp_path: Path) -> Path:
     """A directory with a copy of the package that has no library beside it."""
     ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.dylib", "*.dll")
-    shutil.copytree(PACKAGE, tmp_path / "kvreg", ignore=ignored)
-    return tmp_path
+    directory = tmp_path / "Einkäufe 買物"
+    shutil.copytree(PACKAGE, directory / "kvreg", ignore=ignored)
+    return directory
 
 
 def test_importing_loads_and_starts_nothing() -> None:
@@ -66,7 +65,7 @@ def test_all_that_was_tried_is_told(alone: Path) -> None:
     told = python(FIRST_USE, KVREG_LIBRARY=None, PYTHONPATH=str(alone))
     assert "KVREG_LIBRARY: not set" in told
     assert "has loaded: none" in told
-    assert str(alone / "kvreg" / NAME) in told
+    assert str(alone / "kvreg" / LIBRARY_NAME) in told
     assert "kvreg.load(path)" in told
 
 
@@ -77,15 +76,15 @@ def test_a_failure_is_not_remembered(alone: Path) -> None:
 
 
 def test_the_library_beside_the_package_is_found(alone: Path) -> None:
-    shutil.copy(LIBRARY, alone / "kvreg" / NAME)
+    shutil.copy(LIBRARY, alone / "kvreg" / LIBRARY_NAME)
     code = "import kvreg; from kvreg import _library; print(_library.library()._name)"
     told = python(code, KVREG_LIBRARY=None, PYTHONPATH=str(alone))
-    assert told == f"{alone / 'kvreg' / NAME}\n"
+    assert told == f"{alone / 'kvreg' / LIBRARY_NAME}\n"
 
 
 def test_a_copy_that_is_loaded_already_is_shared(alone: Path) -> None:
     # The one beside the package is not a library at all: it must not be touched.
-    (alone / "kvreg" / NAME).write_bytes(b"")
+    (alone / "kvreg" / LIBRARY_NAME).write_bytes(b"")
     code = f"""
 import ctypes
 host = ctypes.CDLL({LIBRARY!r}, mode=ctypes.RTLD_GLOBAL)
@@ -112,14 +111,14 @@ def test_load_takes_a_path_object_and_may_be_repeated() -> None:
 
 def test_another_library_after_the_first_use_is_refused(tmp_path: Path) -> None:
     kvreg.Bucket().close()
-    other = tmp_path / NAME
+    other = tmp_path / LIBRARY_NAME
     shutil.copy(LIBRARY, other)
     with pytest.raises(RuntimeError, match="in use already"):
         kvreg.load(other)
 
 
 def test_what_is_no_kvreg_library_is_refused(tmp_path: Path) -> None:
-    name = ctypes.util.find_library("m")
+    name = "kernel32" if sys.platform == "win32" else ctypes.util.find_library("m")
     if name is None:
         pytest.skip("no other library to try")
     with pytest.raises(kvreg.LibraryError, match="not a kvreg library"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support import python
+from support import posix, python
 
 HEAD = """
 import logging, os, queue, sys, threading, warnings
@@ -130,6 +130,7 @@ print("done")
     assert python(HEAD + code) == "done\n"
 
 
+@posix
 def test_a_child_follows_anew() -> None:
     code = """
 logger.addHandler(handler)

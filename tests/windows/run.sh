@@ -198,6 +198,3 @@ for how in return exit ExitProcess thread stuck; do
 done
 echo "Wine itself failed in $wines of them"
 [ $wines -le 20 ] || fail "ends: too few that Wine let end"
-
-echo "== the loader of the Python package"
-python3 tests/windows/loader.py

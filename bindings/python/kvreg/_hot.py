@@ -4,7 +4,7 @@ What ctypes does with an argument type costs as much for each argument as the ca
 these take only what needs none, which their callers see to: bytes as they are, handles as
 `c_void_p`, outputs as `byref` gave them, `c_int64` and `c_double`, and an int where a length
 is small, since one is passed as a C int of 32 bits. In Windows nobody says what is in the upper
-half of its register then: there they have their argument types.
+half of its register then: there those that take a length have their argument types.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ class Hot:
         for name in self.__slots__:
             function = quick[f"kvreg_{name}"]
             function.restype = None if name == "value_clear" else ctypes.c_int32
-            if sys.platform == "win32":  # Windows only
-                function.argtypes = getattr(quick, f"kvreg_{name}").argtypes
+            declared = getattr(quick, f"kvreg_{name}").argtypes
+            if sys.platform == "win32" and ctypes.c_size_t in declared:  # Windows only
+                function.argtypes = declared
             setattr(self, name, function)
 
 
