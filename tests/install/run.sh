@@ -233,8 +233,10 @@ make -s -C "$root" uninstall PREFIX="$prefix" DESTDIR="$work/stage" >/dev/null
 diff <(echo "$before") <(tree) || fail "uninstall leaves or takes something"
 ! make -s -C "$root" uninstall PREFIX="$prefix" DESTDIR="$work/stage" >/dev/null 2>&1 ||
     fail "uninstall where nothing is"
-! make -s -C "$root" install PREFIX=relative DESTDIR="$work/stage" >/dev/null 2>&1 ||
-    fail "install into a relative path"
+for relative in PREFIX=relative LIBDIR=lib64; do
+    ! make -s -C "$root" install PREFIX="$prefix" "$relative" DESTDIR="$work/stage" >/dev/null 2>&1 ||
+        fail "install into a relative path"
+done
 
 # Directories that are not beneath the prefix's usual ones.
 make -s -C "$root" install PREFIX="$prefix" LIBDIR="$prefix/lib/x86_64-linux-gnu" \
@@ -247,3 +249,44 @@ done
 make -s -C "$root" uninstall PREFIX="$prefix" DOCDIR="$work/docs" >/dev/null
 [ ! -e "$prefix" ] && [ ! -e "$work/docs" ] || fail "uninstall leaves a directory"
 echo "ok make install and uninstall"
+
+# What is in the way of that: install.sh alone, with what make install built.
+installs() { PREFIX="$prefix" "${@:2}" "$root/packaging/install.sh" "$1" "$root/target/ship/built"; }
+remains() { # FILE...: all that is in the prefix
+    diff <(printf '%s\n' "$@") <(cd "$prefix" && find . ! -type d | sort) || fail "what remains"
+}
+
+# A prefix that is a link, directories beside it with characters of sed's, and a strict umask.
+mkdir -p "$work/beside/real/one" && ln -s real/one "$work/beside/link"
+prefix=$work/beside/link
+others=(env LIBDIR="$work/beside/l:i&b" DOCDIR="$work/beside/docs")
+(umask 077 && PREFIX=$prefix/ "${others[@]}" "$root/packaging/install.sh" install "$root/target/ship/built")
+closed=$(find "$work/beside" ! -perm -444 -o -type d ! -perm -555)
+[ -z "$closed" ] || fail "not for everybody: $closed"
+for variable in includedir/kvreg.h libdir/libkvreg.so; do
+    found=$(pkg-config --variable="${variable%/*}" "$work/beside/l:i&b/pkgconfig/kvreg.pc")
+    [ -e "$found/${variable#*/}" ] || fail "pkg-config's ${variable%/*} is $found"
+done
+clean cmake -S "$here/project" -B beside-cmake -Dkvreg_DIR="$work/beside/l:i&b/cmake/kvreg" \
+    >cmake.log 2>&1 || { cat cmake.log && fail "cmake beside the prefix"; }
+installs uninstall "${others[@]}"
+[ "$(cd "$work/beside" && echo * real/one/*)" = "link real real/one/*" ] || fail "uninstall beside the prefix"
+
+# Over an older version, which had other files and directories, of which the user has one too.
+prefix=$work/over
+installs install env
+mkdir "$prefix/lib/old" "$prefix/lib/shared"
+touch "$prefix/include/old.h" "$prefix/lib/old/file" "$prefix/lib/shared/mine"
+printf '%s\n' include/old.h lib/old/ lib/old/file lib/shared/ >>"$prefix/share/doc/kvreg/manifest.txt"
+installs install env
+[ ! -e "$prefix/include/old.h" ] && [ ! -e "$prefix/lib/old" ] || fail "an older version's files remain"
+rm "$prefix/lib/shared/mine" "$prefix/lib/libkvreg.so"
+installs uninstall env
+[ ! -e "$prefix" ] || fail "an older version's directories remain"
+
+# In the middle something fails: what was installed until then can be removed.
+mkdir -p "$prefix/lib/libkvreg.a" && touch "$prefix/lib/libkvreg.a/mine"
+! installs install env 2>/dev/null || fail "install over a directory"
+installs uninstall env
+remains ./lib/libkvreg.a/mine
+echo "ok a prefix in a bad state"
