@@ -239,6 +239,18 @@ for relative in PREFIX=relative LIBDIR=lib64; do
         fail "install into a relative path"
 done
 
+# Who has fetched the crates of this system builds without a network.
+cargo=$work/cargo
+mkdir -p "$cargo/registry"
+ln -s "${CARGO_HOME:-$HOME/.cargo}"/registry/{cache,index} "$cargo/registry"
+offline() { (cd "$root" && CARGO_HOME=$cargo CARGO_NET_OFFLINE=true "$@"); }
+host=$(rustc -vV | sed -n 's/^host: //p')
+offline cargo fetch --quiet --locked --target "$host"
+fetched=$(ls "$cargo/registry/src"/*)
+offline python3 packaging/licenses.py "$host" "$work/licenses.txt"
+[ "$fetched" = "$(ls "$cargo/registry/src"/*)" ] || fail "licenses.py asks for crates of other systems"
+echo "ok without a network"
+
 # Directories that are not beneath the prefix's usual ones.
 make -s -C "$root" install PREFIX="$prefix" LIBDIR="$prefix/lib/x86_64-linux-gnu" \
     INCLUDEDIR="$prefix/include/kvreg-0" DOCDIR="$work/docs" >/dev/null
