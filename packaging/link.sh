@@ -4,7 +4,7 @@
 #   link.sh ARCHIVE DIRECTORY
 #
 # puts libkvreg.a and libkvreg.so.VERSION with its two links into DIRECTORY. CC is the compiler that
-# links (cc unless set), VERSION what is asked of the caller.
+# links (cc unless set), with LDFLAGS; VERSION is asked of the caller.
 #
 # The functions of abi/kvreg.map are all that either shows. Rust's static library would show some
 # forty symbols of its own run-time, over which two such libraries in one program collide; and
@@ -41,6 +41,6 @@ ${CC:-cc} -shared -o "$directory/libkvreg.so.$VERSION" "$work/kvreg.o" \
     -Wl,-soname,"$soname" -Wl,--version-script="$map" \
     -Wl,-Bsymbolic -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now -Wl,-z,defs -Wl,-z,noexecstack -Wl,--gc-sections \
     -Wl,--as-needed -Wl,--hash-style=gnu -Wl,--build-id=none -Wl,-s \
-    ${LDLIBS:-} -lm -lpthread -ldl
+    ${LDLIBS:-} -lm -lpthread -ldl ${LDFLAGS:-}
 ln -s "libkvreg.so.$VERSION" "$directory/$soname"
 ln -s "$soname" "$directory/libkvreg.so"

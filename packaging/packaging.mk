@@ -32,6 +32,9 @@ $(VENV)/zig: packaging/requirements.txt | $(VENV)/installed
 	    "$(CURDIR)/$(VENV)/bin/python" >$@
 	chmod +x $@
 
+# The archive is the same whoever builds it.
+ship-portable: export RUSTFLAGS :=
+ship-portable: export LDFLAGS :=
 ship-portable: export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/target/zig
 ship-portable: $(VENV)/zig
 	CC="$(VENV)/zig" LDLIBS=-lunwind packaging/build.sh $(PORTABLE)

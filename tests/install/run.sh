@@ -251,6 +251,15 @@ offline python3 packaging/licenses.py "$host" "$work/licenses.txt"
 [ "$fetched" = "$(ls "$cargo/registry/src"/*)" ] || fail "licenses.py asks for crates of other systems"
 echo "ok without a network"
 
+# The flags of who builds a package are used: at linking theirs come last, and win.
+LDFLAGS=-Wl,--build-id "$root/packaging/link.sh" "$root/target/ship/release/libkvreg.a" "$work/flags"
+readelf -n "$work/flags/libkvreg.so" | grep 'Build ID' >/dev/null || fail "LDFLAGS are not used"
+printf '#!/bin/sh\n[ "$1" = fetch ] || { echo "$CARGO_ENCODED_RUSTFLAGS"; exit 1; }\n' >"$work/echoes"
+chmod +x "$work/echoes"
+RUSTFLAGS='-C opt-level=2' CARGO=$work/echoes "$root/packaging/build.sh" "$work/flags" >echoed || true
+grep -q $'^-C\x1fopt-level=2\x1f--remap' echoed || fail "RUSTFLAGS are not used"
+echo "ok the flags of who builds"
+
 # Directories that are not beneath the prefix's usual ones.
 make -s -C "$root" install PREFIX="$prefix" LIBDIR="$prefix/lib/x86_64-linux-gnu" \
     INCLUDEDIR="$prefix/include/kvreg-0" DOCDIR="$work/docs" >/dev/null
