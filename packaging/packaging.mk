@@ -22,7 +22,7 @@ install uninstall ship ship-portable dist-linux dist-windows: export VERSION := 
 ship:
 	packaging/build.sh $(BUILT)
 
-# For older ones too: as old as Rust's standard library allows.
+# For older ones too: as old as Rust's standard library allows. The same whoever builds it.
 GLIBC := 2.17
 PORTABLE := target/ship/portable
 
@@ -32,12 +32,10 @@ $(VENV)/zig: packaging/requirements.txt | $(VENV)/installed
 	    "$(CURDIR)/$(VENV)/bin/python" >$@
 	chmod +x $@
 
-# The archive is the same whoever builds it.
-ship-portable: export RUSTFLAGS :=
-ship-portable: export LDFLAGS :=
 ship-portable: export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/target/zig
 ship-portable: $(VENV)/zig
-	CC="$(VENV)/zig" LDLIBS=-lunwind packaging/build.sh $(PORTABLE)
+	env -u RUSTFLAGS -u LDFLAGS -u CARGO_PROFILE_RELEASE_DEBUG CC="$(VENV)/zig" LDLIBS=-lunwind \
+	    packaging/build.sh $(PORTABLE)
 
 # What is built already is only copied: root, who installs, often has no cargo, and should neither
 # fetch crates nor leave files here. The licences are written last.

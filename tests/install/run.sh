@@ -251,9 +251,12 @@ offline python3 packaging/licenses.py "$host" "$work/licenses.txt"
 [ "$fetched" = "$(ls "$cargo/registry/src"/*)" ] || fail "licenses.py asks for crates of other systems"
 echo "ok without a network"
 
-# The flags of who builds a package are used: at linking theirs come last, and win.
-LDFLAGS=-Wl,--build-id "$root/packaging/link.sh" "$root/target/ship/release/libkvreg.a" "$work/flags"
+# The flags of who builds a package are used: at linking theirs come last, and win. Debug information
+# is there if they ask: that of Rust's standard library always is.
+LDFLAGS=-Wl,--build-id CARGO_PROFILE_RELEASE_DEBUG=1 \
+    "$root/packaging/link.sh" "$root/target/ship/release/libkvreg.a" "$work/flags"
 readelf -n "$work/flags/libkvreg.so" | grep 'Build ID' >/dev/null || fail "LDFLAGS are not used"
+readelf -SW "$work/flags/libkvreg.so" | grep '\.debug_info' >/dev/null || fail "no debug information"
 printf '#!/bin/sh\n[ "$1" = fetch ] || { echo "$CARGO_ENCODED_RUSTFLAGS"; exit 1; }\n' >"$work/echoes"
 chmod +x "$work/echoes"
 RUSTFLAGS='-C opt-level=2' CARGO=$work/echoes "$root/packaging/build.sh" "$work/flags" >echoed || true
