@@ -84,6 +84,8 @@ filled() { # TEMPLATE DIRECTORY
     local -A words=([version]=$VERSION [major]=${VERSION%%.*})
     # pkg-config's are for compilers, which follow links before they go up; CMake does not.
     words[prefix]="\${pcfiledir}/$(realpath -m --relative-to="$DESTDIR$2" "$DESTDIR$PREFIX")"
+    # The system's own directories it leaves out, but only by their names.
+    [ "$PREFIX" != /usr ] || words[prefix]=/usr
     words[includedir]="\${prefix}/$(realpath -m --relative-to="$DESTDIR$PREFIX" "$DESTDIR$INCLUDEDIR")"
     words[libdir]="\${prefix}/$(realpath -m --relative-to="$DESTDIR$PREFIX" "$DESTDIR$LIBDIR")"
     words[to_prefix]=$(realpath -ms --relative-to="$2" "$PREFIX")

@@ -275,6 +275,17 @@ make -s -C "$root" uninstall PREFIX="$prefix" DOCDIR="$work/docs" >/dev/null
 [ ! -e "$prefix" ] && [ ! -e "$work/docs" ] || fail "uninstall leaves a directory"
 echo "ok make install and uninstall"
 
+# Of the system's prefix pkg-config gives no flags: they would go before those of others.
+prefix=$work/system/usr
+DESTDIR=$work/system PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu \
+    "$root/packaging/install.sh" install "$root/target/ship/built"
+said=$(PKG_CONFIG_PATH=$prefix/lib/x86_64-linux-gnu/pkgconfig pkg-config --cflags --libs kvreg)
+[ "${said// /}" = -lkvreg ] || fail "pkg-config says $said"
+said=$(PKG_CONFIG_PATH=$prefix/lib/x86_64-linux-gnu/pkgconfig PKG_CONFIG_SYSROOT_DIR=$work/system \
+    pkg-config --cflags kvreg)
+[ "${said// /}" = "-I$prefix/include" ] || fail "pkg-config says $said for another system"
+echo "ok the system's prefix"
+
 # What is in the way of that: install.sh alone, with what make install built.
 installs() { PREFIX="$prefix" "${@:2}" "$root/packaging/install.sh" "$1" "$root/target/ship/built"; }
 remains() { # FILE...: all that is in the prefix
