@@ -62,7 +62,7 @@ consumers() {
         clean cmake -S project -B cmake -DCMAKE_PREFIX_PATH="$prefix" -DASKED="$asked" >cmake.log ||
             { cat cmake.log && fail "cmake does not find version '$asked'"; }
     done
-    for asked in 0.999 1 '0.0.1...<0.0.9' "$VERSION.1;EXACT"; do
+    for asked in 0.999 1 '0.0.1...<0.0.9' "$VERSION.1;EXACT" 'COMPONENTS;none'; do
         ! clean cmake -S project -B cmake-other -DCMAKE_PREFIX_PATH="$prefix" -DASKED="$asked" \
             >cmake.log 2>&1 || fail "cmake takes it for version $asked"
     done
@@ -284,7 +284,19 @@ said=$(PKG_CONFIG_PATH=$prefix/lib/x86_64-linux-gnu/pkgconfig pkg-config --cflag
 said=$(PKG_CONFIG_PATH=$prefix/lib/x86_64-linux-gnu/pkgconfig PKG_CONFIG_SYSROOT_DIR=$work/system \
     pkg-config --cflags kvreg)
 [ "${said// /}" = "-I$prefix/include" ] || fail "pkg-config says $said for another system"
-echo "ok the system's prefix"
+
+# Version 1 is not version 0, however that is written.
+mkdir later
+for file in "$root"/target/ship/built/*; do
+    name=$(basename "$file")
+    cp -P "$file" "later/${name/.so.$VERSION/.so.1.0.0}"
+done
+VERSION=1.0.0 PREFIX=$work/one "$root/packaging/install.sh" install later
+for asked in 0 0.0 "$VERSION"; do
+    ! clean cmake -S "$here/project" -B cmake-later -DCMAKE_PREFIX_PATH="$work/one" -DASKED="$asked" \
+        >/dev/null 2>&1 || fail "cmake takes 1.0.0 for version $asked"
+done
+echo "ok the system's prefix, and another version"
 
 # What is in the way of that: install.sh alone, with what make install built.
 installs() { PREFIX="$prefix" "${@:2}" "$root/packaging/install.sh" "$1" "$root/target/ship/built"; }
