@@ -296,6 +296,9 @@ for asked in 0 0.0 "$VERSION"; do
     ! clean cmake -S "$here/project" -B cmake-later -DCMAKE_PREFIX_PATH="$work/one" -DASKED="$asked" \
         >/dev/null 2>&1 || fail "cmake takes 1.0.0 for version $asked"
 done
+! GIT_DIR=$work/none SOURCE_DATE_EPOCH='' "$root/packaging/dist.sh" linux later 2>dist.log ||
+    fail "an archive without a time"
+grep SOURCE_DATE_EPOCH dist.log >/dev/null || fail "it says $(cat dist.log)"
 echo "ok the system's prefix, and another version"
 
 # What is in the way of that: install.sh alone, with what make install built.
