@@ -285,6 +285,12 @@ said=$(PKG_CONFIG_PATH=$prefix/lib/x86_64-linux-gnu/pkgconfig PKG_CONFIG_SYSROOT
     pkg-config --cflags kvreg)
 [ "${said// /}" = "-I$prefix/include" ] || fail "pkg-config says $said for another system"
 
+# CMake may find that through /lib, a link to /usr/lib.
+ln -s usr/lib "$work/system/lib"
+clean cmake -S "$here/project" -B system-cmake \
+    -Dkvreg_DIR="$work/system/lib/x86_64-linux-gnu/cmake/kvreg" >cmake.log 2>&1 ||
+    { cat cmake.log && fail "cmake through a link"; }
+
 # Version 1 is not version 0, however that is written.
 mkdir later
 for file in "$root"/target/ship/built/*; do
