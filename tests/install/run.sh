@@ -342,6 +342,11 @@ printf '%s\n' include/old.h lib/old/ lib/old/file lib/shared/ >>"$prefix/share/d
 installs install env
 [ ! -e "$prefix/include/old.h" ] && [ ! -e "$prefix/lib/old" ] || fail "an older version's files remain"
 rm "$prefix/lib/shared/mine" "$prefix/lib/libkvreg.so"
+# What cannot be removed now can be later.
+mkdir stub
+printf '#!/bin/sh\ncase $* in *libkvreg.a) exit 1 ;; esac\nexec /bin/rm "$@"\n' >stub/rm
+chmod +x stub/rm
+! installs uninstall env PATH="$work/stub:$PATH" || fail "uninstall where a file cannot be removed"
 installs uninstall env
 [ ! -e "$prefix" ] || fail "an older version's directories remain"
 
