@@ -14,7 +14,10 @@ linux) name=kvreg-$VERSION-x86_64-linux-gnu && archive=$name.tar.gz ;;
 windows) name=kvreg-$VERSION-x86_64-windows && archive=$name.zip ;;
 esac
 if [ -z "${SOURCE_DATE_EPOCH:-}" ]; then
-    SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+    SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) || {
+        echo "dist.sh: where there is no git, SOURCE_DATE_EPOCH is to tell the time of the sources" >&2
+        exit 1
+    }
 fi
 export SOURCE_DATE_EPOCH
 

@@ -6,71 +6,97 @@
 #
 # PREFIX, INCLUDEDIR, LIBDIR and DOCDIR are where it is to be, DESTDIR what is put before them. A
 # manifest in DOCDIR names, relative to PREFIX, each file and each directory that was made, so that
-# removing leaves what was there before and nothing else, whatever version was installed.
+# removing leaves what was there before and nothing else, whatever version was installed. Each is in
+# it before it is made: what ended in the middle can be removed, or installed over.
 set -euo pipefail
+# It is for everybody, and listed in one order, whoever installs it.
+umask 022
+export LC_ALL=C
 command=$1
 : "${PREFIX:?where to}" "${VERSION:?the version, as major.minor.patch}"
 DESTDIR=${DESTDIR:-}
-case $PREFIX in
-/*) ;;
-*) echo "install.sh: PREFIX is $PREFIX, which is not an absolute path" >&2 && exit 1 ;;
-esac
 INCLUDEDIR=${INCLUDEDIR:-$PREFIX/include}
 LIBDIR=${LIBDIR:-$PREFIX/lib}
 DOCDIR=${DOCDIR:-$PREFIX/share/doc/kvreg}
+for variable in PREFIX INCLUDEDIR LIBDIR DOCDIR; do
+    case ${!variable} in
+    /*) ;;
+    *)
+        echo "install.sh: $variable is ${!variable}, which is not an absolute path" >&2
+        exit 1
+        ;;
+    esac
+    # One way to write each, without slashes at its end.
+    printf -v "$variable" %s "$(realpath -ms "${!variable}")"
+done
 root=$(cd "$(dirname "$0")/.." && pwd)
 manifest=$DESTDIR$DOCDIR/manifest.txt
 
-# Files first, then the directories that were made, innermost first; each only if it is empty.
-uninstall() {
-    local entry
-    while read -r entry; do
-        case $entry in
-        */)
-            entry=$(realpath -m "$DESTDIR$PREFIX/$entry")
-            [ ! -d "$entry" ] || rmdir --ignore-fail-on-non-empty "$entry"
-            ;;
-        *) rm -f "$DESTDIR$PREFIX/$entry" ;;
+# As a name in the manifest, and back. Nothing follows links here: where the prefix is one, its
+# parent is another directory than that of what it points to.
+entry() { realpath -ms --relative-to="$PREFIX" "$1"; }
+place() { echo "$DESTDIR$(realpath -ms "$PREFIX/$1")"; }
+
+# Removes what is named: files first, the manifest last of them; then directories, innermost first,
+# each only if it is empty.
+remove() {
+    local own named path
+    own=$(entry "$DOCDIR/manifest.txt")
+    while IFS= read -r named; do
+        path=$(place "$named")
+        case $named in
+        */) [ ! -d "$path" ] || [ -L "$path" ] || rmdir --ignore-fail-on-non-empty "$path" ;;
+        *) [ -d "$path" ] && [ ! -L "$path" ] || rm -f "$path" ;; # a directory is somebody else's
         esac
-    done <<<"$(sort -r "$manifest" | awk '/\/$/ {late = late $0 "\n"; next} {print} END {printf "%s", late}')"
+    done < <(sort -r | awk -v own="${own//\\/\\\\}" '
+        /\/$/ {late = late $0 "\n"; next} $0 == own {last = own "\n"; next} {print}
+        END {printf "%s%s", last, late}')
 }
 
-note() { realpath -m --no-symlinks --relative-to="$PREFIX" "$1" | sed "s:\$:${2:-}:" >>"$noted"; }
+note() { echo "$(entry "$1")${2:-}" >>"$noted"; }
 
 # Makes a directory and those above it, and notes which of them are new.
 directory() {
     [ -d "$DESTDIR$1" ] && return
-    [ "$1" = / ] || directory "$(dirname "$1")"
-    mkdir "$DESTDIR$1"
+    directory "$(dirname "$1")"
     # Those above the prefix stay.
     case $PREFIX/ in
     "$1"/?*) ;;
     *) note "$1" / ;;
     esac
+    mkdir "$DESTDIR$1"
 }
 
 file() { # SOURCE DIRECTORY [MODE]
     directory "$2"
-    install -m "${3:-644}" "$1" "$DESTDIR$2/$(basename "$1")"
     note "$2/$(basename "$1")"
+    install -T -m "${3:-644}" "$1" "$DESTDIR$2/$(basename "$1")"
 }
 
 link() { # TARGET DIRECTORY NAME
-    ln -sf "$1" "$DESTDIR$2/$3"
     note "$2/$3"
+    ln -sfT "$1" "$DESTDIR$2/$3"
 }
 
 # A template with its @words@ replaced. All paths in it are relative to where it is.
 filled() { # TEMPLATE DIRECTORY
-    local up include lib
-    up=$(realpath -m --relative-to="$2" "$PREFIX")
-    include=$(realpath -m --relative-to="$PREFIX" "$INCLUDEDIR")
-    lib=$(realpath -m --relative-to="$PREFIX" "$LIBDIR")
-    local name
+    local text name word
+    local -A words=([version]=$VERSION [major]=${VERSION%%.*})
+    # pkg-config's are for compilers, which follow links before they go up; CMake does not.
+    words[prefix]="\${pcfiledir}/$(realpath -m --relative-to="$DESTDIR$2" "$DESTDIR$PREFIX")"
+    # The system's own directories it leaves out, but only by their names.
+    [ "$PREFIX" != /usr ] || words[prefix]=/usr
+    words[includedir]="\${prefix}/$(realpath -m --relative-to="$DESTDIR$PREFIX" "$DESTDIR$INCLUDEDIR")"
+    words[libdir]="\${prefix}/$(realpath -m --relative-to="$DESTDIR$PREFIX" "$DESTDIR$LIBDIR")"
+    words[to_prefix]=$(realpath -ms --relative-to="$2" "$PREFIX")
+    words[include]=$(entry "$INCLUDEDIR")
+    words[lib]=$(entry "$LIBDIR")
+    text=$(cat "$1")
+    for word in "${!words[@]}"; do
+        text=${text//"@$word@"/"${words[$word]}"}
+    done
     name=$(basename "$1" .in)
-    sed -e "s:@prefix@:\${pcfiledir}/$up:" -e "s:@includedir@:\${prefix}/$include:" \
-        -e "s:@libdir@:\${prefix}/$lib:" -e "s:@to_prefix@:$up:" -e "s:@include@:$include:" \
-        -e "s:@lib@:$lib:" -e "s:@version@:$VERSION:g" -e "s:@major@:${VERSION%%.*}:g" "$1" >"$work/$name"
+    echo "$text" >"$work/$name"
     file "$work/$name" "$2"
 }
 
@@ -80,15 +106,20 @@ uninstall)
         echo "install.sh: nothing is installed there: there is no $manifest" >&2
         exit 1
     fi
-    uninstall
+    remove <"$manifest"
     ;;
 install)
     built=$2
     work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
+    trap 'rm -rf "$work" "$manifest.new"' EXIT
+    [ -z "$DESTDIR" ] || mkdir -p "$DESTDIR"
     noted=$work/noted
-    # An older version may have had other files.
-    [ ! -e "$manifest" ] || uninstall
+    touch "$noted" "$work/before"
+    [ ! -e "$manifest" ] || cp "$manifest" "$work/before"
+    directory "$DOCDIR"
+    note "$DOCDIR/manifest.txt"
+    cat "$noted" >>"$manifest"
+    noted=$manifest
     for header in include/kvreg.h include/kvreg.hpp bindings/c/kvreg_macros.h; do
         file "$root/$header" "$INCLUDEDIR"
     done
@@ -116,8 +147,15 @@ install)
         file "$example" "$DOCDIR/examples/plugins"
     done
     file "$built/THIRD-PARTY-LICENSES.txt" "$DOCDIR"
-    note "$DOCDIR/manifest.txt"
-    sort "$noted" >"$manifest"
+    # An older version may have had other files; directories that it made are still to be removed.
+    tail -n "+$(($(wc -l <"$work/before") + 1))" "$manifest" | sort >"$work/now"
+    sort "$work/before" | comm -23 - "$work/now" >"$work/older"
+    remove <"$work/older"
+    while IFS= read -r named; do
+        [ ! -d "$(place "$named")" ] || echo "$named" >>"$work/now"
+    done < <(grep '/$' "$work/older")
+    sort -u "$work/now" >"$manifest.new"
+    mv "$manifest.new" "$manifest"
     ;;
 *)
     echo "install.sh: install or uninstall, not $command" >&2

@@ -59,7 +59,9 @@ def main() -> None:
     """What the module's text says."""
     target, goal = sys.argv[1:]
     crates = linked(target)
-    packages = json.loads(cargo("metadata", "--format-version", "1"))["packages"]
+    # Of other systems' crates not even the descriptions: they may not have been fetched.
+    metadata = cargo("metadata", "--format-version", "1", "--filter-platform", target)
+    packages = json.loads(metadata)["packages"]
     notices = [STANDARD_LIBRARY]
     for package in sorted(packages, key=lambda package: package["name"]):
         if (package["name"], package["version"]) in crates:

@@ -4,7 +4,8 @@
 #   link.sh ARCHIVE DIRECTORY
 #
 # puts libkvreg.a and libkvreg.so.VERSION with its two links into DIRECTORY. CC is the compiler that
-# links (cc unless set), VERSION what is asked of the caller.
+# links (cc unless set), with LDFLAGS; VERSION is asked of the caller. Debug information is kept if
+# cargo was asked for it, by CARGO_PROFILE_RELEASE_DEBUG.
 #
 # The functions of abi/kvreg.map are all that either shows. Rust's static library would show some
 # forty symbols of its own run-time, over which two such libraries in one program collide; and
@@ -19,6 +20,11 @@ map=$here/abi/kvreg.map
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+case ${CARGO_PROFILE_RELEASE_DEBUG:-0} in
+0 | false | none) strip=(--strip-unneeded) && strip_linked=-Wl,-s ;;
+*) strip=() && strip_linked= ;;
+esac
+
 "$here/abi/names.sh" >"$work/names"
 sed 's/^/-u/' "$work/names" >"$work/roots"
 
@@ -26,9 +32,8 @@ sed 's/^/-u/' "$work/names" >"$work/roots"
 # same names, and a linker would keep one of the two.
 ld -r --whole-archive "$archive" --no-whole-archive --gc-sections --force-group-allocation \
     @"$work/roots" -o "$work/all.o"
-objcopy --strip-debug --remove-section=.comment --remove-section=.llvmbc \
-    --remove-section=.llvmcmd "$work/all.o"
-objcopy --keep-global-symbols="$work/names" --strip-unneeded "$work/all.o" "$work/kvreg.o"
+objcopy --remove-section=.comment --remove-section=.llvmbc --remove-section=.llvmcmd "$work/all.o"
+objcopy --keep-global-symbols="$work/names" "${strip[@]}" "$work/all.o" "$work/kvreg.o"
 
 mkdir -p "$directory"
 rm -f "$directory"/libkvreg.*
@@ -40,7 +45,7 @@ soname=libkvreg.so.${VERSION%%.*}
 ${CC:-cc} -shared -o "$directory/libkvreg.so.$VERSION" "$work/kvreg.o" \
     -Wl,-soname,"$soname" -Wl,--version-script="$map" \
     -Wl,-Bsymbolic -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now -Wl,-z,defs -Wl,-z,noexecstack -Wl,--gc-sections \
-    -Wl,--as-needed -Wl,--hash-style=gnu -Wl,--build-id=none -Wl,-s \
-    ${LDLIBS:-} -lm -lpthread -ldl
+    -Wl,--as-needed -Wl,--hash-style=gnu -Wl,--build-id=none $strip_linked \
+    ${LDLIBS:-} -lm -lpthread -ldl ${LDFLAGS:-}
 ln -s "libkvreg.so.$VERSION" "$directory/$soname"
 ln -s "$soname" "$directory/libkvreg.so"

@@ -22,7 +22,7 @@ install uninstall ship ship-portable dist-linux dist-windows: export VERSION := 
 ship:
 	packaging/build.sh $(BUILT)
 
-# For older ones too: as old as Rust's standard library allows.
+# For older ones too: as old as Rust's standard library allows. The same whoever builds it.
 GLIBC := 2.17
 PORTABLE := target/ship/portable
 
@@ -34,14 +34,19 @@ $(VENV)/zig: packaging/requirements.txt | $(VENV)/installed
 
 ship-portable: export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/target/zig
 ship-portable: $(VENV)/zig
-	CC="$(VENV)/zig" LDLIBS=-lunwind packaging/build.sh $(PORTABLE)
+	env -u RUSTFLAGS -u LDFLAGS -u CARGO_PROFILE_RELEASE_DEBUG CC="$(VENV)/zig" LDLIBS=-lunwind \
+	    packaging/build.sh $(PORTABLE)
 
-# Root often has no cargo: then what somebody else built here is installed.
-install:
-	@if command -v $(CARGO) >/dev/null; then $(MAKE) ship; \
-	elif [ ! -e $(BUILT)/libkvreg.so ]; then \
-	    echo "$(CARGO) was not found: run make ship as who has it, then make install" >&2; exit 1; \
-	fi
+# What is built already is only copied: root, who installs, often has no cargo, and should neither
+# fetch crates nor leave files here. The licences are written last.
+$(BUILT)/THIRD-PARTY-LICENSES.txt: Cargo.toml Cargo.lock build.rs cbindgen.toml packaging/build.sh \
+    packaging/link.sh packaging/licenses.py packaging/abi/kvreg.map packaging/abi/names.sh \
+    $(shell find src -type f)
+	@command -v $(CARGO) >/dev/null || { \
+	    echo "$(CARGO) was not found: run make ship as who has it, then make install" >&2; exit 1; }
+	$(MAKE) ship
+
+install: $(BUILT)/THIRD-PARTY-LICENSES.txt
 	packaging/install.sh install $(BUILT)
 
 uninstall:

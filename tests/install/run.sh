@@ -62,7 +62,7 @@ consumers() {
         clean cmake -S project -B cmake -DCMAKE_PREFIX_PATH="$prefix" -DASKED="$asked" >cmake.log ||
             { cat cmake.log && fail "cmake does not find version '$asked'"; }
     done
-    for asked in 0.999 1 '0.0.1...<0.0.9' "$VERSION.1;EXACT"; do
+    for asked in 0.999 1 '0.0.1...<0.0.9' "$VERSION.1;EXACT" 'COMPONENTS;none'; do
         ! clean cmake -S project -B cmake-other -DCMAKE_PREFIX_PATH="$prefix" -DASKED="$asked" \
             >cmake.log 2>&1 || fail "cmake takes it for version $asked"
     done
@@ -223,7 +223,8 @@ mkdir -p "$work/stage$prefix/lib/pkgconfig" "$work/stage$prefix/include"
 echo other >"$work/stage$prefix/include/other.h"
 before=$(tree)
 make -s -C "$root" install PREFIX="$prefix" DESTDIR="$work/stage" >/dev/null
-make -s -C "$root" install PREFIX="$prefix" DESTDIR="$work/stage" >/dev/null # over the first
+# Over the first; by root, who has no cargo that could build.
+make -s -C "$root" install CARGO=false PREFIX="$prefix" DESTDIR="$work/stage" >/dev/null
 mv "$work/stage$prefix" "$prefix"
 consumers
 library "$prefix/lib/libkvreg.so" "$(ldd --version | sed -n '1s/.* //p')" ld-linux-x86-64.so.2 \
@@ -233,8 +234,34 @@ make -s -C "$root" uninstall PREFIX="$prefix" DESTDIR="$work/stage" >/dev/null
 diff <(echo "$before") <(tree) || fail "uninstall leaves or takes something"
 ! make -s -C "$root" uninstall PREFIX="$prefix" DESTDIR="$work/stage" >/dev/null 2>&1 ||
     fail "uninstall where nothing is"
-! make -s -C "$root" install PREFIX=relative DESTDIR="$work/stage" >/dev/null 2>&1 ||
-    fail "install into a relative path"
+for relative in PREFIX=relative LIBDIR=lib64; do
+    ! make -s -C "$root" install PREFIX="$prefix" "$relative" DESTDIR="$work/stage" >/dev/null 2>&1 ||
+        fail "install into a relative path"
+done
+
+# Who has fetched the crates of this system builds without a network.
+cargo=$work/cargo
+mkdir -p "$cargo/registry"
+ln -s "${CARGO_HOME:-$HOME/.cargo}"/registry/{cache,index} "$cargo/registry"
+offline() { (cd "$root" && CARGO_HOME=$cargo CARGO_NET_OFFLINE=true "$@"); }
+host=$(rustc -vV | sed -n 's/^host: //p')
+offline cargo fetch --quiet --locked --target "$host"
+fetched=$(ls "$cargo/registry/src"/*)
+offline python3 packaging/licenses.py "$host" "$work/licenses.txt"
+[ "$fetched" = "$(ls "$cargo/registry/src"/*)" ] || fail "licenses.py asks for crates of other systems"
+echo "ok without a network"
+
+# The flags of who builds a package are used: at linking theirs come last, and win. Debug information
+# is there if they ask: that of Rust's standard library always is.
+LDFLAGS=-Wl,--build-id CARGO_PROFILE_RELEASE_DEBUG=1 \
+    "$root/packaging/link.sh" "$root/target/ship/release/libkvreg.a" "$work/flags"
+readelf -n "$work/flags/libkvreg.so" | grep 'Build ID' >/dev/null || fail "LDFLAGS are not used"
+readelf -SW "$work/flags/libkvreg.so" | grep '\.debug_info' >/dev/null || fail "no debug information"
+printf '#!/bin/sh\n[ "$1" = fetch ] || { echo "$CARGO_ENCODED_RUSTFLAGS"; exit 1; }\n' >"$work/echoes"
+chmod +x "$work/echoes"
+RUSTFLAGS='-C opt-level=2' CARGO=$work/echoes "$root/packaging/build.sh" "$work/flags" >echoed || true
+grep -q $'^-C\x1fopt-level=2\x1f--remap' echoed || fail "RUSTFLAGS are not used"
+echo "ok the flags of who builds"
 
 # Directories that are not beneath the prefix's usual ones.
 make -s -C "$root" install PREFIX="$prefix" LIBDIR="$prefix/lib/x86_64-linux-gnu" \
@@ -247,3 +274,85 @@ done
 make -s -C "$root" uninstall PREFIX="$prefix" DOCDIR="$work/docs" >/dev/null
 [ ! -e "$prefix" ] && [ ! -e "$work/docs" ] || fail "uninstall leaves a directory"
 echo "ok make install and uninstall"
+
+# Of the system's prefix pkg-config gives no flags: they would go before those of others.
+prefix=$work/system/usr
+DESTDIR=$work/system PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu \
+    "$root/packaging/install.sh" install "$root/target/ship/built"
+said=$(PKG_CONFIG_PATH=$prefix/lib/x86_64-linux-gnu/pkgconfig pkg-config --cflags --libs kvreg)
+[ "${said// /}" = -lkvreg ] || fail "pkg-config says $said"
+said=$(PKG_CONFIG_PATH=$prefix/lib/x86_64-linux-gnu/pkgconfig PKG_CONFIG_SYSROOT_DIR=$work/system \
+    pkg-config --cflags kvreg)
+[ "${said// /}" = "-I$prefix/include" ] || fail "pkg-config says $said for another system"
+
+# CMake may find that through /lib, a link to /usr/lib.
+ln -s usr/lib "$work/system/lib"
+clean cmake -S "$here/project" -B system-cmake \
+    -Dkvreg_DIR="$work/system/lib/x86_64-linux-gnu/cmake/kvreg" >cmake.log 2>&1 ||
+    { cat cmake.log && fail "cmake through a link"; }
+
+# Version 1 is not version 0, however that is written.
+mkdir later
+for file in "$root"/target/ship/built/*; do
+    name=$(basename "$file")
+    cp -P "$file" "later/${name/.so.$VERSION/.so.1.0.0}"
+done
+VERSION=1.0.0 PREFIX=$work/one "$root/packaging/install.sh" install later
+takes() {
+    clean cmake -S "$here/project" -B cmake-later -DCMAKE_PREFIX_PATH="$work/one" -DASKED="$1" \
+        >/dev/null 2>&1
+}
+takes 1 || fail "cmake does not find 1.0.0"
+for asked in 0 0.0 "$VERSION"; do
+    ! takes "$asked" || fail "cmake takes 1.0.0 for version $asked"
+done
+! GIT_DIR=$work/none SOURCE_DATE_EPOCH='' "$root/packaging/dist.sh" linux later 2>dist.log ||
+    fail "an archive without a time"
+grep SOURCE_DATE_EPOCH dist.log >/dev/null || fail "it says $(cat dist.log)"
+echo "ok the system's prefix, and another version"
+
+# What is in the way of that: install.sh alone, with what make install built.
+installs() { PREFIX="$prefix" "${@:2}" "$root/packaging/install.sh" "$1" "$root/target/ship/built"; }
+remains() { # FILE...: all that is in the prefix
+    diff <(printf '%s\n' "$@") <(cd "$prefix" && find . ! -type d | sort) || fail "what remains"
+}
+
+# A prefix that is a link, directories beside it with characters of sed's, and a strict umask.
+mkdir -p "$work/beside/real/one" && ln -s real/one "$work/beside/link"
+prefix=$work/beside/link
+others=(env LIBDIR="$work/beside/l:i&b" DOCDIR="$work/beside/docs")
+(umask 077 && PREFIX=$prefix/ "${others[@]}" "$root/packaging/install.sh" install "$root/target/ship/built")
+closed=$(find "$work/beside" ! -perm -444 -o -type d ! -perm -555)
+[ -z "$closed" ] || fail "not for everybody: $closed"
+for variable in includedir/kvreg.h libdir/libkvreg.so; do
+    found=$(pkg-config --variable="${variable%/*}" "$work/beside/l:i&b/pkgconfig/kvreg.pc")
+    [ -e "$found/${variable#*/}" ] || fail "pkg-config's ${variable%/*} is $found"
+done
+clean cmake -S "$here/project" -B beside-cmake -Dkvreg_DIR="$work/beside/l:i&b/cmake/kvreg" \
+    >cmake.log 2>&1 || { cat cmake.log && fail "cmake beside the prefix"; }
+installs uninstall "${others[@]}"
+[ "$(cd "$work/beside" && echo * real/one/*)" = "link real real/one/*" ] || fail "uninstall beside the prefix"
+
+# Over an older version, which had other files and directories, of which the user has one too.
+prefix=$work/over
+installs install env
+mkdir "$prefix/lib/old" "$prefix/lib/shared"
+touch "$prefix/include/old.h" "$prefix/lib/old/file" "$prefix/lib/shared/mine"
+printf '%s\n' include/old.h lib/old/ lib/old/file lib/shared/ >>"$prefix/share/doc/kvreg/manifest.txt"
+installs install env
+[ ! -e "$prefix/include/old.h" ] && [ ! -e "$prefix/lib/old" ] || fail "an older version's files remain"
+rm "$prefix/lib/shared/mine" "$prefix/lib/libkvreg.so"
+# What cannot be removed now can be later.
+mkdir stub
+printf '#!/bin/sh\ncase $* in *libkvreg.a) exit 1 ;; esac\nexec /bin/rm "$@"\n' >stub/rm
+chmod +x stub/rm
+! installs uninstall env PATH="$work/stub:$PATH" || fail "uninstall where a file cannot be removed"
+installs uninstall env
+[ ! -e "$prefix" ] || fail "an older version's directories remain"
+
+# In the middle something fails: what was installed until then can be removed.
+mkdir -p "$prefix/lib/libkvreg.a" && touch "$prefix/lib/libkvreg.a/mine"
+! installs install env 2>/dev/null || fail "install over a directory"
+installs uninstall env
+remains ./lib/libkvreg.a/mine
+echo "ok a prefix in a bad state"
