@@ -206,6 +206,18 @@ def functions(old: Described, new: Described, declared: set[str], shown: set[str
     return faults
 
 
+def foreign(old: Described, new: Described, header: Path) -> list[str]:
+    """New functions that some languages could not call."""
+    by_value = "|".join(rf"{name} (?!\*)" for name in new.structs)
+    unfixed = r"\.\.\.|\b(?:int|long|short|unsigned|bool)\b"
+    return [
+        f"{name} has varargs, a struct by value, or a number of no fixed width: not every"
+        " language can call that; take a pointer, or int32_t and its like"
+        for name, prototype in interface.declarations(header).items()
+        if name not in old.functions and re.search(rf"\b(?:{by_value})|{unfixed}", prototype)
+    ]
+
+
 def signatures(header: Path, new: Described) -> list[str]:
     """What libabigail has to say of parameters and the types they reach."""
     growing = "|".join(name for name in new.structs if new.grows(name))
@@ -238,6 +250,7 @@ def check(old: Described, new: Described, header: Path, library: Path) -> list[s
     declared, shown = set(interface.declarations(header)), interface.exported(library)
     faults = types(old, new) + constants(old, new, interface.enums(header))
     faults += structs(old, new) + functions(old, new, declared, shown)
+    faults += foreign(old, new, header)
     # What is gone is told already.
     if set(old.functions) <= set(new.functions) & declared:
         faults += signatures(header, new)

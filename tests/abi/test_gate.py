@@ -301,6 +301,19 @@ HEADER_STOPS: dict[str, tuple[list[Replaced], str]] = {
         [(OPTIONS_END, "    uint32_t more;\n\\g<0>")],
         "ABI: kvreg_options ends in 4 bytes of padding",
     ),
+    "a function with a struct by value": (
+        [
+            (
+                f"{SHUTDOWN};",
+                "\\g<0>\nkvreg_status kvreg_new(kvreg_text text, const kvreg_pair *pair);",
+            )
+        ],
+        "ABI: kvreg_new has varargs, a struct by value, or a number of no fixed width",
+    ),
+    "a function with varargs": (
+        [(f"{SHUTDOWN};", "\\g<0>\nkvreg_status kvreg_new(const char *text, ...);")],
+        "ABI: kvreg_new has varargs, a struct by value, or a number of no fixed width",
+    ),
     "a header that does not compile": (
         [("#define KVREG_NUL SIZE_MAX", "")],
         "ABI: cc failed: include/kvreg.h and kvreg.map must be in order first",
