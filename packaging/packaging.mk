@@ -67,8 +67,8 @@ test-install: dist-linux
 	tests/install/run.sh target/archives/kvreg-$(VERSION)-x86_64-linux-gnu.tar.gz
 
 # The record of the interface, at a release.
-abi:
-	$(PYTHON) packaging/abi/gate.py record include/kvreg.h
+abi: build
+	$(PYTHON) packaging/abi/gate.py record $(if $(BREAK),--break) include/kvreg.h $(LIBRARY)
 
 # The interface against the record; then that the gate stops what it must, in copies of the sources.
 test-abi: build $(VENV)/installed

@@ -42,6 +42,8 @@ languages)
     need pkg-config pkg-config
     need javac default-jdk-headless
     [ -e "${JNA:-/usr/share/java/jna.jar}" ] || missing+=(libjna-java)
+    need mcs mono-mcs
+    need mono mono-runtime
     ;;
 *)
     # A minimal toolchain comes without them.

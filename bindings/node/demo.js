@@ -52,7 +52,8 @@ const lastError = library.func('size_t kvreg_last_error(_Out_ uint8_t *buffer, s
 const [OK, NOT_FOUND, INT, STORE, KILLED] = [0, 1, 2, 1, 2];
 const REASONS = ['NORMAL', 'SHUTDOWN', 'KILLED', 'CRASHED', 'NOPROC'];
 const NUL = 0xffffffffffffffffn; // KVREG_NUL: koffi passes a string as UTF-8 that ends at its NUL
-const text = ({ data, len }) => koffi.decode(data, 'char', len);
+// As 'char' koffi would stop at a NUL.
+const text = ({ data, len }) => Buffer.from(koffi.decode(data, 'uint8_t', len)).toString();
 
 function check(status) {
   if (status === OK) return;

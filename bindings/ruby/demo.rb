@@ -52,6 +52,9 @@ module Kvreg
       return out.ptr
     end
   end
+
+  # What kvreg says is UTF-8; what Fiddle reads are bytes.
+  def self.text(pointer, len) = pointer[0, len].force_encoding(Encoding::UTF_8)
 end
 
 # Lengths are in bytes, which is not what String#size counts.
@@ -76,7 +79,8 @@ begin
   Kvreg.call(:bucket_exit, shopping, Kvreg::KILLED, why, why.bytesize)
   Kvreg::Event.malloc(Fiddle::RUBY_FREE) do |down|
     Kvreg.call(:inbox_receive, inbox, 1000, down)
-    puts "DOWN #{down.name[0, down.name_len]} #{Kvreg::REASONS[down.reason]}: #{down.detail[0, down.detail_len]}"
+    name, detail = Kvreg.text(down.name, down.name_len), Kvreg.text(down.detail, down.detail_len)
+    puts "DOWN #{name} #{Kvreg::REASONS[down.reason]}: #{detail}"
   ensure
     Kvreg.kvreg_event_clear(down)
   end

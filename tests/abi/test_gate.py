@@ -1,9 +1,13 @@
-"""What the gate lets pass and what it stops, each tried in a copy of the sources."""
+"""What the gate lets pass and what it stops, each tried in a copy.
+
+Where the library changes too, it is one of the sources, which is built; else of the header.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +19,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "target" / "abi"
 COPY = TARGET / "copy"
+HEADER = "include/kvreg.h"
+DUMP = "packaging/abi/kvreg.abi"
 
 TYPES = "src/capi/types.h"
 PROCESS = "src/capi/process.rs"
@@ -27,6 +33,7 @@ CONNECT = ANSWER.replace("kvreg_answer", "connect")
 NEXT = "\nKVREG_0.2 {\n  global:\n    kvreg_answer;\n} KVREG_0.1;\n"
 
 Edit = Callable[[], None]
+Replaced = tuple[str, str]
 
 
 def append(file: str, text: str) -> Edit:
@@ -155,31 +162,6 @@ STOPS: dict[str, tuple[list[Edit], str]] = {
         [append(PROCESS, CONNECT)],
         "ABI: the library exports connect: an export needs the prefix kvreg_",
     ),
-    "a moved field": (
-        [
-            replace(TYPES, "    uint32_t max_connections;", "    uint32_t more;"),
-            replace(
-                TYPES,
-                "} kvreg_listener_options;",
-                "    uint32_t max_connections;\n} kvreg_listener_options;",
-            ),
-        ],
-        "ABI: kvreg_listener_options.max_connections was at 4 with 4 bytes and is not any more",
-    ),
-    "a removed inline function": (
-        [replace(TYPES, "kvreg_value kvreg_float(double", "kvreg_value kvreg_real(double")],
-        "ABI: kvreg_float is gone from the header: put it back",
-    ),
-    "a changed callback": (
-        [
-            replace(
-                TYPES,
-                "(*kvreg_update_fn)(void *user_data,",
-                "(*kvreg_update_fn)(int user_data,",
-            )
-        ],
-        "ABI: parameters or types have changed, of kvreg_status kvreg_bucket_update(",
-    ),
     "a function in no node": (
         [append(PROCESS, ANSWER)],
         "ABI: kvreg_answer is not in kvreg.map",
@@ -219,3 +201,225 @@ def test_it_stops(edits: list[Edit], sentence: str) -> None:
     done = gate()
     assert done.returncode == 1
     assert any(line.startswith(sentence) for line in done.stderr.splitlines()), done.stderr
+
+
+STATUS = "    KVREG_TOO_SMALL         /*"
+EXCLUSIVE = "enum { KVREG_EXCLUSIVE = 1 };"
+SHUTDOWN = r"kvreg_status kvreg_shutdown\(int64_t timeout_ms\)"
+STATS_END = "} kvreg_bucket_stats;"
+OPTIONS_END = "} kvreg_options;"
+
+HEADER_PASSES: dict[str, list[Replaced]] = {
+    "a flag": [(EXCLUSIVE, "enum { KVREG_EXCLUSIVE = 1, KVREG_LINKED = 2 };")],
+    "an enum and a macro": [
+        (EXCLUSIVE, f"{EXCLUSIVE}\nenum {{ KVREG_A }};\n#define KVREG_B 0")
+    ],
+    "a struct": [("typedef struct kvreg_text", "typedef struct { int a; } new;\n\\g<0>")],
+    "a callback in options": [(OPTIONS_END, "    int (*hook)(void *data, int more);\n\\g<0>")],
+    "several fields, one a union": [
+        (STATS_END, "    uint64_t a, b[2];\n    union { int64_t c; double d; } e;\n\\g<0>")
+    ],
+    "an inline function": [
+        ("#endif /\\* KVREG_H", "static inline int a(void) { return 1; }\n\\g<0>")
+    ],
+    "what an inline function does": [("value.type = KVREG_INT;", "\\g<0> value.reserved = 0;")],
+    "a function that is deprecated": [
+        (SHUTDOWN, '\\g<0> __attribute__((deprecated("why (so)")))')
+    ],
+    "lines that are broken elsewhere": [
+        ("kvreg_shutdown.int64_t timeout_ms", "kvreg_shutdown(\n    int64_t timeout_ms\n")
+    ],
+}
+
+HEADER_STOPS: dict[str, tuple[list[Replaced], str]] = {
+    "a moved field": (
+        [
+            ("    uint32_t max_connections;", "    uint32_t more;"),
+            ("} kvreg_listener_options;", "    uint32_t max_connections;\n\\g<0>"),
+        ],
+        "ABI: kvreg_listener_options.max_connections was at 4 with 4 bytes and is not any more",
+    ),
+    "a removed inline function": (
+        [(r"kvreg_value kvreg_float\(double", "kvreg_value kvreg_real(double")],
+        "ABI: kvreg_float is gone from the header: put it back",
+    ),
+    "a changed callback": (
+        [(r"kvreg_update_fn\)\(void \*user_data,", "kvreg_update_fn)(int user_data,")],
+        "ABI: parameters or types have changed, of kvreg_status kvreg_bucket_update(",
+    ),
+    "a callback that may change what was const": (
+        [("user_data, const kvreg_value", "user_data, kvreg_value")],
+        "ABI: kvreg_update_fn was declared as `kvreg_verdict (*)(void *user_data, const"
+        " kvreg_value *current, kvreg_value *next)` and is `kvreg_verdict (*)(void *user_data,"
+        " kvreg_value *current",
+    ),
+    # libabigail has nothing to say of these: the types are the same.
+    "parameters that are swapped": (
+        [
+            (
+                r"(bucket_put_bytes\([^,]*,)([^,]*,)([^,]*,)([^,]*,)([^,)]*)\)",
+                r"\1\4\5,\2\3)",
+            ),
+            (r"size_t key_len,\)", "size_t key_len)"),
+        ],
+        "ABI: kvreg_bucket_put_bytes was declared as `kvreg_status kvreg_bucket_put_bytes("
+        "kvreg_bucket *bucket, const void *key, size_t key_len, const void *data, size_t len)`"
+        " and is `kvreg_status kvreg_bucket_put_bytes(kvreg_bucket *bucket, const void *data,",
+    ),
+    "a parameter that is const no more": (
+        [(r"const kvreg_pair \*pairs", "kvreg_pair *pairs")],
+        "ABI: kvreg_bucket_put_many was declared as",
+    ),
+    "a result that is const no more": (
+        [(r"const char \*kvreg_version_string", "char *kvreg_version_string")],
+        "ABI: kvreg_version_string was declared as",
+    ),
+    "an inline function with another parameter": (
+        [(r"kvreg_int\(int64_t integer\)", "kvreg_int(int32_t integer)")],
+        "ABI: kvreg_int was declared as `kvreg_value kvreg_int(int64_t integer)` and is",
+    ),
+    "a field of another type of the same size": (
+        [("int64_t default_timeout_ms;", "double default_timeout_ms;")],
+        "ABI: kvreg_options.default_timeout_ms was declared as `int64_t` and is `double`",
+    ),
+    "a union's member of another type of the same size": (
+        [("        int64_t integer;", "        uint64_t integer;")],
+        "ABI: kvreg_value.as.integer was declared as `int64_t` and is `uint64_t`",
+    ),
+    "a type that no function uses": (
+        [("typedef int32_t kvreg_reason;", "")],
+        "ABI: kvreg_reason is gone from the header: put it back",
+    ),
+    "a constant with a number that was taken": (
+        [(STATUS, "    KVREG_TOO_SMALL,\n    KVREG_BUSY = KVREG_TIMEOUT /*")],
+        "ABI: KVREG_BUSY is new and 5, and 21 was released in its enum",
+    ),
+    "a constant below the first": (
+        [("    KVREG_OK,", "    KVREG_BUSY = -1,\n    KVREG_OK,")],
+        "ABI: KVREG_BUSY is new and -1, and 21 was released in its enum",
+    ),
+    "options that end in padding": (
+        [(OPTIONS_END, "    uint32_t more;\n\\g<0>")],
+        "ABI: kvreg_options ends in 4 bytes of padding",
+    ),
+    "a function with a struct by value": (
+        [
+            (
+                f"{SHUTDOWN};",
+                "\\g<0>\nkvreg_status kvreg_new(kvreg_text text, const kvreg_pair *pair);",
+            )
+        ],
+        "ABI: kvreg_new has varargs, a struct by value, or a number of no fixed width",
+    ),
+    "a function with varargs": (
+        [(f"{SHUTDOWN};", "\\g<0>\nkvreg_status kvreg_new(const char *text, ...);")],
+        "ABI: kvreg_new has varargs, a struct by value, or a number of no fixed width",
+    ),
+    "a header that does not compile": (
+        [("#define KVREG_NUL SIZE_MAX", "")],
+        "ABI: cc failed: include/kvreg.h and kvreg.map must be in order first",
+    ),
+}
+
+
+class Copied:
+    """The header and the gate in a directory, beside the library as it is."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        shutil.copytree(ROOT / "include", directory / "include")
+        shutil.copytree(ROOT / "packaging" / "abi", directory / "packaging" / "abi")
+
+    def edit(self, replaced: list[Replaced], file: str = HEADER) -> None:
+        path = self.directory / file
+        for pattern, new in replaced:
+            text, count = re.subn(pattern, new, path.read_text())
+            assert count == 1, (pattern, count)
+            path.write_text(text)
+
+    def gate(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        library = environment.pop("library", str(ROOT / "target/release/libkvreg.so"))
+        return subprocess.run(
+            [sys.executable, "packaging/abi/gate.py", *command, HEADER, library],
+            cwd=self.directory,
+            env=os.environ | {"CC": "cc"} | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.mark.parametrize("replaced", HEADER_PASSES.values(), ids=HEADER_PASSES)
+def test_it_lets_a_header_pass(tmp_path: Path, replaced: list[Replaced]) -> None:
+    copied = Copied(tmp_path / "copy")
+    copied.edit(replaced)
+    done = copied.gate("check")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("replaced, sentence", HEADER_STOPS.values(), ids=HEADER_STOPS)
+def test_it_stops_a_header(tmp_path: Path, replaced: list[Replaced], sentence: str) -> None:
+    copied = Copied(tmp_path / "copy")
+    copied.edit(replaced)
+    done = copied.gate("check")
+    assert done.returncode == 1
+    assert any(line.startswith(sentence) for line in done.stderr.splitlines()), done.stderr
+
+
+def test_it_works_anywhere_and_says_what_it_needs(tmp_path: Path) -> None:
+    copied = Copied(tmp_path / "a directory, with a comma")
+    assert copied.gate("check", CC="cc -O1").returncode == 0
+    (tmp_path / "bin").mkdir()
+    for tool in ("cc", "nm"):
+        (tmp_path / "bin" / tool).symlink_to(str(shutil.which(tool)))
+    done = copied.gate("check", PATH=str(tmp_path / "bin"))
+    assert done.returncode == 1
+    assert done.stderr == "ABI: abidw was not found: install it (in Debian: abigail-tools)\n"
+
+
+def test_it_works_on_another_machine_than_the_records(tmp_path: Path) -> None:
+    copied = Copied(tmp_path / "copy")
+    copied.edit([("architecture='[^']*'", "architecture='elf-of-another'")], DUMP)
+    done = copied.gate("check")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_it_records_no_break(tmp_path: Path) -> None:
+    copied = Copied(tmp_path / "copy")
+    record = copied.directory / "packaging" / "abi" / "interface.txt"
+    was = record.read_text()
+    copied.edit([("    KVREG_TIMEOUT, ", "    KVREG_BUSY,\n    KVREG_TIMEOUT, ")])
+    done = copied.gate("record")
+    assert done.returncode == 1
+    assert "ABI: KVREG_TIMEOUT was 5 and is 6" in done.stderr
+    assert "ABI: nothing was recorded. A break needs a new major version" in done.stderr
+    assert record.read_text() == was
+    assert copied.gate("record", "--break").returncode == 0
+    assert copied.gate("check").returncode == 0
+
+
+def test_it_records_what_the_version_says(tmp_path: Path) -> None:
+    """Programs go by the number: what is added needs a new one, and a node of that name."""
+    copied = Copied(tmp_path / "copy")
+    copied.edit([(f"{SHUTDOWN};", "\\g<0>\nuint32_t kvreg_answer(void);")])
+    library = tmp_path / "libkvreg.so"
+    map_file = copied.directory / MAP
+    map_file.write_text(map_file.read_text() + NEXT)
+    # All functions of the header, and the new one.
+    names = re.findall(r"\b(kvreg_\w+)\s*;", map_file.read_text().split("*/")[1])
+    source = "\n".join(f"void {name}(void) {{}}" for name in names)
+    command = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
+    subprocess.run(command, input=source, text=True, check=True)
+    assert copied.gate("check", library=str(library)).returncode == 0
+    done = copied.gate("record", library=str(library))
+    assert done.returncode == 1
+    for sentence in (
+        "ABI: kvreg_answer came after 0.1 was recorded, and the header says 0.1: raise",
+        "ABI: kvreg_answer is in KVREG_0.2, and the header says 0.1",
+    ):
+        assert any(line.startswith(sentence) for line in done.stderr.splitlines()), done.stderr
+    copied.edit([("#define KVREG_VERSION_MINOR 1", "#define KVREG_VERSION_MINOR 2")])
+    assert copied.gate("record", library=str(library)).returncode == 0
+    copied.edit([(r"uint32_t kvreg_answer\(void\);", "")])
+    done = copied.gate("check", library=str(library))
+    assert "ABI: kvreg_answer is gone from the header" in done.stderr

@@ -92,6 +92,20 @@ public final class Facts {
         KVREG.kvreg_bucket_free(bucket);
     }
 
+    /** A long is every int64_t. */
+    static void longsAreExact() {
+        Pointer bucket = bucket();
+        LongByReference integer = new LongByReference();
+        for (long number : new long[] {Long.MIN_VALUE, (1L << 53) + 1, Long.MAX_VALUE}) {
+            expect(Demo.OK, KVREG.kvreg_bucket_put_int(bucket, "größe", Demo.NUL, number));
+            expect(Demo.OK, KVREG.kvreg_bucket_get_int(bucket, "größe", Demo.NUL, integer));
+            if (integer.getValue() != number) {
+                throw new AssertionError("another number");
+            }
+        }
+        KVREG.kvreg_bucket_free(bucket);
+    }
+
     /** A daemon thread that waits in a call keeps the virtual machine from ending no longer. */
     static void leaveOneWaiting() throws Exception {
         Pointer inbox = inbox();
@@ -109,6 +123,7 @@ public final class Facts {
         threadsAreThreads();
         freeWakes();
         bytesAreCopied();
+        longsAreExact();
         leaveOneWaiting();
         System.out.println("facts: ok");
     }

@@ -9,10 +9,15 @@ import { Worker, isMainThread, parentPort, workerData } from 'node:worker_thread
 import koffi from 'koffi';
 
 const library = koffi.load(process.env.KVREG_LIBRARY);
+koffi.struct('kvreg_text_value', {
+  type: 'uint32_t', reserved: 'uint32_t', data: 'void *', len: 'size_t', private_: 'uint64_t',
+});
 const call = (prototype) => library.func(`int32_t kvreg_${prototype}`);
 const start = call('bucket_start(_Out_ void **bucket)');
 const putInt = call('bucket_put_int(void *bucket, const char *key, size_t len, int64_t integer)');
 const getInt = call('bucket_get_int(void *bucket, const char *key, size_t len, _Out_ int64_t *integer)');
+const putString = call('bucket_put_string(void *bucket, const char *key, size_t len, const char *data, size_t)');
+const get = call('bucket_get(void *bucket, const char *key, size_t len, _Out_ kvreg_text_value *value)');
 const begin = call('bucket_update_begin(void *, const char *key, size_t len, void *current, _Out_ void **update)');
 const freeUpdate = call('update_free(void *update)');
 const exit = call('bucket_exit(void *bucket, int32_t reason, const char *detail, size_t len)');
@@ -22,6 +27,7 @@ const monitor = call('inbox_monitor(void *inbox, void *bucket, _Out_ uint64_t *r
 const receive = call('inbox_receive(void *inbox, int64_t timeout_ms, _Inout_ uint8_t *event)');
 const inboxFd = call('inbox_fd(void *inbox, _Out_ int *fd)');
 const freeInbox = call('inbox_free(void *inbox)');
+const clear = library.func('void kvreg_value_clear(_Inout_ kvreg_text_value *value)');
 const clearEvent = library.func('void kvreg_event_clear(_Inout_ uint8_t *event)');
 const later = (...args) => promisify(receive.async)(...args);
 const [OK, TIMEOUT, CALLING_SELF, BAD_HANDLE, KILLED] = [0, 5, 7, 8, 2];
@@ -102,6 +108,18 @@ function bigIntegers() {
   assert.equal(freeBucket(bucket), OK);
 }
 
+/** Text comes back as bytes; what is decoded as 'char' ends at a NUL. */
+function textWithNul() {
+  const [bucket, value, text] = [opened(start), {}, 'größe\0€'];
+  assert.equal(putString(bucket, 'k', 1, text, Buffer.byteLength(text)), OK);
+  assert.equal(get(bucket, 'k', 1, value), OK);
+  const { data, len } = value;
+  assert.equal(Buffer.from(koffi.decode(data, 'uint8_t', len)).toString(), text);
+  assert.equal(koffi.decode(data, 'char', len), 'größe');
+  clear(value);
+  assert.equal(freeBucket(bucket), OK);
+}
+
 /**
  * A worker has the same library, and a handle is a BigInt that can be sent there: it receives
  * without libuv's threads, until the inbox is freed.
@@ -146,6 +164,7 @@ if (!isMainThread) {
   await filesWait();
   noPolling();
   bigIntegers();
+  textWithNul();
   await workerReceives();
   exitsWhileWaiting();
   console.log('facts: ok');

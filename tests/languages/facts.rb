@@ -4,6 +4,10 @@ require_relative "../../bindings/ruby/demo"
 
 module Kvreg
   extern "int32_t kvreg_inbox_fd(void *, void *)"
+  extern "int32_t kvreg_bucket_put_string(void *, const char *, size_t, const char *, size_t)"
+  extern "int32_t kvreg_bucket_get(void *, const char *, size_t, void *)"
+  extern "void kvreg_value_clear(void *)"
+  Text = struct(["uint32_t type", "uint32_t reserved", "void *data", "size_t len", "uint64_t private_"])
   TIMEOUT, BAD_HANDLE, FORKED = 5, 8, 16
 
   def self.watched
@@ -80,6 +84,19 @@ Kvreg.watched do |bucket, _|
   check Kvreg.give(:bucket_get_int, bucket, "k", 1).to_i & 2**64 - 1 == 2**63 - 1
   Kvreg.call(:bucket_put_int, bucket, "k", 1, -1)
   check Kvreg.give(:bucket_get_int, bucket, "k", 1).to_i == -1
+end
+
+# Text comes back as bytes, NULs included, and is said to be UTF-8.
+Kvreg.watched do |bucket, _|
+  text = "größe\0€"
+  Kvreg.call(:bucket_put_string, bucket, "k", 1, text, text.bytesize)
+  Kvreg::Text.malloc(Fiddle::RUBY_FREE) do |value|
+    Kvreg.call(:bucket_get, bucket, "k", 1, value)
+    check value.data[0, value.len].encoding == Encoding::BINARY
+    check Kvreg.text(value.data, value.len) == text
+  ensure
+    Kvreg.kvreg_value_clear(value)
+  end
 end
 
 # Ruby's end waits for calls: free wakes them first.

@@ -17,8 +17,8 @@ fail() {
 }
 
 # What the system has when kvreg is installed, in directories that are searched by environment.
-rm -rf "$made/lib"
-mkdir -p "$made/lib" "$made/go" "$made/java" "$made/node"
+rm -rf "$made/lib" "$made/fails"
+mkdir -p "$made/lib" "$made/fails" "$made/go" "$made/java" "$made/node" "$made/csharp"
 ln -s "$library" "$made/lib/libkvreg.so"
 ln -s "$library" "$made/lib/libkvreg.so.0"
 cat >"$made/lib/kvreg.pc" <<PC
@@ -29,7 +29,8 @@ Cflags: -I$root/include
 Libs: -L$made/lib -lkvreg
 PC
 $CC -std=c11 -Wall -Wextra -Wpedantic -Werror -fPIC -shared -I"$root/include" "$here/fails.c" \
-    -o "$made/libfails.so" -Wl,--no-as-needed -L"$made/lib" -lkvreg -Wl,-rpath,"$made/lib"
+    -o "$made/libfails.so" -Wl,--no-as-needed -L"$made/lib" -l:libkvreg.so.0 -Wl,-rpath,"$made/lib"
+ln -s ../libfails.so "$made/fails/libkvreg.so"
 
 cp "$root"/bindings/node/{demo.js,package.json,package-lock.json} "$here/facts.js" "$made/node"
 if ! cmp -s "$made/node/package-lock.json" "$made/node/installed"; then
@@ -44,6 +45,8 @@ for program in "$root/bindings/go:demo" "$here/go:facts"; do
 done
 javac -Xlint:all -Werror -encoding UTF-8 -cp "$JNA" -d "$made/java" \
     "$root/bindings/java/Demo.java" "$here/Facts.java"
+mcs -warnaserror -out:"$made/csharp/Demo.exe" "$root/bindings/csharp/Demo.cs"
+mcs -warnaserror -out:"$made/csharp/Facts.exe" -main:Facts "$root/bindings/csharp/Demo.cs" "$here/Facts.cs"
 
 # A program in each language: the example, or the facts.
 run() {
@@ -53,14 +56,15 @@ run() {
         node) timeout -s KILL 60 node "$made/node/$(basename "$2").js" ;;
         go) GODEBUG=cgocheck=2 timeout -s KILL 60 "$made/go/$(basename "$2")" ;;
         java) timeout -s KILL 60 java -cp "$made/java:$JNA" "$3" ;;
+        csharp) timeout -s KILL 60 mono "$made/csharp/$3.exe" ;;
     esac
 }
 
-for language in luajit node ruby go java; do
+for language in luajit node ruby go java csharp; do
     demo=$root/bindings/$language/demo
 
-    # Go's loader knows no KVREG_LIBRARY.
-    if [ $language != go ]; then
+    # The system's loader knows no KVREG_LIBRARY.
+    if [ $language != go ] && [ $language != csharp ]; then
         KVREG_LIBRARY=$library run $language "$demo" Demo | diff "$here/session.txt" -
     fi
     (unset KVREG_LIBRARY; LD_LIBRARY_PATH=$made/lib run $language "$demo" Demo) \
@@ -68,6 +72,8 @@ for language in luajit node ruby go java; do
 
     if [ $language = go ]; then
         failing=(LD_PRELOAD="$made/libfails.so" LD_LIBRARY_PATH="$made/lib")
+    elif [ $language = csharp ]; then
+        failing=(LD_LIBRARY_PATH="$made/fails")
     else
         failing=(KVREG_LIBRARY="$made/libfails.so")
     fi
