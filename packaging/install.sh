@@ -126,6 +126,7 @@ install)
     if [ -e "$built/kvreg.dll" ]; then
         file "$built/kvreg.dll" "$PREFIX/bin" 755
         file "$built/libkvreg.dll.a" "$LIBDIR"
+        file "$built/kvreg.lib" "$LIBDIR"
         file "$built/kvreg.def" "$LIBDIR"
         file "$root/docs/windows.md" "$DOCDIR"
     else

@@ -17,6 +17,9 @@ windows)
     need gdb gdb
     need x86_64-w64-mingw32-gcc-posix gcc-mingw-w64-x86-64
     need x86_64-w64-mingw32-g++ g++-mingw-w64-x86-64
+    need llvm-dlltool llvm
+    need clang clang
+    need lld-link lld
     need cc gcc
     [ -e /usr/lib/rustlib/src/rust/library/Cargo.toml ] || missing+=(rust-web-src)
     ;;

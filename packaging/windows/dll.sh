@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds kvreg.dll, libkvreg.dll.a and kvreg.def into the directory $1, with Debian's packages
-# alone. Nothing in them tells when or where they were built.
+# Builds kvreg.dll, its import libraries, libkvreg.dll.a for MinGW and kvreg.lib for Microsoft's
+# linker, and kvreg.def into the directory $1, with Debian's packages alone. Nothing in them tells
+# when or where they were built.
 set -eu
 cd "$(dirname "$0")/../.."
 mkdir -p "$1"
@@ -49,4 +50,5 @@ $prefix-gcc -shared kvreg.def @build/roots build/libkvreg.a build/version.o -o k
 rm -f libkvreg.dll.a
 $prefix-dlltool --deterministic-libraries --temp-prefix kvreg \
     --input-def kvreg.def --output-lib libkvreg.dll.a
-ls -l kvreg.dll libkvreg.dll.a kvreg.def
+llvm-dlltool -m i386:x86-64 -d kvreg.def -l kvreg.lib
+ls -l kvreg.dll libkvreg.dll.a kvreg.lib kvreg.def

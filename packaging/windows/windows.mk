@@ -4,7 +4,7 @@
 
 WINDOWS := target/windows
 
-# kvreg.dll, its import library for MinGW, and kvreg.def, of which others make theirs.
+# kvreg.dll, its import libraries, and kvreg.def, which says what it exports.
 dll:
 	@tests/requirements.sh windows
 	packaging/windows/dll.sh $(WINDOWS)
@@ -18,6 +18,7 @@ wheel-windows: dll $(VENV)/installed
 
 test-windows: dist-windows wheel-windows
 	tests/windows/run.sh $(WINDOWS)
+	tests/windows/msvc.sh $(WINDOWS) $(WINDOWS)/tests
 	PYTHON=$(VENV)/bin/python tests/windows/python.sh $(WINDOWS)/wheels/*.whl $(WINDOWS)/tests
 	VERSION=$(VERSION) tests/windows/archive.sh target/archives/kvreg-$(VERSION)-x86_64-windows.zip \
 	    $(WINDOWS)/tests
