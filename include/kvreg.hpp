@@ -301,6 +301,18 @@ private:
     std::unique_ptr<C, freed> held_;
 };
 
+// A range whose elements stay where they are: a copy, if its iterator makes them as it goes.
+template <class R> decltype(auto) lasting(R &range) {
+    using traits = std::iterator_traits<decltype(std::begin(range))>;
+    if constexpr (std::is_base_of_v<std::forward_iterator_tag, typename traits::iterator_category>) {
+        return (range);
+    } else {
+        std::vector<typename traits::value_type> copy;
+        for (auto &&one : range) copy.emplace_back(std::forward<decltype(one)>(one));
+        return copy;
+    }
+}
+
 } // namespace detail
 
 // A snapshot, to be gone through once: of items, pairs of a key and a value, or of names.
@@ -369,11 +381,13 @@ public:
     // `pairs`: a range of pairs of a key and what a value is made of, or these in braces. One
     // message: all or none.
     template <class R = std::initializer_list<std::pair<std::string_view, value_view>>>
-    void put_many(const R &pairs) {
+    void put_many(R &&pairs) {
         std::vector<kvreg_pair> all;
-        for (const auto &[key, held] : pairs) {
+        auto &&lasting = detail::lasting(pairs);
+        for (const auto &[key, held] : lasting) {
             std::string_view text(key);
-            all.push_back({text.data(), text.size(), *value_view(held).get()});
+            value_view next = held; // as it is: what a conversion made would be gone
+            all.push_back({text.data(), text.size(), *next.get()});
         }
         detail::ok(kvreg_bucket_put_many(get(), all.data(), all.size()));
     }
@@ -394,9 +408,10 @@ public:
     }
     // The values of many keys at one instant; nil for one that is absent.
     template <class R = std::initializer_list<std::string_view>>
-    std::vector<value> get_many(const R &keys) const {
+    std::vector<value> get_many(R &&keys) const {
         std::vector<kvreg_pair> all;
-        for (const auto &key : keys) {
+        auto &&lasting = detail::lasting(keys);
+        for (const auto &key : lasting) {
             std::string_view text(key);
             all.push_back({text.data(), text.size(), kvreg_nil()});
         }

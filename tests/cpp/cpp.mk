@@ -13,7 +13,7 @@ test-cpp: build
 	    for flags in -frtti -fno-rtti; do \
 	        $$compiler$$standard $$flags $(CPP_HEADER_FLAGS) -fsyntax-only tests/cpp/header.cpp; \
 	    done; \
-	    for refused in 1 2 3 4 5; do \
+	    for refused in 1 2 3 4 5 6; do \
 	        if $$compiler$$standard $(CPP_FLAGS) -DREFUSED=$$refused -fsyntax-only \
 	            tests/cpp/header.cpp 2>target/cpp/log; then \
 	            echo "header.cpp: REFUSED=$$refused compiles"; exit 1; \

@@ -28,7 +28,14 @@ void refused(kvreg::bucket &bucket) { bucket.put("k", 'c'); }
 void refused(kvreg::bucket &bucket) { bucket.put("k", u8'c'); }
 #elif REFUSED == 4 // a handle that is copied
 kvreg::bucket refused(const kvreg::bucket &bucket) { return bucket; }
-#elif REFUSED == 5
+#elif REFUSED == 5 // a value in between, which would be gone when it is stored
+struct converted {
+    operator kvreg::value() const;
+};
+void refused(kvreg::bucket &bucket, std::pair<const char *, converted> (&pairs)[1]) {
+    bucket.put_many(pairs);
+}
+#elif REFUSED == 6
 kvreg::shared_value refused(const kvreg::shared_value &value) { return value; }
 #endif
 

@@ -161,6 +161,14 @@ void batches() {
     bucket.put_many({{key, 5}, {"f", std::string(100000, 'x')}, {"g", nullptr}});
     CHECK(bucket.get_many({key, "g"}) == (std::vector<kvreg::value>{std::int64_t{5}, {}}));
     CHECK(bucket.get<std::string>("f")->size() == 100000);
+    // What an iterator makes as it goes is gone at the next step.
+    auto other = kvreg::bucket::start();
+    other.put_many(bucket.items());
+    CHECK(other.count() == 7 && other.get("f") == bucket.get("f"));
+    auto registry = kvreg::registry::start();
+    for (auto name : {"c", "d"}) registry.create_cast(name);
+    const auto found = other.get_many(registry.names());
+    CHECK(std::set(found.begin(), found.end()) == (std::set<kvreg::value>{{}, "three"s}));
 }
 
 void ranges_over_items_and_names() {
