@@ -527,7 +527,7 @@ public:
     // One that others find by `name`.
     static registry start(std::string_view name) {
         auto options = kvreg_registry_options_init();
-        options.name = name.data();
+        options.name = name.data() != nullptr ? name.data() : ""; // NULL would be none
         options.name_len = name.size();
         return start(options);
     }

@@ -339,6 +339,7 @@ void names_and_ends() {
     auto registry = kvreg::registry::start("shops");
     CHECK(kvreg::registry::whereis("shops") && !kvreg::registry::whereis("other"));
     throws(KVREG_ALREADY_STARTED, [] { (void)kvreg::registry::start("shops"); });
+    throws(KVREG_INVALID_ARGUMENT, [] { (void)kvreg::registry::start(std::string_view()); });
     auto options = kvreg_bucket_options_init();
     options.max_keys = 1;
     auto bucket = registry.create("b", options, KVREG_EXCLUSIVE);
