@@ -304,7 +304,8 @@ private:
 // A range whose elements stay where they are: a copy, if its iterator makes them as it goes.
 template <class R> decltype(auto) lasting(R &range) {
     using traits = std::iterator_traits<decltype(std::begin(range))>;
-    if constexpr (std::is_base_of_v<std::forward_iterator_tag, typename traits::iterator_category>) {
+    using category = typename traits::iterator_category;
+    if constexpr (std::is_base_of_v<std::forward_iterator_tag, category>) {
         return (range);
     } else {
         std::vector<typename traits::value_type> copy;

@@ -8,7 +8,8 @@ SANITIZED := -fsanitize=address,undefined -fno-sanitize-recover=all
 
 test-cpp: build
 	@mkdir -p target/cpp
-	@set -e; for compiler in "clang++ -std=c++" "g++ $(SANITIZED) -std=gnu++"; do for standard in 17 20; do \
+	@set -e; for compiler in "clang++ -std=c++" "g++ $(SANITIZED) -std=gnu++"; do \
+	for standard in 17 20; do \
 	    echo "== kvreg.hpp, $$compiler$$standard"; \
 	    for flags in -frtti -fno-rtti; do \
 	        $$compiler$$standard $$flags $(CPP_HEADER_FLAGS) -fsyntax-only tests/cpp/header.cpp; \
@@ -19,7 +20,8 @@ test-cpp: build
 	            echo "header.cpp: REFUSED=$$refused compiles"; exit 1; \
 	        fi; \
 	    done; \
-	    $$compiler$$standard $(CPP_FLAGS) tests/cpp/test_kvreg.cpp -o target/cpp/test_kvreg $(C_LINK); \
+	    $$compiler$$standard $(CPP_FLAGS) tests/cpp/test_kvreg.cpp -o target/cpp/test_kvreg \
+	        $(C_LINK); \
 	    target/cpp/test_kvreg >target/cpp/log || { cat target/cpp/log; exit 1; }; \
 	    tail -n 1 target/cpp/log; \
 	done; done
