@@ -26,9 +26,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
+#include <initializer_list>
 #include <iterator>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -46,7 +45,7 @@ namespace kvreg {
 using std::chrono::milliseconds;
 
 // A timeout that never comes.
-constexpr milliseconds forever{-1};
+inline constexpr milliseconds infinite{-1};
 
 // Errors ------------------------------------------------------------------------------------------
 
@@ -76,37 +75,46 @@ namespace detail {
     throw error(status, text);
 }
 
-inline void check(kvreg_status status) {
+inline void ok(kvreg_status status) {
     if (status != KVREG_OK) fail(status);
 }
 
 // False if it is not there.
 inline bool found(kvreg_status status, kvreg_status absent = KVREG_NOT_FOUND) {
     if (status == absent) return false;
-    check(status);
+    ok(status);
     return true;
 }
 
 } // namespace detail
 
 // What attempt() gives: what the call returned (nothing: std::monostate), or its error.
-template <class T> class result {
+template <class T> class [[nodiscard]] result {
 public:
     result(T returned) : held_(std::in_place_index<0>, std::move(returned)) {}
     result(error failure) : held_(std::in_place_index<1>, std::move(failure)) {}
 
     bool has_value() const noexcept { return held_.index() == 0; }
     explicit operator bool() const noexcept { return has_value(); }
-    kvreg_status status() const noexcept {
-        return has_value() ? KVREG_OK : std::get_if<1>(&held_)->status();
-    }
-    // Throws the error if there is no value.
-    T &value() & { return has_value() ? *std::get_if<0>(&held_) : throw failure(); }
-    T &&value() && { return std::move(value()); }
-    // Only if there is one.
+    kvreg_status status() const noexcept { return has_value() ? KVREG_OK : failure().status(); }
+    // Only if there is no value.
     const error &failure() const { return std::get<1>(held_); }
-    T &operator*() noexcept { return *std::get_if<0>(&held_); }
-    T *operator->() noexcept { return std::get_if<0>(&held_); }
+    // These throw the error if there is no value.
+    T &value() & { return has_value() ? std::get<0>(held_) : throw failure(); }
+    const T &value() const & { return has_value() ? std::get<0>(held_) : throw failure(); }
+    T &&value() && { return std::move(value()); }
+    T &operator*() & { return value(); }
+    const T &operator*() const & { return value(); }
+    T &&operator*() && { return std::move(value()); }
+    T *operator->() { return &value(); }
+    const T *operator->() const { return &value(); }
+
+    template <class U> T value_or(U &&other) const & {
+        return has_value() ? value() : static_cast<T>(std::forward<U>(other));
+    }
+    template <class U> T value_or(U &&other) && {
+        return has_value() ? std::move(value()) : static_cast<T>(std::forward<U>(other));
+    }
 
 private:
     std::variant<T, error> held_;
@@ -117,7 +125,8 @@ private:
 //     if (auto bucket = kvreg::attempt([&] { return registry.create("b"); })) bucket->put("k", 1);
 template <class F> auto attempt(F &&function) {
     using returned = std::invoke_result_t<F>;
-    using value = std::conditional_t<std::is_void_v<returned>, std::monostate, returned>;
+    using value =
+        std::conditional_t<std::is_void_v<returned>, std::monostate, std::decay_t<returned>>;
     try {
         if constexpr (std::is_void_v<returned>) {
             std::forward<F>(function)();
@@ -152,21 +161,24 @@ public:
 
     template <class T, std::enable_if_t<std::is_arithmetic_v<T>, int> = 0>
     value_view(T number) : raw_(kvreg_nil()) {
-        static_assert(!std::is_same_v<T, char> && !std::is_same_v<T, wchar_t> &&
-                          !std::is_same_v<T, char16_t> && !std::is_same_v<T, char32_t>,
+        static_assert(!std::is_same_v<T, char> && !std::is_same_v<T, decltype(u8'c')> &&
+                          !std::is_same_v<T, wchar_t> && !std::is_same_v<T, char16_t> &&
+                          !std::is_same_v<T, char32_t>,
                       "a character is no value: make it a text or a number");
         if constexpr (std::is_same_v<T, bool>) {
             raw_ = kvreg_bool(number);
         } else if constexpr (std::is_floating_point_v<T>) {
             raw_ = kvreg_float(static_cast<double>(number));
         } else {
-            if constexpr (std::is_unsigned_v<T> && sizeof(T) >= sizeof(std::int64_t)) {
-                if (number > static_cast<T>((std::numeric_limits<std::int64_t>::max)()))
-                    throw error(KVREG_INVALID_ARGUMENT, "an integer beyond 64 bits with a sign");
-            }
             raw_ = kvreg_int(static_cast<std::int64_t>(number));
+            // Unsigned, or of 128 bits, which are arithmetic among gcc's extensions.
+            if (static_cast<T>(raw_.as.integer) != number ||
+                (std::is_unsigned_v<T> && raw_.as.integer < 0))
+                throw error(KVREG_INVALID_ARGUMENT, "an integer beyond 64 bits with a sign");
         }
     }
+    // A value of C's; it stays whose it is.
+    explicit value_view(const kvreg_value &raw) noexcept : raw_(raw) {}
 
     // Bytes that are elsewhere.
     static value_view of_bytes(const void *data, std::size_t len) noexcept {
@@ -174,27 +186,8 @@ public:
     }
 
     const kvreg_value *get() const noexcept { return &raw_; }
-
-private:
-    explicit value_view(const kvreg_value &raw) noexcept : raw_(raw) {}
-    kvreg_value raw_;
-};
-
-// A value as it was read: a large one is not copied, but shared with the bucket.
-class shared_value {
-public:
-    shared_value() noexcept : raw_(kvreg_nil()) {}
-    // Takes over a value that a function of C gave.
-    explicit shared_value(const kvreg_value &raw) noexcept : raw_(raw) {}
-    shared_value(shared_value &&other) noexcept : raw_(std::exchange(other.raw_, kvreg_nil())) {}
-    shared_value &operator=(shared_value &&other) noexcept {
-        std::swap(raw_, other.raw_);
-        return *this;
-    }
-    ~shared_value() { kvreg_value_clear(&raw_); }
-
     std::uint32_t type() const noexcept { return raw_.type; }
-    // Of KVREG_STRING and KVREG_BYTES, while this lives; else empty.
+    // Of KVREG_STRING and KVREG_BYTES, as long as what is borrowed lives; else empty.
     std::string_view text() const noexcept {
         if (raw_.type != KVREG_STRING && raw_.type != KVREG_BYTES) return {};
         return {reinterpret_cast<const char *>(raw_.as.text.data), raw_.as.text.len};
@@ -224,10 +217,27 @@ public:
             throw error(KVREG_WRONG_TYPE, "the value is of another type");
         }
     }
-    kvreg_value *get() noexcept { return &raw_; }
 
-private:
+protected:
     kvreg_value raw_;
+};
+
+// A value as it was read: a large one is not copied, but shared with the bucket.
+class shared_value : public value_view {
+public:
+    shared_value() noexcept : value_view(nullptr) {}
+    // Takes over a value that a function of C gave.
+    explicit shared_value(const kvreg_value &raw) noexcept : value_view(raw) {}
+    shared_value(shared_value &&other) noexcept
+        : value_view(std::exchange(other.raw_, kvreg_nil())) {}
+    shared_value &operator=(shared_value &&other) noexcept {
+        std::swap(raw_, other.raw_);
+        return *this;
+    }
+    ~shared_value() { kvreg_value_clear(&raw_); }
+
+    using value_view::get;
+    kvreg_value *get() noexcept { return &raw_; }
 };
 
 // What a function given to update decides: a value is stored, KVREG_KEEP and KVREG_REMOVE do as
@@ -246,10 +256,10 @@ public:
 private:
     decision(kvreg_verdict verdict, int) noexcept : verdict_(verdict) {}
     template <class T> static value owned(T &&next) {
-        if constexpr (std::is_constructible_v<value, T &&> && !std::is_arithmetic_v<std::decay_t<T>>)
+        if constexpr (std::is_class_v<std::decay_t<T>> && std::is_constructible_v<value, T &&>)
             return value(std::forward<T>(next));
         else
-            return shared_value(*value_view(next).get()).copy();
+            return value_view(next).copy();
     }
     kvreg_verdict verdict_;
     value next_;
@@ -275,7 +285,7 @@ protected:
     // Calls a function whose last argument is where it puts a handle.
     template <class F, class... A> static C *made(F function, A... arguments) {
         C *handle = nullptr;
-        check(function(arguments..., &handle));
+        ok(function(arguments..., &handle));
         return handle;
     }
     template <class F, class... A> static C *looked_up(F function, A... arguments) {
@@ -290,6 +300,19 @@ private:
     };
     std::unique_ptr<C, freed> held_;
 };
+
+// A range whose elements stay where they are: a copy, if its iterator makes them as it goes.
+template <class R> decltype(auto) lasting(R &range) {
+    using traits = std::iterator_traits<decltype(std::begin(range))>;
+    using category = typename traits::iterator_category;
+    if constexpr (std::is_base_of_v<std::forward_iterator_tag, category>) {
+        return (range);
+    } else {
+        std::vector<typename traits::value_type> copy;
+        for (auto &&one : range) copy.emplace_back(std::forward<decltype(one)>(one));
+        return copy;
+    }
+}
 
 } // namespace detail
 
@@ -323,7 +346,11 @@ public:
                 item_ = std::make_shared<Item>(key.text(), held.copy());
             return *this;
         }
-        void operator++(int) { ++*this; }
+        iterator operator++(int) {
+            auto before = *this;
+            ++*this;
+            return before;
+        }
         // Both at the end, or on the same item.
         bool operator==(const iterator &other) const noexcept { return item_ == other.item_; }
         bool operator!=(const iterator &other) const noexcept { return item_ != other.item_; }
@@ -347,19 +374,23 @@ public:
     bucket clone() const { return bucket(made(kvreg_bucket_clone, get())); }
 
     void put(std::string_view key, value_view next) {
-        detail::check(kvreg_bucket_put(get(), key.data(), key.size(), next.get()));
+        detail::ok(kvreg_bucket_put(get(), key.data(), key.size(), next.get()));
     }
     void put_cast(std::string_view key, value_view next) {
-        detail::check(kvreg_bucket_put_cast(get(), key.data(), key.size(), next.get()));
+        detail::ok(kvreg_bucket_put_cast(get(), key.data(), key.size(), next.get()));
     }
-    // `pairs`: a range of pairs of a key and what a value is made of. One message: all or none.
-    template <class R> void put_many(const R &pairs) {
+    // `pairs`: a range of pairs of a key and what a value is made of, or these in braces. One
+    // message: all or none.
+    template <class R = std::initializer_list<std::pair<std::string_view, value_view>>>
+    void put_many(R &&pairs) {
         std::vector<kvreg_pair> all;
-        for (const auto &[key, held] : pairs) {
+        auto &&lasting = detail::lasting(pairs);
+        for (const auto &[key, held] : lasting) {
             std::string_view text(key);
-            all.push_back({text.data(), text.size(), *value_view(held).get()});
+            value_view next = held; // as it is: what a conversion made would be gone
+            all.push_back({text.data(), text.size(), *next.get()});
         }
-        detail::check(kvreg_bucket_put_many(get(), all.data(), all.size()));
+        detail::ok(kvreg_bucket_put_many(get(), all.data(), all.size()));
     }
 
     // A copy of the value, of any type, or of the one that is asked for.
@@ -377,30 +408,41 @@ public:
         return held;
     }
     // The values of many keys at one instant; nil for one that is absent.
-    template <class R> std::vector<value> get_many(const R &keys) const {
+    template <class R = std::initializer_list<std::string_view>>
+    std::vector<value> get_many(R &&keys) const {
         std::vector<kvreg_pair> all;
-        for (const auto &key : keys) {
+        auto &&lasting = detail::lasting(keys);
+        for (const auto &key : lasting) {
             std::string_view text(key);
             all.push_back({text.data(), text.size(), kvreg_nil()});
         }
-        detail::check(kvreg_bucket_get_many(get(), all.data(), all.size()));
         std::vector<shared_value> held;
-        held.reserve(all.size());
+        held.reserve(all.size()); // so that what comes is owned, whatever fails
+        detail::ok(kvreg_bucket_get_many(get(), all.data(), all.size()));
         for (const auto &pair : all) held.emplace_back(pair.value);
         std::vector<value> copies;
         copies.reserve(held.size());
         for (const auto &one : held) copies.push_back(one.copy());
         return copies;
     }
-    // kvreg_bucket_delete: gives what was there.
+    // kvreg_bucket_delete: gives what was there. What is not of the type asked for stays.
     template <class T = value> std::optional<T> erase(std::string_view key) {
-        shared_value old;
-        if (!detail::found(kvreg_bucket_delete(get(), key.data(), key.size(), old.get())))
-            return std::nullopt;
-        return old.as<T>();
+        if constexpr (std::is_same_v<T, value>) {
+            shared_value old;
+            if (!detail::found(kvreg_bucket_delete(get(), key.data(), key.size(), old.get())))
+                return std::nullopt;
+            return old.copy();
+        } else {
+            std::optional<T> old;
+            update<T>(key, [&](std::optional<T> held) {
+                old = std::move(held);
+                return decision::remove();
+            });
+            return old;
+        }
     }
     void erase_cast(std::string_view key) {
-        detail::check(kvreg_bucket_delete_cast(get(), key.data(), key.size()));
+        detail::ok(kvreg_bucket_delete_cast(get(), key.data(), key.size()));
     }
 
     // Calls `function` with the value (std::optional<T>; empty for nil, and if the key is absent)
@@ -410,12 +452,12 @@ public:
     template <class T = value, class F> void update(std::string_view key, F &&function) {
         shared_value current;
         kvreg_update *begun = nullptr;
-        detail::check(
+        detail::ok(
             kvreg_bucket_update_begin(get(), key.data(), key.size(), current.get(), &begun));
         detail::handle<kvreg_update, kvreg_update_free> turn(begun);
         const decision made = std::forward<F>(function)(given<T>(current));
         const value_view next = made.next();
-        detail::check(kvreg_update_end(turn.release(), made.verdict(), next.get()));
+        detail::ok(kvreg_update_end(turn.release(), made.verdict(), next.get()));
     }
     // The same later, on a thread of the library's. What it throws ends the bucket: KVREG_CRASHED.
     template <class T = value, class F> void update_cast(std::string_view key, F function) {
@@ -426,10 +468,7 @@ public:
         auto call = [](void *data, const kvreg_value *current, kvreg_value *next) noexcept {
             try {
                 auto &self = *static_cast<later *>(data);
-                shared_value lent;
-                if (current != nullptr) *lent.get() = *current;
-                auto back = [](shared_value *it) { *it->get() = kvreg_nil(); };
-                std::unique_ptr<shared_value, decltype(back)> guard(&lent, back);
+                auto lent = current ? value_view(*current) : nullptr;
                 self.made.emplace(self.function(given<T>(lent)));
                 *next = *value_view(self.made->next()).get();
                 return self.made->verdict();
@@ -439,44 +478,44 @@ public:
         };
         auto destroy = [](void *data) noexcept { delete static_cast<later *>(data); };
         auto data = new later{std::move(function), std::nullopt};
-        detail::check(
-            kvreg_bucket_update_cast(get(), key.data(), key.size(), +call, data, +destroy));
+        detail::ok(
+            kvreg_bucket_update_cast(get(), key.data(), key.size(), call, data, destroy));
     }
 
     std::size_t count() const {
         std::size_t count = 0;
-        detail::check(kvreg_bucket_count(get(), &count));
+        detail::ok(kvreg_bucket_count(get(), &count));
         return count;
     }
-    void clear() { detail::check(kvreg_bucket_clear(get())); }
+    void clear() { detail::ok(kvreg_bucket_clear(get())); }
     kvreg::items items() const {
         kvreg_items *items = nullptr;
-        detail::check(kvreg_bucket_items(get(), &items));
+        detail::ok(kvreg_bucket_items(get(), &items));
         return kvreg::items(items);
     }
     std::optional<std::string> name() const {
         shared_value name;
-        detail::check(kvreg_bucket_name(get(), name.get()));
+        detail::ok(kvreg_bucket_name(get(), name.get()));
         if (name.type() == KVREG_NIL) return std::nullopt;
         return std::string(name.text());
     }
     kvreg_bucket_stats info() const {
         auto stats = kvreg_bucket_stats_init();
-        detail::check(kvreg_bucket_info(get(), &stats));
+        detail::ok(kvreg_bucket_info(get(), &stats));
         return stats;
     }
     void set_timeout(milliseconds timeout) {
-        detail::check(kvreg_bucket_set_timeout(get(), timeout.count()));
+        detail::ok(kvreg_bucket_set_timeout(get(), timeout.count()));
     }
-    void link(const bucket &other) { detail::check(kvreg_bucket_link(get(), other.get())); }
-    void unlink(const bucket &other) { detail::check(kvreg_bucket_unlink(get(), other.get())); }
-    void stop() { detail::check(kvreg_bucket_stop(get())); }
+    void link(const bucket &other) { detail::ok(kvreg_bucket_link(get(), other.get())); }
+    void unlink(const bucket &other) { detail::ok(kvreg_bucket_unlink(get(), other.get())); }
+    void stop() { detail::ok(kvreg_bucket_stop(get())); }
     void exit(kvreg_reason reason, std::string_view text = {}) {
-        detail::check(kvreg_bucket_exit(get(), reason, text.data(), text.size()));
+        detail::ok(kvreg_bucket_exit(get(), reason, text.data(), text.size()));
     }
 
 private:
-    template <class T> static std::optional<T> given(const shared_value &current) {
+    template <class T> static std::optional<T> given(value_view current) {
         if (current.type() == KVREG_NIL) return std::nullopt;
         return current.as<T>();
     }
@@ -489,7 +528,7 @@ public:
     // One that others find by `name`.
     static registry start(std::string_view name) {
         auto options = kvreg_registry_options_init();
-        options.name = name.data();
+        options.name = name.data() != nullptr ? name.data() : ""; // NULL would be none
         options.name_len = name.size();
         return start(options);
     }
@@ -503,18 +542,18 @@ public:
 
     bucket create(std::string_view name, std::uint32_t flags = 0) {
         kvreg_bucket *made = nullptr;
-        detail::check(kvreg_registry_create(get(), name.data(), name.size(), flags, &made));
+        detail::ok(kvreg_registry_create(get(), name.data(), name.size(), flags, &made));
         return bucket(made);
     }
     bucket create(std::string_view name, const kvreg_bucket_options &options,
                   std::uint32_t flags = 0) {
         kvreg_bucket *made = nullptr;
-        detail::check(
+        detail::ok(
             kvreg_registry_create_with(get(), name.data(), name.size(), flags, &options, &made));
         return bucket(made);
     }
     void create_cast(std::string_view name) {
-        detail::check(kvreg_registry_create_cast(get(), name.data(), name.size()));
+        detail::ok(kvreg_registry_create_cast(get(), name.data(), name.size()));
     }
     std::optional<bucket> lookup(std::string_view name) const {
         kvreg_bucket *there = nullptr;
@@ -527,34 +566,34 @@ public:
     }
     std::size_t count() const {
         std::size_t count = 0;
-        detail::check(kvreg_registry_count(get(), &count));
+        detail::ok(kvreg_registry_count(get(), &count));
         return count;
     }
     kvreg::names names() const {
         kvreg_items *names = nullptr;
-        detail::check(kvreg_registry_names(get(), &names));
+        detail::ok(kvreg_registry_names(get(), &names));
         return kvreg::names(names);
     }
     kvreg_registry_stats info() const {
         auto stats = kvreg_registry_stats_init();
-        detail::check(kvreg_registry_info(get(), &stats));
+        detail::ok(kvreg_registry_info(get(), &stats));
         return stats;
     }
     void send(std::string_view message) {
-        detail::check(kvreg_registry_send(get(), message.data(), message.size()));
+        detail::ok(kvreg_registry_send(get(), message.data(), message.size()));
     }
     // The reply, as in the text protocol.
     std::string execute(std::string_view line) {
         shared_value reply;
-        detail::check(kvreg_registry_execute(get(), line.data(), line.size(), reply.get()));
+        detail::ok(kvreg_registry_execute(get(), line.data(), line.size(), reply.get()));
         return std::string(reply.text());
     }
     void set_timeout(milliseconds timeout) {
-        detail::check(kvreg_registry_set_timeout(get(), timeout.count()));
+        detail::ok(kvreg_registry_set_timeout(get(), timeout.count()));
     }
-    void stop() { detail::check(kvreg_registry_stop(get())); }
+    void stop() { detail::ok(kvreg_registry_stop(get())); }
     void exit(kvreg_reason reason, std::string_view text = {}) {
-        detail::check(kvreg_registry_exit(get(), reason, text.data(), text.size()));
+        detail::ok(kvreg_registry_exit(get(), reason, text.data(), text.size()));
     }
 
 private:
@@ -581,22 +620,22 @@ public:
     // Gives the reference that its DOWN will have.
     std::uint64_t monitor(const bucket &bucket) {
         std::uint64_t reference = 0;
-        detail::check(kvreg_inbox_monitor(get(), bucket.get(), &reference));
+        detail::ok(kvreg_inbox_monitor(get(), bucket.get(), &reference));
         return reference;
     }
     std::uint64_t monitor(const registry &registry) {
         std::uint64_t reference = 0;
-        detail::check(kvreg_inbox_monitor_registry(get(), registry.get(), &reference));
+        detail::ok(kvreg_inbox_monitor_registry(get(), registry.get(), &reference));
         return reference;
     }
     void demonitor(std::uint64_t reference, std::uint32_t flags = 0) {
-        detail::check(kvreg_inbox_demonitor(get(), reference, flags));
+        detail::ok(kvreg_inbox_demonitor(get(), reference, flags));
     }
     void subscribe_logs(std::uint32_t max_level) {
-        detail::check(kvreg_inbox_subscribe_logs(get(), max_level));
+        detail::ok(kvreg_inbox_subscribe_logs(get(), max_level));
     }
     // Empty if nothing came in time.
-    std::optional<event> receive(milliseconds timeout = forever) {
+    std::optional<event> receive(milliseconds timeout = infinite) {
         struct received : kvreg_event {
             ~received() { kvreg_event_clear(this); }
         } raw{};
@@ -609,13 +648,13 @@ public:
     // Readable while events wait. On Linux.
     int fd() const {
         int fd = -1;
-        detail::check(kvreg_inbox_fd(get(), &fd));
+        detail::ok(kvreg_inbox_fd(get(), &fd));
         return fd;
     }
     // A HANDLE that is signalled while events wait. On Windows.
     void *handle() const {
         void *handle = nullptr;
-        detail::check(kvreg_inbox_handle(get(), &handle));
+        detail::ok(kvreg_inbox_handle(get(), &handle));
         return handle;
     }
 };
@@ -629,17 +668,17 @@ public:
     }
     std::string address() const {
         shared_value address;
-        detail::check(kvreg_listener_address(get(), address.get()));
+        detail::ok(kvreg_listener_address(get(), address.get()));
         return std::string(address.text());
     }
-    void stop() { detail::check(kvreg_listener_stop(get())); }
+    void stop() { detail::ok(kvreg_listener_stop(get())); }
 };
 
 // The process -------------------------------------------------------------------------------------
 
-inline void configure(const kvreg_options &options) { detail::check(kvreg_configure(&options)); }
-inline void shutdown(milliseconds timeout = forever) {
-    detail::check(kvreg_shutdown(timeout.count()));
+inline void configure(const kvreg_options &options) { detail::ok(kvreg_configure(&options)); }
+inline void shutdown(milliseconds timeout = infinite) {
+    detail::ok(kvreg_shutdown(timeout.count()));
 }
 
 } // namespace kvreg

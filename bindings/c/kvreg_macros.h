@@ -18,7 +18,8 @@
 
 /*
  * Declares a variable that is released when its scope is left, however that happens but by
- * longjmp. Initialise it, for an early return releases it too.
+ * longjmp; by the end of its thread (pthread_exit, cancellation) only with -fexceptions. Initialise
+ * it, for an early return releases it too, and before any goto to where its scope ends.
  *
  *     KVREG_OWNED(bucket) *shopping = NULL;
  *     KVREG_OWNED(value) milk = kvreg_nil();
@@ -52,8 +53,7 @@ static inline void kvreg_event_leave(kvreg_event *event) { kvreg_event_clear(eve
 /* Assigns the status of the call to `status`, and goes to `label` if it failed. */
 #define KVREG_GOTO(label, status, call)        \
     do {                                       \
-        (status) = (call);                     \
-        if ((status) != KVREG_OK) {            \
+        if (((status) = (call)) != KVREG_OK) { \
             goto label;                        \
         }                                      \
     } while (0)

@@ -44,6 +44,13 @@ static bool print(const void *data, size_t len) {
     return fwrite(data, 1, len, stdout) == len && fflush(stdout) == 0;
 }
 
+/* The exit status of what has only printed. */
+static int all_said(void) {
+    if (print("", 0)) return EXIT_SUCCESS;
+    fprintf(stderr, "kvreg-shell: writing: %s\n", strerror(errno));
+    return EXIT_FAILURE;
+}
+
 static bool execute(kvreg_registry *registry, const char *line, size_t len) {
     static const char error[] = "ERROR\r\n";
     kvreg_value reply;
@@ -92,11 +99,11 @@ static int run(kvreg_registry *registry, FILE *in) {
 int shell_main(int argc, char **argv) {
     if (argc == 2 && (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help"))) {
         usage(stdout);
-        return EXIT_SUCCESS;
+        return all_said();
     }
     if (argc == 2 && (!strcmp(argv[1], "-V") || !strcmp(argv[1], "--version"))) {
         printf("kvreg %s\n", kvreg_version_string());
-        return EXIT_SUCCESS;
+        return all_said();
     }
     if (argc > 2 || (argc == 2 && argv[1][0] == '-' && argv[1][1] != '\0')) {
         usage(stderr);

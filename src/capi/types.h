@@ -337,39 +337,44 @@ typedef struct kvreg_live {
 static inline kvreg_options kvreg_options_init(void) {
     kvreg_options options;
     memset(&options, 0, sizeof options);
-    options.size = (uint32_t)sizeof options;
+    options.size = sizeof options;
     return options;
 }
 static inline kvreg_bucket_options kvreg_bucket_options_init(void) {
     kvreg_bucket_options options;
     memset(&options, 0, sizeof options);
-    options.size = (uint32_t)sizeof options;
+    options.size = sizeof options;
     return options;
 }
 static inline kvreg_registry_options kvreg_registry_options_init(void) {
     kvreg_registry_options options;
     memset(&options, 0, sizeof options);
-    options.size = (uint32_t)sizeof options;
+    options.size = sizeof options;
     return options;
 }
 static inline kvreg_listener_options kvreg_listener_options_init(void) {
     kvreg_listener_options options;
     memset(&options, 0, sizeof options);
-    options.size = (uint32_t)sizeof options;
+    options.size = sizeof options;
     return options;
 }
 static inline kvreg_bucket_stats kvreg_bucket_stats_init(void) {
     kvreg_bucket_stats stats;
     memset(&stats, 0, sizeof stats);
-    stats.size = (uint32_t)sizeof stats;
+    stats.size = sizeof stats;
     return stats;
 }
 static inline kvreg_registry_stats kvreg_registry_stats_init(void) {
     kvreg_registry_stats stats;
     memset(&stats, 0, sizeof stats);
-    stats.size = (uint32_t)sizeof stats;
+    stats.size = sizeof stats;
     return stats;
 }
+
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wold-style-cast" /* C has no other */
+#endif
 
 /* Inline constructors of values; they borrow what they point to. */
 static inline kvreg_value kvreg_nil(void) {
@@ -411,3 +416,7 @@ static inline kvreg_value kvreg_bytes(const void *data, size_t len) {
         len == KVREG_NUL && data != NULL ? strlen((const char *)data) : len;
     return value;
 }
+
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif

@@ -67,6 +67,11 @@ is "an unknown option" 2 "$status"
 status=0
 printf 'CREATE a\n' | "$shell" >/dev/full 2>/dev/null || status=$?
 is "a full disk" 1 "$status"
+for option in --help --version; do
+    status=0
+    "$shell" $option >/dev/full 2>/dev/null || status=$?
+    is "a full disk, $option" 1 "$status"
+done
 
 status=0
 "$shell" <&- 2>/dev/null || status=$?

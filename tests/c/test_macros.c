@@ -46,12 +46,22 @@ out:
     return status;
 }
 
+static kvreg_status last_of(kvreg_status first, kvreg_status second) {
+    kvreg_status answers[3] = {KVREG_INTERNAL, KVREG_INTERNAL, KVREG_INTERNAL}, *answer = answers;
+    KVREG_GOTO(out, *answer++, first);
+    KVREG_GOTO(out, *answer++, second);
+out:
+    return answer[-1];
+}
+
 static void goto_goes_where_things_are_cleaned_up(void) {
     int way = 0;
     IS(KVREG_OK, went(KVREG_OK, &way));
     CHECK(way == 1 && calls == 1);
     IS(KVREG_IO, went(KVREG_IO, &way));
     CHECK(way == 2 && calls == 1);
+    IS(KVREG_IO, last_of(KVREG_IO, KVREG_OK)); /* each is evaluated once */
+    IS(KVREG_LIMIT, last_of(KVREG_OK, KVREG_LIMIT));
 }
 
 /* Returns in the middle, with some of it made. */

@@ -1,9 +1,42 @@
-// The header alone, after what other headers define, as windows.h does.
+// The header alone, after what other headers define: windows.h, Qt's, Apple's, Unreal's.
 #define min(a, b) ((a) < (b) ? (a) : (b))
 #define max(a, b) ((a) > (b) ? (a) : (b))
 #define ERROR 0
 #define IN
 #define OUT
+#define small char
+#define near
+#define far
+#define interface struct
+#define forever for (;;)
+#define foreach(variable, container) for (variable : container)
+#define emit
+#define signals public
+#define slots
+#define check(expression)
+#define ensure(expression)
+#define require(expression, label)
+#define verify(expression)
 #include "kvreg.hpp"
+
+// What must not compile, each by its number.
+#if REFUSED == 1 // a failure that nobody looks at
+void refused(kvreg::bucket &bucket) { kvreg::attempt([&] { bucket.clear(); }); }
+#elif REFUSED == 2 // a character
+void refused(kvreg::bucket &bucket) { bucket.put("k", 'c'); }
+#elif REFUSED == 3
+void refused(kvreg::bucket &bucket) { bucket.put("k", u8'c'); }
+#elif REFUSED == 4 // a handle that is copied
+kvreg::bucket refused(const kvreg::bucket &bucket) { return bucket; }
+#elif REFUSED == 5 // a value in between, which would be gone when it is stored
+struct converted {
+    operator kvreg::value() const;
+};
+void refused(kvreg::bucket &bucket, std::pair<const char *, converted> (&pairs)[1]) {
+    bucket.put_many(pairs);
+}
+#elif REFUSED == 6
+kvreg::shared_value refused(const kvreg::shared_value &value) { return value; }
+#endif
 
 int main() { return kvreg::attempt([] { return 0; }).value(); }

@@ -4,7 +4,9 @@
 
 #include <array>
 #include <atomic>
+#include <cstdlib>
 #include <map>
+#include <new>
 #include <set>
 #include <stdexcept>
 #include <thread>
@@ -19,7 +21,24 @@ using namespace std::string_view_literals;
 
 namespace {
 
+// How many allocations of C++'s succeed on this thread until one fails; below 0: all do.
+thread_local long allocations_left = -1;
+
+} // namespace
+
+void *operator new(std::size_t size) {
+    if (allocations_left >= 0 && allocations_left-- == 0) throw std::bad_alloc();
+    if (void *memory = std::malloc(size > 0 ? size : 1)) return memory;
+    throw std::bad_alloc();
+}
+void operator delete(void *memory) noexcept { std::free(memory); }
+void operator delete(void *memory, std::size_t) noexcept { std::free(memory); }
+
+namespace {
+
 constexpr bool it_throws = false; // where it has not
+
+__extension__ typedef __int128 int128;
 
 // The call throws kvreg::error with this status.
 template <class F> void throws(kvreg_status status, F call) {
@@ -76,6 +95,13 @@ void values_are_what_they_look_like() {
     CHECK(back(kvreg::value_view::of_bytes("\0\xff", 2)) == value(raw));
     CHECK(back(kvreg::bytes()) == value(kvreg::bytes()));
     throws(KVREG_INVALID_ARGUMENT, [&] { back(UINT64_MAX); });
+    [&](auto wide) { // arithmetic in gcc's dialect only
+        if constexpr (std::is_arithmetic_v<decltype(wide)>) {
+            CHECK(back(-wide) == value(std::int64_t{-1}));
+            throws(KVREG_INVALID_ARGUMENT, [&] { back(wide << 100); });
+            throws(KVREG_INVALID_ARGUMENT, [&] { back(-(wide << 63) - 1); });
+        }
+    }(int128{1});
     throws(KVREG_INVALID_ARGUMENT, [&] { back("\xff"); }); // not UTF-8
     // Neither pointers nor characters pass for truth or numbers.
     static_assert(!std::is_constructible_v<kvreg::value_view, void *>);
@@ -86,8 +112,10 @@ void a_value_of_another_type_is_an_error() {
     auto bucket = kvreg::bucket::start();
     bucket.put("k", "text");
     throws(KVREG_WRONG_TYPE, [&] { (void)bucket.get<std::int64_t>("k"); });
-    CHECK(bucket.get<std::string>("k") == "text");
-    CHECK(!bucket.get<std::int64_t>("absent"));
+    throws(KVREG_WRONG_TYPE, [&] { bucket.erase<std::int64_t>("k"); });
+    CHECK(bucket.get<std::string>("k") == "text"); // nothing is lost by that
+    CHECK(!bucket.get<std::int64_t>("absent") && !bucket.erase<std::int64_t>("absent"));
+    CHECK(bucket.erase<std::string>("k") == "text" && bucket.count() == 0);
 }
 
 void a_large_value_is_shared() {
@@ -102,6 +130,13 @@ void a_large_value_is_shared() {
     CHECK(moved.text().size() == 1 << 20 && one->text().empty() && one->type() == KVREG_NIL);
     *one = std::move(moved);
     CHECK(one->type() == KVREG_STRING && one->text() == other->text());
+    // It can be given like any other.
+    auto copies = kvreg::bucket::start();
+    copies.put("k", *one);
+    copies.update("l", [&](auto) { return kvreg::decision(*one); });
+    CHECK(copies.get<std::string>("k") == one->text() && copies.get("l") == one->copy());
+    const auto unchangeable = std::move(*one);
+    CHECK(unchangeable.get()->type == KVREG_STRING && copies.get("k") == unchangeable.copy());
 }
 
 void keys_are_any_bytes() {
@@ -122,6 +157,18 @@ void batches() {
     const auto values = bucket.get_many(keys);
     CHECK(values == (std::vector<kvreg::value>{std::int64_t{1}, std::monostate(), "three"s}));
     CHECK(bucket.count() == 4);
+    const std::string key = "e";
+    bucket.put_many({{key, 5}, {"f", std::string(100000, 'x')}, {"g", nullptr}});
+    CHECK(bucket.get_many({key, "g"}) == (std::vector<kvreg::value>{std::int64_t{5}, {}}));
+    CHECK(bucket.get<std::string>("f")->size() == 100000);
+    // What an iterator makes as it goes is gone at the next step.
+    auto other = kvreg::bucket::start();
+    other.put_many(bucket.items());
+    CHECK(other.count() == 7 && other.get("f") == bucket.get("f"));
+    auto registry = kvreg::registry::start();
+    for (auto name : {"c", "d"}) registry.create_cast(name);
+    const auto found = other.get_many(registry.names());
+    CHECK(std::set(found.begin(), found.end()) == (std::set<kvreg::value>{{}, "three"s}));
 }
 
 void ranges_over_items_and_names() {
@@ -135,6 +182,12 @@ void ranges_over_items_and_names() {
     std::set<std::string> names;
     for (auto &name : registry.names()) names.insert(std::move(name));
     CHECK(names == (std::set<std::string>{"a", "b"}));
+    auto all = bucket.items();
+    CHECK((std::map<std::string, kvreg::value>(all.begin(), all.end())) == seen);
+    auto two = registry.names();
+    auto name = two.begin();
+    const auto before = *name++;
+    CHECK(before != *name && ++name == two.end());
     bucket.clear();
     CHECK(bucket.items().begin() == kvreg::items::iterator());
     // A snapshot outlives its bucket; the C++ loop may end early.
@@ -165,6 +218,8 @@ void an_update_decides() {
         return decision::keep();
     });
     CHECK(bucket.get<std::string>("n")->size() == 100000);
+    bucket.update("n", [](auto) { return nullptr; });
+    CHECK(bucket.get("n") == kvreg::value());
     bucket.update("n", [](auto) { return decision::remove(); });
     CHECK(!bucket.get("n"));
     bucket.update("n", [&](auto) { // G8, and a plain read
@@ -195,7 +250,7 @@ void what_an_update_throws_comes_out() {
 
 void exceptions_from_many_threads() {
     auto bucket = kvreg::bucket::start();
-    bucket.set_timeout(kvreg::forever);
+    bucket.set_timeout(kvreg::infinite);
     const unsigned long count = check_count(20000);
     std::atomic<std::int64_t> thrown{0};
     auto work = [&] {
@@ -284,6 +339,7 @@ void names_and_ends() {
     auto registry = kvreg::registry::start("shops");
     CHECK(kvreg::registry::whereis("shops") && !kvreg::registry::whereis("other"));
     throws(KVREG_ALREADY_STARTED, [] { (void)kvreg::registry::start("shops"); });
+    throws(KVREG_INVALID_ARGUMENT, [] { (void)kvreg::registry::start(std::string_view()); });
     auto options = kvreg_bucket_options_init();
     options.max_keys = 1;
     auto bucket = registry.create("b", options, KVREG_EXCLUSIVE);
@@ -353,6 +409,17 @@ void failures_as_results() {
     CHECK(clone->get<std::int64_t>("k") == 1);
     kvreg::bucket taken = std::move(clone).value();
     CHECK(taken.count() == 1);
+    CHECK((*kvreg::attempt([&] { return bucket.clone(); })).count() == 1);
+    const auto text = kvreg::attempt([] { return "text"s; });
+    CHECK(*text == "text" && text->size() == 4 && text.value_or("other") == text.value());
+    const auto none = kvreg::attempt([&] { return *bucket.get<std::string>("k"); });
+    CHECK(none.value_or("other") == "other");
+    throws(KVREG_WRONG_TYPE, [&] { (void)none->size(); });
+    throws(KVREG_WRONG_TYPE, [&] { (void)*none; });
+    auto other = kvreg::attempt([] { return kvreg::bucket(nullptr).clone(); });
+    CHECK(std::move(other).value_or(std::move(taken)).count() == 1);
+    // What a reference refers to is copied.
+    CHECK(kvreg::attempt([&]() -> const std::string & { return *text; }).value() == *text);
     // Other exceptions are not ours to catch.
     try {
         (void)kvreg::attempt([]() -> int { throw 7; });
@@ -360,6 +427,43 @@ void failures_as_results() {
     } catch (int number) {
         CHECK(number == 7);
     }
+}
+
+// At any step: nothing leaks (the sanitizer sees memory), no turn is kept, and all can go on.
+void no_memory() {
+    long succeed = 0;
+    for (bool failed = true; failed; ++succeed) {
+        auto registry = kvreg::registry::start();
+        auto bucket = registry.create("b");
+        const std::string large(100000, 'x'), key(100, 'k');
+        const std::vector<std::pair<std::string, kvreg::value>> pairs{{key, large}, {"l", 1}};
+        const std::vector<std::string> keys{key, "l", "absent"};
+        auto inbox = kvreg::inbox::open();
+        inbox.monitor(bucket);
+        allocations_left = succeed;
+        try {
+            bucket.put_many(pairs);
+            (void)bucket.get_many(keys);
+            bucket.update_cast("l", [large](auto) { return large; });
+            bucket.update(key, [&](auto held) { return std::get<std::string>(*held) + large; });
+            (void)bucket.get<std::string>(key);
+            for (auto &item : bucket.items()) (void)std::string(item.first);
+            for (auto &name : registry.names()) (void)std::string(name + large);
+            (void)kvreg::attempt([] { kvreg::bucket(nullptr).clear(); });
+            (void)bucket.erase<std::string>(key);
+            bucket.exit(KVREG_KILLED, large.substr(0, 1000));
+            (void)inbox.receive(1s);
+            failed = false;
+        } catch (const std::bad_alloc &) {
+        }
+        allocations_left = -1;
+        auto live = kvreg_live();
+        live.size = sizeof live;
+        OK(kvreg_live_counts(&live));
+        CHECK(live.update_handles == 0 && live.items_handles == 0 && live.bucket_handles == 1);
+        registry.create("b").put("k", 1);
+    }
+    CHECK(succeed > 20);
 }
 
 } // namespace
@@ -383,6 +487,7 @@ int main() {
         TEST(logs_and_descriptors),
         TEST(errors_are_errors_of_std),
         TEST(failures_as_results),
+        TEST(no_memory),
     };
     return check_run(tests, sizeof tests / sizeof *tests);
 }

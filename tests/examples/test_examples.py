@@ -69,6 +69,16 @@ def test_a_plugin_that_cannot_be_used(tmp_path: Path) -> None:
         status, out, err = run(PROGRAMS / "host", tmp_path / f"{name}.so", "./counter.so")
         assert (status, out) == (1, "counter: KVREG_OK\ncounted: 1\n")
         assert err == f"host: {tmp_path}/{name}.so: not a plug-in of version 1\n"
+    # What the host looks for when they are done, and does not have what it looks for.
+    (tmp_path / "counts.c").write_text(
+        '#include "plugin.h"\nstatic int run(void) { return 0; }\n'
+        "const plugin *plugin_get(void) {\n"
+        '    static const plugin counts = {PLUGIN_VERSION, "counts", run};\n'
+        "    return &counts;\n}\n"
+    )
+    command = ["cc", "-shared", "-fPIC", "counts.c", "-o", "counts.so"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert run(PROGRAMS / "host", tmp_path / "counts.so") == (0, "counts: KVREG_OK\n", "")
     (tmp_path / "nameless.c").write_text(
         '#include "plugin.h"\nconst plugin *plugin_get(void) {\n'
         '    static const plugin nameless = {PLUGIN_VERSION, "", 0};\n'

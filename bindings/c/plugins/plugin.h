@@ -9,7 +9,8 @@ enum { PLUGIN_VERSION = 1 };
 typedef struct plugin {
     int version; /* PLUGIN_VERSION, as the plug-in was compiled with */
     const char *name;
-    int (*run)(void); /* what the plug-in is there for; 0: it went well */
+    int (*run)(void); /* what the plug-in is there for; 0: it went well. It is unloaded then: no
+                         thread or update_cast that it started may still run its code. */
 } plugin;
 
 /* Each plug-in has it. */
