@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The examples in other languages: each prints the same session, by the library that KVREG_LIBRARY
-# names and by that of the system, and fails when a call does. Then the facts of each language.
+# names and by that of the system, and fails when a call does. Then the facts of each language, and
+# the programs of docs/other-languages.md.
 # Arguments: the shared library, and a directory for what is made here.
 set -eu
 
@@ -18,7 +19,7 @@ fail() {
 
 # What the system has when kvreg is installed, in directories that are searched by environment.
 rm -rf "$made/lib" "$made/fails"
-mkdir -p "$made/lib" "$made/fails" "$made/go" "$made/java" "$made/node" "$made/csharp"
+mkdir -p "$made/lib" "$made/fails" "$made/go" "$made/java" "$made/node" "$made/csharp" "$made/page"
 ln -s "$library" "$made/lib/libkvreg.so"
 ln -s "$library" "$made/lib/libkvreg.so.0"
 cat >"$made/lib/kvreg.pc" <<PC
@@ -87,4 +88,9 @@ for language in luajit node ruby go java csharp; do
     echo "$language: passed"
     passed=$((passed + 1))
 done
+
+ln -sfn ../node/node_modules "$made/page/node_modules"
+ln -sf "$(realpath "$JNA")" "$made/page/jna.jar"
+LD_LIBRARY_PATH=$made/lib PYTHONPATH=$root/tests "${PYTHON:-python3}" -B "$here/page.py" \
+    "$made/page" "$made/fails"
 echo "languages: $passed passed, 0 failed"
