@@ -13,7 +13,7 @@ LIBRARY := target/release/libkvreg.so
 VENV := .venv
 PYTHON_CONFIG := --config bindings/python/pyproject.toml
 PYTHON_FILES := bindings/python benches/python docs tests/docs tests/python tests/listener \
-    tests/packaging tests/readme.py tests/abi tests/examples tests/windows packaging
+    tests/packaging tests/readme.py tests/languages tests/abi tests/examples tests/windows packaging
 C_FLAGS := -std=c11 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread -Iinclude -Ibindings/c
 C_LINK := -Ltarget/release -lkvreg -Wl,-rpath,$(CURDIR)/target/release
 VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full \

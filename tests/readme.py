@@ -66,12 +66,23 @@ def run_python(source: str, _directory: Path) -> str:
 RUN = {"c": run_c, "cpp": run_cpp, "python": run_python}
 
 
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """The blocks of a page that name a language, in order: the language and what is in them."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(r"^```(\w+)\n(.*?)^```\n", text, re.MULTILINE | re.DOTALL)
+
+
+def command_and_output(console: str) -> tuple[str, str]:
+    """What a console block runs, and what stands below that."""
+    command, _, expected = console.lstrip("$ ").partition("\n")
+    return command, expected
+
+
 def run_blocks(page: Path, directory: Path, longest: int) -> int:
     """Runs the blocks of a page, in order, and says how many it has."""
     passed = 0
-    text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```(\w+)\n(.*?)^```\n", text, re.MULTILINE | re.DOTALL)
-    for (language, source), (following, expected) in zip(blocks, [*blocks[1:], ("", "")]):
+    found = blocks(page)
+    for (language, source), (following, expected) in zip(found, [*found[1:], ("", "")]):
         if language in RUN:
             printed = RUN[language](source, directory)
             if printed or following == "text":
@@ -81,7 +92,7 @@ def run_blocks(page: Path, directory: Path, longest: int) -> int:
             assert lines <= longest, f"a {language} block of {lines} lines"
             passed += 1
         elif language == "console":
-            command, _, expected = source.lstrip("$ ").partition("\n")
+            command, expected = command_and_output(source)
             where = ROOT if page == README else directory
             printed = output(["sh", "-c", command], where).replace("\r", "")
             assert printed.endswith(expected), f"{printed!r} instead of {expected!r}"

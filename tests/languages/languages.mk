@@ -7,4 +7,4 @@ JNA ?= /usr/share/java/jna.jar
 
 test-languages: build
 	@JNA="$(JNA)" tests/requirements.sh languages
-	CC="$(CC)" JNA="$(JNA)" tests/languages/run.sh $(CURDIR)/$(LIBRARY) target/languages
+	CC="$(CC)" JNA="$(JNA)" PYTHON="$(PYTHON)" tests/languages/run.sh $(CURDIR)/$(LIBRARY) target/languages

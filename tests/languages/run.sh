@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The examples in other languages: each prints the same session, by the library that KVREG_LIBRARY
-# names and by that of the system, and fails when a call does. Then the facts of each language.
+# names and by that of the system, and fails when a call does. Then the facts of each language, and
+# the programs of docs/other-languages.md.
 # Arguments: the shared library, and a directory for what is made here.
 set -eu
 
@@ -18,7 +19,7 @@ fail() {
 
 # What the system has when kvreg is installed, in directories that are searched by environment.
 rm -rf "$made/lib" "$made/fails"
-mkdir -p "$made/lib" "$made/fails" "$made/go" "$made/java" "$made/node" "$made/csharp"
+mkdir -p "$made/lib" "$made/fails" "$made/go" "$made/java" "$made/node" "$made/csharp" "$made/page"
 ln -s "$library" "$made/lib/libkvreg.so"
 ln -s "$library" "$made/lib/libkvreg.so.0"
 cat >"$made/lib/kvreg.pc" <<PC
@@ -28,9 +29,14 @@ Version: 0.1.0
 Cflags: -I$root/include
 Libs: -L$made/lib -lkvreg
 PC
+
+# The library that fails needs the one that works by another name, for in its place in the system
+# it has the name of that.
+ln -s "$library" "$made/fails/libworks.so"
+$CC -shared -Wl,-soname,libworks.so -o "$made/libworks.so" -x c /dev/null
 $CC -std=c11 -Wall -Wextra -Wpedantic -Werror -fPIC -shared -I"$root/include" "$here/fails.c" \
-    -o "$made/libfails.so" -Wl,--no-as-needed -L"$made/lib" -l:libkvreg.so.0 -Wl,-rpath,"$made/lib"
-ln -s ../libfails.so "$made/fails/libkvreg.so"
+    -o "$made/fails/libkvreg.so.0" -Wl,--no-as-needed -L"$made" -lworks -Wl,-rpath,"$made/fails"
+ln -s libkvreg.so.0 "$made/fails/libkvreg.so"
 
 cp "$root"/bindings/node/{demo.js,package.json,package-lock.json} "$here/facts.js" "$made/node"
 if ! cmp -s "$made/node/package-lock.json" "$made/node/installed"; then
@@ -70,14 +76,8 @@ for language in luajit node ruby go java csharp; do
     (unset KVREG_LIBRARY; LD_LIBRARY_PATH=$made/lib run $language "$demo" Demo) \
         | diff "$here/session.txt" -
 
-    if [ $language = go ]; then
-        failing=(LD_PRELOAD="$made/libfails.so" LD_LIBRARY_PATH="$made/lib")
-    elif [ $language = csharp ]; then
-        failing=(LD_LIBRARY_PATH="$made/fails")
-    else
-        failing=(KVREG_LIBRARY="$made/libfails.so")
-    fi
-    if (export "${failing[@]}"; run $language "$demo" Demo) >"$made/output" 2>"$made/errors"; then
+    if (unset KVREG_LIBRARY; LD_LIBRARY_PATH=$made/fails run $language "$demo" Demo) \
+        >"$made/output" 2>"$made/errors"; then
         fail "$language: the example says nothing of a call that fails"
     fi
     test ! -s "$made/output" || fail "$language: the example goes on after a call that fails"
@@ -88,4 +88,9 @@ for language in luajit node ruby go java csharp; do
     echo "$language: passed"
     passed=$((passed + 1))
 done
+
+ln -sfn ../node/node_modules "$made/page/node_modules"
+ln -sf "$(realpath "$JNA")" "$made/page/jna.jar"
+LD_LIBRARY_PATH=$made/lib PYTHONPATH=$root/tests "${PYTHON:-python3}" -B "$here/page.py" \
+    "$made/page" "$made/fails"
 echo "languages: $passed passed, 0 failed"
