@@ -302,6 +302,7 @@ def test_a_loop_that_is_closed_while_a_task_waits(factory: Factory) -> None:
 
 def test_waiting_often_in_a_loop_that_watches_nothing_needs_few_threads() -> None:
     async def main() -> None:
+        await until(lambda: _workers.workers._unfinished == 0)  # what other tests have left
         async with aio.Inbox() as inbox:
             most = 0
             for _ in range(200):
@@ -312,6 +313,51 @@ def test_waiting_often_in_a_loop_that_watches_nothing_needs_few_threads() -> Non
                 await task
                 most = max(most, _workers.workers._unfinished)
             assert most <= 2
+
+    run_in(Unwatching, main())
+
+
+@everywhere
+def test_events_are_received_where_they_are_handed_out(
+    factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two threads that receive would have each an event, and nobody knows whose came first.
+    received: list[int] = []
+    receive = kvreg.Inbox._received
+
+    def noted(inbox: kvreg.Inbox, *arguments: Any) -> kvreg.Event:
+        received.append(threading.get_ident())
+        return receive(inbox, *arguments)
+
+    monkeypatch.setattr(kvreg.Inbox, "_received", noted)
+
+    async def main() -> None:
+        async with aio.Registry() as registry, aio.Inbox() as inbox:
+            buckets = await _buckets(registry, 100)
+            references = [inbox.monitor(bucket) for bucket in buckets]
+            [task] = await pending(inbox.receive())
+            for bucket in buckets:
+                await bucket.stop()
+            downs: list[Any] = [await task] + [await inbox.receive() for _ in buckets[1:]]
+            assert [down.reference for down in downs] == references
+
+    run_in(factory, main())
+    assert received == [threading.get_ident()] * 100
+
+
+def test_more_inboxes_than_threads_in_a_loop_that_watches_nothing() -> None:
+    async def main() -> None:
+        inboxes = [aio.Inbox() for _ in range(_workers.MOST + 10)]
+        async with aio.Bucket() as bucket:
+            for inbox in inboxes:
+                inbox.monitor(bucket)
+            *_, last = await pending(*(inbox.receive() for inbox in inboxes))
+            own = aio.Bucket()
+            inboxes[-1].monitor(own)
+            await own.stop()
+            assert isinstance(await last, kvreg.Down)
+        for inbox in inboxes:
+            inbox.close()
 
     run_in(Unwatching, main())
 

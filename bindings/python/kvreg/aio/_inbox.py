@@ -1,4 +1,7 @@
-"""Inboxes for tasks: through the loop's own watch of descriptors, without a thread."""
+"""Inboxes for tasks: through the loop's own watch of descriptors, without a thread.
+
+Where a loop watches none, as the usual one on Windows, a thread waits; the loop receives.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,22 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from typing import TypeVar
+from typing import Callable, TypeVar
 
 from .. import _bucket, _inbox, _registry
 from .._constants import LogLevel
-from .._errors import CallTimeout, Closed, Error, Unsupported
+from .._errors import CallTimeout, Closed, Unsupported
 from .._inbox import Event
+from .._ready import Ready
 from .._timeout import milliseconds
 from ._bucket import Bucket
 from ._registry import Registry
-from ._workers import submit
+from ._workers import others_wait, submit
 
 _Self = TypeVar("_Self", bound="Inbox")
 
 _SLICE = 0.1
-"""Seconds for which a worker thread waits before it looks whether anybody still does."""
+"""Seconds for which a worker thread waits before it looks whether it still should."""
 
 
 class Inbox:
@@ -40,7 +44,7 @@ class Inbox:
         self._inbox = _inbox.Inbox()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: deque[asyncio.Future[Event]] = deque()
-        # Received by a thread, or for somebody who had gone when they came.
+        # Received for somebody who had gone when they came.
         self._early: deque[Event] = deque()
         self._watched: int | None = None
         self._thread: _Thread | None = None
@@ -117,8 +121,6 @@ class Inbox:
         timer = None if timeout is None else loop.call_later(timeout, _expire, waiter)
         try:
             self._watch(loop)
-            if self._thread is not None:
-                self._hand_out()  # one may have come since, to a thread that knew of no loop
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
@@ -139,12 +141,7 @@ class Inbox:
             self._loop = None
 
     def _poll(self) -> Event | None:
-        if self._early:
-            return self._early.popleft()
-        # What a thread has received comes before what it has not.
-        if self._thread is not None and self._thread.wanted:
-            return None
-        return self._inbox._poll()
+        return self._early.popleft() if self._early else self._inbox._poll()
 
     def _hand_out(self) -> None:
         """Gives events that are there to those who wait; watches if anybody still does."""
@@ -175,9 +172,8 @@ class Inbox:
             loop.add_reader(descriptor, self._hand_out)
         except (NotImplementedError, Unsupported):
             # The loop watches no descriptors, or the platform has none.
-            thread = _Thread(self, loop)
-            submit(thread.run)
-            self._thread = thread
+            self._thread = _Thread(Ready(self._inbox), loop, self._hand_out)
+            self._thread.start()
         else:
             self._watched = descriptor
 
@@ -191,40 +187,64 @@ class Inbox:
 
 
 class _Thread:
-    """Waits for events in a worker thread, for a loop that cannot."""
+    """Waits in a worker thread until events are there, for a loop that cannot.
 
-    def __init__(self, inbox: Inbox, loop: asyncio.AbstractEventLoop) -> None:
-        self._inbox = inbox
+    It receives none of them: the loop does, one after the other, so that they keep their order.
+    """
+
+    def __init__(
+        self, ready: Ready, loop: asyncio.AbstractEventLoop, hand_out: Callable[[], None]
+    ) -> None:
+        self._ready = ready
         self._loop = loop
+        self._hand_out = hand_out
+        # Not from when the loop is told that events are there until it wants to know again.
+        self._asked = threading.Event()
+        self._asked.set()
         self._ending = threading.Lock()
         self._ended = False
         self.wanted = True
+
+    def start(self) -> None:
+        """Begins to wait. Raises `RuntimeError` if there is no thread for that."""
+        try:
+            submit(self._run)
+        except BaseException:
+            self._ended = True
+            self._ready.close()
+            raise
 
     def go_on(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Wants it again; false if that came too late, or it is for another loop."""
         with self._ending:
             self.wanted = self._loop is loop and not self._ended
+            if self.wanted:
+                self._asked.set()
             return self.wanted
 
     def _goes_on(self) -> bool:
         with self._ending:
-            self._ended = not self.wanted
-            return self.wanted
+            self._ended = not self.wanted or self._loop.is_closed()
+            return not self._ended
 
-    def run(self) -> None:
-        while self._goes_on():
-            try:
-                self._inbox._early.append(self._inbox._inbox.receive(timeout=_SLICE))
-            except CallTimeout:
-                continue
-            except Error:
-                self.wanted = False  # who asks meets the same
-            # Not always that of this thread, which may have been closed meanwhile. Without one
-            # that runs the event waits for the next receiver.
-            loop = self._inbox._loop
-            if loop is not None:
-                with contextlib.suppress(RuntimeError):
-                    loop.call_soon_threadsafe(self._inbox._hand_out)
+    def _run(self) -> None:
+        while True:
+            # A loop that was told often asks again soon: so long it has.
+            is_asked = self._asked.wait(_SLICE)
+            if is_asked and self._ready.wait(_SLICE):
+                self._asked.clear()
+                with contextlib.suppress(RuntimeError):  # it was closed since
+                    self._loop.call_soon_threadsafe(self._look)
+            elif not self._goes_on():
+                return self._ready.close()
+            if others_wait():
+                return submit(self._run)  # after them
+
+    def _look(self) -> None:
+        if self.wanted:  # else the inbox may be another loop's by now
+            self._hand_out()
+        if self.wanted:
+            self._asked.set()
 
 
 def _expire(waiter: asyncio.Future[Event]) -> None:
