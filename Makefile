@@ -29,7 +29,8 @@ MISUSE_ASAN ?= 4000000
 MISUSE ?= 6000000
 MISUSE_SEED ?= 1
 
-.PHONY: all build header demo test lint lint-benches test-rust test-model test-header test-c test-shell \
+.PHONY: all build header demo test lint lint-benches test-rust test-model \
+    test-header test-c $(C_TESTS:%=test-c-%) test-shell \
     test-stress test-lifecycle test-listener test-instructions test-misuse test-python \
     test-readme test-docs reference wheel test-wheel requirements bench bench-all \
     bench-python clean
@@ -90,12 +91,13 @@ target/c/%: bindings/c/%.c include/kvreg.h | build
 	@mkdir -p target/c
 	$(CC) $(C_FLAGS) $< -o $@ $(C_LINK)
 
-# Each program plainly, then with smaller counts under valgrind.
+# Each program plainly, then with smaller counts under valgrind; some at a time.
 test-c: $(addprefix target/c/,$(C_TESTS))
-	@set -e; for test in $^; do \
-	    echo "== $$test"; $$test; \
-	    echo "== $$test under valgrind"; KVREG_TEST_COUNT=1000 $(VALGRIND) $$test; \
-	done
+	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory $(C_TESTS:%=test-c-%)
+
+$(C_TESTS:%=test-c-%): test-c-%:
+	@set -e; echo "== $*"; target/c/$*; \
+	echo "== $* under valgrind"; KVREG_TEST_COUNT=1000 $(VALGRIND) target/c/$*
 
 # The shell in C, and that in Python, which does the same.
 test-shell: target/c/shell $(VENV)/installed

@@ -3,25 +3,30 @@
 CPP_FLAGS := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -g -pthread -Iinclude -Itests/c
 CPP_HEADER_FLAGS := $(CPP_FLAGS) -Wold-style-cast -Wsign-conversion -Wnon-virtual-dtor -Wextra-semi
 SANITIZED := -fsanitize=address,undefined -fno-sanitize-recover=all
+CPP_WAYS := clang-17 clang-20 gcc-17 gcc-20
 
-.PHONY: test-cpp
+.PHONY: test-cpp $(CPP_WAYS:%=test-cpp-%)
 
 test-cpp: build
+	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory $(CPP_WAYS:%=test-cpp-%)
+
+CPP_clang := clang++ -std=c++
+CPP_gcc := g++ $(SANITIZED) -std=gnu++
+# Of clang-17: clang's words, and 17 right behind them.
+CPP_COMPILER = $(CPP_$(word 1,$(subst -, ,$*)))$(word 2,$(subst -, ,$*))
+
+$(CPP_WAYS:%=test-cpp-%): test-cpp-%:
 	@mkdir -p target/cpp
-	@set -e; for compiler in "clang++ -std=c++" "g++ $(SANITIZED) -std=gnu++"; do \
-	for standard in 17 20; do \
-	    echo "== kvreg.hpp, $$compiler$$standard"; \
-	    for flags in -frtti -fno-rtti; do \
-	        $$compiler$$standard $$flags $(CPP_HEADER_FLAGS) -fsyntax-only tests/cpp/header.cpp; \
-	    done; \
-	    for refused in 1 2 3 4 5 6; do \
-	        if $$compiler$$standard $(CPP_FLAGS) -DREFUSED=$$refused -fsyntax-only \
-	            tests/cpp/header.cpp 2>target/cpp/log; then \
-	            echo "header.cpp: REFUSED=$$refused compiles"; exit 1; \
-	        fi; \
-	    done; \
-	    $$compiler$$standard $(CPP_FLAGS) tests/cpp/test_kvreg.cpp -o target/cpp/test_kvreg \
-	        $(C_LINK); \
-	    target/cpp/test_kvreg >target/cpp/log || { cat target/cpp/log; exit 1; }; \
-	    tail -n 1 target/cpp/log; \
-	done; done
+	@set -e; echo "== kvreg.hpp, $(CPP_COMPILER)"; made=target/cpp/$@; \
+	for flags in -frtti -fno-rtti; do \
+	    $(CPP_COMPILER) $$flags $(CPP_HEADER_FLAGS) -fsyntax-only tests/cpp/header.cpp; \
+	done; \
+	for refused in 1 2 3 4 5 6; do \
+	    if $(CPP_COMPILER) $(CPP_FLAGS) -DREFUSED=$$refused -fsyntax-only tests/cpp/header.cpp \
+	        2>$$made.log; then \
+	        echo "header.cpp: REFUSED=$$refused compiles"; exit 1; \
+	    fi; \
+	done; \
+	$(CPP_COMPILER) $(CPP_FLAGS) tests/cpp/test_kvreg.cpp -o $$made $(C_LINK); \
+	$$made >$$made.log || { cat $$made.log; exit 1; }; \
+	tail -n 1 $$made.log
