@@ -77,7 +77,7 @@ test-rust:
 	$(CARGO) test
 
 test-model:
-	$(CARGO) test --release -p kvreg-model --lib
+	CARGO="$(CARGO)" JOBS=$(JOBS) tests/model/run.sh
 
 test-header: build
 	tests/c/header.sh
@@ -135,7 +135,7 @@ test-instructions: target/c/instructions
 
 test-misuse: target/c/misuse
 	@mkdir -p target/c
-	RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=off \
+	RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	RUSTFLAGS="-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer" \
 	    $(CARGO) rustc --release --lib --crate-type cdylib --target-dir target/asan \
 	    --target $(shell rustc -vV | sed -n 's/^host: //p')

@@ -38,10 +38,10 @@ class Environment:
             env={**self.variables, **variables},
         )
 
-    def install(self, *arguments: str | Path, **variables: str) -> set[str]:
+    def install(self, *arguments: str | Path) -> set[str]:
         """Has pip install something, and returns the new files."""
         before = self.files()
-        done = self.pip("install", *arguments, **variables)
+        done = self.pip("install", *arguments)
         assert done.returncode == 0, done.stdout
         return self.files() - before
 

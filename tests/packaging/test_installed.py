@@ -51,8 +51,7 @@ def test_all_tests_of_python_pass_against_the_installed(
 ) -> None:
     checkout = copy_of_the_tests(tmp_path / "checkout")
     environment = equipped
-    # What cargo builds is as good without LTO, and is there in half of the time.
-    installed = environment.install(distribution, CARGO_PROFILE_RELEASE_LTO="off")
+    installed = environment.install(distribution)
     expected = SITE | modules()
     if distribution == WHEEL:
         expected.add(f"kvreg/{NOTICES}")
