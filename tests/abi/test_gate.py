@@ -98,6 +98,14 @@ def gate() -> subprocess.CompletedProcess[str]:
     )
 
 
+def assert_stopped(done: subprocess.CompletedProcess[str], *sentences: str) -> None:
+    """The gate failed, and each sentence begins a line of what it says."""
+    assert done.returncode == 1
+    told = done.stderr.splitlines()
+    for sentence in sentences:
+        assert any(line.startswith(sentence) for line in told), done.stderr
+
+
 PASSES: dict[str, list[Edit]] = {
     "a function in a node of its own": [append(PROCESS, ANSWER), append(MAP, NEXT)],
     "a field at the end of options": [
@@ -175,9 +183,7 @@ def test_it_stops(edits: list[Edit], sentence: str) -> None:
     copy()
     for edit in edits:
         edit()
-    done = gate()
-    assert done.returncode == 1
-    assert any(line.startswith(sentence) for line in done.stderr.splitlines()), done.stderr
+    assert_stopped(gate(), sentence)
 
 
 STATUS = "    KVREG_TOO_SMALL         /*"
@@ -363,9 +369,7 @@ def test_it_lets_a_header_pass(tmp_path: Path, replaced: list[Replaced]) -> None
 def test_it_stops_a_header(tmp_path: Path, replaced: list[Replaced], sentence: str) -> None:
     copied = Copied(tmp_path / "copy")
     copied.edit(replaced)
-    done = copied.gate("check")
-    assert done.returncode == 1
-    assert any(line.startswith(sentence) for line in done.stderr.splitlines()), done.stderr
+    assert_stopped(copied.gate("check"), sentence)
 
 
 @pytest.mark.parametrize("header, node, sentence", MAP_STOPS.values(), ids=MAP_STOPS)
@@ -375,9 +379,7 @@ def test_it_stops_a_map(
     copied = Copied(tmp_path / "copy")
     copied.edit(header)
     copied.edit(node, MAP)
-    done = copied.gate("check")
-    assert done.returncode == 1
-    assert any(line.startswith(sentence) for line in done.stderr.splitlines()), done.stderr
+    assert_stopped(copied.gate("check"), sentence)
 
 
 def test_it_works_anywhere_and_says_what_it_needs(tmp_path: Path) -> None:
@@ -425,13 +427,11 @@ def test_it_records_what_the_version_says(tmp_path: Path) -> None:
     command = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
     subprocess.run(command, input=source, text=True, check=True)
     assert copied.gate("check", library=str(library)).returncode == 0
-    done = copied.gate("record", library=str(library))
-    assert done.returncode == 1
-    for sentence in (
+    assert_stopped(
+        copied.gate("record", library=str(library)),
         "ABI: kvreg_answer came after 0.1 was recorded, and the header says 0.1: raise",
         "ABI: kvreg_answer is in KVREG_0.2, and the header says 0.1",
-    ):
-        assert any(line.startswith(sentence) for line in done.stderr.splitlines()), done.stderr
+    )
     copied.edit([("#define KVREG_VERSION_MINOR 1", "#define KVREG_VERSION_MINOR 2")])
     assert copied.gate("record", library=str(library)).returncode == 0
     copied.edit([(r"uint32_t kvreg_answer\(void\);", "")])
