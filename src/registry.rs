@@ -5,9 +5,13 @@
 //! no notice travels, none is late, and a name is gone before anybody can learn of the end
 //! (G5). A name is taken out only if it still leads to the bucket that ends. A bucket that is
 //! to be restarted is replaced in that same step.
+//!
+//! A registry that ends refuses mail first, then closes its names in one step, so that no name
+//! is missed by who may still ask for it (G3), and then ends its buckets. They wait in
+//! `leaving` until all have ended: a second one who ends the registry ends them too.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use crate::bucket::{Bucket, BucketServer, Registered};
@@ -21,6 +25,7 @@ use crate::process::Process;
 use crate::reason::{Exit, Reason};
 use crate::server::{Server, State, Turn, Write};
 use crate::supervisor::{comes_back, Child, Decision, Supervisor};
+use crate::sync::lock;
 use crate::table::{Closed, Entry, Table, Writer};
 use crate::thread::Thread;
 
@@ -43,6 +48,8 @@ pub(crate) struct RegistryState {
     /// What all buckets together may hold, and how many there may be.
     bytes: Option<Arc<Budget>>,
     buckets: Option<Arc<Budget>>,
+    /// The buckets that it had when it closed, until they have ended.
+    leaving: Mutex<Arc<[Arc<BucketServer>]>>,
 }
 
 /// What there is to know about a registry.
@@ -122,34 +129,41 @@ impl State for RegistryState {
         match task {}
     }
 
-    /// A registry takes its buckets along. Its own name goes only if it does not come back.
+    /// Its own name goes only if it does not come back.
     fn unregister(server: &Arc<RegistryServer>, reason: Reason) {
         if !comes_back(server.process(), reason) {
             if let Some(supervisor) = server.state().supervisor.upgrade() {
                 server.process().names().forget(&supervisor);
             }
         }
-        let buckets = server.still_anyway(|state, write| state.buckets(write));
-        for bucket in buckets {
-            bucket.end(Exit::new(Reason::Shutdown, ""));
-        }
     }
 
-    /// Those too that were created while the others were ended.
+    /// A registry takes its buckets along.
     fn closed(server: &Arc<RegistryServer>, reason: Reason) {
-        Self::unregister(server, reason);
+        server.close();
+        let leaving = Arc::clone(&lock(&server.state().leaving));
+        for bucket in leaving.iter() {
+            bucket.end(Exit::new(Reason::Shutdown, ""));
+        }
+        let ended = std::mem::take(&mut *lock(&server.state().leaving));
+        drop(ended); // outside the lock: it may be the last to know them
         if let Some(supervisor) = server.state().supervisor.upgrade() {
             supervisor.replace(server, reason);
         }
     }
 
-    fn close(&self, write: &Write<'_>) {
-        self.writer(write, &epoch::pin()).close();
+    fn close(server: &RegistryServer, write: &Write<'_>) {
+        let state = server.state();
+        let buckets = state.buckets(write);
+        if state.writer(write, &epoch::pin()).close() {
+            *lock(&state.leaving) = buckets.into();
+            let live = server.process().live_registries();
+            live.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     fn ended(server: &Arc<RegistryServer>, exit: &Exit) {
         let process = server.process();
-        process.live_registries().fetch_sub(1, Ordering::Relaxed);
         process.logs().end("registry", server.state().name(), exit);
     }
 
@@ -199,6 +213,7 @@ impl RegistryServer {
                 bucket_options,
                 bytes: Budget::limited("bytes of a registry", options.max_bytes),
                 buckets: Budget::limited("buckets of a registry", options.max_buckets),
+                leaving: Mutex::default(),
             },
         )
     }
@@ -363,30 +378,35 @@ impl RegistryServer {
             return Ok(Decision::Leave);
         };
         // A registry that ends takes its buckets along, for good.
-        if self.exit_reason().is_some() || self.process().is_shut_down() {
+        if bucket.is_removed() || self.exit_reason().is_some() || self.process().is_shut_down() {
             return Ok(Decision::Leave);
         }
         Ok(child.decide(bucket.options(), reason, Instant::now()))
     }
 
     /// Ends the bucket of that name for good, reason SHUTDOWN, whatever its restart option
-    /// (OTP's `terminate_child`).
+    /// (OTP's `terminate_child`). Of several who do so one is told that it did; to the others
+    /// there is no such bucket any more.
     pub(crate) fn remove(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
         name: &str,
     ) -> Result<(), Error> {
-        let bucket = self.call(caller, |state, write| {
+        let (bucket, is_first) = self.call(caller, |state, write| {
             let pinned = epoch::pin();
             let names = state.writer(write, &pinned);
             let found = names.get(name.as_bytes());
             let found = found.map_err(|Closed| Error::ServerDown)?;
             let bucket = Arc::clone(found.ok_or(Error::NotFound)?.value());
-            bucket.never_restart();
-            Ok(bucket)
+            let is_first = bucket.claim_removal();
+            Ok((bucket, is_first))
         })??;
+        // Others too: what they are told is not there must be gone.
         bucket.end(Exit::new(Reason::Shutdown, "removed"));
-        Ok(())
+        match is_first {
+            true => Ok(()),
+            false => Err(Error::NotFound),
+        }
     }
 
     pub(crate) fn info(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<RegistryInfo, Error> {

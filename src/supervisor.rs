@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
@@ -21,8 +21,6 @@ use crate::sync::lock;
 
 /// What is known of a bucket across its restarts; a temporary one has none.
 pub(crate) struct Child {
-    /// `remove` was asked for: it ends for good.
-    removed: AtomicBool,
     history: Mutex<History>,
 }
 
@@ -49,19 +47,14 @@ impl Child {
     pub(crate) fn of(options: &BucketOptions) -> Option<Arc<Child>> {
         (options.restart != crate::options::Restart::Temporary).then(|| {
             Arc::new(Child {
-                removed: AtomicBool::new(false),
                 history: Mutex::default(),
             })
         })
     }
 
-    pub(crate) fn remove(&self) {
-        self.removed.store(true, Ordering::Relaxed);
-    }
-
     /// Decides about a bucket that ends now, and counts its restart.
     pub(crate) fn decide(&self, options: &BucketOptions, reason: Reason, now: Instant) -> Decision {
-        if self.removed.load(Ordering::Relaxed) || !options.restart.applies_to(reason) {
+        if !options.restart.applies_to(reason) {
             return Decision::Leave;
         }
         let mut history = lock(&self.history);
@@ -95,7 +88,7 @@ pub(crate) struct Supervisor {
     current: AtomicPtr<RegistryServer>,
     replacing: Mutex<Option<Reason>>,
     restarts: AtomicU64,
-    handles: AtomicUsize,
+    handles: AtomicU32,
 }
 
 impl Supervisor {
@@ -114,7 +107,7 @@ impl Supervisor {
                 current: AtomicPtr::new(Arc::into_raw(first).cast_mut()),
                 replacing: Mutex::new(None),
                 restarts: AtomicU64::new(0),
-                handles: AtomicUsize::new(0),
+                handles: AtomicU32::new(0),
             }
         });
         if let Some(name) = &supervisor.options.name {
@@ -229,8 +222,8 @@ impl Drop for Supervisor {
 }
 
 /// Counts another handle unless there is none left.
-pub(crate) fn add_another(handles: &AtomicUsize) -> bool {
-    let another = |handles: usize| (handles > 0).then_some(handles + 1);
+pub(crate) fn add_another(handles: &AtomicU32) -> bool {
+    let another = |handles: u32| (handles > 0).then_some(handles + 1);
     handles
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, another)
         .is_ok()

@@ -494,17 +494,19 @@ impl Contents {
         }
     }
 
-    pub(crate) fn close(&self, write: &Write<'_>) {
+    /// `false` if it was closed already.
+    pub(crate) fn close(&self, write: &Write<'_>) -> bool {
         let pinned = epoch::pin();
         let writer = self.writer(write, &pinned);
         note_all(&writer);
         let all = self.all(&pinned);
-        writer.close();
+        let was_open = writer.close();
         self.count_bytes(all.bytes, 0);
         self.give_back(all);
         if let Some(subscribers) = self.subscribers.get() {
             subscribers.close();
         }
+        was_open
     }
 
     /// All keys and values, as they are while `write` keeps others out.

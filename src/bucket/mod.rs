@@ -7,7 +7,7 @@ mod reading;
 mod stored;
 mod update;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use crate::budget::{Budget, Waiting};
@@ -36,7 +36,9 @@ pub(crate) struct BucketState {
     contents: Contents,
     options: Arc<BucketOptions>,
     registered: Option<Registered>,
-    handles: AtomicUsize,
+    handles: AtomicU32,
+    /// Somebody removed it: it ends for good.
+    is_removed: AtomicBool,
 }
 
 /// Where a bucket is registered, and as what.
@@ -127,13 +129,15 @@ impl State for BucketState {
         }
     }
 
-    fn close(&self, write: &Write<'_>) {
-        self.contents.close(write);
+    fn close(server: &BucketServer, write: &Write<'_>) {
+        if server.state().contents.close(write) {
+            let live = server.process().live_buckets();
+            live.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     fn ended(server: &Arc<BucketServer>, exit: &Exit) {
         let process = server.process();
-        process.live_buckets().fetch_sub(1, Ordering::Relaxed);
         process.logs().end("bucket", server.state().name(), exit);
     }
 
@@ -159,7 +163,8 @@ impl BucketServer {
                 contents: Contents::new(Limits::new(&options, bytes)),
                 options,
                 registered,
-                handles: AtomicUsize::new(0),
+                handles: AtomicU32::new(0),
+                is_removed: AtomicBool::new(false),
             },
         )
     }
@@ -194,12 +199,14 @@ impl BucketServer {
         Err(Error::Limit("bytes of a value"))
     }
 
-    /// It ends for good, whenever it ends.
-    pub(crate) fn never_restart(&self) {
-        let registered = self.state().registered.as_ref();
-        if let Some(child) = registered.and_then(|it| it.child.as_ref()) {
-            child.remove();
-        }
+    /// From here on it ends for good, whenever it ends. Of several who ask for that, `true`
+    /// for the first.
+    pub(crate) fn claim_removal(&self) -> bool {
+        !self.state().is_removed.swap(true, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_removed(&self) -> bool {
+        self.state().is_removed.load(Ordering::Relaxed)
     }
 
     /// Keys, and bytes of keys and values.

@@ -28,6 +28,11 @@ impl<S: State> Server<S> {
         }
     }
 
+    /// Closes the state, once nobody else writes it.
+    pub(crate) fn close(&self) {
+        self.still_anyway(|_, write| S::close(self, write));
+    }
+
     fn end_alone(self: &Arc<Self>, exit: Arc<Exit>, linked: &mut Linked<S>) {
         let exit = Arc::clone(self.lock().exit.get_or_insert(exit));
         S::unregister(self, exit.reason);
@@ -47,7 +52,7 @@ impl<S: State> Server<S> {
             }
         };
         S::closed(self, exit.reason);
-        self.still_anyway(State::close);
+        self.close();
         let Some((queue, monitors, links)) = taken else {
             return;
         };
@@ -92,7 +97,7 @@ impl<S: State> Server<S> {
     pub(crate) fn gone(self: &Arc<Self>, answer: Error) -> Error {
         let reason = self.exit_reason().unwrap_or(Reason::Normal);
         S::closed(self, reason);
-        self.still_anyway(State::close);
+        self.close();
         answer
     }
 

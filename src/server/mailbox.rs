@@ -18,7 +18,7 @@ const KEPT_CAPACITY: usize = 64;
 pub(super) struct Letter<S: State> {
     number: u64,
     pub(super) body: Body<S>,
-    /// Dropped after the body was handled: then the sender's own reads may pass.
+    /// Given to `settles` after the body was handled.
     pub(super) sender: Sender,
 }
 
@@ -117,8 +117,8 @@ impl<S: State> Server<S> {
         self.process.spawn(move || server.drain());
     }
 
-    /// Takes out the first letter; its sender is to be dropped once it was handled. Called with `TURN`, which keeps the short way shut until
-    /// the letter was handled.
+    /// Takes out the first letter; `settles` is told when it was handled. Called with `TURN`,
+    /// which keeps the short way shut until then.
     pub(super) fn take_letter(&self, slow: &mut MutexGuard<'_, Slow<S>>) -> Letter<S> {
         let letter = slow.queue.pop_front().expect("looked at before");
         self.handles(slow, (letter.sender.id(), letter.number));
@@ -129,6 +129,15 @@ impl<S: State> Server<S> {
             }
         }
         letter
+    }
+
+    /// A letter was handled, or discarded by the end: the sender's own reads may pass. What
+    /// they find from here on has the cast in it, or is closed (G3).
+    pub(super) fn settles(self: &Arc<Self>, sender: Sender) {
+        if self.has_ended() {
+            self.gone(Error::NoProcess);
+        }
+        drop(sender);
     }
 
     /// Handles one letter, with `TURN` held by the calling thread.
@@ -208,7 +217,7 @@ impl<S: State> Server<S> {
                 Body::Message(message) if has_write => self.handle_message(message),
                 body => self.open(body),
             }
-            drop(sender);
+            self.settles(sender);
         }
         self.handles(&mut self.lock(), (0, 0));
         self.release(TURN);

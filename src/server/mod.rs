@@ -25,6 +25,8 @@
 //! (user code). A cast may run at once only if it takes the turn the short way, that is with
 //! no mail before it. A thread's own casts are counted at the thread; a read passes the
 //! mailbox only when that count, or a look at the queue, says that nothing of its own is here.
+//! A cast that the end dropped, or whose change it discarded, is counted until the state is
+//! closed (`settles`), and who finds the server closed reads nothing: so no read passes it.
 //!
 //! **Nothing waits for ever.** If the turn is free and letters are queued and the server has
 //! not ended, a drain is scheduled: posting sees to it when the turn is free, giving the turn
@@ -113,9 +115,9 @@ pub(crate) trait State: Sized + Send + Sync + 'static {
     /// Called once no mail is taken any more; may be called again.
     fn closed(_server: &Arc<Server<Self>>, _reason: Reason) {}
 
-    /// Gives up what the state holds, and makes its readers answer `NoProcess`. May be
-    /// called again.
-    fn close(&self, write: &Write<'_>);
+    /// Gives up what the state holds, and makes its readers answer `NoProcess`; counts the
+    /// server out. May be called again.
+    fn close(server: &Server<Self>, write: &Write<'_>);
 
     /// Called once, before the DOWNs are sent.
     fn ended(server: &Arc<Server<Self>>, exit: &Exit);
@@ -304,10 +306,16 @@ impl<S: State> Server<S> {
         if self.is_occupied_by_caller() {
             return Ok(());
         }
-        let Some(own) = self.lock().last_of(Thread::current().id()) else {
-            return Ok(());
+        let (is_closed, own) = {
+            let slow = self.lock();
+            (slow.closed, slow.last_of(Thread::current().id()))
         };
-        self.enter(caller, Goal::Handled(own))
+        match own {
+            // Its cast may be among those that were taken out to be dropped.
+            _ if is_closed => Err(self.gone(Error::NoProcess)),
+            None => Ok(()),
+            Some(own) => self.enter(caller, Goal::Handled(own)),
+        }
     }
 
     /// Runs `work` on a state that nobody changes meanwhile, without waiting for the turn: a

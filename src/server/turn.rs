@@ -226,7 +226,7 @@ impl<S: State> Server<S> {
             let Letter { body, sender, .. } = self.take_letter(&mut slow);
             drop(slow);
             self.open(body);
-            drop(sender);
+            self.settles(sender);
             slow = self.lock();
         }
         self.handles(&mut slow, (0, 0));

@@ -251,21 +251,22 @@ impl<'t, V: Send + Sync + 'static> Writer<'t, V> {
 
     /// Takes all entries out, at one instant.
     pub(crate) fn clear(&self) {
-        self.take_all(ptr::null_mut());
+        let _ = self.take_all(ptr::null_mut());
     }
 
-    /// The same, and readers find the table closed from here on.
-    pub(crate) fn close(&self) {
-        self.take_all(closed());
+    /// The same, and readers find the table closed from here on; `false` if it was already.
+    pub(crate) fn close(&self) -> bool {
+        self.take_all(closed())
     }
 
-    fn take_all(&self, marker: Word<V>) {
+    fn take_all(&self, marker: Word<V>) -> bool {
         if self.table.array.load(Ordering::Relaxed) == closed() {
-            return;
+            return false;
         }
         self.table.len.store(0, Ordering::Release);
         // SAFETY: retired, so nobody uses the array or its entries.
         self.replace_array(marker, |old| unsafe { free_all(old) });
+        true
     }
 
     fn replace_array(&self, new: Word<V>, free: impl Fn(Word<V>) + Send + 'static) {

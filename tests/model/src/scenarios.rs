@@ -203,6 +203,25 @@ fn task_against_kill() {
     });
 }
 
+/// What the end discards, be it queued or run already, no read passes: it sees both casts of its
+/// thread, or finds the state closed.
+#[test]
+fn a_read_sees_its_casts_or_the_end() {
+    check_bounded(2, || {
+        let server = Subject::start();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || kill(&other));
+        if task(&server).is_ok() && cast(&server).is_ok() {
+            let passes = server.settle(&mut forever()).is_ok();
+            let facts = facts(&server);
+            if passes && Facts::count(&facts.closed) == 0 {
+                assert_eq!(Facts::count(&facts.handled), 2);
+            }
+        }
+        thread.join().unwrap();
+    });
+}
+
 #[test]
 fn stop_against_stop() {
     check(|| {

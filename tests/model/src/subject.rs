@@ -103,10 +103,11 @@ impl State for Subject {
         facts.unregistered.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn close(&self, _write: &Write<'_>) {
+    fn close(server: &Server<Self>, _write: &Write<'_>) {
         // SAFETY: see `Subject`.
-        self.closed.with_mut(|closed| unsafe { *closed = true });
-        self.facts.closed.fetch_add(1, Ordering::SeqCst);
+        let state = server.state();
+        state.closed.with_mut(|closed| unsafe { *closed = true });
+        state.facts.closed.fetch_add(1, Ordering::SeqCst);
     }
 
     fn ended(server: &Arc<Server<Self>>, _exit: &Exit) {
