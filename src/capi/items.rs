@@ -56,7 +56,7 @@ pub unsafe extern "C" fn kvreg_items_next(
     })
 }
 
-/// Frees a snapshot. NULL is fine. Never blocks.
+/// Frees a snapshot: that takes the time to free its items. NULL is fine. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_items_free(items: *mut kvreg_items) -> kvreg_status {
     guard("kvreg_items_free", || free(items))

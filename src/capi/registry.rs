@@ -333,7 +333,7 @@ pub unsafe extern "C" fn kvreg_registry_stop(registry: *mut kvreg_registry) -> k
 /// KVREG_KILLED and KVREG_CRASHED it comes back, empty, behind its handles and its name, before
 /// this returns (one_for_all); its monitors get their DOWN and do not carry over. KVREG_NORMAL
 /// does nothing, KVREG_NOPROC is KVREG_INVALID_ARGUMENT. `detail` is as in kvreg_bucket_exit.
-/// Never waits for a turn.
+/// Takes the time to free what its buckets hold, and never waits for a turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_exit(
     registry: *mut kvreg_registry,
@@ -368,8 +368,8 @@ pub unsafe extern "C" fn kvreg_registry_info(
 }
 
 /// Frees the handle. A registry without a name stops, with its buckets, when its last handle is
-/// freed; one with a name runs on.
-/// NULL is fine. Never blocks.
+/// freed: that takes the time to free what they hold, about 0.1 us a key. One with a name runs
+/// on. NULL is fine. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_free(registry: *mut kvreg_registry) -> kvreg_status {
     guard("kvreg_registry_free", || free(registry))

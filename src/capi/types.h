@@ -45,7 +45,11 @@
  *
  * Blocking. A function that may block says so. It waits for its turn at the server, at most
  * for the timeout of the handle, in milliseconds: -1 for ever, 0 only if it need not wait,
- * 5000 at first. KVREG_TIMEOUT means withdrawn: the request has not run and never will.
+ * 5000 at first. KVREG_TIMEOUT means withdrawn: the request has not run and never will. One
+ * that never blocks waits for no turn, no callback and no message: it takes the time of its
+ * own work, and for another thread's short change at most. Work that grows with what is stored
+ * is said where it is done: to end a server is to free what it holds, on the calling thread, and
+ * a put that finds its table full makes a larger one.
  *
  * The process. Nothing is started before it is needed: loading starts nothing, the first server
  * takes memory only, threads come with the first cast that has to wait and with the first
