@@ -203,10 +203,9 @@ fn task_against_kill() {
     });
 }
 
-/// What the end discards, be it queued or run already, no read passes: it sees both casts of its
-/// thread, or finds the state closed.
+/// It may pass only if both casts of its thread are handled, or if it finds the state closed.
 #[test]
-fn a_read_sees_its_casts_or_the_end() {
+fn a_read_passes_no_cast_that_the_end_takes_out() {
     check_bounded(2, || {
         let server = Subject::start();
         let other = Arc::clone(&server);
