@@ -6,7 +6,7 @@
 //! The system may refuse any thread at any moment, and tokio cannot undo a runtime of which only
 //! some threads came: it waits for those that did. So kvreg starts all threads itself, by a call
 //! that answers an error, and tokio makes none. Its runtime is the one that needs no thread of its
-//! own: each worker runs [`Drains::serve`] on it, one of them has tokio's driver at a time and sees
+//! own (`driver.rs`): each worker runs [`Drains::serve`] on it, one of them has tokio's driver at a time and sees
 //! to timers and sockets too, and when that one leaves another takes the driver over.
 //!
 //! Either all workers come or none stays: those that did are told to leave, which they do at once,
@@ -14,6 +14,7 @@
 //! until there is one or the work was done by another (`pool.rs`).
 
 mod alive;
+mod driver;
 mod pool;
 
 use std::collections::VecDeque;
@@ -56,13 +57,26 @@ struct Drains {
 
 impl Drains {
     fn push(&self, drain: Job) {
-        lock(&self.waiting).push_back(drain);
+        let mut waiting = lock(&self.waiting);
+        if self.is_stopping() {
+            drop(waiting);
+            drop(drain); // outside the lock: it may be the last to know a server
+            return;
+        }
+        waiting.push_back(drain);
+        drop(waiting);
         self.news.notify_one();
     }
 
     fn stop(&self) {
         self.is_stopping.store(true, Ordering::SeqCst);
         self.news.notify_waiters();
+    }
+
+    /// Once the workers have left, or are left alone.
+    fn clear(&self) {
+        let waiting = std::mem::take(&mut *lock(&self.waiting));
+        drop(waiting);
     }
 
     fn is_stopping(&self) -> bool {
@@ -97,23 +111,20 @@ fn run(work: Job) {
 impl Runtime {
     /// Starts the workers, or none of them.
     pub(crate) fn start(options: &Options) -> io::Result<Runtime> {
-        let tokio = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let tokio = Arc::new(Driver(Some(tokio)));
         let alive = Arc::new(Alive::default());
         let name = &options.thread_name;
+        let drains = Arc::<Drains>::default();
+        let (tokio, first) = driver::start(name, &alive, &drains)?;
         let runtime = Runtime {
-            tokio: tokio.get().handle().clone(),
-            drains: Arc::default(),
-            workers: Mutex::default(),
+            tokio: tokio.handle().clone(),
+            drains,
+            workers: Mutex::new(vec![first]),
             pool: Pool::new(name, options.callback_threads, &alive),
             alive,
         };
-        for _ in 0..options.worker_threads {
-            let (drains, tokio) = (Arc::clone(&runtime.drains), Arc::clone(&tokio));
-            let work = move || tokio.get().block_on(drains.serve());
-            match runtime.alive.spawn(name, work) {
+        for _ in 1..options.worker_threads {
+            let (tokio, drains) = (Arc::clone(&tokio), Arc::clone(&runtime.drains));
+            match runtime.alive.spawn(name, move || tokio.serve(&drains)) {
                 Ok(worker) => lock(&runtime.workers).push(worker),
                 Err(refused) => {
                     runtime.stop(None);
@@ -154,7 +165,7 @@ impl Runtime {
         self.drains.stop();
         let threads = self.pool.stop();
         let have_left = self.alive.wait_for_none(timeout);
-        drop(std::mem::take(&mut *lock(&self.drains.waiting)));
+        self.drains.clear();
         if !have_left {
             return false;
         }
@@ -164,23 +175,5 @@ impl Runtime {
             let _ = thread.join();
         }
         true
-    }
-}
-
-/// Dropped wherever the last thread leaves it, in a task of the host's own tokio too: that must
-/// not wait there, and need not, for it has no threads.
-struct Driver(Option<tokio::runtime::Runtime>);
-
-impl Driver {
-    fn get(&self) -> &tokio::runtime::Runtime {
-        self.0.as_ref().expect("taken only when it is dropped")
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        if let Some(tokio) = self.0.take() {
-            tokio.shutdown_background();
-        }
     }
 }
