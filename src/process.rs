@@ -165,6 +165,7 @@ impl Process {
     }
 
     /// Looks whether this is a forked child, and if so lets go of what belongs to the parent.
+    #[cfg(unix)]
     pub(crate) fn notice_fork() {
         // SAFETY: as in `if_any`.
         let made = unsafe { MADE.load(Ordering::Acquire).as_ref() };
