@@ -20,7 +20,8 @@ VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full \
     --show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible
 
 C_TESTS := $(patsubst tests/c/%.c,%,$(wildcard tests/c/test_*.c))
-C_STRESS := stress_names stress_memory stress_limits stress_fork
+C_STRESS := stress_names stress_memory stress_limits stress_fork stress_forks_unseen \
+    stress_refused_threads stress_cancel
 LIFECYCLE := host loads logs needs
 C_PROGRAMS := $(addprefix target/c/,$(C_TESTS) $(C_STRESS) misuse instructions shell demo)
 

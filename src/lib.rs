@@ -26,6 +26,7 @@ mod process;
 mod protocol;
 mod reason;
 mod registry;
+mod runtime;
 mod server;
 mod spare;
 mod supervisor;

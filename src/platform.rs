@@ -1,18 +1,59 @@
 //! What the operating system is asked for beyond std.
 
-/// Blocks all signals in the calling thread: the host's signals are the host's business.
+/// Runs `work` with all signals blocked: a thread that it starts blocks them for good. The host's
+/// signals are the host's business.
 #[cfg(unix)]
-pub(crate) fn block_signals() {
-    // SAFETY: `set` is written by sigfillset before it is read, and outlives both calls.
+pub(crate) fn with_signals_blocked<R>(work: impl FnOnce() -> R) -> R {
+    use std::mem::MaybeUninit;
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: both sets are written before they are read, and outlive the calls.
     unsafe {
-        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-        libc::sigfillset(set.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
+        let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
     }
+    let done = work();
+    // SAFETY: as above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    done
 }
 
 #[cfg(not(unix))]
-pub(crate) fn block_signals() {}
+pub(crate) fn with_signals_blocked<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
+
+/// Runs `work`, in which `pthread_cancel` must not end the calling thread: it waits for the host's
+/// own next cancellation point. For what asks the system for something, which is where threads are
+/// cancelled: that would abort the process, for the thread would unwind through Rust.
+#[cfg(unix)]
+pub(crate) fn uncancelled<R>(work: impl FnOnce() -> R) -> R {
+    struct Uncancelled(c_int);
+
+    impl Drop for Uncancelled {
+        fn drop(&mut self) {
+            // SAFETY: a state that it was in; the old one is not wanted, but musl writes it.
+            unsafe { pthread_setcancelstate(self.0, &mut 0) };
+        }
+    }
+
+    use std::ffi::c_int;
+    extern "C" {
+        fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
+    }
+    const DISABLE: c_int = if cfg!(target_os = "macos") { 0 } else { 1 };
+
+    let mut before = 0;
+    // SAFETY: `before` may be written.
+    unsafe { pthread_setcancelstate(DISABLE, &mut before) };
+    let _restored = Uncancelled(before);
+    work()
+}
+
+#[cfg(not(unix))]
+pub(crate) fn uncancelled<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
 
 /// Past Rust's own lock on stderr, which a forked child may find taken. What cannot be written
 /// is lost.

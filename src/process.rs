@@ -6,18 +6,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Handle;
 
 use crate::circle::Circles;
 use crate::epoch::Collector;
 use crate::error::Error;
+use crate::fork;
 use crate::handle::HandleTable;
 use crate::log::Logs;
 use crate::options::BucketOptions;
+use crate::runtime::Runtime;
 use crate::supervisor::Names;
 use crate::sync::lock;
 
@@ -57,14 +59,14 @@ pub(crate) struct Process {
     /// Of a bucket for which none were given: shared by all of them.
     bucket_options: Arc<BucketOptions>,
     callbacks: Callbacks,
+    /// The system's number of it: another one in a forked child.
+    id: u32,
     /// Of a forked child: the process before this one, and so on.
     older: AtomicPtr<Process>,
-    /// For the drains: `runtime` is started by the first who asks.
-    drains: OnceCell<Handle>,
-    runtime: Mutex<Option<Runtime>>,
-    waiting_jobs: AtomicUsize,
-    /// A task looks after them.
-    is_watched: AtomicBool,
+    /// Started by the first who needs it.
+    runtime: OnceCell<Runtime>,
+    /// Held by who starts or stops it.
+    starting: Mutex<()>,
     circles: Circles,
     logs: Logs,
     handles: HandleTable,
@@ -74,7 +76,9 @@ pub(crate) struct Process {
     live_buckets: AtomicUsize,
 }
 
-static CURRENT: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
+/// What was made last: in `fork::CURRENT` too, once others may use it. In a forked child it is
+/// the parent's, until that is put aside.
+static MADE: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
 
 /// In a forked child: what it inherited.
 static INHERITED: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
@@ -93,36 +97,6 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Before a thread that the system may have refused is asked for again.
-const REFUSED_THREAD: Duration = Duration::from_millis(50);
-
-/// A job for the blocking pool that waits for a thread, until it has one or is dropped.
-struct Started(&'static AtomicUsize);
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// `None` if the system refuses a thread: tokio answers that by an error or by a panic.
-fn build_runtime(options: &Options) -> Option<Runtime> {
-    let build = || {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(options.worker_threads)
-            .max_blocking_threads(options.callback_threads)
-            .thread_name(&options.thread_name)
-            .enable_all()
-            .on_thread_start(|| {
-                crate::platform::block_signals();
-                crate::panic::contain_thread();
-            })
-            .build()
-            .ok()
-    };
-    crate::panic::contain(|| std::panic::catch_unwind(build)).ok()?
-}
-
 impl Process {
     fn new(options: Options) -> Process {
         Process {
@@ -131,11 +105,10 @@ impl Process {
             names: Names::default(),
             bucket_options: Arc::default(),
             callbacks: Callbacks(Mutex::default()),
+            id: std::process::id(),
             older: AtomicPtr::default(),
-            drains: OnceCell::new(),
-            runtime: Mutex::new(None),
-            waiting_jobs: AtomicUsize::new(0),
-            is_watched: AtomicBool::new(false),
+            runtime: OnceCell::new(),
+            starting: Mutex::new(()),
             circles: Circles::new(),
             logs: Logs::new(),
             handles: HandleTable::new(),
@@ -168,57 +141,97 @@ impl Process {
     }
 
     /// The process's state, if anything was ever started.
+    #[inline(always)]
     pub(crate) fn if_any() -> Option<&'static Process> {
         // SAFETY: the pointer is null or came from `Box::into_raw` in `make`, and what it
         // points to is never freed.
-        unsafe { CURRENT.load(Ordering::Acquire).as_ref() }
+        match unsafe { fork::CURRENT.get().as_ref() } {
+            None => Process::find(),
+            found => found,
+        }
+    }
+
+    /// The long way, which sees whether this is a forked child now.
+    #[cold]
+    fn find() -> Option<&'static Process> {
+        loop {
+            // SAFETY: as above.
+            let made = unsafe { MADE.load(Ordering::Acquire).as_ref() }?;
+            if !fork::has_forked_since(made.id) {
+                return Some(made);
+            }
+            made.put_aside();
+        }
+    }
+
+    /// Looks whether this is a forked child, and if so lets go of what belongs to the parent.
+    #[cfg(unix)]
+    pub(crate) fn notice_fork() {
+        // SAFETY: as in `if_any`.
+        let made = unsafe { MADE.load(Ordering::Acquire).as_ref() };
+        if let Some(made) = made.filter(|made| fork::has_forked_since(made.id)) {
+            made.put_aside();
+        }
     }
 
     /// What this process inherited through forks, the nearest first.
     pub(crate) fn inherited() -> impl Iterator<Item = &'static Process> {
-        // SAFETY: null, or was current before a fork, and so is never freed.
+        Process::if_any(); // it may have forked just now
+                           // SAFETY: null, or was current before a fork, and so is never freed.
         let at = |pointer: &AtomicPtr<Process>| unsafe { pointer.load(Ordering::Acquire).as_ref() };
         std::iter::successors(at(&INHERITED), move |process| at(&process.older))
     }
 
-    /// In a forked child, whose one thread this is: what is here belongs to the parent.
-    pub(crate) fn put_aside() {
-        let parents = CURRENT.swap(std::ptr::null_mut(), Ordering::AcqRel);
-        // SAFETY: as in `if_any`.
-        if let Some(process) = unsafe { parents.as_ref() } {
-            let older = INHERITED.load(Ordering::Relaxed);
-            process.older.store(older, Ordering::Release);
-            INHERITED.store(parents, Ordering::Release);
+    /// In a forked child: this belongs to the parent. Takes no lock. It does not matter if two
+    /// threads of the child come here at once: each step can be made twice.
+    #[cold]
+    fn put_aside(&'static self) {
+        let this = std::ptr::from_ref(self).cast_mut();
+        let mut newest = INHERITED.load(Ordering::Acquire);
+        while !std::ptr::eq(newest, this) {
+            self.older.store(newest, Ordering::Release);
+            match INHERITED.compare_exchange(newest, this, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => break,
+                Err(newer) => newest = newer,
+            }
         }
+        fork::begin_anew();
+        fork::CURRENT.take_back(this);
+        let null = std::ptr::null_mut();
+        let _ = MADE.compare_exchange(this, null, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// Tells a process from the one that it forked from: a call that began there ends here.
+    pub(crate) fn lineage() -> usize {
+        Process::if_any(); // it may have forked just now
+        INHERITED.load(Ordering::Acquire).addr()
     }
 
     /// Whether this is the state of the process that runs, and not of one that it forked from.
     pub(crate) fn is_current(&self) -> bool {
-        std::ptr::eq(CURRENT.load(Ordering::Relaxed), self)
+        Process::if_any().is_some_and(|current| std::ptr::eq(current, self))
     }
 
     /// See [`crate::fork::leave_if_forked`].
     pub(crate) fn after_user_code(&self) {
-        crate::fork::leave_if_forked(self);
+        fork::leave_if_forked(self);
     }
 
     /// The state, and whether it was made by this call.
     #[cold]
     fn make(options: Options) -> (&'static Process, bool) {
         crate::platform::stay_loaded();
-        crate::fork::watch();
+        fork::watch();
         crate::epoch::prepare();
         crate::panic::install_hook();
         let made = Box::into_raw(Box::new(Process::new(options)));
-        let raced = CURRENT.compare_exchange(
-            std::ptr::null_mut(),
-            made,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
-        match raced {
-            // SAFETY: published just now, and never freed from here on.
-            Ok(_) => (unsafe { &*made }, true),
+        let null = std::ptr::null_mut();
+        match MADE.compare_exchange(null, made, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {
+                fork::CURRENT.set(made);
+                // SAFETY: published just now, and never freed from here on.
+                (unsafe { &*made }, true)
+            }
             Err(other) => {
                 // SAFETY: `made` was not published, so this is its only owner; `other` was
                 // published by the faster thread and is never freed.
@@ -267,118 +280,49 @@ impl Process {
         lock(&self.callbacks.0).values().cloned().collect()
     }
 
-    /// Joins the runtime's threads. `false` if one was stuck in a callback: it is left alone.
+    /// Has the runtime's threads leave. `false` if one was stuck in a callback: it is left alone.
     pub(crate) fn stop_runtime(&self, timeout: Option<Duration>) -> bool {
-        let Some(runtime) = lock(&self.runtime).take() else {
-            return true;
-        };
-        // Dropping a runtime joins its threads without a limit; `shutdown_timeout` does not
-        // say whether all ended. So it is dropped elsewhere, and waited for here.
-        let joined = Arc::new((Mutex::new(false), Condvar::new()));
-        let done = Arc::clone(&joined);
-        let runtime = Arc::new(Mutex::new(Some(runtime)));
-        let taken = Arc::clone(&runtime);
-        let spawned = std::thread::Builder::new()
-            .name("kvreg-shutdown".into())
-            .spawn(move || {
-                crate::platform::block_signals();
-                let runtime = lock(&taken).take();
-                drop(runtime);
-                *lock(&done.0) = true;
-                done.1.notify_all();
-            });
-        let Ok(thread) = spawned else {
-            // No thread to wait with: then nobody waits.
-            if let Some(runtime) = lock(&runtime).take() {
-                runtime.shutdown_background();
-            }
-            return false;
-        };
-        if let Some(timeout) = timeout {
-            let waited = joined
-                .1
-                .wait_timeout_while(lock(&joined.0), timeout, |done| !*done);
-            if !*waited.unwrap_or_else(PoisonError::into_inner).0 {
-                return false;
-            }
-        }
-        thread.join().is_ok()
+        let _starting = lock(&self.starting);
+        self.runtime
+            .get()
+            .is_none_or(|runtime| runtime.stop(timeout))
     }
 
-    /// Starts the runtime, if it was not: its threads can be refused by the system.
-    pub(crate) fn start_runtime(&self) -> Result<(), Error> {
-        self.drains
-            .get_or_try_init(|| {
-                let mut place = lock(&self.runtime);
-                if self.is_shut_down() {
-                    return Err(Error::ShutDown);
-                }
-                let runtime = build_runtime(&self.options);
-                let runtime = runtime.ok_or(Error::Io("starting the threads"))?;
-                let handle = runtime.handle().clone();
-                *place = Some(runtime);
-                Ok(handle)
-            })
-            .map(|_| ())
+    /// Starts the runtime, if it was not: its threads can be refused by the system. Then the next
+    /// who needs them tries again.
+    pub(crate) fn start_runtime(&self) -> Result<&Runtime, Error> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let _starting = lock(&self.starting);
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        if self.is_shut_down() {
+            return Err(Error::ShutDown);
+        }
+        let started = Runtime::start(&self.options);
+        let started = started.map_err(|_| Error::Io("starting the threads"))?;
+        Ok(self.runtime.get_or_init(|| started))
     }
 
     /// Runs a drain on the runtime, which was started before anything was queued.
     pub(crate) fn spawn(&self, drain: impl FnOnce() + Send + 'static) {
-        if let Some(handle) = self.drains.get() {
-            handle.spawn(async move {
-                drain();
-                crate::epoch::tidy();
-            });
+        if let Some(runtime) = self.runtime.get() {
+            crate::platform::uncancelled(|| runtime.spawn(Box::new(drain)));
         }
     }
 
-    /// The same for user code, which may take its time.
-    ///
-    /// It may carry a server's turn, so it must be run. But if the system refuses a thread for
-    /// it, tokio leaves it to the threads there are, and they may all be busy: then it is
-    /// asked for again and again.
-    pub(crate) fn spawn_blocking(&'static self, drain: impl FnOnce() + Send + 'static) {
-        let Some(handle) = self.drains.get() else {
-            return;
-        };
-        self.waiting_jobs.fetch_add(1, Ordering::SeqCst);
-        let started = Started(&self.waiting_jobs);
-        handle.spawn_blocking(move || {
-            drop(started);
-            drain();
-            crate::epoch::tidy();
-        });
-        if self.waiting_jobs.load(Ordering::SeqCst) > 0
-            && !self.is_watched.swap(true, Ordering::SeqCst)
-        {
-            handle.spawn(self.watch_jobs());
+    /// Runs user code, which may take its time, as soon as there is a thread for it.
+    pub(crate) fn spawn_blocking(&self, work: impl FnOnce() + Send + 'static) {
+        if let Some(runtime) = self.runtime.get() {
+            crate::platform::uncancelled(|| runtime.spawn_blocking(Box::new(work)));
         }
     }
 
-    /// Runs as long as there are jobs that no thread has taken.
-    async fn watch_jobs(&'static self) {
-        loop {
-            let before = self.waiting_jobs.load(Ordering::SeqCst);
-            if before == 0 {
-                self.is_watched.store(false, Ordering::SeqCst);
-                let is_idle = self.waiting_jobs.load(Ordering::SeqCst) == 0;
-                if is_idle || self.is_watched.swap(true, Ordering::SeqCst) {
-                    return;
-                }
-            }
-            tokio::time::sleep(REFUSED_THREAD).await;
-            if before > 0 && self.waiting_jobs.load(Ordering::SeqCst) >= before {
-                if let Some(handle) = self.drains.get() {
-                    handle.spawn_blocking(|| ());
-                }
-            }
-        }
-    }
-
-    /// The runtime, for tasks that are more than a drain; started now if it was not.
-    pub(crate) fn runtime(&self) -> Result<&Handle, Error> {
-        self.start_runtime()?;
-        self.drains.get().ok_or(Error::ShutDown)
+    /// tokio, for tasks that are more than a drain; started now if it was not.
+    pub(crate) fn tokio(&self) -> Result<&Handle, Error> {
+        self.start_runtime().map(Runtime::tokio)
     }
 
     pub(crate) fn options(&self) -> &Options {

@@ -2,15 +2,11 @@
 //! waiting may close a circle) and whether casts of its own are still queued somewhere (then
 //! a read must look whether it may pass them).
 
-use std::sync::atomic::AtomicBool;
-
 use crate::local;
 use crate::sync::{thread_local, Arc, AtomicU64, AtomicUsize, Ordering};
 
 pub(crate) struct Thread {
     id: Fixed,
-    /// Renewed by a fork: what it held before belongs to the parent.
-    anew: AtomicBool,
     /// Turns that user code of this thread holds now.
     turns: AtomicUsize,
     /// Casts of this thread that are queued or being handled, at all servers together.
@@ -60,7 +56,6 @@ impl Thread {
     fn new() -> Arc<Thread> {
         Arc::new(Thread {
             id: Fixed::new(next()),
-            anew: AtomicBool::new(false),
             turns: AtomicUsize::new(0),
             queued: AtomicUsize::new(0),
         })
@@ -81,17 +76,13 @@ impl Thread {
     /// In a forked child: the thread holds nothing and has sent nothing, and is another one
     /// than the parent's.
     pub(crate) fn begin_anew() {
-        let _ = CURRENT.try_with(|Mine(me)| {
+        // Only if it was asked for before: a child must not allocate here.
+        ask(|me| {
             me.id.store(next(), Ordering::Relaxed);
             me.turns.store(0, Ordering::Relaxed);
             me.queued.store(0, Ordering::Relaxed);
-            me.anew.store(true, Ordering::Relaxed);
+            true
         });
-    }
-
-    /// Whether the calling thread was there before a fork of its own.
-    pub(crate) fn has_begun_anew() -> bool {
-        ask(|me| me.anew.load(Ordering::Relaxed))
     }
 
     /// Whether user code of the calling thread holds a turn: only then can anybody wait for it.

@@ -39,7 +39,13 @@ impl Subscribers {
 
     pub(super) fn tell(&self, change: Change) {
         let change = Arc::new(change);
-        lock(&self.0).retain(|subscriber| subscriber.changed(&change));
+        let mut subscribers = lock(&self.0);
+        if !subscribers.is_empty() {
+            // It wakes whoever reads them, by a write to the system.
+            crate::platform::uncancelled(|| {
+                subscribers.retain(|subscriber| subscriber.changed(&change));
+            });
+        }
     }
 
     pub(super) fn close(&self) {

@@ -4,12 +4,13 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use super::status::{fail, kvreg_status, Failure, Status};
 use crate::epoch;
-use crate::fork;
 use crate::panic::contain;
 use crate::platform;
+use crate::process::Process;
 
-/// Runs the body of an exported function: no panic passes, a failure becomes a status and the
-/// thread's last error, and what the function left behind is freed if it is large.
+/// Runs the body of an exported function: no panic passes, the thread is not cancelled in it, a
+/// failure becomes a status and the thread's last error, and what the function left behind is
+/// freed if it is large.
 #[inline(never)] // what it needs on the stack is not to burden the short ways before it
 pub(super) fn guard(
     function: &'static str,
@@ -19,15 +20,19 @@ pub(super) fn guard(
         // The body refuses at once; a thread that is new here has nothing made for it any more.
         return body().map_or_else(|failure| fail(function, failure), |()| Status::Ok as _);
     }
-    let forks = fork::count();
-    let outcome = contain(|| {
-        catch_unwind(AssertUnwindSafe(|| {
-            let outcome = body();
-            epoch::tidy();
-            outcome
-        }))
+    let lineage = Process::lineage();
+    let outcome = platform::uncancelled(|| {
+        contain(|| {
+            catch_unwind(AssertUnwindSafe(|| {
+                let outcome = body();
+                if Process::lineage() == lineage {
+                    epoch::tidy();
+                }
+                outcome
+            }))
+        })
     });
-    if fork::count() != forks {
+    if Process::lineage() != lineage {
         // User code below forked, and this is the child.
         return fail(function, Status::Forked.into());
     }

@@ -108,7 +108,9 @@ pub extern "C" fn kvreg_shutdown(timeout_ms: i64) -> kvreg_status {
     guard("kvreg_shutdown", || {
         let process = Process::running()?;
         let timeout = Timeout::from_millis(timeout_ms)?;
-        if Thread::holds_a_turn() {
+        // A destructor that runs on a thread of the library's may be in no turn: it would wait for
+        // its own thread.
+        if Thread::holds_a_turn() || crate::panic::is_own_thread() {
             return Err(Status::CallingSelf.into());
         }
         let deadline = timeout.deadline();

@@ -32,7 +32,7 @@ pub(super) fn quick<H: Handle, R>(
         return None; // even here a lock may have to be taken
     }
     let process = Process::if_any()?;
-    epoch::pin_at_once(|pinned| {
+    epoch::pin_at_once(process.collector(), |pinned| {
         let handles = process.handles();
         let object = handles.get_at_once(token(handle), H::KIND, pinned)?;
         let pointer: *const H::Object = object.cast();

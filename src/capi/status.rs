@@ -1,7 +1,7 @@
 //! Statuses, and what goes with them: names, messages and the last error of a thread.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 
 use crate::error::Error;
@@ -118,13 +118,19 @@ impl From<Error> for Failure {
     }
 }
 
-struct LastError {
+/// A failure whose text is none of its own: most are, and to keep it allocates nothing, nor needs
+/// it a destructor. So a forked child may fail whatever became of the allocator.
+#[derive(Clone, Copy)]
+struct Plain {
     function: &'static str,
-    failure: Failure,
+    status: Status,
+    text: &'static str,
 }
 
 thread_local! {
-    static LAST: RefCell<Option<LastError>> = const { RefCell::new(None) };
+    static PLAIN: Cell<Option<Plain>> = const { Cell::new(None) };
+    /// With a text of its own, if that was the last.
+    static OWNED: RefCell<Option<(&'static str, Failure)>> = const { RefCell::new(None) };
 }
 
 /// Keeps the failure for `kvreg_last_error`; written out only if somebody asks.
@@ -133,14 +139,29 @@ pub(super) fn fail(function: &'static str, failure: Failure) -> kvreg_status {
     if crate::platform::is_ending() {
         return status;
     }
-    let _ = LAST.try_with(|last| *last.borrow_mut() = Some(LastError { function, failure }));
+    let plain = match failure.text {
+        Cow::Borrowed(text) => Some(Plain {
+            function,
+            status: failure.status,
+            text,
+        }),
+        Cow::Owned(_) => {
+            let _ = OWNED.try_with(|last| *last.borrow_mut() = Some((function, failure)));
+            None
+        }
+    };
+    PLAIN.set(plain);
     status
 }
 
 pub(super) fn last_error() -> String {
-    let text = LAST.try_with(|last| {
+    if let Some(plain) = PLAIN.get() {
+        let failure = Failure::new(plain.status, plain.text);
+        return format!("{}: {failure}", plain.function);
+    }
+    let text = OWNED.try_with(|last| {
         let last = last.borrow();
-        let LastError { function, failure } = last.as_ref()?;
+        let (function, failure) = last.as_ref()?;
         Some(format!("{function}: {failure}"))
     });
     text.ok().flatten().unwrap_or_default()

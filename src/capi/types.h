@@ -38,7 +38,10 @@
  * and buckets: 1 to 255 bytes of UTF-8 without NUL. Keys: any bytes, 0 to 65,536. Values:
  * up to 512 MiB.
  *
- * Threads. Every function may be called from any thread; nothing is async-signal-safe.
+ * Threads. Every function may be called from any thread; nothing is async-signal-safe, nor
+ * async-cancel-safe. No function is a cancellation point, those that block included: a
+ * pthread_cancel that is pending takes effect at the caller's next own one, and in a callback
+ * that runs inside a function it is disabled.
  * Messages of one thread to one server are handled in the order sent. "Thread" is a thread
  * of the operating system: a goroutine or another task that moves between threads has no
  * such order.
@@ -53,11 +56,13 @@
  *
  * The process. Nothing is started before it is needed: loading starts nothing, the first server
  * takes memory only, threads come with the first cast that has to wait and with the first
- * listener. They are named "kvreg" and block all signals. Nothing is printed, unless the
+ * listener: KVREG_IO if the system refuses them, and the next call that needs them tries again.
+ * They are named "kvreg" and block all signals. Nothing is printed, unless the
  * environment variable KVREG_LOG names a level (error, warn, info, debug) at first use: then
- * lines go to stderr. A process may exit at any time, with work in flight. After fork the child
- * gets KVREG_FORKED for every handle it inherited, frees of those succeed and do nothing, and
- * what it starts itself works. A callback of an update_cast that forks ends the child when it
+ * lines go to stderr. A process may exit at any time, with work in flight. After fork, _Fork, or
+ * the system call alone, and in any handler of fork, the child gets KVREG_FORKED for every handle
+ * it inherited, frees of those succeed and do nothing, and what it starts itself works (after
+ * _Fork: as far as the C library does). A callback of an update_cast that forks ends the child when it
  * returns there, as a thread that returns does.
  *
  * Callbacks must return. Throwing, longjmp, pthread_exit and cancellation out of one are

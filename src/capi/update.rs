@@ -10,7 +10,7 @@ use super::status::{kvreg_status, Failure, Status};
 use super::value::{given, kvreg_value, Copies};
 use crate::bucket::Update;
 use crate::error::Error;
-use crate::fork;
+use crate::process::Process;
 use crate::sync::lock;
 
 const KEEP: i32 = 0;
@@ -105,7 +105,8 @@ pub unsafe extern "C" fn kvreg_bucket_update(
 struct UserData {
     data: *mut c_void,
     destroy: Option<unsafe extern "C" fn(*mut c_void)>,
-    forks: u32,
+    /// Of the process that has it.
+    lineage: usize,
 }
 
 // SAFETY: the header says that the callback runs on another thread, with this pointer.
@@ -113,7 +114,7 @@ unsafe impl Send for UserData {}
 
 impl Drop for UserData {
     fn drop(&mut self) {
-        if let (Some(destroy), true) = (self.destroy, self.forks == fork::count()) {
+        if let (Some(destroy), true) = (self.destroy, self.lineage == Process::lineage()) {
             // SAFETY: the header promises this call, once.
             unsafe { destroy(self.data) };
         }
@@ -136,7 +137,7 @@ pub unsafe extern "C" fn kvreg_bucket_update_cast(
     let user_data = UserData {
         data: user_data,
         destroy,
-        forks: fork::count(),
+        lineage: Process::lineage(),
     };
     guard("kvreg_bucket_update_cast", || {
         with(bucket, |bucket, caller| {

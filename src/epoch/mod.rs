@@ -80,8 +80,24 @@ impl Pins {
         unsafe { self.slot.get().as_ref() }
     }
 
+    /// Whether it may pin by the slot it has. It may have none, or that of the process that this
+    /// one forked from: whichever thread of the child comes first notices the fork for all, but
+    /// only the one that forked has something to let go of.
+    fn is_ready(&self) -> bool {
+        let current = Process::if_any().map(Process::collector);
+        self.has(HAS_SLOT) && current.is_some_and(|current| ptr::eq(current, self.collector.get()))
+    }
+
+    /// Lets go of what belongs to the process that this one forked from.
+    fn leave_parent(&self) {
+        if !self.is_ready() && !self.collector.get().is_null() {
+            crate::fork::begin_anew();
+        }
+    }
+
     #[cold]
     fn take_slot(&self) -> &'static Slot {
+        self.leave_parent();
         let collector = Process::current().collector();
         let slot = collector.take_slot();
         self.collector.set(collector);
@@ -152,6 +168,7 @@ impl Drop for End {
             return; // all of it goes with the process, and its locks may never be free again
         }
         local::with(|local| {
+            local.pins.leave_parent();
             local.pins.end();
             local.spares.close();
             local.slots.close();
@@ -170,10 +187,13 @@ pub(crate) struct Guard(PhantomData<*const ()>);
 pub(crate) fn pin() -> Guard {
     local::with(|local| {
         let pins = &local.pins;
-        let depth = pins.depth();
+        let is_first = pins.depth() == 0;
+        let slot = match pins.slot() {
+            Some(slot) if !is_first || pins.is_ready() => slot,
+            _ => pins.take_slot(),
+        };
         pins.state.set(pins.state.get() + 1);
-        if depth == 0 {
-            let slot = pins.slot().unwrap_or_else(|| pins.take_slot());
+        if is_first {
             if let Some(collector) = pins.collector() {
                 slot.pin(collector);
             }
@@ -183,16 +203,20 @@ pub(crate) fn pin() -> Guard {
 }
 
 /// Runs `work` pinned, where nothing else is to be done before or after it: the thread has
-/// pinned before, is not pinned now, and has nothing to free. `work` must not panic, nor pin.
+/// pinned before, in the process that has this collector and not in one that it forked from, is
+/// not pinned now, and has nothing to free. `work` must not panic, nor pin.
 #[inline(always)]
-pub(crate) fn pin_at_once<R>(work: impl FnOnce(&Guard) -> Option<R>) -> Option<R> {
+pub(crate) fn pin_at_once<R>(
+    collector: &'static Collector,
+    work: impl FnOnce(&Guard) -> Option<R>,
+) -> Option<R> {
     local::with(|local| {
         let pins = &local.pins;
-        if pins.state.get() != HAS_SLOT {
+        if pins.state.get() != HAS_SLOT || !ptr::eq(pins.collector.get(), collector) {
             return None;
         }
         // SAFETY: the thread has a slot, of a collector that is never freed.
-        let (slot, collector) = unsafe { (&*pins.slot.get(), &*pins.collector.get()) };
+        let slot = unsafe { &*pins.slot.get() };
         pins.state.set(HAS_SLOT + 1);
         slot.pin(collector);
         let done = work(&ManuallyDrop::new(Guard(PhantomData)));
@@ -274,6 +298,7 @@ fn tidy_now(pins: &Pins) {
     if crate::platform::is_ending() {
         return;
     }
+    pins.leave_parent();
     pins.clear(DUE);
     pins.seal();
     let Some(collector) = pins.collector() else {

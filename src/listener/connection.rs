@@ -214,10 +214,11 @@ impl Connection<'_> {
                 answered => return answered,
             }
         }
-        let timeout = Timeout::DEFAULT;
-        let waiting =
-            tokio::task::spawn_blocking(move || question(&registry, &mut Caller::new(timeout)));
-        waiting.await.unwrap_or(Err(Error::ShutDown))
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.listener.supervisor.process().spawn_blocking(move || {
+            let _ = answer.send(question(&registry, &mut Caller::new(Timeout::DEFAULT)));
+        });
+        answered.await.unwrap_or(Err(Error::ShutDown))
     }
 
     /// The last reply, in a way that it arrives.

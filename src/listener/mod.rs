@@ -99,7 +99,7 @@ impl ListenerCore {
             return Err(registry.gone(Error::NoProcess));
         }
         let process: &'static Process = supervisor.process();
-        let runtime = process.runtime()?;
+        let runtime = process.tokio()?;
         let _entered = runtime.enter();
         let socket = listen(address).map_err(|_| Error::Io("listening on the address"))?;
         let address = socket.local_addr();

@@ -66,20 +66,27 @@ impl<S: State> Server<S> {
             self.release(TURN);
             return Ok(());
         }
-        self.post(Body::Stop)
+        match self.post(Body::Stop) {
+            // No thread is to be had, so none was: nothing can be queued before it.
+            Err(Error::Io(_)) => self.end(Exit::new(Reason::Normal, "")),
+            posted => posted?,
+        }
+        Ok(())
     }
 
     pub(super) fn post(self: &Arc<Self>, body: Body<S>) -> Result<(), Error> {
         if self.has_ended() {
             return Err(self.gone(Error::NoProcess));
         }
-        self.process.start_runtime()?;
-        let sender = Sender::current();
-        let refused = {
+        let refused = if let Err(refused) = self.process.start_runtime() {
+            refused
+        } else {
+            let is_stop = matches!(body, Body::Stop); // there is one, and it cannot be taken back
+            let sender = Sender::current();
             let mut slow = self.lock();
             if slow.closed {
                 Error::NoProcess
-            } else if slow.queue.len() >= self.state.mailbox_limit() {
+            } else if slow.queue.len() >= self.state.mailbox_limit() && !is_stop {
                 Error::Limit("the mailbox is full")
             } else if slow.queue.try_reserve(1).is_err() {
                 Error::NoMemory
