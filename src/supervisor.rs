@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use crate::epoch::{self, Guard};
 use crate::error::Error;
+use crate::kept;
 use crate::options::{BucketOptions, RegistryOptions};
 use crate::process::Process;
 use crate::reason::Reason;
@@ -91,8 +92,8 @@ pub(crate) struct Supervisor {
     process: &'static Process,
     itself: Weak<Supervisor>,
     options: RegistryOptions,
-    /// From `Arc::into_raw`; replaced under `replacing`, and freed through the epoch.
-    current: AtomicPtr<RegistryServer>,
+    /// From `kept`; replaced under `replacing`, and freed through the epoch.
+    current: AtomicPtr<()>,
     replacing: Mutex<Option<Reason>>,
     restarts: AtomicU64,
     handles: AtomicUsize,
@@ -111,7 +112,7 @@ impl Supervisor {
                 process,
                 itself: Weak::clone(itself),
                 options,
-                current: AtomicPtr::new(Arc::into_raw(first).cast_mut()),
+                current: AtomicPtr::new(kept::keep(first).cast_mut()),
                 replacing: Mutex::new(None),
                 restarts: AtomicU64::new(0),
                 handles: AtomicUsize::new(0),
@@ -149,7 +150,7 @@ impl Supervisor {
         // SAFETY: a count of this Arc belongs to `current` and is given up through the epoch
         // (`replace`) or when nobody has the supervisor. The copy here is never dropped, so no
         // count changes.
-        ManuallyDrop::new(unsafe { Arc::from_raw(current) })
+        unsafe { kept::kept(current) }
     }
 
     /// The same with a count.
@@ -166,24 +167,24 @@ impl Supervisor {
         }
         let mut last = lock(&self.replacing);
         let place = self.current.load(Ordering::Acquire);
-        if !std::ptr::eq(place, Arc::as_ptr(ended)) {
+        if place.cast_const() != kept::pointer(ended) {
             return;
         }
         *last = Some(reason);
         self.restarts.fetch_add(1, Ordering::Relaxed);
         let new = Supervisor::start_registry(self.process, &self.itself, &self.options);
-        let kept = Arc::clone(&new);
+        let again = Arc::clone(&new);
         self.current
-            .store(Arc::into_raw(new).cast_mut(), Ordering::Release);
+            .store(kept::keep(new).cast_mut(), Ordering::Release);
         drop(last);
         // Either `shutdown` finds the new one and ends it, or this thread sees the shutdown.
         epoch::light();
         let is_wanted = !self.is_unreachable() && !self.process.is_shut_down();
         // SAFETY: the count of `current`, whose place was just taken.
-        let old = unsafe { Arc::from_raw(place) };
+        let old = ManuallyDrop::into_inner(unsafe { kept::kept::<RegistryServer>(place) });
         epoch::pin().defer(move || drop(old));
         if !is_wanted {
-            let _ = kept.stop_later();
+            let _ = again.stop_later();
         }
     }
 
