@@ -5,7 +5,7 @@
 //! Only that place is shared. The new server is another process: it has the old one's name
 //! and options, and nothing else of it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -181,7 +181,7 @@ impl Supervisor {
         epoch::light();
         let is_wanted = !self.is_unreachable() && !self.process.is_shut_down();
         // SAFETY: the count of `current`, whose place was just taken.
-        let old = ManuallyDrop::into_inner(unsafe { kept::kept::<RegistryServer>(place) });
+        let old = unsafe { taken(place) };
         epoch::pin().defer(move || drop(old));
         if !is_wanted {
             let _ = again.stop_later();
@@ -225,8 +225,17 @@ impl Supervisor {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         // SAFETY: the count of `current`, and nobody has the supervisor any more.
-        drop(unsafe { Arc::from_raw(*self.current.get_mut()) });
+        drop(unsafe { taken(*self.current.get_mut()) });
     }
+}
+
+/// The count that `current` had.
+///
+/// # Safety
+/// It is taken once, and is in that place no more.
+unsafe fn taken(place: *mut ()) -> Arc<RegistryServer> {
+    // SAFETY: made by `kept` of an `Arc` of this type, whose count is taken over.
+    ManuallyDrop::into_inner(unsafe { kept::kept(place) })
 }
 
 /// Counts another handle unless there is none left.
@@ -245,7 +254,7 @@ pub(crate) fn comes_back(process: &Process, reason: Reason) -> bool {
 /// The registries that have a name: what a C host and a plug-in meet by. A name keeps its
 /// registry running without a handle, until it stops.
 #[derive(Default)]
-pub(crate) struct Names(Mutex<HashMap<String, Arc<Supervisor>>>);
+pub(crate) struct Names(Mutex<BTreeMap<String, Arc<Supervisor>>>);
 
 impl Names {
     fn register(&self, name: &str, supervisor: &Arc<Supervisor>) -> Result<(), Error> {
