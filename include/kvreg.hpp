@@ -386,7 +386,9 @@ public:
     }
     // A copy, as one of the types that a value can be read as: KVREG_WRONG_TYPE if it is of
     // another one, or does not fit.
-    template <class T> detail::returned<T> as() const { return detail::give(detail::as<T>(copy())); }
+    template <class T> detail::returned<T> as() const {
+        return detail::give(detail::as<T>(copy()));
+    }
 
 protected:
     kvreg_value raw_;
