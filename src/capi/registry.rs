@@ -288,8 +288,9 @@ pub unsafe extern "C" fn kvreg_registry_send(
 /// Carries out one line of the text protocol (CREATE, PUT, GET, DELETE; see the README), with
 /// or without its line break; NULL with the length 0 is an empty one. `reply` is what a
 /// connection would get, "NOT FOUND" and "UNKNOWN COMMAND" included: a STRING, or BYTES if it is
-/// not UTF-8, with CRLF after each line; to be cleared. A failure has its status: KVREG_INVALID_ARGUMENT for a name or key that cannot be,
-/// KVREG_UNSUPPORTED for a value with a line break. Blocks like a call.
+/// not UTF-8, with CRLF after each line; to be cleared. A failure has its status:
+/// KVREG_INVALID_ARGUMENT for a name or key that cannot be, KVREG_UNSUPPORTED for a value with a
+/// line break. Blocks like a call.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_execute(
     registry: *mut kvreg_registry,
