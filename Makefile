@@ -50,8 +50,8 @@ demo: build target/c/demo
 	@echo "== from Python"
 	@KVREG_LIBRARY=$(LIBRARY) PYTHONPATH=bindings/python $(PYTHON) bindings/python/demo.py
 
-test: requirements lint test-rust test-model test-header test-c test-shell test-stress \
-    test-lifecycle test-listener test-instructions test-misuse test-python test-readme \
+test: requirements lint test-rust test-model test-header test-c test-sanitizers test-shell \
+    test-stress test-lifecycle test-listener test-instructions test-misuse test-python test-readme \
     test-docs test-wheel test-abi test-install test-cpp test-examples test-languages
 	@echo "all tests passed"
 
@@ -99,6 +99,21 @@ test-c: $(addprefix target/c/,$(C_TESTS))
 $(C_TESTS:%=test-c-%): test-c-%:
 	@set -e; echo "== $*"; target/c/$*; \
 	echo "== $* under valgrind"; KVREG_TEST_COUNT=1000 $(VALGRIND) target/c/$*
+
+# What a user's program sees of the library under valgrind and ThreadSanitizer, with the files that
+# are installed for that: nothing.
+LEAKS := valgrind -q --error-exitcode=9 --leak-check=full \
+    --show-leak-kinds=definite,indirect,possible \
+    --errors-for-leak-kinds=definite,indirect,possible
+
+.PHONY: test-sanitizers
+test-sanitizers: target/c/leaks
+	$(LEAKS) target/c/leaks here
+	$(LEAKS) target/c/leaks held
+	$(LEAKS) --suppressions=packaging/suppressions/valgrind.supp target/c/leaks runtime
+	$(CC) $(C_FLAGS) -Itests/c -fsanitize=thread tests/sanitizers/correct.c \
+	    -o target/c/correct $(C_LINK)
+	TSAN_OPTIONS="suppressions=packaging/suppressions/tsan.supp" target/c/correct
 
 # The shell in C, and that in Python, which does the same.
 test-shell: target/c/shell $(VENV)/installed

@@ -592,10 +592,11 @@ kvreg_status kvreg_registry_send(kvreg_registry *registry,
 
 /**
  * Carries out one line of the text protocol (CREATE, PUT, GET, DELETE; see the README), with
- * or without its line break. `reply` is what a connection would get, "NOT FOUND" and "UNKNOWN
- * COMMAND" included: a STRING, or BYTES if it is not UTF-8, with CRLF after each line; to be
- * cleared. A failure has its status: KVREG_INVALID_ARGUMENT for a name or key that cannot be,
- * KVREG_UNSUPPORTED for a value with a line break. Blocks like a call.
+ * or without its line break; NULL with the length 0 is an empty one. `reply` is what a
+ * connection would get, "NOT FOUND" and "UNKNOWN COMMAND" included: a STRING, or BYTES if it is
+ * not UTF-8, with CRLF after each line; to be cleared. A failure has its status:
+ * KVREG_INVALID_ARGUMENT for a name or key that cannot be, KVREG_UNSUPPORTED for a value with a
+ * line break. Blocks like a call.
  */
 kvreg_status kvreg_registry_execute(kvreg_registry *registry,
                                     const char *line,

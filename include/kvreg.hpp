@@ -18,7 +18,8 @@
 // Failures throw kvreg::error. What users expect to happen is no failure: a key or a name that is
 // not there, or no event in time, is an empty std::optional. Who does not want exceptions at a
 // call wraps it in kvreg::attempt, which gives a kvreg::result: one way to fail, and every call
-// has both. The header needs exceptions, and no RTTI.
+// has both. Compiled without exceptions (-fno-exceptions) every call gives a kvreg::result. The
+// header needs no RTTI.
 
 #ifndef KVREG_HPP
 #define KVREG_HPP
@@ -26,10 +27,13 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <initializer_list>
 #include <iterator>
+#include <limits>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -40,12 +44,45 @@
 
 #include "kvreg.h"
 
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
+#define KVREG_HPP_THROWS 1
+#else
+#define KVREG_HPP_THROWS 0
+#endif
+
 namespace kvreg {
+
+// A program may have both: what differs has another name there.
+#if KVREG_HPP_THROWS
+inline namespace with_exceptions {
+#else
+inline namespace without_exceptions {
+#endif
 
 using std::chrono::milliseconds;
 
 // A timeout that never comes.
 inline constexpr milliseconds infinite{-1};
+
+// Constants ---------------------------------------------------------------------------------------
+
+// kvreg_reason: why a server ended.
+enum class reason : kvreg_reason {
+    normal = KVREG_NORMAL,
+    shutdown = KVREG_SHUTDOWN,
+    killed = KVREG_KILLED,
+    crashed = KVREG_CRASHED,
+    noproc = KVREG_NOPROC
+};
+
+// kvreg_verdict: what an update decides.
+enum class verdict : kvreg_verdict {
+    keep = KVREG_KEEP,
+    store = KVREG_STORE,
+    remove = KVREG_REMOVE,
+    abort = KVREG_ABORT,
+    crash = KVREG_CRASH
+};
 
 // Errors ------------------------------------------------------------------------------------------
 
@@ -59,36 +96,34 @@ inline const std::error_category &category() noexcept {
     return all;
 }
 
-// A call that failed. what() has kvreg_last_error's text.
+// A call that failed. what() is kvreg_last_error's text, which says what failed and why.
 class error : public std::system_error {
 public:
     error(kvreg_status status, const std::string &text)
-        : std::system_error(status, category(), text) {}
+        : std::system_error(status, category()),
+          text_(text.empty() ? std::string(kvreg_status_message(status)) : text) {}
     kvreg_status status() const noexcept { return code().value(); }
+    const char *what() const noexcept override { return text_.what(); }
+
+private:
+    std::runtime_error text_; // a string whose copies do not throw
 };
 
 namespace detail {
 
-[[noreturn]] inline void fail(kvreg_status status) {
-    char text[512];
-    kvreg_last_error(text, sizeof text);
-    throw error(status, text);
-}
-
-inline void ok(kvreg_status status) {
-    if (status != KVREG_OK) fail(status);
-}
-
-// False if it is not there.
-inline bool found(kvreg_status status, kvreg_status absent = KVREG_NOT_FOUND) {
-    if (status == absent) return false;
-    ok(status);
-    return true;
+[[noreturn]] inline void raise(const error &failure) {
+#if KVREG_HPP_THROWS
+    throw failure;
+#else
+    (void)failure;
+    std::abort();
+#endif
 }
 
 } // namespace detail
 
-// What attempt() gives: what the call returned (nothing: std::monostate), or its error.
+// What a call returned (nothing: std::monostate), or its error: what attempt() gives, and without
+// exceptions every call.
 template <class T> class [[nodiscard]] result {
 public:
     result(T returned) : held_(std::in_place_index<0>, std::move(returned)) {}
@@ -98,10 +133,16 @@ public:
     explicit operator bool() const noexcept { return has_value(); }
     kvreg_status status() const noexcept { return has_value() ? KVREG_OK : failure().status(); }
     // Only if there is no value.
-    const error &failure() const { return std::get<1>(held_); }
-    // These throw the error if there is no value.
-    T &value() & { return has_value() ? std::get<0>(held_) : throw failure(); }
-    const T &value() const & { return has_value() ? std::get<0>(held_) : throw failure(); }
+    const error &failure() const { return *std::get_if<1>(&held_); }
+    // If there is no value these throw the error; without exceptions they abort.
+    T &value() & {
+        check_value();
+        return *std::get_if<0>(&held_);
+    }
+    const T &value() const & {
+        check_value();
+        return *std::get_if<0>(&held_);
+    }
     T &&value() && { return std::move(value()); }
     T &operator*() & { return value(); }
     const T &operator*() const & { return value(); }
@@ -117,27 +158,112 @@ public:
     }
 
 private:
+    void check_value() const {
+        if (!has_value()) detail::raise(failure());
+    }
     std::variant<T, error> held_;
 };
 
-// Calls `function`; an error that it throws is returned instead.
+namespace detail {
+
+using done = result<std::monostate>;
+
+template <class T> inline constexpr bool is_result = false;
+template <class T> inline constexpr bool is_result<result<T>> = true;
+template <class T> inline constexpr bool is_optional = false;
+template <class T> inline constexpr bool is_optional<std::optional<T>> = true;
+// For a static_assert that fails where a template is used.
+template <class T> inline constexpr bool never = false;
+
+#if KVREG_HPP_THROWS
+template <class T> using returned = T;
+template <class T> T give(result<T> made) { return std::move(made).value(); }
+inline void give(done made) { made.value(); }
+#else
+template <class T>
+using returned = result<std::conditional_t<std::is_void_v<T>, std::monostate, T>>;
+template <class T> result<T> give(result<T> made) { return made; }
+#endif
+
+// Of the call that just failed on this thread.
+inline error last_error(kvreg_status status) {
+    char text[512];
+    kvreg_last_error(text, sizeof text);
+    return error(status, text);
+}
+
+// What a call gave, if it answered so. The arguments are what the call itself fills.
+inline done answer(kvreg_status status) {
+    if (status != KVREG_OK) return last_error(status);
+    return std::monostate();
+}
+template <class T> result<T> answer(kvreg_status status, T &&made) {
+    if (status != KVREG_OK) return last_error(status);
+    return std::move(made);
+}
+// Empty if it is not there.
+template <class T>
+result<std::optional<T>> if_found(kvreg_status status, T &&made,
+                                  kvreg_status absent = KVREG_NOT_FOUND) {
+    if (status == absent) return std::optional<T>();
+    if (status != KVREG_OK) return last_error(status);
+    return std::optional<T>(std::move(made));
+}
+
+} // namespace detail
+
+// Calls `function`; an error that it throws, or a result of its own, is returned.
 //
 //     if (auto bucket = kvreg::attempt([&] { return registry.create("b"); })) bucket->put("k", 1);
 template <class F> auto attempt(F &&function) {
-    using returned = std::invoke_result_t<F>;
-    using value =
-        std::conditional_t<std::is_void_v<returned>, std::monostate, std::decay_t<returned>>;
-    try {
-        if constexpr (std::is_void_v<returned>) {
+    using returned = std::decay_t<std::invoke_result_t<F>>;
+    auto call = [&] {
+        if constexpr (detail::is_result<returned>) {
+            return std::forward<F>(function)();
+        } else if constexpr (std::is_void_v<returned>) {
             std::forward<F>(function)();
-            return result<value>(std::monostate());
+            return detail::done(std::monostate());
         } else {
-            return result<value>(std::forward<F>(function)());
+            return result<returned>(std::forward<F>(function)());
         }
+    };
+#if KVREG_HPP_THROWS
+    try {
+        return call();
     } catch (const error &failure) {
-        return result<value>(failure);
+        return decltype(call())(failure);
     }
+#else
+    return call();
+#endif
 }
+
+// Text --------------------------------------------------------------------------------------------
+
+// A key, a name or another text that is given to a call: it borrows. A null pointer is what it is
+// in C: KVREG_INVALID_ARGUMENT.
+class text {
+public:
+    text() noexcept = default;
+    text(const char *nul_terminated) noexcept
+        : data_(nul_terminated),
+          size_(nul_terminated != nullptr ? std::char_traits<char>::length(nul_terminated)
+                                          : KVREG_NUL) {}
+    // Whatever is a std::string_view.
+    template <class T, std::enable_if_t<std::is_convertible_v<const T &, std::string_view> &&
+                                            !std::is_convertible_v<const T &, const char *>,
+                                        int> = 0>
+    text(const T &other) : text(std::string_view(other), 0) {}
+
+    const char *data() const noexcept { return data_; }
+    std::size_t size() const noexcept { return size_; }
+    bool is_null() const noexcept { return data_ == nullptr && size_ != 0; }
+
+private:
+    text(std::string_view view, int) noexcept : data_(view.data()), size_(view.size()) {}
+    const char *data_ = "";
+    std::size_t size_ = 0;
+};
 
 // Values ------------------------------------------------------------------------------------------
 
@@ -146,36 +272,83 @@ using bytes = std::vector<std::byte>;
 // A value of one's own: nil is std::monostate.
 using value = std::variant<std::monostate, bool, std::int64_t, double, std::string, bytes>;
 
+namespace detail {
+
+template <class T>
+inline constexpr bool is_character =
+    std::is_same_v<T, char> || std::is_same_v<T, decltype(u8'c')> || std::is_same_v<T, wchar_t> ||
+    std::is_same_v<T, char16_t> || std::is_same_v<T, char32_t>;
+// bool is one of them.
+template <class T>
+inline constexpr bool is_number = std::is_arithmetic_v<T> && !is_character<T>;
+// What a value can be read as.
+template <class T>
+inline constexpr bool is_readable =
+    is_number<T> || std::is_same_v<T, value> || std::is_same_v<T, std::string> ||
+    std::is_same_v<T, bytes>;
+
+// A value of T, if it is one and fits.
+template <class T> result<T> as(value held) {
+    static_assert(is_readable<T>, "a value is read as a kvreg::value, a bool, an integer, a "
+                                  "floating-point number, a std::string or kvreg::bytes");
+    if constexpr (std::is_same_v<T, value>) {
+        return held;
+    } else if constexpr (std::is_same_v<T, bool> || std::is_class_v<T>) {
+        if (auto right = std::get_if<T>(&held)) return std::move(*right);
+    } else if constexpr (std::is_integral_v<T>) {
+        if (auto right = std::get_if<std::int64_t>(&held)) {
+            auto number = static_cast<T>(*right);
+            if (static_cast<std::int64_t>(number) == *right && (number < T()) == (*right < 0))
+                return number;
+            return error(KVREG_WRONG_TYPE, "the integer does not fit into the type asked for");
+        }
+    } else if constexpr (std::is_floating_point_v<T>) {
+        if (auto right = std::get_if<double>(&held)) {
+            // What is infinite or no number is so in every type.
+            if constexpr (sizeof(T) < sizeof(double)) {
+                constexpr double most{(std::numeric_limits<T>::max)()};
+                constexpr double infinity = std::numeric_limits<double>::infinity();
+                if ((*right > most && *right < infinity) ||
+                    (*right < -most && *right > -infinity))
+                    return error(KVREG_WRONG_TYPE, "the number is beyond the type asked for");
+            }
+            return static_cast<T>(*right);
+        }
+    }
+    return error(KVREG_WRONG_TYPE, "the value is of another type than was asked for");
+}
+
+} // namespace detail
+
 // What is given to a call: it borrows, and is made of whatever a value can be. Characters and
 // pointers are refused where they would pass for numbers or truth.
 class value_view {
 public:
     value_view(std::nullptr_t) noexcept : raw_(kvreg_nil()) {}
     value_view(std::monostate) noexcept : raw_(kvreg_nil()) {}
-    value_view(std::string_view text) noexcept : raw_(kvreg_string(text.data(), text.size())) {}
-    value_view(const char *text) noexcept : value_view(std::string_view(text)) {}
-    value_view(const std::string &text) noexcept : value_view(std::string_view(text)) {}
+    value_view(const char *text) noexcept : value_view(kvreg::text(text), 0) {}
     value_view(const bytes &data) noexcept : raw_(kvreg_bytes(data.data(), data.size())) {}
     value_view(const value &held)
         : raw_(std::visit([](const auto &it) { return value_view(it).raw_; }, held)) {}
 
-    template <class T, std::enable_if_t<std::is_arithmetic_v<T>, int> = 0>
-    value_view(T number) : raw_(kvreg_nil()) {
-        static_assert(!std::is_same_v<T, char> && !std::is_same_v<T, decltype(u8'c')> &&
-                          !std::is_same_v<T, wchar_t> && !std::is_same_v<T, char16_t> &&
-                          !std::is_same_v<T, char32_t>,
-                      "a character is no value: make it a text or a number");
-        if constexpr (std::is_same_v<T, bool>) {
-            raw_ = kvreg_bool(number);
-        } else if constexpr (std::is_floating_point_v<T>) {
-            raw_ = kvreg_float(static_cast<double>(number));
-        } else {
-            raw_ = kvreg_int(static_cast<std::int64_t>(number));
-            // Unsigned, or of 128 bits, which are arithmetic among gcc's extensions.
-            if (static_cast<T>(raw_.as.integer) != number ||
-                (std::is_unsigned_v<T> && raw_.as.integer < 0))
-                throw error(KVREG_INVALID_ARGUMENT, "an integer beyond 64 bits with a sign");
-        }
+    template <class T, std::enable_if_t<!std::is_base_of_v<value_view, T> &&
+                                            !std::is_convertible_v<const T &, const char *> &&
+                                            !std::is_same_v<T, kvreg_value>,
+                                        int> = 0>
+    value_view(const T &given) : raw_(kvreg_nil()) {
+        if constexpr (std::is_convertible_v<const T &, std::string_view>)
+            raw_ = value_view(kvreg::text(given), 0).raw_;
+        else if constexpr (std::is_same_v<T, bool>)
+            raw_ = kvreg_bool(given);
+        else if constexpr (detail::is_number<T> && std::is_floating_point_v<T>)
+            raw_ = kvreg_float(static_cast<double>(given));
+        else if constexpr (detail::is_number<T>)
+            raw_ = integer(given);
+        else
+            static_assert(detail::never<T>,
+                          "a value is made of nullptr, a bool, an integer, a floating-point "
+                          "number, a text, kvreg::bytes or a kvreg::value, and not of a "
+                          "character or a pointer");
     }
     // A value of C's; it stays whose it is.
     explicit value_view(const kvreg_value &raw) noexcept : raw_(raw) {}
@@ -187,9 +360,14 @@ public:
 
     const kvreg_value *get() const noexcept { return &raw_; }
     std::uint32_t type() const noexcept { return raw_.type; }
+    // False if it is made of a null pointer or an integer beyond 64 bits with a sign: calls answer
+    // KVREG_INVALID_ARGUMENT.
+    bool is_valid() const noexcept {
+        return raw_.type != invalid && (!is_text() || raw_.as.text.data || !raw_.as.text.len);
+    }
     // Of KVREG_STRING and KVREG_BYTES, as long as what is borrowed lives; else empty.
     std::string_view text() const noexcept {
-        if (raw_.type != KVREG_STRING && raw_.type != KVREG_BYTES) return {};
+        if (!is_text() || !is_valid()) return {};
         return {reinterpret_cast<const char *>(raw_.as.text.data), raw_.as.text.len};
     }
     // A copy.
@@ -200,26 +378,36 @@ public:
         case KVREG_FLOAT: return raw_.as.real;
         case KVREG_STRING: return std::string(text());
         case KVREG_BYTES: {
-            auto first = reinterpret_cast<const std::byte *>(raw_.as.text.data);
-            return bytes(first, first + raw_.as.text.len);
+            auto first = reinterpret_cast<const std::byte *>(text().data());
+            return bytes(first, first + text().size());
         }
         default: return std::monostate();
         }
     }
-    // A copy, as one of the types of a value (KVREG_WRONG_TYPE if it is of another one), or as
-    // any of them.
-    template <class T> T as() const {
-        auto held = copy();
-        if constexpr (std::is_same_v<T, kvreg::value>) {
-            return held;
-        } else {
-            if (auto right = std::get_if<T>(&held)) return std::move(*right);
-            throw error(KVREG_WRONG_TYPE, "the value is of another type");
-        }
+    // A copy, as one of the types that a value can be read as: KVREG_WRONG_TYPE if it is of
+    // another one, or does not fit.
+    template <class T> detail::returned<T> as() const {
+        return detail::give(detail::as<T>(copy()));
     }
 
 protected:
     kvreg_value raw_;
+
+private:
+    static constexpr std::uint32_t invalid = UINT32_MAX; // no type of C's
+
+    value_view(kvreg::text text, int) noexcept : raw_(kvreg_string(text.data(), text.size())) {}
+    bool is_text() const noexcept {
+        return raw_.type == KVREG_STRING || raw_.type == KVREG_BYTES;
+    }
+    template <class T> static kvreg_value integer(T number) {
+        auto raw = kvreg_int(static_cast<std::int64_t>(number));
+        // Unsigned, or of 128 bits, which are arithmetic among gcc's extensions.
+        if (static_cast<T>(raw.as.integer) != number ||
+            (std::is_unsigned_v<T> && raw.as.integer < 0))
+            raw.type = invalid;
+        return raw;
+    }
 };
 
 // A value as it was read: a large one is not copied, but shared with the bucket.
@@ -240,28 +428,44 @@ public:
     kvreg_value *get() noexcept { return &raw_; }
 };
 
-// What a function given to update decides: a value is stored, KVREG_KEEP and KVREG_REMOVE do as
-// they say, and so does KVREG_CRASH.
+// What a function given to update decides: a value is stored, and the verdicts do as they say. An
+// empty std::optional takes the key out, but leaves what the function was given empty as it was.
 class decision {
 public:
+    decision(kvreg::verdict verdict) noexcept : verdict_(verdict) {}
+    decision(std::nullopt_t) noexcept : verdict_(kvreg::verdict::remove), is_empty_(true) {}
     template <class T, std::enable_if_t<!std::is_same_v<std::decay_t<T>, decision>, int> = 0>
-    decision(T &&next) : verdict_(KVREG_STORE), next_(owned(std::forward<T>(next))) {}
-    static decision keep() noexcept { return decision(KVREG_KEEP, 0); }
-    static decision remove() noexcept { return decision(KVREG_REMOVE, 0); }
-    static decision crash() noexcept { return decision(KVREG_CRASH, 0); }
+    decision(T &&next) : verdict_(kvreg::verdict::store) {
+        if constexpr (detail::is_optional<std::decay_t<T>>) {
+            *this = next ? decision(*std::forward<T>(next)) : decision(std::nullopt);
+        } else if constexpr (std::is_class_v<std::decay_t<T>> &&
+                             std::is_constructible_v<value, T &&>) {
+            next_ = value(std::forward<T>(next));
+        } else {
+            const value_view view(next);
+            is_valid_ = view.is_valid();
+            next_ = view.copy();
+        }
+    }
+    static decision keep() noexcept { return kvreg::verdict::keep; }
+    static decision remove() noexcept { return kvreg::verdict::remove; }
+    static decision abort() noexcept { return kvreg::verdict::abort; }
+    static decision crash() noexcept { return kvreg::verdict::crash; }
 
-    kvreg_verdict verdict() const noexcept { return verdict_; }
+    kvreg::verdict verdict() const noexcept { return verdict_; }
     const value &next() const noexcept { return next_; }
+    // False if what is to be stored cannot be: see value_view.
+    bool is_valid() const noexcept { return is_valid_; }
+
+    // As a number of C's, for a function that was given nothing (`was_empty`), or a value.
+    kvreg_verdict raw(bool was_empty) const noexcept {
+        const auto made = is_empty_ && was_empty ? kvreg::verdict::keep : verdict_;
+        return static_cast<kvreg_verdict>(made);
+    }
 
 private:
-    decision(kvreg_verdict verdict, int) noexcept : verdict_(verdict) {}
-    template <class T> static value owned(T &&next) {
-        if constexpr (std::is_class_v<std::decay_t<T>> && std::is_constructible_v<value, T &&>)
-            return value(std::forward<T>(next));
-        else
-            return value_view(next).copy();
-    }
-    kvreg_verdict verdict_;
+    kvreg::verdict verdict_;
+    bool is_empty_ = false, is_valid_ = true;
     value next_;
 };
 
@@ -282,16 +486,17 @@ public:
     explicit operator bool() const noexcept { return held_ != nullptr; }
 
 protected:
-    // Calls a function whose last argument is where it puts a handle.
-    template <class F, class... A> static C *made(F function, A... arguments) {
+    // Calls a function whose last argument is where it puts a handle; gives it as an H.
+    template <class H, class F, class... A> static result<H> made(F function, A... arguments) {
         C *handle = nullptr;
-        ok(function(arguments..., &handle));
-        return handle;
+        const auto status = function(arguments..., &handle);
+        return answer(status, H(handle));
     }
-    template <class F, class... A> static C *looked_up(F function, A... arguments) {
+    template <class H, class F, class... A>
+    static result<std::optional<H>> looked_up(F function, A... arguments) {
         C *handle = nullptr;
-        found(function(arguments..., &handle));
-        return handle;
+        const auto status = function(arguments..., &handle);
+        return if_found(status, H(handle));
     }
 
 private:
@@ -320,10 +525,28 @@ template <class R> decltype(auto) lasting(R &range) {
 //
 //     for (auto &[key, value] : bucket.items()) ...
 //     for (auto &name : registry.names()) ...
+//
+// Without exceptions it has no begin and end, for they could not say why they stop: then next()
+// is called until it gives nothing.
 template <class Item> class snapshot : public detail::handle<kvreg_items, kvreg_items_free> {
 public:
     using handle::handle;
 
+    // Empty at the end.
+    detail::returned<std::optional<Item>> next() { return detail::give(next_of(get())); }
+
+private:
+    static result<std::optional<Item>> next_of(kvreg_items *items) {
+        shared_value key, held;
+        const auto status = kvreg_items_next(items, key.get(), held.get());
+        if constexpr (std::is_same_v<Item, std::string>)
+            return detail::if_found(status, Item(key.text()));
+        else
+            return detail::if_found(status, Item(key.text(), held.copy()));
+    }
+
+#if KVREG_HPP_THROWS
+public:
     class iterator {
     public:
         using iterator_category = std::input_iterator_tag;
@@ -337,13 +560,11 @@ public:
         Item &operator*() const noexcept { return *item_; }
         Item *operator->() const noexcept { return item_.get(); }
         iterator &operator++() {
-            shared_value key, held;
-            if (!detail::found(kvreg_items_next(items_, key.get(), held.get())))
-                *this = iterator();
-            else if constexpr (std::is_same_v<Item, std::string>)
-                item_ = std::make_shared<Item>(key.text());
+            auto next = next_of(items_).value();
+            if (next)
+                item_ = std::make_shared<Item>(std::move(*next));
             else
-                item_ = std::make_shared<Item>(key.text(), held.copy());
+                *this = iterator();
             return *this;
         }
         iterator operator++(int) {
@@ -361,326 +582,432 @@ public:
     };
     iterator begin() const { return iterator(get()); }
     iterator end() const noexcept { return iterator(); }
+#endif
 };
 
 using items = snapshot<std::pair<const std::string, value>>;
 using names = snapshot<std::string>;
 
 class bucket : public detail::handle<kvreg_bucket, kvreg_bucket_free> {
+    template <class T> using returned = detail::returned<T>;
+
 public:
     using handle::handle;
     // Without a registry.
-    static bucket start() { return bucket(made(kvreg_bucket_start)); }
-    bucket clone() const { return bucket(made(kvreg_bucket_clone, get())); }
-
-    void put(std::string_view key, value_view next) {
-        detail::ok(kvreg_bucket_put(get(), key.data(), key.size(), next.get()));
+    static returned<bucket> start() { return detail::give(made<bucket>(kvreg_bucket_start)); }
+    returned<bucket> clone() const {
+        return detail::give(made<bucket>(kvreg_bucket_clone, get()));
     }
-    void put_cast(std::string_view key, value_view next) {
-        detail::ok(kvreg_bucket_put_cast(get(), key.data(), key.size(), next.get()));
+
+    returned<void> put(text key, value_view next) {
+        return done(kvreg_bucket_put(get(), key.data(), key.size(), next.get()));
+    }
+    returned<void> put_cast(text key, value_view next) {
+        return done(kvreg_bucket_put_cast(get(), key.data(), key.size(), next.get()));
     }
     // `pairs`: a range of pairs of a key and what a value is made of, or these in braces. One
     // message: all or none.
-    template <class R = std::initializer_list<std::pair<std::string_view, value_view>>>
-    void put_many(R &&pairs) {
+    template <class R = std::initializer_list<std::pair<text, value_view>>>
+    returned<void> put_many(R &&pairs) {
         std::vector<kvreg_pair> all;
         auto &&lasting = detail::lasting(pairs);
         for (const auto &[key, held] : lasting) {
-            std::string_view text(key);
+            text own(key);
             value_view next = held; // as it is: what a conversion made would be gone
-            all.push_back({text.data(), text.size(), *next.get()});
+            all.push_back({own.data(), own.size(), *next.get()});
         }
-        detail::ok(kvreg_bucket_put_many(get(), all.data(), all.size()));
+        return done(kvreg_bucket_put_many(get(), all.data(), all.size()));
     }
 
     // A copy of the value, of any type, or of the one that is asked for.
-    template <class T = value> std::optional<T> get(std::string_view key) const {
-        auto held = read(key);
-        if (!held) return std::nullopt;
-        return held->template as<T>();
+    template <class T = value> returned<std::optional<T>> get(text key) const {
+        return detail::give(read_as<T>(key));
     }
     using handle::get; // the handle of C
     // The value itself.
-    std::optional<shared_value> read(std::string_view key) const {
-        std::optional<shared_value> held(std::in_place);
-        if (!detail::found(kvreg_bucket_get(get(), key.data(), key.size(), held->get())))
-            held.reset();
-        return held;
+    returned<std::optional<shared_value>> read(text key) const {
+        return detail::give(find(key));
     }
     // The values of many keys at one instant; nil for one that is absent.
-    template <class R = std::initializer_list<std::string_view>>
-    std::vector<value> get_many(R &&keys) const {
+    template <class R = std::initializer_list<text>>
+    returned<std::vector<value>> get_many(R &&keys) const {
         std::vector<kvreg_pair> all;
         auto &&lasting = detail::lasting(keys);
         for (const auto &key : lasting) {
-            std::string_view text(key);
-            all.push_back({text.data(), text.size(), kvreg_nil()});
+            text own(key);
+            all.push_back({own.data(), own.size(), kvreg_nil()});
         }
         std::vector<shared_value> held;
         held.reserve(all.size()); // so that what comes is owned, whatever fails
-        detail::ok(kvreg_bucket_get_many(get(), all.data(), all.size()));
-        for (const auto &pair : all) held.emplace_back(pair.value);
+        const auto status = kvreg_bucket_get_many(get(), all.data(), all.size());
         std::vector<value> copies;
-        copies.reserve(held.size());
-        for (const auto &one : held) copies.push_back(one.copy());
-        return copies;
+        if (status == KVREG_OK) {
+            for (const auto &pair : all) held.emplace_back(pair.value);
+            copies.reserve(held.size());
+            for (const auto &one : held) copies.push_back(one.copy());
+        }
+        return detail::give(detail::answer(status, std::move(copies)));
     }
     // kvreg_bucket_delete: gives what was there. What is not of the type asked for stays.
-    template <class T = value> std::optional<T> erase(std::string_view key) {
-        if constexpr (std::is_same_v<T, value>) {
-            shared_value old;
-            if (!detail::found(kvreg_bucket_delete(get(), key.data(), key.size(), old.get())))
-                return std::nullopt;
-            return old.copy();
-        } else {
-            std::optional<T> old;
-            update<T>(key, [&](std::optional<T> held) {
-                old = std::move(held);
-                return decision::remove();
-            });
-            return old;
-        }
+    template <class T = value> returned<std::optional<T>> erase(text key) {
+        return detail::give(take_out<T>(key));
     }
-    void erase_cast(std::string_view key) {
-        detail::ok(kvreg_bucket_delete_cast(get(), key.data(), key.size()));
+    returned<void> erase_cast(text key) {
+        return done(kvreg_bucket_delete_cast(get(), key.data(), key.size()));
     }
 
     // Calls `function` with the value (std::optional<T>; empty for nil, and if the key is absent)
     // on this thread, once, while the bucket does nothing else, and does what it returns: see
     // decision. What it throws comes out of here, with the bucket unchanged. None of kvreg's
     // frames lies beneath it.
-    template <class T = value, class F> void update(std::string_view key, F &&function) {
-        shared_value current;
-        kvreg_update *begun = nullptr;
-        detail::ok(
-            kvreg_bucket_update_begin(get(), key.data(), key.size(), current.get(), &begun));
-        detail::handle<kvreg_update, kvreg_update_free> turn(begun);
-        const decision made = std::forward<F>(function)(given<T>(current));
-        const value_view next = made.next();
-        detail::ok(kvreg_update_end(turn.release(), made.verdict(), next.get()));
+    template <class T = value, class F> returned<void> update(text key, F &&function) {
+        return detail::give(change<T>(key, std::forward<F>(function)));
     }
-    // The same later, on a thread of the library's. What it throws ends the bucket: KVREG_CRASHED.
-    template <class T = value, class F> void update_cast(std::string_view key, F function) {
+    // The same later, on a thread of the library's. What it throws, and a value that cannot be,
+    // ends the bucket: KVREG_CRASHED.
+    template <class T = value, class F> returned<void> update_cast(text key, F function) {
+        suits<T, F &>();
         struct later {
             F function;
             std::optional<decision> made;
+
+            kvreg_verdict run(const kvreg_value *current, kvreg_value *next) {
+                auto lent = given<T>(current ? value_view(*current) : nullptr);
+                if (!lent) return KVREG_CRASH;
+                const bool was_empty = !lent->has_value();
+                made.emplace(function(*std::move(lent)));
+                if (!made->is_valid()) return KVREG_CRASH;
+                *next = *value_view(made->next()).get();
+                return made->raw(was_empty);
+            }
         };
         auto call = [](void *data, const kvreg_value *current, kvreg_value *next) noexcept {
+            auto &self = *static_cast<later *>(data);
+#if KVREG_HPP_THROWS
             try {
-                auto &self = *static_cast<later *>(data);
-                auto lent = current ? value_view(*current) : nullptr;
-                self.made.emplace(self.function(given<T>(lent)));
-                *next = *value_view(self.made->next()).get();
-                return self.made->verdict();
+                return self.run(current, next);
             } catch (...) {
                 return kvreg_verdict{KVREG_CRASH};
             }
+#else
+            return self.run(current, next);
+#endif
         };
         auto destroy = [](void *data) noexcept { delete static_cast<later *>(data); };
         auto data = new later{std::move(function), std::nullopt};
-        detail::ok(
+        return done(
             kvreg_bucket_update_cast(get(), key.data(), key.size(), call, data, destroy));
     }
 
-    std::size_t count() const {
+    returned<std::size_t> count() const {
         std::size_t count = 0;
-        detail::ok(kvreg_bucket_count(get(), &count));
-        return count;
+        const auto status = kvreg_bucket_count(get(), &count);
+        return detail::give(detail::answer(status, std::move(count)));
     }
-    void clear() { detail::ok(kvreg_bucket_clear(get())); }
-    kvreg::items items() const {
+    returned<void> clear() { return done(kvreg_bucket_clear(get())); }
+    returned<kvreg::items> items() const {
         kvreg_items *items = nullptr;
-        detail::ok(kvreg_bucket_items(get(), &items));
-        return kvreg::items(items);
+        const auto status = kvreg_bucket_items(get(), &items);
+        return detail::give(detail::answer(status, kvreg::items(items)));
     }
-    std::optional<std::string> name() const {
+    returned<std::optional<std::string>> name() const {
         shared_value name;
-        detail::ok(kvreg_bucket_name(get(), name.get()));
-        if (name.type() == KVREG_NIL) return std::nullopt;
-        return std::string(name.text());
+        const auto status = kvreg_bucket_name(get(), name.get());
+        std::optional<std::string> own;
+        if (name.type() != KVREG_NIL) own = std::string(name.text());
+        return detail::give(detail::answer(status, std::move(own)));
     }
-    kvreg_bucket_stats info() const {
+    returned<kvreg_bucket_stats> info() const {
         auto stats = kvreg_bucket_stats_init();
-        detail::ok(kvreg_bucket_info(get(), &stats));
-        return stats;
+        const auto status = kvreg_bucket_info(get(), &stats);
+        return detail::give(detail::answer(status, std::move(stats)));
     }
-    void set_timeout(milliseconds timeout) {
-        detail::ok(kvreg_bucket_set_timeout(get(), timeout.count()));
+    returned<void> set_timeout(milliseconds timeout) {
+        return done(kvreg_bucket_set_timeout(get(), timeout.count()));
     }
-    void link(const bucket &other) { detail::ok(kvreg_bucket_link(get(), other.get())); }
-    void unlink(const bucket &other) { detail::ok(kvreg_bucket_unlink(get(), other.get())); }
-    void stop() { detail::ok(kvreg_bucket_stop(get())); }
-    void exit(kvreg_reason reason, std::string_view text = {}) {
-        detail::ok(kvreg_bucket_exit(get(), reason, text.data(), text.size()));
+    returned<void> link(const bucket &other) {
+        return done(kvreg_bucket_link(get(), other.get()));
+    }
+    returned<void> unlink(const bucket &other) {
+        return done(kvreg_bucket_unlink(get(), other.get()));
+    }
+    returned<void> stop() { return done(kvreg_bucket_stop(get())); }
+    returned<void> exit(kvreg::reason why, text detail = {}) {
+        const auto raw = static_cast<kvreg_reason>(why);
+        return done(kvreg_bucket_exit(get(), raw, detail.data(), detail.size()));
     }
 
 private:
-    template <class T> static std::optional<T> given(value_view current) {
-        if (current.type() == KVREG_NIL) return std::nullopt;
-        return current.as<T>();
+    static returned<void> done(kvreg_status status) {
+        return detail::give(detail::answer(status));
+    }
+    // What a function of update is given.
+    template <class T> static result<std::optional<T>> given(const value_view &current) {
+        auto held = current.copy();
+        if (std::holds_alternative<std::monostate>(held)) return std::optional<T>();
+        auto right = detail::as<T>(std::move(held));
+        if (!right) return right.failure();
+        return std::optional<T>(std::move(right).value());
+    }
+    template <class T, class F> static constexpr void suits() {
+        static_assert(detail::is_readable<T>, "a value is read as a kvreg::value, a bool, an "
+                                              "integer, a floating-point number, a "
+                                              "std::string or kvreg::bytes");
+        static_assert(std::is_invocable_v<F, std::optional<T>>,
+                      "the function of an update takes a std::optional of the value");
+        if constexpr (std::is_invocable_v<F, std::optional<T>>)
+            static_assert(!std::is_void_v<std::invoke_result_t<F, std::optional<T>>>,
+                          "the function of an update returns what is stored, or a "
+                          "kvreg::decision");
+    }
+
+    result<std::optional<shared_value>> find(text key) const {
+        shared_value held;
+        const auto status = kvreg_bucket_get(get(), key.data(), key.size(), held.get());
+        return detail::if_found(status, std::move(held));
+    }
+    template <class T> result<std::optional<T>> read_as(text key) const {
+        auto held = find(key);
+        if (!held) return held.failure();
+        if (!held->has_value()) return std::optional<T>();
+        auto right = detail::as<T>((**held).copy());
+        if (!right) return right.failure();
+        return std::optional<T>(std::move(right).value());
+    }
+    template <class T, class F> detail::done change(text key, F &&function) {
+        suits<T, F>();
+        shared_value current;
+        kvreg_update *begun = nullptr;
+        const auto status =
+            kvreg_bucket_update_begin(get(), key.data(), key.size(), current.get(), &begun);
+        if (status != KVREG_OK) return detail::last_error(status);
+        detail::handle<kvreg_update, kvreg_update_free> turn(begun);
+        auto held = given<T>(current);
+        if (!held) return held.failure();
+        const bool was_empty = !held->has_value();
+        const decision made = std::forward<F>(function)(*std::move(held));
+        if (!made.is_valid())
+            return error(KVREG_INVALID_ARGUMENT, "what the update returned is no value");
+        const value_view next = made.next();
+        return detail::answer(kvreg_update_end(turn.release(), made.raw(was_empty), next.get()));
+    }
+    template <class T> result<std::optional<T>> take_out(text key) {
+        if constexpr (std::is_same_v<T, value>) {
+            shared_value old;
+            const auto status = kvreg_bucket_delete(get(), key.data(), key.size(), old.get());
+            return detail::if_found(status, old.copy());
+        } else {
+            std::optional<T> old;
+            auto changed = change<T>(key, [&](std::optional<T> held) {
+                old = std::move(held);
+                return decision::remove();
+            });
+            if (!changed) return changed.failure();
+            return old;
+        }
     }
 };
 
 class registry : public detail::handle<kvreg_registry, kvreg_registry_free> {
+    template <class T> using returned = detail::returned<T>;
+
 public:
     using handle::handle;
-    static registry start() { return start(kvreg_registry_options_init()); }
+    static returned<registry> start() { return start(kvreg_registry_options_init()); }
     // One that others find by `name`.
-    static registry start(std::string_view name) {
+    static returned<registry> start(text name) {
         auto options = kvreg_registry_options_init();
-        options.name = name.data() != nullptr ? name.data() : ""; // NULL would be none
+        options.name = name.data();
         options.name_len = name.size();
+        if (options.name == nullptr && options.name_len == 0) options.name = ""; // not: none
         return start(options);
     }
-    static registry start(const kvreg_registry_options &options) {
-        return registry(made(kvreg_registry_start, &options));
+    static returned<registry> start(const kvreg_registry_options &options) {
+        return detail::give(made<registry>(kvreg_registry_start, &options));
     }
-    static std::optional<registry> whereis(std::string_view name) {
-        return if_found<registry>(looked_up(kvreg_registry_whereis, name.data(), name.size()));
+    static returned<std::optional<registry>> whereis(text name) {
+        return detail::give(
+            looked_up<registry>(kvreg_registry_whereis, name.data(), name.size()));
     }
-    registry clone() const { return registry(made(kvreg_registry_clone, get())); }
+    returned<registry> clone() const {
+        return detail::give(made<registry>(kvreg_registry_clone, get()));
+    }
 
-    bucket create(std::string_view name, std::uint32_t flags = 0) {
+    returned<bucket> create(text name, std::uint32_t flags = 0) {
         kvreg_bucket *made = nullptr;
-        detail::ok(kvreg_registry_create(get(), name.data(), name.size(), flags, &made));
-        return bucket(made);
+        const auto status =
+            kvreg_registry_create(get(), name.data(), name.size(), flags, &made);
+        return detail::give(detail::answer(status, bucket(made)));
     }
-    bucket create(std::string_view name, const kvreg_bucket_options &options,
-                  std::uint32_t flags = 0) {
+    returned<bucket> create(text name, const kvreg_bucket_options &options,
+                            std::uint32_t flags = 0) {
         kvreg_bucket *made = nullptr;
-        detail::ok(
-            kvreg_registry_create_with(get(), name.data(), name.size(), flags, &options, &made));
-        return bucket(made);
+        const auto status =
+            kvreg_registry_create_with(get(), name.data(), name.size(), flags, &options, &made);
+        return detail::give(detail::answer(status, bucket(made)));
     }
-    void create_cast(std::string_view name) {
-        detail::ok(kvreg_registry_create_cast(get(), name.data(), name.size()));
+    returned<void> create_cast(text name) {
+        return done(kvreg_registry_create_cast(get(), name.data(), name.size()));
     }
-    std::optional<bucket> lookup(std::string_view name) const {
+    returned<std::optional<bucket>> lookup(text name) const {
         kvreg_bucket *there = nullptr;
-        detail::found(kvreg_registry_lookup(get(), name.data(), name.size(), &there));
-        return if_found<bucket>(there);
+        const auto status = kvreg_registry_lookup(get(), name.data(), name.size(), &there);
+        return detail::give(detail::if_found(status, bucket(there)));
     }
     // If there was one.
-    bool remove(std::string_view name) {
-        return detail::found(kvreg_registry_remove(get(), name.data(), name.size()));
+    returned<bool> remove(text name) {
+        const auto status = kvreg_registry_remove(get(), name.data(), name.size());
+        if (status == KVREG_NOT_FOUND) return false;
+        return detail::give(detail::answer(status, true));
     }
-    std::size_t count() const {
+    returned<std::size_t> count() const {
         std::size_t count = 0;
-        detail::ok(kvreg_registry_count(get(), &count));
-        return count;
+        const auto status = kvreg_registry_count(get(), &count);
+        return detail::give(detail::answer(status, std::move(count)));
     }
-    kvreg::names names() const {
+    returned<kvreg::names> names() const {
         kvreg_items *names = nullptr;
-        detail::ok(kvreg_registry_names(get(), &names));
-        return kvreg::names(names);
+        const auto status = kvreg_registry_names(get(), &names);
+        return detail::give(detail::answer(status, kvreg::names(names)));
     }
-    kvreg_registry_stats info() const {
+    returned<kvreg_registry_stats> info() const {
         auto stats = kvreg_registry_stats_init();
-        detail::ok(kvreg_registry_info(get(), &stats));
-        return stats;
+        const auto status = kvreg_registry_info(get(), &stats);
+        return detail::give(detail::answer(status, std::move(stats)));
     }
-    void send(std::string_view message) {
-        detail::ok(kvreg_registry_send(get(), message.data(), message.size()));
+    returned<void> send(text message) {
+        return done(kvreg_registry_send(get(), message.data(), message.size()));
     }
     // The reply, as in the text protocol.
-    std::string execute(std::string_view line) {
+    returned<std::string> execute(text line) {
         shared_value reply;
-        detail::ok(kvreg_registry_execute(get(), line.data(), line.size(), reply.get()));
-        return std::string(reply.text());
+        const auto status = kvreg_registry_execute(get(), line.data(), line.size(), reply.get());
+        return detail::give(detail::answer(status, std::string(reply.text())));
     }
-    void set_timeout(milliseconds timeout) {
-        detail::ok(kvreg_registry_set_timeout(get(), timeout.count()));
+    returned<void> set_timeout(milliseconds timeout) {
+        return done(kvreg_registry_set_timeout(get(), timeout.count()));
     }
-    void stop() { detail::ok(kvreg_registry_stop(get())); }
-    void exit(kvreg_reason reason, std::string_view text = {}) {
-        detail::ok(kvreg_registry_exit(get(), reason, text.data(), text.size()));
+    returned<void> stop() { return done(kvreg_registry_stop(get())); }
+    returned<void> exit(kvreg::reason why, text detail = {}) {
+        const auto raw = static_cast<kvreg_reason>(why);
+        return done(kvreg_registry_exit(get(), raw, detail.data(), detail.size()));
     }
 
 private:
-    template <class H, class C> static std::optional<H> if_found(C *handle) {
-        if (handle == nullptr) return std::nullopt;
-        return H(handle);
+    static returned<void> done(kvreg_status status) {
+        return detail::give(detail::answer(status));
     }
 };
 
 // kvreg_event, with texts of its own.
 struct event {
     std::uint32_t type;
-    kvreg_reason reason;
+    kvreg::reason reason;
     std::uint32_t level;
     std::uint64_t reference, count;
     std::string name, detail;
 };
 
 class inbox : public detail::handle<kvreg_inbox, kvreg_inbox_free> {
+    template <class T> using returned = detail::returned<T>;
+
 public:
     using handle::handle;
-    static inbox open() { return inbox(made(kvreg_inbox_open)); }
+    static returned<inbox> open() { return detail::give(made<inbox>(kvreg_inbox_open)); }
 
     // Gives the reference that its DOWN will have.
-    std::uint64_t monitor(const bucket &bucket) {
+    returned<std::uint64_t> monitor(const bucket &bucket) {
         std::uint64_t reference = 0;
-        detail::ok(kvreg_inbox_monitor(get(), bucket.get(), &reference));
-        return reference;
+        const auto status = kvreg_inbox_monitor(get(), bucket.get(), &reference);
+        return detail::give(detail::answer(status, std::move(reference)));
     }
-    std::uint64_t monitor(const registry &registry) {
+    returned<std::uint64_t> monitor(const registry &registry) {
         std::uint64_t reference = 0;
-        detail::ok(kvreg_inbox_monitor_registry(get(), registry.get(), &reference));
-        return reference;
+        const auto status = kvreg_inbox_monitor_registry(get(), registry.get(), &reference);
+        return detail::give(detail::answer(status, std::move(reference)));
     }
-    void demonitor(std::uint64_t reference, std::uint32_t flags = 0) {
-        detail::ok(kvreg_inbox_demonitor(get(), reference, flags));
+    returned<void> demonitor(std::uint64_t reference, std::uint32_t flags = 0) {
+        return done(kvreg_inbox_demonitor(get(), reference, flags));
     }
-    void subscribe_logs(std::uint32_t max_level) {
-        detail::ok(kvreg_inbox_subscribe_logs(get(), max_level));
+    returned<void> subscribe_logs(std::uint32_t max_level) {
+        return done(kvreg_inbox_subscribe_logs(get(), max_level));
     }
     // Empty if nothing came in time.
-    std::optional<event> receive(milliseconds timeout = infinite) {
+    returned<std::optional<event>> receive(milliseconds timeout = infinite) {
         struct received : kvreg_event {
             ~received() { kvreg_event_clear(this); }
         } raw{};
-        if (!detail::found(kvreg_inbox_receive(get(), timeout.count(), &raw), KVREG_TIMEOUT))
-            return std::nullopt;
-        return event{raw.type,      raw.reason, raw.level,
-                     raw.reference, raw.count,  {raw.name.data, raw.name.len},
-                     {raw.detail.data, raw.detail.len}};
+        const auto status = kvreg_inbox_receive(get(), timeout.count(), &raw);
+        auto own = [](const kvreg_text &text) {
+            return text.data != nullptr ? std::string(text.data, text.len) : std::string();
+        };
+        return detail::give(detail::if_found(
+            status,
+            event{raw.type, static_cast<kvreg::reason>(raw.reason), raw.level, raw.reference,
+                  raw.count, own(raw.name), own(raw.detail)},
+            KVREG_TIMEOUT));
     }
     // Readable while events wait. On Linux.
-    int fd() const {
+    returned<int> fd() const {
         int fd = -1;
-        detail::ok(kvreg_inbox_fd(get(), &fd));
-        return fd;
+        const auto status = kvreg_inbox_fd(get(), &fd);
+        return detail::give(detail::answer(status, std::move(fd)));
     }
     // A HANDLE that is signalled while events wait. On Windows.
-    void *handle() const {
+    returned<void *> handle() const {
         void *handle = nullptr;
-        detail::ok(kvreg_inbox_handle(get(), &handle));
-        return handle;
+        const auto status = kvreg_inbox_handle(get(), &handle);
+        return detail::give(detail::answer(status, std::move(handle)));
+    }
+
+private:
+    static returned<void> done(kvreg_status status) {
+        return detail::give(detail::answer(status));
     }
 };
 
 class listener : public detail::handle<kvreg_listener, kvreg_listener_free> {
+    template <class T> using returned = detail::returned<T>;
+
 public:
     using handle::handle;
-    static listener start(const registry &registry, const std::string &address,
-                          const kvreg_listener_options &options = kvreg_listener_options_init()) {
-        return listener(made(kvreg_listener_start, registry.get(), address.c_str(), &options));
+    static returned<listener>
+    start(const registry &registry, text address,
+          const kvreg_listener_options &options = kvreg_listener_options_init()) {
+        return detail::give(start_at(registry, address, options));
     }
-    std::string address() const {
+    returned<std::string> address() const {
         shared_value address;
-        detail::ok(kvreg_listener_address(get(), address.get()));
-        return std::string(address.text());
+        const auto status = kvreg_listener_address(get(), address.get());
+        return detail::give(detail::answer(status, std::string(address.text())));
     }
-    void stop() { detail::ok(kvreg_listener_stop(get())); }
+    returned<void> stop() {
+        return detail::give(detail::answer(kvreg_listener_stop(get())));
+    }
+
+private:
+    static result<listener> start_at(const registry &registry, text address,
+                                     const kvreg_listener_options &options) {
+        // To C it goes NUL-terminated, where NULL would be the default.
+        std::string own;
+        if (!address.is_null()) own.assign(address.data(), address.size());
+        if (address.is_null() || own.find('\0') != std::string::npos)
+            return error(KVREG_INVALID_ARGUMENT, "an address is NULL, or has a NUL in it");
+        return made<listener>(kvreg_listener_start, registry.get(), own.c_str(), &options);
+    }
 };
 
 // The process -------------------------------------------------------------------------------------
 
-inline void configure(const kvreg_options &options) { detail::ok(kvreg_configure(&options)); }
-inline void shutdown(milliseconds timeout = infinite) {
-    detail::ok(kvreg_shutdown(timeout.count()));
+inline detail::returned<void> configure(const kvreg_options &options) {
+    return detail::give(detail::answer(kvreg_configure(&options)));
+}
+inline detail::returned<void> shutdown(milliseconds timeout = infinite) {
+    return detail::give(detail::answer(kvreg_shutdown(timeout.count())));
 }
 
+} // namespace with_exceptions or without_exceptions
 } // namespace kvreg
 
+#undef KVREG_HPP_THROWS
 #endif // KVREG_HPP

@@ -5,7 +5,7 @@
 //! Only that place is shared. The new server is another process: it has the old one's name
 //! and options, and nothing else of it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use crate::epoch::{self, Guard};
 use crate::error::Error;
+use crate::kept;
 use crate::options::{BucketOptions, RegistryOptions};
 use crate::process::Process;
 use crate::reason::Reason;
@@ -84,8 +85,8 @@ pub(crate) struct Supervisor {
     process: &'static Process,
     itself: Weak<Supervisor>,
     options: RegistryOptions,
-    /// From `Arc::into_raw`; replaced under `replacing`, and freed through the epoch.
-    current: AtomicPtr<RegistryServer>,
+    /// From `kept`; replaced under `replacing`, and freed through the epoch.
+    current: AtomicPtr<()>,
     replacing: Mutex<Option<Reason>>,
     restarts: AtomicU64,
     handles: AtomicU32,
@@ -104,7 +105,7 @@ impl Supervisor {
                 process,
                 itself: Weak::clone(itself),
                 options,
-                current: AtomicPtr::new(Arc::into_raw(first).cast_mut()),
+                current: AtomicPtr::new(kept::keep(first).cast_mut()),
                 replacing: Mutex::new(None),
                 restarts: AtomicU64::new(0),
                 handles: AtomicU32::new(0),
@@ -142,7 +143,7 @@ impl Supervisor {
         // SAFETY: a count of this Arc belongs to `current` and is given up through the epoch
         // (`replace`) or when nobody has the supervisor. The copy here is never dropped, so no
         // count changes.
-        ManuallyDrop::new(unsafe { Arc::from_raw(current) })
+        unsafe { kept::kept(current) }
     }
 
     /// The same with a count.
@@ -159,24 +160,24 @@ impl Supervisor {
         }
         let mut last = lock(&self.replacing);
         let place = self.current.load(Ordering::Acquire);
-        if !std::ptr::eq(place, Arc::as_ptr(ended)) {
+        if place.cast_const() != kept::pointer(ended) {
             return;
         }
         *last = Some(reason);
         self.restarts.fetch_add(1, Ordering::Relaxed);
         let new = Supervisor::start_registry(self.process, &self.itself, &self.options);
-        let kept = Arc::clone(&new);
+        let again = Arc::clone(&new);
         self.current
-            .store(Arc::into_raw(new).cast_mut(), Ordering::Release);
+            .store(kept::keep(new).cast_mut(), Ordering::Release);
         drop(last);
         // Either `shutdown` finds the new one and ends it, or this thread sees the shutdown.
         epoch::light();
         let is_wanted = !self.is_unreachable() && !self.process.is_shut_down();
         // SAFETY: the count of `current`, whose place was just taken.
-        let old = unsafe { Arc::from_raw(place) };
+        let old = unsafe { taken(place) };
         epoch::pin().defer(move || drop(old));
         if !is_wanted {
-            let _ = kept.stop_later();
+            let _ = again.stop_later();
         }
     }
 
@@ -217,8 +218,17 @@ impl Supervisor {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         // SAFETY: the count of `current`, and nobody has the supervisor any more.
-        drop(unsafe { Arc::from_raw(*self.current.get_mut()) });
+        drop(unsafe { taken(*self.current.get_mut()) });
     }
+}
+
+/// The count that `current` had.
+///
+/// # Safety
+/// It is taken once, and is in that place no more.
+unsafe fn taken(place: *mut ()) -> Arc<RegistryServer> {
+    // SAFETY: made by `kept` of an `Arc` of this type, whose count is taken over.
+    ManuallyDrop::into_inner(unsafe { kept::kept(place) })
 }
 
 /// Counts another handle unless there is none left.
@@ -237,7 +247,7 @@ pub(crate) fn comes_back(process: &Process, reason: Reason) -> bool {
 /// The registries that have a name: what a C host and a plug-in meet by. A name keeps its
 /// registry running without a handle, until it stops.
 #[derive(Default)]
-pub(crate) struct Names(Mutex<HashMap<String, Arc<Supervisor>>>);
+pub(crate) struct Names(Mutex<BTreeMap<String, Arc<Supervisor>>>);
 
 impl Names {
     fn register(&self, name: &str, supervisor: &Arc<Supervisor>) -> Result<(), Error> {

@@ -10,6 +10,7 @@
 use std::mem::ManuallyDrop;
 
 use crate::error::Error;
+use crate::kept;
 use crate::sync::{back_off, fence, will_write, Arc, AtomicU32, AtomicU64, Ordering};
 use crate::value::{Blob, ValueRef, COPY_LIMIT};
 
@@ -141,9 +142,8 @@ impl Stored {
 #[inline(always)]
 unsafe fn shared(what: u32, word: u64) -> Option<ManuallyDrop<Arc<Blob>>> {
     (what & 0xff >= SHARED_STRING).then(|| {
-        let blob: *const Blob = std::ptr::with_exposed_provenance(word as usize);
         // SAFETY: the count that `share` gave away. It is not dropped here.
-        ManuallyDrop::new(unsafe { Arc::from_raw(blob) })
+        unsafe { kept::kept(std::ptr::with_exposed_provenance(word as usize)) }
     })
 }
 
@@ -289,5 +289,5 @@ fn write_words(places: &[AtomicU64], bytes: &[u8]) {
 }
 
 fn share(bytes: &[u8]) -> Result<u64, Error> {
-    Ok(Arc::into_raw(Blob::new(bytes)?).expose_provenance() as u64)
+    Ok(kept::keep(Blob::new(bytes)?).expose_provenance() as u64)
 }

@@ -14,6 +14,7 @@ use crate::caller::{Caller, Timeout};
 use crate::epoch::{self, Guard};
 use crate::handle::{Invalid, Kind, Removed, RemovedSlot};
 use crate::inbox::InboxCore;
+use crate::kept;
 use crate::listener::ListenerCore;
 use crate::platform;
 use crate::process::Process;
@@ -234,11 +235,10 @@ fn with_timeout<H: Handle, R>(
         .map_err(|invalid| missing(token, invalid))?;
     let timeout_ms = found.timeout;
     let timeout = Timeout::from_millis(timeout_ms.load(Ordering::Relaxed))?;
-    let pointer: *const H::Object = found.object.cast();
     // SAFETY: the table holds a count of this Arc for the handle, which is given up only
     // through the epoch (`free`): it is there as long as `pinned` is. The copy here is never
     // dropped, so no count changes.
-    let object = ManuallyDrop::new(unsafe { Arc::from_raw(pointer) });
+    let object = unsafe { kept::kept::<H::Object>(found.object) };
     let mut counted = None;
     let mut let_go = || {
         counted = Some(Arc::clone(&object)); // from here on the object is kept by this count
@@ -264,7 +264,7 @@ fn insert<H: Handle>(
     let process = Process::current();
     let inserted = process
         .handles()
-        .insert(H::KIND, Arc::as_ptr(&object).cast(), timeout_ms);
+        .insert(H::KIND, kept::pointer(&object), timeout_ms);
     let token = match inserted {
         Ok(token) => token,
         Err(error) => {
@@ -272,7 +272,7 @@ fn insert<H: Handle>(
             return Err(error.into());
         }
     };
-    let _ = Arc::into_raw(object); // the table's now
+    kept::keep(object); // the table's now
     let made: *mut H = std::ptr::without_provenance_mut(token as usize);
     // Either `shutdown` sees this handle and ends it, or this thread sees the shutdown.
     epoch::light();
@@ -289,10 +289,10 @@ fn insert<H: Handle>(
 pub(super) fn make_quickly(bucket: &Arc<BucketServer>) -> Option<*mut kvreg_bucket> {
     let process = Process::if_any()?;
     let counted = Arc::clone(bucket);
-    let (kind, object) = (kvreg_bucket::KIND, Arc::as_ptr(&counted).cast());
+    let (kind, object) = (kvreg_bucket::KIND, kept::pointer(&counted));
     let timeout_ms = process.options().default_timeout_ms;
     let token = process.handles().insert(kind, object, timeout_ms).ok()?;
-    let _ = Arc::into_raw(counted); // the table's now
+    kept::keep(counted); // the table's now
     let made = std::ptr::without_provenance_mut(token as usize);
     epoch::light(); // as in `insert`
     if process.is_shut_down() {
@@ -313,7 +313,7 @@ pub(super) fn free_quickly(handle: *mut kvreg_bucket) -> Option<()> {
         let removed = process.handles().remove(token(handle), kvreg_bucket::KIND);
         let Removed { object, slot } = removed.ok()?;
         // SAFETY: the table's own count, which `remove` hands out once.
-        let object = unsafe { Arc::from_raw(object.cast::<BucketServer>()) };
+        let object = unsafe { taken::<BucketServer>(object) };
         pinned.defer(move || {
             drop(object);
             process.handles().give_back(slot);
@@ -358,7 +358,7 @@ pub(super) fn free<H: Handle>(handle: *mut H) -> Result<(), Failure> {
     match process.handles().remove(token, H::KIND) {
         Ok(Removed { object, slot }) => {
             // SAFETY: the table's own count, which `remove` hands out once.
-            let object = unsafe { Arc::from_raw(object.cast::<H::Object>()) };
+            let object = unsafe { taken::<H::Object>(object) };
             // First of all: whatever becomes of the rest, others may be using it.
             drop_later(process, Arc::clone(&object), slot);
             object.freed();
@@ -367,6 +367,15 @@ pub(super) fn free<H: Handle>(handle: *mut H) -> Result<(), Failure> {
         Err(_) if process.is_shut_down() => Ok(()),
         Err(invalid) => Err(missing(token, invalid)),
     }
+}
+
+/// The count that the table had of an object.
+///
+/// # Safety
+/// `remove` handed it out, once, and for a handle to such an object.
+unsafe fn taken<T>(object: *const ()) -> Arc<T> {
+    // SAFETY: made by `kept` of an `Arc` of this type, whose count is taken over.
+    ManuallyDrop::into_inner(unsafe { kept::kept(object) })
 }
 
 /// Drops a count and gives up a slot that calls on other threads may be relying on.
@@ -391,32 +400,32 @@ pub(super) fn free_all(process: &'static Process) {
             // SAFETY of all: as in `free`; the kind of a handle tells its object's type.
             match kind {
                 Kind::Registry => {
-                    let registry = unsafe { Arc::from_raw(object.cast::<Supervisor>()) };
+                    let registry = unsafe { taken::<Supervisor>(object) };
                     registry.registry().end(shut_down());
                     drop_later(process, registry, slot);
                 }
                 Kind::Bucket => {
-                    let bucket = unsafe { Arc::from_raw(object.cast::<BucketServer>()) };
+                    let bucket = unsafe { taken::<BucketServer>(object) };
                     bucket.end(shut_down());
                     drop_later(process, bucket, slot);
                 }
                 Kind::Update => {
-                    let update = unsafe { Arc::from_raw(object.cast::<Begun>()) };
+                    let update = unsafe { taken::<Begun>(object) };
                     update.freed();
                     drop_later(process, update, slot);
                 }
                 Kind::Items => {
-                    let items = unsafe { Arc::from_raw(object.cast::<Items>()) };
+                    let items = unsafe { taken::<Items>(object) };
                     items.freed();
                     drop_later(process, items, slot);
                 }
                 Kind::Listener => {
-                    let listener = unsafe { Arc::from_raw(object.cast::<ListenerCore>()) };
+                    let listener = unsafe { taken::<ListenerCore>(object) };
                     listener.freed();
                     drop_later(process, listener, slot);
                 }
                 Kind::Inbox => {
-                    let inbox = unsafe { Arc::from_raw(object.cast::<InboxCore>()) };
+                    let inbox = unsafe { taken::<InboxCore>(object) };
                     inboxes.push((inbox, slot));
                 }
             }

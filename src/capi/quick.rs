@@ -9,13 +9,14 @@
 //! There is no guard, for nothing here panics, runs user code, waits, or frees what is large;
 //! a thread that has something to free goes the long way, which does it.
 
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use super::object::{token, Handle};
 use super::value::kvreg_value;
 use crate::bucket::Reader;
 use crate::epoch::{self, Guard};
+use crate::kept;
 use crate::platform;
 use crate::process::Process;
 use crate::thread::Thread;
@@ -35,9 +36,8 @@ pub(super) fn quick<H: Handle, R>(
     epoch::pin_at_once(process.collector(), |pinned| {
         let handles = process.handles();
         let object = handles.get_at_once(token(handle), H::KIND, pinned)?;
-        let pointer: *const H::Object = object.cast();
         // SAFETY: as in `object::with`: a count of the table's, which lasts as long as the pin.
-        let object = ManuallyDrop::new(unsafe { Arc::from_raw(pointer) });
+        let object = unsafe { kept::kept::<H::Object>(object) };
         work(&object, pinned)
     })
 }

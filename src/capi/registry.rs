@@ -286,10 +286,11 @@ pub unsafe extern "C" fn kvreg_registry_send(
 }
 
 /// Carries out one line of the text protocol (CREATE, PUT, GET, DELETE; see the README), with
-/// or without its line break. `reply` is what a connection would get, "NOT FOUND" and "UNKNOWN
-/// COMMAND" included: a STRING, or BYTES if it is not UTF-8, with CRLF after each line; to be
-/// cleared. A failure has its status: KVREG_INVALID_ARGUMENT for a name or key that cannot be,
-/// KVREG_UNSUPPORTED for a value with a line break. Blocks like a call.
+/// or without its line break; NULL with the length 0 is an empty one. `reply` is what a
+/// connection would get, "NOT FOUND" and "UNKNOWN COMMAND" included: a STRING, or BYTES if it is
+/// not UTF-8, with CRLF after each line; to be cleared. A failure has its status:
+/// KVREG_INVALID_ARGUMENT for a name or key that cannot be, KVREG_UNSUPPORTED for a value with a
+/// line break. Blocks like a call.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_execute(
     registry: *mut kvreg_registry,
@@ -302,9 +303,6 @@ pub unsafe extern "C" fn kvreg_registry_execute(
         let reply = unsafe { Out::new(reply, kvreg_value::NIL) };
         with_registry(registry, |registry, caller| {
             reply.required()?;
-            if line.is_null() {
-                return Err(invalid("a line is NULL"));
-            }
             // SAFETY: the line is good for its length.
             let line = unsafe { argument::bytes(line.cast(), line_len) }?;
             let bytes = crate::protocol::execute(registry, caller, line)?;

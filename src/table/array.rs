@@ -133,17 +133,19 @@ impl<'g, V> Array<'g, V> {
         Ok(first.map_addr(|address| address | log as usize))
     }
 
+    /// Where its memory begins.
+    pub(super) fn beginning(self) -> *mut Group<V> {
+        self.first.cast_mut()
+    }
+
     /// Frees an array, but not its entries.
     ///
     /// # Safety
-    /// The word was made by `build`, and nobody uses it any more.
-    pub(super) unsafe fn free(word: Word<V>) {
-        // SAFETY: by contract.
-        if let Some(array) = unsafe { Array::of(word) } {
-            let groups = ptr::slice_from_raw_parts_mut(array.first.cast_mut(), array.mask + 1);
-            // SAFETY: leaked by `build` with this length.
-            drop(unsafe { Box::from_raw(groups) });
-        }
+    /// It was made by `build`, and nobody uses it any more.
+    pub(super) unsafe fn free(self) {
+        let groups = ptr::slice_from_raw_parts_mut(self.beginning(), self.mask + 1);
+        // SAFETY: leaked by `build` with this length.
+        drop(unsafe { Box::from_raw(groups) });
     }
 
     /// How many entries an array of 2^`log` groups may have: three quarters of its cells, but

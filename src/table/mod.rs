@@ -16,6 +16,10 @@
 //! reader is pinned while it looks. A batch of entries is put in one by one, while those who
 //! begin to read wait; whoever began before it is one who read before it, whatever he finds.
 //! Searches end because an array is never full, but for one of a single group.
+//!
+//! An array is found by a word that has its length in it, and so does not point to where its
+//! memory begins. Programs that look for leaks take what only such pointers lead to for lost:
+//! the table notes the beginning too, which nobody reads, and what waits for the epoch has it.
 
 mod array;
 mod entry;
@@ -27,7 +31,7 @@ use std::ptr;
 use crate::epoch::Guard;
 use crate::hash::hash;
 use crate::sync::{spin, yield_now, AtomicBool, AtomicPtr, AtomicUsize, Ordering};
-use array::{closed, Array, Group, Word};
+use array::{closed, Array, Group};
 pub(crate) use entry::{Entry, Found, NewEntry};
 pub(crate) use writer::{Place, Writer};
 
@@ -41,6 +45,8 @@ pub(crate) struct Table<V> {
     in_batch: AtomicBool,
     /// Null: empty. `closed()`: closed. Else an array of `Array::build`.
     array: AtomicPtr<Group<V>>,
+    /// Where the array's memory begins, for those who look for leaks. The writer's.
+    memory: AtomicPtr<Group<V>>,
     len: AtomicUsize,
     owns: PhantomData<Entry<V>>,
 }
@@ -55,6 +61,7 @@ impl<V> Table<V> {
         Table {
             in_batch: AtomicBool::new(false),
             array: AtomicPtr::new(ptr::null_mut()),
+            memory: AtomicPtr::new(ptr::null_mut()),
             len: AtomicUsize::new(0),
             owns: PhantomData,
         }
@@ -134,22 +141,23 @@ impl<V> Table<V> {
 
 impl<V> Drop for Table<V> {
     fn drop(&mut self) {
-        let array = self.array.load(Ordering::Acquire);
         // SAFETY: nobody else has the table, so nobody else has its array or entries.
-        unsafe { free_all(array) }
+        unsafe {
+            if let Some(array) = Array::of(self.array.load(Ordering::Acquire)) {
+                free_all(array);
+            }
+        }
     }
 }
 
 /// # Safety
 /// The array came from `Array::build`, and nobody uses it or its entries any more.
-unsafe fn free_all<V>(word: Word<V>) {
+unsafe fn free_all<V>(array: Array<'_, V>) {
     // SAFETY: by contract.
     unsafe {
-        if let Some(array) = Array::of(word) {
-            for entry in array.entries() {
-                Entry::free(entry);
-            }
+        for entry in array.entries() {
+            Entry::free(entry);
         }
-        Array::free(word);
+        array.free();
     }
 }

@@ -203,7 +203,7 @@ impl<'t, V: Send + Sync + 'static> Writer<'t, V> {
                 .for_each(place);
         }
         // SAFETY: retired, so nobody uses the array; its entries live on in the new one.
-        self.replace_array(word, |old| unsafe { Array::free(old) });
+        self.replace_array(word, |old| unsafe { old.free() });
         Ok(())
     }
 
@@ -269,9 +269,12 @@ impl<'t, V: Send + Sync + 'static> Writer<'t, V> {
         true
     }
 
-    fn replace_array(&self, new: Word<V>, free: impl Fn(Word<V>) + Send + 'static) {
+    fn replace_array(&self, new: Word<V>, free: impl Fn(Array<'static, V>) + Send + 'static) {
         let old = self.table.array.swap(new, Ordering::AcqRel);
-        if !old.is_null() {
+        // SAFETY of both: the writer's, or to be freed by what is deferred here at the earliest.
+        let memory = unsafe { Array::of(new) }.map_or(ptr::null_mut(), Array::beginning);
+        self.table.memory.store(memory, Ordering::Relaxed);
+        if let Some(old) = unsafe { Array::of(old) } {
             // SAFETY: no reader that pins from here on finds `old`, and those who may have
             // found it are waited for; it is run once, on any thread, as V allows.
             unsafe { self.pinned.defer_unchecked(move || free(old)) };

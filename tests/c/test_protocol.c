@@ -132,8 +132,15 @@ static void failures_are_statuses(void) {
     memcpy(line, "PUT b ", 6);
     memcpy(line + sizeof line - 2, " v", 2);
     fails(KVREG_INVALID_ARGUMENT, line, sizeof line);
-    fails(KVREG_INVALID_ARGUMENT, NULL, 0);
     IS(KVREG_INVALID_ARGUMENT, kvreg_registry_execute(registry, "GET b k", 7, NULL));
+    /* NULL is an empty line, as it is an empty key or message, if that is its length. */
+    IS(KVREG_INVALID_ARGUMENT, kvreg_registry_execute(registry, NULL, 1, &value));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_registry_execute(registry, NULL, KVREG_NUL, &value));
+    OK(kvreg_registry_execute(registry, NULL, 0, &value));
+    CHECK(check_text(&value, KVREG_STRING, "UNKNOWN COMMAND\r\n"));
+    kvreg_value_clear(&value);
+    OK(kvreg_registry_send(registry, NULL, 0));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_registry_send(registry, NULL, 1));
     OK(kvreg_registry_stop(registry));
     IS(KVREG_NO_PROCESS, kvreg_registry_execute(registry, "GET b k", 7, &value));
     IS(KVREG_NO_PROCESS, kvreg_registry_execute(registry, "CREATE b", 8, &value));

@@ -37,6 +37,25 @@ void refused(kvreg::bucket &bucket, std::pair<const char *, converted> (&pairs)[
 }
 #elif REFUSED == 6
 kvreg::shared_value refused(const kvreg::shared_value &value) { return value; }
+// From here on: one sentence says why.
+#elif REFUSED == 8 // SENTENCE: a value is made of
+void refused(kvreg::bucket &bucket) { bucket.put("k", &bucket); }
+#elif REFUSED == 9 // SENTENCE: a value is made of
+void refused(kvreg::bucket &bucket) { bucket.put("k", std::vector<int>{1}); }
+#elif REFUSED == 10 // SENTENCE: a value is read as
+void refused(kvreg::bucket &bucket) { (void)bucket.get<std::string_view>("k"); }
+#elif REFUSED == 11 // SENTENCE: a value is read as
+void refused(kvreg::bucket &bucket) { (void)bucket.get<char>("k"); }
+#elif REFUSED == 12 // SENTENCE: returns what is stored
+void refused(kvreg::bucket &bucket) {
+    bucket.update("k", [](auto) {});
+}
+#elif REFUSED == 13 // SENTENCE: takes a std::optional
+void refused(kvreg::bucket &bucket) {
+    bucket.update("k", [](int) { return 1; });
+}
+#elif REFUSED == 7 // a number for a reason
+void refused(kvreg::bucket &bucket) { bucket.exit(KVREG_KILLED); }
 #endif
 
 int main() { return kvreg::attempt([] { return 0; }).value(); }

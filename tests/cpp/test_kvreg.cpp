@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cstdlib>
+#include <limits>
 #include <map>
 #include <new>
 #include <set>
@@ -64,10 +65,10 @@ void the_session_of_the_guide() {
 
     auto inbox = kvreg::inbox::open();
     auto reference = inbox.monitor(shopping);
-    shopping.exit(KVREG_KILLED, "on purpose");
+    shopping.exit(kvreg::reason::killed, "on purpose");
     auto down = inbox.receive(1s);
     CHECK(down && down->type == KVREG_EVENT_DOWN && down->reference == reference);
-    CHECK(down->reason == KVREG_KILLED && down->name == "shopping");
+    CHECK(down->reason == kvreg::reason::killed && down->name == "shopping");
     CHECK(down->detail == "on purpose");
     CHECK(!registry.lookup("shopping"));
     throws(KVREG_NO_PROCESS, [&] { shopping.put("milk", 1); });
@@ -104,9 +105,6 @@ void values_are_what_they_look_like() {
         }
     }(int128{1});
     throws(KVREG_INVALID_ARGUMENT, [&] { back("\xff"); }); // not UTF-8
-    // Neither pointers nor characters pass for truth or numbers.
-    static_assert(!std::is_constructible_v<kvreg::value_view, void *>);
-    static_assert(!std::is_constructible_v<kvreg::value_view, const int *>);
 }
 
 void a_value_of_another_type_is_an_error() {
@@ -117,6 +115,103 @@ void a_value_of_another_type_is_an_error() {
     CHECK(bucket.get<std::string>("k") == "text"); // nothing is lost by that
     CHECK(!bucket.get<std::int64_t>("absent") && !bucket.erase<std::int64_t>("absent"));
     CHECK(bucket.erase<std::string>("k") == "text" && bucket.count() == 0);
+}
+
+// As in C: an error, and not a crash.
+void a_null_pointer_is_no_text() {
+    auto registry = kvreg::registry::start();
+    auto bucket = registry.create("b");
+    const char *unset = std::getenv("KVREG_TEST_THAT_NOBODY_SETS");
+    CHECK(unset == nullptr);
+    const std::vector<std::pair<const char *, int>> pairs{{"k", 1}, {unset, 2}};
+    const std::vector<std::pair<const char *, const char *>> texts{{"k", unset}};
+    const std::array keys{"k", unset};
+    auto refused = [](auto call) { throws(KVREG_INVALID_ARGUMENT, call); };
+    refused([&] { bucket.put("k", unset); });
+    refused([&] { bucket.put(unset, 1); });
+    refused([&] { bucket.put_cast("k", unset); });
+    refused([&] { bucket.put_cast(unset, 1); });
+    refused([&] { bucket.put_many(pairs); });
+    refused([&] { bucket.put_many(texts); });
+    refused([&] { bucket.put_many({{unset, 1}}); });
+    refused([&] { bucket.put_many({{"k", unset}}); });
+    refused([&] { (void)bucket.get_many(keys); });
+    refused([&] { (void)bucket.get(unset); });
+    refused([&] { (void)bucket.get<int>(unset); });
+    refused([&] { (void)bucket.read(unset); });
+    refused([&] { bucket.erase(unset); });
+    refused([&] { bucket.erase<int>(unset); });
+    refused([&] { bucket.erase_cast(unset); });
+    refused([&] { bucket.update(unset, [](auto) { return 1; }); });
+    refused([&] { bucket.update("k", [&](auto) { return unset; }); });
+    refused([&] { bucket.update_cast(unset, [](auto) { return 1; }); });
+    refused([&] { bucket.exit(kvreg::reason::killed, unset); });
+    refused([&] { (void)kvreg::registry::start(unset); });
+    refused([&] { (void)kvreg::registry::whereis(unset); });
+    refused([&] { (void)registry.create(unset); });
+    refused([&] { (void)registry.create(unset, kvreg_bucket_options_init()); });
+    refused([&] { registry.create_cast(unset); });
+    refused([&] { (void)registry.lookup(unset); });
+    refused([&] { registry.remove(unset); });
+    refused([&] { registry.send(unset); });
+    refused([&] { (void)registry.execute(unset); });
+    refused([&] { registry.exit(kvreg::reason::killed, unset); });
+    refused([&] { (void)kvreg::listener::start(registry, unset); });
+    refused([&] { (void)kvreg::listener::start(registry, "127.0.0.1:0\0x"sv); });
+    CHECK(bucket.count() == 0 && registry.count() == 1);
+    // An empty text is one, whatever it points to.
+    bucket.put(std::string_view(), std::string_view());
+    CHECK(bucket.get<std::string>("") == "" && registry.execute({}) == "UNKNOWN COMMAND\r\n");
+}
+
+template <class T> void holds_its_range(kvreg::bucket &bucket) {
+    using limits = std::numeric_limits<T>;
+    for (auto number : {limits::min(), limits::max(), T()}) {
+        if (number > T() && static_cast<std::uint64_t>(number) > INT64_MAX) continue;
+        bucket.put("n", number);
+        CHECK(bucket.get<T>("n") == number);
+    }
+    if constexpr (sizeof(T) < 8) {
+        bucket.put("n", std::int64_t{limits::max()} + 1);
+        throws(KVREG_WRONG_TYPE, [&] { (void)bucket.get<T>("n"); });
+        throws(KVREG_WRONG_TYPE, [&] { bucket.erase<T>("n"); });
+        throws(KVREG_WRONG_TYPE, [&] { bucket.update<T>("n", [](auto n) { return n; }); });
+    }
+    if constexpr (sizeof(T) < 8 || std::is_unsigned_v<T>) {
+        bucket.put("n", std::int64_t{limits::min()} - 1);
+        throws(KVREG_WRONG_TYPE, [&] { (void)bucket.get<T>("n"); });
+    }
+}
+
+void numbers_are_read_as_every_type() {
+    auto bucket = kvreg::bucket::start();
+    holds_its_range<signed char>(bucket);
+    holds_its_range<unsigned char>(bucket);
+    holds_its_range<short>(bucket);
+    holds_its_range<unsigned short>(bucket);
+    holds_its_range<int>(bucket);
+    holds_its_range<unsigned>(bucket);
+    holds_its_range<long>(bucket);
+    holds_its_range<unsigned long>(bucket);
+    holds_its_range<long long>(bucket);
+    holds_its_range<unsigned long long>(bucket);
+    bucket.put("f", 0.1f);
+    CHECK(bucket.get<float>("f") == 0.1f && bucket.get<long double>("f") == 0.1f);
+    for (double far : {1e300, -1e300}) {
+        bucket.put("f", far);
+        CHECK(bucket.get<double>("f") == far);
+        throws(KVREG_WRONG_TYPE, [&] { (void)bucket.get<float>("f"); });
+    }
+    bucket.put("f", std::numeric_limits<double>::infinity());
+    CHECK(bucket.get<float>("f") == std::numeric_limits<float>::infinity());
+    bucket.put("f", std::numeric_limits<double>::quiet_NaN());
+    CHECK(bucket.get<float>("f").value() != bucket.get<float>("f").value());
+    // No type passes for another.
+    throws(KVREG_WRONG_TYPE, [&] { (void)bucket.get<int>("f"); });
+    bucket.put("n", 1);
+    throws(KVREG_WRONG_TYPE, [&] { (void)bucket.get<double>("n"); });
+    throws(KVREG_WRONG_TYPE, [&] { (void)bucket.get<bool>("n"); });
+    CHECK(bucket.read("n")->as<short>() == 1);
 }
 
 void a_large_value_is_shared() {
@@ -223,6 +318,24 @@ void an_update_decides() {
     CHECK(bucket.get("n") == kvreg::value());
     bucket.update("n", [](auto) { return decision::remove(); });
     CHECK(!bucket.get("n"));
+    // What is given may be returned, and leaves all as it is.
+    auto same = [](auto held) { return held; };
+    bucket.update("n", same);
+    CHECK(!bucket.get("n"));
+    for (const kvreg::value &held : {kvreg::value(), kvreg::value(true), kvreg::value("x"s)}) {
+        bucket.put("n", held);
+        bucket.update("n", same);
+        CHECK(bucket.get("n") == held);
+    }
+    bucket.update<std::string>("n", same);
+    CHECK(bucket.get<std::string>("n") == "x");
+    bucket.update("n", [](auto) { return std::optional<int>(7); });
+    CHECK(bucket.get<int>("n") == 7);
+    throws(KVREG_ABORTED, [&] { bucket.update("n", [](auto) { return kvreg::verdict::abort; }); });
+    bucket.update("n", [](auto) { return kvreg::verdict::keep; });
+    CHECK(bucket.get<int>("n") == 7);
+    bucket.update("n", [](auto) { return std::optional<int>(); });
+    CHECK(!bucket.get("n"));
     bucket.update("n", [&](auto) { // G8, and a plain read
         throws(KVREG_CALLING_SELF, [&] { bucket.put("n", 1); });
         return bucket.get("n") ? 1 : 2;
@@ -294,7 +407,7 @@ void an_update_cast() {
     CHECK(bucket.get<std::string>("k") == std::string(1000, 'x'));
     bucket.update_cast<std::string>("k", counted{watched, {}});
     auto down = inbox.receive(30s);
-    CHECK(down && down->reason == KVREG_CRASHED);
+    CHECK(down && down->reason == kvreg::reason::crashed);
     throws(KVREG_NO_PROCESS, [&] { bucket.update_cast<std::string>("k", counted{watched, {}}); });
     // The DOWN may come while the last one is being destroyed: the next server waits for it.
     while (watched.use_count() > 1) std::this_thread::yield();
@@ -351,7 +464,7 @@ void names_and_ends() {
     auto other = registry.create("c");
     bucket.link(other);
     bucket.unlink(other);
-    bucket.exit(KVREG_KILLED);
+    bucket.exit(kvreg::reason::killed);
     CHECK(other.count() == 0 && registry.info().buckets == 1);
     auto inbox = kvreg::inbox::open();
     auto reference = inbox.monitor(other);
@@ -360,7 +473,7 @@ void names_and_ends() {
     auto clone = registry.clone();
     registry.stop();
     auto down = inbox.receive();
-    CHECK(down && down->reference == reference && down->reason == KVREG_NORMAL);
+    CHECK(down && down->reference == reference && down->reason == kvreg::reason::normal);
     throws(KVREG_NO_PROCESS, [&] { (void)clone.create("d"); });
 }
 
@@ -395,7 +508,9 @@ void errors_are_errors_of_std() {
         CHECK(error.code() == std::error_code(KVREG_NO_PROCESS, kvreg::category()));
         CHECK(error.code().category().name() == "kvreg"sv);
         CHECK(error.code().message() == kvreg_status_message(KVREG_NO_PROCESS));
-        CHECK(std::string(error.what()).size() > error.code().message().size());
+        const std::string said(error.what()), message = error.code().message();
+        CHECK(said.size() > message.size() && said.find("put") != std::string::npos);
+        CHECK(said.find(message, said.find(message) + 1) == std::string::npos); // once
     }
 }
 
@@ -452,7 +567,7 @@ void no_memory() {
             for (auto &name : registry.names()) (void)std::string(name + large);
             (void)kvreg::attempt([] { kvreg::bucket(nullptr).clear(); });
             (void)bucket.erase<std::string>(key);
-            bucket.exit(KVREG_KILLED, large.substr(0, 1000));
+            bucket.exit(kvreg::reason::killed, large.substr(0, 1000));
             (void)inbox.receive(1s);
             failed = false;
         } catch (const std::bad_alloc &) {
@@ -474,6 +589,8 @@ int main() {
         TEST(the_session_of_the_guide),
         TEST(values_are_what_they_look_like),
         TEST(a_value_of_another_type_is_an_error),
+        TEST(a_null_pointer_is_no_text),
+        TEST(numbers_are_read_as_every_type),
         TEST(a_large_value_is_shared),
         TEST(keys_are_any_bytes),
         TEST(batches),

@@ -12,6 +12,8 @@ mod epoch;
 #[path = "../../../src/error.rs"]
 mod error;
 mod hash;
+#[path = "../../../src/kept.rs"]
+mod kept;
 mod local;
 mod map;
 mod panic;

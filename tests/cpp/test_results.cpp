@@ -1,0 +1,76 @@
+// kvreg.hpp without exceptions: every call gives a result.
+
+#include "kvreg.hpp"
+
+#include <cstdlib>
+
+#include "check.h"
+
+namespace {
+
+void calls_give_results() {
+    auto registry = kvreg::registry::start();
+    CHECK(registry && registry.status() == KVREG_OK);
+    auto bucket = registry->create("b");
+    CHECK(bucket && bucket->put("milk", 1) && bucket->put_many({{"a", 1.5}, {"t", "text"}}));
+    CHECK(**bucket->get<int>("milk") == 1 && !bucket->get("absent")->has_value());
+    CHECK(**bucket->erase<std::string>("t") == "text");
+    CHECK(*registry->lookup("b")->value().count() == 2);
+    CHECK(*bucket->name().value() == "b" && *registry->remove("b") && !*registry->remove("b"));
+    auto put = bucket->put("milk", 2);
+    CHECK(!put && put.status() == KVREG_NO_PROCESS && put.failure().what()[0] != 0);
+    CHECK(kvreg::bucket(nullptr).clone().status() == KVREG_BAD_HANDLE);
+    CHECK(registry->execute("GET b k").value() == "NOT FOUND\r\n");
+    CHECK(registry->stop());
+}
+
+void what_cannot_be_stored_is_a_result() {
+    auto bucket = *kvreg::bucket::start();
+    const char *unset = nullptr;
+    CHECK(bucket.put("k", unset).status() == KVREG_INVALID_ARGUMENT);
+    CHECK(bucket.put(unset, 1).status() == KVREG_INVALID_ARGUMENT);
+    CHECK(bucket.put("k", UINT64_MAX).status() == KVREG_INVALID_ARGUMENT);
+    CHECK(bucket.put_many({{"k", UINT64_MAX}}).status() == KVREG_INVALID_ARGUMENT);
+    auto stored = bucket.update("k", [&](auto) { return unset; });
+    CHECK(stored.status() == KVREG_INVALID_ARGUMENT);
+    stored = bucket.update("k", [](auto) { return UINT64_MAX; });
+    CHECK(stored.status() == KVREG_INVALID_ARGUMENT && *bucket.count() == 0);
+    CHECK(bucket.put("k", 300));
+    CHECK(bucket.get<signed char>("k").status() == KVREG_WRONG_TYPE);
+    CHECK(bucket.update<std::string>("k", [](auto) { return 1; }).status() == KVREG_WRONG_TYPE);
+    CHECK(bucket.update<int>("k", [](auto n) { return *n + 1; }) && **bucket.get<int>("k") == 301);
+}
+
+void casts_and_snapshots() {
+    auto bucket = *kvreg::bucket::start();
+    auto inbox = *kvreg::inbox::open();
+    const auto reference = *inbox.monitor(bucket);
+    CHECK(bucket.update_cast("k", [](auto) { return "text"; }));
+    CHECK(**bucket.get<std::string>("k") == "text");
+    auto items = *bucket.items();
+    CHECK((*items.next())->first == "k" && !*items.next());
+    CHECK(bucket.update_cast<int>("k", [](auto) { return 1; })); // no integer is there
+    auto down = *inbox.receive();
+    CHECK(down->reference == reference && down->reason == kvreg::reason::crashed);
+    CHECK(!inbox.receive(kvreg::milliseconds(0))->has_value());
+}
+
+void attempt_passes_results_on() {
+    auto bucket = *kvreg::bucket::start();
+    auto got = kvreg::attempt([&] { return bucket.get<int>("absent"); });
+    CHECK(got && !*got);
+    CHECK(kvreg::attempt([&] { return kvreg::bucket(nullptr).clear(); }).status() ==
+          KVREG_BAD_HANDLE);
+}
+
+} // namespace
+
+int main() {
+    const test tests[] = {
+        TEST(calls_give_results),
+        TEST(what_cannot_be_stored_is_a_result),
+        TEST(casts_and_snapshots),
+        TEST(attempt_passes_results_on),
+    };
+    return check_run(tests, sizeof tests / sizeof *tests);
+}
