@@ -34,6 +34,11 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="of POSIX, not of Win
 """Marks tests of forks, descriptors that can be polled, and signals from others."""
 
 
+# What tells other interpreters to measure coverage. Where one forks or ends beside threads, one
+# of them may have coverage's own lock: the child, or the end, would wait for it for ever.
+UNMEASURED = {"COVERAGE_PROCESS_CONFIG": None, "COVERAGE_PROCESS_START": None}
+
+
 class Worker:
     """A thread; `result` waits for it and gives what it returned, or raises what it raised."""
 
