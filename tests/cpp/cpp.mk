@@ -8,7 +8,7 @@ CPP_WAYS := clang-17 clang-20 gcc-17 gcc-20
 .PHONY: test-cpp $(CPP_WAYS:%=test-cpp-%)
 
 test-cpp: build
-	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory $(CPP_WAYS:%=test-cpp-%)
+	@$(MAKE) $(AT_A_TIME) --output-sync=target --no-print-directory $(CPP_WAYS:%=test-cpp-%)
 
 CPP_clang := clang++ -std=c++
 CPP_gcc := g++ $(SANITIZED) -std=gnu++

@@ -19,6 +19,9 @@ import kvreg
 import pytest
 from kvreg import _abi, _library, _logging
 
+SCALE = int(os.environ.get("KVREG_TEST_SCALE", "1"))
+"""A factor for what is repeated since it is a matter of luck: 10 by `make proof`; 0 is once."""
+
 WAIT = 30.0
 """Seconds after which a test that waits has failed."""
 

@@ -16,7 +16,7 @@ from typing import Any, Callable
 
 import kvreg
 import pytest
-from support import WAIT, Child, Worker, forked, live_handles, python, wait
+from support import SCALE, WAIT, Child, Worker, forked, live_handles, python, wait
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 
@@ -346,7 +346,7 @@ def test_forks_while_threads_work(registry: kvreg.Registry) -> None:
 
     workers = [start(me) for me in range(3)]
     try:
-        for _ in range(50):
+        for _ in range(max(1, 5 * SCALE)):
             forked(child).check()
     finally:
         done.set()

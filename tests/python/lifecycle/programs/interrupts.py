@@ -29,14 +29,15 @@ SHORT, LONG = 0.1, 1.0
 slices: list[float] = []
 
 
-def note(seconds: float | None) -> int:
+def note(timeout: float | None) -> int:
     """What turns the timeouts of slices into milliseconds; it notes the main thread's."""
-    if seconds is not None and threading.current_thread() is threading.main_thread():
-        slices.append(seconds)
-    return _timeout.milliseconds(seconds)
+    if timeout is not None and threading.current_thread() is threading.main_thread():
+        slices.append(timeout)
+    return _timeout.milliseconds(timeout)
 
 
-_inbox.milliseconds = _server.milliseconds = note
+for module in (_inbox, _server):
+    vars(module)["milliseconds"] = note
 
 
 def check_slices(name: str) -> None:
