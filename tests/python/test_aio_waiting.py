@@ -587,6 +587,7 @@ def test_two_loops_in_two_threads() -> None:
     async def count(bucket: kvreg.Bucket) -> kvreg.Event:
         async with aio.Bucket.of(bucket) as own, aio.Inbox() as inbox:
             inbox.monitor(own)
+            own.timeout = None
             await asyncio.gather(*(own.update("n", lambda n: n + 1) for _ in range(300)))
             for _ in range(300):
                 await own.update("n", lambda n: n + 1)

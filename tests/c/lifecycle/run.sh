@@ -18,7 +18,7 @@ fail() {
 ends() {
     local expected=$1 status=0
     shift
-    timeout 60 "$@" >"$scratch/stdout" 2>"$scratch/stderr" || status=$?
+    timeout 300 "$@" >"$scratch/stdout" 2>"$scratch/stderr" || status=$?
     [ "$status" -eq "$expected" ] || fail "$*: exit status $status instead of $expected"
     [ ! -s "$scratch/stderr" ] || fail "$*: something on stderr"
 }
