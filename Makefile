@@ -1,5 +1,6 @@
 # make demo: builds the library, and runs the shopping session from C and from Python.
-# make test: runs all tests. The other targets are their parts; see the README.
+# make test: runs all tests; make proof: more of what is a matter of luck. The other targets are
+# their parts; see the README.
 
 CARGO ?= cargo
 CC ?= cc
@@ -8,6 +9,8 @@ PYTHON ?= python3
 JOBS ?= 2
 
 export CARGO_BUILD_JOBS ?= $(JOBS)
+# Where JOBS is 1, others are beside it, and make shares the cores among all.
+AT_A_TIME := $(if $(filter-out 1,$(JOBS)),-j$(JOBS))
 
 LIBRARY := target/release/libkvreg.so
 VENV := .venv
@@ -25,12 +28,17 @@ C_STRESS := stress_names stress_memory stress_limits stress_fork stress_forks_un
 LIFECYCLE := host loads logs needs
 C_PROGRAMS := $(addprefix target/c/,$(C_TESTS) $(C_STRESS) misuse instructions shell demo)
 
+# How often to repeat what is a matter of luck: a factor, which the tests know as KVREG_TEST_SCALE.
+SCALE ?= 1
+export KVREG_TEST_SCALE := $(SCALE)
+PROOF := test-stress test-lifecycle test-misuse test-python test-wheel
+
 # How many misuse calls run under AddressSanitizer, and how many without.
-MISUSE_ASAN ?= 4000000
-MISUSE ?= 6000000
+MISUSE_ASAN ?= $(shell echo $$((400000 * $(SCALE))))
+MISUSE ?= $(shell echo $$((1000000 * $(SCALE))))
 MISUSE_SEED ?= 1
 
-.PHONY: all build header demo test lint lint-benches test-rust test-model \
+.PHONY: all build header demo test proof lint lint-benches test-rust test-model \
     test-header test-c $(C_TESTS:%=test-c-%) test-shell \
     test-stress test-lifecycle test-listener test-instructions test-misuse test-python \
     test-readme test-docs reference wheel test-wheel requirements bench bench-all \
@@ -50,10 +58,22 @@ demo: build target/c/demo
 	@echo "== from Python"
 	@KVREG_LIBRARY=$(LIBRARY) PYTHONPATH=bindings/python $(PYTHON) bindings/python/demo.py
 
-test: requirements lint test-rust test-model test-header test-c test-sanitizers test-shell \
-    test-stress test-lifecycle test-listener test-instructions test-misuse test-python test-readme \
-    test-docs test-wheel test-abi test-install test-cpp test-examples test-languages
+# Those parts that take long come first, and lint is not beside what waits for the same lock.
+BESIDE := test-install lint test-misuse test-python test-model test-rust test-abi test-c \
+    test-examples test-languages test-cpp test-sanitizers test-listener test-shell test-lifecycle test-stress \
+    test-instructions test-docs test-readme test-header
+
+# Two parts at a time: what each says is whole, and comes when it has ended. What pip makes of the
+# checkout is in the way of other parts, and comes last.
+test: requirements
+	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory JOBS=1 $(BESIDE)
+	@$(MAKE) --no-print-directory test-wheel
 	@echo "all tests passed"
+
+# The parts that repeat what is a matter of luck, ten times as often.
+proof: requirements
+	@$(MAKE) --no-print-directory SCALE=10 $(PROOF)
+	@echo "all of the proof passed"
 
 requirements:
 	@tests/requirements.sh
@@ -94,7 +114,7 @@ target/c/%: bindings/c/%.c include/kvreg.h | build
 
 # Each program plainly, then with smaller counts under valgrind; some at a time.
 test-c: $(addprefix target/c/,$(C_TESTS))
-	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory $(C_TESTS:%=test-c-%)
+	@$(MAKE) $(AT_A_TIME) --output-sync=target --no-print-directory $(C_TESTS:%=test-c-%)
 
 $(C_TESTS:%=test-c-%): test-c-%:
 	@set -e; echo "== $*"; target/c/$*; \

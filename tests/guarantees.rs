@@ -11,6 +11,13 @@ fn int(value: i64) -> Verdict {
     Verdict::Store(Value::Int(value))
 }
 
+/// A bucket whose calls wait as long as it takes: that a machine is busy is no failure.
+fn patient() -> Bucket {
+    let mut bucket = Bucket::start().unwrap();
+    bucket.set_timeout(Timeout::Never);
+    bucket
+}
+
 fn number(value: Option<&Value>) -> i64 {
     match value {
         None => 0,
@@ -30,7 +37,7 @@ fn down(inbox: &Inbox) -> (u64, Reason) {
 
 #[test]
 fn g1_one_message_at_a_time() {
-    let bucket = Bucket::start().unwrap();
+    let bucket = patient();
     let inside = Arc::new(AtomicBool::new(false));
     let alone = |inside: &AtomicBool, current: Option<&Value>| {
         assert!(!inside.swap(true, Ordering::SeqCst), "two handlers at once");
@@ -63,7 +70,7 @@ fn g1_one_message_at_a_time() {
 
 #[test]
 fn g1_messages_of_one_thread_are_handled_in_the_order_sent() {
-    let bucket = Bucket::start().unwrap();
+    let bucket = patient();
     std::thread::scope(|scope| {
         for thread in 0..4u8 {
             let bucket = &bucket;
@@ -98,7 +105,7 @@ fn g1_messages_of_one_thread_are_handled_in_the_order_sent() {
 
 #[test]
 fn g2_a_reply_means_done_for_every_thread() {
-    let bucket = Bucket::start().unwrap();
+    let bucket = patient();
     let newest = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -119,7 +126,7 @@ fn g2_a_reply_means_done_for_every_thread() {
 
 #[test]
 fn g2_clear_takes_effect_at_one_instant() {
-    let bucket = Bucket::start().unwrap();
+    let bucket = patient();
     let done = AtomicBool::new(false);
     let keys: Vec<_> = (0..64u8).map(|key| [key]).collect();
     let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
@@ -145,7 +152,7 @@ fn g2_clear_takes_effect_at_one_instant() {
 
 #[test]
 fn g2_a_batch_is_one_change() {
-    let bucket = Bucket::start().unwrap();
+    let bucket = patient();
     let keys: Vec<_> = (0..500u16).map(u16::to_le_bytes).collect();
     let batch = |value| -> Vec<(&[u8], ValueRef<'_>)> {
         let pairs = keys.iter().map(|key| (&key[..], ValueRef::Int(value)));
@@ -194,8 +201,7 @@ fn g2_what_was_said_to_be_gone_cannot_be_read() {
 
 #[test]
 fn g3_a_read_passes_the_callbacks_behind_its_cast() {
-    let mut bucket = Bucket::start().unwrap();
-    bucket.set_timeout(Timeout::Never);
+    let bucket = patient();
     let (leave, left) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
         let (queued, is_queued) = mpsc::channel();
@@ -227,7 +233,7 @@ fn g3_a_read_passes_the_callbacks_behind_its_cast() {
 
 #[test]
 fn g3_a_call_and_a_read_see_the_casts_of_their_thread() {
-    let bucket = Bucket::start().unwrap();
+    let bucket = patient();
     std::thread::scope(|scope| {
         for thread in 0..4u8 {
             let bucket = &bucket;
@@ -309,7 +315,8 @@ fn g4_none_comes_after_demonitor_with_flush() {
 
 #[test]
 fn g5_names_go_first() {
-    let registry = Registry::start().unwrap();
+    let mut registry = Registry::start().unwrap();
+    registry.set_timeout(Timeout::Never);
     let found = |bucket: &Bucket| {
         let now = registry.lookup("shopping");
         now.is_ok_and(|now| now.is(bucket))
@@ -482,13 +489,7 @@ fn g8_a_server_that_calls_itself_is_told() {
 }
 
 fn circle(size: usize, wait: impl Fn(&Bucket) -> Result<(), Error> + Sync) {
-    let buckets: Vec<_> = (0..size)
-        .map(|_| {
-            let mut bucket = Bucket::start().unwrap();
-            bucket.set_timeout(Timeout::Never);
-            bucket
-        })
-        .collect();
+    let buckets: Vec<_> = (0..size).map(|_| patient()).collect();
     let all_inside = Barrier::new(size);
     let told = AtomicU64::new(0);
     std::thread::scope(|scope| {

@@ -107,7 +107,7 @@ def find_targets() -> int:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for included in re.findall(r"\S+\.mk\b", makefile):
         makefile += (ROOT / included).read_text(encoding="utf-8")
-    kinds = "test|lint|demo|bench|header|reference|wheel|install|uninstall|dist|dll|abi"
+    kinds = "test|proof|lint|demo|bench|header|reference|wheel|install|uninstall|dist|dll|abi"
     names = rf"`(?:make )?((?:{kinds})(?:-\w+)?)`"
     for target in re.findall(names, README.read_text(encoding="utf-8")):
         assert re.search(rf"^(?:[\w-]+ )*{target}:", makefile, re.MULTILINE), (

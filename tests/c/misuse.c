@@ -15,6 +15,8 @@
 
 #include "misuse/functions.h"
 
+enum { PATIENCE_MS = 60000 };
+
 /* Of the two, each platform has one. */
 #ifdef _WIN32
 static const enum function not_here = DO_inbox_fd;
@@ -40,12 +42,12 @@ static void wait_for_quiet(void) {
     kvreg_live live = {0};
     live.size = sizeof live;
     for (int i = 0; atomic_load(&casts_destroyed) != atomic_load(&casts_sent); i++) {
-        CHECK(i < 10000);
+        CHECK(i < PATIENCE_MS);
         free_pool(); /* an update in the pool would keep a bucket waiting */
         short_sleep();
     }
     free_pool();
-    for (int i = 0; i < 10000; i++) { /* casts without `destroy` may still be running */
+    for (int i = 0; i < PATIENCE_MS; i++) { /* casts without `destroy` may still be running */
         OK(kvreg_live_counts(&live));
         if (live.registries == 0 && live.buckets == 0 && live.listener_handles == 0)
             break;

@@ -1,6 +1,6 @@
 /*
- * Names leave nothing behind (G14): a million distinct buckets are made, used and stopped, and
- * the second half of them must not make the process larger than the first half did.
+ * Names leave nothing behind (G14): distinct buckets are made, used and stopped, a million of
+ * them and more where that is asked for, and the second half of them must not make the process larger than the first half did.
  *
  * Usage: stress_memory [NAMES]
  */
@@ -12,7 +12,7 @@
 
 enum { ALLOWED_GROWTH = 2 * 1024 * 1024 };
 
-static unsigned long names = 1000000;
+static unsigned long names;
 
 /* The resident memory of this process, in bytes. */
 static long resident(void) {
@@ -57,7 +57,6 @@ static void names_leave_nothing_behind(void) {
 
 int main(int argc, char **argv) {
     static const test tests[] = {TEST(names_leave_nothing_behind)};
-    if (argc > 1)
-        names = strtoul(argv[1], NULL, 10);
+    names = argc > 1 ? strtoul(argv[1], NULL, 10) : check_scaled(400000);
     return check_run(tests, sizeof tests / sizeof *tests);
 }

@@ -22,7 +22,7 @@
 
 enum { THREADS = 4, NAMES = 10, PATIENCE_MS = 30000 };
 
-static unsigned long operations = 1000000;
+static unsigned long operations;
 static kvreg_registry *registry;
 
 static _Atomic int64_t newest_id; /* identities are given out upward from 1 */
@@ -436,7 +436,6 @@ static void ten_names_four_threads(void) {
 
 int main(int argc, char **argv) {
     static const test tests[] = {TEST(ten_names_four_threads)};
-    if (argc > 1)
-        operations = strtoul(argv[1], NULL, 10);
+    operations = argc > 1 ? strtoul(argv[1], NULL, 10) : check_scaled(100000);
     return check_run(tests, sizeof tests / sizeof *tests);
 }

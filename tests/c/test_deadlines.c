@@ -76,6 +76,7 @@ static void g7_withdrawn_calls_never_run(void) {
     atomic_store(&done, false);
     kvreg_update *update;
     OK(kvreg_bucket_start(&busy));
+    OK(kvreg_bucket_set_timeout(busy, -1)); /* the holder's; each caller has its own */
     OK(kvreg_bucket_update_begin(busy, "k", 1, NULL, &update));
     CHECK(pthread_create(&holder, NULL, hold, NULL) == 0);
     for (int i = 0; i < CALLERS; i++) {

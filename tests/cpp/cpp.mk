@@ -10,7 +10,7 @@ CPP_REFUSED := 1 2 3 4 5 6 7 8 9 10 11 12 13
 .PHONY: test-cpp $(CPP_WAYS:%=test-cpp-%)
 
 test-cpp: build
-	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory $(CPP_WAYS:%=test-cpp-%)
+	@$(MAKE) $(AT_A_TIME) --output-sync=target --no-print-directory $(CPP_WAYS:%=test-cpp-%)
 
 CPP_clang := clang++ -std=c++
 CPP_gcc := g++ $(SANITIZED) -std=gnu++

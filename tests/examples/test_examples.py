@@ -31,7 +31,7 @@ plainly_and_under_valgrind = pytest.mark.parametrize(
 def run(*command: str | Path) -> tuple[int, str, str]:
     """The status of a program that ends by itself, and what it says."""
     done = subprocess.run(
-        command, cwd=PROGRAMS, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=PROGRAMS, capture_output=True, text=True, timeout=600, check=False
     )
     return done.returncode, done.stdout, done.stderr
 

@@ -34,7 +34,7 @@ COMPILED = {"java": "java -cp jna.jar:strict Milk"}
 def run(command: str, directory: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs a command of the shell."""
     return subprocess.run(
-        ["timeout", "-s", "KILL", "60", "sh", "-c", command],
+        ["timeout", "-s", "KILL", "300", "sh", "-c", command],
         capture_output=True,
         text=True,
         cwd=directory,

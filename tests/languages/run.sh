@@ -57,12 +57,12 @@ mcs -warnaserror -out:"$made/csharp/Facts.exe" -main:Facts "$root/bindings/cshar
 # A program in each language: the example, or the facts.
 run() {
     case $1 in
-        luajit) timeout -s KILL 60 luajit "$2.lua" ;;
-        ruby) timeout -s KILL 60 ruby -w "$2.rb" ;;
-        node) timeout -s KILL 60 node "$made/node/$(basename "$2").js" ;;
-        go) GODEBUG=cgocheck=2 timeout -s KILL 60 "$made/go/$(basename "$2")" ;;
-        java) timeout -s KILL 60 java -cp "$made/java:$JNA" "$3" ;;
-        csharp) timeout -s KILL 60 mono "$made/csharp/$3.exe" ;;
+        luajit) timeout -s KILL 300 luajit "$2.lua" ;;
+        ruby) timeout -s KILL 300 ruby -w "$2.rb" ;;
+        node) timeout -s KILL 300 node "$made/node/$(basename "$2").js" ;;
+        go) GODEBUG=cgocheck=2 timeout -s KILL 300 "$made/go/$(basename "$2")" ;;
+        java) timeout -s KILL 300 java -cp "$made/java:$JNA" "$3" ;;
+        csharp) timeout -s KILL 300 mono "$made/csharp/$3.exe" ;;
     esac
 }
 

@@ -51,7 +51,7 @@ def readme_example() -> tuple[str, str]:
 def run(
     *command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end, which must come within minutes; keeps what it says."""
+    """Runs a command to its end, which comes in minutes unless it hangs; keeps what it says."""
     return subprocess.run(
         command,
         cwd=cwd,
@@ -59,7 +59,7 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
+        timeout=3600,
     )
 
 

@@ -38,10 +38,10 @@ class Environment:
             env={**self.variables, **variables},
         )
 
-    def install(self, *arguments: str | Path) -> set[str]:
-        """Has pip install something, and returns the new files."""
+    def install(self, *arguments: str | Path, **variables: str) -> set[str]:
+        """Has pip install something, with further variables, and returns the new files."""
         before = self.files()
-        done = self.pip("install", *arguments)
+        done = self.pip("install", *arguments, **variables)
         assert done.returncode == 0, done.stdout
         return self.files() - before
 

@@ -19,6 +19,9 @@ import kvreg
 import pytest
 from kvreg import _abi, _library, _logging
 
+SCALE = int(os.environ.get("KVREG_TEST_SCALE", "1"))
+"""A factor for what is repeated since it is a matter of luck: 10 by `make proof`; 0 is once."""
+
 WAIT = 30.0
 """Seconds after which a test that waits has failed."""
 
@@ -32,6 +35,11 @@ LIBRARY = os.environ.get("KVREG_LIBRARY") or str(PACKAGE / LIBRARY_NAME)
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="of POSIX, not of Windows")
 """Marks tests of forks, descriptors that can be polled, and signals from others."""
+
+
+# What tells other interpreters to measure coverage. Where one forks or ends beside threads, one
+# of them may have coverage's own lock: the child, or the end, would wait for it for ever.
+UNMEASURED = {"COVERAGE_PROCESS_CONFIG": None, "COVERAGE_PROCESS_START": None}
 
 
 class Worker:

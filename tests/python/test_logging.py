@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support import posix, python
+from support import UNMEASURED, posix, python
 
 HEAD = """
 import logging, os, queue, sys, threading, warnings
@@ -156,7 +156,7 @@ assert handler.records.empty()
 registry.stop()
 print("done")
 """
-    assert python(HEAD + code) == "done\n"
+    assert python(HEAD + code, **UNMEASURED) == "done\n"
 
 
 def test_lines_that_were_lost_are_counted() -> None:

@@ -13,7 +13,8 @@ static function symbol(const char *name) {
 }
 
 int main(int argc, char **argv) {
-    for (int i = 0; i < 50; i++) {
+    unsigned long times = check_scaled(5);
+    for (unsigned long i = 0; i < times; i++) {
         library = dlopen(argc > 1 ? argv[1] : "", RTLD_NOW | RTLD_LOCAL);
         if (library == NULL)
             fprintf(stderr, "%s\n", dlerror());

@@ -11,12 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, TypeVar
 
-from support import PACKAGE
+from support import PACKAGE, SCALE
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 
-TIMES = int(os.environ.get("KVREG_TEST_TIMES", "50"))
+TIMES = max(1, 5 * SCALE)
 """How often each scenario is run: what happens at an exit is a matter of luck."""
+
+FEWER = max(1, TIMES // 2)
+"""The same of what takes long, or has several scenarios."""
 
 WAIT = 120.0
 """Seconds after which an interpreter hangs; it takes a tenth of one."""

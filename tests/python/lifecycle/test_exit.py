@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from runs import TIMES, Ended, ends, ends_well, run
+from runs import FEWER, Ended, ends, ends_well, run
 
 
 @pytest.mark.parametrize("scenario", ["finite", "daemons", "block", "shutdown", "blocked"])
@@ -19,12 +19,12 @@ def test_what_ends_a_thread_ends_nothing_else() -> None:
 
 @pytest.mark.parametrize("scenario", ["exit_in_main", "exit_in_update"])
 def test_exit_has_its_status(scenario: str) -> None:
-    ends("exits", scenario, times=TIMES // 2, expected=Ended(3, "done\n", ""))
+    ends("exits", scenario, times=FEWER, expected=Ended(3, "done\n", ""))
 
 
 @pytest.mark.parametrize("scenario", ["error_in_main", "error_in_update"])
 def test_an_exception_is_told_once(scenario: str) -> None:
-    for ended in run("exits", scenario, times=TIMES // 2):
+    for ended in run("exits", scenario, times=FEWER):
         assert (ended.status, ended.out) == (1, "done\n"), ended.err
         is_one_error(ended.err, "Traceback (most recent call last):")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from runs import TIMES, ends_well
+from runs import FEWER, ends_well
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 
@@ -19,4 +19,4 @@ def test_a_child(scenario: str) -> None:
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 @pytest.mark.parametrize("pool", ["pool", "executor"])
 def test_a_pool_of_processes(pool: str, method: str) -> None:
-    ends_well("pools", f"{pool}-{method}", times=TIMES // 2)
+    ends_well("pools", f"{pool}-{method}", times=FEWER)

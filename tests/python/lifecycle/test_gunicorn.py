@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 from runs import PROGRAMS, WAIT, finish, together
-from support import PACKAGE
+from support import PACKAGE, SCALE
 
 WORKERS = 4
-REQUESTS = 1000
+REQUESTS = max(1, SCALE) * 100
 CLIENTS = 4
-TIMES = 3
+TIMES = 3 if SCALE > 1 else 1
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 
