@@ -230,12 +230,12 @@ def test_two_loops_wait_in_one_line_and_one_that_is_closed_holds_up_none() -> No
         loop = asyncio.new_event_loop()
         left = loop.create_task(aio.Bucket.of(bucket).put("left", 1))
         loop.run_until_complete(ticks())
-        stays = Worker(lambda: asyncio.run(aio.Bucket.of(bucket).put("stays", 1)))
         [line] = _lines._lines.values()
-        asyncio.run(until(lambda: line._first is not None))
-        first = line._first
+        asyncio.run(until(lambda: not line._requests))
+        stays = Worker(lambda: asyncio.run(aio.Bucket.of(bucket).put("stays", 1)))
+        asyncio.run(until(lambda: line._requests))
         loop.close()
-        asyncio.run(until(lambda: line._first is not first))
+        asyncio.run(until(lambda: not line._requests))
         go_on.set()
         stays.result()
     left._log_destroy_pending = False  # type: ignore[attr-defined]

@@ -105,7 +105,7 @@ class Request(Generic[_Server, _Result]):
             self._answer.set_result((error, None))
 
     def wait(self) -> bool:
-        """Waits for a while; false if that was not enough, and others should have the thread."""
+        """Waits for a while; false if that was not enough, and others wait for the thread."""
         if not self._turn.acquire(blocking=False):
             return True  # withdrawn
         try:
