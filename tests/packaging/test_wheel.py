@@ -107,7 +107,7 @@ def test_the_metadata() -> None:
 
 def test_the_tools_that_check_distributions_are_content() -> None:
     # The plug-in of pytest is not in the package, and PyInstaller's hooks are named so.
-    expected = ("--toplevel", "kvreg,pytest_kvreg", "--ignore", "W004")
+    expected = ("--toplevel", "kvreg,pytest_kvreg.py", "--ignore", "W004")
     output(TOOLS / "check-wheel-contents", *expected, WHEEL)
     output(TOOLS / "twine", "check", "--strict", WHEEL, SDIST)
 
