@@ -153,6 +153,7 @@ def test_what_is_stored_if_it_is_absent_comes_after_the_casts_of_the_loop() -> N
 def test_a_thousand_tasks_at_once() -> None:
     async def main() -> None:
         async with aio.Bucket() as bucket:
+            bucket.timeout = None
             tasks = [bucket.update("n", lambda n: n + 1, default=0) for _ in range(1000)]
             assert sorted(await asyncio.gather(*tasks)) == list(range(1, 1001))
             with held(bucket) as go_on:
@@ -582,6 +583,7 @@ def test_two_loops_in_two_threads() -> None:
     async def count(bucket: kvreg.Bucket) -> kvreg.Event:
         async with aio.Bucket.of(bucket) as own, aio.Inbox() as inbox:
             inbox.monitor(own)
+            own.timeout = None
             await asyncio.gather(*(own.update("n", lambda n: n + 1) for _ in range(300)))
             for _ in range(300):
                 await own.update("n", lambda n: n + 1)
