@@ -28,7 +28,9 @@ SECTIONS = {
     "Inboxes": "Inbox Event Down Log Lost LogLevel",
     "Listeners": "Listener",
     "Codecs": "Codec JSON PICKLE",
-    "The process": "configure shutdown load library_version LibraryError",
+    "The process": (
+        "configure shutdown live_counts LiveCounts load library_version LibraryError"
+    ),
 }
 """What is where on the page; the exceptions and `Status` have a section of their own."""
 

@@ -62,6 +62,7 @@ languages)
     need abidiff abigail-tools
     need cmake cmake
     need pkg-config pkg-config
+    need pypy3 pypy3
     python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
     # The runtime of AddressSanitizer comes with gcc.
     if [ "${1:-}" = bench ]; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The header, and the macros beside it, compile without a warning in every language they promise,
+# The header, and those beside it, compile without a warning in every language they promise,
 # with two compilers, included twice.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -25,12 +25,20 @@ int main(void) {
     return 0;
 }
 END
-for file in header macros; do
+cat >"$directory/test.c" <<'END'
+#include "kvreg_test.h"
+#include "kvreg_test.h"
+int main(void) {
+    kvreg_live before = kvreg_test_begin();
+    return kvreg_test_end(&before) ? 0 : 1;
+}
+END
+for file in header macros test; do
     cp "$directory/$file.c" "$directory/$file.cpp"
 done
 # check COMPILER STANDARD LANGUAGE
 check() {
-    for file in header macros; do
+    for file in header macros test; do
         $1 -std=$2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -Iinclude -Ibindings/c \
             -fsyntax-only "$directory/$file.$3"
         passed=$((passed + 1))

@@ -26,7 +26,13 @@ def _load() -> Any:
 reference = _load()
 
 MAIN = [kvreg.Registry, kvreg.Bucket, kvreg.Inbox, kvreg.Listener]
-FUNCTIONS = [kvreg.configure, kvreg.shutdown, kvreg.load, kvreg.library_version]
+FUNCTIONS = [
+    kvreg.configure,
+    kvreg.shutdown,
+    kvreg.live_counts,
+    kvreg.load,
+    kvreg.library_version,
+]
 CLASSES = [
     item
     for package in (kvreg, aio)

@@ -36,8 +36,9 @@ def crate_version() -> str:
 
 
 def modules() -> set[str]:
-    """The modules in the checkout, as paths that begin with the package's name."""
-    return {str(path.relative_to(PROJECT)) for path in PACKAGE.rglob("*.py")}
+    """The modules in the checkout, as paths: the package's, and the plug-in of pytest."""
+    found = [PROJECT / "pytest_kvreg.py", *PACKAGE.rglob("*.py")]
+    return {str(path.relative_to(PROJECT)) for path in found}
 
 
 def readme_example() -> tuple[str, str]:

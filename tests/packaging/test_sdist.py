@@ -37,7 +37,10 @@ def contents(distribution: Path) -> dict[str, bytes]:
 
 
 def test_it_has_these_files_and_no_other() -> None:
-    informed = ("PKG-INFO", "SOURCES.txt", "dependency_links.txt", "top_level.txt")
+    informed = (
+        *("PKG-INFO", "SOURCES.txt", "dependency_links.txt"),
+        *("entry_points.txt", "top_level.txt"),
+    )
     expected = (
         modules()
         | {"kvreg/py.typed", "PKG-INFO", "README.md", "pyproject.toml", "setup.cfg", "setup.py"}

@@ -6,6 +6,7 @@ import ctypes.util
 import re
 import shutil
 import sys
+import zipapp
 from pathlib import Path
 
 import kvreg
@@ -203,3 +204,24 @@ def test_everything_public_is_documented() -> None:
                 if callable(found) and not attribute.startswith("_"):
                     assert found.__doc__, f"{name}.{attribute}"
     assert (PACKAGE / "py.typed").exists()
+
+
+def test_inside_an_archive_it_says_what_to_do(alone: Path, tmp_path: Path) -> None:
+    shutil.copy(LIBRARY, alone / "kvreg" / LIBRARY_NAME)
+    (alone / "__main__.py").write_text(FIRST_USE)
+    archive = tmp_path / "app.pyz"
+    zipapp.create_archive(alone, archive)
+    start = f"import runpy; runpy.run_path({str(archive)!r}, run_name='__main__')"
+    told = python(start, KVREG_LIBRARY=None, PYTHONPATH=None)
+    assert f"The package is inside {archive}," in told
+    assert "pip install --target" in told
+    # What it says helps.
+    load = f"import kvreg; kvreg.load({LIBRARY!r}); print(len(kvreg.Bucket()))"
+    assert python(load, KVREG_LIBRARY=None, PYTHONPATH=str(archive)) == "0\n"
+    use = "import kvreg; print(len(kvreg.Bucket()))"
+    assert python(use, KVREG_LIBRARY=LIBRARY, PYTHONPATH=str(archive)) == "0\n"
+
+
+def test_without_pydll_it_works_as_well() -> None:
+    session = Path(__file__).with_name("without_pydll.py").read_text()
+    assert python("import ctypes\ndel ctypes.PyDLL\n" + session) == "done\n"

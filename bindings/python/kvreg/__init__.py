@@ -54,6 +54,7 @@ from ._inbox import Down, Event, Inbox, Log, Lost
 from ._info import BucketInfo, RegistryInfo
 from ._library import LibraryError, library_version, load
 from ._listener import Listener
+from ._live import LiveCounts, live_counts
 from ._process import configure, shutdown
 from ._registry import Registry
 from ._values import Key, Value
@@ -92,6 +93,7 @@ __all__ = [
     "LibraryError",
     "LimitReached",
     "Listener",
+    "LiveCounts",
     "Log",
     "LogLevel",
     "Lost",
@@ -113,6 +115,7 @@ __all__ = [
     "WrongType",
     "configure",
     "library_version",
+    "live_counts",
     "load",
     "shutdown",
 ]

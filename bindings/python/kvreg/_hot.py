@@ -1,4 +1,4 @@
-"""The most frequent calls: through PyDLL, and without argument types.
+"""The most frequent calls: through PyDLL where there is one, and without argument types.
 
 What ctypes does with an argument type costs as much for each argument as the call itself. So
 these take only what needs none, which their callers see to: bytes as they are, handles as
@@ -47,7 +47,7 @@ class Hot:
     registry_lookup: _Function
     value_clear: _Function
 
-    def __init__(self, quick: ctypes.PyDLL) -> None:
+    def __init__(self, quick: ctypes.CDLL) -> None:
         """Makes function objects of its own, beside those that have argument types."""
         for name in self.__slots__:
             function = quick[f"kvreg_{name}"]

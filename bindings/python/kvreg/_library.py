@@ -11,7 +11,8 @@ The file is used in two ways. `Library` itself is a `CDLL`, whose calls let go o
 that may block goes there. `Library.quick` is a `PyDLL`, whose calls keep it: for those that
 never block, where letting go would cost more than the call, and beside a busy thread a switch
 interval (5 ms) before Python runs on. No thread of the library ever wants the GIL, so nobody
-can wait for a caller that holds it. `Library.hot` are the most frequent of them.
+can wait for a caller that holds it. `Library.hot` are the most frequent of them. PyPy has no
+`PyDLL`: there all calls are those of the `CDLL`, which are right as well, and slower.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ else:
 class Library(ctypes.CDLL):
     """The shared library, with its signatures."""
 
-    quick: ctypes.PyDLL
+    quick: ctypes.CDLL
     hot: Hot
 
 
@@ -122,9 +123,20 @@ def _find() -> Library:
             f"cannot find the kvreg library, version {_needed()}. Tried:\n"
             f"  the environment variable {VARIABLE}: not set\n"
             "  a copy that this process has loaded: none\n"
-            f"  {error}\n"
-            f"Set {VARIABLE} to the path of {_FILE_NAME}, or call kvreg.load(path)."
+            f"  {error}\n" + _what_to_do()
         ) from error
+
+
+def _what_to_do() -> str:
+    archive = next((path for path in _BESIDE.parents if path.is_file()), None)
+    if archive is None:
+        return f"Set {VARIABLE} to the path of {_FILE_NAME}, or call kvreg.load(path)."
+    return (
+        f"The package is inside {archive}, and the system loads no library out of an archive:"
+        f" put {_FILE_NAME} beside the archive, and set {VARIABLE} to its path or call"
+        " kvreg.load(path) before the first use; or install kvreg into a directory"
+        " (pip install --target), and put that on sys.path."
+    )
 
 
 def _open(path: str) -> Library:
@@ -177,8 +189,10 @@ def _checked(opened: Library) -> Library:
         _abi.declare(opened)
     except AttributeError as error:
         raise LibraryError(f"{_describe(opened)}: {error}") from None
-    opened.quick = ctypes.PyDLL(opened._name, handle=opened._handle)
-    _abi.declare(opened.quick)
+    opened.quick = opened
+    if hasattr(ctypes, "PyDLL"):
+        opened.quick = ctypes.PyDLL(opened._name, handle=opened._handle)
+        _abi.declare(opened.quick)
     opened.hot = Hot(opened.quick)
     return opened
 

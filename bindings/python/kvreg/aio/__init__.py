@@ -16,10 +16,12 @@
     asyncio.run(main())
 
 Nearly every request is carried out at once, in the loop's own thread, in about a microsecond.
-Only one that would have to wait for its turn is handed to a worker thread, of which there are
-at most 32. `timeout` has the same meaning as in `kvreg`: seconds that a request waits for its
-turn. Cancelling a task withdraws its request: after `CancelledError` it never runs, unless it
-had run already. Reads wait only while casts of the loop's thread are queued.
+Only one that would have to wait for its turn stands in line for it: the first at each bucket
+has a worker thread. There are at most 32, which are shared where more are needed. So those that
+wait at one bucket hold up nobody at another. `timeout` has the same meaning as in `kvreg`:
+seconds that a request waits for its turn. Cancelling a task withdraws its request: after
+`CancelledError` it never runs, unless it had run already. Reads wait only while casts of the
+loop's thread are queued.
 
 Events wake a task through the descriptor of the inbox (`loop.add_reader`), without a thread;
 where a loop cannot watch descriptors, a worker thread waits for them.

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import inspect
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Callable, TypeVar, overload
 
 from .. import _bucket
@@ -41,12 +41,12 @@ class Bucket(Server[_Blocking]):
     @classmethod
     def of(cls, bucket: _Blocking) -> Bucket:
         """The same bucket for tasks: a handle of its own, timeout and codec of that one."""
-        return cls._adopt(bucket.clone())
+        return cls._adopt(bucket.clone(), bucket._handle)
 
     @classmethod
-    def _adopt(cls, bucket: _Blocking) -> Bucket:
+    def _adopt(cls, bucket: _Blocking, turn: Hashable) -> Bucket:
         adopted = cls.__new__(cls)
-        adopted._take(bucket)
+        adopted._take(bucket, turn)
         return adopted
 
     @property
@@ -183,7 +183,7 @@ class Bucket(Server[_Blocking]):
 
         called = _InLoop(fn)
         request: Request[_Blocking, tuple[CallTimeout | None, Any]]
-        request = Request(self._server, attempt, self._timeout)
+        request = Request(self._server, attempt, self._timeout, self._turn)
         error, result = await request.result()
         if error is not None:
             raise error

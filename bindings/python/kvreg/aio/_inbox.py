@@ -19,7 +19,7 @@ from .._ready import Ready
 from .._timeout import milliseconds
 from ._bucket import Bucket
 from ._registry import Registry
-from ._workers import others_wait, submit
+from ._workers import others_wait, submit, submit_again
 
 _Self = TypeVar("_Self", bound="Inbox")
 
@@ -238,7 +238,7 @@ class _Thread:
             elif not self._goes_on():
                 return self._ready.close()
             if others_wait():
-                return submit(self._run)  # after them
+                return submit_again(self._run)
 
     def _look(self) -> None:
         if self.wanted:  # else the inbox may be another loop's by now

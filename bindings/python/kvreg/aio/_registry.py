@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, TypeVar, overload
 
-from .. import _registry
+from .. import _bucket, _registry
 from .._codecs import Codec
 from .._constants import Reason
 from .._info import RegistryInfo
@@ -43,34 +44,40 @@ class Registry(Server[_Blocking]):
         max_mailbox: int | None = None,
     ) -> None:
         """Starts a registry. Never waits."""
-        super().__init__(
-            _Blocking(
-                name,
-                codec=codec,
-                bucket=bucket,
-                max_buckets=max_buckets,
-                max_bytes=max_bytes,
-                max_mailbox=max_mailbox,
-            )
+        server = _Blocking(
+            name,
+            codec=codec,
+            bucket=bucket,
+            max_buckets=max_buckets,
+            max_bytes=max_bytes,
+            max_mailbox=max_mailbox,
         )
+        self._take(server, name)
         self._stops = True
 
     @classmethod
     def whereis(cls, name: str, *, codec: Codec | None = None) -> Registry:
         """The registry that has the name in this process; `RegistryNotFound` if none has."""
-        return cls._adopt(_Blocking.whereis(name, codec=codec))
+        return cls._adopt(_Blocking.whereis(name, codec=codec), name)
 
     @classmethod
     def of(cls, registry: _Blocking) -> Registry:
         """The same registry for tasks: a handle of its own, timeout and codec of that one."""
-        return cls._adopt(registry.clone())
+        return cls._adopt(registry.clone(), registry._handle)
 
     @classmethod
-    def _adopt(cls, registry: _Blocking) -> Registry:
+    def _adopt(cls, registry: _Blocking, turn: Hashable) -> Registry:
         adopted = cls.__new__(cls)
-        adopted._take(registry)
+        adopted._take(registry, turn)
         adopted._stops = False
         return adopted
+
+    def _turn_of(self, bucket: str | None) -> Hashable:
+        """The key of a bucket's turn; None is for what waits for all of them."""
+        return self._turn, bucket
+
+    def _bucket(self, found: _bucket.Bucket, name: str) -> Bucket:
+        return Bucket._adopt(found, self._turn_of(name))
 
     def clone(self) -> Registry:
         """Another handle to the same registry, with the timeout of this one."""
@@ -87,9 +94,8 @@ class Registry(Server[_Blocking]):
         self, name: str, exclusive: bool = False, options: BucketOptions | None = None
     ) -> Bucket:
         """The bucket of that name, started if there is none; see `kvreg.Registry.create`."""
-        return Bucket._adopt(
-            await self._call(lambda registry: registry.create(name, exclusive, options))
-        )
+        created = await self._call(lambda registry: registry.create(name, exclusive, options))
+        return self._bucket(created, name)
 
     def create_cast(self, name: str) -> None:
         """Starts a bucket of that name, unless there is one, without waiting."""
@@ -97,7 +103,7 @@ class Registry(Server[_Blocking]):
 
     async def lookup(self, name: str) -> Bucket:
         """The bucket that has the name now; `BucketNotFound` (a `KeyError`) if none has."""
-        return Bucket._adopt(await self._read(lambda registry: registry[name]))
+        return self._bucket(await self._read(lambda registry: registry[name]), name)
 
     @overload
     async def get(self, name: str, /) -> Bucket | None: ...
@@ -106,7 +112,7 @@ class Registry(Server[_Blocking]):
     async def get(self, name: str, /, default: object = None) -> object:
         """The bucket that has the name now, or `default`."""
         found = await self._read(lambda registry: registry.get(name))
-        return default if found is None else Bucket._adopt(found)
+        return default if found is None else self._bucket(found, name)
 
     async def contains(self, name: object, /) -> bool:
         """Whether a bucket has the name now."""
@@ -122,13 +128,17 @@ class Registry(Server[_Blocking]):
 
     async def remove(self, name: str) -> None:
         """Ends the bucket of that name for good; see `kvreg.Registry.remove`."""
-        await self._call(lambda registry: registry.remove(name))
+        await self._call(lambda registry: registry.remove(name), self._turn_of(name))
 
     async def execute(self, line: str | bytes) -> bytes:
         """Carries out a line of the text protocol; see `kvreg.Registry.execute`."""
-        if encode_text(line).split()[:1] == [b"GET"]:
+        words = encode_text(line).split()
+        if words[:1] == [b"GET"]:
             return await self._read(lambda registry: registry.execute(line))
-        return await self._call(lambda registry: registry.execute(line))
+        turn = self._turn
+        if len(words) > 2:  # all but CREATE wait for the bucket
+            turn = self._turn_of(words[1].decode("utf-8", "replace"))
+        return await self._call(lambda registry: registry.execute(line), turn)
 
     async def info(self) -> RegistryInfo:
         """What there is to know about the registry."""
@@ -140,7 +150,7 @@ class Registry(Server[_Blocking]):
 
     async def stop(self) -> None:
         """Ends all buckets, reason SHUTDOWN, then the registry; returns when all are gone."""
-        await self._call(_Blocking.stop)
+        await self._call(_Blocking.stop, self._turn_of(None))
         self._server._warns = False  # it may have been another handle that stopped it
 
     def exit(self, reason: Reason, detail: str = "") -> None:
@@ -150,6 +160,6 @@ class Registry(Server[_Blocking]):
     async def __aexit__(self, *exception: object) -> None:
         try:
             if self._stops and not self.closed:
-                await self._call(_Blocking._stop_unless_ended)
+                await self._call(_Blocking._stop_unless_ended, self._turn_of(None))
         finally:
             self.close()

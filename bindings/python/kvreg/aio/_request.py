@@ -1,10 +1,15 @@
 """One request that has to wait for its turn: made in a worker thread, for a task of a loop.
 
-The worker makes it in slices, as a request with a short timeout, which withdraws itself;
-between two of them it looks whether the task was cancelled, and makes room if others wait for
-a thread. The task, when it is cancelled, waits for the end of the slice: only then it is sure
-that the request will not run any more. Where no worker has the request there is nothing to
-wait for, and the end of the timeout withdraws it as well.
+It stands in a line with the others for that turn. The worker makes the first of them in slices,
+as a request with a short timeout, which withdraws itself; between two of them it looks whether
+the task was cancelled, and makes room if others wait for a thread. The task, when it is
+cancelled, waits for the end of the slice: only then it is sure that the request will not run
+any more. Where no worker has the request there is nothing to wait for, and the end of the
+timeout withdraws it as well.
+
+So that a request comes to its turn where the core's own queue is always longer than a slice,
+every tenth slice is longer; but never for more than half of the threads, so that one is free
+soon. While others wait for a thread the slices are shorter.
 """
 
 from __future__ import annotations
@@ -13,19 +18,23 @@ import asyncio
 import contextlib
 import threading
 import time
+from collections.abc import Hashable
 from typing import Callable, Generic, Optional, TypeVar, cast
 
 from .._errors import CallTimeout
 from .._server import Server
-from ._workers import others_wait, submit
+from ._lines import join
+from ._workers import MOST, long_jobs, others_wait
 
 _Server = TypeVar("_Server", bound=Server)
 _Result = TypeVar("_Result")
 _Answer = tuple[Optional[BaseException], Optional[_Result]]
 
 _SLICE = 0.05
+_SHORT_SLICE = 0.01
 _LONG_SLICE = 1.0
 _LONG_EVERY = 10
+_MOST_LONG = MOST // 2
 
 
 class Withdrawn(Exception):
@@ -40,8 +49,11 @@ class Request(Generic[_Server, _Result]):
         server: _Server,
         attempt: Callable[[_Server], _Result],
         timeout: float | None,
+        turn: Hashable,
     ) -> None:
+        """A request that waits for the turn that `turn` is the key of, see `_lines`."""
         self._server = server
+        self._key = turn
         self._attempt = attempt
         self._end = None if timeout is None else time.monotonic() + timeout
         self._count = 0
@@ -54,12 +66,12 @@ class Request(Generic[_Server, _Result]):
 
     async def result(self) -> _Result:
         """What the request answers."""
-        timer = None
+        timer, line = None, None
         try:
             if self._end is not None:
                 left = max(0.0, self._end - time.monotonic())
                 timer = self._loop.call_later(left, self._expire)
-            submit(self._run)
+            line = join(self._key, self)
             error, result = await asyncio.shield(self._answer)
         except asyncio.CancelledError:
             self.cancelled = True
@@ -78,6 +90,8 @@ class Request(Generic[_Server, _Result]):
         finally:
             if timer is not None:
                 timer.cancel()
+            if line is not None:
+                line.leave(self)
         try:
             if error is not None:
                 raise error
@@ -90,27 +104,28 @@ class Request(Generic[_Server, _Result]):
             error = CallTimeout("the time was over while the request waited for a thread")
             self._answer.set_result((error, None))
 
-    def _run(self) -> None:
+    def wait(self) -> bool:
+        """Waits for a while; false if that was not enough, and others wait for the thread."""
         if not self._turn.acquire(blocking=False):
-            return  # withdrawn
+            return True  # withdrawn
         try:
             answer = self._wait()
         except BaseException as error:
             answer = error, None
-        if answer is not None:
-            return self._tell(answer)
-        self._turn.release()
-        # Between its look at `cancelled` and here the task may have begun to wait.
-        if self.cancelled and self._turn.acquire(blocking=False):
-            return self._tell((Withdrawn(), None))
-        submit(self._run)
+        if answer is None:
+            self._turn.release()
+            # Between its look at `cancelled` and here the task may have begun to wait.
+            if not (self.cancelled and self._turn.acquire(blocking=False)):
+                return False
+            answer = Withdrawn(), None
+        self._tell(answer)
+        return True
 
     def _wait(self) -> _Answer[_Result] | None:
         """The answer, or None when others should have the thread for a while."""
         with self._server.clone() as server:
             while not (self.cancelled or self._loop.is_closed()):
-                self._count += 1
-                wait = _LONG_SLICE if self._count % _LONG_EVERY == 0 else _SLICE
+                wait = self._next_slice()
                 left = wait + 1
                 if self._end is not None:
                     left = max(0.0, self._end - time.monotonic())
@@ -120,9 +135,19 @@ class Request(Generic[_Server, _Result]):
                 except CallTimeout:
                     if left <= wait:
                         raise
+                finally:
+                    long_jobs().discard(self)
                 if others_wait():
                     return None
         raise Withdrawn
+
+    def _next_slice(self) -> float:
+        self._count += 1
+        # Beside others it may count wrongly: then they are a few more.
+        if self._count % _LONG_EVERY == 0 and len(long_jobs()) < _MOST_LONG:
+            long_jobs().add(self)
+            return _LONG_SLICE
+        return _SHORT_SLICE if others_wait() else _SLICE
 
     def _tell(self, answer: _Answer[_Result]) -> None:
         # It is raised if the loop is closed; then nobody waits.

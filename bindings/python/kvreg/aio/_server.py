@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Hashable
 from typing import Any, Callable, Generic, TypeVar
 
 from .._errors import CallTimeout
@@ -22,16 +23,19 @@ _LONGEST_PAUSE = 0.02
 class Server(Generic[_Blocking]):
     """Has an object of `kvreg` that never waits, and waits in its place."""
 
-    __slots__ = ("__weakref__", "_server", "_timeout")
+    __slots__ = ("__weakref__", "_server", "_timeout", "_turn")
 
     _server: _Blocking
+    _turn: Hashable
+    """Of all its objects the same, as far as that is known; see `_lines`."""
     _timeout: float | None
 
     def __init__(self, server: _Blocking) -> None:
         self._take(server)
 
-    def _take(self, server: _Blocking) -> None:
+    def _take(self, server: _Blocking, turn: Hashable = None) -> None:
         self._server = server
+        self._turn = server._handle if turn is None else turn
         self._timeout = server.timeout
         server.timeout = 0
 
@@ -48,7 +52,7 @@ class Server(Generic[_Blocking]):
     def clone(self: _Self) -> _Self:
         """Another handle to the same server, with the timeout of this one."""
         other = type(self).__new__(type(self))
-        other._take(self._server.clone())
+        other._take(self._server.clone(), self._turn)
         other._timeout = self._timeout
         return other
 
@@ -76,18 +80,23 @@ class Server(Generic[_Blocking]):
     def __reduce__(self) -> Any:
         return self._server.__reduce__()
 
-    async def _call(self, attempt: Callable[[_Blocking], _Result]) -> _Result:
-        """Makes a request that may have to wait for its turn."""
+    async def _call(
+        self, attempt: Callable[[_Blocking], _Result], turn: Hashable = None
+    ) -> _Result:
+        """Makes a request that may have to wait for its turn, or another's by its key."""
         try:
             return attempt(self._server)
         except CallTimeout:
             if self._timeout == 0:
                 raise
-        return await self._wait(attempt)
+        return await self._wait(attempt, turn)
 
-    async def _wait(self, attempt: Callable[[_Blocking], _Result]) -> _Result:
-        """Makes a request that has to wait for its turn."""
-        return await Request(self._server, attempt, self._timeout).result()
+    async def _wait(
+        self, attempt: Callable[[_Blocking], _Result], turn: Hashable = None
+    ) -> _Result:
+        """Makes a request that has to wait for its turn, or another's by its key."""
+        turn = self._turn if turn is None else turn
+        return await Request(self._server, attempt, self._timeout, turn).result()
 
     async def _read(self, attempt: Callable[[_Blocking], _Result]) -> _Result:
         """Reads what is there when the casts of this thread have been handled.
