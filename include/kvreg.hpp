@@ -516,7 +516,7 @@ public:
 
 private:
     template <class T> static std::optional<T> given(value_view current) {
-        if (current.type() == KVREG_NIL) return std::nullopt;
+        if (current.type() == KVREG_NIL || current.type() == KVREG_ABSENT) return std::nullopt;
         return current.as<T>();
     }
 };

@@ -104,7 +104,7 @@ def header_enum(first: str) -> list[str]:
         ("KVREG_NORMAL", "KVREG_", [r.name for r in kvreg.Reason]),
         ("KVREG_TEMPORARY", "KVREG_", [r.name for r in kvreg.Restart]),
         ("KVREG_LOG_ERROR", "KVREG_LOG_", [level.name for level in kvreg.LogLevel]),
-        ("KVREG_NIL", "KVREG_", ["NIL", "BOOL", "INT", "FLOAT", "STRING", "BYTES"]),
+        ("KVREG_NIL", "KVREG_", ["NIL", "BOOL", "INT", "FLOAT", "STRING", "BYTES", "ABSENT"]),
         ("KVREG_KEEP", "KVREG_", ["KEEP", "STORE", "REMOVE", "ABORT", "CRASH"]),
         ("KVREG_EVENT_DOWN", "KVREG_EVENT_", ["DOWN", "LOG", "LOST"]),
     ],
@@ -118,7 +118,8 @@ def test_the_constants_are_those_of_the_header(
 def test_the_numbers_count_upward() -> None:
     for enum in (kvreg.Status, kvreg.Reason, kvreg.Restart, kvreg.LogLevel):
         assert [member.value for member in enum] == list(range(len(enum)))
-    values = [_abi.NIL, _abi.BOOL, _abi.INT, _abi.FLOAT, _abi.STRING, _abi.BYTES]
+    texts = [_abi.STRING, _abi.BYTES]
+    values = [_abi.NIL, _abi.BOOL, _abi.INT, _abi.FLOAT, *texts, _abi.ABSENT]
     verdicts = [_abi.KEEP, _abi.STORE, _abi.REMOVE, _abi.ABORT, _abi.CRASH]
     events = [_abi.EVENT_DOWN, _abi.EVENT_LOG, _abi.EVENT_LOST]
     for numbers in (values, verdicts, events):
