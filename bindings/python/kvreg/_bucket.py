@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, KeysView, Mapping, MutableMapping
 from typing import Any, Callable, TypeVar, overload
 
 from . import _abi
@@ -38,10 +38,11 @@ class Bucket(Server, MutableMapping[str, Any]):
     Keys are str (UTF-8 with surrogateescape) or bytes, which are the same key as their text;
     they read back as str. Values are None, bool, int of 64 bits, float, str and bytes; with a
     `codec` they are what that encodes, and stored as bytes. Any contiguous buffer (bytearray,
-    memoryview, an array) is stored as the bytes it has, and numpy's integers, floats and bools
-    as Python's. Iterating, `items()`, `values()`, `dict(bucket)`, `{**bucket}` and `copy()` see
-    the bucket as it is at one instant. A bucket keeps the registry that it came from. Two buckets are equal when their
-    contents are, as with dicts, and have no hash; `name` tells which one it is.
+    memoryview, an array) is stored as the bytes that it has, and numpy's integers, floats and
+    bools as Python's. Iterating, `items()`, `values()`, `copy()`, `dict(bucket)` and
+    `{**bucket}` see the bucket as it is at one instant. Two buckets are equal when their
+    contents are, as with dicts, and have no hash; `name` tells which one it is. A bucket keeps
+    the registry that it came from.
 
     >>> import kvreg
     >>> with kvreg.Bucket() as bucket:
@@ -402,7 +403,7 @@ class Bucket(Server, MutableMapping[str, Any]):
         """
         return dict(self._snapshot())
 
-    def keys(self) -> WholeKeys:
+    def keys(self) -> KeysView[str]:
         """A view of the keys; each iteration is a snapshot of its own.
 
         Does not wait for writers.

@@ -114,7 +114,9 @@ REMOVE = Verdict.REMOVE
 def exit_arguments(reason: Reason, detail: str) -> tuple[int, bytes, int]:
     """A reason and a detail as `exit` hands them over."""
     if not isinstance(reason, int):
-        raise TypeError(f"a reason is a kvreg.Reason, as kvreg.Reason.KILLED is, not {reason!r}")
+        raise TypeError(
+            f"a reason is a kvreg.Reason, as kvreg.Reason.KILLED is, not {reason!r}"
+        )
     if not isinstance(detail, str):
         raise TypeError(f"a detail is a str, not {detail!r}")
     text = detail.encode("utf-8")
@@ -124,5 +126,7 @@ def exit_arguments(reason: Reason, detail: str) -> tuple[int, bytes, int]:
 def log_level(level: LogLevel) -> int:
     """A level of logs as it is handed over."""
     if not isinstance(level, int):
-        raise TypeError(f"a level is a kvreg.LogLevel, as kvreg.LogLevel.INFO is, not {level!r}")
+        raise TypeError(
+            f"a level is a kvreg.LogLevel, as kvreg.LogLevel.INFO is, not {level!r}"
+        )
     return int(level)

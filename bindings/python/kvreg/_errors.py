@@ -200,7 +200,7 @@ _METHODS = {
     "handle": "fileno",
     "next": "items",
 }
-"""What functions of the C interface are in Python, without their prefixes; others are so called."""
+"""What functions of the C interface are called in Python, where it is not by their verb."""
 
 _SENTENCES = {
     "the handle is NULL, freed, or made up": "it was closed",
@@ -221,7 +221,7 @@ def last_error(library: Library) -> str:
 
 
 def told(text: str, name: str | None) -> str:
-    """What the library says of a call, as one of Python's methods of the object of that name."""
+    """What the library says of a call, said of a method of the object that has the name."""
     function, colon, sentence = text.partition(": ")
     if not colon or not function.startswith("kvreg_"):
         return text

@@ -2,9 +2,9 @@
 
 One daemon thread receives it from an inbox, so that no thread of the library ever waits for
 Python. It is started when `logging` has a handler for it, set up before the first registry or
-bucket or after: each start, and each call that can make the library say something, looks before
-it does so. A program that does not use `logging` has neither the thread nor the module. From the
-beginning of the thread on it is the logger that says which levels get through.
+bucket or after: each start, and each call that can make the library say something, looks
+before it does so. A program that does not use `logging` has neither the thread nor the module.
+From the beginning of the thread on it is the logger that says which levels get through.
 """
 
 from __future__ import annotations

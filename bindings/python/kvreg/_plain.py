@@ -1,9 +1,10 @@
 """Values of other types that a bucket takes for those that it holds.
 
-Any contiguous buffer stands for its bytes: bytearray, memoryview, `array.array`, numpy's arrays.
-What counts as an integer (`__index__`) stands for an int. numpy's floats and bools are buffers of
-one item without a length, and say by its format what they are, so that numpy need not be known.
-Others that can be made a float, as Decimal, are not taken: they would come back as another number.
+Any contiguous buffer stands for its bytes: bytearray, memoryview, `array.array`, numpy's
+arrays. What counts as an integer (`__index__`) stands for an int. numpy's floats and bools are
+buffers of one item without a length, and say by its format what they are, so that numpy need
+not be known. Others that can be made a float, as Decimal, are not taken: they would come back
+as another number.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """What is stored for a value that is none of the types of a bucket; `TypeError` if nothing."""
+    """What is stored for a value of another type; `TypeError` if nothing can be."""
     held = as_buffer(value)
     if not hasattr(type(value), "__len__"):  # else what it has is more than one number
         kind = "" if held is None or held.ndim else held.format
@@ -27,9 +28,9 @@ def plain(value: Any) -> Any:
             held = None  # a number or a struct all the same: not its bytes
     if held is None:
         raise TypeError(
-            f"a value is None, a bool, int, float, str, bytes or a buffer, not {type_name(value)}:"
-            " for others give the registry a codec, such as kvreg.Registry(codec=kvreg.JSON) or"
-            " codec=kvreg.PICKLE"
+            "a value is None, a bool, int, float, str, bytes or a buffer, not"
+            f" {type_name(value)}: for others give the registry a codec, such as"
+            " kvreg.Registry(codec=kvreg.JSON) or codec=kvreg.PICKLE"
         )
     return bytes_of(held, value)
 
@@ -52,7 +53,9 @@ def as_buffer(value: Any) -> memoryview | None:
 def bytes_of(held: memoryview, value: object) -> bytes:
     """The bytes of a buffer; `TypeError` if they are not its contents, one after the other."""
     if not held.c_contiguous:
-        raise TypeError(f"a buffer that is not contiguous is no value: {type_name(value)}; copy it")
+        raise TypeError(
+            f"a buffer that is not contiguous is no value: {type_name(value)}; copy it"
+        )
     if "O" in held.format or "P" in held.format:
         raise TypeError(f"the bytes of a {type_name(value)} are addresses, which are no value")
     return held.tobytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _abi
@@ -280,7 +280,7 @@ class Registry(Server, Mapping[str, Bucket]):
     def _snapshot(self) -> list[tuple[str, Bucket]]:
         return list(_living(self))
 
-    def keys(self) -> WholeKeys:
+    def keys(self) -> KeysView[str]:
         """A view of the names; to iterate waits for casts of this thread only."""
         return WholeKeys(self)
 

@@ -2,8 +2,8 @@
 
 The interpreter's lock is kept from begin to end, but for what the function does: a thread that
 got it in between would keep it for a switch interval (5 ms), and the bucket so long from all
-others. Nobody can wait for this thread meanwhile: who has the turn waits for nothing to end, the
-library's threads never want the lock, and to begin waits without it.
+others. Nobody can wait for this thread meanwhile: who has the turn waits for nothing to end,
+the library's threads never want the lock, and to begin waits without it.
 """
 
 from __future__ import annotations

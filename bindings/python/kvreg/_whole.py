@@ -2,17 +2,19 @@
 
 `dict(mapping)` and its kin (`{**mapping}`, `f(**mapping)`, `dict.update`, `|=`, `OrderedDict`)
 call `keys()`, iterate what it gives, and look each key up. Between the two another thread may
-take a key out or write it, so that the one would raise, and the other tear. All of it is done by
-one instruction of the frame that asked, as no loop in Python is: there `keys()`, the iteration
-and each look-up are instructions of their own. So where the iteration begins in the instruction
-that called `keys()`, what is iterated is a snapshot with its values, and look-ups from that very
-instruction are answered from it, each key once. All others see the bucket as it is.
+take a key out or write it, so that the one would raise, and the other tear. All of it is done
+by one instruction of the frame that asked, as no loop in Python is: there `keys()`, the
+iteration and each look-up are instructions of their own. So where the iteration begins in the
+instruction that called `keys()`, what is iterated is a snapshot with its values, and look-ups
+from that very instruction are answered from it, each key once. All others see the bucket as it
+is.
 
-`MutableMapping.update`, by which `UserDict` and others read, is Python, and is known by its code.
+`MutableMapping.update`, by which `UserDict` and others read, is Python, and is known by its
+code.
 
-The frame is held until the last key was looked up, so that no other frame can be mistaken for it
-meanwhile. A reading that ended early, by an exception, is thrown away when its thread looks up
-a key from elsewhere.
+The frame is held until the last key was looked up, so that no other frame can be mistaken for
+it meanwhile. A reading that ended early, by an exception, is thrown away when its thread looks
+up a key from elsewhere.
 """
 
 from __future__ import annotations
@@ -107,7 +109,7 @@ def _begin(mapping: Readable, site: Site) -> Iterator[str]:
 
 
 def looked_up(mapping: Readable, key: object) -> Any:
-    """For `__getitem__` where there are readings: the value in the one that asks, or ELSEWHERE."""
+    """For `__getitem__`: the value in the reading that asks, or ELSEWHERE."""
     site, readings = Site("__getitem__"), mapping._readings
     for reading in readings[:]:
         if reading.site.is_same(site):

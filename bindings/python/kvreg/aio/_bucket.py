@@ -70,7 +70,7 @@ class Bucket(Server[_Blocking]):
         return await self._read(lambda bucket: bucket.get(key, default))
 
     async def get_many(self, keys: Iterable[Key], /, default: Any = None) -> list[Any]:
-        """The values of the keys at one instant, in their order; `default` for an absent one."""
+        """The values of the keys at one instant, in their order; `default` for an absent."""
         chosen = list(keys)
         return await self._read(lambda bucket: bucket.get_many(chosen, default))
 
