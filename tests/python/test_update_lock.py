@@ -5,11 +5,16 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from functools import partial
 
 import kvreg
 from support import Worker, wait
 
 ROUNDS = 300
+
+
+def _second(value: object, _: object) -> object:
+    return value
 
 
 def test_no_thread_runs_between_the_function_and_the_end(bucket: kvreg.Bucket) -> None:
@@ -34,7 +39,7 @@ def test_no_thread_runs_between_the_function_and_the_end(bucket: kvreg.Bucket) -
             for _ in range(ROUNDS):
                 time.sleep(0)
                 before = ran
-                bucket.update("n", lambda _, value=value: value, default=0)
+                bucket.update("n", partial(_second, value), default=0)
                 seen.append(ran - before)
     finally:
         over.set()

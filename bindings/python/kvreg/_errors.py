@@ -183,6 +183,10 @@ _BY_STATUS: dict[int, type[Error]] = {
 _METHODS = {
     "start": "",
     "put": "__setitem__",
+    "put_string": "__setitem__",
+    "put_bytes": "__setitem__",
+    "put_int": "__setitem__",
+    "put_float": "__setitem__",
     "get": "__getitem__",
     "get_into": "__getitem__",
     "delete": "__delitem__",

@@ -17,7 +17,9 @@ def plain(value: Any) -> Any:
     """What is stored for a value of another type; `TypeError` if nothing can be."""
     held = as_buffer(value)
     if not hasattr(type(value), "__len__"):  # else what it has is more than one number
-        kind = "" if held is None or held.ndim else held.format
+        kind = ""
+        if held is not None and held.ndim == 0 and hasattr(type(value), "__float__"):
+            kind = held.format.lstrip("@=<>!")
         if kind == "?":
             return bool(value)
         if kind in ("e", "f", "d", "g") and _is_exact(value):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,8 +34,44 @@ _Self = TypeVar("_Self", bound="Registry")
 _ENDED = (Status.NO_PROCESS, Status.SERVER_DOWN, Status.FORKED, Status.SHUT_DOWN)
 
 
-class _Keeper(Handle):
-    """A handle by which buckets keep their registry: it lives as long as one of them does."""
+class _Keeper:
+    """By which buckets keep the registry that they came from, when its objects are gone.
+
+    It is shared by all clones of an object. When the last of them was closed, and not just
+    forgotten, somebody has said that the registry may end: then it is kept no longer.
+    """
+
+    __slots__ = ("_closed", "_handle", "_open")
+
+    def __init__(self) -> None:
+        self._handle: _Kept | None = None
+        self._open: list[object] = []
+        self._closed = False
+
+    def add(self, token: object) -> None:
+        """One more object, which has a token of its own."""
+        self._open.append(token)
+
+    def close(self, token: object) -> None:
+        """An object was closed."""
+        with contextlib.suppress(ValueError):  # closed twice
+            self._open.remove(token)
+        if not self._open:
+            self._closed = True
+            if self._handle is not None:
+                self._handle.close()
+
+    def keep(self, registry: Registry) -> None:
+        """Has a handle of its own from here on."""
+        if self._handle is None and not self._closed:
+            # Of two threads that come here at once one's is used.
+            self._handle = _Kept(*obtain("kvreg_registry_clone", registry._handle))
+            if self._closed:  # meanwhile
+                self._handle.close()
+
+
+class _Kept(Handle):
+    """A handle of a registry, and nothing else."""
 
     __slots__ = ()
 
@@ -45,9 +82,10 @@ class Registry(Server, Mapping[str, Bucket]):
     """A registry: a server that knows buckets by name, used as a read-only `dict` is.
 
     `Registry()` starts one. As a context manager it stops at the end of the block, with its
-    buckets; a clone is only closed there. Without `with` it lives until its last handle is
-    closed. Each lookup gives a new `Bucket` object, with a handle and a timeout of its own.
-    Two registries are equal only if they are the same object.
+    buckets; a clone is only closed there. Without `with` it lives until its objects are closed,
+    or until none is left, nor a bucket that came from it. Each lookup gives a new `Bucket`
+    object, with a handle and a timeout of its own. Two registries are equal only if they are
+    the same object.
 
     `Registry("name")` starts one that `Registry.whereis` finds, anywhere in this process; it
     runs on without a handle, until it is stopped. `AlreadyStarted` if the name is taken.
@@ -75,12 +113,13 @@ class Registry(Server, Mapping[str, Bucket]):
     bytes of UTF-8 without NUL), `Closed` after `close`.
     """
 
-    __slots__ = ("_codec", "_keeper", "_readings", "_stops", "_warns")
+    __slots__ = ("_codec", "_keeper", "_readings", "_stops", "_token", "_warns")
 
     _kind = "registry"
     _codec: Codec | None
-    _keeper: _Keeper | None
+    _keeper: _Keeper
     _readings: list[Reading]
+    _token: object
     _stops: bool
     _warns: bool
 
@@ -107,8 +146,8 @@ class Registry(Server, Mapping[str, Bucket]):
         if bucket is not None:
             options.bucket = ctypes.pointer(_struct(bucket))
         super().__init__(*obtain("kvreg_registry_start", options))
-        self._codec, self._keeper, self._readings = codec, None, []
-        self._called = name
+        self._codec, self._readings, self._called = codec, [], name
+        self._share(_Keeper())
         self._stops = True
         self._warns = name is None
 
@@ -134,7 +173,8 @@ class Registry(Server, Mapping[str, Bucket]):
     @classmethod
     def _of(cls: type[_Self], library: Library, handle: int | None) -> _Self:
         registry = super()._of(library, handle)
-        registry._codec, registry._keeper, registry._readings = None, None, []
+        registry._codec, registry._readings = None, []
+        registry._share(_Keeper())
         registry._stops = registry._warns = False
         return registry
 
@@ -145,18 +185,23 @@ class Registry(Server, Mapping[str, Bucket]):
         blocks.
         """
         other = super().clone()
-        other._codec, other._keeper = self._codec, self._keeper
+        other._codec = self._codec
+        other._share(self._keeper)
         return other
+
+    def _share(self, keeper: _Keeper) -> None:
+        self._keeper, self._token = keeper, object()
+        keeper.add(self._token)
 
     def close(self) -> None:
         """Frees the handle; closing twice is fine.
 
         From here on the object raises `Closed`. A registry that has a name goes on; one without
-        ends when its last handle is closed and no `Bucket` that came from it is left. Never
-        blocks, and may be called while other threads use the object.
+        ends when all its objects are closed. Never blocks, and may be called while other
+        threads use the object.
         """
         super().close()
-        self._keeper = None
+        self._keeper.close(self._token)
 
     @property
     def codec(self) -> Codec | None:
@@ -166,13 +211,8 @@ class Registry(Server, Mapping[str, Bucket]):
     def _bucket(self, handle: ctypes.c_void_p, name: str) -> Bucket:
         bucket = Bucket._of(self._library, handle.value)
         bucket._codec, bucket._called = self._codec, name
-        keeper = self._keeper
-        if keeper is None:
-            # Of two threads that come here at once each has one.
-            keeper = _Keeper(*obtain("kvreg_registry_clone", self._handle))
-            if not self._closed:
-                self._keeper = keeper
-        bucket._keeper = keeper
+        bucket._keeper = self._keeper
+        self._keeper.keep(self)
         return bucket
 
     def create(
