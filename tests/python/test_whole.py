@@ -279,6 +279,7 @@ def _settings() -> kvreg.Bucket:
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_bucket_keeps_the_registry_that_it_came_from() -> None:
+    gc.collect()
     before = live_handles()
     bucket = _settings()
     gc.collect()
@@ -298,6 +299,7 @@ def test_a_bucket_keeps_the_registry_that_it_came_from() -> None:
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("way", ["lookup", "get", "values", "dict", "clone"])
 def test_so_does_one_that_was_found(way: str) -> None:
+    gc.collect()
     before = live_handles()
 
     def found() -> Any:
