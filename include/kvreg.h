@@ -143,7 +143,16 @@ enum {
 };
 
 /* Types of values. */
-enum { KVREG_NIL, KVREG_BOOL, KVREG_INT, KVREG_FLOAT, KVREG_STRING, KVREG_BYTES };
+enum {
+    KVREG_NIL,
+    KVREG_BOOL,
+    KVREG_INT,
+    KVREG_FLOAT,
+    KVREG_STRING,
+    KVREG_BYTES,
+    KVREG_ABSENT /* told of an absent key, by kvreg_bucket_get_many and kvreg_bucket_update_begin;
+                    not to be stored: KVREG_INVALID_ARGUMENT */
+};
 
 /* Types of events. */
 enum {
@@ -174,7 +183,7 @@ typedef struct kvreg_text {
  * to the bucket.
  */
 typedef struct kvreg_value {
-    uint32_t type; /* KVREG_NIL ... KVREG_BYTES */
+    uint32_t type; /* KVREG_NIL ... KVREG_ABSENT */
     uint32_t reserved;
     union {
         bool boolean;
@@ -693,7 +702,7 @@ kvreg_status kvreg_bucket_delete_cast(kvreg_bucket *bucket, const void *key, siz
 kvreg_status kvreg_bucket_put_many(kvreg_bucket *bucket, const kvreg_pair *pairs, size_t count);
 
 /**
- * Fills the values of many pairs as they are at one instant; an absent key gets nil.
+ * Fills the values of many pairs as they are at one instant; an absent key gets KVREG_ABSENT.
  * Each value is overwritten, not released, and to be cleared. Blocks only for other such
  * copying, and while casts of this thread to the bucket are queued.
  */
@@ -880,10 +889,10 @@ kvreg_status kvreg_bucket_update_cast(kvreg_bucket *bucket,
                                       void (*destroy)(void *user_data));
 
 /**
- * Begins an update without a callback: gives the value of the key, to be cleared (nil if the
- * key is absent, and `current` may be NULL), and a handle that has the bucket's turn until it
- * is ended or freed. Until then this thread counts as being inside
- * the bucket: its calls there get KVREG_CALLING_SELF. Blocks for its turn.
+ * Begins an update without a callback: gives the value of the key, to be cleared (KVREG_ABSENT
+ * if the key is absent; `current` may be NULL), and a handle that has the bucket's turn until
+ * it is ended or freed. Until then this thread counts as being inside the bucket: its calls
+ * there get KVREG_CALLING_SELF. Blocks for its turn.
  */
 kvreg_status kvreg_bucket_update_begin(kvreg_bucket *bucket,
                                        const void *key,

@@ -308,7 +308,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_many(
     })
 }
 
-/// Fills the values of many pairs as they are at one instant; an absent key gets nil.
+/// Fills the values of many pairs as they are at one instant; an absent key gets KVREG_ABSENT.
 /// Each value is overwritten, not released, and to be cleared. Blocks only for other such
 /// copying, and while casts of this thread to the bucket are queued.
 #[no_mangle]
@@ -340,9 +340,10 @@ pub unsafe extern "C" fn kvreg_bucket_get_many(
             }
             let values = bucket.get_many(caller, keys.into_iter())?;
             for (pair, value) in outputs.iter_mut().zip(values) {
-                if let Some(value) = value {
-                    pair.value = kvreg_value::owned(value)?;
-                }
+                pair.value = match value {
+                    Some(value) => kvreg_value::owned(value)?,
+                    None => kvreg_value::ABSENT,
+                };
             }
             Ok(())
         })

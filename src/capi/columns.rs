@@ -7,7 +7,7 @@ use super::bucket::ranked;
 use super::guard::guard;
 use super::object::{kvreg_bucket, with};
 use super::status::{kvreg_status, Failure, Status};
-use super::value::{BOOL, BYTES, FLOAT, INT, NIL, STRING};
+use super::value::{absent_is_no_value, ABSENT, BOOL, BYTES, FLOAT, INT, NIL, STRING};
 use crate::value::{ValueRef, VALUE_LIMIT};
 use crate::KEY_LIMIT;
 
@@ -91,6 +91,7 @@ impl Values {
                 let texts = Texts::new(values, lens, VALUE_LIMIT)?;
                 Ok(Values::Texts(kind == STRING, texts))
             }
+            ABSENT => Err(absent_is_no_value()),
             _ => Err(invalid("values of an unknown type")),
         }
     }

@@ -144,7 +144,16 @@ enum {
 };
 
 /* Types of values. */
-enum { KVREG_NIL, KVREG_BOOL, KVREG_INT, KVREG_FLOAT, KVREG_STRING, KVREG_BYTES };
+enum {
+    KVREG_NIL,
+    KVREG_BOOL,
+    KVREG_INT,
+    KVREG_FLOAT,
+    KVREG_STRING,
+    KVREG_BYTES,
+    KVREG_ABSENT /* told of an absent key, by kvreg_bucket_get_many and kvreg_bucket_update_begin;
+                    not to be stored: KVREG_INVALID_ARGUMENT */
+};
 
 /* Types of events. */
 enum {
@@ -175,7 +184,7 @@ typedef struct kvreg_text {
  * to the bucket.
  */
 typedef struct kvreg_value {
-    uint32_t type; /* KVREG_NIL ... KVREG_BYTES */
+    uint32_t type; /* KVREG_NIL ... KVREG_ABSENT */
     uint32_t reserved;
     union {
         bool boolean;

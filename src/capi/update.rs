@@ -163,10 +163,10 @@ pub unsafe extern "C" fn kvreg_bucket_update_cast(
     })
 }
 
-/// Begins an update without a callback: gives the value of the key, to be cleared (nil if the
-/// key is absent, and `current` may be NULL), and a handle that has the bucket's turn until it
-/// is ended or freed. Until then this thread counts as being inside
-/// the bucket: its calls there get KVREG_CALLING_SELF. Blocks for its turn.
+/// Begins an update without a callback: gives the value of the key, to be cleared (KVREG_ABSENT
+/// if the key is absent; `current` may be NULL), and a handle that has the bucket's turn until
+/// it is ended or freed. Until then this thread counts as being inside the bucket: its calls
+/// there get KVREG_CALLING_SELF. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_update_begin(
     bucket: *mut kvreg_bucket,
@@ -187,7 +187,8 @@ pub unsafe extern "C" fn kvreg_bucket_update_begin(
         })?;
         let mut value = match begun.current()? {
             Some(value) if current.is_wanted() => kvreg_value::owned(value)?,
-            _ => kvreg_value::NIL,
+            Some(_) => kvreg_value::NIL,
+            None => kvreg_value::ABSENT,
         };
         let made = make(Arc::new(Begun(Mutex::new(Some(begun)))), &update);
         if made.is_err() {

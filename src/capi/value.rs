@@ -19,6 +19,8 @@ pub(super) const INT: u32 = 2;
 pub(super) const FLOAT: u32 = 3;
 pub(super) const STRING: u32 = 4;
 pub(super) const BYTES: u32 = 5;
+/// Told of a key that is absent, and never stored.
+pub(super) const ABSENT: u32 = 6;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -65,6 +67,11 @@ impl kvreg_value {
             },
         },
         private_: 0,
+    };
+
+    pub(super) const ABSENT: kvreg_value = kvreg_value {
+        kind: ABSENT,
+        ..kvreg_value::NIL
     };
 
     fn scalar(kind: u32, payload: Payload) -> kvreg_value {
@@ -221,6 +228,7 @@ impl kvreg_value {
                     ValueRef::String(text.map_err(|_| invalid("a STRING is not UTF-8"))?)
                 }
                 BYTES => ValueRef::Bytes(text_bytes(self.payload.text)?),
+                ABSENT => return Err(absent_is_no_value()),
                 _ => return Err(invalid("a value of an unknown type")),
             })
         }
@@ -246,6 +254,11 @@ impl kvreg_value {
             }
         }
     }
+}
+
+/// Who was told KVREG_ABSENT may hand it on by mistake.
+pub(super) fn absent_is_no_value() -> Failure {
+    invalid("KVREG_ABSENT tells that a key is absent, and cannot be stored")
 }
 
 #[inline(always)]

@@ -145,7 +145,7 @@ static void what_is_wrong_changes_nothing(void) {
     IS(KVREG_BAD_HANDLE, kvreg_bucket_put_columns(NULL, &given));
     given.size = 0;
     IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_put_columns(bucket, &given));
-    given = columns(6, 3, values);
+    given = columns(KVREG_ABSENT + 1, 3, values);
     IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_put_columns(bucket, &given));
     given = columns(KVREG_INT, SIZE_MAX, values);
     IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_put_columns(bucket, &given));

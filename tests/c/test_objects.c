@@ -119,7 +119,7 @@ static void batches_are_all_or_nothing(void) {
     pairs[2].key = "b";
     OK(kvreg_bucket_get_many(bucket, pairs, 3));
     CHECK(pairs[0].value.type == KVREG_INT && pairs[0].value.as.integer == 3);
-    CHECK(pairs[1].value.type == KVREG_NIL);
+    CHECK(pairs[1].value.type == KVREG_ABSENT);
     CHECK(check_text(&pairs[2].value, KVREG_STRING, "two"));
     kvreg_value_clear(&pairs[2].value);
 
@@ -132,6 +132,67 @@ static void batches_are_all_or_nothing(void) {
     OK(kvreg_bucket_put_many(bucket, NULL, 0));
     OK(kvreg_bucket_get_many(bucket, NULL, 0));
     OK(kvreg_bucket_free(bucket));
+}
+
+static void an_absent_key_is_told_from_one_that_has_nil(void) {
+    kvreg_bucket *bucket;
+    kvreg_pair pairs[2] = {{"nil", 3, kvreg_nil()}, {"none", 4, kvreg_nil()}};
+    kvreg_value current;
+    kvreg_update *update;
+    OK(kvreg_bucket_start(&bucket));
+    OK(kvreg_bucket_put_many(bucket, pairs, 1));
+    OK(kvreg_bucket_get_many(bucket, pairs, 2));
+    CHECK(pairs[0].value.type == KVREG_NIL && pairs[1].value.type == KVREG_ABSENT);
+    /* What a failure leaves is nil, for there is nothing to tell. */
+    pairs[0].key_len = 1 << 20;
+    IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_get_many(bucket, pairs, 2));
+    CHECK(pairs[0].value.type == KVREG_NIL && pairs[1].value.type == KVREG_NIL);
+
+    OK(kvreg_bucket_update_begin(bucket, "nil", 3, &current, &update));
+    CHECK(current.type == KVREG_NIL);
+    OK(kvreg_update_end(update, KVREG_REMOVE, NULL));
+    OK(kvreg_bucket_update_begin(bucket, "nil", 3, &current, &update));
+    CHECK(current.type == KVREG_ABSENT);
+    kvreg_value_clear(&current);
+    CHECK(current.type == KVREG_NIL);
+    OK(kvreg_update_free(update));
+    OK(kvreg_bucket_free(bucket));
+}
+
+static kvreg_verdict hand_on(void *absent, const kvreg_value *current, kvreg_value *next) {
+    (void)current;
+    *next = *(kvreg_value *)absent;
+    return KVREG_STORE;
+}
+
+static void absent_is_never_stored(void) {
+    static const uint64_t key_lens[] = {1};
+    kvreg_bucket *bucket;
+    kvreg_registry *registry;
+    kvreg_pair pairs[2] = {{"k", 1, kvreg_int(1)}, {"none", 4, kvreg_nil()}};
+    kvreg_columns columns = {sizeof columns, KVREG_ABSENT, 1, "k", key_lens, "12345678", key_lens};
+    kvreg_value absent, current;
+    kvreg_update *update;
+    size_t count;
+    OK(kvreg_registry_start(NULL, &registry));
+    OK(kvreg_registry_create(registry, "b", 1, 0, &bucket));
+    OK(kvreg_bucket_get_many(bucket, &pairs[1], 1));
+    absent = pairs[1].value;
+    IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_put(bucket, "k", 1, &absent));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_put_cast(bucket, "k", 1, &absent));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_put_many(bucket, pairs, 2));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_put_columns(bucket, &columns));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_update(bucket, "k", 1, hand_on, &absent));
+    OK(kvreg_bucket_update_begin(bucket, "k", 1, &current, &update));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_update_end(update, KVREG_STORE, &current));
+    OK(kvreg_bucket_update_cast(bucket, "k", 1, hand_on, &absent, NULL));
+    /* After the cast: what was refused changed nothing, and the bucket goes on. */
+    OK(kvreg_bucket_put_int(bucket, "last", 4, 1));
+    OK(kvreg_bucket_count(bucket, &count));
+    CHECK(count == 1);
+    OK(kvreg_bucket_free(bucket));
+    OK(kvreg_registry_stop(registry));
+    OK(kvreg_registry_free(registry));
 }
 
 static void casts_are_done(void) {
@@ -259,6 +320,8 @@ static const test tests[] = {
     TEST(options_are_checked),
     TEST(names_and_items_are_snapshots),
     TEST(batches_are_all_or_nothing),
+    TEST(an_absent_key_is_told_from_one_that_has_nil),
+    TEST(absent_is_never_stored),
     TEST(casts_are_done),
     TEST(clones_have_timeouts_of_their_own),
     TEST(what_nobody_can_reach_stops),

@@ -37,7 +37,7 @@ static void every_status_has_its_name_and_number(void) {
 static void constants_count_from_zero(void) {
     CHECK(KVREG_NORMAL == 0 && KVREG_NOPROC == 4);
     CHECK(KVREG_KEEP == 0 && KVREG_CRASH == 4);
-    CHECK(KVREG_NIL == 0 && KVREG_BYTES == 5);
+    CHECK(KVREG_NIL == 0 && KVREG_BYTES == 5 && KVREG_ABSENT == 6);
     CHECK(KVREG_EVENT_DOWN == 0 && KVREG_EVENT_LOST == 2);
     CHECK(KVREG_LOG_ERROR == 0 && KVREG_LOG_DEBUG == 3);
 }

@@ -104,7 +104,7 @@ static void begin_and_end_update_without_a_callback(void) {
     kvreg_update *update;
     start();
     OK(kvreg_bucket_update_begin(bucket, "n", 1, &current, &update));
-    CHECK(current.type == KVREG_NIL);
+    CHECK(current.type == KVREG_ABSENT);
     OK(kvreg_update_end(update, KVREG_STORE, &next));
     IS(KVREG_BAD_HANDLE, kvreg_update_end(update, KVREG_STORE, &next));
     OK(kvreg_bucket_update_begin(bucket, "n", 1, &current, &update));

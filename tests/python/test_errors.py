@@ -5,10 +5,11 @@ from __future__ import annotations
 import builtins
 import pickle
 import re
+from typing import Any, Callable
 
 import kvreg
 import pytest
-from kvreg import _abi, _constants, _errors, _library
+from kvreg import _abi, _constants, _errors, _library, aio
 from support import HEADER
 
 TEXT = HEADER.read_text()
@@ -66,9 +67,69 @@ def test_all_exceptions_are_exported() -> None:
 def test_the_text_is_the_librarys(registry: kvreg.Registry) -> None:
     with pytest.raises(kvreg.InvalidArgument) as caught:
         registry.create("")
-    assert str(caught.value).startswith("kvreg_registry_create: ")
+    assert str(caught.value).startswith("Registry.create: ")
     assert "1 to 255 bytes" in str(caught.value)
     assert caught.value.status is kvreg.Status.INVALID_ARGUMENT
+
+
+def test_messages_name_the_bucket_and_pythons_methods(
+    registry: kvreg.Registry, bucket: kvreg.Bucket
+) -> None:
+    bucket.stop()
+    calls: dict[str, Callable[[], object]] = {
+        "Bucket.__setitem__": lambda: bucket.__setitem__("milk", 1),
+        "Bucket.__getitem__": lambda: bucket["milk"],
+        "Bucket.__delitem__": lambda: bucket.__delitem__("milk"),
+        "Bucket.__len__": lambda: len(bucket),
+        "Bucket.update": lambda: bucket.update("milk", lambda n: n),
+        "Bucket.put_many": lambda: bucket.put_many({"milk": 1}),
+        "Bucket.get_many": lambda: bucket.get_many(["milk"]),
+        "Bucket.items": lambda: dict(bucket),
+        "Bucket.put_cast": lambda: bucket.put_cast("milk", 1),
+        "Bucket.clear": bucket.clear,
+        "Bucket.stop": bucket.stop,
+        "Bucket.exit": lambda: bucket.exit(kvreg.Reason.KILLED),
+        "Bucket.info": bucket.info,
+    }
+    for method, call in calls.items():
+        with pytest.raises(kvreg.NoProcess) as caught:
+            call()
+        assert str(caught.value).startswith(f"{method} of 'shopping': the server has ended")
+    bucket.close()
+    with pytest.raises(kvreg.Closed) as closed:
+        bucket["milk"]
+    assert str(closed.value).endswith("of 'shopping': it was closed")
+    assert "kvreg_" not in str(closed.value)
+
+
+@pytest.mark.parametrize("level", ["info", None])
+def test_what_is_no_number_is_told_what_it_could_be(
+    registry: kvreg.Registry, bucket: kvreg.Bucket, inbox: kvreg.Inbox, level: Any
+) -> None:
+    with pytest.raises(TypeError, match=r"a level is a kvreg.LogLevel"):
+        inbox.subscribe_logs(level)
+    killed: Any = "killed"
+    for server in (bucket, registry):
+        with pytest.raises(TypeError, match=r"kvreg.Reason.KILLED is, not 'killed'"):
+            server.exit(killed)
+        with pytest.raises(TypeError, match="a detail is a str"):
+            server.exit(kvreg.Reason.KILLED, killed.encode())
+    with pytest.raises(kvreg.InvalidArgument):
+        bucket.exit(kvreg.Reason.NOPROC)
+
+
+def test_the_name_of_a_codec_is_none() -> None:
+    json: Any = "json"
+    starts: list[Callable[[], object]] = [
+        lambda: kvreg.Registry(codec=json),
+        lambda: kvreg.Bucket(codec=json),
+        lambda: kvreg.Registry.whereis("nobody", codec=json),
+        lambda: aio.Registry(codec=json),
+        lambda: aio.Bucket(codec=json),
+    ]
+    for start in starts:
+        with pytest.raises(TypeError, match="methods encode and decode.*not 'json'"):
+            start()
 
 
 def test_a_missing_key_prints_as_in_a_dict(bucket: kvreg.Bucket) -> None:
@@ -104,7 +165,7 @@ def header_enum(first: str) -> list[str]:
         ("KVREG_NORMAL", "KVREG_", [r.name for r in kvreg.Reason]),
         ("KVREG_TEMPORARY", "KVREG_", [r.name for r in kvreg.Restart]),
         ("KVREG_LOG_ERROR", "KVREG_LOG_", [level.name for level in kvreg.LogLevel]),
-        ("KVREG_NIL", "KVREG_", ["NIL", "BOOL", "INT", "FLOAT", "STRING", "BYTES"]),
+        ("KVREG_NIL", "KVREG_", ["NIL", "BOOL", "INT", "FLOAT", "STRING", "BYTES", "ABSENT"]),
         ("KVREG_KEEP", "KVREG_", ["KEEP", "STORE", "REMOVE", "ABORT", "CRASH"]),
         ("KVREG_EVENT_DOWN", "KVREG_EVENT_", ["DOWN", "LOG", "LOST"]),
     ],
@@ -118,7 +179,8 @@ def test_the_constants_are_those_of_the_header(
 def test_the_numbers_count_upward() -> None:
     for enum in (kvreg.Status, kvreg.Reason, kvreg.Restart, kvreg.LogLevel):
         assert [member.value for member in enum] == list(range(len(enum)))
-    values = [_abi.NIL, _abi.BOOL, _abi.INT, _abi.FLOAT, _abi.STRING, _abi.BYTES]
+    texts = [_abi.STRING, _abi.BYTES]
+    values = [_abi.NIL, _abi.BOOL, _abi.INT, _abi.FLOAT, *texts, _abi.ABSENT]
     verdicts = [_abi.KEEP, _abi.STORE, _abi.REMOVE, _abi.ABORT, _abi.CRASH]
     events = [_abi.EVENT_DOWN, _abi.EVENT_LOG, _abi.EVENT_LOST]
     for numbers in (values, verdicts, events):

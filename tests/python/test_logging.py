@@ -104,27 +104,64 @@ print("done")
     assert python(HEAD + code) == "done\n"
 
 
-def test_a_level_that_changes_counts_from_the_next_start() -> None:
+def test_a_level_that_changes_counts_at_once() -> None:
     code = """
 logger.addHandler(handler)
-logger.setLevel(logging.ERROR)
+logger.setLevel(logging.DEBUG)
 with kvreg.Registry() as registry:
     registry.send("one")
-    logger.setLevel(logging.DEBUG)
+    assert "one" in handler.next()[3]
+    logger.setLevel(logging.ERROR)
     registry.send("two")
     registry.create("a").exit(kvreg.Reason.KILLED)
     assert handler.next()[0] == "ERROR"
-    kvreg.Bucket()
+    logger.setLevel(logging.DEBUG)
     registry.send("three")
     level, _, _, message = handler.next()
     assert level == "DEBUG" and "three" in message, message
-    # A level that lets less through is the logger's own business.
-    logger.setLevel(logging.ERROR)
-    kvreg.Bucket()
-    registry.send("four")
-    registry.create("a").exit(kvreg.Reason.KILLED)
-    assert handler.next()[0] == "ERROR"
 assert len(followers()) == 1
+print("done")
+"""
+    assert python(HEAD + code) == "done\n"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "registry = kvreg.Registry(); bucket = registry.create('a')",
+        "named = kvreg.Registry('named'); bucket = named.create('a')",
+        "named = kvreg.Registry('named'); bucket = kvreg.Registry.whereis('named').create('a')",
+        "inbox = kvreg.Inbox(); registry = kvreg.Registry(); bucket = registry.create('a')",
+    ],
+)
+@pytest.mark.parametrize(
+    "how", ["logger.addHandler(handler)", "logging.basicConfig(handlers=[handler])"]
+)
+def test_logging_may_be_set_up_after_the_first_use(first: str, how: str) -> None:
+    code = f"""
+del sys.modules["logging"]  # as if it were imported later
+{first}
+assert followers() == []
+sys.modules["logging"] = logging
+{how}
+bucket.exit(kvreg.Reason.CRASHED, "out of milk")
+level, _, name, message = handler.next()
+assert (level, name, message) == ("ERROR", "a", "'a': bucket crashed: out of milk"), message
+print("done")
+"""
+    assert python("import warnings\n" + HEAD + code) == "done\n"
+
+
+def test_what_nobody_handles_is_not_printed() -> None:
+    code = """
+logger.addHandler(handler)
+with kvreg.Registry() as registry:
+    registry.create("a").exit(kvreg.Reason.CRASHED, "seen")
+    assert "seen" in handler.next()[3]
+    logger.removeHandler(handler)
+    registry.create("b").exit(kvreg.Reason.CRASHED, "unseen")
+kvreg.shutdown()
+[thread.join(30) for thread in followers()]
 print("done")
 """
     assert python(HEAD + code) == "done\n"
@@ -199,7 +236,7 @@ def test_after_the_end_of_the_library_there_is_nothing_to_follow() -> None:
     code = """
 logger.addHandler(handler)
 kvreg.shutdown()
-_logging.follow()
+_logging.follow(asynchronous=True)
 assert followers() == []
 print("done")
 """

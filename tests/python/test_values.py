@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import array
+import ctypes
 import gc
 import json
 import math
+from decimal import Decimal
 from enum import IntEnum
+from fractions import Fraction
 from typing import Any
 
 import kvreg
@@ -91,16 +95,132 @@ def test_an_int_beyond_64_bits_overflows(bucket: kvreg.Bucket, value: int) -> No
     assert "key" not in bucket
 
 
-@pytest.mark.parametrize("value", [[1], {"a": 1}, Ellipsis, bytearray(b"x"), 1j], ids=short)
+@pytest.mark.parametrize(
+    "value",
+    [[1], {"a": 1}, Ellipsis, 1j, Decimal("0.1"), Fraction(1, 3), ctypes.c_int(1)],
+    ids=short,
+)
 def test_another_type_is_refused_and_told_what_to_do(bucket: kvreg.Bucket, value: Any) -> None:
     for store in (bucket.__setitem__, bucket.put_cast, bucket.setdefault):
-        with pytest.raises(TypeError, match=rf"not {type(value).__name__}.*codec"):
+        with pytest.raises(TypeError, match=rf"not (\w+\.)?{type(value).__name__}:.*codec"):
             store("key", value)
     with pytest.raises(TypeError, match="codec"):
         bucket.update("key", lambda _: value, default=0)
     with pytest.raises(TypeError, match="codec"):
         bucket.put_many({"other": 1, "key": value})
     assert len(bucket) == 0
+
+
+BUFFERS: dict[str, Any] = {
+    "bytearray": bytearray(b"\0milk"),
+    "memoryview": memoryview(b"\0milk"),
+    "slice": memoryview(b"..\0milk..")[2:-2],
+    "empty": bytearray(),
+    "array": array.array("i", [1, 2, 3]),
+    "matrix": memoryview(bytes(12)).cast("B", (3, 4)),
+    "ctypes": (ctypes.c_uint16 * 3)(1, 2, 3),
+    "long": bytearray(b"x" * 2_000_000),
+}
+
+
+@pytest.mark.parametrize("kind", BUFFERS)
+def test_any_buffer_is_a_value_where_bytes_are(bucket: kvreg.Bucket, kind: str) -> None:
+    value, stored = BUFFERS[kind], bytes(memoryview(BUFFERS[kind]))
+    bucket["put"] = value
+    bucket.put_cast("cast", value)
+    assert bucket.setdefault("default", value) is value
+    assert bucket.update("update", lambda _: value, default=None) is value
+    bucket.put_many({"many": value, "number": 1})
+    bucket.put_many({"alone": value})
+    del bucket["number"]
+    assert bucket.copy() == dict.fromkeys(
+        ["put", "cast", "default", "update", "many", "alone"], stored
+    )
+    assert set(map(type, bucket.values())) == {bytes}
+
+
+def test_what_was_stored_does_not_follow_its_buffer(bucket: kvreg.Bucket) -> None:
+    value = bytearray(b"milk")
+    bucket["key"] = value
+    value[:] = b"eggs"
+    value.extend(b"more")  # nobody holds it
+    assert bucket["key"] == b"milk"
+
+
+def test_a_buffer_that_cannot_be_a_value_says_why(bucket: kvreg.Bucket) -> None:
+    released = memoryview(b"milk")
+    released.release()
+    with pytest.raises(ValueError, match="released"):
+        bucket["key"] = released
+    with pytest.raises(TypeError, match="not contiguous.*memoryview"):
+        bucket["key"] = memoryview(b"milk")[::2]
+    with pytest.raises(TypeError, match="addresses"):
+        bucket["key"] = (ctypes.c_void_p * 2)()
+    assert "key" not in bucket
+
+
+def test_a_codec_may_give_any_buffer() -> None:
+    class Codec:
+        def encode(self, value: Any, /) -> Any:
+            return bytearray(value.encode())
+
+        def decode(self, data: bytes, /) -> Any:
+            return data.decode()
+
+    with kvreg.Bucket(codec=Codec()) as bucket:
+        bucket["key"] = "milk"
+        bucket.put_many({"other": "eggs"})
+        assert bucket == {"key": "milk", "other": "eggs"}
+
+
+def test_numbers_of_other_types_are_stored_as_pythons(bucket: kvreg.Bucket) -> None:
+    class Index:
+        def __index__(self) -> int:
+            return 7
+
+    values: dict[str, Any] = {"index": Index()}
+    bucket.put_many(values)
+    assert bucket["index"] == 7
+    assert type(bucket["index"]) is int
+    bucket["index"] = Index()
+    with pytest.raises(OverflowError):
+        bucket["index"] = type("Long", (), {"__index__": lambda _: 2**64})()
+
+
+def number_of(base: Any, name: str) -> Any:
+    """A number as numpy has them: of another type, and a buffer of one item."""
+    methods = {
+        "__float__": lambda self: float(self.value),
+        "__eq__": lambda self, other: self.value == other,
+    }
+    return type(name, (base,), methods)
+
+
+def test_numpys_numbers_are_stored_as_pythons(bucket: kvreg.Bucket) -> None:
+    numbers = {
+        True: number_of(ctypes.c_bool, "bool"),
+        0.5: number_of(ctypes.c_float, "float32"),
+        0.25: number_of(ctypes.c_double, "float64"),
+    }
+    for same, kind in numbers.items():
+        bucket["key"] = kind(same)
+        assert (bucket["key"], type(bucket["key"])) == (same, type(same))
+    # Of another kind it has no bytes of its own either.
+    with pytest.raises(TypeError, match="not .*duration"):
+        bucket["key"] = number_of(ctypes.c_uint64, "duration")(1)
+
+
+def test_an_absent_key_is_told_from_one_that_has_none(bucket: kvreg.Bucket) -> None:
+    bucket.put_many({"none": None, "number": 1})
+    names = ["none", "absent", "number"]
+    assert bucket.get_many(names) == [None, None, 1]
+    assert bucket.get_many(names, default="nothing") == [None, "nothing", 1]
+    assert bucket.update("none", lambda found: str(found)) == "None"
+    with pytest.raises(kvreg.KeyNotFound):
+        bucket.update("absent", lambda found: found)
+    with kvreg.Bucket(codec=kvreg.JSON) as coded:
+        coded["none"] = None
+        assert coded.get_many(["none", "absent"], "nothing") == [None, "nothing"]
 
 
 def test_the_advice_works(bucket: kvreg.Bucket) -> None:

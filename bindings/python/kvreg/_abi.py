@@ -10,8 +10,9 @@ from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint3
 from ctypes import c_void_p as handle
 from typing import Any
 
-# enum { KVREG_NIL, KVREG_BOOL, KVREG_INT, KVREG_FLOAT, KVREG_STRING, KVREG_BYTES };
-NIL, BOOL, INT, FLOAT, STRING, BYTES = range(6)
+# enum { KVREG_NIL, KVREG_BOOL, KVREG_INT, KVREG_FLOAT, KVREG_STRING, KVREG_BYTES,
+#        KVREG_ABSENT };
+NIL, BOOL, INT, FLOAT, STRING, BYTES, ABSENT = range(7)
 
 # enum { KVREG_EVENT_DOWN, KVREG_EVENT_LOG, KVREG_EVENT_LOST };
 EVENT_DOWN, EVENT_LOG, EVENT_LOST = range(3)

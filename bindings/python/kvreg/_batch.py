@@ -15,6 +15,7 @@ from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, Optional
 
 from . import _abi
+from ._update import ABSENT
 from ._values import Key, as_pairs, decoded, encode_key, encoded, fill, take
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _address(values: Any) -> int | None:
     return address
 
 
-def get_many(bucket: Bucket, keys: Iterable[Key]) -> list[Any]:
+def get_many(bucket: Bucket, keys: Iterable[Key], default: Any) -> list[Any]:
     """Does what `Bucket.get_many` says."""
     chosen = [encode_key(key) for key in keys]
     if not chosen:
@@ -113,19 +114,18 @@ def get_many(bucket: Bucket, keys: Iterable[Key]) -> list[Any]:
     words[0::_WORDS] = array("Q", islice(begins, len(chosen)))
     words[1::_WORDS] = lengths
     bucket._call_blocking("kvreg_bucket_get_many", batch, len(chosen))
-    values = _values(bucket, batch)
+    values = _values(bucket, batch, ABSENT)
     codec = bucket._codec
     if codec is None:
-        return values
-    # None is for an absent key: what the codec made is bytes.
-    return [None if value is None else decoded(codec, value) for value in values]
+        return [default if value is ABSENT else value for value in values]
+    return [default if value is ABSENT else decoded(codec, value) for value in values]
 
 
 _WORDS = ctypes.sizeof(_abi.Pair) // 8
 _VALUE = _abi.Pair.value.offset
 
 
-def _values(bucket: Bucket, batch: Any) -> list[Any]:
+def _values(bucket: Bucket, batch: Any, absent: object) -> list[Any]:
     """The values of an array of pairs, which are released."""
     view = memoryview(batch).cast("B")
     kinds = view.cast("I")[_VALUE // 4 :: 2 * _WORDS].tolist()
@@ -143,6 +143,8 @@ def _values(bucket: Bucket, batch: Any) -> list[Any]:
                 values.append(string_at(payloads[at], lengths[at]))
             elif kind == _abi.STRING:
                 values.append(string_at(payloads[at], lengths[at]).decode())
+            elif kind == _abi.ABSENT:
+                values.append(absent)
             else:
                 values.append(take(library, batch[at].value))
     finally:

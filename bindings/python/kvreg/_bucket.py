@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, KeysView, Mapping, MutableMapping
 from typing import Any, Callable, TypeVar, overload
 
 from . import _abi
 from ._abi import BYTES, STRING
 from ._batch import get_many, put_many
-from ._codecs import Codec
-from ._constants import Reason, Status, Verdict
-from ._errors import InvalidArgument, KeyNotFound, check, error
+from ._codecs import Codec, checked_codec
+from ._constants import Reason, Status, Verdict, exit_arguments
+from ._errors import InvalidArgument, KeyNotFound
 from ._handle import Handle, obtain
-from ._hot import LONGEST, ROOM, new_slot, slots
+from ._hot import LONGEST, ROOM, TOO_LONG, new_slot, slots
 from ._info import BucketInfo, exit_reason
 from ._items import SnapshotItems, SnapshotValues, keys, pairs
 from ._library import Library
-from ._logging import follow
 from ._server import Server
 from ._update import ABSENT, run
 from ._values import Key, Pairs, as_pairs, borrowed, decoded, encode_key, encoded, take
+from ._whole import ELSEWHERE, Reading, WholeKeys, looked_up, names
 
 _Default = TypeVar("_Default")
 _Self = TypeVar("_Self", bound="Bucket")
 
 _INT_MIN = -(2**63)
 _INT_MAX = 2**63 - 1
-_TOO_LONG = "a key has at most 65536 bytes"
 
 
 class Bucket(Server, MutableMapping[str, Any]):
@@ -38,9 +37,12 @@ class Bucket(Server, MutableMapping[str, Any]):
 
     Keys are str (UTF-8 with surrogateescape) or bytes, which are the same key as their text;
     they read back as str. Values are None, bool, int of 64 bits, float, str and bytes; with a
-    `codec` they are what that encodes, and stored as bytes. Iterating, `items()` and
-    `values()` see the bucket as it is at one instant. Two buckets are equal when their
-    contents are, as with dicts, and have no hash; `name` tells which one it is.
+    `codec` they are what that encodes, and stored as bytes. Any contiguous buffer (bytearray,
+    memoryview, an array) is stored as the bytes that it has, and numpy's integers, floats and
+    bools as Python's. Iterating, `items()`, `values()`, `copy()`, `dict(bucket)` and
+    `{**bucket}` see the bucket as it is at one instant. Two buckets are equal when their
+    contents are, as with dicts, and have no hash; `name` tells which one it is. A bucket keeps
+    the registry that it came from.
 
     >>> import kvreg
     >>> with kvreg.Bucket() as bucket:
@@ -58,21 +60,24 @@ class Bucket(Server, MutableMapping[str, Any]):
     for a write from inside an update of the same bucket, `Closed` after `close`.
     """
 
-    __slots__ = ("_codec",)
+    __slots__ = ("_codec", "_keeper", "_readings")
 
     _kind = "bucket"
     _codec: Codec | None
+    _keeper: object
+    """What keeps the registry that the bucket came from."""
+    _readings: list[Reading]
 
     def __init__(self, *, codec: Codec | None = None) -> None:
         """Starts a bucket without a registry. Never blocks."""
+        codec = checked_codec(codec)
         super().__init__(*obtain("kvreg_bucket_start"))
-        self._codec = codec
-        follow()
+        self._codec, self._keeper, self._readings = codec, None, []
 
     @classmethod
     def _of(cls: type[_Self], library: Library, handle: int | None) -> _Self:
         bucket = super()._of(library, handle)
-        bucket._codec = None
+        bucket._codec, bucket._keeper, bucket._readings = None, None, []
         return bucket
 
     def clone(self: _Self) -> _Self:
@@ -81,8 +86,18 @@ class Bucket(Server, MutableMapping[str, Any]):
         As a context manager it is closed at the end of the block, and nothing else.
         """
         other = super().clone()
-        other._codec = self._codec
+        other._codec, other._keeper = self._codec, self._keeper
         return other
+
+    def close(self) -> None:
+        """Frees the handle; closing twice is fine.
+
+        From here on the object raises `Closed`. A bucket that has a name goes on as long as its
+        registry does; one without ends with its last handle. Never blocks, and may be called
+        while other threads use the object.
+        """
+        super().close()
+        self._keeper = None
 
     @property
     def codec(self) -> Codec | None:
@@ -109,6 +124,10 @@ class Bucket(Server, MutableMapping[str, Any]):
 
     def __getitem__(self, key: Key) -> Any:
         """The value of a key; `KeyError` if it is absent. Does not wait for writers."""
+        if self._readings:
+            found = looked_up(self, key)
+            if found is not ELSEWHERE:
+                return found
         found = self._find(key)
         if found is ABSENT:
             raise KeyNotFound(key)
@@ -135,7 +154,7 @@ class Bucket(Server, MutableMapping[str, Any]):
         data = key.encode("utf-8", "surrogateescape") if type(key) is str else encode_key(key)
         size = len(data)
         if size > LONGEST:
-            raise InvalidArgument(_TOO_LONG)
+            raise InvalidArgument(TOO_LONG)
         now = self._now
         if now is None:
             now = self._at_once()
@@ -167,7 +186,7 @@ class Bucket(Server, MutableMapping[str, Any]):
             status = self._wait(self._library.kvreg_bucket_get, data, len(data), value)
         if status == Status.NOT_FOUND:
             return ABSENT
-        check(self._library, status)
+        self._check(status)
         return decoded(self._codec, take(self._library, value))
 
     def __contains__(self, key: object) -> bool:
@@ -186,7 +205,7 @@ class Bucket(Server, MutableMapping[str, Any]):
         status = self._status("kvreg_bucket_get", data, len(data), value)
         if status == Status.NOT_FOUND:
             return False
-        check(self._library, status)
+        self._check(status)
         self._library.quick.kvreg_value_clear(value)
         return True
 
@@ -199,7 +218,7 @@ class Bucket(Server, MutableMapping[str, Any]):
         data = encode_key(key)
         size = len(data)
         if size > LONGEST:
-            raise InvalidArgument(_TOO_LONG)
+            raise InvalidArgument(TOO_LONG)
         stored: Any = value if self._codec is None else encoded(self._codec, value)
         now = self._now
         if now is None:
@@ -226,7 +245,7 @@ class Bucket(Server, MutableMapping[str, Any]):
             # Somebody else's turn; or long, so that others may run meanwhile.
             put = self._library.kvreg_bucket_put
             status = self._wait(put, data, size, borrowed(stored))
-        check(self._library, status)
+        self._check(status)
 
     def __delitem__(self, key: Key) -> None:
         """Takes a key out; `KeyError` if it is absent. Waits for its turn."""
@@ -350,12 +369,12 @@ class Bucket(Server, MutableMapping[str, Any]):
         """
         put_many(self, other)
 
-    def get_many(self, keys: Iterable[Key]) -> list[Any]:
+    def get_many(self, keys: Iterable[Key], default: Any = None) -> list[Any]:
         """The values of the keys, in their order and as they are at one instant.
 
-        An absent key gives None. Does not wait for a running update.
+        An absent key gives `default`. Does not wait for a running update.
         """
-        return get_many(self, keys)
+        return get_many(self, keys, default)
 
     def __len__(self) -> int:
         """How many keys there are; a write in flight may count or not.
@@ -368,10 +387,28 @@ class Bucket(Server, MutableMapping[str, Any]):
 
     def __iter__(self) -> Iterator[str]:
         """The keys as they are at this instant. Does not wait for writers."""
-        return iter(keys(self, "kvreg_bucket_items"))
+        return names(self)
+
+    def _names(self) -> list[str]:
+        return keys(self, "kvreg_bucket_items")
 
     def _snapshot(self) -> list[tuple[str, Any]]:
         return pairs(self)
+
+    def copy(self) -> dict[str, Any]:
+        """All keys and values as they are at one instant, as a dict of one's own.
+
+        `dict(bucket)` and `{**bucket}` are the same. Another handle to the bucket is what
+        `clone` and `copy.copy` give. Does not wait for writers.
+        """
+        return dict(self._snapshot())
+
+    def keys(self) -> KeysView[str]:
+        """A view of the keys; each iteration is a snapshot of its own.
+
+        Does not wait for writers.
+        """
+        return WholeKeys(self)
 
     def items(self) -> SnapshotItems:
         """A view of keys and values; each iteration is a snapshot of its own.
@@ -394,12 +431,12 @@ class Bucket(Server, MutableMapping[str, Any]):
     def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(other, Mapping):
             return NotImplemented
-        return {**dict(self.items()), **dict(other.items())}
+        return {**self.copy(), **dict(other.items())}
 
     def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(other, Mapping):
             return NotImplemented
-        return {**dict(other.items()), **dict(self.items())}
+        return {**dict(other.items()), **self.copy()}
 
     def __ior__(  # type: ignore[misc]  # takes more than __or__, as in dict
         self: _Self, other: Mapping[Any, Any] | Iterable[tuple[Key, Any]]
@@ -423,8 +460,7 @@ class Bucket(Server, MutableMapping[str, Any]):
         not interrupted, but changes nothing. `Reason.NORMAL` does nothing, and
         `Reason.NOPROC` is an `InvalidArgument`. Never waits for a turn.
         """
-        text = detail.encode("utf-8")
-        self._call_blocking("kvreg_bucket_exit", int(reason), text, len(text))
+        self._call_blocking("kvreg_bucket_exit", *exit_arguments(reason, detail))
 
     def link(self, other: Bucket) -> None:
         """Links two buckets (Erlang's link): when one ends abnormally, so does the other.
@@ -455,7 +491,7 @@ class Bucket(Server, MutableMapping[str, Any]):
     def _absent(self, status: int, key: Key) -> Exception:
         if status == Status.NOT_FOUND:
             return KeyNotFound(key)
-        return error(self._library, status)
+        return self._error(status)
 
 
 def _handle_of(bucket: Bucket) -> int | None:

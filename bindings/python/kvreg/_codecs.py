@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Optional, Protocol, cast
 
 
 class Codec(Protocol):
@@ -15,6 +15,16 @@ class Codec(Protocol):
     def decode(self, data: bytes, /) -> Any:
         """The value of bytes that `encode` gave."""
         ...
+
+
+def checked_codec(codec: object) -> Codec | None:
+    """A codec, if it is one: not the name of one."""
+    if codec is None or all(callable(getattr(codec, do, None)) for do in ("encode", "decode")):
+        return cast(Optional[Codec], codec)
+    raise TypeError(
+        "a codec is an object with the methods encode and decode, as kvreg.JSON and"
+        f" kvreg.PICKLE are, not {codec!r}"
+    )
 
 
 class JSONCodec:

@@ -109,3 +109,24 @@ KEEP = Verdict.KEEP
 """What the function of an update returns to leave the key as it is."""
 REMOVE = Verdict.REMOVE
 """What the function of an update returns to delete the key."""
+
+
+def exit_arguments(reason: Reason, detail: str) -> tuple[int, bytes, int]:
+    """A reason and a detail as `exit` hands them over."""
+    if not isinstance(reason, int):
+        raise TypeError(
+            f"a reason is a kvreg.Reason, as kvreg.Reason.KILLED is, not {reason!r}"
+        )
+    if not isinstance(detail, str):
+        raise TypeError(f"a detail is a str, not {detail!r}")
+    text = detail.encode("utf-8")
+    return int(reason), text, len(text)
+
+
+def log_level(level: LogLevel) -> int:
+    """A level of logs as it is handed over."""
+    if not isinstance(level, int):
+        raise TypeError(
+            f"a level is a kvreg.LogLevel, as kvreg.LogLevel.INFO is, not {level!r}"
+        )
+    return int(level)

@@ -180,6 +180,39 @@ _BY_STATUS: dict[int, type[Error]] = {
 }
 
 
+_METHODS = {
+    "start": "",
+    "put": "__setitem__",
+    "put_string": "__setitem__",
+    "put_bytes": "__setitem__",
+    "put_int": "__setitem__",
+    "put_float": "__setitem__",
+    "get": "__getitem__",
+    "get_into": "__getitem__",
+    "delete": "__delitem__",
+    "put_columns": "put_many",
+    "update_begin": "update",
+    "end": "update",
+    "free": "update",
+    "create_with": "create",
+    "lookup": "__getitem__",
+    "count": "__len__",
+    "names": "__iter__",
+    "set_timeout": "timeout",
+    "monitor_registry": "monitor",
+    "fd": "fileno",
+    "handle": "fileno",
+    "next": "items",
+}
+"""What functions of the C interface are called in Python, where it is not by their verb."""
+
+_SENTENCES = {
+    "the handle is NULL, freed, or made up": "it was closed",
+    "the handle was inherited through fork": "it was inherited through a fork",
+}
+"""What the library says of handles, which Python has none of."""
+
+
 def last_error(library: Library) -> str:
     """The text of the last failing call on this thread."""
     capacity = 256
@@ -191,9 +224,27 @@ def last_error(library: Library) -> str:
         capacity = length + 1
 
 
-def error(library: Library, status: int) -> Error:
+def told(text: str, name: str | None) -> str:
+    """What the library says of a call, said of a method of the object that has the name."""
+    function, colon, sentence = text.partition(": ")
+    if not colon or not function.startswith("kvreg_"):
+        return text
+    kind, _, verb = function[len("kvreg_") :].partition("_")
+    method = _METHODS.get(verb, verb)
+    # `kvreg_configure` has no object, and an update is a bucket's.
+    owner = {"update": "Bucket", "items": "Bucket"}.get(kind, kind.capitalize())
+    where = f"{owner}.{method}" if method else owner
+    if not verb:
+        where = f"kvreg.{kind}"
+    of = "" if name is None else f" of {name!r}"
+    for own, in_python in _SENTENCES.items():
+        sentence = sentence.replace(own, in_python)
+    return f"{where}{of}: {sentence}"
+
+
+def error(library: Library, status: int, name: str | None = None) -> Error:
     """The exception for a status; to be called before anything else fails on this thread."""
-    raised = _BY_STATUS.get(status, Error)(last_error(library))
+    raised = _BY_STATUS.get(status, Error)(told(last_error(library), name))
     if raised.status != status:  # one that has no class of its own
         raised.status = status
     return raised

@@ -8,9 +8,10 @@ import sys
 import warnings
 from typing import Callable, ClassVar, NoReturn, TypeVar, Union
 
-from ._errors import check
+from ._errors import Error, check, error
 from ._library import Library
 from ._library import library as load_library
+from ._logging import follow
 
 _Self = TypeVar("_Self", bound="Handle")
 _Owned = Union[ctypes.c_void_p, int, None]
@@ -60,13 +61,21 @@ class Handle:
 
     def _call(self, function: str, *arguments: object) -> None:
         """Calls a function that never blocks on the handle; raises what it answers."""
-        library = self._library
-        check(library, getattr(library.quick, function)(self._handle, *arguments))
+        follow()
+        self._check(getattr(self._library.quick, function)(self._handle, *arguments))
 
     def _call_blocking(self, function: str, *arguments: object) -> None:
         """The same of one that may block, or that takes its time."""
-        library = self._library
-        check(library, getattr(library, function)(self._handle, *arguments))
+        follow()
+        self._check(getattr(self._library, function)(self._handle, *arguments))
+
+    def _check(self, status: int) -> None:
+        """Raises what a status other than OK says."""
+        if status:
+            raise self._error(status)
+
+    def _error(self, status: int) -> Error:
+        return error(self._library, status, getattr(self, "_called", None))
 
     def close(self) -> None:
         """Frees the handle; closing twice is fine.
@@ -110,6 +119,7 @@ class Handle:
 def obtain(function: str, *arguments: object) -> tuple[Library, int | None]:
     """Calls a function that never blocks and gives a handle, its last argument."""
     library = load_library()
+    follow()
     handle = ctypes.c_void_p()
     check(library, getattr(library.quick, function)(*arguments, ctypes.byref(handle)))
     return library, handle.value

@@ -18,6 +18,8 @@ from . import _abi
 LONGEST = 65536
 """What a text may have in bytes to go this way; no key may have more."""
 
+TOO_LONG = "a key has at most 65536 bytes"
+
 ROOM = 1024
 """A value of so many bytes is read without memory of the library's."""
 
@@ -33,8 +35,10 @@ class Hot:
         "bucket_put_float",
         "bucket_put_int",
         "bucket_put_string",
+        "bucket_update_begin",
         "items_next",
         "registry_lookup",
+        "update_end",
         "value_clear",
     )
 
@@ -43,8 +47,10 @@ class Hot:
     bucket_put_float: _Function
     bucket_put_int: _Function
     bucket_put_string: _Function
+    bucket_update_begin: _Function
     items_next: _Function
     registry_lookup: _Function
+    update_end: _Function
     value_clear: _Function
 
     def __init__(self, quick: ctypes.CDLL) -> None:

@@ -10,8 +10,8 @@ from typing import NamedTuple, Union
 
 from . import _abi
 from ._bucket import Bucket
-from ._constants import LogLevel, Reason, Status
-from ._errors import CallTimeout, Closed, check
+from ._constants import LogLevel, Reason, Status, log_level
+from ._errors import CallTimeout, Closed
 from ._handle import Handle, obtain
 from ._registry import Registry
 from ._timeout import milliseconds
@@ -114,7 +114,7 @@ class Inbox(Handle):
         Calling it again changes the level. Up to 1,024 such events wait; what does not fit
         arrives as one `Lost`. Never blocks.
         """
-        self._call("kvreg_inbox_subscribe_logs", int(level))
+        self._call("kvreg_inbox_subscribe_logs", log_level(level))
 
     def receive(self, timeout: float | None = None) -> Event:
         """The next event; `CallTimeout` (a `TimeoutError`) if none came within `timeout`.
@@ -139,7 +139,7 @@ class Inbox(Handle):
 
     def _received(self, status: int, event: _abi.Event) -> Event:
         library = self._library
-        check(library, status)
+        self._check(status)
         try:
             return _event(event)
         finally:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from . import _abi
 from ._abi import BYTES, STRING
 from ._constants import Status
-from ._errors import check
 from ._values import decode_key, decoded, take
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def _all(server: Server, function: str, values: bool) -> list[tuple[bytes, Any]]
             else:
                 found.append((data, take(library, value)))
         if status != Status.NOT_FOUND:
-            check(library, status)
+            server._check(status)
     finally:
         library.kvreg_items_free(snapshot)
     return found

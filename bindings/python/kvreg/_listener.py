@@ -6,8 +6,8 @@ import math
 
 from . import _abi
 from ._constants import Status
-from ._errors import check
 from ._handle import Handle, obtain
+from ._logging import follow
 from ._options import count, count_32, span
 from ._registry import Registry
 from ._values import take_bytes
@@ -74,6 +74,7 @@ class Listener(Handle):
             ),
         )
         super().__init__(*obtain("kvreg_listener_start", registry._handle, where, options))
+        follow(asynchronous=True)  # its connections are logged whenever they come
 
     @property
     def address(self) -> tuple[str, int]:
@@ -99,6 +100,6 @@ class Listener(Handle):
             if not self.closed:
                 status = self._library.kvreg_listener_stop(self._handle)
                 if status not in _ENDED:
-                    check(self._library, status)
+                    self._check(status)
         finally:
             self.close()

@@ -1,9 +1,10 @@
 """What the library logs, handed on to `logging.getLogger("kvreg")`.
 
 One daemon thread receives it from an inbox, so that no thread of the library ever waits for
-Python. It is started with the first registry or bucket that is started when `logging` has a
-handler for it, at the level that the logger has then; each later one looks again. A program
-that does not use `logging` has neither the thread nor the module.
+Python. It is started when `logging` has a handler for it, set up before the first registry or
+bucket or after: each start, and each call that can make the library say something, looks
+before it does so. A program that does not use `logging` has neither the thread nor the module.
+From the beginning of the thread on it is the logger that says which levels get through.
 """
 
 from __future__ import annotations
@@ -27,64 +28,60 @@ _LEVELS = {LogLevel.ERROR: 40, LogLevel.WARN: 30, LogLevel.INFO: 20, LogLevel.DE
 # Signal handlers and destructors may start registries too, in the middle of this.
 _starting = threading.RLock()
 _inbox: int | None = None
-_level: LogLevel | None = None
+_logger: Any = None
 
 
 def _begin_anew() -> None:
     # The thread is not there in a forked child, and its inbox is the parent's.
-    global _starting, _inbox, _level
-    _starting, _inbox, _level = threading.RLock(), None, None
+    global _starting, _inbox
+    _starting, _inbox = threading.RLock(), None
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch  # not on Windows
     os.register_at_fork(after_in_child=_begin_anew)
 
 
-def follow() -> None:
-    """Hands on from here on what the library logs, if anybody would see it. Never blocks."""
-    global _inbox, _level
-    logging = sys.modules.get("logging")
-    if logging is None:
+def follow(asynchronous: bool = False) -> None:
+    """Hands on from here on what the library logs, if anybody would see it. Never blocks.
+
+    With `asynchronous` also if somebody may come to see it: then it logs by itself.
+    """
+    global _logger
+    if _inbox is not None:
         return
-    logger = logging.getLogger(NAME)
-    wanted = _wanted(logger.getEffectiveLevel())
-    if wanted is None or not logger.hasHandlers() or _level is not None and _level >= wanted:
-        return
-    library = load_library()
+    if _logger is None:
+        logging = sys.modules.get("logging")
+        # In the middle of its import, by another thread, it has no loggers yet.
+        if logging is None or not hasattr(logging, "getLogger"):
+            return
+        _logger = logging.getLogger(NAME)
+    if asynchronous or _is_seen(_logger):
+        _begin(load_library())
+
+
+def _is_seen(logger: Any) -> bool:
+    handlers = logger.handlers or logger.propagate and logger.parent.handlers
+    return bool(handlers) and logger.isEnabledFor(_LEVELS[LogLevel.ERROR])
+
+
+def _begin(library: Library) -> None:
+    global _inbox
     opened = ctypes.c_void_p()
     with _starting:
-        if _inbox is None:
-            if library.quick.kvreg_inbox_open(ctypes.byref(opened)):
-                return  # whoever called meets the same, and raises it
-            if _inbox is None:
-                _inbox = opened.value
-        library.quick.kvreg_inbox_subscribe_logs(_inbox, wanted)
-        _level = wanted
-    if opened:
-        _start(library, opened.value, logger)
-
-
-def _start(library: Library, inbox: int | None, logger: Any) -> None:
-    """Starts the thread, unless a signal handler has started one meanwhile."""
-    global _inbox, _level
-    try:
-        if inbox == _inbox:
-            arguments = (library, inbox, logger)
+        if _inbox is not None or library.quick.kvreg_inbox_open(ctypes.byref(opened)):
+            return  # whoever called meets the same, and raises it
+        library.quick.kvreg_inbox_subscribe_logs(opened, int(LogLevel.DEBUG))
+        _inbox = opened.value
+        arguments = (library, opened.value, _logger)
+        try:
             threading.Thread(
                 target=_hand_on, args=arguments, name="kvreg-logging", daemon=True
             ).start()
-            return
-    except RuntimeError:
-        # There can be no more threads, as when the interpreter ends: a registry is there
-        # without one too.
-        _inbox = _level = None
-    library.quick.kvreg_inbox_free(inbox)
-
-
-def _wanted(effective: int) -> LogLevel | None:
-    """The least important level that a logger of this level lets through."""
-    through = [level for level, number in _LEVELS.items() if number >= effective]
-    return max(through, default=None)
+        except RuntimeError:
+            # There can be no more threads, as when the interpreter ends: a registry is there
+            # without one too.
+            _inbox = None
+            library.quick.kvreg_inbox_free(opened)
 
 
 def _hand_on(library: Library, inbox: int | None, logger: Any) -> None:
@@ -96,10 +93,13 @@ def _hand_on(library: Library, inbox: int | None, logger: Any) -> None:
             else:
                 record = _LEVELS[LogLevel.WARN], f"{event.count} log events were lost"
             bucket = event.name.decoded() or None
+            if bucket is not None:
+                record = record[0], f"{bucket!r}: {record[1]}"
         finally:
             library.quick.kvreg_event_clear(event)
         try:
-            logger.log(*record, extra={"bucket": bucket})
+            if logger.hasHandlers():  # else `logging` itself would print it
+                logger.log(*record, extra={"bucket": bucket})
         except Exception as error:
             # A filter may raise. It is told, as of a thread that ends; but this one goes on.
             told = (type(error), error, error.__traceback__, threading.current_thread())

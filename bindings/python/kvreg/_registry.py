@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _abi
 from ._bucket import Bucket
-from ._codecs import Codec
-from ._constants import Reason, Status
+from ._codecs import Codec, checked_codec
+from ._constants import Reason, Status, exit_arguments
 from ._errors import BucketNotFound, Error, RegistryNotFound, check
 from ._handle import Handle, obtain
 from ._hot import LONGEST
@@ -21,6 +22,8 @@ from ._logging import follow
 from ._options import count
 from ._server import Server
 from ._values import encode_name, encode_text, take_bytes
+from ._whole import ELSEWHERE, Reading, WholeKeys, looked_up
+from ._whole import names as iterate
 
 if TYPE_CHECKING:
     from ._bucket_options import BucketOptions
@@ -31,13 +34,58 @@ _Self = TypeVar("_Self", bound="Registry")
 _ENDED = (Status.NO_PROCESS, Status.SERVER_DOWN, Status.FORKED, Status.SHUT_DOWN)
 
 
+class _Keeper:
+    """By which buckets keep the registry that they came from, when its objects are gone.
+
+    It is shared by all clones of an object. When the last of them was closed, and not just
+    forgotten, somebody has said that the registry may end: then it is kept no longer.
+    """
+
+    __slots__ = ("_closed", "_handle", "_open")
+
+    def __init__(self) -> None:
+        self._handle: _Kept | None = None
+        self._open: list[object] = []
+        self._closed = False
+
+    def add(self, token: object) -> None:
+        """One more object, which has a token of its own."""
+        self._open.append(token)
+
+    def close(self, token: object) -> None:
+        """An object was closed."""
+        with contextlib.suppress(ValueError):  # closed twice
+            self._open.remove(token)
+        if not self._open:
+            self._closed = True
+            if self._handle is not None:
+                self._handle.close()
+
+    def keep(self, registry: Registry) -> None:
+        """Has a handle of its own from here on."""
+        if self._handle is None and not self._closed:
+            # Of two threads that come here at once one's is used.
+            self._handle = _Kept(*obtain("kvreg_registry_clone", registry._handle))
+            if self._closed:  # meanwhile
+                self._handle.close()
+
+
+class _Kept(Handle):
+    """A handle of a registry, and nothing else."""
+
+    __slots__ = ()
+
+    _kind = "registry"
+
+
 class Registry(Server, Mapping[str, Bucket]):
     """A registry: a server that knows buckets by name, used as a read-only `dict` is.
 
     `Registry()` starts one. As a context manager it stops at the end of the block, with its
-    buckets; a clone is only closed there. Without `with` it lives until its last handle is
-    closed. Each lookup gives a new `Bucket` object, with a handle and a timeout of its own.
-    Two registries are equal only if they are the same object.
+    buckets; a clone is only closed there. Without `with` it lives until its objects are closed,
+    or until none is left, nor a bucket that came from it. Each lookup gives a new `Bucket`
+    object, with a handle and a timeout of its own. Two registries are equal only if they are
+    the same object.
 
     `Registry("name")` starts one that `Registry.whereis` finds, anywhere in this process; it
     runs on without a handle, until it is stopped. `AlreadyStarted` if the name is taken.
@@ -53,8 +101,9 @@ class Registry(Server, Mapping[str, Bucket]):
     1 False ['shopping']
 
     A name leads to a bucket that is alive: once anybody has learned that a bucket ended, its
-    name is gone. Iterating sees the names as they are at one instant; `values()` and
-    `items()` look each of them up then, and leave out those that are gone meanwhile.
+    name is gone. Iterating sees the names as they are at one instant; `values()`,
+    `items()` and `dict(registry)` look each of them up then, and leave out those that are gone
+    meanwhile. A bucket keeps the registry that it came from.
 
     Threads: any thread may use a registry, and finds what it has created itself, by a cast
     too. Lookups do not wait; calls wait for their turn for at most `timeout` seconds.
@@ -64,10 +113,13 @@ class Registry(Server, Mapping[str, Bucket]):
     bytes of UTF-8 without NUL), `Closed` after `close`.
     """
 
-    __slots__ = ("_codec", "_stops", "_warns")
+    __slots__ = ("_codec", "_keeper", "_readings", "_stops", "_token", "_warns")
 
     _kind = "registry"
     _codec: Codec | None
+    _keeper: _Keeper
+    _readings: list[Reading]
+    _token: object
     _stops: bool
     _warns: bool
 
@@ -82,6 +134,7 @@ class Registry(Server, Mapping[str, Bucket]):
         max_mailbox: int | None = None,
     ) -> None:
         """Starts a registry. Never blocks."""
+        codec = checked_codec(codec)
         options = _abi.RegistryOptions(
             max_buckets=count("max_buckets", max_buckets),
             max_bytes=count("max_bytes", max_bytes),
@@ -93,10 +146,10 @@ class Registry(Server, Mapping[str, Bucket]):
         if bucket is not None:
             options.bucket = ctypes.pointer(_struct(bucket))
         super().__init__(*obtain("kvreg_registry_start", options))
-        self._codec = codec
+        self._codec, self._readings, self._called = codec, [], name
+        self._share(_Keeper())
         self._stops = True
         self._warns = name is None
-        follow()
 
     @classmethod
     def whereis(cls: type[_Self], name: str, *, codec: Codec | None = None) -> _Self:
@@ -105,21 +158,23 @@ class Registry(Server, Mapping[str, Bucket]):
         As a context manager it is closed at the end of the block, and nothing else. Never
         blocks.
         """
+        codec = checked_codec(codec)
         data, library, handle = encode_name(name), load_library(), ctypes.c_void_p()
+        follow()
         found = library.quick.kvreg_registry_whereis
         status = found(data, len(data), ctypes.byref(handle))
         if status == Status.NOT_FOUND:
             raise RegistryNotFound(name)
         check(library, status)
         registry = cls._of(library, handle.value)
-        registry._codec = codec
-        follow()
+        registry._codec, registry._called = codec, name
         return registry
 
     @classmethod
     def _of(cls: type[_Self], library: Library, handle: int | None) -> _Self:
         registry = super()._of(library, handle)
-        registry._codec = None
+        registry._codec, registry._readings = None, []
+        registry._share(_Keeper())
         registry._stops = registry._warns = False
         return registry
 
@@ -131,16 +186,33 @@ class Registry(Server, Mapping[str, Bucket]):
         """
         other = super().clone()
         other._codec = self._codec
+        other._share(self._keeper)
         return other
+
+    def _share(self, keeper: _Keeper) -> None:
+        self._keeper, self._token = keeper, object()
+        keeper.add(self._token)
+
+    def close(self) -> None:
+        """Frees the handle; closing twice is fine.
+
+        From here on the object raises `Closed`. A registry that has a name goes on; one without
+        ends when all its objects are closed. Never blocks, and may be called while other
+        threads use the object.
+        """
+        super().close()
+        self._keeper.close(self._token)
 
     @property
     def codec(self) -> Codec | None:
         """What makes bytes of the values in its buckets, if anything does. Never blocks."""
         return self._codec
 
-    def _bucket(self, handle: ctypes.c_void_p) -> Bucket:
+    def _bucket(self, handle: ctypes.c_void_p, name: str) -> Bucket:
         bucket = Bucket._of(self._library, handle.value)
-        bucket._codec = self._codec
+        bucket._codec, bucket._called = self._codec, name
+        bucket._keeper = self._keeper
+        self._keeper.keep(self)
         return bucket
 
     def create(
@@ -164,7 +236,7 @@ class Registry(Server, Mapping[str, Bucket]):
                 _struct(options),
                 ctypes.byref(handle),
             )
-        return self._bucket(handle)
+        return self._bucket(handle, name)
 
     def create_cast(self, name: str) -> None:
         """Starts a bucket of that name, unless there is one, without waiting.
@@ -184,19 +256,24 @@ class Registry(Server, Mapping[str, Bucket]):
         status = self._wait(library.kvreg_registry_remove, data, len(data))
         if status == Status.NOT_FOUND:
             raise BucketNotFound(name)
-        check(library, status)
+        self._check(status)
 
     def __getitem__(self, name: str) -> Bucket:
         """The bucket that has the name now; `BucketNotFound` (a `KeyError`) if none has.
 
         Waits for casts of this thread only.
         """
+        if self._readings:
+            found: Any = looked_up(self, name)
+            if found is not ELSEWHERE:
+                bucket: Bucket = found
+                return bucket
         handle = ctypes.c_void_p()
         status = self._look_up(name, handle)
         if status == Status.NOT_FOUND:
             raise BucketNotFound(name)
-        check(self._library, status)
-        return self._bucket(handle)
+        self._check(status)
+        return self._bucket(handle, name)
 
     def __contains__(self, name: object) -> bool:
         """Whether a bucket has the name now; what cannot be a name is none's.
@@ -212,7 +289,7 @@ class Registry(Server, Mapping[str, Bucket]):
             return False
         if status in (Status.NOT_FOUND, Status.INVALID_ARGUMENT):
             return False
-        check(self._library, status)
+        self._check(status)
         self._library.quick.kvreg_bucket_free(handle)
         return True
 
@@ -235,7 +312,17 @@ class Registry(Server, Mapping[str, Bucket]):
 
     def __iter__(self) -> Iterator[str]:
         """The names as they are at this instant. Waits for casts of this thread only."""
-        return iter(keys(self, "kvreg_registry_names"))
+        return iterate(self)
+
+    def _names(self) -> list[str]:
+        return keys(self, "kvreg_registry_names")
+
+    def _snapshot(self) -> list[tuple[str, Bucket]]:
+        return list(_living(self))
+
+    def keys(self) -> KeysView[str]:
+        """A view of the names; to iterate waits for casts of this thread only."""
+        return WholeKeys(self)
 
     def items(self) -> ItemsView[str, Bucket]:
         """A view of names and buckets; to iterate waits for casts of this thread only."""
@@ -287,8 +374,7 @@ class Registry(Server, Mapping[str, Bucket]):
         this returns; its monitors get their `Down` and do not carry over. `Reason.NORMAL`
         does nothing, and `Reason.NOPROC` is an `InvalidArgument`. Never waits for a turn.
         """
-        text = detail.encode("utf-8")
-        self._call_blocking("kvreg_registry_exit", int(reason), text, len(text))
+        self._call_blocking("kvreg_registry_exit", *exit_arguments(reason, detail))
 
     def info(self) -> RegistryInfo:
         """What there is to know about the registry. Waits for casts of this thread only."""
@@ -322,7 +408,7 @@ class Registry(Server, Mapping[str, Bucket]):
     def _stop_unless_ended(self) -> None:
         status = self._wait(self._library.kvreg_registry_stop)
         if status not in _ENDED:
-            check(self._library, status)
+            self._check(status)
 
     def __repr__(self) -> str:
         if self.closed:
@@ -341,8 +427,8 @@ def _struct(options: BucketOptions) -> _abi.BucketOptions:
     return bucket_struct(options)
 
 
-def _living(registry: Mapping[str, Bucket]) -> Iterator[tuple[str, Bucket]]:
-    for name in registry:
+def _living(registry: Registry) -> Iterator[tuple[str, Bucket]]:
+    for name in registry._names():
         bucket = registry.get(name)
         if bucket is not None:
             yield name, bucket

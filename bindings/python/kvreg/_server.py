@@ -17,10 +17,10 @@ from typing import Any, Callable, TypeVar
 
 from . import _timeout
 from ._constants import Status
-from ._errors import check
 from ._handle import Handle, obtain
 from ._hot import Hot
 from ._library import Library
+from ._logging import follow
 from ._timeout import milliseconds
 
 _Self = TypeVar("_Self", bound="Server")
@@ -33,8 +33,10 @@ _LONG_EVERY = 10
 class Server(Handle):
     """Owns a handle of a server, which may have others."""
 
-    __slots__ = ("_hot", "_now", "_timeout")
+    __slots__ = ("_called", "_hot", "_now", "_timeout")
 
+    _called: str | None
+    """The name by which it was started or found, for messages."""
     _hot: Hot
     _now: ctypes.c_void_p | None
     _timeout: float | None
@@ -44,6 +46,7 @@ class Server(Handle):
         super().__init__(library, handle)
         self._hot = library.hot
         self._now = None
+        self._called = None
         self._timeout = _timeout.default
 
     @classmethod
@@ -59,7 +62,7 @@ class Server(Handle):
         As a context manager it is closed at the end of the block, and nothing else.
         """
         other = self._of(*obtain(f"kvreg_{self._kind}_clone", self._handle))
-        other._timeout = self._timeout
+        other._timeout, other._called = self._timeout, self._called
         return other
 
     def __copy__(self: _Self) -> _Self:
@@ -85,7 +88,7 @@ class Server(Handle):
         if now is None:
             # Of two threads that come here at once both own one, and one of them is used.
             now = ctypes.c_void_p()
-            check(self._library, self._another(now))
+            self._check(self._another(now))
             self._now = now
         return now
 
@@ -106,10 +109,11 @@ class Server(Handle):
         return status
 
     def _call(self, function: str, *arguments: object) -> None:
-        check(self._library, self._status(function, *arguments))
+        self._check(self._status(function, *arguments))
 
     def _call_blocking(self, function: str, *arguments: object) -> None:
-        check(self._library, self._wait(getattr(self._library, function), *arguments))
+        follow()
+        self._check(self._wait(getattr(self._library, function), *arguments))
 
     def _status(self, function: str, *arguments: object) -> int:
         """What a short call answers, that may have to wait for its turn."""

@@ -11,6 +11,7 @@ from ._abi import BOOL, BYTES, FLOAT, INT, STRING
 from ._codecs import Codec
 from ._errors import WrongType
 from ._library import Library
+from ._plain import as_buffer, bytes_of, plain, type_name
 
 Key = Union[str, bytes]
 """A key: text, or bytes; bytes are the same key as the text they are the UTF-8 of."""
@@ -58,7 +59,7 @@ def encode_key(key: Key) -> bytes:
         return key.encode("utf-8", "surrogateescape")
     if isinstance(key, bytes):
         return key
-    raise TypeError(f"a key is a str or bytes, not {type(key).__name__}")
+    raise TypeError(f"a key is a str or bytes, not {type_name(key)}")
 
 
 def decode_key(key: bytes) -> str:
@@ -69,7 +70,7 @@ def decode_key(key: bytes) -> str:
 def encode_name(name: str) -> bytes:
     """The name of a bucket: UTF-8, strictly."""
     if not isinstance(name, str):
-        raise TypeError(f"a name is a str, not {type(name).__name__}")
+        raise TypeError(f"a name is a str, not {type_name(name)}")
     return name.encode("utf-8")
 
 
@@ -79,7 +80,7 @@ def encode_text(text: str | bytes) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     if isinstance(text, bytes):
         return text
-    raise TypeError(f"expected a str or bytes, not {type(text).__name__}")
+    raise TypeError(f"expected a str or bytes, not {type_name(text)}")
 
 
 def fill(target: _abi.Value, value: Value) -> None:
@@ -102,11 +103,7 @@ def fill(target: _abi.Value, value: Value) -> None:
     elif isinstance(value, bytes):
         _fill_text(target, _abi.BYTES, value)
     else:
-        raise TypeError(
-            "a value is None, a bool, int, float, str or bytes, not"
-            f" {type(value).__name__}: for others give the registry a codec, such as"
-            " kvreg.Registry(codec=kvreg.JSON) or codec=kvreg.PICKLE"
-        )
+        fill(target, plain(value))
 
 
 def _fill_text(target: _abi.Value, kind: int, data: bytes) -> None:
@@ -126,10 +123,13 @@ def encoded(codec: Codec | None, value: Any) -> Any:
     """What is stored for a value."""
     if codec is None:
         return value
-    data = codec.encode(value)
-    if not isinstance(data, bytes):
-        raise TypeError(f"{codec!r} encoded to {type(data).__name__}, not to bytes")
-    return data
+    data: object = codec.encode(value)
+    if isinstance(data, bytes):
+        return data
+    held = as_buffer(data)
+    if held is None:
+        raise TypeError(f"{codec!r} encoded to {type_name(data)}, not to bytes")
+    return bytes_of(held, data)
 
 
 def decoded(codec: Codec | None, stored: Any) -> Any:
@@ -138,7 +138,7 @@ def decoded(codec: Codec | None, stored: Any) -> Any:
         return stored
     if not isinstance(stored, bytes):
         raise WrongType(
-            f"a value of type {type(stored).__name__} was not stored with {codec!r}: read it"
+            f"a value of type {type_name(stored)} was not stored with {codec!r}: read it"
             " through a bucket without codec"
         )
     return codec.decode(stored)

@@ -93,4 +93,4 @@ with kvreg.Registry() as registry:
     registry.create("dairy").exit(kvreg.Reason.CRASHED, "heard")
     assert heard.wait(30)
 """
-    assert python(code) == "bucket crashed: heard\n"
+    assert python(code) == "'dairy': bucket crashed: heard\n"

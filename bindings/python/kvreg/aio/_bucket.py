@@ -69,10 +69,10 @@ class Bucket(Server[_Blocking]):
         """The value of a key, or `default`."""
         return await self._read(lambda bucket: bucket.get(key, default))
 
-    async def get_many(self, keys: Iterable[Key], /) -> list[Any]:
-        """The values of the keys at one instant, in their order; None for an absent one."""
+    async def get_many(self, keys: Iterable[Key], /, default: Any = None) -> list[Any]:
+        """The values of the keys at one instant, in their order; `default` for an absent."""
         chosen = list(keys)
-        return await self._read(lambda bucket: bucket.get_many(chosen))
+        return await self._read(lambda bucket: bucket.get_many(chosen, default))
 
     async def contains(self, key: object, /) -> bool:
         """Whether there is such a key."""
@@ -93,6 +93,10 @@ class Bucket(Server[_Blocking]):
     async def items(self) -> list[tuple[str, Any]]:
         """Keys and values at one instant."""
         return await self._read(lambda bucket: list(bucket.items()))
+
+    async def copy(self) -> dict[str, Any]:
+        """Keys and values at one instant, as a dict of one's own."""
+        return await self._read(_Blocking.copy)
 
     async def info(self) -> BucketInfo:
         """What there is to know about the bucket."""
