@@ -240,7 +240,8 @@ def has_ended(client: Client, seconds: float) -> bool:
 @pytest.mark.parametrize("begun", [b"", b"CREATE b", b"CREATE b\r"])
 def test_an_idle_connection_is_closed(start_host: StartHost, begun: bytes) -> None:
     client = start_host(idle_timeout_ms=200).connect()
-    client.send(begun)
+    with contextlib.suppress(ConnectionError):  # this program may be late
+        client.send(begun)
     assert has_ended(client, WAIT)
 
 
@@ -288,8 +289,9 @@ def test_after_a_stop_the_port_is_free(host: Host) -> None:
         host.tell("!stop")
         assert client.rest() == b""
         assert subscriber.rest() == b""
+        other.bind(host.address)
+        # Bound, so that it is not given to this connection as its own port.
         with pytest.raises(ConnectionRefusedError):
             host.connect()
-        other.bind(host.address)
         other.listen()
     host.tell("!stop")

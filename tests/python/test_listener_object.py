@@ -127,7 +127,18 @@ def test_an_address_of_version_6(registry: kvreg.Registry) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["", "127.0.0.1", "example.org:80", "65536", "1:2:3", "+5", " 5", "05", "\u0665", "[::1]:+5"],
+    [
+        "",
+        "127.0.0.1",
+        "example.org:80",
+        "65536",
+        "1:2:3",
+        "+5",
+        " 5",
+        "05",
+        "\u0665",
+        "[::1]:+5",
+    ],
 )
 def test_what_is_no_address(registry: kvreg.Registry, address: str) -> None:
     with pytest.raises(kvreg.InvalidArgument):

@@ -94,9 +94,9 @@ class Listener(Handle):
 
     @property
     def address(self) -> tuple[str, int] | Any:
-        """Where it listens, as `socket` takes it: the host and the port, or the path. Never blocks.
+        """Where it listens, as `socket` takes it. Never blocks.
 
-        The path of a unix socket is a `str`.
+        It is the host and the port, or the path of a unix socket: a `str`.
         """
         text = _abi.Value()
         self._call("kvreg_listener_address", text)

@@ -95,8 +95,8 @@ def arguments() -> argparse.ArgumentParser:
         const=ADDRESS,
         metavar="ADDRESS",
         help=f"serve the registry meanwhile, at {ADDRESS} or another address (port 0: any;"
-        " unix:PATH: a unix socket), which is printed on standard error; unless lines come from a terminal, go on"
-        " after the last one, until SIGINT or SIGTERM",
+        " unix:PATH: a unix socket), which is printed on standard error; unless lines come from"
+        " a terminal, go on after the last one, until SIGINT or SIGTERM",
     )
     parser.add_argument("-h", "--help", action="store_true", help="print this")
     parser.add_argument("-V", "--version", action="store_true", help="print the versions")
