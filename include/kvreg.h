@@ -305,6 +305,11 @@ typedef struct kvreg_listener_options {
                                  it is cut off; 1,048,576 */
     int64_t idle_timeout_ms;  /* from one request to the end of the next, and for a reply to
                                  be taken: then it is closed; 300,000; -1 for ever */
+    uint32_t unix_mode;       /* of the file of a unix socket: who may connect; 0600 */
+    uint32_t reserved;
+    const char *password;     /* a connection is closed unless its first line is AUTH and this;
+                                 1 to 1,024 bytes, no NUL and no line break; none */
+    size_t password_len;      /* KVREG_NUL: up to its NUL */
 } kvreg_listener_options;
 
 /*
@@ -997,11 +1002,16 @@ kvreg_status kvreg_inbox_free(kvreg_inbox *inbox);
 void kvreg_event_clear(kvreg_event *event);
 
 /**
- * Serves the text protocol (see the README) of a registry over TCP, on the library's threads.
- * `address` is NUL-terminated: "127.0.0.1:4040" or "[::1]:4040"; a port alone is on loopback;
- * port 0 is any that is free. NULL: "127.0.0.1:4040". `options` may be NULL. The listener stops
- * with its registry, and keeps it running like a handle. KVREG_IO if the system refuses.
- * There is no password: who can connect can change everything. Never blocks.
+ * Serves the text protocol (see the README) of a registry, on the library's threads: over TCP,
+ * or over a unix socket. `address` is NUL-terminated: "127.0.0.1:4040" or "[::1]:4040"; a port
+ * alone is on loopback; port 0 is any that is free. NULL: "127.0.0.1:4040". "unix:PATH" is a
+ * unix socket: a file that only the owner can use unless `options` say otherwise. The file of
+ * a socket that nobody listens at is replaced, any other is KVREG_IO; it is removed when the
+ * listener stops, if it is still the same. On Windows: KVREG_UNSUPPORTED. `options` may be
+ * NULL. The listener stops with its registry, and keeps it running like a handle. KVREG_IO if
+ * the system refuses. Who can connect, and knows the password if there is one, can change
+ * everything. Blocks for half a second at most, and only if another process has the lock of
+ * the directory of a unix socket.
  */
 kvreg_status kvreg_listener_start(kvreg_registry *registry,
                                   const char *address,
@@ -1009,13 +1019,13 @@ kvreg_status kvreg_listener_start(kvreg_registry *registry,
                                   kvreg_listener **listener);
 
 /**
- * Gives the address it listens on, "127.0.0.1:4040": a STRING, to be cleared. After its end
- * too. Never blocks.
+ * Gives the address it listens on, "127.0.0.1:4040" or "unix:PATH": a STRING, to be cleared.
+ * After its end too. Never blocks.
  */
 kvreg_status kvreg_listener_address(kvreg_listener *listener, kvreg_value *address);
 
 /**
- * Stops listening and closes all connections; when it returns the port is free. The handle is
+ * Stops listening and closes all connections; when it returns the address is free. The handle is
  * freed separately; stopping again is fine. Blocks until the library's threads have done so.
  */
 kvreg_status kvreg_listener_stop(kvreg_listener *listener);

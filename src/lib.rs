@@ -42,7 +42,7 @@ pub use bucket::{Bucket, BucketInfo, Update, Verdict, KEY_LIMIT};
 pub use caller::Timeout;
 pub use error::Error;
 pub use inbox::{Event, Inbox};
-pub use listener::{Listener, ListenerOptions};
+pub use listener::{Address, Listener, ListenerOptions, Password};
 pub use log::Level;
 pub use options::{BucketOptions, RegistryOptions, Restart};
 pub use process::Options;

@@ -1,6 +1,8 @@
 //! Log events: said to the inboxes that subscribed. Nothing is printed, unless the environment
 //! variable `KVREG_LOG` names a level (error, warn, info, debug) when the library is first used.
 
+use std::borrow::Cow;
+use std::fmt::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, Weak};
 
@@ -34,6 +36,37 @@ impl Level {
             .filter_map(Level::from_number)
             .find(|level| level.name() == name)
     }
+}
+
+/// A text that came from users, for a line of a log: what could end the line, command a
+/// terminal or turn the order of what is read is written as a code. The rest is as it was.
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(forges) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match character {
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            '\t' => escaped.push_str("\\t"),
+            _ if forges(character) => {
+                let _ = write!(escaped, "\\u{{{:x}}}", u32::from(character));
+            }
+            _ => escaped.push(character),
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+fn forges(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            // The ends of lines and paragraphs, and what changes the direction.
+            '\u{2028}' | '\u{2029}' | '\u{61c}' | '\u{200e}' | '\u{200f}'
+                | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }
 
 /// One line, by one write.
@@ -121,6 +154,9 @@ impl Logs {
         if !self.wants(level) {
             return;
         }
+        // Here, so that whatever is said has gone through it.
+        let (name, message) = (name.map(escaped), escaped(message));
+        let (name, message) = (name.as_deref(), message.as_ref());
         if self.printed.is_some_and(|max| level <= max) {
             print(level, name, message);
         }
@@ -131,6 +167,37 @@ impl Logs {
             .collect();
         for inbox in inboxes {
             inbox.log(level, name, message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_forge_a_line_is_written_as_a_code() {
+        for (text, wanted) in [
+            ("a\r\nkvreg error: b", "a\\r\\nkvreg error: b"),
+            ("\x1b[2K\x07\0\t", "\\u{1b}[2K\\u{7}\\u{0}\\t"),
+            ("\u{85}\u{9b}\x7f", "\\u{85}\\u{9b}\\u{7f}"),
+            ("\u{2028}\u{2029}", "\\u{2028}\\u{2029}"),
+            ("a\u{202e}b\u{2066}", "a\\u{202e}b\\u{2066}"),
+        ] {
+            assert_eq!(escaped(text), wanted);
+        }
+    }
+
+    #[test]
+    fn any_other_text_is_left_as_it_is() {
+        for text in [
+            "",
+            "shopping",
+            "Gr\u{fc}\u{df}e, \u{5927}",
+            "C:\\new",
+            "\"100 %s\"",
+        ] {
+            assert!(matches!(escaped(text), Cow::Borrowed(same) if same == text));
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::registry::{check_name, RegistryServer};
 use crate::value::{Value, ValueRef};
 
-const OK: &[u8] = b"OK\r\n";
+pub(crate) const OK: &[u8] = b"OK\r\n";
 pub(crate) const NOT_FOUND: &[u8] = b"NOT FOUND\r\n";
 const UNKNOWN_COMMAND: &[u8] = b"UNKNOWN COMMAND\r\n";
 /// What a connection gets for a failure, before it is closed.
@@ -62,6 +62,27 @@ pub(crate) fn subscription(line: &[u8]) -> Option<&[u8]> {
     match split(line) {
         [Some(b"SUBSCRIBE"), Some(bucket), None, ..] => Some(bucket),
         _ => None,
+    }
+}
+
+/// Whether a line that begins so is HTTP: a web page can have a browser send such lines to any
+/// port of its machine, and what it likes after them. Its other methods have a `Host:` too.
+pub(crate) fn is_http(line: &[u8]) -> bool {
+    [&b"POST "[..], b"Host:"].iter().any(|http| {
+        line.get(..http.len())
+            .is_some_and(|begin| begin.eq_ignore_ascii_case(http))
+    })
+}
+
+/// The bucket that a request line may have to wait for; empty for the registry.
+pub(crate) fn waits_for(line: &[u8]) -> &[u8] {
+    match parse(line) {
+        Some(
+            Command::Put { bucket, .. }
+            | Command::Get { bucket, .. }
+            | Command::Delete { bucket, .. },
+        ) => bucket,
+        Some(Command::Create { .. }) | None => b"",
     }
 }
 
@@ -161,32 +182,43 @@ fn print_value(line: &mut Vec<u8>, value: ValueRef<'_>) -> Result<(), Error> {
     }
 }
 
-/// Adds the line a subscriber is told of a change; an error, and nothing added, if it cannot be
-/// told in one line.
+/// Adds the line a subscriber is told of a change. What no line can tell is told as `CHANGED`:
+/// a value with a line break, or one for which there is no memory; and whatever happens to a
+/// key with a line break, which has `\r` and `\n` in their places.
 pub(crate) fn print_change(lines: &mut Vec<u8>, change: &Change) -> Result<(), Error> {
-    let before = lines.len();
-    let printed = print_change_line(lines, change);
-    if printed.is_err() {
-        lines.truncate(before);
+    if has_line_break(&change.key) {
+        let key = change.key.iter().flat_map(|byte| match byte {
+            b'\r' => b"\\r",
+            b'\n' => b"\\n",
+            byte => std::slice::from_ref(byte),
+        });
+        let key: Vec<u8> = key.copied().collect();
+        print_text(lines, &key)?;
+        lines.extend_from_slice(b" CHANGED\r\n");
+        return Ok(());
     }
-    printed
-}
-
-fn print_change_line(line: &mut Vec<u8>, change: &Change) -> Result<(), Error> {
-    print_text(line, &change.key)?;
+    print_text(lines, &change.key)?;
     match &change.value {
         Some(value) => {
-            line.extend_from_slice(b" SET TO ");
-            print_value(line, value.as_ref())?;
+            let key_end = lines.len();
+            lines.extend_from_slice(b" SET TO ");
+            if print_value(lines, value.as_ref()).is_err() {
+                lines.truncate(key_end);
+                lines.extend_from_slice(b" CHANGED");
+            }
         }
-        None => line.extend_from_slice(b" DELETED"),
+        None => lines.extend_from_slice(b" DELETED"),
     }
-    line.extend_from_slice(b"\r\n");
+    lines.extend_from_slice(b"\r\n");
     Ok(())
 }
 
+fn has_line_break(bytes: &[u8]) -> bool {
+    bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n'))
+}
+
 fn print_text(line: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Error> {
-    if bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
+    if has_line_break(bytes) {
         return Err(Error::Unsupported("a value with a line break in a reply"));
     }
     // With room for the end of the reply.
@@ -267,6 +299,49 @@ mod tests {
                 key: b"b"
             })
         );
+    }
+
+    #[test]
+    fn http_is_told_by_how_a_line_begins() {
+        for line in [
+            "POST ",
+            "post / HTTP/1.1\r\n",
+            "pOsT b",
+            "Host:",
+            "hOST:x",
+            "HOST: a",
+        ] {
+            assert!(is_http(line.as_bytes()), "{line:?}");
+        }
+        for line in [
+            "",
+            "POST",
+            "POS",
+            "POSTS b",
+            "Host",
+            "Host :",
+            " POST /",
+            "PUT b k POST ",
+        ] {
+            assert!(!is_http(line.as_bytes()), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_line_can_tell_has_changed() {
+        let told = |key: &[u8], value: Option<&[u8]>| {
+            let value = value.map(|bytes| Value::new(ValueRef::Bytes(bytes)).unwrap());
+            let mut lines = b"before\r\n".to_vec();
+            let key = key.into();
+            print_change(&mut lines, &Change { key, value }).unwrap();
+            String::from_utf8(lines.split_off(8)).unwrap()
+        };
+        assert_eq!(told(b"k", Some(b"v")), "k SET TO v\r\n");
+        assert_eq!(told(b"k", Some(b"v\n")), "k CHANGED\r\n");
+        assert_eq!(told(b"k", Some(b"\r")), "k CHANGED\r\n");
+        assert_eq!(told(b"k", None), "k DELETED\r\n");
+        assert_eq!(told(b"a\r\nb", Some(b"v")), "a\\r\\nb CHANGED\r\n");
+        assert_eq!(told(b"\n", None), "\\n CHANGED\r\n");
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::ffi::{c_char, CStr};
 use std::time::Duration;
 
-use super::argument::{invalid, limit, options, Options, Out};
+use super::argument::{bytes, invalid, limit, options, Options, Out};
 use super::guard::guard;
 use super::object::{free, kvreg_listener, kvreg_registry, make, with};
 use super::status::{kvreg_status, Failure};
 use super::value::kvreg_value;
-use crate::listener::{ListenerCore, ListenerOptions};
+use crate::listener::{ListenerCore, ListenerOptions, Password};
 use crate::value::{Text, Value};
 
 /// The header's `kvreg_listener_options`. 0 stands for the default.
@@ -20,9 +20,13 @@ pub struct kvreg_listener_options {
     max_line: u64,
     max_backlog: u64,
     idle_timeout_ms: i64,
+    unix_mode: u32,
+    reserved: u32,
+    password: *const c_char,
+    password_len: usize,
 }
 
-// SAFETY: integers, and the first is a u32.
+// SAFETY: integers and a pointer, and the first is a u32.
 unsafe impl Options for kvreg_listener_options {}
 
 #[cfg(test)]
@@ -31,11 +35,15 @@ laid_out_as_in_c!(kvreg_listener_options {
     max_connections,
     max_line,
     max_backlog,
-    idle_timeout_ms
+    idle_timeout_ms,
+    unix_mode,
+    reserved,
+    password,
+    password_len
 });
 
 /// # Safety
-/// Null, or a struct of the size it tells.
+/// Null, or a struct of the size it tells, whose password is null or good.
 unsafe fn listener_options(
     given: *const kvreg_listener_options,
 ) -> Result<ListenerOptions, Failure> {
@@ -51,19 +59,37 @@ unsafe fn listener_options(
         millis @ 1.. => Some(Duration::from_millis(millis as u64)),
         _ => return Err(invalid("a timeout is -1 or more")),
     };
+    if given.reserved != 0 {
+        return Err(invalid("a reserved field is not 0"));
+    }
+    let password = match given.password.is_null() && given.password_len == 0 {
+        true => None,
+        // SAFETY: by contract.
+        false => Some(unsafe { bytes(given.password.cast(), given.password_len) }?),
+    };
     Ok(ListenerOptions {
         max_connections: limit(given.max_connections.into(), default.max_connections),
         max_line: limit(given.max_line, default.max_line),
         max_backlog: limit(given.max_backlog, default.max_backlog),
         idle_timeout,
+        password: password.map(Password::new).transpose()?,
+        unix_mode: match given.unix_mode {
+            0 => None,
+            mode => Some(mode),
+        },
     })
 }
 
-/// Serves the text protocol (see the README) of a registry over TCP, on the library's threads.
-/// `address` is NUL-terminated: "127.0.0.1:4040" or "[::1]:4040"; a port alone is on loopback;
-/// port 0 is any that is free. NULL: "127.0.0.1:4040". `options` may be NULL. The listener stops
-/// with its registry, and keeps it running like a handle. KVREG_IO if the system refuses.
-/// There is no password: who can connect can change everything. Never blocks.
+/// Serves the text protocol (see the README) of a registry, on the library's threads: over TCP,
+/// or over a unix socket. `address` is NUL-terminated: "127.0.0.1:4040" or "[::1]:4040"; a port
+/// alone is on loopback; port 0 is any that is free. NULL: "127.0.0.1:4040". "unix:PATH" is a
+/// unix socket: a file that only the owner can use unless `options` say otherwise. The file of
+/// a socket that nobody listens at is replaced, any other is KVREG_IO; it is removed when the
+/// listener stops, if it is still the same. On Windows: KVREG_UNSUPPORTED. `options` may be
+/// NULL. The listener stops with its registry, and keeps it running like a handle. KVREG_IO if
+/// the system refuses. Who can connect, and knows the password if there is one, can change
+/// everything. Blocks for half a second at most, and only if another process has the lock of
+/// the directory of a unix socket.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_listener_start(
     registry: *mut kvreg_registry,
@@ -90,8 +116,8 @@ pub unsafe extern "C" fn kvreg_listener_start(
     })
 }
 
-/// Gives the address it listens on, "127.0.0.1:4040": a STRING, to be cleared. After its end
-/// too. Never blocks.
+/// Gives the address it listens on, "127.0.0.1:4040" or "unix:PATH": a STRING, to be cleared.
+/// After its end too. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_listener_address(
     listener: *mut kvreg_listener,
@@ -109,7 +135,7 @@ pub unsafe extern "C" fn kvreg_listener_address(
     })
 }
 
-/// Stops listening and closes all connections; when it returns the port is free. The handle is
+/// Stops listening and closes all connections; when it returns the address is free. The handle is
 /// freed separately; stopping again is fine. Blocks until the library's threads have done so.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_listener_stop(listener: *mut kvreg_listener) -> kvreg_status {

@@ -11,6 +11,7 @@ use super::options::{kvreg_options, process_options};
 use super::status::{kvreg_status, last_error, texts, Failure, Status};
 use crate::caller::Timeout;
 use crate::handle::Kind;
+use crate::log::escaped;
 use crate::process::Process;
 use crate::thread::Thread;
 
@@ -122,7 +123,7 @@ pub extern "C" fn kvreg_shutdown(timeout_ms: i64) -> kvreg_status {
         free_all(process);
         if !process.stop_runtime(deadline.left()) {
             let stuck = process.running_callbacks();
-            let names = stuck.iter().map(|name| format!("\"{name}\""));
+            let names = stuck.iter().map(|name| format!("\"{}\"", escaped(name)));
             let names = names.collect::<Vec<_>>().join(", ");
             let text = format!("callbacks are still running in these buckets: {names}");
             process.logs().warn(None, &text);

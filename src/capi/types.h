@@ -306,6 +306,11 @@ typedef struct kvreg_listener_options {
                                  it is cut off; 1,048,576 */
     int64_t idle_timeout_ms;  /* from one request to the end of the next, and for a reply to
                                  be taken: then it is closed; 300,000; -1 for ever */
+    uint32_t unix_mode;       /* of the file of a unix socket: who may connect; 0600 */
+    uint32_t reserved;
+    const char *password;     /* a connection is closed unless its first line is AUTH and this;
+                                 1 to 1,024 bytes, no NUL and no line break; none */
+    size_t password_len;      /* KVREG_NUL: up to its NUL */
 } kvreg_listener_options;
 
 /*

@@ -1,17 +1,17 @@
-//! One connection: requests in order, one at a time, until it subscribes.
+//! One connection: the password, if one is asked for, then requests in order, one at a time,
+//! until it subscribes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{timeout, Instant};
 
+use super::socket::{HungUp, Peer, Stream};
 use super::subscription::{self, Subscription};
-use super::{HungUp, ListenerCore};
-use crate::caller::{Caller, Timeout};
-use crate::epoch;
+use super::waiting;
+use super::ListenerCore;
+use crate::caller::Caller;
 use crate::error::Error;
 use crate::protocol;
 use crate::registry::RegistryServer;
@@ -35,15 +35,12 @@ pub(super) enum Close {
     WithError,
 }
 
-pub(super) async fn serve(listener: Arc<ListenerCore>, stream: HungUp<TcpStream>) {
+pub(super) async fn serve(listener: Arc<ListenerCore>, stream: HungUp<Stream>, peer: Peer) {
     let mut stream = stream;
-    let stream = &mut stream.0;
-    let _ = stream.set_nodelay(true);
-    let (reader, writer) = stream.split();
     let mut connection = Connection {
         listener: &listener,
-        reader,
-        writer,
+        peer,
+        stream: &mut stream.0,
         input: Vec::new(),
         replies: Vec::new(),
     };
@@ -51,13 +48,13 @@ pub(super) async fn serve(listener: Arc<ListenerCore>, stream: HungUp<TcpStream>
         Close::Quietly => {}
         Close::WithError => connection.say_error().await,
     }
-    let _ = stream.shutdown().await;
+    let _ = connection.stream.shutdown().await;
 }
 
 pub(super) struct Connection<'a> {
     pub(super) listener: &'a ListenerCore,
-    pub(super) reader: ReadHalf<'a>,
-    pub(super) writer: WriteHalf<'a>,
+    peer: Peer,
+    stream: &'a mut Stream,
     /// What was read and not yet handled.
     input: Vec<u8>,
     /// What was answered and not yet sent.
@@ -66,8 +63,11 @@ pub(super) struct Connection<'a> {
 
 impl Connection<'_> {
     async fn run(&mut self) -> Close {
+        if let Err(close) = self.authenticate().await {
+            return close;
+        }
         loop {
-            let line = match self.line().await {
+            let line = match self.line(self.idle_deadline()).await {
                 Ok(line) => line,
                 Err(close) => return close,
             };
@@ -80,7 +80,7 @@ impl Connection<'_> {
                         };
                     }
                     Ok(None) => self.replies.extend_from_slice(protocol::NOT_FOUND),
-                    Err(_) => return Close::WithError,
+                    Err(close) => return close,
                 }
                 continue;
             }
@@ -90,25 +90,45 @@ impl Connection<'_> {
                         return close;
                     }
                 }
-                Err(_) => return Close::WithError,
+                Err(close) => return close,
             }
         }
     }
 
-    /// The next request line. Sends the replies before it waits for input, and when there are
-    /// many.
-    async fn line(&mut self) -> Result<Vec<u8>, Close> {
+    /// Nothing is done before the password was told, if the listener has one.
+    async fn authenticate(&mut self) -> Result<(), Close> {
+        let Some(password) = &self.listener.options.password else {
+            return Ok(());
+        };
+        let line = self.line(self.idle_deadline()).await?;
+        if !password.is_told_by(&line) {
+            let text = format!("a connection from {} did not tell the password", self.peer);
+            self.listener.warn(&text);
+            return Err(Close::WithError);
+        }
+        self.replies.extend_from_slice(protocol::OK);
+        Ok(())
+    }
+
+    /// One limit for a whole line: a byte now and then keeps no connection.
+    fn idle_deadline(&self) -> Option<Instant> {
+        let idle = self.listener.options.idle_timeout?;
+        Instant::now().checked_add(idle)
+    }
+
+    /// The next line. Sends the replies before it waits for input, and when there are many.
+    /// May be dropped while it waits: nothing that was read is lost.
+    pub(super) async fn line(&mut self, deadline: Option<Instant>) -> Result<Vec<u8>, Close> {
         let mut searched = 0;
         if self.replies.len() >= REPLIES {
             self.flush().await?;
         }
-        // One limit for the whole line: a byte now and then keeps no connection.
-        let deadline = self
-            .listener
-            .options
-            .idle_timeout
-            .map(|idle| tokio::time::Instant::now() + idle);
         loop {
+            if protocol::is_http(&self.input) {
+                let text = format!("a connection from {} speaks HTTP: it was closed", self.peer);
+                self.listener.warn(&text);
+                return Err(Close::Quietly);
+            }
             let found = self.input[searched..]
                 .iter()
                 .position(|byte| *byte == b'\n');
@@ -126,7 +146,7 @@ impl Connection<'_> {
             }
             self.flush().await?;
             self.input.reserve(STEP);
-            let read = self.reader.read_buf(&mut self.input);
+            let read = self.stream.read_buf(&mut self.input);
             let read = match deadline {
                 Some(deadline) => tokio::time::timeout_at(deadline, read).await,
                 None => Ok(read.await),
@@ -164,7 +184,7 @@ impl Connection<'_> {
     }
 
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Close> {
-        let sent = self.writer.write_all(bytes);
+        let sent = self.stream.write_all(bytes);
         let sent = match self.listener.options.idle_timeout {
             Some(idle) => timeout(idle, sent).await,
             None => Ok(sent.await),
@@ -175,15 +195,20 @@ impl Connection<'_> {
         }
     }
 
-    async fn execute(&self, line: Vec<u8>) -> Result<Vec<u8>, Error> {
-        self.ask(move |registry, caller| protocol::execute(registry, caller, &line))
-            .await
+    async fn execute(&mut self, line: Vec<u8>) -> Result<Vec<u8>, Close> {
+        let bucket = protocol::waits_for(&line).to_vec();
+        self.ask(&bucket, move |registry, caller| {
+            protocol::execute(registry, caller, &line)
+        })
+        .await
     }
 
-    async fn subscribe(&self, bucket: &[u8]) -> Result<Option<Subscription>, Error> {
-        let (bucket, max_backlog) = (bucket.to_vec(), self.listener.options.max_backlog);
-        self.ask(move |registry, caller| {
-            let Some(bucket) = protocol::find(registry, caller, &bucket)? else {
+    async fn subscribe(&mut self, bucket: &[u8]) -> Result<Option<Subscription>, Close> {
+        let max_backlog = self.listener.options.max_backlog;
+        let name = bucket.to_vec();
+        self.ask(bucket, move |registry, caller| {
+            let bucket = &name;
+            let Some(bucket) = protocol::find(registry, caller, bucket)? else {
                 return Ok(None);
             };
             match Subscription::of(&bucket, caller, max_backlog) {
@@ -195,43 +220,35 @@ impl Connection<'_> {
         .await
     }
 
-    /// Asks the registry: here if nothing is in the way, else on a thread that may wait. So
-    /// too if the registry has ended: who meets its end helps it along, and may run the user's
-    /// destructors.
+    /// Asks the registry: here if nothing is in the way, else where one may wait. What was
+    /// answered before is sent first then.
     async fn ask<R: Send + 'static>(
-        &self,
+        &mut self,
+        bucket: &[u8],
         question: impl Fn(&Arc<RegistryServer>, &mut Caller<'_>) -> Result<R, Error> + Send + 'static,
-    ) -> Result<R, Error> {
-        let registry = self.listener.supervisor.registry();
-        let question = move |registry: &Arc<RegistryServer>, caller: &mut Caller<'_>| {
-            let answer = question(registry, caller);
-            epoch::tidy();
-            answer
-        };
-        if !registry.has_ended() {
-            match question(&registry, &mut Caller::new(Timeout::Now)) {
-                Err(Error::Timeout) => {}
-                answered => return answered,
+    ) -> Result<R, Close> {
+        let listener = self.listener;
+        let answer = match waiting::ask_now(&listener.supervisor, &question) {
+            Some(answer) => answer,
+            None => {
+                self.flush().await?;
+                waiting::ask(&listener.waiting, &listener.supervisor, bucket, question).await
             }
-        }
-        let (answer, answered) = tokio::sync::oneshot::channel();
-        self.listener.supervisor.process().spawn_blocking(move || {
-            let _ = answer.send(question(&registry, &mut Caller::new(Timeout::DEFAULT)));
-        });
-        answered.await.unwrap_or(Err(Error::ShutDown))
+        };
+        answer.map_err(|_| Close::WithError)
     }
 
     /// The last reply, in a way that it arrives.
     async fn say_error(&mut self) {
         self.replies.extend_from_slice(protocol::ERROR);
-        if self.flush().await.is_err() || self.writer.shutdown().await.is_err() {
+        if self.flush().await.is_err() || self.stream.shutdown().await.is_err() {
             return;
         }
         let _ = timeout(LINGER, async {
             let mut left = LINGER_BYTES;
             let mut scratch = [0; STEP];
             while left > 0 {
-                match self.reader.read(&mut scratch).await {
+                match self.stream.read(&mut scratch).await {
                     Ok(len @ 1..) => left = left.saturating_sub(len),
                     _ => return,
                 }

@@ -1,17 +1,21 @@
-//! A listener: serves the text protocol of a registry over TCP, on the runtime.
+//! A listener: serves the text protocol of a registry over TCP or a unix socket, on the runtime.
 //!
 //! One task accepts, one serves each connection (the guide's `KVServer`). The accepting task
 //! owns the socket and all connections, so a listener that stops has nothing left. A listener
 //! counts as a handle of its registry, since clients reach it, and stops with the registry.
 
+mod address;
 mod connection;
+mod password;
+mod socket;
 mod subscription;
+#[cfg(unix)]
+mod unix;
+mod waiting;
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -22,9 +26,11 @@ use crate::reason::Exit;
 use crate::server::Watcher;
 use crate::supervisor::Supervisor;
 use crate::sync::lock;
+use socket::{HungUp, Peer, Socket, Stream};
+use waiting::Waiting;
 
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 1024;
+pub use address::Address;
+pub use password::Password;
 
 /// Before accepting is tried again when the system refuses (it is out of descriptors).
 const PAUSE: Duration = Duration::from_millis(50);
@@ -38,6 +44,10 @@ pub struct ListenerOptions {
     pub max_backlog: usize,
     /// From one request to the end of the next, and for a reply to be taken; `None`: for ever.
     pub idle_timeout: Option<Duration>,
+    /// What the first line of a connection must tell: `AUTH` and the password.
+    pub password: Option<Password>,
+    /// Of the file of a unix socket, 0600 if it is not given: who may connect.
+    pub unix_mode: Option<u32>,
 }
 
 impl Default for ListenerOptions {
@@ -47,6 +57,31 @@ impl Default for ListenerOptions {
             max_line: 64 << 10,
             max_backlog: 1 << 20,
             idle_timeout: Some(Duration::from_secs(300)),
+            password: None,
+            unix_mode: None,
+        }
+    }
+}
+
+/// The owner alone may connect.
+const UNIX_MODE: u32 = 0o600;
+
+impl ListenerOptions {
+    fn check(&self, address: &Address) -> Result<(), Error> {
+        let is_unix = matches!(address, Address::Unix(_));
+        match self.unix_mode {
+            Some(_) if !is_unix => Err(Error::InvalidArgument("only a unix socket has a mode")),
+            Some(mode) if mode & !0o777 != 0 => {
+                Err(Error::InvalidArgument("a mode is from 0001 to 0777"))
+            }
+            _ => Ok(()),
+        }?;
+        match &self.password {
+            Some(password) if password.line_len() > self.max_line => {
+                let refused = "a request line has no room for the password";
+                Err(Error::InvalidArgument(refused))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -55,35 +90,13 @@ pub(crate) struct ListenerCore {
     itself: Weak<ListenerCore>,
     supervisor: Arc<Supervisor>,
     options: ListenerOptions,
-    address: SocketAddr,
+    address: Address,
+    waiting: Arc<Waiting>,
     /// Its monitor of the registry.
     reference: u64,
     stopping: watch::Sender<bool>,
     stopped: Mutex<bool>,
     has_stopped: Condvar,
-}
-
-/// "127.0.0.1:4040", "[::1]:4040", "localhost:4040"; loopback if it is a port alone.
-fn parse(address: &str) -> Result<SocketAddr, Error> {
-    let port = address.strip_prefix("localhost:").unwrap_or(address);
-    let port = port.strip_prefix(':').unwrap_or(port);
-    if let Ok(port) = port.parse::<u16>() {
-        return Ok((Ipv4Addr::LOCALHOST, port).into());
-    }
-    let refused = "an address is like 127.0.0.1:4040";
-    address.parse().map_err(|_| Error::InvalidArgument(refused))
-}
-
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4(),
-        SocketAddr::V6(_) => TcpSocket::new_v6(),
-    }?;
-    if cfg!(unix) {
-        socket.set_reuseaddr(true)?; // as the guide's: a restarted server has its port at once
-    }
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }
 
 impl ListenerCore {
@@ -93,7 +106,8 @@ impl ListenerCore {
         address: &str,
         options: ListenerOptions,
     ) -> Result<Arc<ListenerCore>, Error> {
-        let address = parse(address)?;
+        let address = address::parse(address)?;
+        options.check(&address)?;
         let registry = supervisor.registry();
         if registry.has_ended() {
             return Err(registry.gone(Error::NoProcess));
@@ -101,15 +115,15 @@ impl ListenerCore {
         let process: &'static Process = supervisor.process();
         let runtime = process.tokio()?;
         let _entered = runtime.enter();
-        let socket = listen(address).map_err(|_| Error::Io("listening on the address"))?;
-        let address = socket.local_addr();
-        let address = address.map_err(|_| Error::Io("listening on the address"))?;
+        let listening = Socket::listen(address, options.unix_mode.unwrap_or(UNIX_MODE));
+        let (socket, address) = listening.map_err(|_| Error::Io("listening on the address"))?;
         supervisor.add_handle();
         let listener = Arc::new_cyclic(|itself| ListenerCore {
             itself: Weak::clone(itself),
             supervisor: Arc::clone(supervisor),
             options,
             address,
+            waiting: Waiting::new(),
             reference: process.next_reference(),
             stopping: watch::Sender::new(false),
             stopped: Mutex::new(false),
@@ -118,14 +132,14 @@ impl ListenerCore {
         listener.watch_registry();
         let end = End(Arc::clone(&listener));
         runtime.spawn(Arc::clone(&listener).accept(socket, end));
-        let text = format!("listening on {address}");
+        let text = format!("listening on {}", listener.address);
         process.logs().info(supervisor.name(), &text);
         Ok(listener)
     }
 
     /// Where it listens: the port too if it was to be any.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Stops it, and does not wait.
@@ -133,7 +147,7 @@ impl ListenerCore {
         self.stopping.send_replace(true);
     }
 
-    /// Stops it: when this returns the port is free and all connections are closed. Waits for
+    /// Stops it: when this returns the address is free and all connections are closed. Waits for
     /// its tasks, which wait for nobody.
     pub(crate) fn stop(&self) {
         self.stop_later();
@@ -142,20 +156,19 @@ impl ListenerCore {
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
-    async fn accept(self: Arc<Self>, socket: TcpListener, end: End) {
+    async fn accept(self: Arc<Self>, socket: Socket, end: End) {
         let _end = end; // dropped last, also if the runtime drops this task
-        let socket = HungUp(socket);
         let mut stopping = self.stopping.subscribe();
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 () = async { drop(stopping.wait_for(|stopping| *stopping).await) } => break,
                 Some(_) = connections.join_next() => {}
-                accepted = socket.0.accept() => match accepted {
-                    Ok((stream, _)) if connections.len() < self.options.max_connections => {
-                        connections.spawn(connection::serve(Arc::clone(&self), HungUp(stream)));
+                accepted = socket.accept() => match accepted {
+                    Ok((stream, peer)) if connections.len() < self.options.max_connections => {
+                        connections.spawn(connection::serve(Arc::clone(&self), stream, peer));
                     }
-                    Ok((stream, peer)) => self.refuse(&HungUp(stream), peer),
+                    Ok((stream, peer)) => self.refuse(&stream, &peer),
                     Err(_) => tokio::time::sleep(PAUSE).await,
                 },
             }
@@ -164,8 +177,8 @@ impl ListenerCore {
         connections.shutdown().await;
     }
 
-    fn refuse(&self, stream: &HungUp<TcpStream>, peer: SocketAddr) {
-        let text = format!("too many connections: {peer} was refused");
+    fn refuse(&self, stream: &HungUp<Stream>, peer: &Peer) {
+        let text = format!("too many connections: one from {peer} was refused");
         self.warn(&text);
         let _ = stream.0.try_write(protocol::ERROR);
     }
@@ -228,32 +241,12 @@ impl Drop for LastHandle {
     }
 }
 
-/// A socket that ends when it is dropped: a forked child may have another descriptor of it,
-/// which would keep it open.
-struct HungUp<S: Descriptor>(S);
-
-#[cfg(unix)]
-use std::os::fd::AsRawFd as Descriptor;
-
-#[cfg(unix)]
-impl<S: Descriptor> Drop for HungUp<S> {
-    fn drop(&mut self) {
-        // SAFETY: a descriptor that is open; no pointers.
-        unsafe { libc::shutdown(self.0.as_raw_fd(), libc::SHUT_RDWR) };
-    }
-}
-
-#[cfg(not(unix))]
-trait Descriptor {}
-
-#[cfg(not(unix))]
-impl<S> Descriptor for S {}
-
 /// A listener; stopped when it is dropped.
 pub struct Listener(Arc<ListenerCore>);
 
 impl Listener {
-    /// Serves the registry on an address like "127.0.0.1:4040"; port 0 is any that is free.
+    /// Serves the registry on an address like "127.0.0.1:4040", port 0 is any that is free, or
+    /// "unix:/run/kv.sock".
     pub fn start(
         registry: &crate::Registry,
         address: &str,
@@ -262,11 +255,11 @@ impl Listener {
         ListenerCore::start(registry.supervisor(), address, options).map(Listener)
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> &Address {
         self.0.address()
     }
 
-    /// When this returns the port is free and all connections are closed.
+    /// When this returns the address is free and all connections are closed.
     pub fn stop(&self) {
         self.0.stop();
     }
@@ -275,29 +268,5 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.0.stop_later();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_port_alone_is_on_loopback() {
-        for text in ["4040", ":4040", "localhost:4040", "127.0.0.1:4040"] {
-            assert_eq!(parse(text), Ok(([127, 0, 0, 1], 4040).into()), "{text}");
-        }
-        assert_eq!(parse("0.0.0.0:0"), Ok(([0, 0, 0, 0], 0).into()));
-        assert!(parse("[::1]:4040").unwrap().is_ipv6());
-        for text in [
-            "",
-            "localhost",
-            "127.0.0.1",
-            "example.org:80",
-            "1:2:3",
-            "65536",
-        ] {
-            assert!(parse(text).is_err(), "{text}");
-        }
     }
 }

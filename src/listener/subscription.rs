@@ -1,5 +1,5 @@
-//! A connection that has subscribed: it is told of changes, and what it says is not read as
-//! commands any more.
+//! A connection that has subscribed: it is told of changes, and has nothing more to say. A line
+//! from it is a failure.
 //!
 //! Changes are queued by the thread that makes them, which must not wait. What is queued is
 //! bounded in bytes: beyond it the subscriber is cut off at once, whatever it has not read.
@@ -7,7 +7,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 use tokio::sync::Notify;
 
@@ -115,13 +114,11 @@ impl Subscription {
     }
 }
 
-/// Tells the connection of changes until either end is gone. A change that cannot be told in
-/// a line is a failure.
+/// Tells the connection of changes until either end is gone, or it says something.
 pub(super) async fn run(connection: &mut Connection<'_>, mut subscription: Subscription) -> Close {
     let listener = connection.listener;
     let shared = Arc::clone(&subscription.shared);
     let told = async {
-        let mut scratch = [0; 512];
         loop {
             tokio::select! {
                 lines = subscription.lines() => match lines {
@@ -135,9 +132,9 @@ pub(super) async fn run(connection: &mut Connection<'_>, mut subscription: Subsc
                         }
                     }
                 },
-                read = connection.reader.read(&mut scratch) => match read {
-                    Ok(1..) => {}
-                    _ => return Close::Quietly,
+                line = connection.line(None) => return match line {
+                    Ok(_) => Close::WithError,
+                    Err(close) => close,
                 },
             }
         }

@@ -114,8 +114,8 @@ PASSES: dict[str, list[Edit]] = {
         ),
         replace(
             LISTENER,
-            "    idle_timeout_ms: i64,\n}",
-            "    idle_timeout_ms: i64,\n    more: u64,\n}",
+            "    password_len: usize,\n}",
+            "    password_len: usize,\n    more: u64,\n}",
         ),
     ],
 }

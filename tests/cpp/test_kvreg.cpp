@@ -496,6 +496,14 @@ void logs_and_descriptors() {
     CHECK(listener.address().rfind("127.0.0.1:", 0) == 0);
     listener.stop();
     throws(KVREG_INVALID_ARGUMENT, [&] { (void)kvreg::listener::start(registry, "nowhere"); });
+    kvreg_listener_options options = kvreg_listener_options_init();
+    options.password = "secret";
+    options.password_len = KVREG_NUL;
+    const std::string door = "unix:kvreg-test-" + listener.address().substr(10);
+    auto local = kvreg::listener::start(registry, door, options);
+    CHECK(local.address() == door);
+    throws(KVREG_IO, [&] { (void)kvreg::listener::start(registry, door); });
+    local.stop();
 }
 
 void errors_are_errors_of_std() {

@@ -1,13 +1,18 @@
 /*
  * A host with a listener, for the tests of the listener. Its arguments are options of the
- * listener, like max_connections=2; the first line it prints is the address. Then it carries
+ * listener, like max_connections=2, its address, its password, or the default timeout of calls;
+ * the first line it prints is the address. Then it carries
  * out lines from standard input, through the C interface, and prints "done" after each:
  *
  *     !kill BUCKET            ends the bucket, reason KILLED
  *     !put BUCKET KEY VALUE   stores a string
  *     !bytes BUCKET KEY       stores "a\r\nb", which no reply can show
  *     !every BUCKET           changes the bucket in each way there is
+ *     !key BUCKET             stores and deletes a key that no line can tell
+ *     !hold BUCKET            keeps the bucket busy, until its !release
+ *     !release BUCKET         lets it go again
  *     !stop                   stops the listener; prints "stopped" first
+ *     !start                  starts another with the same options; prints its status first
  *
  * At end of input it frees everything, shuts the library down and exits with 0. Whatever goes
  * wrong ends it with another status and a line on standard error.
@@ -17,8 +22,18 @@
 
 #define WORDS 4
 
+#define HELD 64
+
 static kvreg_registry *registry;
 static kvreg_listener *listener;
+static const char *wanted = "127.0.0.1:0";
+static kvreg_listener_options options;
+
+/* What !hold began. */
+static struct {
+    char bucket[32];
+    kvreg_update *update;
+} held[HELD];
 
 static void give_up(const char *what, const char *word) {
     fprintf(stderr, "host: %s: %s\n", what, word);
@@ -43,16 +58,33 @@ static bool is_option(const char *argument, const char *name, long long *number)
     return true;
 }
 
-static void set_option(kvreg_listener_options *options, const char *argument) {
+/* What comes after this word and "=". */
+static const char *text_of(const char *argument, const char *name) {
+    size_t len = strlen(name);
+    return strncmp(argument, name, len) == 0 && argument[len] == '=' ? argument + len + 1 : NULL;
+}
+
+static void set_option(const char *argument) {
     long long number;
-    if (is_option(argument, "max_connections", &number))
-        options->max_connections = (uint32_t)number;
+    if (text_of(argument, "address") != NULL) {
+        wanted = text_of(argument, "address");
+    } else if (text_of(argument, "password") != NULL) {
+        options.password = text_of(argument, "password");
+        options.password_len = KVREG_NUL;
+    } else if (is_option(argument, "default_timeout_ms", &number)) {
+        kvreg_options process = kvreg_options_init();
+        process.default_timeout_ms = number;
+        OK(kvreg_configure(&process));
+    } else if (is_option(argument, "unix_mode", &number))
+        options.unix_mode = (uint32_t)number;
+    else if (is_option(argument, "max_connections", &number))
+        options.max_connections = (uint32_t)number;
     else if (is_option(argument, "max_line", &number))
-        options->max_line = (uint64_t)number;
+        options.max_line = (uint64_t)number;
     else if (is_option(argument, "max_backlog", &number))
-        options->max_backlog = (uint64_t)number;
+        options.max_backlog = (uint64_t)number;
     else if (is_option(argument, "idle_timeout_ms", &number))
-        options->idle_timeout_ms = number;
+        options.idle_timeout_ms = number;
     else
         give_up("no such option", argument);
 }
@@ -79,6 +111,44 @@ static void put_bytes(const char *name, const char *key) {
     kvreg_bucket *bucket = find(name);
     OK(kvreg_bucket_put_bytes(bucket, key, KVREG_NUL, "a\r\nb", 4));
     OK(kvreg_bucket_free(bucket));
+}
+
+static void change_a_key_with_a_line_break(const char *name) {
+    kvreg_bucket *bucket = find(name);
+    OK(kvreg_bucket_put_int(bucket, "a\r\nb", KVREG_NUL, 1));
+    OK(kvreg_bucket_delete(bucket, "a\r\nb", KVREG_NUL, NULL));
+    OK(kvreg_bucket_free(bucket));
+}
+
+static size_t place_of(const char *name) {
+    for (size_t i = 0; i < HELD; i++)
+        if (strcmp(held[i].bucket, name) == 0)
+            return i;
+    give_up("no such place", name);
+    return 0;
+}
+
+static void hold(const char *name) {
+    size_t place = place_of("");
+    kvreg_bucket *bucket = find(name);
+    snprintf(held[place].bucket, sizeof held[place].bucket, "%s", name);
+    OK(kvreg_bucket_update_begin(bucket, "held", KVREG_NUL, NULL, &held[place].update));
+    OK(kvreg_bucket_free(bucket));
+}
+
+static void release(const char *name) {
+    size_t place = place_of(name);
+    OK(kvreg_update_free(held[place].update)); /* whether the bucket is still there or not */
+    held[place].bucket[0] = '\0';
+}
+
+static void start_another(void) {
+    kvreg_listener *another;
+    kvreg_status status = kvreg_listener_start(registry, wanted, &options, &another);
+    if (status == KVREG_OK)
+        OK(kvreg_listener_stop(another));
+    OK(kvreg_listener_free(another));
+    say(kvreg_status_name(status));
 }
 
 static kvreg_verdict store_six(void *data, const kvreg_value *current, kvreg_value *next) {
@@ -135,6 +205,14 @@ static void carry_out(char *line) {
         put_bytes(words[1], words[2]);
     } else if (count == 2 && strcmp(words[0], "!every") == 0) {
         change_in_every_way(words[1]);
+    } else if (count == 2 && strcmp(words[0], "!key") == 0) {
+        change_a_key_with_a_line_break(words[1]);
+    } else if (count == 2 && strcmp(words[0], "!hold") == 0) {
+        hold(words[1]);
+    } else if (count == 2 && strcmp(words[0], "!release") == 0) {
+        release(words[1]);
+    } else if (count == 1 && strcmp(words[0], "!start") == 0) {
+        start_another();
     } else if (count == 1 && strcmp(words[0], "!stop") == 0) {
         OK(kvreg_listener_stop(listener));
         say("stopped");
@@ -145,12 +223,12 @@ static void carry_out(char *line) {
 }
 
 int main(int argc, char **argv) {
-    kvreg_listener_options options = kvreg_listener_options_init();
+    options = kvreg_listener_options_init();
     for (int i = 1; i < argc; i++)
-        set_option(&options, argv[i]);
+        set_option(argv[i]);
 
     OK(kvreg_registry_start(NULL, &registry));
-    OK(kvreg_listener_start(registry, "127.0.0.1:0", &options, &listener));
+    OK(kvreg_listener_start(registry, wanted, &options, &listener));
     kvreg_value address;
     OK(kvreg_listener_address(listener, &address));
     CHECK(address.type == KVREG_STRING);

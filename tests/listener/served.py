@@ -15,7 +15,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Callable
+from typing import IO, Callable
 
 WAIT = 20.0
 OK = b"OK\r\n"
@@ -27,9 +27,14 @@ UNKNOWN = b"UNKNOWN COMMAND\r\n"
 class Client:
     """A connection."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self.socket = socket.create_connection(address, WAIT)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, address: tuple[str, int] | str) -> None:
+        if isinstance(address, str):
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(WAIT)
+            self.socket.connect(address)
+        else:
+            self.socket = socket.create_connection(address, WAIT)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._read = b""
 
     def send(self, data: bytes) -> None:
@@ -75,8 +80,9 @@ class Client:
 class Host:
     """The host program."""
 
-    def __init__(self, stack: ExitStack, options: dict[str, int]) -> None:
+    def __init__(self, stack: ExitStack, options: dict[str, int | str]) -> None:
         self._stack = stack
+        environment = {**os.environ, "KVREG_LOG": str(options.pop("log", ""))}
         self.process = stack.enter_context(
             subprocess.Popen(
                 [os.environ["KVREG_LISTENER_HOST"]] + [f"{k}={v}" for k, v in options.items()],
@@ -84,18 +90,29 @@ class Host:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
+                env=environment,
             )
         )
         stack.callback(self.process.kill)
+        self.address: tuple[str, int] | str
         host, port = self._line().split(":")
-        self.address = (host, int(port))
+        self.address = port if host == "unix" else (host, int(port))
 
     def _line(self) -> str:
         assert self.process.stdout is not None
+        return self._line_from(self.process.stdout)
+
+    def logged(self) -> str:
+        """The next line of the log; what is not asked for must not be there."""
+        assert self.process.stderr is not None
+        return self._line_from(self.process.stderr)
+
+    @staticmethod
+    def _line_from(stream: IO[bytes]) -> str:
         line = b""
         while not line.endswith(b"\n"):
-            assert select.select([self.process.stdout], [], [], WAIT)[0], "the host hangs"
-            byte = self.process.stdout.read(1)
+            assert select.select([stream], [], [], WAIT)[0], "the host hangs"
+            byte = stream.read(1)
             assert byte, "the host has ended"
             line += byte
         return line.decode().strip()
@@ -107,6 +124,18 @@ class Host:
         if command == "!stop":
             assert self._line() == "stopped"
         assert self._line() == "done"
+
+    def start_another(self) -> str:
+        """The status of another listener at the same address, which is stopped again."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"!start\n")
+        status = self._line()
+        assert self._line() == "done"
+        return status
+
+    def threads(self) -> int:
+        """How many there are now."""
+        return len(os.listdir(f"/proc/{self.process.pid}/task"))
 
     def connect(self) -> Client:
         """A connection, open until the test is over."""
@@ -159,7 +188,7 @@ def hosts() -> Iterator[StartHost]:
     started = []
     with ExitStack() as stack:
 
-        def start(**options: int) -> Host:
+        def start(**options: int | str) -> Host:
             started.append(Host(stack, options))
             return started[-1]
 

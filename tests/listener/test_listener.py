@@ -240,27 +240,30 @@ def has_ended(client: Client, seconds: float) -> bool:
 @pytest.mark.parametrize("begun", [b"", b"CREATE b", b"CREATE b\r"])
 def test_an_idle_connection_is_closed(start_host: StartHost, begun: bytes) -> None:
     client = start_host(idle_timeout_ms=200).connect()
-    client.send(begun)
+    with contextlib.suppress(ConnectionError):  # this program may be late
+        client.send(begun)
     assert has_ended(client, WAIT)
 
 
 def test_requests_keep_a_connection_and_single_bytes_do_not(start_host: StartHost) -> None:
     idle = 1.0
     host = start_host(idle_timeout_ms=1000)
+    # The host's clocks begin after these are taken: so what it waits is never longer than what
+    # is measured here, however late this program or the host gets to run.
+    begun = sent = time.monotonic()
     slow, busy = host.connect(), host.connect()
-    begun = asked = time.monotonic()
     while not has_ended(slow, 0.05):
         assert time.monotonic() < begun + WAIT, "single bytes keep a connection"
         with contextlib.suppress(ConnectionError):
             slow.send(b"x")
-        before, asked = asked, time.monotonic()
+        before, sent = sent, time.monotonic()
         try:
             busy.ask(b"GET none k", NOT_FOUND)
         except (ConnectionError, AssertionError):
-            # Right only if this program was held up for so long.
+            # Right only if this program was held up for so long since the request before.
             assert time.monotonic() - before >= idle
+            sent = time.monotonic()
             busy = host.connect()
-            asked = time.monotonic()
     assert time.monotonic() - begun >= idle
 
 
@@ -286,8 +289,9 @@ def test_after_a_stop_the_port_is_free(host: Host) -> None:
         host.tell("!stop")
         assert client.rest() == b""
         assert subscriber.rest() == b""
+        other.bind(host.address)
+        # Bound, so that it is not given to this connection as its own port.
         with pytest.raises(ConnectionRefusedError):
             host.connect()
-        other.bind(host.address)
         other.listen()
     host.tell("!stop")

@@ -5,19 +5,26 @@ from __future__ import annotations
 import gc
 import math
 import socket
+import stat
 import threading
+from pathlib import Path
 from typing import Any
 
 import kvreg
 import pytest
-from support import WAIT, live_handles
+from support import WAIT, live_handles, posix
 
 
 class Client:
     """A connection whose replies are read line by line."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self._socket = socket.create_connection(address, timeout=WAIT)
+    def __init__(self, address: tuple[str, int] | str) -> None:
+        if isinstance(address, str):
+            self._socket = socket.socket(socket.AF_UNIX)
+            self._socket.settimeout(WAIT)
+            self._socket.connect(address)
+        else:
+            self._socket = socket.create_connection(address, timeout=WAIT)
         self._lines = self._socket.makefile("rb")
 
     def __enter__(self) -> Client:
@@ -118,10 +125,106 @@ def test_an_address_of_version_6(registry: kvreg.Registry) -> None:
         assert client.ask(b"CREATE shopping") == b"OK\r\n"
 
 
-@pytest.mark.parametrize("address", ["", "127.0.0.1", "example.org:80", "65536", "1:2:3"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "127.0.0.1",
+        "example.org:80",
+        "65536",
+        "1:2:3",
+        "+5",
+        " 5",
+        "05",
+        "\u0665",
+        "[::1]:+5",
+    ],
+)
 def test_what_is_no_address(registry: kvreg.Registry, address: str) -> None:
     with pytest.raises(kvreg.InvalidArgument):
         kvreg.Listener(registry, address)
+
+
+@posix
+def test_a_unix_socket(registry: kvreg.Registry, tmp_path: Path) -> None:
+    path = tmp_path / "door"
+    with kvreg.Listener(registry, f"unix:{path}") as listener:
+        assert listener.address == str(path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        with Client(listener.address) as client:
+            assert client.ask(b"CREATE shopping") == b"OK\r\n"
+        with pytest.raises(kvreg.IOFailed):
+            kvreg.Listener(registry, f"unix:{path}")
+    assert not path.exists()
+    with kvreg.Listener(registry, f"unix:{path}", unix_mode=0o666):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666
+
+
+@posix
+@pytest.mark.parametrize("path", ["", "/" + "x" * 107, "x" * 5000])
+def test_what_is_no_path(registry: kvreg.Registry, path: str) -> None:
+    with pytest.raises(kvreg.InvalidArgument):
+        kvreg.Listener(registry, f"unix:{path}")
+
+
+@posix
+def test_of_many_that_listen_at_a_stale_socket_one_does(
+    registry: kvreg.Registry, tmp_path: Path
+) -> None:
+    many = 4
+    path = tmp_path / "door"
+    start = threading.Barrier(many)
+
+    def try_it() -> None:
+        start.wait(WAIT)
+        try:
+            started.append(kvreg.Listener(registry, f"unix:{path}"))
+        except kvreg.IOFailed:
+            refused.append(1)
+
+    for _ in range(30):
+        with socket.socket(socket.AF_UNIX) as stale:
+            stale.bind(str(path))
+        started: list[kvreg.Listener] = []
+        refused: list[int] = []
+        threads = [threading.Thread(target=try_it) for _ in range(many)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(WAIT)
+        assert (len(started), len(refused)) == (1, many - 1)
+        with started[0] as listener, Client(listener.address) as client:
+            assert client.ask(b"GET none k") == b"NOT FOUND\r\n"
+        assert not path.exists()
+
+
+@pytest.mark.parametrize("password", ["open sesame", b"\xff\x01"])
+def test_a_password(registry: kvreg.Registry, password: str | bytes) -> None:
+    told = password.encode() if isinstance(password, str) else password
+    with kvreg.Listener(registry, "0", password=password) as listener:
+        with Client(listener.address) as client:
+            assert client.ask(b"AUTH " + told) == b"OK\r\n"
+            assert client.ask(b"CREATE shopping") == b"OK\r\n"
+        with Client(listener.address) as client:
+            assert client.ask(b"AUTH " + told[:-1]) == b"ERROR\r\n"
+            assert client.line() == b""
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"password": "a\nb"},
+        {"password": b"\0"},
+        {"password": "x" * 1025},
+        {"password": "x" * 100, "max_line": 100},
+        {"unix_mode": 0o600},
+    ],
+)
+def test_options_that_the_library_refuses(
+    registry: kvreg.Registry, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(kvreg.InvalidArgument):
+        kvreg.Listener(registry, "0", **wrong)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +237,9 @@ def test_what_is_no_address(registry: kvreg.Registry, address: str) -> None:
         {"max_backlog": 2**64},
         {"idle_timeout": 0},
         {"idle_timeout": math.nan},
+        {"password": ""},
+        {"unix_mode": 0},
+        {"unix_mode": 0o1000},
     ],
 )
 def test_options_that_cannot_be(registry: kvreg.Registry, wrong: dict[str, Any]) -> None:
@@ -146,6 +252,8 @@ def test_arguments_of_another_type(registry: kvreg.Registry, bucket: kvreg.Bucke
         kvreg.Listener(bucket)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="an address is a str"):
         kvreg.Listener(registry, 4040)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a password is a str or bytes"):
+        kvreg.Listener(registry, "0", password=4040)  # type: ignore[arg-type]
 
 
 def test_stopping_closes_the_connections(registry: kvreg.Registry) -> None:

@@ -254,3 +254,24 @@ assert not thread.is_alive()
 print("done")
 """
     assert python(HEAD + code) == "done\n"
+
+
+def test_names_and_details_forge_no_line() -> None:
+    code = """
+logging.getLogger().addHandler(handler)
+registry = kvreg.Registry()
+name = "a\\nERROR kvreg: b\\x1b[2K"
+bucket = registry.create(name)
+with kvreg.Inbox() as inbox:
+    inbox.subscribe_logs(kvreg.LogLevel.ERROR)
+    inbox.monitor(bucket)
+    bucket.exit(kvreg.Reason.KILLED, "c\\r\\nd\\u2028\\x9b")
+    down, = (e for e in (inbox.receive(5), inbox.receive(5)) if isinstance(e, kvreg.Down))
+# It is what it is where it is not logged.
+assert (down.name, down.detail) == (name, "c\\r\\nd\\u2028\\x9b"), down
+_, _, bucket, message = handler.next()
+assert bucket == r"a\\nERROR kvreg: b\\u{1b}[2K", bucket
+assert message.endswith(r"c\\r\\nd\\u{2028}\\u{9b}"), message
+print("done")
+"""
+    assert python(HEAD + code) == "done\n"

@@ -292,6 +292,23 @@ def test_it_serves_until_a_signal(end: signal.Signals, tmp_path: Path) -> None:
         assert child.stderr.read() == b""
 
 
+def test_it_serves_at_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "door"
+    with running(
+        [*COMMAND, f"--listen=unix:{path}"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stderr is not None
+        assert child.stderr.readline().decode() == f"kvreg: listening at unix:{path}\n"
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(WAIT)
+            client.connect(str(path))
+            client.sendall(b"CREATE b\r\n")
+            assert client.recv(100) == b"OK\r\n"
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(WAIT) == 0
+    assert not path.exists()
+
+
 def test_it_serves_with_standard_input_closed() -> None:
     # Started by way of a shell, which closes it.
     with running(

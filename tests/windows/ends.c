@@ -90,6 +90,8 @@ static void start(void) {
     OK(kvreg_inbox_open(&inbox));
     OK(kvreg_inbox_monitor(inbox, bucket, &reference));
     OK(kvreg_listener_start(registry, "127.0.0.1:0", NULL, &listener));
+    kvreg_listener *none;
+    IS(KVREG_UNSUPPORTED, kvreg_listener_start(registry, "unix:door", NULL, &none));
     CHECK(_beginthreadex(NULL, 0, holds, NULL, 0, NULL) != 0);
     wait_for(1);
     OK(kvreg_bucket_update_cast(bucket, "slow", 4, for_ever, NULL, NULL));

@@ -200,6 +200,10 @@ class ListenerOptions(_Sized):
         ("max_line", c_uint64),
         ("max_backlog", c_uint64),
         ("idle_timeout_ms", c_int64),
+        ("unix_mode", c_uint32),
+        ("reserved", c_uint32),
+        ("password", c_char_p),
+        ("password_len", c_size_t),
     ]
 
 

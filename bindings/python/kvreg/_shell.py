@@ -94,9 +94,9 @@ def arguments() -> argparse.ArgumentParser:
         nargs="?",
         const=ADDRESS,
         metavar="ADDRESS",
-        help=f"serve the registry over TCP meanwhile, at {ADDRESS} or another address (port 0:"
-        " any), which is printed on standard error; unless lines come from a terminal, go on"
-        " after the last one, until SIGINT or SIGTERM",
+        help=f"serve the registry meanwhile, at {ADDRESS} or another address (port 0: any;"
+        " unix:PATH: a unix socket), which is printed on standard error; unless lines come from"
+        " a terminal, go on after the last one, until SIGINT or SIGTERM",
     )
     parser.add_argument("-h", "--help", action="store_true", help="print this")
     parser.add_argument("-V", "--version", action="store_true", help="print the versions")
@@ -145,7 +145,7 @@ def _session(options: argparse.Namespace, streams: Streams, signals: Signals) ->
             except (Error, ValueError) as error:
                 streams.complain(f"listening at {options.listen}", str(error))
                 return 1
-            streams.tell(f"listening at {_written(*listener.address)}")
+            streams.tell(f"listening at {_written(listener.address)}")
             if streams.lines is None:  # as services are started
                 names = [name for name in names if name != "-"]
         for name in names:
@@ -176,5 +176,8 @@ def _read(shell: Shell, name: str) -> int:
         return shell.run(source)
 
 
-def _written(host: str, port: int) -> str:
+def _written(address: tuple[str, int] | str) -> str:
+    if isinstance(address, str):
+        return f"unix:{address}"
+    host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

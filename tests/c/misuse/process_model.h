@@ -102,7 +102,8 @@ static void step_info(struct actor *me, enum function function) {
 
 static void step_listener(struct actor *me, enum function function) {
     static const char *const addresses[] = {"127.0.0.1:0", "0", ":0", "[::1]:0", "127.0.0.1",
-                                            "example.org:1", "", "256.0.0.1:0", "\xff", "1.1.1.1:1"};
+                                            "example.org:1", "", "256.0.0.1:0", "\xff", "1.1.1.1:1",
+                                            "unix:", "unix:/dev/null", "unix:/none/x"};
     kvreg_listener_options options = kvreg_listener_options_init();
     switch (function) {
     case DO_listener_start: {
@@ -112,6 +113,9 @@ static void step_listener(struct actor *me, enum function function) {
         options.max_line = some_limit(me);
         options.max_backlog = some_limit(me);
         options.idle_timeout_ms = some_timeout(me);
+        options.unix_mode = below(me, 3) * 0777;
+        options.password = once_in(me, 2) ? NULL : "secret";
+        options.password_len = options.password != NULL ? below(me, 7) : below(me, 2);
         MAKE(function, LISTENER, kvreg_listener,
              kvreg_listener_start(pick(me, REGISTRY), address, once_in(me, 2) ? NULL : &options,
                                   out));
