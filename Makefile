@@ -16,7 +16,7 @@ LIBRARY := $(RELEASE)/libkvreg.so
 VENV := .venv
 PYTHON_CONFIG := --config bindings/python/pyproject.toml
 PYTHON_FILES := bindings/python benches/python docs tests/docs tests/python tests/listener \
-    tests/packaging tests/readme.py tests/languages tests/abi tests/examples tests/windows packaging
+    tests/packaging tests/release tests/readme.py tests/languages tests/abi tests/examples tests/windows packaging
 C_FLAGS := -std=c11 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread -Iinclude -Ibindings/c
 C_LINK := -L$(RELEASE) -lkvreg -Wl,-rpath,$(CURDIR)/$(RELEASE)
 VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full \
@@ -54,7 +54,7 @@ demo: build target/c/demo
 
 test: requirements lint test-rust test-model test-header test-c test-shell test-stress \
     test-lifecycle test-listener test-instructions test-misuse test-python test-readme \
-    test-docs test-wheel test-abi test-install test-cpp test-examples test-languages
+    test-docs test-wheel test-abi test-release test-install test-cpp test-examples test-languages
 	@echo "all tests passed"
 
 requirements:

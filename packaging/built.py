@@ -14,7 +14,9 @@ def main() -> None:
     files = {file for message in messages for file in message.get("filenames", [])}
     found = [file for file in files if Path(file).name == name]
     if len(found) != 1:
-        raise SystemExit(f"built.py: cargo built {len(found)} files with the name {name}, not one")
+        raise SystemExit(
+            f"built.py: cargo built {len(found)} files with the name {name}, not one"
+        )
     print(found[0])
 
 

@@ -19,7 +19,7 @@ install uninstall: export DESTDIR := $(DESTDIR)
 install uninstall ship ship-portable dist-linux dist-windows: export VERSION := $(VERSION)
 
 .PHONY: ship ship-portable install uninstall dist dist-linux dist-windows abi test-abi \
-    test-install test-dist test-release
+    test-install test-dist test-release tag
 
 # For this system. With debug information put aside, in $(BUILT)-debug.
 ship:
@@ -66,7 +66,8 @@ wheel: ship-portable $(TOOLS)/installed-wheel
 # What is built already is only copied: root, who installs, often has no cargo, and should neither
 # fetch crates nor leave files here. The licences are written last.
 $(BUILT)/THIRD-PARTY-LICENSES.txt: Cargo.toml Cargo.lock build.rs cbindgen.toml packaging/build.sh \
-    packaging/built.py packaging/link.sh packaging/licenses.py packaging/abi/kvreg.map packaging/abi/names.sh \
+    packaging/built.py packaging/link.sh packaging/licenses.py packaging/abi/kvreg.map \
+    packaging/abi/names.sh \
     $(shell find src -type f)
 	@command -v $(CARGO) >/dev/null || { \
 	    echo "$(CARGO) was not found: run make ship as who has it, then make install" >&2; exit 1; }
@@ -100,6 +101,13 @@ abi: build
 test-abi: build $(VENV)/installed
 	$(VENV)/bin/python packaging/abi/gate.py check include/kvreg.h $(LIBRARY)
 	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/abi
+
+# At a release, after all else: checks that what belongs to it is there.
+tag:
+	$(PYTHON) packaging/release.py
+
+test-release: $(VENV)/installed
+	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/release
 
 # Builds the archives once more, elsewhere.
 test-dist: dist

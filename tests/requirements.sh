@@ -73,6 +73,7 @@ languages)
     need abidiff abigail-tools
     need cmake cmake
     need pkg-config pkg-config
+    need gdb gdb
     python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
     # The runtime of AddressSanitizer comes with gcc.
     if [ "${1:-}" = bench ]; then

@@ -1,4 +1,4 @@
-"""Follows the links in pages of Markdown: links.py DIRECTORY says which lead to nothing there."""
+"""Follows the links in pages of Markdown: links.py DIRECTORY says which lead to nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
-LINK = re.compile(r"\]\(([^)#\s]*)#?([^)\s]*)[^)]*\)|^\[[^\]]+\]: *([^#\s]*)#?(\S*)", re.MULTILINE)
+LINK = re.compile(
+    r"\]\(([^)#\s]*)#?([^)\s]*)[^)]*\)|^\[[^\]]+\]: *([^#\s]*)#?(\S*)", re.MULTILINE
+)
 ELSEWHERE = ("https:", "http:", "mailto:")
 
 

@@ -129,9 +129,9 @@ names() {
     local said
     said=$(LD_LIBRARY_PATH=$1/lib HOME=$work/home timeout 120 gdb -nx -batch \
         -iex 'set debuginfod enabled off' -iex 'set auto-load off' -ex 'set breakpoint pending on' \
-        "${@:2}" -ex 'break kvreg_registry_lookup' -ex run -ex 'info symbol $pc' -ex 'info line *$pc' \
+        "${@:2}" -ex 'break kvreg_registry_execute' -ex run -ex 'info symbol $pc' -ex 'info line *$pc' \
         "$work/stops" </dev/null 2>&1) || true
-    grep -q '^kvreg_registry_lookup.* in section .text' <<<"$said" || fail "gdb says $said"
+    grep -q '^kvreg_registry_execute.* in section .text' <<<"$said" || fail "gdb says $said"
     grep -q '^Line [0-9]* of "[^"]*src/[a-z_/]*\.rs"' <<<"$said"
 }
 cc "${flags[@]}" "$here/consumer.c" -I"$prefix/include" -L"$prefix/lib" -lkvreg -o "$work/stops"

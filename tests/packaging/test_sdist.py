@@ -24,7 +24,7 @@ CRATE = (
 
 
 def sources() -> set[str]:
-    found = (REPOSITORY / "src").rglob("*")
+    found = [*(REPOSITORY / "src").rglob("*"), *(REPOSITORY / "tests").glob("*.rs")]
     return {str(path.relative_to(REPOSITORY)) for path in found if path.is_file()}
 
 
