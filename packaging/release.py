@@ -1,8 +1,9 @@
-"""Tags a version: release.py [DIRECTORY], in a checkout where all that belongs to it is committed.
+"""Tags a version: release.py [DIRECTORY], where all that belongs to it is committed.
 
-The version is that of Cargo.toml. It is tagged, as v and the version, if the changelog has an entry of
-it with a date that is not to come, and nothing that is unreleased; if the header, the Python package
-and the record of the interface are of it too; and if nothing is uncommitted. What is missing is said.
+The version is that of Cargo.toml. It is tagged, as v and the version, if the changelog has an
+entry of it with a date that is not to come, and nothing that is unreleased; if the header, the
+Python package and the record of the interface are of it too; and if nothing is uncommitted.
+What is missing is said.
 """
 
 from __future__ import annotations

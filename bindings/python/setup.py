@@ -132,7 +132,7 @@ class Wheel(bdist_wheel):
     """A wheel for every Python 3 on one platform: ctypes needs no interpreter's ABI."""
 
     def get_tag(self) -> tuple[str, str, str]:
-        """The platform's tag with those of any Python 3: that of the library, not of this Python."""
+        """The library's platform, with the tags of any Python 3."""
         return "py3", "none", self.crossed() or super().get_tag()[2]
 
     def crossed(self) -> str | None:

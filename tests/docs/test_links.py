@@ -35,7 +35,7 @@ def test_what_leads_nowhere_is_seen(tmp_path: Path) -> None:
 
 def test_a_page_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     (tmp_path / "page.md").write_text("[no](none.md)\n")
-    command = ["python3", ROOT / "tests" / "docs" / "links.py", tmp_path]
+    command: list[str | Path] = ["python3", ROOT / "tests" / "docs" / "links.py", tmp_path]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert "page.md: none.md" in done.stderr

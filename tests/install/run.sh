@@ -298,7 +298,24 @@ chmod +x "$work/echoes"
 RUSTFLAGS='-C opt-level=2' CARGO=$work/echoes "$root/packaging/build.sh" "$work/flags" 2>echoed ||
     true
 grep -q $'^-C\x1fopt-level=2\x1f--remap' echoed || fail "RUSTFLAGS are not used"
-echo "ok the flags of who builds"
+# Cargo's target is built for, whoever told cargo; the linker is that target's, or there is no library.
+mkdir "$work/tools"
+printf '#!/bin/sh\necho "${0##*/}" >&2\nexit 3\n' >"$work/tools/aarch64-linux-gnu-ld"
+cat >"$work/tools/cargo" <<'EOF'
+#!/bin/sh
+[ "$1" = fetch ] && exit
+while [ "$1" != --target-dir ]; do shift; done
+echo '{"filenames": ["'"$2/$TRIPLE"'/release/libkvreg.a"]}'
+EOF
+chmod +x "$work/tools"/*
+crossing() { # TRIPLE
+    (export TRIPLE=$1 PATH=$work/tools:$PATH CARGO=$work/tools/cargo CARGO_TARGET_DIR=$work/cargo-target
+        "$root/packaging/build.sh" "$work/crossed" 2>&1) && fail "$1 is built by this machine's tools"
+    return 0
+}
+[ "$(crossing aarch64-unknown-linux-gnu)" = aarch64-linux-gnu-ld ] || fail "another linker is taken"
+crossing x86_64-pc-windows-gnu | grep 'this is for Linux with glibc' >/dev/null || fail "it says nothing"
+echo "ok the flags of who builds, and cargo's target"
 
 # Directories that are not beneath the prefix's usual ones.
 make -s -C "$root" install PREFIX="$prefix" LIBDIR="$prefix/lib/x86_64-linux-gnu" \
