@@ -43,7 +43,7 @@ for source in tests/c/test_*.c; do
     echo "== $test"
     KVREG_TEST_COUNT=1000 run "$work/$test"
 done
-compile tests/c/test_guide.c "$work/static" "$prefix/lib/libkvreg.a" -lm -ldl
+compile tests/c/test_guide.c "$work/static" "$prefix/lib/libkvreg.a" -lunwind -lm -ldl
 echo "== test_guide, with the static library"
 run "$work/static"
 
