@@ -12,13 +12,16 @@ export CARGO_BUILD_JOBS ?= $(JOBS)
 # Where JOBS is 1, others are beside it, and make shares the cores among all.
 AT_A_TIME := $(if $(filter-out 1,$(JOBS)),-j$(JOBS))
 
-LIBRARY := target/release/libkvreg.so
+# Where cargo builds, seen from here.
+TARGET := $(if $(CARGO_TARGET_DIR),$(shell realpath -m --relative-to=. "$(CARGO_TARGET_DIR)"),target)
+RELEASE := $(TARGET)/$(CARGO_BUILD_TARGET:%=%/)release
+LIBRARY := $(RELEASE)/libkvreg.so
 VENV := .venv
 PYTHON_CONFIG := --config bindings/python/pyproject.toml
 PYTHON_FILES := bindings/python benches/python docs tests/docs tests/python tests/listener \
-    tests/packaging tests/readme.py tests/languages tests/abi tests/examples tests/windows packaging
+    tests/packaging tests/release tests/readme.py tests/languages tests/abi tests/examples tests/windows packaging
 C_FLAGS := -std=c11 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread -Iinclude -Ibindings/c
-C_LINK := -Ltarget/release -lkvreg -Wl,-rpath,$(CURDIR)/target/release
+C_LINK := -L$(RELEASE) -lkvreg -Wl,-rpath,$(CURDIR)/$(RELEASE)
 VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full \
     --show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible
 
@@ -60,8 +63,8 @@ demo: build target/c/demo
 
 # Those parts that take long come first, and lint is not beside what waits for the same lock.
 BESIDE := test-install lint test-misuse test-python test-model test-rust test-abi test-c \
-    test-examples test-languages test-cpp test-sanitizers test-listener test-shell test-lifecycle test-stress \
-    test-instructions test-docs test-readme test-header
+    test-examples test-languages test-cpp test-sanitizers test-listener test-shell \
+    test-lifecycle test-stress test-release test-instructions test-docs test-readme test-header
 
 # Two parts at a time: what each says is whole, and comes when it has ended. What pip makes of the
 # checkout is in the way of other parts, and comes last.
@@ -206,16 +209,6 @@ test-python: build $(VENV)/installed
 	$(VENV)/bin/coverage combine --quiet $(COVERAGE_FILES)
 	$(VENV)/bin/coverage report $(COVERAGE_FILES)
 
-# The package as it is published, with the library of the release archive. The wheel's platform is
-# what auditwheel finds that it needs.
-wheel: export KVREG_BUILT := $(CURDIR)/target/ship/portable/libkvreg.so
-wheel: ship-portable $(VENV)/installed
-	rm -rf target/wheels target/dist
-	$(VENV)/bin/python -m build --sdist --outdir target/wheels bindings/python
-	$(VENV)/bin/python -m build --wheel --outdir target/dist bindings/python
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" \
-	    $(VENV)/bin/auditwheel repair --strip --wheel-dir target/wheels target/dist/*.whl
-
 # It is installed as users do, from the wheel, the sources and the checkout, and tested there.
 test-wheel: wheel
 	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/packaging
@@ -250,13 +243,13 @@ bench-python: build $(VENV)/installed
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 	    --requirement benches/python/requirements.txt
 	$(CARGO) build --release -p kvreg-bench-actor
-	$(CC) -O2 -shared -fPIC benches/python/floor.c -o target/release/libfloor.so
+	$(CC) -O2 -shared -fPIC benches/python/floor.c -o $(RELEASE)/libfloor.so
 	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
-	    $(VENV)/bin/python benches/python/bench.py target/release
+	    $(VENV)/bin/python benches/python/bench.py $(RELEASE)
 
 clean:
 	$(CARGO) clean
 	rm -rf $(VENV)
 
 include packaging/packaging.mk tests/cpp/cpp.mk bindings/c/examples.mk tests/languages/languages.mk \
-    packaging/windows/windows.mk tests/tsan/tsan.mk
+    packaging/windows/windows.mk packaging/aarch64/aarch64.mk tests/tsan/tsan.mk

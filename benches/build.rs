@@ -11,7 +11,10 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(has_glib)");
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     compile("src/loops.c", "loops", &[root.join("include")]);
-    let library = root.join("target/release");
+    // OUT_DIR is RELEASE/build/kvreg-bench-…/out, and cargo puts the library into RELEASE.
+    let out = PathBuf::from(std::env::var("OUT_DIR").expect("set by cargo"));
+    let library = out.ancestors().nth(3).expect("cargo's directories");
+    println!("cargo::rustc-env=KVREG_RELEASE={}", library.display());
     println!("cargo::rustc-link-search=native={}", library.display());
     println!("cargo::rustc-link-lib=dylib=kvreg");
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", library.display());

@@ -40,7 +40,7 @@ def tar(directory: Path, archive: Path) -> None:
     """Links stay links."""
     with (
         archive.open("wb") as file,
-        gzip.GzipFile("", "wb", 9, file, EPOCH) as packed,
+        gzip.GzipFile("", "wb", 6, file, EPOCH) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as goal,
     ):
         for path in entries(directory):

@@ -1,14 +1,29 @@
 #!/usr/bin/env bash
-# Builds what is shipped: build.sh DIRECTORY puts libkvreg.a, libkvreg.so and the licences of what is
-# in them there. RUSTFLAGS are cargo's; CC, LDFLAGS and VERSION are link.sh's.
+# Builds what is shipped:
+#
+#   build.sh DIRECTORY
+#
+# puts libkvreg.a, libkvreg.so and the licences of what is in them there, for the system that cargo
+# builds for: CARGO_BUILD_TARGET's, that of its configuration, else this one. CC, CROSS_COMPILE, LDFLAGS
+# and VERSION are link.sh's, RUSTFLAGS and CARGO_TARGET_DIR cargo's.
+#
+# What debuggers need goes into DIRECTORY-debug, unless CARGO_PROFILE_RELEASE_DEBUG is set: then it
+# stays where cargo puts it.
 set -euo pipefail
-directory=$1
 cd "$(dirname "$0")/.."
+directory=$1
+debug=
+if [ -z "${CARGO_PROFILE_RELEASE_DEBUG+set}" ]; then
+    # Functions and lines.
+    export CARGO_PROFILE_RELEASE_DEBUG=line-tables-only
+    debug=$directory-debug
+fi
 host=$(rustc -vV | sed -n 's/^host: //p')
 
 # Paths of this machine would stand in the messages of panics, and where a registry's crates are
 # differs from one to the next.
-${CARGO:-cargo} fetch --locked --target "$host"
+${CARGO:-cargo} fetch --locked --target "$host" \
+    ${CARGO_BUILD_TARGET:+--target "$CARGO_BUILD_TARGET"}
 read -ra flags <<<"${RUSTFLAGS:-}" # which cargo does not read where there are encoded ones
 flags+=(--remap-path-prefix="$PWD"=/kvreg)
 for crates in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
@@ -17,8 +32,25 @@ done
 # The separator allows for any path.
 CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${flags[@]}")
 export CARGO_ENCODED_RUSTFLAGS=${CARGO_ENCODED_RUSTFLAGS%$'\x1f'}
-${CARGO:-cargo} rustc --release --locked --lib --crate-type staticlib --target-dir target/ship
+# Where it is depends on what cargo builds for, which only cargo knows.
+built=$(${CARGO:-cargo} rustc --release --locked --lib --crate-type staticlib \
+    --target-dir "${CARGO_TARGET_DIR:-target}/ship" --message-format json-render-diagnostics |
+    python3 packaging/built.py libkvreg.a)
 unset CARGO_ENCODED_RUSTFLAGS
 
-packaging/link.sh target/ship/release/libkvreg.a "$directory"
-python3 packaging/licenses.py "$host" "$directory/THIRD-PARTY-LICENSES.txt"
+# SHIP/TRIPLE/release/libkvreg.a, or without the triple.
+target=$(basename "$(dirname "$(dirname "$built")")")
+[ "$target" != ship ] || target=$host
+case $target in
+*-linux-gnu*) ;;
+*)
+    echo "build.sh: this is for Linux with glibc, and cargo builds for $target" >&2
+    exit 1
+    ;;
+esac
+# Debian's names of a cross compiler and its linker: those of the target without the vendor.
+if [ "${target%%-*}" != "${host%%-*}" ]; then
+    export CROSS_COMPILE=${CROSS_COMPILE-${target%%-*}-${target#*-*-}-}
+fi
+packaging/link.sh "$built" "$directory" ${debug:+"$debug"}
+python3 packaging/licenses.py "$target" "$directory/THIRD-PARTY-LICENSES.txt"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes a release archive: dist.sh linux|windows BUILT puts kvreg-VERSION-PLATFORM.tar.gz or .zip, made
-# of the libraries in BUILT, into target/archives, and its checksum beside it.
+# of the libraries in BUILT, into target/archives, and its checksum beside it. What BUILT-debug has goes
+# into an archive of its own, which is unpacked over the other.
 #
 # The same sources make the same archive, wherever they are built.
 set -euo pipefail
@@ -10,8 +11,20 @@ built=$2
 cd "$(dirname "$0")/.."
 archives=target/archives
 case $platform in
-linux) name=kvreg-$VERSION-x86_64-linux-gnu && archive=$name.tar.gz ;;
-windows) name=kvreg-$VERSION-x86_64-windows && archive=$name.zip ;;
+linux)
+    # What the library is for, whatever was asked for: ELF's number of the machine.
+    machine=$(od -An -tu2 -j18 -N2 "$built/libkvreg.so.$VERSION" | tr -d ' ')
+    case $machine in
+    62) name=kvreg-$VERSION-x86_64-linux-gnu ;;
+    183) name=kvreg-$VERSION-aarch64-linux-gnu ;;
+    *)
+        echo "dist.sh: there are no archives for machines of ELF's number $machine" >&2
+        exit 1
+        ;;
+    esac
+    kind=tar.gz
+    ;;
+windows) name=kvreg-$VERSION-x86_64-windows && kind=zip ;;
 esac
 if [ -z "${SOURCE_DATE_EPOCH:-}" ]; then
     SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) || {
@@ -24,6 +37,17 @@ export SOURCE_DATE_EPOCH
 mkdir -p "$archives"
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
+pack() { # TREE ARCHIVE
+    python3 packaging/archive.py "$1" "$archives/$2"
+    (cd "$archives" && sha256sum "$2" >"$2.sha256" && cat "$2.sha256")
+}
 DESTDIR=$stage PREFIX=/$name packaging/install.sh install "$built"
-python3 packaging/archive.py "$stage/$name" "$archives/$archive"
-(cd "$archives" && sha256sum "$archive" >"$archive.sha256" && cat "$archive.sha256")
+pack "$stage/$name" "$name.$kind"
+
+[ -d "$built-debug" ] || exit 0
+tree=$stage/debug/$name
+documents=share/doc/kvreg
+mkdir -p "$tree/$documents"
+cp -a "$built-debug" "$tree/lib"
+cp "$stage/$name/$documents"/{LICENSE-*,THIRD-PARTY-LICENSES.txt} "$tree/$documents"
+pack "$tree" "$name-debug.$kind"

@@ -129,7 +129,6 @@ install)
         file "$built/libkvreg.dll.a" "$LIBDIR"
         file "$built/kvreg.lib" "$LIBDIR"
         file "$built/kvreg.def" "$LIBDIR"
-        file "$root/docs/windows.md" "$DOCDIR"
     else
         file "$built/libkvreg.a" "$LIBDIR"
         for rules in tsan.supp valgrind.supp; do
@@ -143,14 +142,17 @@ install)
     filled "$root/packaging/kvreg.pc.in" "$LIBDIR/pkgconfig"
     filled "$root/packaging/cmake/kvreg-config.cmake.in" "$LIBDIR/cmake/kvreg"
     filled "$root/packaging/cmake/kvreg-config-version.cmake.in" "$LIBDIR/cmake/kvreg"
-    for text in CHANGELOG.md LICENSE-APACHE LICENSE-MIT docs/c-guide.md docs/cpp-guide.md; do
-        file "$root/$text" "$DOCDIR"
+    # As they lie in the repository, for they lead to one another.
+    for text in "$root"/*.md "$root"/LICENSE-*; do
+        file "$text" "$DOCDIR"
     done
-    for example in demo.c shell.c shell_windows.h event_loop.c worker_pool.c; do
-        file "$root/bindings/c/$example" "$DOCDIR/examples"
+    for text in "$root"/docs/*.md; do
+        file "$text" "$DOCDIR/docs"
     done
-    for example in "$root"/bindings/c/plugins/*.[ch]; do
-        file "$example" "$DOCDIR/examples/plugins"
+    for example in "$root"/bindings/{c/*.[ch],c/plugins/*.[ch],csharp/*.cs,go/*.go,go/go.mod} \
+        "$root"/bindings/{java/*.java,luajit/*.lua,node/*.js,node/*.json,ruby/*.rb}; do
+        [ "${example##*/}" != kvreg_macros.h ] || continue # it is among the headers
+        file "$example" "$DOCDIR$(dirname "/${example#"$root"/}")"
     done
     file "$built/THIRD-PARTY-LICENSES.txt" "$DOCDIR"
     # An older version may have had other files; directories that it made are still to be removed.

@@ -6,7 +6,10 @@ LIBDIR ?= $(PREFIX)/lib
 DOCDIR ?= $(PREFIX)/share/doc/kvreg
 
 VERSION := $(shell sed -n '/^version/{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
-BUILT := target/ship/built
+# What is for another machine stands beside what is for this one.
+ARCH := $(firstword $(subst -, ,$(or $(CARGO_BUILD_TARGET),$(shell rustc -vV | sed -n 's/^host: //p'))))
+SHIP := target/ship$(CARGO_BUILD_TARGET:%=/%)
+BUILT := $(SHIP)/built
 
 install uninstall: export PREFIX := $(PREFIX)
 install uninstall: export INCLUDEDIR := $(INCLUDEDIR)
@@ -16,31 +19,55 @@ install uninstall: export DESTDIR := $(DESTDIR)
 install uninstall ship ship-portable dist-linux dist-windows: export VERSION := $(VERSION)
 
 .PHONY: ship ship-portable install uninstall dist dist-linux dist-windows abi test-abi \
-    test-install test-dist
+    test-install test-dist test-release tag
 
-# For this system.
+# For this system. With debug information put aside, in $(BUILT)-debug.
 ship:
 	packaging/build.sh $(BUILT)
 
 # For older ones too: as old as Rust's standard library allows. The same whoever builds it.
 GLIBC := 2.17
-PORTABLE := target/ship/portable
+PORTABLE := $(SHIP)/portable
 
-$(VENV)/zig: packaging/requirements.txt | $(VENV)/installed
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
-	printf '#!/bin/sh\nexec "%s" -m ziglang cc -target x86_64-linux-gnu.$(GLIBC) "$$@"\n' \
-	    "$(CURDIR)/$(VENV)/bin/python" >$@
+# What packages are made with, and nothing that tests need.
+TOOLS ?= target/tools
+ZIG := $(TOOLS)/zig-$(ARCH)
+
+$(TOOLS)/bin/python:
+	$(PYTHON) -m venv $(TOOLS)
+
+$(TOOLS)/installed-%: packaging/%.txt | $(TOOLS)/bin/python
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(ZIG): $(TOOLS)/installed-zig
+	printf '#!/bin/sh\nexec "%s" -m ziglang cc -target $(ARCH)-linux-gnu.$(GLIBC) "$$@"\n' \
+	    "$(abspath $(TOOLS))/bin/python" >$@
 	chmod +x $@
 
 ship-portable: export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/target/zig
-ship-portable: $(VENV)/zig
-	env -u RUSTFLAGS -u LDFLAGS -u CARGO_PROFILE_RELEASE_DEBUG CC="$(VENV)/zig" LDLIBS=-lunwind \
+ship-portable: $(ZIG)
+	env -u RUSTFLAGS -u LDFLAGS -u CARGO_PROFILE_RELEASE_DEBUG CC="$(ZIG)" \
+	    LDLIBS="-lunwind -Wl,-T,packaging/own-debug.ld" \
 	    packaging/build.sh $(PORTABLE)
+
+# The package as it is published, with the library of the release archive. The wheel's platform is
+# what auditwheel finds that it needs. What is for another machine goes into a directory of its own.
+WHEELS := target/wheels$(CARGO_BUILD_TARGET:%=/%)
+
+wheel: export KVREG_BUILT := $(CURDIR)/$(PORTABLE)/libkvreg.so
+wheel: ship-portable $(TOOLS)/installed-wheel
+	rm -rf $(WHEELS) target/dist
+	$(TOOLS)/bin/python -m build --sdist --outdir $(WHEELS) bindings/python
+	$(TOOLS)/bin/python -m build --wheel --outdir target/dist bindings/python
+	PATH="$(abspath $(TOOLS))/bin:$$PATH" \
+	    $(TOOLS)/bin/auditwheel repair --wheel-dir $(WHEELS) target/dist/*.whl
 
 # What is built already is only copied: root, who installs, often has no cargo, and should neither
 # fetch crates nor leave files here. The licences are written last.
 $(BUILT)/THIRD-PARTY-LICENSES.txt: Cargo.toml Cargo.lock build.rs cbindgen.toml packaging/build.sh \
-    packaging/link.sh packaging/licenses.py packaging/abi/kvreg.map packaging/abi/names.sh \
+    packaging/built.py packaging/link.sh packaging/licenses.py packaging/abi/kvreg.map \
+    packaging/abi/names.sh \
     $(shell find src -type f)
 	@command -v $(CARGO) >/dev/null || { \
 	    echo "$(CARGO) was not found: run make ship as who has it, then make install" >&2; exit 1; }
@@ -52,7 +79,7 @@ install: $(BUILT)/THIRD-PARTY-LICENSES.txt
 uninstall:
 	packaging/install.sh uninstall
 
-dist: dist-linux dist-windows
+dist: dist-linux dist-aarch64 dist-windows
 
 dist-linux: ship-portable
 	packaging/dist.sh linux $(PORTABLE)
@@ -64,7 +91,7 @@ dist-windows: dll
 test-install: export VERSION := $(VERSION)
 test-install: export GLIBC := $(GLIBC)
 test-install: dist-linux
-	tests/install/run.sh target/archives/kvreg-$(VERSION)-x86_64-linux-gnu.tar.gz
+	tests/install/run.sh target/archives/kvreg-$(VERSION)-$(ARCH)-linux-gnu.tar.gz
 
 # The record of the interface, at a release.
 abi: build
@@ -75,7 +102,17 @@ test-abi: build $(VENV)/installed
 	$(VENV)/bin/python packaging/abi/gate.py check include/kvreg.h $(LIBRARY)
 	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/abi
 
+# At a release, after all else: checks that what belongs to it is there.
+tag:
+	$(PYTHON) packaging/release.py
+
+test-release: $(VENV)/installed
+	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/release
+
 # Builds the archives once more, elsewhere.
 test-dist: dist
-	tests/install/reproducible.sh target/archives/kvreg-$(VERSION)-x86_64-linux-gnu.tar.gz dist-linux
-	tests/install/reproducible.sh target/archives/kvreg-$(VERSION)-x86_64-windows.zip dist-windows
+	tests/install/reproducible.sh dist-linux kvreg-$(VERSION)-x86_64-linux-gnu.tar.gz \
+	    kvreg-$(VERSION)-x86_64-linux-gnu-debug.tar.gz
+	tests/install/reproducible.sh dist-aarch64 kvreg-$(VERSION)-aarch64-linux-gnu.tar.gz \
+	    kvreg-$(VERSION)-aarch64-linux-gnu-debug.tar.gz
+	tests/install/reproducible.sh dist-windows kvreg-$(VERSION)-x86_64-windows.zip

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # What the tests need beside a Rust toolchain; with `bench` the benchmarks' peers too; with
 # `languages` the runtimes of the examples in other languages, with `windows` what `make dll` and
-# `make test-windows` need, with `tsan` and then `tsan-runtime` what `make test-tsan` needs, and
-# nothing else. Installed if that is allowed, else named.
+# `make test-windows` need, with `aarch64` what `make dist-aarch64` and with `aarch64-tests` what
+# `make test-aarch64` need, with `tsan` and then `tsan-runtime` what `make test-tsan` needs, and nothing
+# else. Installed if that is allowed, else named.
 set -eu
 
 missing=()
@@ -22,6 +23,16 @@ windows)
     need lld-link lld
     need cc gcc
     [ -e /usr/lib/rustlib/src/rust/library/Cargo.toml ] || missing+=(rust-web-src)
+    ;;
+aarch64)
+    need aarch64-linux-gnu-ld binutils-aarch64-linux-gnu
+    # A toolchain that is not rustup's has to bring it.
+    target=aarch64-unknown-linux-gnu
+    [ -d "$(rustc --print target-libdir --target $target)" ] || rustup target add $target
+    ;;
+aarch64-tests)
+    need qemu-aarch64 qemu-user
+    need readelf binutils
     ;;
 tsan)
     need /usr/bin/rustc rustc-web
@@ -63,6 +74,7 @@ languages)
     need cmake cmake
     need pkg-config pkg-config
     need pypy3 pypy3
+    need gdb gdb
     python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
     # The runtime of AddressSanitizer comes with gcc.
     if [ "${1:-}" = bench ]; then

@@ -14,7 +14,7 @@ mod sections;
 use report::Report;
 use sections::{actors, growth, latency, life, memory, operations, outside, threads};
 
-const LIBRARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/libkvreg.so");
+const LIBRARY: &str = concat!(env!("KVREG_RELEASE"), "/libkvreg.so");
 const JSON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench.json");
 
 fn main() {

@@ -37,6 +37,19 @@ else:
     LIBRARY = "libkvreg.so"
 
 
+# ELF's numbers of machines, and the names that platforms' tags have for them.
+MACHINES = {22: "s390x", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
+
+
+def machine(file: str) -> int | None:
+    """What machine an executable or a library in ELF is for; None of another format."""
+    with open(file, "rb") as binary:
+        header = binary.read(20)
+    if header[:4] != b"\x7fELF":
+        return None
+    return int.from_bytes(header[18:20], "little" if header[5] == 1 else "big")
+
+
 def cargo_program() -> str:
     """Where cargo is, if there is what it needs.
 
@@ -119,9 +132,20 @@ class Wheel(bdist_wheel):
     """A wheel for every Python 3 on one platform: ctypes needs no interpreter's ABI."""
 
     def get_tag(self) -> tuple[str, str, str]:
-        """The platform's tag with those of any Python 3."""
-        crossed = FOR_WINDOWS and sys.platform != "win32"
-        return "py3", "none", "win_amd64" if crossed else super().get_tag()[2]
+        """The library's platform, with the tags of any Python 3."""
+        return "py3", "none", self.crossed() or super().get_tag()[2]
+
+    def crossed(self) -> str | None:
+        """The platform's tag, if the library is for another one than this Python."""
+        if FOR_WINDOWS:
+            return None if sys.platform == "win32" else "win_amd64"
+        library = BUILT or getattr(self.get_finalized_command("build_ext"), "library", None)
+        number = machine(library) if library else None
+        if number is None or number == machine(sys.executable):
+            return None
+        if number not in MACHINES:
+            raise SystemExit(f"kvreg: {library} is for a machine whose name is not known here")
+        return f"linux_{MACHINES[number]}"
 
 
 class SourceDistribution(sdist):

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The same sources in another directory make the same archive: reproducible.sh ARCHIVE TARGET, with the
-# make target that makes it.
+# The same sources in another directory make the same archives: reproducible.sh TARGET ARCHIVE..., with
+# the make target that makes them and their names.
 set -euo pipefail
-archive=$(realpath "$1")
+target=$1
+shift
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -14,6 +15,8 @@ mkdir "$other"
     tar -c --null --files-from=- --ignore-failed-read) | tar -x -C "$other"
 SOURCE_DATE_EPOCH=$(git -C "$root" log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
-(umask 077 && make -s -C "$other" "$2" VENV="$root/.venv")
-cmp "$archive" "$other/target/archives/$(basename "$archive")"
-echo "ok two directories, one archive, by $2"
+(umask 077 && make -s -C "$other" "$target" TOOLS="$root/target/tools")
+for archive; do
+    cmp "$root/target/archives/$archive" "$other/target/archives/$archive"
+done
+echo "ok two directories, the same archives, by $target"

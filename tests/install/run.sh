@@ -105,10 +105,15 @@ paths() {
 tar -xzf "$archive" -C "$work"
 name=$(basename "$archive" .tar.gz)
 prefix=$work/$name
-(cd "$prefix" && find . ! -type d | sort) | sed "s/$VERSION/VERSION/" |
-    diff "$here/contents.txt" - || fail "the archive has other files than contents.txt"
-(cd "$(dirname "$archive")" && sha256sum --quiet -c "$(basename "$archive").sha256") ||
+(cd "$prefix" && find . ! -type d | LC_ALL=C sort) | diff <("$here/contents.sh" "$VERSION") - ||
+    fail "the archive has other files than contents.txt"
+(cd "$(dirname "$archive")" && sha256sum --quiet -c "$name"{,-debug}.tar.gz.sha256) ||
     fail "the checksum"
+documents() { # DIRECTORY: whole, and among them what the shell and listeners understand
+    python3 "$root/tests/docs/links.py" "$1"
+    grep -qx '## The text protocol' "$1/README.md" || fail "the protocol is not told"
+}
+documents "$prefix/share/doc/kvreg"
 echo "ok contents and checksum"
 
 library "$prefix/lib/libkvreg.so" "$GLIBC" ld-linux-x86-64.so.2 libc.so.6 libdl.so.2 libm.so.6 \
@@ -118,11 +123,39 @@ paths "$prefix/lib/libkvreg.a"
     fail "the static library has foreign symbols"
 echo "ok the shared library, for glibc $GLIBC, and the static one"
 
+# What debuggers need is in an archive of its own, and is found where that was unpacked over the other.
+# names PREFIX GDB...: kvreg's own functions and lines, in a program that stops inside.
+names() {
+    local said
+    said=$(LD_LIBRARY_PATH=$1/lib HOME=$work/home timeout 120 gdb -nx -batch \
+        -iex 'set debuginfod enabled off' -iex 'set auto-load off' -ex 'set breakpoint pending on' \
+        "${@:2}" -ex 'break kvreg_registry_execute' -ex run -ex 'info symbol $pc' -ex 'info line *$pc' \
+        "$work/stops" </dev/null 2>&1) || true
+    grep -q '^kvreg_registry_execute.* in section .text' <<<"$said" || fail "gdb says $said"
+    grep -q '^Line [0-9]* of "[^"]*src/[a-z_/]*\.rs"' <<<"$said"
+}
+cc "${flags[@]}" "$here/consumer.c" -I"$prefix/include" -L"$prefix/lib" -lkvreg -o "$work/stops"
+! names "$prefix" || fail "there is debug information in the library"
+tar -xzf "$(dirname "$archive")/$name-debug.tar.gz" -C "$work"
+mv "$prefix" "$work/with-symbols"
+names "$work/with-symbols" || fail "gdb does not find the lines"
+for file in "$work/with-symbols/lib"/{.debug/libkvreg.so."$VERSION".debug,debug/libkvreg.a}; do
+    paths "$file"
+done
+# By the build ID, wherever the library is.
+cp "$work/with-symbols/lib/libkvreg.so.$VERSION" "$work/libkvreg.so.0"
+mkdir -p "$work/alone/lib" && mv "$work/libkvreg.so.0" "$work/alone/lib"
+names "$work/alone" -iex "set debug-file-directory $work/with-symbols/lib/debug" ||
+    fail "gdb does not find the lines by the build ID"
+rm -rf "$work/with-symbols" "$work/alone"
+tar -xzf "$archive" -C "$work"
+echo "ok debug information"
+
 consumers
 echo "ok programs in C and C++, by pkg-config and CMake, shared and static"
 
 # The examples, built as their first lines say.
-cp -r "$prefix/share/doc/kvreg/examples" "$work"
+cp -r "$prefix/share/doc/kvreg/bindings/c" "$work/examples"
 for example in demo shell event_loop "worker_pool -pthread"; do
     # shellcheck disable=SC2046,SC2086 # flags are words
     (cd "$work/examples" && cc "${flags[@]}" ${example%% *}.c $(config --cflags --libs) \
@@ -227,6 +260,7 @@ make -s -C "$root" install PREFIX="$prefix" DESTDIR="$work/stage" >/dev/null
 make -s -C "$root" install CARGO=false PREFIX="$prefix" DESTDIR="$work/stage" >/dev/null
 mv "$work/stage$prefix" "$prefix"
 consumers
+documents "$prefix/share/doc/kvreg"
 library "$prefix/lib/libkvreg.so" "$(ldd --version | sed -n '1s/.* //p')" ld-linux-x86-64.so.2 \
     libc.so.6 libgcc_s.so.1 libm.so.6
 mv "$prefix" "$work/stage$prefix"
@@ -253,15 +287,35 @@ echo "ok without a network"
 
 # The flags of who builds a package are used: at linking theirs come last, and win. Debug information
 # is there if they ask: that of Rust's standard library always is.
-LDFLAGS=-Wl,--build-id CARGO_PROFILE_RELEASE_DEBUG=1 \
-    "$root/packaging/link.sh" "$root/target/ship/release/libkvreg.a" "$work/flags"
-readelf -n "$work/flags/libkvreg.so" | grep 'Build ID' >/dev/null || fail "LDFLAGS are not used"
+LDFLAGS=-Wl,--build-id=0x6b76726567 CARGO_PROFILE_RELEASE_DEBUG=1 \
+    "$root/packaging/link.sh" "${CARGO_TARGET_DIR:-$root/target}/ship/release/libkvreg.a" "$work/flags"
+readelf -n "$work/flags/libkvreg.so" | grep 'Build ID: 6b76726567' >/dev/null ||
+    fail "LDFLAGS are not used"
 readelf -SW "$work/flags/libkvreg.so" | grep '\.debug_info' >/dev/null || fail "no debug information"
-printf '#!/bin/sh\n[ "$1" = fetch ] || { echo "$CARGO_ENCODED_RUSTFLAGS"; exit 1; }\n' >"$work/echoes"
+printf '#!/bin/sh\n[ "$1" = fetch ] || { echo "$CARGO_ENCODED_RUSTFLAGS" >&2; exit 1; }\n' \
+    >"$work/echoes"
 chmod +x "$work/echoes"
-RUSTFLAGS='-C opt-level=2' CARGO=$work/echoes "$root/packaging/build.sh" "$work/flags" >echoed || true
+RUSTFLAGS='-C opt-level=2' CARGO=$work/echoes "$root/packaging/build.sh" "$work/flags" 2>echoed ||
+    true
 grep -q $'^-C\x1fopt-level=2\x1f--remap' echoed || fail "RUSTFLAGS are not used"
-echo "ok the flags of who builds"
+# Cargo's target is built for, whoever told cargo; the linker is that target's, or there is no library.
+mkdir "$work/tools"
+printf '#!/bin/sh\necho "${0##*/}" >&2\nexit 3\n' >"$work/tools/aarch64-linux-gnu-ld"
+cat >"$work/tools/cargo" <<'EOF'
+#!/bin/sh
+[ "$1" = fetch ] && exit
+while [ "$1" != --target-dir ]; do shift; done
+echo '{"filenames": ["'"$2/$TRIPLE"'/release/libkvreg.a"]}'
+EOF
+chmod +x "$work/tools"/*
+crossing() { # TRIPLE
+    (export TRIPLE=$1 PATH=$work/tools:$PATH CARGO=$work/tools/cargo CARGO_TARGET_DIR=$work/cargo-target
+        "$root/packaging/build.sh" "$work/crossed" 2>&1) && fail "$1 is built by this machine's tools"
+    return 0
+}
+[ "$(crossing aarch64-unknown-linux-gnu)" = aarch64-linux-gnu-ld ] || fail "another linker is taken"
+crossing x86_64-pc-windows-gnu | grep 'this is for Linux with glibc' >/dev/null || fail "it says nothing"
+echo "ok the flags of who builds, and cargo's target"
 
 # Directories that are not beneath the prefix's usual ones.
 make -s -C "$root" install PREFIX="$prefix" LIBDIR="$prefix/lib/x86_64-linux-gnu" \

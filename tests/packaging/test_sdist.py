@@ -24,8 +24,20 @@ CRATE = (
 
 
 def sources() -> set[str]:
-    found = (REPOSITORY / "src").rglob("*")
+    found = [*(REPOSITORY / "src").rglob("*"), *(REPOSITORY / "tests").glob("*.rs")]
     return {str(path.relative_to(REPOSITORY)) for path in found if path.is_file()}
+
+
+def documents() -> set[str]:
+    """The pages, and the examples but for Python's."""
+    examples = {
+        str(path.relative_to(REPOSITORY))
+        for pattern in ("c/**/*.[ch]", "csharp/*.cs", "go/go.mod", "go/*.go", "java/*.java")
+        + ("luajit/*.lua", "node/*.js*", "ruby/*.rb")
+        for path in (REPOSITORY / "bindings").glob(pattern)
+    }
+    pages = {*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")}
+    return examples | {str(page.relative_to(REPOSITORY)) for page in pages}
 
 
 def contents(distribution: Path) -> dict[str, bytes]:
@@ -45,7 +57,7 @@ def test_it_has_these_files_and_no_other() -> None:
         modules()
         | {"kvreg/py.typed", "PKG-INFO", "README.md", "pyproject.toml", "setup.cfg", "setup.py"}
         | {f"kvreg.egg-info/{name}" for name in informed}
-        | {f"rust/{name}" for name in sources() | {*CRATE, "CHANGELOG.md", "README.md"}}
+        | {f"rust/{name}" for name in sources() | documents() | {*CRATE}}
         | {f"{directory}{name}" for directory in ("", "rust/") for name in LICENCES}
     )
     assert set(contents(SDIST)) == {f"{ROOT}/{name}" for name in expected}
@@ -89,6 +101,20 @@ def test_it_may_lie_in_the_tree_of_another_workspace(unpacked: Path) -> None:
         "--format-version=1",
         cwd=unpacked / "rust",
     )
+
+
+def test_its_pages_are_whole(unpacked: Path) -> None:
+    output(sys.executable, REPOSITORY / "tests" / "docs" / "links.py", unpacked)
+
+
+def test_cargo_would_publish_the_crate_without_a_warning(tmp_path: Path) -> None:
+    told = output(
+        *("cargo", "package", "--locked", "--allow-dirty", "--no-verify", "--package", "kvreg"),
+        *("--target-dir", tmp_path),
+        cwd=REPOSITORY,
+    )
+    assert "Packaged" in told
+    assert "warning" not in told
 
 
 def test_it_makes_itself_again(unpacked: Path, tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ mingw=x86_64-w64-mingw32
 
 python3 -m zipfile -e "$archive" "$work"
 prefix=$work/$(basename "$archive" .zip)
-(cd "$prefix" && find . -type f | LC_ALL=C sort) | diff "$here/contents.txt" - ||
+(cd "$prefix" && find . -type f | LC_ALL=C sort) |
+    diff <("$here/../install/contents.sh" "$VERSION" windows) - ||
     { echo "the archive has other files than contents.txt" >&2 && exit 1; }
+python3 "$here/../docs/links.py" "$prefix/share/doc/kvreg"
 (cd "$(dirname "$archive")" && sha256sum --quiet -c "$(basename "$archive").sha256")
 mv "$prefix" "$work/moved"
 prefix=$work/moved
