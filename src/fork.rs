@@ -45,7 +45,7 @@ unsafe extern "C" fn child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     Process::put_aside();
     crate::epoch::begin_anew();
-    Thread::begin_anew();
+    crate::local::with(|local| local.thread.begin_anew());
 }
 
 /// Called after user code that the caller of the calling code cannot know of, with the process

@@ -16,6 +16,7 @@ mod fork;
 mod handle;
 mod hash;
 mod inbox;
+mod leaving;
 mod listener;
 mod local;
 mod log;

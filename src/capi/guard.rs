@@ -10,8 +10,18 @@ use crate::platform;
 
 /// Runs the body of an exported function: no panic passes, a failure becomes a status and the
 /// thread's last error, and what the function left behind is freed if it is large.
-#[inline(never)] // what it needs on the stack is not to burden the short ways before it
+#[inline(always)]
 pub(super) fn guard(
+    function: &'static str,
+    body: impl FnOnce() -> Result<(), Failure>,
+) -> kvreg_status {
+    guard_since(fork::count(), function, body)
+}
+
+/// The same for a function that began when there had been so many forks.
+#[inline(never)] // what it needs on the stack is not to burden the short ways before it
+pub(super) fn guard_since(
+    forks: u32,
     function: &'static str,
     body: impl FnOnce() -> Result<(), Failure>,
 ) -> kvreg_status {
@@ -19,7 +29,6 @@ pub(super) fn guard(
         // The body refuses at once; a thread that is new here has nothing made for it any more.
         return body().map_or_else(|failure| fail(function, failure), |()| Status::Ok as _);
     }
-    let forks = fork::count();
     let outcome = contain(|| {
         catch_unwind(AssertUnwindSafe(|| {
             let outcome = body();

@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ffi::CStr;
+use std::mem::ManuallyDrop;
 
 use crate::error::Error;
+use crate::leaving;
 
 pub type kvreg_status = i32;
 
@@ -124,7 +126,14 @@ struct LastError {
 }
 
 thread_local! {
-    static LAST: RefCell<Option<LastError>> = const { RefCell::new(None) };
+    /// Without a destructor, as all that a thread has here: see `leaving`.
+    static LAST: ManuallyDrop<RefCell<Option<LastError>>> =
+        const { ManuallyDrop::new(RefCell::new(None)) };
+}
+
+fn forget() {
+    let last = LAST.with(|last| last.borrow_mut().take());
+    drop(last);
 }
 
 /// Keeps the failure for `kvreg_last_error`; written out only if somebody asks.
@@ -133,17 +142,26 @@ pub(super) fn fail(function: &'static str, failure: Failure) -> kvreg_status {
     if crate::platform::is_ending() {
         return status;
     }
-    let _ = LAST.try_with(|last| *last.borrow_mut() = Some(LastError { function, failure }));
+    let is_kept = match &failure.text {
+        Cow::Borrowed(_) => true,
+        Cow::Owned(_) => leaving::may_keep(),
+    };
+    if is_kept {
+        leaving::also(forget);
+    }
+    let last = is_kept.then_some(LastError { function, failure });
+    let before = LAST.with(|place| place.replace(last));
+    drop(before);
     status
 }
 
 pub(super) fn last_error() -> String {
-    let text = LAST.try_with(|last| {
+    let text = LAST.with(|last| {
         let last = last.borrow();
         let LastError { function, failure } = last.as_ref()?;
         Some(format!("{function}: {failure}"))
     });
-    text.ok().flatten().unwrap_or_default()
+    text.unwrap_or_default()
 }
 
 /// Name and message of any number.

@@ -12,6 +12,7 @@ mod epoch;
 #[path = "../../../src/error.rs"]
 mod error;
 mod hash;
+mod leaving;
 mod local;
 mod map;
 mod panic;
