@@ -160,16 +160,20 @@ static void *wait_in_far(void *unused) {
 }
 
 /* Another thread, inside a bucket of another registry, waits for this one. */
-static void stop_in_a_circle(void) {
-    pthread_t thread;
-    kvreg_update *update;
-    OK(kvreg_bucket_update_begin(bucket, "k", 1, NULL, &update));
-    CHECK(pthread_create(&thread, NULL, wait_in_far, NULL) == 0);
+static kvreg_verdict stop_inside(void *data, const kvreg_value *current, kvreg_value *next) {
+    pthread_t *thread = data;
+    (void)current, (void)next;
+    CHECK(pthread_create(thread, NULL, wait_in_far, NULL) == 0);
     pthread_barrier_wait(&held);
     do cleared = kvreg_bucket_clear(far);
     while (cleared == KVREG_TIMEOUT); /* until it waits */
     stopped = kvreg_registry_stop(second);
-    OK(kvreg_update_end(update, KVREG_KEEP, NULL));
+    return KVREG_KEEP;
+}
+
+static void stop_in_a_circle(void) {
+    pthread_t thread;
+    OK(kvreg_bucket_update(bucket, "k", 1, stop_inside, &thread));
     CHECK(pthread_join(thread, NULL) == 0);
     CHECK(cleared == KVREG_CALLING_SELF);
     CHECK(stopped == KVREG_CALLING_SELF);
