@@ -619,8 +619,8 @@ kvreg_status kvreg_registry_execute(kvreg_registry *registry,
 
 /**
  * Ends all buckets, reason SHUTDOWN, then the registry; returns when all are gone. From
- * inside a callback of one of its buckets: KVREG_CALLING_SELF. The handle is freed separately.
- * Blocks for its turn.
+ * inside a callback of one of its buckets, or if one waits for that: KVREG_CALLING_SELF. The
+ * handle is freed separately. Blocks for its turn.
  */
 kvreg_status kvreg_registry_stop(kvreg_registry *registry);
 
@@ -872,7 +872,8 @@ kvreg_status kvreg_bucket_get_into(kvreg_bucket *bucket,
  * Updates a key by a callback: it runs on this thread, exactly once, while the bucket does
  * nothing else (Agent.get_and_update). What it decides is done before this returns:
  * KVREG_ABORTED for KVREG_ABORT, KVREG_SERVER_DOWN for KVREG_CRASH, KVREG_INVALID_ARGUMENT,
- * with nothing changed, for a verdict or a value that cannot be. Blocks for its turn.
+ * with nothing changed, for a verdict or a value that cannot be. The callback may update other
+ * buckets: a thread holds at most 256 turns at once, then KVREG_LIMIT. Blocks for its turn.
  */
 kvreg_status kvreg_bucket_update(kvreg_bucket *bucket,
                                  const void *key,
@@ -894,10 +895,13 @@ kvreg_status kvreg_bucket_update_cast(kvreg_bucket *bucket,
                                       void (*destroy)(void *user_data));
 
 /**
- * Begins an update without a callback: gives the value of the key, to be cleared (KVREG_ABSENT
- * if the key is absent; `current` may be NULL), and a handle that has the bucket's turn until
- * it is ended or freed. Until then this thread counts as being inside the bucket: its calls
- * there get KVREG_CALLING_SELF. Blocks for its turn.
+ * Begins an update without a callback: gives the value of the key, to be cleared (nil if the
+ * key is absent, and `current` may be NULL), and a handle that has the bucket's turn until it
+ * is ended or freed. Until then this thread counts as being inside the bucket: its calls there
+ * get KVREG_CALLING_SELF. Any thread may end the update, but the turn stays that of the thread
+ * that began it: when this ends, the update is ended with KVREG_ABORT and its handle is freed,
+ * in the second round of destructors of its pthread keys. KVREG_LIMIT if this thread holds 256
+ * turns, or if the destructors of its pthread keys run. Blocks for its turn.
  */
 kvreg_status kvreg_bucket_update_begin(kvreg_bucket *bucket,
                                        const void *key,

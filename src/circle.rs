@@ -20,8 +20,11 @@ pub(crate) trait Occupied: Send + Sync {
     fn occupant(&self) -> u64;
 }
 
+/// By thread, for which server it waits.
+type Waiting = BTreeMap<u64, Arc<dyn Occupied>>;
+
 pub(crate) struct Circles {
-    waiting: Mutex<BTreeMap<u64, Arc<dyn Occupied>>>,
+    waiting: Mutex<Waiting>,
 }
 
 impl Circles {
@@ -39,17 +42,8 @@ impl Circles {
         server: Arc<dyn Occupied>,
     ) -> Result<Edge<'_>, Error> {
         let mut waiting = lock(&self.waiting);
-        let mut occupant = server.occupant();
-        // A walk visits each waiting thread at most once, unless others made a circle that
-        // they are just being told about.
-        for _ in 0..=waiting.len() {
-            if occupant == thread {
-                return Err(Error::CallingSelf);
-            }
-            match waiting.get(&occupant) {
-                Some(next) => occupant = next.occupant(),
-                None => break,
-            }
+        if leads_to(&waiting, &*server, thread) {
+            return Err(Error::CallingSelf);
         }
         waiting.insert(thread, server);
         Ok(Edge {
@@ -58,12 +52,34 @@ impl Circles {
         })
     }
 
+    /// Whether `thread` would close a circle by waiting for `server` now.
+    pub(crate) fn would_close(&self, thread: u64, server: &dyn Occupied) -> bool {
+        leads_to(&lock(&self.waiting), server, thread)
+    }
+
     /// The thread has what it waited for, though it may not know it yet. Called by who gave it
     /// that, with the lock of the server, which `wait_for` does not take.
     pub(crate) fn forget(&self, thread: u64) {
         let server = lock(&self.waiting).remove(&thread);
         drop(server); // outside the lock, and not the last: the thread knows the server
     }
+}
+
+/// Whether `thread` occupies the server, or one that its occupant waits for, and so on.
+fn leads_to(waiting: &Waiting, server: &dyn Occupied, thread: u64) -> bool {
+    let mut occupant = server.occupant();
+    // A walk visits each waiting thread at most once, unless others made a circle that they are
+    // just being told about.
+    for _ in 0..=waiting.len() {
+        if occupant == thread {
+            return true;
+        }
+        match waiting.get(&occupant) {
+            Some(next) => occupant = next.occupant(),
+            None => break,
+        }
+    }
+    false
 }
 
 /// A thread that waits; see [`Circles::wait_for`].

@@ -26,7 +26,6 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use crate::process::Process;
-use crate::thread::Thread;
 
 /// Pages are not larger where the system is asked to empty one.
 const PAGE: usize = if cfg!(all(target_os = "linux", target_arch = "aarch64")) {
@@ -134,7 +133,7 @@ unsafe extern "C" fn child() {
 /// The calling thread lets go of what it had before a fork of its own.
 pub(crate) fn begin_anew() {
     crate::epoch::begin_anew();
-    Thread::begin_anew();
+    crate::local::with(|local| local.thread.begin_anew());
 }
 
 /// Called after user code that the caller of the calling code cannot know of, with the process

@@ -17,6 +17,7 @@ mod handle;
 mod hash;
 mod inbox;
 mod kept;
+mod leaving;
 mod listener;
 mod local;
 mod log;

@@ -5,8 +5,9 @@ use std::cell::Cell;
 
 use crate::epoch::Pins;
 use crate::handle::Slots;
+use crate::leaving::Leaving;
 use crate::spare::Spares;
-use crate::thread::Thread;
+use crate::thread::Own;
 
 /// Nothing here is dropped by itself: it is there until the thread is gone. It begins with all
 /// bytes zero, which is a value of every part: null, 0, `false`.
@@ -18,8 +19,8 @@ pub(crate) struct Local {
     pub(crate) pins: Pins,
     pub(crate) spares: Spares,
     pub(crate) slots: Slots,
-    /// Null until it is asked for; see `thread`.
-    pub(crate) thread: Cell<*const Thread>,
+    pub(crate) thread: Own,
+    pub(crate) leaving: Leaving,
 }
 
 thread_local! {

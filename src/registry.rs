@@ -456,19 +456,20 @@ impl RegistryServer {
 
     /// Ends the buckets, reason SHUTDOWN, then the registry; returns when all are gone.
     pub(crate) fn stop_all(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
-        if !self.has_ended() && self.is_inside_a_bucket() {
+        if !self.has_ended() && self.would_stop_caller() {
             return Err(Error::CallingSelf);
         }
         self.stop(caller)
     }
 
-    /// Whether user code of the calling thread has the turn of one of the buckets.
-    fn is_inside_a_bucket(&self) -> bool {
+    /// Whether user code of the calling thread has the turn of one of the buckets, or one of them
+    /// waits for that.
+    fn would_stop_caller(&self) -> bool {
         if !Thread::holds_a_turn() {
             return false;
         }
         let buckets = self.still_anyway(|state, write| state.buckets(write));
-        buckets.iter().any(|bucket| bucket.is_occupied_by_caller())
+        buckets.iter().any(|bucket| bucket.would_wait_for_caller())
     }
 }
 

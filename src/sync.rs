@@ -6,7 +6,6 @@ pub(crate) use std::sync::atomic::{
 };
 pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 pub(crate) use std::thread::yield_now;
-pub(crate) use std::thread_local;
 
 /// How to load what a fence makes an acquiring load of, if it is looked at before the fence.
 ///

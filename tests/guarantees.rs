@@ -556,6 +556,69 @@ fn g8_a_thread_that_holds_nothing_just_waits() {
     assert_eq!(bucket.get(b"n"), Ok(Value::Int(2)));
 }
 
+fn nest(buckets: &[Bucket]) -> usize {
+    let Some((first, rest)) = buckets.split_first() else {
+        return 0;
+    };
+    let mut depth = 0;
+    match first.update(b"n", |_| {
+        depth = 1 + nest(rest);
+        Verdict::Keep
+    }) {
+        Ok(()) => assert!(depth > 0),
+        Err(Error::Limit(_)) => assert_eq!(depth, 0),
+        Err(other) => panic!("{other:?}"),
+    }
+    depth
+}
+
+#[test]
+fn g8_a_thread_holds_256_turns_and_no_more() {
+    let buckets: Vec<_> = (0..300).map(|_| Bucket::start().unwrap()).collect();
+    assert_eq!(nest(&buckets), 256);
+    let begin = |bucket: &Bucket| bucket.update_begin(b"n");
+    let open: Result<Vec<_>, _> = buckets[..256].iter().map(begin).collect();
+    let open = open.unwrap();
+    assert!(matches!(begin(&buckets[256]), Err(Error::Limit(_))));
+    assert!(matches!(begin(&buckets[0]), Err(Error::CallingSelf)));
+    drop(open);
+    assert_eq!(nest(&buckets[200..]), 100);
+}
+
+#[test]
+fn g8_a_thread_that_ends_gives_its_turns_back() {
+    let bucket = &Bucket::start().unwrap();
+    let began = std::thread::scope(|scope| {
+        let begin = || bucket.update_begin(b"n").unwrap();
+        scope.spawn(begin).join().unwrap()
+    });
+    // Joined by what it returned, perhaps before the system's thread has ended: it will.
+    let mut patient = bucket.clone();
+    patient.set_timeout(Timeout::Never);
+    patient.put(b"n", 1).unwrap();
+    let mut late = began;
+    assert_eq!(late.current(), Err(Error::Aborted));
+    assert_eq!(late.end(int(2)), Err(Error::Aborted));
+    assert_eq!(bucket.get(b"n"), Ok(Value::Int(1)));
+}
+
+#[test]
+fn g8_the_turn_is_that_of_the_thread_that_began() {
+    let bucket = &Bucket::start().unwrap();
+    let update = bucket.update_begin(b"n").unwrap();
+    assert_eq!(bucket.put(b"n", 1), Err(Error::CallingSelf));
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut other = bucket.clone();
+            other.set_timeout(Timeout::Now);
+            assert_eq!(other.put(b"n", 1), Err(Error::Timeout));
+            update.end(int(2)).unwrap();
+            bucket.put(b"m", 3).unwrap();
+        });
+    });
+    bucket.put(b"n", 4).unwrap();
+}
+
 #[test]
 fn g13_a_value_stays_as_it_was_read() {
     let registry = Registry::start().unwrap();

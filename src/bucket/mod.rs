@@ -20,6 +20,7 @@ use crate::reason::{Exit, Reason};
 use crate::registry::RegistryServer;
 use crate::server::{Server, State, Turn, Write};
 use crate::supervisor::{add_another, Child};
+use crate::thread::Lasts;
 use crate::value::{Text, Value, ValueRef};
 
 pub(crate) use changes::{Change, Subscriber};
@@ -28,6 +29,7 @@ pub(crate) use contents::Pair;
 pub use contents::KEY_LIMIT;
 use limits::Limits;
 pub(crate) use reading::Reader;
+pub(crate) use update::Deciding;
 pub use update::{Update, Verdict};
 
 pub(crate) type BucketServer = Server<BucketState>;
@@ -74,7 +76,7 @@ pub(crate) enum Message {
 /// An update that the runtime runs: the key, and what to do once the turn is there.
 pub(crate) struct Task {
     pub(crate) key: Box<[u8]>,
-    pub(crate) run: Box<dyn FnOnce(Update) + Send>,
+    pub(crate) run: Box<dyn FnOnce(Deciding) + Send>,
 }
 
 impl State for BucketState {
@@ -118,7 +120,7 @@ impl State for BucketState {
     fn run(turn: Turn<BucketState>, task: Task) {
         let process = turn.server().process();
         let _running = process.callback(turn.server().state().name());
-        (task.run)(Update::new(turn, task.key));
+        (task.run)(Deciding::new(turn, task.key));
     }
 
     fn unregister(server: &Arc<BucketServer>, reason: Reason) {
@@ -370,7 +372,7 @@ impl BucketServer {
     pub(crate) fn update_cast(
         self: &Arc<Self>,
         key: &[u8],
-        run: Box<dyn FnOnce(Update) + Send>,
+        run: Box<dyn FnOnce(Deciding) + Send>,
     ) -> Result<(), Error> {
         let key = copy_key(key)?;
         self.cast_task(Task { key, run })
@@ -432,9 +434,10 @@ impl BucketServer {
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
         key: &[u8],
-    ) -> Result<Update, Error> {
+        lasts: Lasts,
+    ) -> Result<Deciding, Error> {
         let key = copy_key(key)?;
-        Ok(Update::new(self.occupy(caller)?, key))
+        Ok(Deciding::new(self.occupy(caller, lasts)?, key))
     }
 
     pub(crate) fn count(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<usize, Error> {
@@ -579,7 +582,10 @@ impl Bucket {
         key: &[u8],
         decide: impl FnOnce(Option<&Value>) -> Verdict,
     ) -> Result<(), Error> {
-        let mut update = self.update_begin(key)?;
+        let caller = &mut self.caller();
+        let mut update = self
+            .server
+            .update_begin(caller, check_key(key)?, Lasts::Call)?;
         let current = update.current()?;
         let decided =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decide(current.as_ref())));
@@ -609,8 +615,11 @@ impl Bucket {
 
     /// The same without a function: the bucket waits until the update is ended or dropped.
     pub fn update_begin(&self, key: &[u8]) -> Result<Update, Error> {
-        self.server
-            .update_begin(&mut self.caller(), check_key(key)?)
+        let caller = &mut self.caller();
+        let deciding = self
+            .server
+            .update_begin(caller, check_key(key)?, Lasts::Open)?;
+        Update::begin(deciding)
     }
 
     /// Stores all pairs, or none.

@@ -1,9 +1,12 @@
 //! Updates: user code decides about one key while the bucket waits.
 
+use std::sync::Arc;
+
 use super::BucketState;
 use crate::epoch;
 use crate::error::Error;
 use crate::server::{State, Turn};
+use crate::thread::{hold, Held, Open};
 use crate::value::{Value, ValueRef};
 
 /// What an update decides.
@@ -19,20 +22,20 @@ pub enum Verdict {
     Crash,
 }
 
-/// An update that has begun: it has the bucket's turn until it is dropped. Dropped without a
-/// verdict, it changes nothing.
-pub struct Update {
+/// An update that has the bucket's turn until it is dropped. Dropped without a verdict, it changes
+/// nothing.
+pub(crate) struct Deciding {
     turn: Turn<BucketState>,
     key: Box<[u8]>,
 }
 
-impl Update {
-    pub(crate) fn new(turn: Turn<BucketState>, key: Box<[u8]>) -> Update {
-        Update { turn, key }
+impl Deciding {
+    pub(crate) fn new(turn: Turn<BucketState>, key: Box<[u8]>) -> Deciding {
+        Deciding { turn, key }
     }
 
     /// The value to decide about; `None` if the key is absent.
-    pub fn current(&mut self) -> Result<Option<Value>, Error> {
+    pub(crate) fn current(&mut self) -> Result<Option<Value>, Error> {
         let contents = self.turn.server().contents();
         match contents.get(&self.key, &epoch::pin()) {
             Ok(value) => Ok(Some(value)),
@@ -42,9 +45,10 @@ impl Update {
         }
     }
 
-    /// Does what was decided, and gives the turn back.
-    pub fn end(mut self, verdict: Verdict) -> Result<(), Error> {
-        self.apply(verdict)
+    /// For who keeps it beyond the call that began it.
+    pub(crate) fn held(self) -> Held<Deciding> {
+        let thread = Arc::clone(self.turn.thread());
+        Held::new(thread, self)
     }
 
     pub(crate) fn apply(&mut self, verdict: Verdict) -> Result<(), Error> {
@@ -84,5 +88,41 @@ impl Update {
 
     pub(crate) fn crash(&mut self) -> Result<(), Error> {
         Err(self.turn.crash("an update said so"))
+    }
+}
+
+impl Open for Held<Deciding> {
+    fn abort(&self) {
+        drop(self.give_up());
+    }
+}
+
+/// An update that has begun: it has the bucket's turn until it is ended or dropped. Dropped
+/// without a verdict, it changes nothing; so too if the thread that began it ends first.
+pub struct Update(Arc<Held<Deciding>>);
+
+impl Update {
+    pub(crate) fn begin(deciding: Deciding) -> Result<Update, Error> {
+        let held = Arc::new(deciding.held());
+        hold(&held, &held)?;
+        Ok(Update(held))
+    }
+
+    /// The value to decide about; `None` if the key is absent.
+    pub fn current(&mut self) -> Result<Option<Value>, Error> {
+        let current = self.0.with(Deciding::current);
+        current.unwrap_or(Err(Error::Aborted))
+    }
+
+    /// Does what was decided, and gives the turn back.
+    pub fn end(self, verdict: Verdict) -> Result<(), Error> {
+        let deciding = self.0.take(&self.0);
+        deciding.map_or(Err(Error::Aborted), |mut deciding| deciding.apply(verdict))
+    }
+}
+
+impl Drop for Update {
+    fn drop(&mut self) {
+        drop(self.0.take(&self.0));
     }
 }

@@ -11,8 +11,18 @@ use crate::process::Process;
 /// Runs the body of an exported function: no panic passes, the thread is not cancelled in it, a
 /// failure becomes a status and the thread's last error, and what the function left behind is
 /// freed if it is large.
-#[inline(never)] // what it needs on the stack is not to burden the short ways before it
+#[inline(always)]
 pub(super) fn guard(
+    function: &'static str,
+    body: impl FnOnce() -> Result<(), Failure>,
+) -> kvreg_status {
+    guard_since(Process::lineage(), function, body)
+}
+
+/// The same for a function that began in the process of that lineage.
+#[inline(never)] // what it needs on the stack is not to burden the short ways before it
+pub(super) fn guard_since(
+    lineage: usize,
     function: &'static str,
     body: impl FnOnce() -> Result<(), Failure>,
 ) -> kvreg_status {
@@ -20,7 +30,6 @@ pub(super) fn guard(
         // The body refuses at once; a thread that is new here has nothing made for it any more.
         return body().map_or_else(|failure| fail(function, failure), |()| Status::Ok as _);
     }
-    let lineage = Process::lineage();
     let outcome = platform::uncancelled(|| {
         contain(|| {
             catch_unwind(AssertUnwindSafe(|| {

@@ -2,14 +2,14 @@
 //! pin keeps it. If the call must wait, it takes a count first and gives up the pin.
 
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::Arc;
 
 use super::argument::Out;
 use super::items::Items;
 use super::quick::quick;
 use super::status::{Failure, Status};
-use crate::bucket::{BucketServer, Update};
+use crate::bucket::{BucketServer, Deciding};
 use crate::caller::{Caller, Timeout};
 use crate::epoch::{self, Guard};
 use crate::handle::{Invalid, Kind, Removed, RemovedSlot};
@@ -20,7 +20,7 @@ use crate::platform;
 use crate::process::Process;
 use crate::registry::RegistryServer;
 use crate::supervisor::Supervisor;
-use crate::sync::lock;
+use crate::thread::{hold, Held, Open};
 
 /// The types of handles: never looked into.
 pub struct kvreg_registry(());
@@ -89,7 +89,44 @@ impl Object for BucketServer {
 }
 
 /// An update that has begun, until it is ended.
-pub(super) struct Begun(pub(super) Mutex<Option<Update>>);
+pub(super) struct Begun {
+    held: Held<Deciding>,
+    /// Of its handle.
+    token: AtomicU64,
+}
+
+impl Begun {
+    pub(super) fn make(deciding: Deciding, handle: &Out<*mut kvreg_update>) -> Result<(), Failure> {
+        let begun = Arc::new(Begun {
+            held: deciding.held(),
+            token: AtomicU64::new(0),
+        });
+        let mut made = std::ptr::null_mut();
+        // SAFETY: an output.
+        make(Arc::clone(&begun), &unsafe { Out::new(&mut made, made) })?;
+        begun.token.store(token(made), Ordering::Relaxed);
+        if let Err(refused) = hold(&begun.held, &begun) {
+            begun.abort();
+            return Err(refused.into());
+        }
+        handle.set(made);
+        Ok(())
+    }
+
+    /// `None` if it was ended already.
+    pub(super) fn take(self: &Arc<Self>) -> Option<Deciding> {
+        self.held.take(self)
+    }
+}
+
+impl Open for Begun {
+    /// Its handle goes with it.
+    fn abort(&self) {
+        drop(self.held.give_up());
+        let handle = self.token.load(Ordering::Relaxed) as usize;
+        let _ = free::<kvreg_update>(std::ptr::without_provenance_mut(handle));
+    }
+}
 
 impl Handle for kvreg_update {
     const KIND: Kind = Kind::Update;
@@ -98,8 +135,7 @@ impl Handle for kvreg_update {
 
 impl Object for Begun {
     fn freed(self: &Arc<Self>) {
-        let update = lock(&self.0).take();
-        drop(update); // gives the turn back, now and not when the epoch allows
+        drop(self.take()); // gives the turn back, now and not when the epoch allows
     }
 }
 

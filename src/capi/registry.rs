@@ -318,8 +318,8 @@ pub unsafe extern "C" fn kvreg_registry_execute(
 }
 
 /// Ends all buckets, reason SHUTDOWN, then the registry; returns when all are gone. From
-/// inside a callback of one of its buckets: KVREG_CALLING_SELF. The handle is freed separately.
-/// Blocks for its turn.
+/// inside a callback of one of its buckets, or if one waits for that: KVREG_CALLING_SELF. The
+/// handle is freed separately. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_stop(registry: *mut kvreg_registry) -> kvreg_status {
     guard("kvreg_registry_stop", || {

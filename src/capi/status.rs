@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
+use std::mem::ManuallyDrop;
 
 use crate::error::Error;
+use crate::leaving;
 
 pub type kvreg_status = i32;
 
@@ -129,8 +131,15 @@ struct Plain {
 
 thread_local! {
     static PLAIN: Cell<Option<Plain>> = const { Cell::new(None) };
-    /// With a text of its own, if that was the last.
-    static OWNED: RefCell<Option<(&'static str, Failure)>> = const { RefCell::new(None) };
+    /// With a text of its own, if that was the last. Without a destructor, as all that a thread
+    /// has here: see `leaving`.
+    static OWNED: ManuallyDrop<RefCell<Option<(&'static str, Failure)>>> =
+        const { ManuallyDrop::new(RefCell::new(None)) };
+}
+
+fn forget() {
+    let last = OWNED.with(|last| last.borrow_mut().take());
+    drop(last);
 }
 
 /// Keeps the failure for `kvreg_last_error`; written out only if somebody asks.
@@ -146,7 +155,11 @@ pub(super) fn fail(function: &'static str, failure: Failure) -> kvreg_status {
             text,
         }),
         Cow::Owned(_) => {
-            let _ = OWNED.try_with(|last| *last.borrow_mut() = Some((function, failure)));
+            if leaving::may_keep() {
+                leaving::also(forget);
+                let before = OWNED.with(|place| place.replace(Some((function, failure))));
+                drop(before);
+            }
             None
         }
     };
@@ -159,12 +172,12 @@ pub(super) fn last_error() -> String {
         let failure = Failure::new(plain.status, plain.text);
         return format!("{}: {failure}", plain.function);
     }
-    let text = OWNED.try_with(|last| {
+    let text = OWNED.with(|last| {
         let last = last.borrow();
         let (function, failure) = last.as_ref()?;
         Some(format!("{function}: {failure}"))
     });
-    text.ok().flatten().unwrap_or_default()
+    text.unwrap_or_default()
 }
 
 /// Name and message of any number.

@@ -1,17 +1,17 @@
 //! The three ways to update: by a callback now, by a callback later, and without one.
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex};
 
 use super::argument::{self, invalid, Out};
-use super::guard::guard;
-use super::object::{free, kvreg_bucket, kvreg_update, make, with, Begun};
+use super::guard::{guard, guard_since};
+use super::object::{free, kvreg_bucket, kvreg_update, with, Begun};
 use super::status::{kvreg_status, Failure, Status};
 use super::value::{given, kvreg_value, Copies};
-use crate::bucket::Update;
+use crate::bucket::Deciding;
 use crate::error::Error;
 use crate::process::Process;
-use crate::sync::lock;
+use crate::thread::Lasts;
+use crate::value::Value;
 
 const KEEP: i32 = 0;
 const STORE: i32 = 1;
@@ -35,7 +35,7 @@ pub type kvreg_update_fn = Option<
 /// # Safety
 /// `next` is null, or an initialised value whose text is good for its length.
 unsafe fn apply(
-    update: &mut Update,
+    update: &mut Deciding,
     verdict: kvreg_verdict,
     next: *const kvreg_value,
 ) -> Result<(), Failure> {
@@ -50,28 +50,41 @@ unsafe fn apply(
     }?)
 }
 
-/// Asks the callback, and does what it decided.
+type Callback =
+    unsafe extern "C" fn(*mut c_void, *const kvreg_value, *mut kvreg_value) -> kvreg_verdict;
+
+/// Asks the callback. What is `next` then may point into `current` and `copies`.
 ///
 /// # Safety
 /// The callback is what the header asks of it, and may be called with `user_data`.
+#[inline(always)]
+unsafe fn ask(
+    callback: Callback,
+    user_data: *mut c_void,
+    current: Option<&Value>,
+    next: &mut kvreg_value,
+    copies: &Copies,
+) -> kvreg_verdict {
+    let view = current.map(kvreg_value::borrowed);
+    let view = view.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: by contract; the view lives until the callback returns.
+    copies.keep(|| unsafe { callback(user_data, view, next) })
+}
+
+/// Asks the callback, and does what it decided.
+///
+/// # Safety
+/// As for `ask`.
 unsafe fn decide(
-    update: &mut Update,
-    callback: unsafe extern "C" fn(
-        *mut c_void,
-        *const kvreg_value,
-        *mut kvreg_value,
-    ) -> kvreg_verdict,
+    update: &mut Deciding,
+    callback: Callback,
     user_data: *mut c_void,
 ) -> Result<(), Failure> {
-    // Kept until the verdict was carried out: `next` may point into it.
     let current = update.current()?;
-    let view = current.as_ref().map(kvreg_value::borrowed);
-    let view = view.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    let mut next = kvreg_value::NIL;
-    let _copies = Copies::keep();
-    // SAFETY: by contract; the view and `next` live until the end of this function.
+    let (mut next, copies) = (kvreg_value::NIL, Copies::new());
+    // SAFETY: by contract; what `next` may point into lives until the end of this function.
     unsafe {
-        let verdict = callback(user_data, view, &mut next);
+        let verdict = ask(callback, user_data, current.as_ref(), &mut next, &copies);
         apply(update, verdict, &next)
     }
 }
@@ -79,7 +92,8 @@ unsafe fn decide(
 /// Updates a key by a callback: it runs on this thread, exactly once, while the bucket does
 /// nothing else (Agent.get_and_update). What it decides is done before this returns:
 /// KVREG_ABORTED for KVREG_ABORT, KVREG_SERVER_DOWN for KVREG_CRASH, KVREG_INVALID_ARGUMENT,
-/// with nothing changed, for a verdict or a value that cannot be. Blocks for its turn.
+/// with nothing changed, for a verdict or a value that cannot be. The callback may update other
+/// buckets: a thread holds at most 256 turns at once, then KVREG_LIMIT. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_update(
     bucket: *mut kvreg_bucket,
@@ -88,15 +102,33 @@ pub unsafe extern "C" fn kvreg_bucket_update(
     update: kvreg_update_fn,
     user_data: *mut c_void,
 ) -> kvreg_status {
-    guard("kvreg_bucket_update", || {
-        let (mut begun, callback) = with(bucket, |bucket, caller| {
-            let callback = update.ok_or_else(|| invalid("the callback is NULL"))?;
+    const NAME: &str = "kvreg_bucket_update";
+    let lineage = Process::lineage();
+    let mut begun = None;
+    let status = guard_since(lineage, NAME, || {
+        let mut deciding = with(bucket, |bucket, caller| {
+            update.ok_or_else(|| invalid("the callback is NULL"))?;
             // SAFETY: the key is good for its length.
             let key = unsafe { argument::key(key, key_len) }?;
-            Ok((bucket.update_begin(caller, key)?, callback))
+            Ok(bucket.update_begin(caller, key, Lasts::Call)?)
         })?;
-        // SAFETY: the callback and its data are good until this function returns.
-        unsafe { decide(&mut begun, callback, user_data) }
+        let current = deciding.current()?;
+        begun = Some((deciding, current));
+        Ok(())
+    });
+    // Between the guards, for the callback may update another bucket, and so on: what lies on
+    // the stack under it is on it once for each.
+    let (Some((mut deciding, current)), Some(callback)) = (begun, update) else {
+        return status;
+    };
+    let (mut next, copies) = (kvreg_value::NIL, Copies::new());
+    // SAFETY: the callback and its data are good until this function returns.
+    let verdict = unsafe { ask(callback, user_data, current.as_ref(), &mut next, &copies) };
+    guard_since(lineage, NAME, || {
+        // SAFETY: what `next` may point into lives until the end of this function.
+        let applied = unsafe { apply(&mut deciding, verdict, &next) };
+        drop(deciding); // the turn
+        applied
     })
 }
 
@@ -145,7 +177,7 @@ pub unsafe extern "C" fn kvreg_bucket_update_cast(
             let callback = update.ok_or_else(|| invalid("the callback is NULL"))?;
             // SAFETY: the key is good for its length.
             let key = unsafe { argument::key(key, key_len) }?;
-            let run = Box::new(move |mut begun: Update| {
+            let run = Box::new(move |mut begun: Deciding| {
                 let user_data = user_data; // as a whole: it is what is Send, and is dropped
                                            // SAFETY: the callback and its data are good until `destroy`.
                 let decided = unsafe { decide(&mut begun, callback, user_data.data) };
@@ -165,8 +197,11 @@ pub unsafe extern "C" fn kvreg_bucket_update_cast(
 
 /// Begins an update without a callback: gives the value of the key, to be cleared (KVREG_ABSENT
 /// if the key is absent; `current` may be NULL), and a handle that has the bucket's turn until
-/// it is ended or freed. Until then this thread counts as being inside the bucket: its calls
-/// there get KVREG_CALLING_SELF. Blocks for its turn.
+/// it is ended or freed. Until then this thread counts as being inside the bucket: its calls there
+/// get KVREG_CALLING_SELF. Any thread may end the update, but the turn stays that of the thread
+/// that began it: when this ends, the update is ended with KVREG_ABORT and its handle is freed,
+/// in the second round of destructors of its pthread keys. KVREG_LIMIT if this thread holds 256
+/// turns, or if the destructors of its pthread keys run. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_update_begin(
     bucket: *mut kvreg_bucket,
@@ -183,14 +218,14 @@ pub unsafe extern "C" fn kvreg_bucket_update_begin(
             update.required()?;
             // SAFETY: the key is good for its length.
             let key = unsafe { argument::key(key, key_len) }?;
-            Ok(bucket.update_begin(caller, key)?)
+            Ok(bucket.update_begin(caller, key, Lasts::Open)?)
         })?;
         let mut value = match begun.current()? {
             Some(value) if current.is_wanted() => kvreg_value::owned(value)?,
             Some(_) => kvreg_value::NIL,
             None => kvreg_value::ABSENT,
         };
-        let made = make(Arc::new(Begun(Mutex::new(Some(begun)))), &update);
+        let made = Begun::make(begun, &update);
         if made.is_err() {
             value.clear();
         }
@@ -211,8 +246,7 @@ pub unsafe extern "C" fn kvreg_update_end(
 ) -> kvreg_status {
     guard("kvreg_update_end", || {
         let begun = with(update, |begun, _| {
-            let taken = lock(&begun.0).take();
-            taken.ok_or_else(|| Failure::from(Status::BadHandle))
+            begun.take().ok_or_else(|| Failure::from(Status::BadHandle))
         });
         let mut begun = begun?;
         free(update)?;

@@ -4,8 +4,9 @@
 //! bits are an address and the upper 16 say of what: a copy, by its length and 1, or `SHARED`
 //! for a count of a blob. A copy has at most `COPY_LIMIT` bytes, so the two are apart.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
+use std::ptr;
 use std::sync::Arc;
 
 use super::argument::{self, invalid};
@@ -321,24 +322,44 @@ pub unsafe extern "C" fn kvreg_value_clear(value: *mut kvreg_value) {
 }
 
 thread_local! {
-    /// Texts that the callbacks running on this thread copied, innermost last.
-    static COPIES: RefCell<Vec<Vec<Text>>> = const { RefCell::new(Vec::new()) };
+    /// Of the innermost callback that runs on this thread, or null. Has no destructor.
+    static COPIES: Cell<*const Copies> = const { Cell::new(ptr::null()) };
 }
 
-/// Keeps what a callback copies until the update is done with it.
-pub(super) struct Copies(());
+/// Keeps what a callback copies until the update is done with it. It lies on the stack of who
+/// calls the callback, and stays where it is.
+pub(super) struct Copies {
+    texts: RefCell<Vec<Text>>,
+    outer: *const Copies,
+}
 
 impl Copies {
-    pub(super) fn keep() -> Copies {
-        let _ = COPIES.try_with(|copies| copies.borrow_mut().push(Vec::new()));
-        Copies(())
+    pub(super) fn new() -> Copies {
+        Copies {
+            texts: RefCell::default(),
+            outer: COPIES.get(),
+        }
     }
-}
 
-impl Drop for Copies {
-    fn drop(&mut self) {
-        let kept = COPIES.try_with(|copies| copies.borrow_mut().pop());
-        drop(kept);
+    /// What is copied on this thread while `callback` runs is kept as long as this.
+    #[inline(always)]
+    pub(super) fn keep<R>(&self, callback: impl FnOnce() -> R) -> R {
+        COPIES.set(self);
+        let answer = callback();
+        COPIES.set(self.outer);
+        answer
+    }
+
+    /// Keeps a text for the innermost callback; gives it back if there is none.
+    fn add(text: Text) -> Result<Option<Text>, Failure> {
+        // SAFETY: null, or on the stack below: `keep` runs.
+        let Some(copies) = (unsafe { COPIES.get().as_ref() }) else {
+            return Ok(Some(text));
+        };
+        let mut texts = copies.texts.borrow_mut();
+        texts.try_reserve(1).map_err(|_| Status::NoMemory)?;
+        texts.push(text);
+        Ok(None)
     }
 }
 
@@ -367,19 +388,10 @@ pub unsafe extern "C" fn kvreg_value_copy_text(
             return Err(invalid("a STRING is not UTF-8"));
         }
         let copy = Text::copy(bytes)?;
-        let in_callback = COPIES
-            .try_with(|copies| !copies.borrow().is_empty())
-            .unwrap_or(false);
-        *value = if in_callback {
-            let view = kvreg_value::text(kind, copy.as_bytes(), 0);
-            COPIES.with(|copies| {
-                if let Some(kept) = copies.borrow_mut().last_mut() {
-                    kept.push(copy);
-                }
-            });
-            view
-        } else {
-            owned_text(kind == STRING, copy)?
+        let view = kvreg_value::text(kind, copy.as_bytes(), 0);
+        *value = match Copies::add(copy)? {
+            None => view,
+            Some(copy) => owned_text(kind == STRING, copy)?,
         };
         Ok(())
     })

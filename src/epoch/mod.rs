@@ -16,6 +16,7 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr;
 
+use crate::leaving;
 use crate::local;
 use crate::process::Process;
 
@@ -32,7 +33,7 @@ const DUE: u32 = 1 << 16;
 const LARGE: u32 = 1 << 17;
 /// It has pinned before, and not forked since.
 const HAS_SLOT: u32 = 1 << 18;
-/// The thread's storage is being taken down: nothing may stay.
+/// The thread ends, or its end would not be noticed: nothing may stay.
 const ENDING: u32 = 1 << 19;
 
 /// How often freeing what is large is tried before it is left to the next call.
@@ -46,7 +47,7 @@ pub(crate) struct Pins {
     /// How often it is pinned, and what else there is to say of it: `HAS_SLOT` alone, most of
     /// the time, says that it is not pinned but ready to be.
     state: Cell<u32>,
-    /// Null, or boxed: given up by `End`.
+    /// Null, or boxed: given up when the thread ends.
     bag: Cell<*mut Bag>,
 }
 
@@ -89,7 +90,7 @@ impl Pins {
     }
 
     /// Lets go of what belongs to the process that this one forked from.
-    fn leave_parent(&self) {
+    pub(crate) fn leave_parent(&self) {
         if !self.is_ready() && !self.collector.get().is_null() {
             crate::fork::begin_anew();
         }
@@ -103,13 +104,13 @@ impl Pins {
         self.collector.set(collector);
         self.slot.set(slot);
         self.set(HAS_SLOT);
-        // Refused if the thread's storage is being taken down.
-        match END.try_with(|_| ()) {
-            Ok(()) => local::with(|local| {
+        if leaving::may_keep() {
+            local::with(|local| {
                 local.spares.open();
                 local.slots.open();
-            }),
-            Err(_) => self.set(ENDING),
+            });
+        } else {
+            self.set(ENDING);
         }
         slot
     }
@@ -149,7 +150,7 @@ impl Pins {
 
     /// Leaves nothing behind.
     #[cold]
-    fn end(&self) {
+    pub(crate) fn end(&self) {
         self.seal();
         if let Some(slot) = self.slot() {
             Collector::give_slot_back(slot);
@@ -157,27 +158,6 @@ impl Pins {
         self.slot.set(ptr::null());
         self.clear(HAS_SLOT);
     }
-}
-
-/// Notices the end of a thread.
-struct End;
-
-impl Drop for End {
-    fn drop(&mut self) {
-        if crate::platform::is_ending() {
-            return; // all of it goes with the process, and its locks may never be free again
-        }
-        local::with(|local| {
-            local.pins.leave_parent();
-            local.pins.end();
-            local.spares.close();
-            local.slots.close();
-        });
-    }
-}
-
-thread_local! {
-    static END: End = const { End };
 }
 
 /// Proof that the calling thread is pinned.

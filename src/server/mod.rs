@@ -67,7 +67,7 @@ use crate::error::Error;
 use crate::process::Process;
 use crate::reason::{Exit, Reason};
 use crate::sync::{lock, Arc, AtomicU32, Condvar, Mutex, MutexGuard, Ordering, Weak};
-use crate::thread::{Occupant, Thread};
+use crate::thread::{Lasts, Occupant, Thread};
 
 pub(crate) use end::Watcher;
 use mailbox::{Body, Letter};
@@ -284,11 +284,30 @@ impl<S: State> Server<S> {
 
     /// Takes the turn for user code: a callback, or what stands between `update_begin` and
     /// `update_end`. Blocks like a call.
-    pub(crate) fn occupy(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<Turn<S>, Error> {
+    pub(crate) fn occupy(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        lasts: Lasts,
+    ) -> Result<Turn<S>, Error> {
+        if let Err(refused) = Thread::may_hold_another(lasts) {
+            return Err(self.refusal(refused));
+        }
         // By the slow way at once: the caller has to let go before user code runs.
         self.enter(caller, Goal::Turn)?;
         self.count_handled();
         Ok(Turn::taken(Arc::clone(self)))
+    }
+
+    /// What comes before a refusal that the server is not asked about.
+    #[cold]
+    fn refusal(self: &Arc<Self>, refused: Error) -> Error {
+        if self.has_ended() {
+            return self.gone(Error::NoProcess);
+        }
+        match self.would_wait_for_caller() {
+            true => Error::CallingSelf,
+            false => refused,
+        }
     }
 
     /// Lets a read pass: waits, as a call does, if casts of the calling thread are queued
@@ -308,7 +327,7 @@ impl<S: State> Server<S> {
         }
         let (is_closed, own) = {
             let slow = self.lock();
-            (slow.closed, slow.last_of(Thread::current().id()))
+            (slow.closed, slow.last_of(Thread::id()))
         };
         match own {
             // Its cast may be among those that were taken out to be dropped.
@@ -356,7 +375,12 @@ impl<S: State> Server<S> {
 
     /// Whether user code of the calling thread has the turn.
     pub(crate) fn is_occupied_by_caller(&self) -> bool {
-        Thread::holds_a_turn() && self.occupant.get() == Thread::current().id()
+        Thread::holds_a_turn() && self.occupant.get() == Thread::id()
+    }
+
+    /// The same, or of a thread that waits for the calling one, through whatever others.
+    pub(crate) fn would_wait_for_caller(&self) -> bool {
+        Thread::holds_a_turn() && self.process.circles().would_close(Thread::id(), self)
     }
 
     pub(crate) fn has_ended(&self) -> bool {

@@ -133,7 +133,7 @@ impl<S: State> Server<S> {
         };
         slow.limits.push(limit);
         let inside = match Thread::holds_a_turn() {
-            true => Thread::current().id(),
+            true => Thread::id(),
             false => 0,
         };
         let reader = Reader { limit, inside };
@@ -193,16 +193,22 @@ impl<S: State> Server<S> {
                 }
             }
             // From here on the thread would wait.
+            if deadline.has_passed() {
+                // Without an edge: nobody may take it for one that waits.
+                let is_circle = edge.is_none() && self.would_wait_for_caller();
+                let refused = match is_circle {
+                    true => Error::CallingSelf,
+                    false => Error::Timeout,
+                };
+                return (slow, Err(refused));
+            }
             if edge.is_none() && Thread::holds_a_turn() {
                 // Under the lock: `handles` finds the edge, or this thread what it handled.
-                let me = Thread::current().id();
-                match self.process.circles().wait_for(me, Arc::clone(self) as _) {
+                let circles = self.process.circles();
+                match circles.wait_for(Thread::id(), Arc::clone(self) as _) {
                     Ok(waits) => edge = Some(waits),
                     Err(circle) => return (slow, Err(circle)),
                 }
-            }
-            if deadline.has_passed() {
-                return (slow, Err(Error::Timeout));
             }
             let ready = |slow: &Slow<S>, word: u32| match slow.first_below(limit) {
                 Some(Body::Task(_) | Body::Stop) => false,
@@ -477,9 +483,8 @@ impl<S: State> Turn<S> {
     }
 
     fn occupy(server: Arc<Server<S>>, lent: bool) -> Turn<S> {
-        let thread = Thread::current();
-        thread.enters_turn();
-        server.occupant.set(thread.id());
+        let thread = Thread::enters_turn();
+        server.occupant.set(Thread::id());
         Turn {
             server,
             thread,
@@ -489,6 +494,11 @@ impl<S: State> Turn<S> {
 
     pub(crate) fn server(&self) -> &Arc<Server<S>> {
         &self.server
+    }
+
+    /// The thread that took it.
+    pub(crate) fn thread(&self) -> &Arc<Thread> {
+        &self.thread
     }
 
     /// Changes the state; refused if the server ended meanwhile. Blocks only for snapshots.

@@ -14,6 +14,7 @@ mod error;
 mod hash;
 #[path = "../../../src/kept.rs"]
 mod kept;
+mod leaving;
 mod local;
 mod map;
 mod panic;

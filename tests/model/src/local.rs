@@ -1,21 +1,26 @@
 //! What each thread has: here the model's own storage.
 
-use std::cell::Cell;
-
 use crate::spare::Spares;
-use crate::thread::Thread;
+use crate::thread::Own;
 
 pub(crate) struct Local {
     pub(crate) spares: Spares,
-    pub(crate) thread: Cell<*const Thread>,
+    pub(crate) thread: Own,
 }
 
 impl Local {
     fn new() -> Local {
         Local {
             spares: Spares::new(),
-            thread: Cell::new(std::ptr::null()),
+            // SAFETY: how it begins.
+            thread: unsafe { std::mem::zeroed() },
         }
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.thread.release();
     }
 }
 

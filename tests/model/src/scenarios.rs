@@ -8,8 +8,9 @@ use loom::thread::spawn;
 
 use crate::error::Error;
 use crate::process::Process;
-use crate::server::Server;
+use crate::server::{Server, Turn};
 use crate::subject::{call, cast, forever, kill, peek, task, Facts, Inbox, Subject};
+use crate::thread::{abort_open, hold, Held, Lasts, Open};
 
 type Counter = Arc<Server<Subject>>;
 
@@ -121,11 +122,37 @@ fn until(happened: impl Fn() -> bool) {
     }
 }
 
+impl Open for Held<Turn<Subject>> {
+    fn abort(&self) {
+        drop(self.give_up());
+    }
+}
+
+#[test]
+fn a_turn_left_open_is_ended_once_and_comes_back() {
+    check(|| {
+        let server = Subject::start();
+        let turn = server.occupy(&mut forever(), Lasts::Open).unwrap();
+        let held = Arc::new(Held::new(Arc::clone(turn.thread()), turn));
+        hold(&held, &held).unwrap();
+        let other = Arc::clone(&server);
+        let ender = spawn(move || match held.take(&held) {
+            Some(turn) => turn.commit(|state, write| state.add(write)).is_ok(),
+            None => false,
+        });
+        let caller = spawn(move || call(&other).unwrap());
+        abort_open(); // this thread ends
+        let is_ended = ender.join().unwrap();
+        caller.join().unwrap();
+        assert_eq!(peek(&server), Ok(1 + u32::from(is_ended)));
+    });
+}
+
 #[test]
 fn a_drain_gives_way_to_who_came_before_a_task() {
     check(|| {
         let server = Subject::start();
-        let turn = server.occupy(&mut forever()).unwrap();
+        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
         let other = Arc::clone(&server);
         let thread = spawn(move || call(&other).unwrap());
         task(&server).unwrap(); // before or after the call
@@ -141,7 +168,7 @@ fn a_drain_gives_way_to_who_came_before_a_task() {
 fn a_read_waits_for_its_own_cast_and_the_rest_goes_on() {
     check_bounded(2, || {
         let server = Subject::start();
-        let turn = server.occupy(&mut forever()).unwrap();
+        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
         let other = Arc::clone(&server);
         let thread = spawn(move || {
             cast(&other).unwrap();
@@ -359,7 +386,7 @@ fn an_update_against_kill_and_call() {
         let server = Subject::start();
         let other = Arc::clone(&server);
         let thread = spawn(move || {
-            let turn = other.occupy(&mut forever())?;
+            let turn = other.occupy(&mut forever(), Lasts::Call)?;
             other.state().step_inside();
             turn.commit(|state, write| state.add(write))
         });
@@ -375,7 +402,7 @@ fn an_update_against_kill_and_call() {
 fn a_kill_answers_those_who_wait_for_an_update() {
     check(|| {
         let server = Subject::start();
-        let turn = server.occupy(&mut forever()).unwrap();
+        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
         let other = Arc::clone(&server);
         let waiting = spawn(move || answered(&call(&other)));
         kill(&server);
@@ -391,7 +418,7 @@ fn an_update_has_the_turn_to_itself() {
         let server = Subject::start();
         let other = Arc::clone(&server);
         let thread = spawn(move || {
-            let turn = other.occupy(&mut forever()).unwrap();
+            let turn = other.occupy(&mut forever(), Lasts::Call).unwrap();
             other.state().step_inside();
             turn.commit(|state, write| state.add(write)).unwrap();
             other.state().step_inside();
@@ -408,7 +435,7 @@ fn an_update_keeps_no_snapshot_waiting() {
     check(|| {
         let server = Subject::start();
         let other = Arc::clone(&server);
-        let turn = server.occupy(&mut forever()).unwrap();
+        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
         // Joined while the turn is held: it must get through.
         let seen = spawn(move || peek(&other)).join().unwrap();
         assert_eq!(seen, Ok(0));
@@ -457,14 +484,14 @@ impl Flag {
 fn a_read_waits_for_its_casts_and_no_longer() {
     check_bounded(2, || {
         let server = Subject::start();
-        let turn = server.occupy(&mut forever()).unwrap();
+        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
         let other = Arc::clone(&server);
         let thread = spawn(move || {
             cast(&other).unwrap();
             let done = Flag::new();
             let (third, is_done) = (Arc::clone(&other), Arc::clone(&done));
             let update = spawn(move || {
-                let turn = third.occupy(&mut forever()).unwrap();
+                let turn = third.occupy(&mut forever(), Lasts::Call).unwrap();
                 is_done.wait();
                 drop(turn);
             });
@@ -483,15 +510,15 @@ fn who_has_what_it_waited_for_is_in_no_circle() {
         let process = Process::new();
         let one = Subject::start_in(process);
         let two = Subject::start_in(process);
-        let turn = one.occupy(&mut forever()).unwrap();
+        let turn = one.occupy(&mut forever(), Lasts::Call).unwrap();
         let (first, second) = (Arc::clone(&one), Arc::clone(&two));
         let thread = spawn(move || {
-            let mine = second.occupy(&mut forever()).unwrap();
+            let mine = second.occupy(&mut forever(), Lasts::Call).unwrap();
             cast(&first).unwrap();
             let (third, fourth) = (Arc::clone(&first), Arc::clone(&second));
             let update = spawn(move || {
                 // After the cast: when it is inside, the read below has what it waits for.
-                let _turn = third.occupy(&mut forever()).unwrap();
+                let _turn = third.occupy(&mut forever(), Lasts::Call).unwrap();
                 call(&fourth)
             });
             let seen = peek(&first);
@@ -508,7 +535,7 @@ fn who_has_what_it_waited_for_is_in_no_circle() {
 fn a_server_that_calls_itself_is_told() {
     check(|| {
         let server = Subject::start();
-        let turn = server.occupy(&mut forever()).unwrap();
+        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
         assert_eq!(call(&server), Err(Error::CallingSelf));
         assert_eq!(server.stop(&mut forever()), Err(Error::CallingSelf));
         assert_eq!(peek(&server), Ok(0));
@@ -525,11 +552,11 @@ fn a_circle_of_two_is_told() {
         let two = Subject::start_in(process);
         let (first, second) = (Arc::clone(&one), Arc::clone(&two));
         let thread = spawn(move || {
-            let _turn = first.occupy(&mut forever()).unwrap();
+            let _turn = first.occupy(&mut forever(), Lasts::Call).unwrap();
             call(&second)
         });
         let mine = {
-            let _turn = two.occupy(&mut forever()).unwrap();
+            let _turn = two.occupy(&mut forever(), Lasts::Call).unwrap();
             call(&one)
         };
         let theirs = thread.join().unwrap();

@@ -6,7 +6,6 @@ pub(crate) use loom::sync::atomic::{
 };
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
 pub(crate) use loom::thread::yield_now;
-pub(crate) use loom::thread_local;
 pub(crate) use std::sync::{Arc, PoisonError, Weak};
 
 /// As in the library: the checker knows what fences order.
