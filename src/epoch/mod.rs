@@ -85,13 +85,17 @@ impl Pins {
     /// one forked from: whichever thread of the child comes first notices the fork for all, but
     /// only the one that forked has something to let go of.
     fn is_ready(&self) -> bool {
+        self.has(HAS_SLOT) && self.is_of_this_process()
+    }
+
+    fn is_of_this_process(&self) -> bool {
         let current = Process::if_any().map(Process::collector);
-        self.has(HAS_SLOT) && current.is_some_and(|current| ptr::eq(current, self.collector.get()))
+        current.is_some_and(|current| ptr::eq(current, self.collector.get()))
     }
 
     /// Lets go of what belongs to the process that this one forked from.
     pub(crate) fn leave_parent(&self) {
-        if !self.is_ready() && !self.collector.get().is_null() {
+        if !self.collector.get().is_null() && !self.is_of_this_process() {
             crate::fork::begin_anew();
         }
     }
