@@ -23,7 +23,8 @@ PYTHON_FILES := bindings/python benches/python docs tests/docs tests/python test
 C_FLAGS := -std=c11 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread -Iinclude -Ibindings/c
 C_LINK := -L$(RELEASE) -lkvreg -Wl,-rpath,$(CURDIR)/$(RELEASE)
 VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full \
-    --show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible
+    --show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible \
+    --suppressions=$(CURDIR)/tests/c/valgrind.supp
 
 C_TESTS := $(patsubst tests/c/%.c,%,$(wildcard tests/c/test_*.c))
 C_STRESS := stress_names stress_memory stress_limits stress_fork stress_forks_unseen \
