@@ -74,6 +74,7 @@ fn give_back(local: &Local, notices: u8) {
     local.pins.leave_parent();
     if notices >= system::ABORTS {
         abort_open();
+        local.thread.release(); // what another thread still ends has a count of its own
     }
     local.thread.becomes_late();
     if let Some(also) = local.leaving.also.take() {

@@ -50,6 +50,8 @@ pub(crate) struct RegistryState {
     buckets: Option<Arc<Budget>>,
     /// The buckets that it had when it closed, until they have ended.
     leaving: Mutex<Arc<[Arc<BucketServer>]>>,
+    /// Those whose names went first, until they have ended: who stops the registry ends them too.
+    going: Mutex<Vec<Arc<BucketServer>>>,
 }
 
 /// What there is to know about a registry.
@@ -142,7 +144,8 @@ impl State for RegistryState {
     fn closed(server: &Arc<RegistryServer>, reason: Reason) {
         server.close();
         let leaving = Arc::clone(&lock(&server.state().leaving));
-        for bucket in leaving.iter() {
+        let going = lock(&server.state().going).clone();
+        for bucket in leaving.iter().chain(&going) {
             bucket.end(Exit::new(Reason::Shutdown, ""));
         }
         let ended = std::mem::take(&mut *lock(&server.state().leaving));
@@ -214,6 +217,7 @@ impl RegistryServer {
                 bytes: Budget::limited("bytes of a registry", options.max_bytes),
                 buckets: Budget::limited("buckets of a registry", options.max_buckets),
                 leaving: Mutex::default(),
+                going: Mutex::default(),
             },
         )
     }
@@ -344,6 +348,11 @@ impl RegistryServer {
                 Ok(Some(found)) if Arc::ptr_eq(found.value(), bucket) => {}
                 _ => return Ok(Decision::Leave),
             }
+            let mut going = lock(&state.going);
+            if going.try_reserve(1).is_ok() {
+                going.push(Arc::clone(bucket));
+            }
+            drop(going);
             let mut decision = self.decide(bucket, registered, reason);
             if let (Ok(Decision::Restart), Some(child)) = (&decision, &registered.child) {
                 let (options, child) = (Arc::clone(bucket.options()), Arc::clone(child));
@@ -366,6 +375,18 @@ impl RegistryServer {
             }
             Err(error) => logs.error(Some(name), &format!("bucket not restarted: {error}")),
         }
+    }
+
+    /// Called last when a bucket ends.
+    pub(crate) fn bucket_ended(&self, bucket: &BucketServer) {
+        let ended = {
+            let mut going = lock(&self.state().going);
+            let place = going
+                .iter()
+                .position(|it| std::ptr::eq(Arc::as_ptr(it), bucket));
+            place.map(|place| going.swap_remove(place))
+        };
+        drop(ended); // outside the lock
     }
 
     fn decide(

@@ -139,6 +139,10 @@ impl State for BucketState {
     }
 
     fn ended(server: &Arc<BucketServer>, exit: &Exit) {
+        let registered = server.state().registered.as_ref();
+        if let Some(registry) = registered.and_then(|it| it.registry.upgrade()) {
+            registry.bucket_ended(server);
+        }
         let process = server.process();
         process.logs().end("bucket", server.state().name(), exit);
     }

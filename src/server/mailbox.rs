@@ -142,7 +142,7 @@ impl<S: State> Server<S> {
     /// they find from here on has the cast in it, or is closed (G3).
     pub(super) fn settles(self: &Arc<Self>, sender: Sender) {
         if self.has_ended() {
-            self.gone(Error::NoProcess);
+            self.close();
         }
         drop(sender);
     }

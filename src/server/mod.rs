@@ -290,6 +290,7 @@ impl<S: State> Server<S> {
         lasts: Lasts,
     ) -> Result<Turn<S>, Error> {
         if let Err(refused) = Thread::may_hold_another(lasts) {
+            caller.let_go(); // to finish an end may take a while
             return Err(self.refusal(refused));
         }
         // By the slow way at once: the caller has to let go before user code runs.
@@ -331,7 +332,10 @@ impl<S: State> Server<S> {
         };
         match own {
             // Its cast may be among those that were taken out to be dropped.
-            _ if is_closed => Err(self.gone(Error::NoProcess)),
+            _ if is_closed => {
+                caller.let_go(); // to finish the end may run user code
+                Err(self.gone(Error::NoProcess))
+            }
             None => Ok(()),
             Some(own) => self.enter(caller, Goal::Handled(own)),
         }

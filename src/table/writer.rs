@@ -263,7 +263,10 @@ impl<'t, V: Send + Sync + 'static> Writer<'t, V> {
         if self.table.array.load(Ordering::Relaxed) == closed() {
             return false;
         }
-        self.table.len.store(0, Ordering::Release);
+        // A reader that found the table open may look at the length yet: it must not find none.
+        if marker != closed() {
+            self.table.len.store(0, Ordering::Release);
+        }
         // SAFETY: retired, so nobody uses the array or its entries.
         self.replace_array(marker, |old| unsafe { free_all(old) });
         true

@@ -188,8 +188,9 @@ def test_main_at_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 def test_how_an_address_is_written() -> None:
-    assert _shell._written("127.0.0.1", 1) == "127.0.0.1:1"
-    assert _shell._written("::1", 1) == "[::1]:1"
+    assert _shell._written(("127.0.0.1", 1)) == "127.0.0.1:1"
+    assert _shell._written(("::1", 1)) == "[::1]:1"
+    assert _shell._written("/run/kvreg") == "unix:/run/kvreg"
 
 
 def test_no_memory(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ that it happens each time.
 from __future__ import annotations
 
 import collections
+import collections.abc
 import gc
 import sys
 import threading

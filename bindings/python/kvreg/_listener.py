@@ -65,7 +65,11 @@ class Listener(Handle):
         password: str | bytes | None = None,
         unix_mode: int | None = None,
     ) -> None:
-        """Listens from here on."""
+        """Listens from here on.
+
+        Blocks for half a second at most, and only if another process has the lock of the
+        directory of a unix socket.
+        """
         if not isinstance(registry, Registry):
             raise TypeError(f"expected a Registry, not {type(registry).__name__}")
         if not isinstance(address, str):

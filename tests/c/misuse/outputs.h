@@ -20,7 +20,7 @@ static uint64_t sum_of(const kvreg_value *value) {
         for (size_t i = 0; i < len; i += 1 + len / 64)
             sum = sum * 31 + data[i];
     } else {
-        CHECK(value->type <= KVREG_FLOAT);
+        CHECK(value->type <= KVREG_FLOAT || value->type == KVREG_ABSENT);
         sum = sum * 31 + (uint64_t)(value->type == KVREG_BOOL ? value->as.boolean
                                                                : value->as.integer);
     }
