@@ -16,17 +16,18 @@ from typing import Any
 def plain(value: Any) -> Any:
     """What is stored for a value of another type; `TypeError` if nothing can be."""
     held = as_buffer(value)
-    if not hasattr(type(value), "__len__"):  # else what it has is more than one number
+    kind_of: type[object] = type(value)
+    if not hasattr(kind_of, "__len__"):  # else what it has is more than one number
         kind = ""
-        if held is not None and held.ndim == 0 and hasattr(type(value), "__float__"):
+        if held is not None and held.ndim == 0 and hasattr(kind_of, "__float__"):
             kind = held.format.lstrip("@=<>!")
         if kind == "?":
             return bool(value)
         if kind in ("e", "f", "d", "g") and _is_exact(value):
             return float(value)
-        if hasattr(type(value), "__index__"):
+        if hasattr(kind_of, "__index__"):
             return operator.index(value)
-        if hasattr(type(value), "__float__") or held is not None and held.ndim == 0:
+        if hasattr(kind_of, "__float__") or held is not None and held.ndim == 0:
             held = None  # a number or a struct all the same: not its bytes
     if held is None:
         raise TypeError(

@@ -23,13 +23,13 @@ import contextlib
 import sys
 import threading
 from collections.abc import Iterator, KeysView, MutableMapping
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Protocol
 
 ELSEWHERE = object()
 """The key is looked up in the mapping itself: nobody reads the whole."""
 
-_BY_LOOP = MutableMapping.update.__code__
+_BY_LOOP: CodeType = vars(MutableMapping)["update"].__code__
 
 
 class Site:
