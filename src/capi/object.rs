@@ -385,11 +385,14 @@ pub(super) fn free<H: Handle>(handle: *mut H) -> Result<(), Failure> {
         return Ok(());
     }
     let token = token(handle);
-    if is_inherited(token) {
+    if Process::inherited().any(|process| process.handles().knows(token)) {
         return Ok(()); // the parent's, and none of the child's business
     }
     let Some(process) = Process::if_any() else {
-        return Err(missing(token, Invalid::Bad));
+        return match is_inherited(token) {
+            true => Ok(()),
+            false => Err(missing(token, Invalid::Bad)),
+        };
     };
     match process.handles().remove(token, H::KIND) {
         Ok(Removed { object, slot }) => {
@@ -400,7 +403,7 @@ pub(super) fn free<H: Handle>(handle: *mut H) -> Result<(), Failure> {
             object.freed();
             Ok(())
         }
-        Err(_) if process.is_shut_down() => Ok(()),
+        Err(_) if process.is_shut_down() || is_inherited(token) => Ok(()),
         Err(invalid) => Err(missing(token, invalid)),
     }
 }

@@ -13,6 +13,7 @@
 //! meanwhile gives neither back before the thread is done.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -151,9 +152,15 @@ pub(super) async fn ask<R: Send + 'static>(
         }
     };
 
-    let (answer, answered) = oneshot::channel();
+    let (answer, mut answered) = oneshot::channel();
     let registry = supervisor.registry();
+    // Set by who comes first: the thread that asks, or the time that was too short to have one.
+    let is_taken = Arc::new(AtomicBool::new(false));
+    let may_ask = Arc::clone(&is_taken);
     process.spawn_blocking(move || {
+        if may_ask.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let left = match deadline {
             Some(until) => Timeout::After(until.saturating_duration_since(Instant::now())),
             None => Timeout::Never,
@@ -162,5 +169,10 @@ pub(super) async fn ask<R: Send + 'static>(
         epoch::tidy();
         drop((head, place, thread));
     });
-    answered.await.unwrap_or(Err(Error::ShutDown))
+    let answer = match timeout_at(until, &mut answered).await {
+        Err(_) if !is_taken.swap(true, Ordering::AcqRel) => return Err(Error::Timeout),
+        Err(_) => answered.await,
+        Ok(answer) => answer,
+    };
+    answer.unwrap_or(Err(Error::ShutDown))
 }

@@ -351,9 +351,42 @@ static void g11_a_child_forks(void) {
     OK(kvreg_bucket_free(ours));
 }
 
+/* What a process that was shut down had are all handles that it does not know: its child's are not
+ * among them. */
+static void g11_a_child_of_one_that_was_shut_down_frees_its_own(void) {
+    kvreg_bucket *own, *another;
+    kvreg_update *begun;
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(CHILD_SECONDS);
+        OK(kvreg_bucket_start(&own));
+        OK(kvreg_shutdown(-1));
+        pid = fork();
+        if (pid == 0) {
+            alarm(CHILD_SECONDS);
+            OK(kvreg_bucket_start(&another));
+            OK(kvreg_bucket_update_begin(another, "k", 1, NULL, &begun));
+            OK(kvreg_update_free(begun));
+            OK(kvreg_bucket_put_int(another, "k", 1, 1)); /* the turn came back */
+            OK(kvreg_bucket_free(another));
+            OK(kvreg_bucket_free(own));
+            kvreg_live live;
+            memset(&live, 0, sizeof live);
+            live.size = sizeof live;
+            OK(kvreg_live_counts(&live));
+            CHECK(live.buckets == 0 && live.bucket_handles == 0 && live.update_handles == 0);
+            _exit(0);
+        }
+        await(pid);
+        _exit(0);
+    }
+    await(pid);
+}
+
 static const test tests[] = {
     TEST(g11_forks_under_load),           TEST(g11_a_callback_forks), TEST(g11_a_callback_of_a_cast_forks),
     TEST(g11_a_destructor_forks),         TEST(g11_a_child_forks),
+    TEST(g11_a_child_of_one_that_was_shut_down_frees_its_own),
     TEST(g11_a_child_exits_while_handles_come_and_go),
 };
 CHECK_MAIN(tests)

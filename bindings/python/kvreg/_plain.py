@@ -10,13 +10,13 @@ as another number.
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, cast
 
 
 def plain(value: Any) -> Any:
     """What is stored for a value of another type; `TypeError` if nothing can be."""
     held = as_buffer(value)
-    kind_of: type[object] = type(value)
+    kind_of = cast("type[object]", type(value))
     if not hasattr(kind_of, "__len__"):  # else what it has is more than one number
         kind = ""
         if held is not None and held.ndim == 0 and hasattr(kind_of, "__float__"):

@@ -322,8 +322,8 @@ def storm() -> None:
     assert not contending.is_alive()
     load.stop()
     gc.collect()
-    # The registry's, the shared bucket's and this one's: each with one that never waits. And the
-    # one by which buckets keep their registry.
+    # The registry's, the shared bucket's and this one's: each with one that never waits. And
+    # the one by which buckets keep their registry.
     assert live_handles() == {"registry": 3, "bucket": 4, "update": 0, "items": 0, "inbox": 0}
     print("done")
 
