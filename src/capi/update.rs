@@ -9,6 +9,7 @@ use super::status::{kvreg_status, Failure, Status};
 use super::value::{given, kvreg_value, Copies};
 use crate::bucket::Deciding;
 use crate::error::Error;
+use crate::platform;
 use crate::process::Process;
 use crate::thread::Lasts;
 use crate::value::Value;
@@ -122,8 +123,10 @@ pub unsafe extern "C" fn kvreg_bucket_update(
         return status;
     };
     let (mut next, copies) = (kvreg_value::NIL, Copies::new());
-    // SAFETY: the callback and its data are good until this function returns.
-    let verdict = unsafe { ask(callback, user_data, current.as_ref(), &mut next, &copies) };
+    let verdict = platform::uncancelled(|| {
+        // SAFETY: the callback and its data are good until this function returns.
+        unsafe { ask(callback, user_data, current.as_ref(), &mut next, &copies) }
+    });
     guard_since(lineage, NAME, || {
         // SAFETY: what `next` may point into lives until the end of this function.
         let applied = unsafe { apply(&mut deciding, verdict, &next) };
