@@ -35,7 +35,7 @@ C_PROGRAMS := $(addprefix target/c/,$(C_TESTS) $(C_STRESS) misuse instructions s
 # How often to repeat what is a matter of luck: a factor, which the tests know as KVREG_TEST_SCALE.
 SCALE ?= 1
 export KVREG_TEST_SCALE := $(SCALE)
-PROOF := test-stress test-lifecycle test-misuse test-python test-wheel
+PROOF := test-stress test-lifecycle test-misuse test-python test-wheel test-elsewhere
 
 # How many misuse calls run under AddressSanitizer, and how many without.
 MISUSE_ASAN ?= $(shell echo $$((400000 * $(SCALE))))
@@ -45,7 +45,7 @@ MISUSE_SEED ?= 1
 .PHONY: all build header demo test proof lint lint-benches test-rust test-model \
     test-header test-c $(C_TESTS:%=test-c-%) test-shell \
     test-stress test-lifecycle test-listener test-instructions test-misuse test-python \
-    test-readme test-docs reference wheel test-wheel requirements bench bench-all \
+    test-readme test-docs reference wheel test-wheel test-elsewhere requirements bench bench-all \
     bench-python clean
 
 all: build
@@ -212,7 +212,13 @@ test-python: build $(VENV)/installed
 
 # It is installed as users do, from the wheel, the sources and the checkout, and tested there.
 test-wheel: wheel
-	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/packaging
+	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/packaging \
+	    --ignore=$(ELSEWHERE)
+
+# In programs that PyInstaller makes, in archives, and by PyPy.
+ELSEWHERE := tests/packaging/test_elsewhere.py
+test-elsewhere: wheel
+	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider $(ELSEWHERE)
 
 # The blocks of the README are compiled and run.
 test-readme: build $(VENV)/installed

@@ -50,12 +50,7 @@ class Environment:
         done = self.pip("uninstall", "--yes", "kvreg")
         assert done.returncode == 0, done.stdout
         assert "Successfully uninstalled kvreg" in done.stdout
-        # What pytest compiles of a plug-in is its own, and pip does not know of it.
-        left = [
-            path
-            for path in self.directory.rglob("*")
-            if "kvreg" in path.name and "-pytest-" not in path.name
-        ]
+        left = [path for path in self.directory.rglob("*") if "kvreg" in path.name]
         assert left == []
         assert run(self.python, "-c", "import kvreg", cwd=self.directory).returncode != 0
 

@@ -27,8 +27,8 @@ from environments import Environment
 SITE = {f"kvreg/{LIBRARY}", "kvreg/py.typed"}
 PROOF = int(os.environ.get("KVREG_TEST_SCALE", "1")) > 1
 
-# The modules are those of the checkout: what shows that they are all there, and find and use the
-# library beside them. In the proof it is all tests.
+# The modules are those of the checkout: what shows that they are all there, and find and use
+# the library beside them. In the proof it is all tests.
 OF_WHEELS = {
     "test_abi",
     "test_aio",
@@ -87,7 +87,12 @@ def test_the_tests_of_python_pass_against_the_installed(
         *("-p", "no:cacheprovider", f"--junitxml={results}", "-n", "2", *asked),
         cwd=checkout,
         # Once is enough to see that they run; how often is the checkout's affair.
-        env={**environment.variables, "KVREG_TEST_SCALE": "0"},
+        # pytest compiles what brings a plug-in for itself: pip would not know of those files.
+        env={
+            **environment.variables,
+            "KVREG_TEST_SCALE": "0",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
     )
     ran = {case.attrib["classname"] for case in ElementTree.parse(results).iter("testcase")}
     files = {path.stem for path in (REPOSITORY / "tests" / "python").rglob("test_*.py")}
