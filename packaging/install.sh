@@ -151,7 +151,9 @@ install)
     done
     for example in "$root"/bindings/{c/*.[ch],c/plugins/*.[ch],csharp/*.cs,go/*.go,go/go.mod} \
         "$root"/bindings/{java/*.java,luajit/*.lua,node/*.js,node/*.json,ruby/*.rb}; do
-        [ "${example##*/}" != kvreg_macros.h ] || continue # it is among the headers
+        case ${example##*/} in
+        kvreg_macros.h | kvreg_test.h) continue ;; # among the headers
+        esac
         file "$example" "$DOCDIR$(dirname "/${example#"$root"/}")"
     done
     file "$built/THIRD-PARTY-LICENSES.txt" "$DOCDIR"
