@@ -134,7 +134,6 @@ install)
         for rules in tsan.supp valgrind.supp; do
             file "$root/packaging/suppressions/$rules" "$PREFIX/share/kvreg"
         done
-        file "$root/docs/sanitizers.md" "$DOCDIR"
         file "$built/libkvreg.so.$VERSION" "$LIBDIR" 755
         link "libkvreg.so.$VERSION" "$LIBDIR" "libkvreg.so.${VERSION%%.*}"
         link "libkvreg.so.${VERSION%%.*}" "$LIBDIR" libkvreg.so
