@@ -287,9 +287,9 @@ echo "ok without a network"
 
 # The flags of who builds a package are used: at linking theirs come last, and win. Debug information
 # is there if they ask: that of Rust's standard library always is.
-LDFLAGS=-Wl,--build-id=0x6b76726567 CARGO_PROFILE_RELEASE_DEBUG=1 \
+LDFLAGS=-Wl,--build-id=0x6b767265676b7672 CARGO_PROFILE_RELEASE_DEBUG=1 \
     "$root/packaging/link.sh" "${CARGO_TARGET_DIR:-$root/target}/ship/release/libkvreg.a" "$work/flags"
-readelf -n "$work/flags/libkvreg.so" | grep 'Build ID: 6b76726567' >/dev/null ||
+readelf -n "$work/flags/libkvreg.so" | grep 'Build ID: 6b767265676b7672' >/dev/null ||
     fail "LDFLAGS are not used"
 readelf -SW "$work/flags/libkvreg.so" | grep '\.debug_info' >/dev/null || fail "no debug information"
 printf '#!/bin/sh\n[ "$1" = fetch ] || { echo "$CARGO_ENCODED_RUSTFLAGS" >&2; exit 1; }\n' \
