@@ -360,7 +360,8 @@ takes 1 || fail "cmake does not find 1.0.0"
 for asked in 0 0.0 "$VERSION"; do
     ! takes "$asked" || fail "cmake takes 1.0.0 for version $asked"
 done
-! GIT_DIR=$work/none SOURCE_DATE_EPOCH='' "$root/packaging/dist.sh" linux later 2>dist.log ||
+! VERSION=1.0.0 GIT_DIR=$work/none SOURCE_DATE_EPOCH='' \
+    "$root/packaging/dist.sh" linux "$PWD/later" 2>dist.log ||
     fail "an archive without a time"
 grep SOURCE_DATE_EPOCH dist.log >/dev/null || fail "it says $(cat dist.log)"
 echo "ok the system's prefix, and another version"
