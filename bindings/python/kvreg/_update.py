@@ -30,8 +30,23 @@ ABSENT = _Absent.ABSENT
 """In place of a value or a default: there is none."""
 
 
+_INT_MIN = -(2**63)
+_INT_MAX = 2**63 - 1
+
 _LONG = 1 << 20
 """Bytes whose copying takes so long that other threads may run meanwhile."""
+
+
+_Slot = tuple[_abi.Value, Any, ctypes.c_void_p, Any]
+"""A struct for the value and a reference to it, a handle and a reference to that."""
+
+_slots: list[_Slot] = []
+"""Those that nobody uses, as `_hot.slots`: `fn` may update another bucket."""
+
+
+def _new_slot() -> _Slot:
+    value, update = _abi.Value(), ctypes.c_void_p()
+    return value, ctypes.byref(value), update, ctypes.byref(update)
 
 
 def run(
@@ -42,40 +57,68 @@ def run(
     *,
     needed: bool = False,
 ) -> Any:
-    """Does what `Bucket.update` says; with `needed` an absent key is a `KeyNotFound`."""
-    library = bucket._library
-    data = encode_key(key)
-    if len(data) > LONGEST:
+    """Does what `Bucket.update` says; with `needed` an absent key is a `KeyNotFound`.
+
+    Written out, as the other frequent calls are: beside a busy thread the interpreter's lock
+    is taken away every 5 ms, and what is longer loses it more often.
+    """
+    data = key.encode("utf-8", "surrogateescape") if type(key) is str else encode_key(key)
+    size = len(data)
+    if size > LONGEST:
         raise InvalidArgument(TOO_LONG)
-    current, update = _abi.Value(), ctypes.c_void_p()
-    read, reference = ctypes.byref(current), ctypes.byref(update)
+    now = bucket._now
+    if now is None:
+        now = bucket._at_once()
+    try:
+        slot = _slots.pop()
+    except IndexError:
+        slot = _new_slot()
+    value, value_at, update, update_at = slot
+    hot = bucket._hot
     # The library writes the handle into `update` before Python can be interrupted again, so
     # that the turn is given back whatever is raised, and wherever: KeyboardInterrupt too.
     try:
-        status = library.hot.bucket_update_begin(
-            bucket._now or bucket._at_once(), data, len(data), read, reference
-        )
-        if status == Status.TIMEOUT and bucket._timeout != 0:
-            begin = library.kvreg_bucket_update_begin
-            status = bucket._wait(begin, data, len(data), read, reference)
-        bucket._check(status)
-        if current.type == _abi.ABSENT:
+        status = hot.bucket_update_begin(now, data, size, value_at, update_at)
+        if status:
+            _begin_slowly(bucket, status, data, value_at, update_at)
+        kind = value.type
+        if kind == _abi.ABSENT:
             if needed:
                 raise KeyNotFound(key)
             given = default
         else:
-            given = decoded(bucket._codec, take(library, current))
+            given = value.integer if kind == _abi.INT else take(bucket._library, value)
+            if bucket._codec is not None:
+                given = decoded(bucket._codec, given)
         result = fn(given)
-        status = _end(bucket, update, result)
+        if type(result) is int and bucket._codec is None and _INT_MIN <= result <= _INT_MAX:
+            value.type = _abi.INT
+            value.integer = result
+            status = hot.update_end(update, _abi.STORE, value_at)
+        else:
+            status = _end(bucket, update, result)
         # The handle is freed, whatever was answered.
         update.value = None
-        bucket._check(status)
+        if status:
+            bucket._check(status)
     finally:
         if update:
-            library.quick.kvreg_update_free(update)
+            bucket._library.quick.kvreg_update_free(update)
+    # Only now: what was interrupted may have anything in it.
+    _slots.append(slot)
     if result is Verdict.KEEP:
         return given
     return None if result is Verdict.REMOVE else result
+
+
+def _begin_slowly(
+    bucket: Bucket, status: int, data: bytes, value_at: Any, update_at: Any
+) -> None:
+    """Begins an update that could not begin at once."""
+    if status == Status.TIMEOUT and bucket._timeout != 0:
+        begin = bucket._library.kvreg_bucket_update_begin
+        status = bucket._wait(begin, data, len(data), value_at, update_at)
+    bucket._check(status)
 
 
 def _end(bucket: Bucket, update: ctypes.c_void_p, result: Any) -> int:
