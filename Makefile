@@ -45,7 +45,7 @@ MISUSE_SEED ?= 1
 .PHONY: all build header demo test proof lint lint-benches test-rust test-model \
     test-header test-c $(C_TESTS:%=test-c-%) test-shell \
     test-stress test-lifecycle test-listener test-instructions test-misuse test-python \
-    test-readme test-docs reference wheel test-wheel test-elsewhere requirements bench bench-all \
+    test-readme test-docs wheel test-wheel test-elsewhere requirements bench bench-all \
     bench-python clean
 
 all: build
@@ -232,10 +232,6 @@ test-docs: build $(VENV)/installed
 	    $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider -p no:logging tests/docs
 	$(VENV)/bin/python tests/readme.py docs/c-guide.md docs/cpp-guide.md
 
-# The Python reference, from the docstrings.
-reference:
-	PYTHONPATH=bindings/python $(PYTHON) docs/reference.py
-
 # Ratios to peers, measured in one run: a few minutes. What is not installed is left out.
 bench: build
 	$(CARGO) run --release -p kvreg-bench
@@ -259,4 +255,4 @@ clean:
 	rm -rf $(VENV)
 
 include packaging/packaging.mk tests/cpp/cpp.mk bindings/c/examples.mk tests/languages/languages.mk \
-    packaging/windows/windows.mk packaging/aarch64/aarch64.mk tests/tsan/tsan.mk
+    packaging/windows/windows.mk packaging/aarch64/aarch64.mk tests/tsan/tsan.mk docs/docs.mk

@@ -148,6 +148,9 @@ install)
     for text in "$root"/docs/*.md; do
         file "$text" "$DOCDIR/docs"
     done
+    for picture in "$root"/docs/images/*.svg; do
+        file "$picture" "$DOCDIR/docs/images"
+    done
     for example in "$root"/bindings/{c/*.[ch],c/plugins/*.[ch],csharp/*.cs,go/*.go,go/go.mod} \
         "$root"/bindings/{java/*.java,luajit/*.lua,node/*.js,node/*.json,ruby/*.rb}; do
         case ${example##*/} in

@@ -1,7 +1,7 @@
 """Runs the README, or the pages that are its arguments.
 
-Their C, C++ and Python blocks print what stands below them, their console blocks too, and the
-make targets that the README names exist.
+Their C, C++, Rust and Python blocks print what stands below them, their console blocks too, and
+the make targets that the README names exist.
 
 A block of C whose first line is a comment with a file name is that file, for the blocks after
 it: a header is only written, a program also compiled and run. Commands of the README run in the
@@ -58,12 +58,23 @@ def run_cpp(source: str, directory: Path) -> str:
     return output([program], directory)
 
 
+def run_rust(source: str, directory: Path) -> str:
+    """Compiles and runs a block of Rust, with the library that cargo built."""
+    file, program = directory / "block.rs", str(directory / "block")
+    file.write_text(source, encoding="utf-8")
+    crate = ["--extern", f"kvreg={LIBRARY / 'libkvreg.rlib'}", "-L", f"{LIBRARY / 'deps'}"]
+    output(
+        ["rustc", "--edition=2021", "-Dwarnings", str(file), "-o", program, *crate], directory
+    )
+    return output([program], directory)
+
+
 def run_python(source: str, _directory: Path) -> str:
     """Runs a block of Python."""
     return output([sys.executable, "-c", source], ROOT)
 
 
-RUN = {"c": run_c, "cpp": run_cpp, "python": run_python}
+RUN = {"c": run_c, "cpp": run_cpp, "rust": run_rust, "python": run_python}
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -107,7 +118,7 @@ def find_targets() -> int:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for included in re.findall(r"\S+\.mk\b", makefile):
         makefile += (ROOT / included).read_text(encoding="utf-8")
-    kinds = "test|proof|lint|demo|bench|header|reference|wheel|install|uninstall|dist|dll|abi"
+    kinds = "test|proof|lint|demo|bench|header|docs|images|wheel|install|uninstall|dist|dll|abi"
     names = rf"`(?:make )?((?:{kinds})(?:-\w+)?)`"
     for target in re.findall(names, README.read_text(encoding="utf-8")):
         assert re.search(rf"^(?:[\w-]+ )*{target}:", makefile, re.MULTILINE), (

@@ -2,8 +2,8 @@
 # What the tests need beside a Rust toolchain; with `bench` the benchmarks' peers too; with
 # `languages` the runtimes of the examples in other languages, with `windows` what `make dll` and
 # `make test-windows` need, with `aarch64` what `make dist-aarch64` and with `aarch64-tests` what
-# `make test-aarch64` need, with `tsan` and then `tsan-runtime` what `make test-tsan` needs, and nothing
-# else. Installed if that is allowed, else named.
+# `make test-aarch64` need, with `docs` what `make docs` needs, with `tsan` and then `tsan-runtime`
+# what `make test-tsan` needs, and nothing else. Installed if that is allowed, else named.
 set -eu
 
 missing=()
@@ -33,6 +33,9 @@ aarch64)
 aarch64-tests)
     need qemu-aarch64 qemu-user
     need readelf binutils
+    ;;
+docs)
+    need doxygen doxygen
     ;;
 tsan)
     need /usr/bin/rustc rustc-web

@@ -39,3 +39,15 @@ def test_a_page_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert "page.md: none.md" in done.stderr
+
+
+def test_links_of_hypertext_are_followed_too(tmp_path: Path) -> None:
+    (tmp_path / "other.html").write_text('<h1 id="there">Other</h1>')
+    page = tmp_path / "page.html"
+    page.write_text(
+        '<a href="other.html#there">a</a> <a name="b" href="#b">b</a> <img src="/other.html">'
+        '<a href="https://example.org/none">c</a>'
+        '<a href="other.html#none">no</a> <a href="none.html">no</a> <img src="/none.png">'
+    )
+    wrong = ["other.html#none", "none.html", "/none.png"]
+    assert broken(page, tmp_path) == [f"page.html: {link}" for link in wrong]

@@ -6,5 +6,5 @@ cd "$(dirname "$0")/.."
 if [ "${2:-}" = windows ]; then list=windows/contents.txt; else list=install/contents.txt; fi
 {
     sed "s/VERSION/$1/" "$list"
-    (cd .. && printf './share/doc/kvreg/%s\n' *.md docs/*.md)
+    (cd .. && printf './share/doc/kvreg/%s\n' *.md docs/*.md docs/images/*.svg)
 } | LC_ALL=C sort

@@ -109,9 +109,9 @@ prefix=$work/$name
     fail "the archive has other files than contents.txt"
 (cd "$(dirname "$archive")" && sha256sum --quiet -c "$name"{,-debug}.tar.gz.sha256) ||
     fail "the checksum"
-documents() { # DIRECTORY: whole, and among them what the shell and listeners understand
+documents() { # DIRECTORY: they are whole, and tell what the shell and listeners understand
     python3 "$root/tests/docs/links.py" "$1"
-    grep -qx '## The text protocol' "$1/README.md" || fail "the protocol is not told"
+    grep -qx '## The text protocol' "$1/docs/spec.md" || fail "the protocol is not told"
 }
 documents "$prefix/share/doc/kvreg"
 echo "ok contents and checksum"

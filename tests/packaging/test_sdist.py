@@ -29,7 +29,7 @@ def sources() -> set[str]:
 
 
 def documents() -> set[str]:
-    """The pages, and the examples but for Python's."""
+    """The pages with their pictures, and the examples but for Python's."""
     examples = {
         str(path.relative_to(REPOSITORY))
         for pattern in ("c/**/*.[ch]", "csharp/*.cs", "go/go.mod", "go/*.go", "java/*.java")
@@ -37,6 +37,7 @@ def documents() -> set[str]:
         for path in (REPOSITORY / "bindings").glob(pattern)
     }
     pages = {*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")}
+    pages |= {*REPOSITORY.glob("docs/images/*.svg")}
     return examples | {str(page.relative_to(REPOSITORY)) for page in pages}
 
 

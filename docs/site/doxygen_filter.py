@@ -1,0 +1,71 @@
+"""Makes the comments of the headers comments of Doxygen: doxygen_filter.py HEADER prints it.
+
+The headers are written for people. Doxygen takes a comment only with a mark, and makes a link
+of a function's name only where parentheses follow it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+FUNCTION = re.compile(r"\b(kvreg_[a-z_]+)\(")
+CONSTANT = re.compile(r"(?:#define |[{,]\s*)(KVREG_[A-Z_]+)\b")
+GUARD = "KVREG_H"
+PAGES = "/** @file\n * The interface for C. */\n/** @mainpage kvreg in C and C++\n"
+RULE = re.compile(r"^\s*// (\w[\w ,]*) -{5,}$")
+
+
+def c(text: str) -> str:
+    """kvreg.h: a comment behind code is about that, any other about what follows."""
+    code = COMMENT.sub("", text)
+    functions, constants = set(FUNCTION.findall(code)), set(CONSTANT.findall(code)) - {GUARD}
+
+    def links(words: str) -> str:
+        """Code, which is set in by four blanks, stays as it is."""
+        if re.match(r"\s*\* {4}", words):
+            return words
+        words = re.sub(
+            r"\bkvreg_[a-z_]+\b(?!\()",
+            lambda name: name[0] + "()" * (name[0] in functions),
+            words,
+        )
+        return re.sub(
+            r"\bKVREG_[A-Z_]+\b",
+            lambda name: "#" * (name[0] in constants) + name[0],
+            words,
+        )
+
+    def marked(found: re.Match[str]) -> str:
+        before = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
+        body = found[0].removeprefix("/*").removeprefix("*")
+        body = "\n".join(links(line) for line in body.split("\n"))
+        if found.start() == text.index("/*"):
+            body = re.sub(r"^ \* ([A-Z])([A-Z]+)$", _heading, body, flags=re.MULTILINE)
+            body = re.sub(r"(?<= \*\n) \* ([A-Z][a-z ]+\.) ", r" * **\1** ", body)
+            return PAGES + body
+        return ("/**<" if before.strip() else "/**") + body
+
+    return COMMENT.sub(marked, text)
+
+
+def _heading(found: re.Match[str]) -> str:
+    return f" * @section {found[0][3:].lower()} {found[1]}{found[2].lower()}"
+
+
+def cpp(text: str) -> str:
+    """kvreg.hpp: lines of comments above declarations."""
+    lines = []
+    for line in text.split("\n"):
+        if RULE.match(line):
+            continue
+        lines.append(re.sub(r"^(\s*)//(?!/)", r"\1///", line))
+    head = "\n".join(lines)
+    return head.replace("/// ", "/// @file\n/// ", 1)
+
+
+if __name__ == "__main__":
+    header = Path(sys.argv[1])
+    sys.stdout.write((c if header.suffix == ".h" else cpp)(header.read_text(encoding="utf-8")))
