@@ -97,14 +97,18 @@ class Journey(NamedTuple):
 
 
 FLOORS = [
-    Floor(7, ["capi"], "the C interface: handles, statuses, values"),
-    Floor(6, ["listener", "protocol"], "the text protocol, over sockets"),
-    Floor(5, ["registry", "bucket"], "the two kinds of server"),
-    Floor(4, ["inbox", "watch", "log"], "what is told to somebody"),
+    Floor(
+        7,
+        ["handle_table", "process", "api", "capi"],
+        "handles; the process; for Rust; for C",
+    ),
+    Floor(6, ["protocol", "listener"], "the text protocol, over sockets"),
+    Floor(5, ["bucket", "registry"], "the two kinds of server"),
+    Floor(4, ["log", "watch", "inbox"], "what is told to somebody"),
     Floor(3, ["store"], "what a bucket holds"),
     Floor(2, ["server"], "turn, mailbox, end, links, monitors"),
-    Floor(1, ["reclaim", "table", "runtime"], "memory, the hash table, threads, fork"),
-    Floor(0, ["value", "reason", "error", "sync"], "words"),
+    Floor(1, ["runtime", "reclaim", "hash", "table"], "threads, fork, memory, the hash table"),
+    Floor(0, ["error", "reason", "sync", "time", "value"], "words"),
 ]
 
 JOURNEYS = [
@@ -152,7 +156,7 @@ JOURNEYS = [
     ),
 ]
 
-_TOP, _STEP, _LEFT, _COLUMN = 62, 62, 350, 206
+_TOP, _STEP, _LEFT, _COLUMN = 62, 62, 366, 206
 
 
 def architecture() -> Drawing:
@@ -166,12 +170,14 @@ def architecture() -> Drawing:
         picture.text(26, top + 34, str(floor.number), size=18, colour=GREY, bold=True)
         x = 54.0
         for room in floor.rooms:
-            across = 18 + 8.2 * len(room)
+            across = 14 + 7.7 * len(room)
             picture.box(x, top + 8, across, 23, PAPER, GREY, round_by=4)
             picture.text(x + across / 2, top + 24, room, anchor="middle", bold=True)
-            x += across + 8
+            x += across + 6
         picture.text(54, top + 48, floor.about, size=12, colour=GREY)
-    picture.text(26, 40, "A room knows its own floor and those below.", size=12, colour=GREY)
+    picture.text(
+        26, 40, "A room knows those below it, and those to its left.", size=12, colour=GREY
+    )
     for column, journey in enumerate(JOURNEYS):
         x = _LEFT + column * _COLUMN + 44
         picture.text(x - 9, 42, journey.title, size=16, colour=journey.colour, bold=True)
