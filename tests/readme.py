@@ -1,7 +1,7 @@
 """Runs the README, or the pages that are its arguments.
 
 Their C, C++, Rust and Python blocks print what stands below them, their console blocks too, and
-the make targets that the README names exist.
+the make targets that the README names exist. The README is short enough to be read.
 
 A block of C whose first line is a comment with a file name is that file, for the blocks after
 it: a header is only written, a program also compiled and run. Commands of the README run in the
@@ -17,6 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+LONGEST = 180
+"""Lines of the README."""
 LIBRARY = ROOT / "target" / "release"
 FLAGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread"]
 LINK = [
@@ -135,6 +137,8 @@ def main() -> None:
             passed = run_blocks(page, Path(directory), 20 if page == README else 45)
         if page == README:
             passed += find_targets()
+            lines = page.read_text(encoding="utf-8").count("\n")
+            assert lines <= LONGEST, f"the README has {lines} lines"
         print(f"{page.stem.lower()}: {passed} passed, 0 failed")
 
 
