@@ -7,6 +7,7 @@ DOCS_PICTURES := docs/images/drawings.py docs/images/plots.py
 .PHONY: docs images
 
 $(DOCS_TOOLS)/installed: docs/site/requirements.txt
+	tests/requirements.sh docs
 	$(PYTHON) -m venv $(DOCS_TOOLS)
 	$(DOCS_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@

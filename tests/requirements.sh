@@ -36,6 +36,7 @@ aarch64-tests)
     ;;
 docs)
     need doxygen doxygen
+    python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
     ;;
 tsan)
     need /usr/bin/rustc rustc-web

@@ -149,14 +149,14 @@ JOURNEYS = [
         RED,
         [
             (5, "the name goes"),
-            (2, "mail refused, dropped"),
+            (2, "no more mail"),
             (4, "DOWN into the inbox"),
             (7, "receive"),
         ],
     ),
 ]
 
-_TOP, _STEP, _LEFT, _COLUMN = 62, 62, 366, 206
+_TOP, _STEP, _LEFT, _COLUMN = 62, 62, 356, 184
 
 
 def architecture() -> Drawing:
@@ -179,7 +179,7 @@ def architecture() -> Drawing:
         26, 40, "A room knows those below it, and those to its left.", size=12, colour=GREY
     )
     for column, journey in enumerate(JOURNEYS):
-        x = _LEFT + column * _COLUMN + 44
+        x = _LEFT + column * _COLUMN + 40
         picture.text(x - 9, 42, journey.title, size=16, colour=journey.colour, bold=True)
         places = [tops[floor] + 27.0 for floor, _ in journey.stops]
         for number, (start, end) in enumerate(zip(places, places[1:])):

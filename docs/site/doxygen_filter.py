@@ -1,7 +1,8 @@
 """Makes the comments of the headers comments of Doxygen: doxygen_filter.py HEADER prints it.
 
 The headers are written for people. Doxygen takes a comment only with a mark, and makes a link
-of a function's name only where parentheses follow it.
+of a function's name only where parentheses follow it. What kvreg.hpp has for programs without
+exceptions is left out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,13 @@ COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 FUNCTION = re.compile(r"\b(kvreg_[a-z_]+)\(")
 CONSTANT = re.compile(r"(?:#define |[{,]\s*)(KVREG_[A-Z_]+)\b")
 GUARD = "KVREG_H"
+INLINE = """\
+#if KVREG_HPP_THROWS
+inline namespace with_exceptions {
+#else
+inline namespace without_exceptions {
+#endif
+"""
 PAGES = "/** @file\n * The interface for C. */\n/** @mainpage kvreg in C and C++\n"
 RULE = re.compile(r"^\s*// (\w[\w ,]*) -{5,}$")
 
@@ -56,14 +64,25 @@ def _heading(found: re.Match[str]) -> str:
 
 
 def cpp(text: str) -> str:
-    """kvreg.hpp: lines of comments above declarations."""
+    """kvreg.hpp: lines of comments above declarations, as a program with exceptions sees it."""
+    text = text.replace(INLINE, "").replace("} // namespace with_exceptions or", "//")
     lines = []
     for line in text.split("\n"):
-        if RULE.match(line):
+        if RULE.match(line) or re.search(r"using returned = (T|detail)", line):
             continue
-        lines.append(re.sub(r"^(\s*)//(?!/)", r"\1///", line))
-    head = "\n".join(lines)
-    return head.replace("/// ", "/// @file\n/// ", 1)
+        lines.append(re.sub(r"^(\s*)//(?!/)", r"\1///", without_results(line)))
+    return "\n".join(lines).replace("/// ", "/// @file\n/// ", 1)
+
+
+def without_results(line: str) -> str:
+    """The type that a call returns, where `returned<T>` is T."""
+    while (found := re.search(r"\b(?:detail::)?returned<", line)) is not None:
+        end, depth = found.end(), 1
+        while depth > 0:
+            depth += {"<": 1, ">": -1}.get(line[end], 0)
+            end += 1
+        line = line[: found.start()] + line[found.end() : end - 1] + line[end:]
+    return line
 
 
 if __name__ == "__main__":
