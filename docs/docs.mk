@@ -16,7 +16,7 @@ $(DOCS_TOOLS)/installed: docs/site/requirements.txt
 # Doxygen adds c/. Each stops at a warning, and then all links are followed.
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: export KVREG_VERSION := $(VERSION)
-docs: $(DOCS_TOOLS)/installed
+docs: $(DOCS_TOOLS)/installed ## the pages and references as HTML, in target/docs
 	tests/requirements.sh docs
 	rm -rf $(DOCS) && mkdir -p $(DOCS)/source/docs/images
 	cp -R *.md LICENSE-* include bindings docs/site/python.md $(DOCS)/source
@@ -29,5 +29,5 @@ docs: $(DOCS_TOOLS)/installed
 	@echo "see $(DOCS)/html: $(PYTHON) -m http.server --directory $(DOCS)/html"
 
 # From the tables in docs/performance.md, and by hand.
-images:
+images: ## the pictures in the pages
 	for script in $(DOCS_PICTURES); do $(PYTHON) $$script; done
