@@ -18,6 +18,8 @@ pub enum Error {
     Timeout,
     /// The caller would wait for itself (OTP: `calling_self`).
     CallingSelf,
+    /// Not the kind of server that was asked for.
+    WrongKind,
     /// The argument named here is not one that the function takes.
     InvalidArgument(&'static str),
     /// The limit named here is reached; nothing was changed.
@@ -47,6 +49,7 @@ impl fmt::Display for Error {
             Error::ServerDown => "the server ended while it had the request",
             Error::Timeout => "timed out; the request was withdrawn",
             Error::CallingSelf => "the caller would wait for itself",
+            Error::WrongKind => "another kind of server",
             Error::InvalidArgument(what) => return write!(f, "invalid argument: {what}"),
             Error::Limit(what) => return write!(f, "limit reached: {what}"),
             Error::NoMemory => "out of memory",

@@ -1,4 +1,4 @@
-//! Log events: said to the inboxes that subscribed. Nothing is printed, unless the environment
+//! Log events: said to who subscribed. Nothing is printed, unless the environment
 //! variable `KVREG_LOG` names a level (error, warn, info, debug) when the library is first used.
 
 use std::borrow::Cow;
@@ -6,8 +6,8 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, Weak};
 
-use crate::inbox::InboxCore;
 use crate::reason::{Exit, Reason};
+use crate::runtime::platform;
 use crate::sync::lock;
 
 /// How important a log event is. The numbers are those of the C interface.
@@ -74,11 +74,16 @@ fn print(level: Level, name: Option<&str>, message: &str) {
     let colon = if name.is_some() { ": " } else { "" };
     let (level, name) = (level.name(), name.unwrap_or_default());
     let line = format!("kvreg {level}: {name}{colon}{message}\n");
-    crate::platform::write_to_stderr(line.as_bytes());
+    platform::write_to_stderr(line.as_bytes());
+}
+
+/// Who gets log events. Told by whoever logs; must not block.
+pub(crate) trait LogSink: Send + Sync {
+    fn log(&self, level: Level, name: Option<&str>, message: &str);
 }
 
 pub(crate) struct Logs {
-    subscribers: Mutex<Vec<(Level, Weak<InboxCore>)>>,
+    sinks: Mutex<Vec<(Level, Weak<dyn LogSink>)>>,
     /// Up to this level to stderr too, because the environment says so.
     printed: Option<Level>,
     /// One more than the highest level anybody wants: 0 is nobody, and costs one load.
@@ -90,29 +95,29 @@ impl Logs {
         let printed = std::env::var("KVREG_LOG").ok();
         let printed = printed.and_then(|name| Level::from_name(&name));
         Logs {
-            subscribers: Mutex::new(Vec::new()),
+            sinks: Mutex::new(Vec::new()),
             printed,
             wanted: AtomicU32::new(printed.map_or(0, |level| level as u32 + 1)),
         }
     }
 
-    /// From now on the inbox gets what is said at `max` or a more important level. A second
-    /// subscription of the same inbox replaces the first.
-    pub(crate) fn subscribe(&self, inbox: Weak<InboxCore>, max: Level) {
-        let mut subscribers = lock(&self.subscribers);
-        subscribers.retain(|(_, other)| other.strong_count() > 0 && !other.ptr_eq(&inbox));
-        subscribers.push((max, inbox));
-        self.note_wanted(&subscribers);
+    /// From now on the sink gets what is said at `max` or a more important level. A second
+    /// subscription of one sink replaces the first.
+    pub(crate) fn subscribe(&self, sink: Weak<dyn LogSink>, max: Level) {
+        let mut sinks = lock(&self.sinks);
+        sinks.retain(|(_, other)| other.strong_count() > 0 && !other.ptr_eq(&sink));
+        sinks.push((max, sink));
+        self.note_wanted(&sinks);
     }
 
-    pub(crate) fn unsubscribe(&self, inbox: &Weak<InboxCore>) {
-        let mut subscribers = lock(&self.subscribers);
-        subscribers.retain(|(_, other)| other.strong_count() > 0 && !other.ptr_eq(inbox));
-        self.note_wanted(&subscribers);
+    pub(crate) fn unsubscribe(&self, sink: &Weak<dyn LogSink>) {
+        let mut sinks = lock(&self.sinks);
+        sinks.retain(|(_, other)| other.strong_count() > 0 && !other.ptr_eq(sink));
+        self.note_wanted(&sinks);
     }
 
-    fn note_wanted(&self, subscribers: &[(Level, Weak<InboxCore>)]) {
-        let levels = subscribers.iter().map(|(level, _)| *level);
+    fn note_wanted(&self, sinks: &[(Level, Weak<dyn LogSink>)]) {
+        let levels = sinks.iter().map(|(level, _)| *level);
         let highest = levels.chain(self.printed).max();
         let wanted = highest.map_or(0, |level| level as u32 + 1);
         self.wanted.store(wanted, Ordering::Relaxed);
@@ -160,13 +165,13 @@ impl Logs {
         if self.printed.is_some_and(|max| level <= max) {
             print(level, name, message);
         }
-        let inboxes: Vec<_> = lock(&self.subscribers)
+        let sinks: Vec<_> = lock(&self.sinks)
             .iter()
             .filter(|(max, _)| level <= *max)
-            .filter_map(|(_, inbox)| inbox.upgrade())
+            .filter_map(|(_, sink)| sink.upgrade())
             .collect();
-        for inbox in inboxes {
-            inbox.log(level, name, message);
+        for sink in sinks {
+            sink.log(level, name, message);
         }
     }
 }

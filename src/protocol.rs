@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use crate::bucket::{check_key, BucketServer, Change};
-use crate::caller::Caller;
+use crate::bucket::{check_key, BucketServer};
 use crate::error::Error;
 use crate::registry::{check_name, RegistryServer};
+use crate::server::Caller;
+use crate::store::Change;
 use crate::value::{Value, ValueRef};
 
 pub(crate) const OK: &[u8] = b"OK\r\n";

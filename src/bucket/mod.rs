@@ -1,54 +1,78 @@
 //! A bucket: a server that holds a map from key to value (the guide's `KV.Bucket`, an Agent).
 
-mod changes;
-mod contents;
-mod limits;
-mod reading;
-mod stored;
+mod callbacks;
+mod options;
 mod update;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use crate::budget::{Budget, Waiting};
-use crate::caller::{Caller, Timeout};
-use crate::epoch::{self, Guard};
 use crate::error::Error;
-use crate::options::BucketOptions;
-use crate::process::Process;
+use crate::log::Logs;
 use crate::reason::{Exit, Reason};
-use crate::registry::RegistryServer;
-use crate::server::{Server, State, Turn, Write};
-use crate::supervisor::{add_another, Child};
-use crate::thread::Lasts;
+use crate::reclaim::Guard;
+use crate::server::{Caller, HandleCount, Lasts, NamedServer, Place, Reservation};
+use crate::server::{ChildSpec, RestartPolicy, Server, State, System, Turn, Writing};
+use crate::store::{Contents, Limits, Pair, Reader, KEY_LIMIT};
 use crate::value::{Text, Value, ValueRef};
+use crate::watch::{Subscriber, Subscribers};
 
-pub(crate) use changes::{Change, Subscriber};
-use contents::Contents;
-pub(crate) use contents::Pair;
-pub use contents::KEY_LIMIT;
-use limits::Limits;
-pub(crate) use reading::Reader;
+use callbacks::Callbacks;
+pub use options::BucketOptions;
 pub(crate) use update::Deciding;
-pub use update::{Update, Verdict};
+pub use update::Verdict;
 
 pub(crate) type BucketServer = Server<BucketState>;
 
-pub(crate) struct BucketState {
-    contents: Contents,
-    options: Arc<BucketOptions>,
-    registered: Option<Registered>,
-    handles: AtomicU32,
-    /// Somebody removed it: it ends for good.
-    is_removed: AtomicBool,
+/// What all buckets of a process share.
+#[derive(Default)]
+pub(crate) struct Buckets {
+    /// Those that have not ended.
+    live: AtomicUsize,
+    callbacks: Callbacks,
 }
 
-/// Where a bucket is registered, and as what.
-pub(crate) struct Registered {
-    pub(crate) registry: Weak<RegistryServer>,
-    pub(crate) name: Box<str>,
-    /// If it may be restarted.
-    pub(crate) child: Option<Arc<Child>>,
+impl Buckets {
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// The buckets whose callbacks run on the runtime's threads now: "" for one without a name.
+    pub(crate) fn running_callbacks(&self) -> Vec<String> {
+        self.callbacks.running()
+    }
+}
+
+/// What a bucket has around it.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings {
+    pub(crate) system: &'static System,
+    pub(crate) logs: &'static Logs,
+    pub(crate) buckets: &'static Buckets,
+}
+
+/// How a bucket is started, at first and again.
+pub(crate) struct BucketSpec {
+    pub(crate) options: BucketOptions,
+    pub(crate) around: Surroundings,
+}
+
+impl ChildSpec for BucketSpec {
+    fn policy(&self) -> RestartPolicy {
+        self.options.policy()
+    }
+
+    fn start(self: Arc<Self>, place: Place) -> NamedServer {
+        NamedServer::new(BucketServer::start_bucket(self, Some(place)))
+    }
+}
+
+pub(crate) struct BucketState {
+    contents: Contents,
+    spec: Arc<BucketSpec>,
+    place: Option<Place>,
+    handles: HandleCount,
+    subscribers: OnceLock<Arc<Subscribers>>,
 }
 
 /// What there is to know about a bucket.
@@ -69,7 +93,7 @@ pub struct BucketInfo {
 
 pub(crate) enum Message {
     /// And what it is counted for while it waits.
-    Put(Pair, Vec<Waiting>),
+    Put(Pair, Vec<Reservation>),
     Delete(Box<[u8]>),
 }
 
@@ -79,22 +103,23 @@ pub(crate) struct Task {
     pub(crate) run: Box<dyn FnOnce(Deciding) + Send>,
 }
 
-impl State for BucketState {
+// SAFETY: `exclusive` answers the state's own contents.
+unsafe impl State for BucketState {
+    type Exclusive = Contents;
     type Message = Message;
     type Task = Task;
 
     fn handle(
-        server: &Arc<BucketServer>,
-        write: &Write<'_>,
+        _server: &Arc<BucketServer>,
+        write: &Writing<'_, BucketState>,
         message: Message,
     ) -> Result<(), Error> {
-        let contents = &server.state().contents;
         match message {
-            Message::Put(pair, waiting) => {
-                drop(waiting);
-                contents.put(write, pair)
+            Message::Put(pair, reserved) => {
+                drop(reserved);
+                write.exclusive().put(pair)
             }
-            Message::Delete(key) => match contents.remove(write, &key) {
+            Message::Delete(key) => match write.exclusive().remove(&key) {
                 Err(Error::NotFound) => Ok(()),
                 removed => removed,
             },
@@ -102,87 +127,81 @@ impl State for BucketState {
     }
 
     fn queue(server: &BucketServer, message: &mut Message) -> Result<(), Error> {
-        if let Message::Put(pair, waiting) = message {
-            *waiting = server.state().contents.wait(pair)?;
+        if let Message::Put(pair, reserved) = message {
+            *reserved = server.state().contents.reserve(pair)?;
         }
         Ok(())
     }
 
     fn refused(server: &Arc<BucketServer>, error: &Error) {
-        let text = format!("a cast was dropped: {error}");
-        server.process().logs().error(server.state().name(), &text);
+        server.log_error(&format!("a cast was dropped: {error}"));
     }
 
     fn mailbox_limit(&self) -> usize {
-        self.options.max_mailbox
+        self.spec.options.max_mailbox
     }
 
     fn run(turn: Turn<BucketState>, task: Task) {
-        let process = turn.server().process();
-        let _running = process.callback(turn.server().state().name());
+        let server = Arc::clone(turn.server());
+        let callbacks = &server.state().spec.around.buckets.callbacks;
+        let _running = callbacks.note(server.system(), server.state().name());
         (task.run)(Deciding::new(turn, task.key));
     }
 
-    fn unregister(server: &Arc<BucketServer>, reason: Reason) {
-        if let Some(registered) = &server.state().registered {
-            if let Some(registry) = registered.registry.upgrade() {
-                registry.bucket_ends(server, registered, reason);
-            }
-        }
+    #[inline(always)]
+    fn exclusive(&self) -> &Contents {
+        &self.contents
     }
 
-    fn close(server: &BucketServer, write: &Write<'_>) {
-        if server.state().contents.close(write) {
-            let live = server.process().live_buckets();
+    fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    fn close(write: &Writing<'_, BucketState>) {
+        if write.exclusive().close() {
+            let live = &write.state().spec.around.buckets.live;
             live.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     fn ended(server: &Arc<BucketServer>, exit: &Exit) {
-        let registered = server.state().registered.as_ref();
-        if let Some(registry) = registered.and_then(|it| it.registry.upgrade()) {
-            registry.bucket_ended(server);
-        }
-        let process = server.process();
-        process.logs().end("bucket", server.state().name(), exit);
+        let state = server.state();
+        state.spec.around.logs.end("bucket", state.name(), exit);
     }
 
     fn name(&self) -> Option<&str> {
-        self.registered.as_ref().map(|it| &*it.name)
+        self.place.as_ref().map(Place::name)
+    }
+
+    fn size(&self) -> (usize, usize) {
+        (self.contents.count().unwrap_or(0), self.contents.bytes())
     }
 }
 
 /// What a bucket answers; each as `BucketState` of the module's server, so that the boundary
-/// and [`Bucket`] share it. All but `cast`s, `name` and `exit` may block like a call.
+/// and Rust programs share it. All but `cast`s, `name` and `exit` may block like a call.
 impl BucketServer {
-    /// `bytes` is the limit that the buckets of a registry share.
-    pub(crate) fn start_bucket(
-        process: &'static Process,
-        options: Arc<BucketOptions>,
-        registered: Option<Registered>,
-        bytes: Option<Arc<Budget>>,
-    ) -> Arc<BucketServer> {
-        process.live_buckets().fetch_add(1, Ordering::Relaxed);
+    /// Without a place it is one that no registry knows.
+    pub(crate) fn start_bucket(spec: Arc<BucketSpec>, place: Option<Place>) -> Arc<BucketServer> {
+        let around = spec.around;
+        around.buckets.live.fetch_add(1, Ordering::Relaxed);
+        let shared = place.as_ref().and_then(Place::bytes);
+        let limits = Limits::new(spec.options.max_keys, spec.options.max_bytes, shared);
         Server::start(
-            process,
+            around.system,
             BucketState {
-                contents: Contents::new(Limits::new(&options, bytes)),
-                options,
-                registered,
-                handles: AtomicU32::new(0),
-                is_removed: AtomicBool::new(false),
+                contents: Contents::new(limits),
+                spec,
+                place,
+                handles: HandleCount::default(),
+                subscribers: OnceLock::new(),
             },
         )
     }
 
-    /// One that no registry knows.
-    pub(crate) fn start_alone(process: &'static Process) -> Arc<BucketServer> {
-        let options = Arc::clone(process.bucket_options());
-        BucketServer::start_bucket(process, options, None, None)
-    }
-
-    pub(crate) fn options(&self) -> &Arc<BucketOptions> {
-        &self.state().options
+    pub(crate) fn log_error(&self, text: &str) {
+        let state = self.state();
+        state.spec.around.logs.error(state.name(), text);
     }
 
     /// A value beyond the bucket's limit is refused before it is copied; what is wrong with
@@ -193,11 +212,11 @@ impl BucketServer {
             ValueRef::Bytes(bytes) => bytes.len(),
             _ => return Ok(()),
         };
-        if len <= self.state().options.max_value {
+        if len <= self.state().spec.options.max_value {
             return Ok(());
         }
         if self.has_ended() {
-            return Err(self.gone(Error::NoProcess));
+            return Err(self.finish_end(Error::NoProcess));
         }
         if is_call && self.is_occupied_by_caller() {
             return Err(Error::CallingSelf);
@@ -205,28 +224,10 @@ impl BucketServer {
         Err(Error::Limit("bytes of a value"))
     }
 
-    /// From here on it ends for good, whenever it ends. Of several who ask for that, `true`
-    /// for the first.
-    pub(crate) fn claim_removal(&self) -> bool {
-        !self.state().is_removed.swap(true, Ordering::Relaxed)
-    }
-
-    pub(crate) fn is_removed(&self) -> bool {
-        self.state().is_removed.load(Ordering::Relaxed)
-    }
-
-    /// Keys, and bytes of keys and values.
-    pub(crate) fn size(&self) -> (usize, usize) {
-        let contents = self.contents();
-        let keys = contents.count(&epoch::pin()).unwrap_or(0);
-        (keys, contents.bytes())
-    }
-
     pub(crate) fn info(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<BucketInfo, Error> {
         let keys = self.count(caller)?;
         let state = self.state();
-        let child = state.registered.as_ref().and_then(|it| it.child.as_ref());
-        let (restarts, last_exit) = child.map_or((0, None), |child| child.history());
+        let (restarts, last_exit) = state.place.as_ref().map_or((0, None), Place::history);
         Ok(BucketInfo {
             keys,
             bytes: state.contents.bytes(),
@@ -243,51 +244,48 @@ impl BucketServer {
         caller: &mut Caller<'_>,
         subscriber: Arc<dyn Subscriber>,
     ) -> Result<(), Error> {
-        self.settle(caller)?;
-        self.still(caller, |state, write| {
-            state.contents.subscribe(write, subscriber)
+        self.await_own_casts(caller)?;
+        self.with_write_lock(caller, |write| {
+            let subscribers = write.state().subscribers.get_or_init(Arc::default);
+            write.exclusive().observe(Arc::clone(subscribers) as _);
+            subscribers.add(subscriber);
         })
     }
 
     /// The short way of a read, where casts of the calling thread are not waiting: `None` if
     /// anything is out of the ordinary. Does not panic.
     #[inline(always)]
-    pub(crate) fn read_at_once<R: Reader>(
+    pub(crate) fn fast_read<R: Reader>(
         &self,
         key: &[u8],
         pinned: &Guard,
         reader: R,
     ) -> Option<R::Read> {
         let contents = &self.state().contents;
-        contents.read_at_once(key, pinned, reader)
+        contents.fast_read(key, pinned, reader)
     }
 
     /// The short way of a put: `None` if nothing was done. Does not panic.
     #[inline(always)]
-    pub(crate) fn put_at_once(
-        &self,
-        key: &[u8],
-        value: ValueRef<'_>,
-        pinned: &Guard,
-    ) -> Option<()> {
+    pub(crate) fn fast_put(&self, key: &[u8], value: ValueRef<'_>, pinned: &Guard) -> Option<()> {
         if !value.is_small() {
             return None;
         }
-        self.at_once(|state, write| {
-            let fits = stored::tail_of(value).len() <= state.options.max_value;
-            (fits && state.contents.put_at_once(write, key, value, pinned)).then_some(())
+        self.fast_call(|write| {
+            let fits = value.text_len() <= write.state().spec.options.max_value;
+            (fits && write.exclusive().fast_put(key, value, pinned)).then_some(())
         })
     }
 
     /// The short way of a delete: `None` if nothing was done. Does not panic.
     #[inline(always)]
-    pub(crate) fn delete_at_once<R: Reader>(
+    pub(crate) fn fast_delete<R: Reader>(
         &self,
         key: &[u8],
         pinned: &Guard,
         reader: R,
     ) -> Option<R::Read> {
-        self.at_once(|state, write| state.contents.delete_at_once(write, key, reader, pinned))
+        self.fast_call(|write| write.exclusive().fast_delete(key, reader, pinned))
     }
 
     pub(crate) fn get(
@@ -295,8 +293,8 @@ impl BucketServer {
         caller: &mut Caller<'_>,
         key: &[u8],
     ) -> Result<Value, Error> {
-        self.settle(caller)?;
-        self.state().contents.get(key, &epoch::pin())
+        self.await_own_casts(caller)?;
+        self.state().contents.get(key)
     }
 
     /// The value if it is no text; `None` if it is one.
@@ -305,8 +303,8 @@ impl BucketServer {
         caller: &mut Caller<'_>,
         key: &[u8],
     ) -> Result<Option<ValueRef<'static>>, Error> {
-        self.settle(caller)?;
-        self.state().contents.scalar(key, &epoch::pin())
+        self.await_own_casts(caller)?;
+        self.state().contents.scalar(key)
     }
 
     /// Copies a text, if it has at most `capacity` bytes: how many it has; `None` if the value
@@ -321,13 +319,9 @@ impl BucketServer {
         to: *mut u8,
         capacity: usize,
     ) -> Result<Option<usize>, Error> {
-        self.settle(caller)?;
+        self.await_own_casts(caller)?;
         // SAFETY: by contract.
-        unsafe {
-            self.state()
-                .contents
-                .copy_text(key, &epoch::pin(), to, capacity)
-        }
+        unsafe { self.state().contents.copy_text(key, to, capacity) }
     }
 
     pub(crate) fn put(
@@ -338,13 +332,11 @@ impl BucketServer {
     ) -> Result<(), Error> {
         self.check_value(&value, true)?;
         if value.is_small() {
-            return self.call(caller, |state, write| {
-                state.contents.put_small(write, key, value)
-            })?;
+            return self.call(caller, |write| write.exclusive().put_small(key, value))?;
         }
         // What is large is copied before the turn is taken.
         let pair = Pair::new(key, value)?;
-        self.call(caller, |state, write| state.contents.put(write, pair))?
+        self.call(caller, |write| write.exclusive().put(pair))?
     }
 
     pub(crate) fn delete(
@@ -352,7 +344,7 @@ impl BucketServer {
         caller: &mut Caller<'_>,
         key: &[u8],
     ) -> Result<Value, Error> {
-        self.call(caller, |state, write| state.contents.delete(write, key))?
+        self.call(caller, |write| write.exclusive().delete(key))?
     }
 
     /// The same for callers who do not want the value.
@@ -361,7 +353,7 @@ impl BucketServer {
         caller: &mut Caller<'_>,
         key: &[u8],
     ) -> Result<(), Error> {
-        self.call(caller, |state, write| state.contents.remove(write, key))?
+        self.call(caller, |write| write.exclusive().remove(key))?
     }
 
     pub(crate) fn put_cast(self: &Arc<Self>, key: &[u8], value: ValueRef<'_>) -> Result<(), Error> {
@@ -400,13 +392,14 @@ impl BucketServer {
         if !pairs.iter().all(|(_, value)| value.is_small()) {
             // What is large is copied before the turn is taken.
             let ready = made(pairs)?;
-            return self.call(caller, |state, write| state.contents.put_many(write, ready))?;
+            return self.call(caller, |write| write.exclusive().put_many(ready))?;
         }
-        self.call(caller, |state, write| {
-            if state.contents.overwrite_all(write, pairs) {
+        self.call(caller, |write| {
+            let contents = write.exclusive();
+            if contents.overwrite_all(pairs) {
                 return Ok(());
             }
-            state.contents.put_many(write, made(pairs)?)
+            contents.put_many(made(pairs)?)
         })?
     }
 
@@ -416,22 +409,8 @@ impl BucketServer {
         caller: &mut Caller<'_>,
         keys: impl ExactSizeIterator<Item = &'k [u8]>,
     ) -> Result<Vec<Option<Value>>, Error> {
-        self.settle(caller)?;
-        self.still(caller, |state, _| {
-            let pinned = epoch::pin();
-            let mut values = Vec::new();
-            values
-                .try_reserve_exact(keys.len())
-                .map_err(|_| Error::NoMemory)?;
-            for key in keys {
-                values.push(match state.contents.get(key, &pinned) {
-                    Ok(value) => Some(value),
-                    Err(Error::NotFound) => None,
-                    Err(error) => return Err(error),
-                });
-            }
-            Ok(values)
-        })?
+        self.await_own_casts(caller)?;
+        self.with_write_lock(caller, |write| write.exclusive().get_many(keys))?
     }
 
     pub(crate) fn update_begin(
@@ -445,12 +424,12 @@ impl BucketServer {
     }
 
     pub(crate) fn count(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<usize, Error> {
-        self.settle(caller)?;
-        self.state().contents.count(&epoch::pin())
+        self.await_own_casts(caller)?;
+        self.state().contents.count()
     }
 
     pub(crate) fn clear(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
-        self.call(caller, |state, write| state.contents.clear(write))
+        self.call(caller, |write| write.exclusive().clear())
     }
 
     /// A snapshot.
@@ -458,41 +437,34 @@ impl BucketServer {
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
     ) -> Result<Vec<(Text, Value)>, Error> {
-        self.settle(caller)?;
-        self.still(caller, |state, write| state.contents.items(write))?
+        self.await_own_casts(caller)?;
+        self.with_write_lock(caller, |write| write.exclusive().items())?
     }
 
     /// Handles are counted where it matters: a registered bucket goes on without.
     #[inline]
     pub(crate) fn is_registered(&self) -> bool {
-        self.state().registered.is_some()
+        self.state().place.is_some()
     }
 
     pub(crate) fn add_handle(&self) {
         if !self.is_registered() {
-            self.state().handles.fetch_add(1, Ordering::Relaxed);
+            self.state().handles.add();
         }
     }
 
     /// From a handle that may be freed meanwhile: `false` if it was the last.
     pub(crate) fn add_another_handle(&self) -> bool {
-        self.is_registered() || add_another(&self.state().handles)
+        self.is_registered() || self.state().handles.add_another()
     }
 
     /// A bucket that nobody can reach any more stops.
     pub(crate) fn drop_handle(self: &Arc<Self>) {
-        if self.is_registered() {
-            return;
-        }
-        if self.state().handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if !self.is_registered() && self.state().handles.remove() {
             // Refused if it has ended, or if there is no thread to be had for its last mail:
             // then it lies there, as before.
             let _ = self.stop_later();
         }
-    }
-
-    fn contents(&self) -> &Contents {
-        &self.state().contents
     }
 }
 
@@ -513,199 +485,6 @@ fn copy_key(key: &[u8]) -> Result<Box<[u8]>, Error> {
         .map_err(|_| Error::NoMemory)?;
     copy.extend_from_slice(key);
     Ok(copy.into_boxed_slice())
-}
-
-/// A handle to a bucket. Clones lead to the same bucket; one without a registry stops when
-/// the last of them is dropped.
-pub struct Bucket {
-    server: Arc<BucketServer>,
-    timeout: Timeout,
-}
-
-impl Bucket {
-    /// Starts a bucket without a registry.
-    pub fn start() -> Result<Bucket, Error> {
-        let server = BucketServer::start_alone(Process::running()?);
-        Ok(Bucket::of(server))
-    }
-
-    pub(crate) fn of(server: Arc<BucketServer>) -> Bucket {
-        server.add_handle();
-        Bucket {
-            server,
-            timeout: Timeout::DEFAULT,
-        }
-    }
-
-    pub(crate) fn server(&self) -> &Arc<BucketServer> {
-        &self.server
-    }
-
-    fn caller(&self) -> Caller<'static> {
-        epoch::tidy(); // of what earlier calls left
-        Caller::new(self.timeout)
-    }
-
-    pub fn set_timeout(&mut self, timeout: Timeout) {
-        self.timeout = timeout;
-    }
-
-    pub fn get(&self, key: &[u8]) -> Result<Value, Error> {
-        self.server.get(&mut self.caller(), check_key(key)?)
-    }
-
-    pub fn put<'v>(&self, key: &[u8], value: impl Into<ValueRef<'v>>) -> Result<(), Error> {
-        let put = self
-            .server
-            .put(&mut self.caller(), check_key(key)?, value.into());
-        epoch::tidy();
-        put
-    }
-
-    /// Takes a key out; its value is the answer.
-    pub fn delete(&self, key: &[u8]) -> Result<Value, Error> {
-        let old = self.server.delete(&mut self.caller(), check_key(key)?);
-        epoch::tidy();
-        old
-    }
-
-    pub fn put_cast<'v>(&self, key: &[u8], value: impl Into<ValueRef<'v>>) -> Result<(), Error> {
-        epoch::tidy();
-        self.server.put_cast(check_key(key)?, value.into())
-    }
-
-    pub fn delete_cast(&self, key: &[u8]) -> Result<(), Error> {
-        epoch::tidy();
-        self.server.delete_cast(check_key(key)?)
-    }
-
-    /// Runs `decide` while the bucket waits: exactly once, one at a time with everything else
-    /// the bucket does (Agent's `get_and_update`). If it panics, the bucket crashes.
-    pub fn update(
-        &self,
-        key: &[u8],
-        decide: impl FnOnce(Option<&Value>) -> Verdict,
-    ) -> Result<(), Error> {
-        let caller = &mut self.caller();
-        let mut update = self
-            .server
-            .update_begin(caller, check_key(key)?, Lasts::Call)?;
-        let current = update.current()?;
-        let decided =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decide(current.as_ref())));
-        update.apply(decided.unwrap_or(Verdict::Crash))
-    }
-
-    /// The same by the runtime, later.
-    pub fn update_cast(
-        &self,
-        key: &[u8],
-        decide: impl FnOnce(Option<&Value>) -> Verdict + Send + 'static,
-    ) -> Result<(), Error> {
-        self.server.update_cast(
-            check_key(key)?,
-            Box::new(move |mut update| {
-                let verdict = match update.current() {
-                    Ok(current) => decide(current.as_ref()),
-                    Err(_) => return,
-                };
-                match update.apply(verdict) {
-                    Ok(()) | Err(Error::Aborted | Error::ServerDown | Error::Forked) => {}
-                    Err(error) => update.log_refused(&error),
-                }
-            }),
-        )
-    }
-
-    /// The same without a function: the bucket waits until the update is ended or dropped.
-    pub fn update_begin(&self, key: &[u8]) -> Result<Update, Error> {
-        let caller = &mut self.caller();
-        let deciding = self
-            .server
-            .update_begin(caller, check_key(key)?, Lasts::Open)?;
-        Update::begin(deciding)
-    }
-
-    /// Stores all pairs, or none.
-    pub fn put_many(&self, pairs: &[(&[u8], ValueRef<'_>)]) -> Result<(), Error> {
-        for (key, _) in pairs {
-            check_key(key)?;
-        }
-        self.server.put_many(&mut self.caller(), pairs)
-    }
-
-    /// Many values as they are at one instant.
-    pub fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Value>>, Error> {
-        self.server
-            .get_many(&mut self.caller(), keys.iter().copied())
-    }
-
-    pub fn count(&self) -> Result<usize, Error> {
-        self.server.count(&mut self.caller())
-    }
-
-    pub fn clear(&self) -> Result<(), Error> {
-        let cleared = self.server.clear(&mut self.caller());
-        epoch::tidy();
-        cleared
-    }
-
-    /// All keys and values as they are at one instant.
-    pub fn items(&self) -> Result<Vec<(Text, Value)>, Error> {
-        self.server.items(&mut self.caller())
-    }
-
-    /// The name it is registered under, after its end too.
-    pub fn name(&self) -> Option<&str> {
-        self.server.state().name()
-    }
-
-    /// Stops the bucket, reason NORMAL, after what is queued; returns when it is gone.
-    pub fn stop(&self) -> Result<(), Error> {
-        let stopped = self.server.stop(&mut self.caller());
-        epoch::tidy();
-        stopped
-    }
-
-    /// Ends the bucket at once, whatever is queued.
-    pub fn exit(&self, reason: Reason, detail: &str) -> Result<(), Error> {
-        let exited = self.server.exit(reason, detail);
-        epoch::tidy();
-        exited
-    }
-
-    pub fn info(&self) -> Result<BucketInfo, Error> {
-        self.server.info(&mut self.caller())
-    }
-
-    /// Links two buckets: when one ends abnormally, so does the other.
-    pub fn link(&self, other: &Bucket) -> Result<(), Error> {
-        self.server.link(&other.server)
-    }
-
-    /// Takes a link away, if there is one.
-    pub fn unlink(&self, other: &Bucket) {
-        self.server.unlink(&other.server);
-    }
-
-    /// Whether both are handles to the same bucket.
-    pub fn is(&self, other: &Bucket) -> bool {
-        Arc::ptr_eq(&self.server, &other.server)
-    }
-}
-
-impl Clone for Bucket {
-    fn clone(&self) -> Bucket {
-        let mut clone = Bucket::of(Arc::clone(&self.server));
-        clone.timeout = self.timeout;
-        clone
-    }
-}
-
-impl Drop for Bucket {
-    fn drop(&mut self) {
-        self.server.drop_handle();
-    }
 }
 
 pub(crate) fn check_key(key: &[u8]) -> Result<&[u8], Error> {

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use super::BucketState;
-use crate::epoch;
 use crate::error::Error;
-use crate::server::{State, Turn};
-use crate::thread::{hold, Held, Open};
+use crate::server::{Held, Open, Turn};
 use crate::value::{Value, ValueRef};
 
 /// What an update decides.
@@ -36,8 +34,8 @@ impl Deciding {
 
     /// The value to decide about; `None` if the key is absent.
     pub(crate) fn current(&mut self) -> Result<Option<Value>, Error> {
-        let contents = self.turn.server().contents();
-        match contents.get(&self.key, &epoch::pin()) {
+        let contents = &self.turn.server().state().contents;
+        match contents.get(&self.key) {
             Ok(value) => Ok(Some(value)),
             Err(Error::NotFound) => Ok(None),
             Err(Error::NoProcess) => Err(Error::ServerDown),
@@ -64,25 +62,23 @@ impl Deciding {
     /// Nobody waits for the answer of an `update_cast`, so what went wrong is logged.
     pub(crate) fn log_refused(&self, error: &dyn std::fmt::Display) {
         let server = self.turn.server();
-        let text = format!("an update_cast changed nothing: {error}");
-        server.process().logs().error(server.state().name(), &text);
+        server.log_error(&format!("an update_cast changed nothing: {error}"));
     }
 
     pub(crate) fn keep(&mut self) -> Result<(), Error> {
-        self.turn.commit(|_, _| ())
+        self.turn.commit(|_| ())
     }
 
     pub(crate) fn store(&mut self, value: ValueRef<'_>) -> Result<(), Error> {
         let pair = self.turn.server().pair_inside(&self.key, value)?;
-        self.turn
-            .commit(|state, write| state.contents.put(write, pair))?
+        self.turn.commit(|write| write.exclusive().put(pair))?
     }
 
     pub(crate) fn remove(&mut self) -> Result<(), Error> {
         let key = &self.key;
-        self.turn.commit(|state, write| {
+        self.turn.commit(|write| {
             // Absent is as good as removed.
-            let _ = state.contents.remove(write, key);
+            let _ = write.exclusive().remove(key);
         })
     }
 
@@ -94,35 +90,5 @@ impl Deciding {
 impl Open for Held<Deciding> {
     fn abort(&self) {
         drop(self.give_up());
-    }
-}
-
-/// An update that has begun: it has the bucket's turn until it is ended or dropped. Dropped
-/// without a verdict, it changes nothing; so too if the thread that began it ends first.
-pub struct Update(Arc<Held<Deciding>>);
-
-impl Update {
-    pub(crate) fn begin(deciding: Deciding) -> Result<Update, Error> {
-        let held = Arc::new(deciding.held());
-        hold(&held, &held)?;
-        Ok(Update(held))
-    }
-
-    /// The value to decide about; `None` if the key is absent.
-    pub fn current(&mut self) -> Result<Option<Value>, Error> {
-        let current = self.0.with(Deciding::current);
-        current.unwrap_or(Err(Error::Aborted))
-    }
-
-    /// Does what was decided, and gives the turn back.
-    pub fn end(self, verdict: Verdict) -> Result<(), Error> {
-        let deciding = self.0.take(&self.0);
-        deciding.map_or(Err(Error::Aborted), |mut deciding| deciding.apply(verdict))
-    }
-}
-
-impl Drop for Update {
-    fn drop(&mut self) {
-        drop(self.0.take(&self.0));
     }
 }

@@ -135,7 +135,7 @@ pub(super) unsafe fn text<'a>(data: *const c_char, len: usize) -> Result<&'a str
 pub(super) unsafe fn key<'a>(data: *const c_void, len: usize) -> Result<&'a [u8], Failure> {
     if len != NUL {
         // Before the bytes are looked at: a wrong length should not be read.
-        if len > crate::KEY_LIMIT {
+        if len > crate::store::KEY_LIMIT {
             return Err(invalid("a key has at most 65536 bytes"));
         }
     }
@@ -148,7 +148,7 @@ pub(super) unsafe fn key<'a>(data: *const c_void, len: usize) -> Result<&'a [u8]
 /// # Safety
 /// As for `bytes`.
 pub(super) unsafe fn name<'a>(data: *const c_char, len: usize) -> Result<&'a str, Failure> {
-    if len != NUL && len > crate::NAME_LIMIT {
+    if len != NUL && len > crate::registry::NAME_LIMIT {
         return Err(invalid("a name has 1 to 255 bytes"));
     }
     // SAFETY: by contract.

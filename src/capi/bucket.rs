@@ -3,17 +3,18 @@
 use std::ffi::{c_char, c_void};
 
 use super::argument::{self, invalid, Out};
+use super::fast;
 use super::guard::guard;
 use super::info::{fill, kvreg_bucket_stats};
 use super::items::Items;
 use super::object::{self, free, kvreg_bucket, kvreg_items, make, set_timeout, with, with_both};
-use super::quick;
 use super::status::{kvreg_status, Failure, Status};
 use super::value::{given, kvreg_value};
-use crate::bucket::{BucketServer, Reader};
+use crate::bucket::BucketServer;
 use crate::process::Process;
 use crate::reason::Reason;
 use crate::server::State;
+use crate::store::Reader;
 use crate::value::{Text, Value, ValueRef};
 
 /// The header's `kvreg_pair`.
@@ -39,7 +40,7 @@ pub unsafe extern "C" fn kvreg_bucket_start(bucket: *mut *mut kvreg_bucket) -> k
         let bucket = unsafe { Out::new(bucket, std::ptr::null_mut()) };
         let process = Process::running()?;
         bucket.required()?;
-        let server = BucketServer::start_alone(process);
+        let server = process.start_bucket();
         make(server, &bucket)
     })
 }
@@ -65,11 +66,11 @@ pub unsafe extern "C" fn kvreg_bucket_put(
     value: *const kvreg_value,
 ) -> kvreg_status {
     // SAFETY: null, or a value; key and value are good for their lengths.
-    let quickly = unsafe { value.as_ref() }.and_then(|value| unsafe {
+    let done = unsafe { value.as_ref() }.and_then(|value| unsafe {
         let value = value.get_small()?;
-        put_quickly(bucket, key, key_len, value)
+        fast_put(bucket, key, key_len, value)
     });
-    if quickly.is_some() {
+    if done.is_some() {
         return OK;
     }
     guard("kvreg_bucket_put", || {
@@ -95,11 +96,8 @@ pub unsafe extern "C" fn kvreg_bucket_get(
     if !value.is_null() {
         // SAFETY: an output; the key is good for its length.
         unsafe {
-            let output = quick::Output::new(value);
-            if read_quickly(bucket, key, key_len, output)
-                .flatten()
-                .is_some()
-            {
+            let output = fast::Output::new(value);
+            if fast_read(bucket, key, key_len, output).flatten().is_some() {
                 return OK;
             }
         }
@@ -129,8 +127,8 @@ pub unsafe extern "C" fn kvreg_bucket_delete(
     if !old.is_null() {
         // SAFETY: an output; the key is good for its length.
         unsafe {
-            let output = quick::Output::new(old);
-            if delete_quickly(bucket, key, key_len, output).is_some() {
+            let output = fast::Output::new(old);
+            if fast_delete(bucket, key, key_len, output).is_some() {
                 return OK;
             }
         }
@@ -156,48 +154,46 @@ pub(super) const OK: kvreg_status = Status::Ok as kvreg_status;
 /// # Safety
 /// The key is good for its length.
 #[inline(always)]
-pub(super) unsafe fn read_quickly<R: Reader>(
+pub(super) unsafe fn fast_read<R: Reader>(
     bucket: *mut kvreg_bucket,
     key: *const c_void,
     key_len: usize,
     reader: R,
 ) -> Option<R::Read> {
     // SAFETY: by contract.
-    let key = unsafe { quick::key(key.cast(), key_len) }?;
-    quick::quick_read(bucket, |bucket, pinned| {
-        bucket.read_at_once(key, pinned, reader)
+    let key = unsafe { fast::key(key.cast(), key_len) }?;
+    fast::fast_read(bucket, |bucket, pinned| {
+        bucket.fast_read(key, pinned, reader)
     })
 }
 
 /// # Safety
 /// The key is good for its length.
 #[inline(always)]
-pub(super) unsafe fn put_quickly(
+pub(super) unsafe fn fast_put(
     bucket: *mut kvreg_bucket,
     key: *const c_void,
     key_len: usize,
     value: ValueRef<'_>,
 ) -> Option<()> {
     // SAFETY: by contract.
-    let key = unsafe { quick::key(key.cast(), key_len) }?;
-    quick::quick(bucket, |bucket, pinned| {
-        bucket.put_at_once(key, value, pinned)
-    })
+    let key = unsafe { fast::key(key.cast(), key_len) }?;
+    fast::fast(bucket, |bucket, pinned| bucket.fast_put(key, value, pinned))
 }
 
 /// # Safety
 /// The key is good for its length.
 #[inline(always)]
-unsafe fn delete_quickly(
+unsafe fn fast_delete(
     bucket: *mut kvreg_bucket,
     key: *const c_void,
     key_len: usize,
-    output: quick::Output,
+    output: fast::Output,
 ) -> Option<()> {
     // SAFETY: by contract.
-    let key = unsafe { quick::key(key.cast(), key_len) }?;
-    quick::quick(bucket, |bucket, pinned| {
-        bucket.delete_at_once(key, pinned, output)?
+    let key = unsafe { fast::key(key.cast(), key_len) }?;
+    fast::fast(bucket, |bucket, pinned| {
+        bucket.fast_delete(key, pinned, output)?
     })
 }
 
@@ -229,11 +225,11 @@ pub unsafe extern "C" fn kvreg_bucket_put_cast(
 ) -> kvreg_status {
     // Handled at once if nobody is in the way, so that it is as a put.
     // SAFETY: null, or a value; key and value are good for their lengths.
-    let quickly = unsafe { value.as_ref() }.and_then(|value| unsafe {
+    let done = unsafe { value.as_ref() }.and_then(|value| unsafe {
         let value = value.get_small()?;
-        put_quickly(bucket, key, key_len, value)
+        fast_put(bucket, key, key_len, value)
     });
-    if quickly.is_some() {
+    if done.is_some() {
         return OK;
     }
     guard("kvreg_bucket_put_cast", || {
@@ -457,7 +453,7 @@ pub unsafe extern "C" fn kvreg_bucket_exit(
             let reason = Reason::from_number(reason).ok_or_else(|| invalid("an unknown reason"))?;
             // SAFETY: the detail is good for its length.
             let detail = unsafe { argument::text(detail, detail_len) }?;
-            caller.let_go(); // what is dropped may run user code
+            caller.unpin(); // what is dropped may run user code
             Ok(bucket.exit(reason, detail)?)
         })
     })
@@ -473,7 +469,9 @@ pub unsafe extern "C" fn kvreg_bucket_link(
     other: *mut kvreg_bucket,
 ) -> kvreg_status {
     guard("kvreg_bucket_link", || {
-        with_both(bucket, other, |bucket, other| Ok(bucket.link(other)?))
+        with_both(bucket, other, |bucket, other| {
+            Ok(bucket.link(&other.as_any())?)
+        })
     })
 }
 
@@ -485,7 +483,7 @@ pub unsafe extern "C" fn kvreg_bucket_unlink(
 ) -> kvreg_status {
     guard("kvreg_bucket_unlink", || {
         with_both(bucket, other, |bucket, other| {
-            bucket.unlink(other);
+            bucket.unlink(&other.as_any());
             Ok(())
         })
     })
@@ -511,7 +509,7 @@ pub unsafe extern "C" fn kvreg_bucket_info(
 /// blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_free(bucket: *mut kvreg_bucket) -> kvreg_status {
-    if object::free_quickly(bucket).is_some() {
+    if object::fast_free(bucket).is_some() {
         return OK;
     }
     guard("kvreg_bucket_free", || free(bucket))

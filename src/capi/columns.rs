@@ -8,8 +8,8 @@ use super::guard::guard;
 use super::object::{kvreg_bucket, with};
 use super::status::{kvreg_status, Failure, Status};
 use super::value::{absent_is_no_value, ABSENT, BOOL, BYTES, FLOAT, INT, NIL, STRING};
+use crate::store::KEY_LIMIT;
 use crate::value::{ValueRef, VALUE_LIMIT};
-use crate::KEY_LIMIT;
 
 /// The header's `kvreg_columns`.
 #[repr(C)]

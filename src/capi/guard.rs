@@ -3,10 +3,9 @@
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use super::status::{fail, kvreg_status, Failure, Status};
-use crate::epoch;
-use crate::panic::contain;
-use crate::platform;
-use crate::process::Process;
+use crate::reclaim;
+use crate::runtime::platform;
+use crate::runtime::{self, contain};
 
 /// Runs the body of an exported function: no panic passes, the thread is not cancelled in it, a
 /// failure becomes a status and the thread's last error, and what the function left behind is
@@ -16,7 +15,7 @@ pub(super) fn guard(
     function: &'static str,
     body: impl FnOnce() -> Result<(), Failure>,
 ) -> kvreg_status {
-    guard_since(Process::lineage(), function, body)
+    guard_since(runtime::lineage(), function, body)
 }
 
 /// The same for a function that began in the process of that lineage.
@@ -34,14 +33,14 @@ pub(super) fn guard_since(
         contain(|| {
             catch_unwind(AssertUnwindSafe(|| {
                 let outcome = body();
-                if Process::lineage() == lineage {
-                    epoch::tidy();
+                if runtime::lineage() == lineage {
+                    reclaim::tidy();
                 }
                 outcome
             }))
         })
     });
-    if Process::lineage() != lineage {
+    if runtime::lineage() != lineage {
         // User code below forked, and this is the child.
         return fail(function, Status::Forked.into());
     }

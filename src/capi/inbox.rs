@@ -7,10 +7,10 @@ use super::event::kvreg_event;
 use super::guard::guard;
 use super::object::{free, kvreg_bucket, kvreg_inbox, kvreg_registry, make, with, with_both};
 use super::status::kvreg_status;
-use crate::caller::Timeout;
-use crate::inbox::{InboxCore, Polled};
+use crate::inbox::Polled;
 use crate::log::Level;
 use crate::process::Process;
+use crate::time::Timeout;
 
 const FLUSH: u32 = 1;
 
@@ -23,7 +23,7 @@ pub unsafe extern "C" fn kvreg_inbox_open(inbox: *mut *mut kvreg_inbox) -> kvreg
         let inbox = unsafe { Out::new(inbox, std::ptr::null_mut()) };
         let process = Process::running()?;
         inbox.required()?;
-        make(InboxCore::open(process), &inbox)
+        make(process.open_inbox(), &inbox)
     })
 }
 
@@ -42,7 +42,7 @@ pub unsafe extern "C" fn kvreg_inbox_monitor(
         let reference = unsafe { Out::new(reference, 0) };
         with_both(inbox, bucket, |inbox, bucket| {
             reference.required()?;
-            reference.set(inbox.monitor(bucket)?);
+            reference.set(inbox.monitor(&bucket.as_any())?);
             Ok(())
         })
     })
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn kvreg_inbox_monitor_registry(
         let reference = unsafe { Out::new(reference, 0) };
         with_both(inbox, registry, |inbox, registry| {
             reference.required()?;
-            reference.set(inbox.monitor(&registry.registry())?);
+            reference.set(inbox.monitor(&registry.registry().as_any())?);
             Ok(())
         })
     })
@@ -116,7 +116,7 @@ pub unsafe extern "C" fn kvreg_inbox_receive(
         with(inbox, |inbox, caller| {
             let timeout = Timeout::from_millis(timeout_ms)?;
             event.required()?;
-            caller.let_go();
+            caller.unpin();
             event.set(kvreg_event::owned(inbox.receive(timeout)?));
             Ok(())
         })

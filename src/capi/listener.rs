@@ -141,7 +141,7 @@ pub unsafe extern "C" fn kvreg_listener_address(
 pub unsafe extern "C" fn kvreg_listener_stop(listener: *mut kvreg_listener) -> kvreg_status {
     guard("kvreg_listener_stop", || {
         with(listener, |listener, caller| {
-            caller.let_go();
+            caller.unpin();
             listener.stop();
             Ok(())
         })

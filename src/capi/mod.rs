@@ -3,8 +3,8 @@
 //! Every function has the same shape: `guard` catches what must not cross the boundary,
 //! `object::with` looks the handle up before anything else is touched, `argument` turns
 //! pointers into slices, and the core does the work. Those that are called most go a shorter
-//! way first (`quick`). The `unsafe` of this half is in these four and in `value`; each of its helpers says what it asks of C callers, which is what
-//! the header asks of them: that pointers are good for their lengths.
+//! way first (`fast`). The `unsafe` of this half is in these four and in `value`; each of its helpers says what
+//! it asks of C callers, which is what the header asks of them: that pointers are good for their lengths.
 
 #![allow(non_camel_case_types)] // C's names for C's types
 #![allow(clippy::missing_safety_doc)] // said once, here and in the header
@@ -14,11 +14,11 @@
 mod layout;
 
 mod argument;
+mod fast;
 mod guard;
 mod info;
 mod object;
 mod options;
-mod quick;
 mod status;
 
 // The header has the functions in this order.

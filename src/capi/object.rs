@@ -6,21 +6,22 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::Arc;
 
 use super::argument::Out;
+use super::fast::fast;
 use super::items::Items;
-use super::quick::quick;
 use super::status::{Failure, Status};
 use crate::bucket::{BucketServer, Deciding};
-use crate::caller::{Caller, Timeout};
-use crate::epoch::{self, Guard};
-use crate::handle::{Invalid, Kind, Removed, RemovedSlot};
+use crate::handle_table::{Invalid, Kind, Removed, RemovedSlot};
 use crate::inbox::InboxCore;
-use crate::kept;
 use crate::listener::ListenerCore;
-use crate::platform;
 use crate::process::Process;
+use crate::reclaim::{self, Guard};
 use crate::registry::RegistryServer;
-use crate::supervisor::Supervisor;
-use crate::thread::{hold, Held, Open};
+use crate::registry::Supervisor;
+use crate::runtime::platform;
+use crate::server::Caller;
+use crate::server::{hold, Held, Open};
+use crate::sync::raw_arc;
+use crate::time::Timeout;
 
 /// The types of handles: never looked into.
 pub struct kvreg_registry(());
@@ -204,7 +205,7 @@ pub(super) fn with<H: Handle, R>(
 ) -> Result<R, Failure> {
     with_timeout(handle, |object, _, caller| {
         if object.has_ended() {
-            caller.let_go();
+            caller.unpin();
         }
         work(object, caller)
     })
@@ -216,18 +217,18 @@ pub(super) fn with_registry<R>(
     work: impl FnOnce(&Arc<RegistryServer>, &mut Caller<'_>) -> Result<R, Failure>,
 ) -> Result<R, Failure> {
     with(handle, |supervisor, caller| {
-        let mut pinned = Some(epoch::pin());
+        let mut pinned = Some(reclaim::pin());
         let registry = supervisor.current(pinned.as_ref().expect("just pinned"));
         let mut counted = None;
         let timeout = caller.timeout();
-        let mut let_go = || {
+        let mut unpin = || {
             counted = Some(Arc::clone(&registry)); // keeps it from here on
             pinned = None;
-            caller.let_go();
+            caller.unpin();
         };
-        let mut caller = Caller::letting_go(timeout, &mut let_go);
+        let mut caller = Caller::unpinning(timeout, &mut unpin);
         if registry.has_ended() {
-            caller.let_go();
+            caller.unpin();
         }
         work(&registry, &mut caller)
     })
@@ -264,7 +265,7 @@ fn with_timeout<H: Handle, R>(
     }
     let token = token(handle);
     let process = Process::if_any().ok_or_else(|| missing(token, Invalid::Bad))?;
-    let mut pinned: Option<Guard> = Some(epoch::pin());
+    let mut pinned: Option<Guard> = Some(reclaim::pin());
     let found = process
         .handles()
         .get(token, H::KIND, pinned.as_ref().expect("just pinned"))
@@ -274,13 +275,13 @@ fn with_timeout<H: Handle, R>(
     // SAFETY: the table holds a count of this Arc for the handle, which is given up only
     // through the epoch (`free`): it is there as long as `pinned` is. The copy here is never
     // dropped, so no count changes.
-    let object = unsafe { kept::kept::<H::Object>(found.object) };
+    let object = unsafe { raw_arc::kept::<H::Object>(found.object) };
     let mut counted = None;
-    let mut let_go = || {
+    let mut unpin = || {
         counted = Some(Arc::clone(&object)); // from here on the object is kept by this count
         pinned = None;
     };
-    let mut caller = Caller::letting_go(timeout, &mut let_go);
+    let mut caller = Caller::unpinning(timeout, &mut unpin);
     work(&object, timeout_ms, &mut caller)
 }
 
@@ -300,7 +301,7 @@ fn insert<H: Handle>(
     let process = Process::current();
     let inserted = process
         .handles()
-        .insert(H::KIND, kept::pointer(&object), timeout_ms);
+        .insert(H::KIND, raw_arc::pointer(&object), timeout_ms);
     let token = match inserted {
         Ok(token) => token,
         Err(error) => {
@@ -308,10 +309,10 @@ fn insert<H: Handle>(
             return Err(error.into());
         }
     };
-    kept::keep(object); // the table's now
+    raw_arc::keep(object); // the table's now
     let made: *mut H = std::ptr::without_provenance_mut(token as usize);
     // Either `shutdown` sees this handle and ends it, or this thread sees the shutdown.
-    epoch::light();
+    reclaim::light();
     if process.is_shut_down() {
         let _ = free(made);
         return Err(Status::ShutDown.into());
@@ -320,17 +321,17 @@ fn insert<H: Handle>(
     Ok(())
 }
 
-/// The short way to a handle of a registered bucket: see `quick`. `None` if that fails.
+/// The short way to a handle of a registered bucket: see `fast`. `None` if that fails.
 #[inline(always)]
-pub(super) fn make_quickly(bucket: &Arc<BucketServer>) -> Option<*mut kvreg_bucket> {
+pub(super) fn fast_make(bucket: &Arc<BucketServer>) -> Option<*mut kvreg_bucket> {
     let process = Process::if_any()?;
     let counted = Arc::clone(bucket);
-    let (kind, object) = (kvreg_bucket::KIND, kept::pointer(&counted));
+    let (kind, object) = (kvreg_bucket::KIND, raw_arc::pointer(&counted));
     let timeout_ms = process.options().default_timeout_ms;
     let token = process.handles().insert(kind, object, timeout_ms).ok()?;
-    kept::keep(counted); // the table's now
+    raw_arc::keep(counted); // the table's now
     let made = std::ptr::without_provenance_mut(token as usize);
-    epoch::light(); // as in `insert`
+    reclaim::light(); // as in `insert`
     if process.is_shut_down() {
         let _ = free::<kvreg_bucket>(made);
         return None;
@@ -340,8 +341,8 @@ pub(super) fn make_quickly(bucket: &Arc<BucketServer>) -> Option<*mut kvreg_buck
 
 /// The short way to end a handle of a registered bucket: `None` if nothing was done.
 #[inline(always)]
-pub(super) fn free_quickly(handle: *mut kvreg_bucket) -> Option<()> {
-    quick(handle, |bucket, pinned| {
+pub(super) fn fast_free(handle: *mut kvreg_bucket) -> Option<()> {
+    fast(handle, |bucket, pinned| {
         if !bucket.is_registered() {
             return None; // perhaps its last
         }
@@ -414,7 +415,7 @@ pub(super) fn free<H: Handle>(handle: *mut H) -> Result<(), Failure> {
 /// `remove` handed it out, once, and for a handle to such an object.
 unsafe fn taken<T>(object: *const ()) -> Arc<T> {
     // SAFETY: made by `kept` of an `Arc` of this type, whose count is taken over.
-    ManuallyDrop::into_inner(unsafe { kept::kept(object) })
+    ManuallyDrop::into_inner(unsafe { raw_arc::kept(object) })
 }
 
 /// Drops a count and gives up a slot that calls on other threads may be relying on.
@@ -423,7 +424,7 @@ fn drop_later<T: Send + Sync + 'static>(
     object: Arc<T>,
     slot: RemovedSlot,
 ) {
-    epoch::pin().defer(move || {
+    reclaim::pin().defer(move || {
         drop(object);
         process.handles().give_back(slot);
     });
@@ -469,16 +470,16 @@ pub(super) fn free_all(process: &'static Process) {
                 }
             }
         });
-    for registry in process.names().all() {
+    for registry in process.registries().names().all() {
         registry.registry().end(shut_down());
     }
     for (inbox, slot) in inboxes {
         inbox.freed();
         drop_later(process, inbox, slot);
     }
-    epoch::note_large();
+    reclaim::note_large();
 }
 
 fn shut_down() -> crate::reason::Exit {
-    crate::reason::Exit::new(crate::Reason::Shutdown, "the library was shut down")
+    crate::reason::Exit::new(crate::reason::Reason::Shutdown, "the library was shut down")
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::argument::{self, invalid, limit, options, Options};
 use super::status::Failure;
-use crate::caller::Timeout;
-use crate::options::{BucketOptions, RegistryOptions, Restart};
+use crate::bucket::BucketOptions;
 use crate::process;
+use crate::registry::RegistryOptions;
+use crate::server::Restart;
+use crate::time::Timeout;
 
 #[repr(C)]
 #[derive(Clone, Copy)]

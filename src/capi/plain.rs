@@ -3,10 +3,10 @@
 use std::ffi::{c_char, c_void};
 
 use super::argument::{self, invalid, Out};
-use super::bucket::{put_quickly, ranked, read_quickly, OK};
+use super::bucket::{fast_put, fast_read, ranked, OK};
+use super::fast;
 use super::guard::guard;
 use super::object::{kvreg_bucket, with};
-use super::quick;
 use super::status::{kvreg_status, Failure, Status};
 use super::value::kvreg_value;
 use crate::value::{Value, ValueRef};
@@ -57,7 +57,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_int(
     integer: i64,
 ) -> kvreg_status {
     // SAFETY: the key is good for its length.
-    if unsafe { put_quickly(bucket, key, key_len, ValueRef::Int(integer)) }.is_some() {
+    if unsafe { fast_put(bucket, key, key_len, ValueRef::Int(integer)) }.is_some() {
         return OK;
     }
     guard("kvreg_bucket_put_int", || {
@@ -75,7 +75,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_float(
     real: f64,
 ) -> kvreg_status {
     // SAFETY: the key is good for its length.
-    if unsafe { put_quickly(bucket, key, key_len, ValueRef::Float(real)) }.is_some() {
+    if unsafe { fast_put(bucket, key, key_len, ValueRef::Float(real)) }.is_some() {
         return OK;
     }
     guard("kvreg_bucket_put_float", || {
@@ -95,11 +95,11 @@ pub unsafe extern "C" fn kvreg_bucket_put_string(
 ) -> kvreg_status {
     let string = kvreg_value::string(data.cast(), len);
     // SAFETY: key and text are good for their lengths.
-    let quickly = unsafe {
+    let done = unsafe {
         let small = string.get_small();
-        small.and_then(|value| put_quickly(bucket, key, key_len, value))
+        small.and_then(|value| fast_put(bucket, key, key_len, value))
     };
-    if quickly.is_some() {
+    if done.is_some() {
         return OK;
     }
     guard("kvreg_bucket_put_string", || {
@@ -119,11 +119,11 @@ pub unsafe extern "C" fn kvreg_bucket_put_bytes(
 ) -> kvreg_status {
     let bytes = kvreg_value::bytes(data.cast(), len);
     // SAFETY: key and text are good for their lengths.
-    let quickly = unsafe {
+    let done = unsafe {
         let small = bytes.get_small();
-        small.and_then(|value| put_quickly(bucket, key, key_len, value))
+        small.and_then(|value| fast_put(bucket, key, key_len, value))
     };
-    if quickly.is_some() {
+    if done.is_some() {
         return OK;
     }
     guard("kvreg_bucket_put_bytes", || {
@@ -147,8 +147,8 @@ pub unsafe extern "C" fn kvreg_bucket_get_int(
     if !integer.is_null() {
         // SAFETY: an output; the key is good for its length.
         unsafe {
-            let reader = quick::Scalar(of_type);
-            if let Some(value) = read_quickly(bucket, key, key_len, reader).flatten() {
+            let reader = fast::Scalar(of_type);
+            if let Some(value) = fast_read(bucket, key, key_len, reader).flatten() {
                 integer.write(value);
                 return OK;
             }
@@ -177,8 +177,8 @@ pub unsafe extern "C" fn kvreg_bucket_get_float(
     if !real.is_null() {
         // SAFETY: an output; the key is good for its length.
         unsafe {
-            let reader = quick::Scalar(of_type);
-            if let Some(value) = read_quickly(bucket, key, key_len, reader).flatten() {
+            let reader = fast::Scalar(of_type);
+            if let Some(value) = fast_read(bucket, key, key_len, reader).flatten() {
                 real.write(value);
                 return OK;
             }
@@ -207,8 +207,8 @@ pub unsafe extern "C" fn kvreg_bucket_get_bytes(
     if !buffer.is_null() && !len.is_null() {
         // SAFETY: outputs; the key is good for its length.
         unsafe {
-            let reader = quick::Buffer::new(buffer.cast(), capacity);
-            if let Some(copied) = read_quickly(bucket, key, key_len, reader).flatten() {
+            let reader = fast::Buffer::new(buffer.cast(), capacity);
+            if let Some(copied) = fast_read(bucket, key, key_len, reader).flatten() {
                 len.write(copied);
                 return OK;
             }
@@ -253,9 +253,9 @@ pub unsafe extern "C" fn kvreg_bucket_get_into(
     if !buffer.is_null() && !value.is_null() {
         // SAFETY: outputs; the key is good for its length.
         unsafe {
-            let output = quick::Output::new(value);
-            let reader = quick::Into::new(buffer.cast(), capacity, output);
-            let read = read_quickly(bucket, key, key_len, reader);
+            let output = fast::Output::new(value);
+            let reader = fast::Into::new(buffer.cast(), capacity, output);
+            let read = fast_read(bucket, key, key_len, reader);
             if read.flatten().is_some() {
                 return OK;
             }

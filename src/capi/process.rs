@@ -9,11 +9,11 @@ use super::info::fill;
 use super::object::free_all;
 use super::options::{kvreg_options, process_options};
 use super::status::{kvreg_status, last_error, texts, Failure, Status};
-use crate::caller::Timeout;
-use crate::handle::Kind;
+use crate::handle_table::Kind;
 use crate::log::escaped;
 use crate::process::Process;
-use crate::thread::Thread;
+use crate::server::Thread;
+use crate::time::Timeout;
 
 const VERSION: &std::ffi::CStr = match std::ffi::CStr::from_bytes_with_nul(
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes(),
@@ -111,7 +111,7 @@ pub extern "C" fn kvreg_shutdown(timeout_ms: i64) -> kvreg_status {
         let timeout = Timeout::from_millis(timeout_ms)?;
         // A destructor that runs on a thread of the library's may be in no turn: it would wait for
         // its own thread.
-        if Thread::holds_a_turn() || crate::panic::is_own_thread() {
+        if Thread::holds_a_turn() || crate::runtime::is_own_thread() {
             return Err(Status::CallingSelf.into());
         }
         let deadline = timeout.deadline();
@@ -121,8 +121,8 @@ pub extern "C" fn kvreg_shutdown(timeout_ms: i64) -> kvreg_status {
         // With the fence of `make`: a handle that is being made is ended there or here.
         fence(Ordering::SeqCst);
         free_all(process);
-        if !process.stop_runtime(deadline.left()) {
-            let stuck = process.running_callbacks();
+        if !process.stop_threads(deadline.left()) {
+            let stuck = process.buckets().running_callbacks();
             let names = stuck.iter().map(|name| format!("\"{}\"", escaped(name)));
             let names = names.collect::<Vec<_>>().join(", ");
             let text = format!("callbacks are still running in these buckets: {names}");
@@ -176,8 +176,8 @@ pub unsafe extern "C" fn kvreg_live_counts(live: *mut kvreg_live) -> kvreg_statu
         let counts = kvreg_live {
             size: size_of::<kvreg_live>() as u32,
             reserved: 0,
-            registries: process.live_registries().load(Ordering::Relaxed) as u64,
-            buckets: process.live_buckets().load(Ordering::Relaxed) as u64,
+            registries: process.registries().live() as u64,
+            buckets: process.buckets().live() as u64,
             registry_handles: handles(Kind::Registry),
             bucket_handles: handles(Kind::Bucket),
             update_handles: handles(Kind::Update),

@@ -4,25 +4,25 @@ use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use super::argument::{self, invalid, Out};
+use super::fast;
 use super::guard::guard;
 use super::info::{fill, kvreg_registry_stats};
 use super::items::Items;
 use super::object::{
-    self, free, kvreg_bucket, kvreg_items, kvreg_registry, make, make_quickly, set_timeout,
+    self, fast_make, free, kvreg_bucket, kvreg_items, kvreg_registry, make, set_timeout,
     with_registry,
 };
 use super::options::{
     bucket_options, kvreg_bucket_options, kvreg_registry_options, registry_options,
 };
-use super::quick;
 use super::status::{kvreg_status, Failure, Status};
 use super::value::kvreg_value;
-use crate::caller::Caller;
-use crate::options::BucketOptions;
+use crate::bucket::BucketOptions;
 use crate::process::Process;
 use crate::reason::{Exit, Reason};
 use crate::registry::RegistryServer;
-use crate::supervisor::Supervisor;
+use crate::registry::Supervisor;
+use crate::server::Caller;
 use crate::value::{Text, Value};
 
 const EXCLUSIVE: u32 = 1;
@@ -41,7 +41,7 @@ pub unsafe extern "C" fn kvreg_registry_start(
         // SAFETY: null or options.
         let options = unsafe { registry_options(options) }?;
         registry.required()?;
-        let started = Supervisor::start(process, options)?;
+        let started = Supervisor::start(process.around_registries(), options)?;
         make(Arc::clone(&started), &registry).inspect_err(|_| {
             // Its name would keep it running.
             started.registry().end(Exit::new(Reason::Shutdown, ""));
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn kvreg_registry_whereis(
         registry.required()?;
         // SAFETY: the name is good for its length.
         let name = unsafe { argument::name(name, name_len) }?;
-        make(process.names().whereis(name)?, &registry)
+        make(process.registries().names().whereis(name)?, &registry)
     })
 }
 
@@ -131,7 +131,7 @@ pub unsafe extern "C" fn kvreg_registry_create_with(
         with_registry(registry, |registry, caller| {
             // SAFETY: the name is good for its length; null or options.
             let name = unsafe { argument::name(name, name_len) }?;
-            let options = unsafe { bucket_options(options) }?.map(Arc::new);
+            let options = unsafe { bucket_options(options) }?;
             create(registry, caller, name, flags, options, &bucket)
         })
     })
@@ -142,13 +142,14 @@ fn create(
     caller: &mut Caller<'_>,
     name: &str,
     flags: u32,
-    options: Option<Arc<BucketOptions>>,
+    options: Option<BucketOptions>,
     bucket: &Out<*mut kvreg_bucket>,
 ) -> Result<(), Failure> {
     if flags & !EXCLUSIVE != 0 {
         return Err(invalid("an unknown flag"));
     }
-    let server = registry.create(caller, name, flags & EXCLUSIVE != 0, options)?;
+    let spec = options.map(|options| registry.spec_of(options));
+    let server = registry.create(caller, name, flags & EXCLUSIVE != 0, spec)?;
     if bucket.is_wanted() {
         make(server, bucket)?;
     }
@@ -183,11 +184,12 @@ pub unsafe extern "C" fn kvreg_registry_lookup(
     bucket: *mut *mut kvreg_bucket,
 ) -> kvreg_status {
     // SAFETY: the name is good for its length.
-    let key = unsafe { quick::key(name.cast(), name_len) };
+    let key = unsafe { fast::key(name.cast(), name_len) };
     if let (Some(name), false) = (key, bucket.is_null()) {
-        let made = quick::quick_read(registry, |supervisor, pinned| {
+        let made = fast::fast_read(registry, |supervisor, pinned| {
             let registry = supervisor.current(pinned);
-            make_quickly(registry.lookup_at_once(name, pinned)?)
+            let bucket = registry.fast_lookup(name, pinned)?;
+            fast_make(&bucket)
         });
         if let Some(made) = made {
             // SAFETY: an output.
@@ -221,7 +223,7 @@ pub unsafe extern "C" fn kvreg_registry_remove(
         with_registry(registry, |registry, caller| {
             // SAFETY: the name is good for its length.
             let name = unsafe { argument::name(name, name_len) }?;
-            caller.let_go(); // what is dropped may run user code
+            caller.unpin(); // what is dropped may run user code
             Ok(registry.remove(caller, name)?)
         })
     })
@@ -344,7 +346,7 @@ pub unsafe extern "C" fn kvreg_registry_exit(
             let reason = Reason::from_number(reason).ok_or_else(|| invalid("an unknown reason"))?;
             // SAFETY: the detail is good for its length.
             let detail = unsafe { argument::text(detail, detail_len) }?;
-            caller.let_go(); // what is dropped may run user code
+            caller.unpin(); // what is dropped may run user code
             Ok(registry.exit(reason, detail)?)
         })
     })

@@ -6,7 +6,8 @@ use std::ffi::CStr;
 use std::mem::ManuallyDrop;
 
 use crate::error::Error;
-use crate::leaving;
+use crate::runtime::platform;
+use crate::runtime::thread_end;
 
 pub type kvreg_status = i32;
 
@@ -109,6 +110,7 @@ impl From<Error> for Failure {
             Error::InvalidArgument(text) => Failure::new(Status::InvalidArgument, text),
             Error::Limit(text) => Failure::new(Status::Limit, text),
             Error::NoMemory => Status::NoMemory.into(),
+            Error::WrongKind => Status::WrongKind.into(),
             Error::Aborted => Status::Aborted.into(),
             Error::Forked => Status::Forked.into(),
             Error::ShutDown => Status::ShutDown.into(),
@@ -132,7 +134,7 @@ struct Plain {
 thread_local! {
     static PLAIN: Cell<Option<Plain>> = const { Cell::new(None) };
     /// With a text of its own, if that was the last. Without a destructor, as all that a thread
-    /// has here: see `leaving`.
+    /// has here: see `thread_end`.
     static OWNED: ManuallyDrop<RefCell<Option<(&'static str, Failure)>>> =
         const { ManuallyDrop::new(RefCell::new(None)) };
 }
@@ -145,7 +147,7 @@ fn forget() {
 /// Keeps the failure for `kvreg_last_error`; written out only if somebody asks.
 pub(super) fn fail(function: &'static str, failure: Failure) -> kvreg_status {
     let status = failure.status as kvreg_status;
-    if crate::platform::is_ending() {
+    if platform::is_ending() {
         return status;
     }
     let plain = match failure.text {
@@ -155,8 +157,8 @@ pub(super) fn fail(function: &'static str, failure: Failure) -> kvreg_status {
             text,
         }),
         Cow::Owned(_) => {
-            if leaving::may_keep() {
-                leaving::also(forget);
+            if thread_end::may_keep() {
+                thread_end::also(forget);
                 let before = OWNED.with(|place| place.replace(Some((function, failure))));
                 drop(before);
             }

@@ -9,9 +9,9 @@ use super::status::{kvreg_status, Failure, Status};
 use super::value::{given, kvreg_value, Copies};
 use crate::bucket::Deciding;
 use crate::error::Error;
-use crate::platform;
-use crate::process::Process;
-use crate::thread::Lasts;
+use crate::runtime;
+use crate::runtime::platform;
+use crate::server::Lasts;
 use crate::value::Value;
 
 const KEEP: i32 = 0;
@@ -104,7 +104,7 @@ pub unsafe extern "C" fn kvreg_bucket_update(
     user_data: *mut c_void,
 ) -> kvreg_status {
     const NAME: &str = "kvreg_bucket_update";
-    let lineage = Process::lineage();
+    let lineage = runtime::lineage();
     let mut begun = None;
     let status = guard_since(lineage, NAME, || {
         let mut deciding = with(bucket, |bucket, caller| {
@@ -149,7 +149,7 @@ unsafe impl Send for UserData {}
 
 impl Drop for UserData {
     fn drop(&mut self) {
-        if let (Some(destroy), true) = (self.destroy, self.lineage == Process::lineage()) {
+        if let (Some(destroy), true) = (self.destroy, self.lineage == runtime::lineage()) {
             // SAFETY: the header promises this call, once.
             unsafe { destroy(self.data) };
         }
@@ -172,11 +172,11 @@ pub unsafe extern "C" fn kvreg_bucket_update_cast(
     let user_data = UserData {
         data: user_data,
         destroy,
-        lineage: Process::lineage(),
+        lineage: runtime::lineage(),
     };
     guard("kvreg_bucket_update_cast", || {
         with(bucket, |bucket, caller| {
-            caller.let_go(); // if it is refused, `destroy` runs in here
+            caller.unpin(); // if it is refused, `destroy` runs in here
             let callback = update.ok_or_else(|| invalid("the callback is NULL"))?;
             // SAFETY: the key is good for its length.
             let key = unsafe { argument::key(key, key_len) }?;

@@ -11,16 +11,12 @@ mod pollable;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::bucket::BucketServer;
-use crate::caller::Timeout;
 use crate::error::Error;
-use crate::log::Level;
-use crate::process::Process;
+use crate::log::{Level, LogSink, Logs};
 use crate::reason::{Exit, Reason};
-use crate::registry::RegistryServer;
-use crate::server::{Server, State, Watcher};
+use crate::server::{AnyServer, Monitor, System, Thread};
 use crate::sync::lock;
-use crate::thread::Thread;
+use crate::time::Timeout;
 
 use pollable::Pollable;
 pub(crate) use pollable::Polled;
@@ -47,13 +43,15 @@ pub enum Event {
 }
 
 pub(crate) struct InboxCore {
-    process: &'static Process,
-    state: Mutex<Contents>,
+    system: &'static System,
+    logs: &'static Logs,
+    max_monitors: usize,
+    state: Mutex<Queue>,
     arrived: Condvar,
 }
 
 #[derive(Default)]
-struct Contents {
+struct Queue {
     /// What waits, by the order it came in.
     events: BTreeMap<u64, Waiting>,
     next: u64,
@@ -110,52 +108,43 @@ impl From<Waiting> for Event {
 
 /// Where a monitor stands.
 enum Down {
-    Watching(Weak<dyn Monitored>),
+    Watching(Weak<dyn AnyServer>),
     Queued(u64),
 }
 
-/// A server, as far as demonitoring it is concerned.
-trait Monitored: Send + Sync {
-    fn demonitor(&self, reference: u64);
-}
-
-impl<S: State> Monitored for Server<S> {
-    fn demonitor(&self, reference: u64) {
-        Server::demonitor(self, reference);
-    }
-}
-
 impl InboxCore {
-    pub(crate) fn open(process: &'static Process) -> Arc<InboxCore> {
+    pub(crate) fn open(
+        system: &'static System,
+        logs: &'static Logs,
+        max_monitors: usize,
+    ) -> Arc<InboxCore> {
         Arc::new(InboxCore {
-            process,
-            state: Mutex::new(Contents::default()),
+            system,
+            logs,
+            max_monitors,
+            state: Mutex::new(Queue::default()),
             arrived: Condvar::new(),
         })
     }
 
-    pub(crate) fn monitor<S: State>(
-        self: &Arc<Self>,
-        server: &Arc<Server<S>>,
-    ) -> Result<u64, Error> {
-        let reference = self.process.next_reference();
+    pub(crate) fn monitor(self: &Arc<Self>, server: &Arc<dyn AnyServer>) -> Result<u64, Error> {
+        let reference = self.system.next_reference();
         {
             let mut state = self.open_state()?;
-            if state.downs.len() >= self.process.options().max_monitors {
+            if state.downs.len() >= self.max_monitors {
                 return Err(Error::Limit("monitors of one inbox"));
             }
             state.downs.try_reserve(1).map_err(|_| Error::NoMemory)?;
-            let monitored: Arc<dyn Monitored> = Arc::clone(server) as _;
-            let watching = Down::Watching(Arc::downgrade(&monitored));
+            let watching = Down::Watching(Arc::downgrade(server));
             state.downs.insert(reference, watching);
         }
         if !server.monitor(reference, Arc::clone(self) as _) {
-            server.gone(Error::NoProcess); // the DOWN must not be ahead of its end
+            Arc::clone(server).await_end(); // the DOWN must not be ahead of its end
             let exit = Arc::new(Exit::new(Reason::NoProc, ""));
-            self.down(reference, &exit, server.state().name());
+            self.down(reference, &exit, server.name());
         } else if !lock(&self.state).downs.contains_key(&reference) {
             // Received already, or the inbox was closed before the server knew of it.
-            Server::demonitor(server, reference);
+            server.demonitor(reference);
         }
         Ok(reference)
     }
@@ -217,7 +206,7 @@ impl InboxCore {
 
     pub(crate) fn subscribe_logs(self: &Arc<Self>, max: Level) -> Result<(), Error> {
         drop(self.open_state()?);
-        self.process.logs().subscribe(Arc::downgrade(self), max);
+        self.logs.subscribe(self.sink(), max);
         Ok(())
     }
 
@@ -239,22 +228,24 @@ impl InboxCore {
 
     /// Wakes whoever waits, forgets what waits and takes all monitors back.
     pub(crate) fn close(self: &Arc<Self>) {
-        self.process.logs().unsubscribe(&Arc::downgrade(self));
-        let mut contents = {
+        self.logs.unsubscribe(&self.sink());
+        let mut queue = {
             let mut state = lock(&self.state);
             self.arrived.notify_all();
             std::mem::replace(
                 &mut *state,
-                Contents {
+                Queue {
                     closed: true,
-                    ..Contents::default()
+                    ..Queue::default()
                 },
             )
         };
-        if let (true, Some(pollable)) = (self.process.is_shut_down(), contents.pollable.take()) {
+        if let (true, Some(pollable)) =
+            (self.system.threads().is_shut_down(), queue.pollable.take())
+        {
             pollable.leave_raised();
         }
-        for (reference, down) in &contents.downs {
+        for (reference, down) in &queue.downs {
             if let Down::Watching(server) = down {
                 if let Some(server) = server.upgrade() {
                     server.demonitor(*reference);
@@ -263,7 +254,30 @@ impl InboxCore {
         }
     }
 
-    pub(crate) fn log(&self, level: Level, name: Option<&str>, message: &str) {
+    fn sink(self: &Arc<Self>) -> Weak<dyn LogSink> {
+        let weak: Weak<InboxCore> = Arc::downgrade(self);
+        weak
+    }
+
+    fn open_state(&self) -> Result<MutexGuard<'_, Queue>, Error> {
+        let state = lock(&self.state);
+        if state.closed {
+            return Err(self.closed());
+        }
+        Ok(state)
+    }
+
+    fn closed(&self) -> Error {
+        if self.system.threads().is_shut_down() {
+            Error::ShutDown
+        } else {
+            Error::Closed
+        }
+    }
+}
+
+impl LogSink for InboxCore {
+    fn log(&self, level: Level, name: Option<&str>, message: &str) {
         let mut state = lock(&self.state);
         if state.closed {
             return;
@@ -280,25 +294,9 @@ impl InboxCore {
         }
         self.arrived.notify_one();
     }
-
-    fn open_state(&self) -> Result<MutexGuard<'_, Contents>, Error> {
-        let state = lock(&self.state);
-        if state.closed {
-            return Err(self.closed());
-        }
-        Ok(state)
-    }
-
-    fn closed(&self) -> Error {
-        if self.process.is_shut_down() {
-            Error::ShutDown
-        } else {
-            Error::Closed
-        }
-    }
 }
 
-impl Watcher for InboxCore {
+impl Monitor for InboxCore {
     fn down(&self, reference: u64, exit: &Arc<Exit>, name: Option<&str>) {
         let mut state = lock(&self.state);
         // Taken back meanwhile, or the inbox is closed: nobody waits for it.
@@ -315,7 +313,7 @@ impl Watcher for InboxCore {
     }
 }
 
-impl Contents {
+impl Queue {
     fn push(&mut self, event: Waiting) -> u64 {
         let place = self.next;
         self.next += 1;
@@ -353,44 +351,5 @@ impl Contents {
         } else {
             self.lost = Some(self.push(Waiting::Lost(1)));
         }
-    }
-}
-
-/// An inbox; closed when it is dropped.
-pub struct Inbox(Arc<InboxCore>);
-
-impl Inbox {
-    pub fn open() -> Result<Inbox, Error> {
-        Ok(Inbox(InboxCore::open(Process::running()?)))
-    }
-
-    /// From now on the end of the bucket gives one DOWN with this reference; at once, reason
-    /// NOPROC, if it has ended.
-    pub fn monitor(&self, bucket: &crate::Bucket) -> Result<u64, Error> {
-        self.0.monitor::<_>(bucket.server() as &Arc<BucketServer>)
-    }
-
-    pub fn monitor_registry(&self, registry: &crate::Registry) -> Result<u64, Error> {
-        self.0.monitor(&registry.server() as &Arc<RegistryServer>)
-    }
-
-    /// Takes a monitor back; with `flush` no DOWN of it remains.
-    pub fn demonitor(&self, reference: u64, flush: bool) -> Result<(), Error> {
-        self.0.demonitor(reference, flush)
-    }
-
-    pub fn subscribe_logs(&self, max: Level) -> Result<(), Error> {
-        self.0.subscribe_logs(max)
-    }
-
-    /// The next event. Blocks for `timeout` at most.
-    pub fn receive(&self, timeout: Timeout) -> Result<Event, Error> {
-        self.0.receive(timeout)
-    }
-}
-
-impl Drop for Inbox {
-    fn drop(&mut self) {
-        self.0.close();
     }
 }

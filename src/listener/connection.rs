@@ -11,10 +11,10 @@ use super::socket::{HungUp, Peer, Stream};
 use super::subscription::{self, Subscription};
 use super::waiting;
 use super::ListenerCore;
-use crate::caller::Caller;
 use crate::error::Error;
 use crate::protocol;
 use crate::registry::RegistryServer;
+use crate::server::Caller;
 
 /// Replies to pipelined requests are sent together up to so many bytes.
 const REPLIES: usize = 16 << 10;

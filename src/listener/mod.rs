@@ -20,11 +20,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::error::Error;
-use crate::process::Process;
 use crate::protocol;
 use crate::reason::Exit;
-use crate::server::Watcher;
-use crate::supervisor::Supervisor;
+use crate::registry::Supervisor;
+use crate::server::{AnyServer, Monitor};
 use crate::sync::lock;
 use socket::{HungUp, Peer, Socket, Stream};
 use waiting::Waiting;
@@ -110,10 +109,10 @@ impl ListenerCore {
         options.check(&address)?;
         let registry = supervisor.registry();
         if registry.has_ended() {
-            return Err(registry.gone(Error::NoProcess));
+            return Err(registry.finish_end(Error::NoProcess));
         }
-        let process: &'static Process = supervisor.process();
-        let runtime = process.tokio()?;
+        let system = supervisor.around().system();
+        let runtime = system.threads().tokio()?;
         let _entered = runtime.enter();
         let listening = Socket::listen(address, options.unix_mode.unwrap_or(UNIX_MODE));
         let (socket, address) = listening.map_err(|_| Error::Io("listening on the address"))?;
@@ -124,7 +123,7 @@ impl ListenerCore {
             options,
             address,
             waiting: Waiting::new(),
-            reference: process.next_reference(),
+            reference: system.next_reference(),
             stopping: watch::Sender::new(false),
             stopped: Mutex::new(false),
             has_stopped: Condvar::new(),
@@ -133,7 +132,7 @@ impl ListenerCore {
         let end = End(Arc::clone(&listener));
         runtime.spawn(Arc::clone(&listener).accept(socket, end));
         let text = format!("listening on {}", listener.address);
-        process.logs().info(supervisor.name(), &text);
+        supervisor.around().logs().info(supervisor.name(), &text);
         Ok(listener)
     }
 
@@ -184,7 +183,7 @@ impl ListenerCore {
     }
 
     fn warn(&self, text: &str) {
-        let logs = self.supervisor.process().logs();
+        let logs = self.supervisor.around().logs();
         logs.warn(self.supervisor.name(), text);
     }
 
@@ -201,7 +200,7 @@ impl ListenerCore {
                 }
                 return;
             }
-            registry.gone(Error::NoProcess); // from here on its successor is there, if any
+            registry.finish_end(Error::NoProcess); // from here on its successor is there, if any
             if Arc::ptr_eq(&registry, &self.supervisor.registry()) {
                 return self.stop_later();
             }
@@ -209,7 +208,7 @@ impl ListenerCore {
     }
 }
 
-impl Watcher for ListenerCore {
+impl Monitor for ListenerCore {
     fn down(&self, _reference: u64, _exit: &Arc<Exit>, _name: Option<&str>) {
         self.watch_registry();
     }
@@ -228,7 +227,8 @@ impl Drop for End {
         // It may be the registry's last: then it ends, and runs the user's destructors, which
         // is nothing for a thread that others wait for.
         let last = LastHandle(Arc::clone(&supervisor));
-        supervisor.process().spawn_blocking(move || drop(last));
+        let threads = supervisor.around().system().threads();
+        threads.spawn_blocking(move || drop(last));
     }
 }
 
@@ -238,35 +238,5 @@ struct LastHandle(Arc<Supervisor>);
 impl Drop for LastHandle {
     fn drop(&mut self) {
         self.0.drop_handle();
-    }
-}
-
-/// A listener; stopped when it is dropped.
-pub struct Listener(Arc<ListenerCore>);
-
-impl Listener {
-    /// Serves the registry on an address like "127.0.0.1:4040", port 0 is any that is free, or
-    /// "unix:/run/kv.sock".
-    pub fn start(
-        registry: &crate::Registry,
-        address: &str,
-        options: ListenerOptions,
-    ) -> Result<Listener, Error> {
-        ListenerCore::start(registry.supervisor(), address, options).map(Listener)
-    }
-
-    pub fn address(&self) -> &Address {
-        self.0.address()
-    }
-
-    /// When this returns the address is free and all connections are closed.
-    pub fn stop(&self) {
-        self.0.stop();
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.0.stop_later();
     }
 }

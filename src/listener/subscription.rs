@@ -11,11 +11,13 @@ use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 use tokio::sync::Notify;
 
 use super::connection::{Close, Connection};
-use crate::bucket::{BucketServer, Change, Subscriber};
-use crate::caller::Caller;
+use crate::bucket::BucketServer;
 use crate::error::Error;
 use crate::protocol::print_change;
+use crate::server::Caller;
+use crate::store::Change;
 use crate::value::{Value, ValueRef};
+use crate::watch::Subscriber;
 
 /// What a queued change costs beside its bytes.
 const OVERHEAD: usize = 128;

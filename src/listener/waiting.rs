@@ -20,12 +20,13 @@ use std::time::Duration;
 use tokio::sync::{oneshot, Mutex as Line, Semaphore};
 use tokio::time::{timeout_at, Instant};
 
-use crate::caller::{Caller, Timeout};
-use crate::epoch;
 use crate::error::Error;
+use crate::reclaim;
 use crate::registry::RegistryServer;
-use crate::supervisor::Supervisor;
+use crate::registry::Supervisor;
+use crate::server::Caller;
 use crate::sync::lock;
+use crate::time::Timeout;
 
 /// The most threads that wait for a listener's requests.
 const THREADS: usize = 16;
@@ -110,7 +111,7 @@ pub(super) fn ask_now<R>(
         return None;
     }
     let answer = question(&registry, &mut Caller::new(Timeout::Now));
-    epoch::tidy();
+    reclaim::tidy();
     match answer {
         Err(Error::Timeout) => None,
         answer => Some(answer),
@@ -124,8 +125,8 @@ pub(super) async fn ask<R: Send + 'static>(
     bucket: &[u8],
     question: impl Question<R>,
 ) -> Result<R, Error> {
-    let process = supervisor.process();
-    let timeout = Timeout::from_millis(process.options().default_timeout_ms)?;
+    let around = supervisor.around();
+    let timeout = Timeout::from_millis(around.default_timeout_ms)?;
     let begun = Instant::now();
     let deadline = match timeout {
         Timeout::After(wait) => begun.checked_add(wait),
@@ -157,7 +158,7 @@ pub(super) async fn ask<R: Send + 'static>(
     // Set by who comes first: the thread that asks, or the time that was too short to have one.
     let is_taken = Arc::new(AtomicBool::new(false));
     let may_ask = Arc::clone(&is_taken);
-    process.spawn_blocking(move || {
+    around.system().threads().spawn_blocking(move || {
         if may_ask.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -166,7 +167,7 @@ pub(super) async fn ask<R: Send + 'static>(
             None => Timeout::Never,
         };
         let _ = answer.send(question(&registry, &mut Caller::new(left)));
-        epoch::tidy();
+        reclaim::tidy();
         drop((head, place, thread));
     });
     let answer = match timeout_at(until, &mut answered).await {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::platform;
+use super::{panic, platform};
 use crate::sync::lock;
 
 #[derive(Default)]
@@ -43,7 +43,7 @@ impl Alive {
                 .name(name.into())
                 .spawn(move || {
                     let _one = one; // dropped last
-                    crate::panic::contain_thread();
+                    panic::contain_thread();
                     work();
                 })
         })

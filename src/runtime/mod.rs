@@ -15,7 +15,12 @@
 
 mod alive;
 mod driver;
+mod fork;
+mod panic;
+pub(crate) mod platform;
 mod pool;
+pub(crate) mod thread_end;
+mod threads;
 
 use std::collections::VecDeque;
 use std::io;
@@ -28,18 +33,20 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use crate::process::Options;
 use crate::sync::lock;
 
 use alive::Alive;
+pub(crate) use fork::{current, current_or_made, inherited, lineage, publish, watch_forks, Base};
+pub(crate) use panic::{contain, install_hook, is_own_thread};
 use pool::Pool;
+pub(crate) use threads::{ThreadOptions, Threads};
 
-pub(crate) type Job = Box<dyn FnOnce() + Send>;
+type Job = Box<dyn FnOnce() + Send>;
 
 /// Before a thread that the system has refused is asked for again.
 const REFUSED_THREAD: Duration = Duration::from_millis(50);
 
-pub(crate) struct Runtime {
+struct Runtime {
     tokio: Handle,
     drains: Arc<Drains>,
     workers: Mutex<Vec<JoinHandle<()>>>,
@@ -48,14 +55,23 @@ pub(crate) struct Runtime {
 }
 
 /// What the workers share: whoever is free takes the next drain.
-#[derive(Default)]
 struct Drains {
+    after_work: fn(),
     waiting: Mutex<VecDeque<Job>>,
     news: Notify,
     is_stopping: AtomicBool,
 }
 
 impl Drains {
+    fn new(after_work: fn()) -> Drains {
+        Drains {
+            after_work,
+            waiting: Mutex::default(),
+            news: Notify::new(),
+            is_stopping: AtomicBool::new(false),
+        }
+    }
+
     fn push(&self, drain: Job) {
         let mut waiting = lock(&self.waiting);
         if self.is_stopping() {
@@ -91,7 +107,7 @@ impl Drains {
                 let Some(drain) = lock(&self.waiting).pop_front() else {
                     break;
                 };
-                run(drain);
+                run(drain, self.after_work);
                 tokio::task::yield_now().await; // the driver has its turn
             }
             if self.is_stopping() {
@@ -103,26 +119,26 @@ impl Drains {
 }
 
 /// A panic is the work's own affair.
-fn run(work: Job) {
+fn run(work: Job, after_work: fn()) {
     let _ = catch_unwind(AssertUnwindSafe(work));
-    crate::epoch::tidy();
+    after_work();
 }
 
 impl Runtime {
     /// Starts the workers, or none of them.
-    pub(crate) fn start(options: &Options) -> io::Result<Runtime> {
+    fn start(options: &ThreadOptions) -> io::Result<Runtime> {
         let alive = Arc::new(Alive::default());
-        let name = &options.thread_name;
-        let drains = Arc::<Drains>::default();
+        let name = &options.name;
+        let drains = Arc::new(Drains::new(options.after_work));
         let (tokio, first) = driver::start(name, &alive, &drains)?;
         let runtime = Runtime {
             tokio: tokio.handle().clone(),
             drains,
             workers: Mutex::new(vec![first]),
-            pool: Pool::new(name, options.callback_threads, &alive),
+            pool: Pool::new(options, &alive),
             alive,
         };
-        for _ in 1..options.worker_threads {
+        for _ in 1..options.workers {
             let (tokio, drains) = (Arc::clone(&tokio), Arc::clone(&runtime.drains));
             match runtime.alive.spawn(name, move || tokio.serve(&drains)) {
                 Ok(worker) => lock(&runtime.workers).push(worker),
@@ -135,17 +151,17 @@ impl Runtime {
         Ok(runtime)
     }
 
-    pub(crate) fn tokio(&self) -> &Handle {
+    fn tokio(&self) -> &Handle {
         &self.tokio
     }
 
     /// For kvreg's own work, which waits for nothing.
-    pub(crate) fn spawn(&self, drain: Job) {
+    fn spawn(&self, drain: Job) {
         self.drains.push(drain);
     }
 
     /// For user code.
-    pub(crate) fn spawn_blocking(&self, work: Job) {
+    fn spawn_blocking(&self, work: Job) {
         if self.pool.push(work) {
             let pool = Arc::clone(&self.pool);
             self.tokio.spawn(async move {
@@ -161,7 +177,7 @@ impl Runtime {
 
     /// Has the threads leave, and waits for them. `false` if some had not left in time: they are
     /// left alone. What none of them had begun is dropped.
-    pub(crate) fn stop(&self, timeout: Option<Duration>) -> bool {
+    fn stop(&self, timeout: Option<Duration>) -> bool {
         self.drains.stop();
         let threads = self.pool.stop();
         let have_left = self.alive.wait_for_none(timeout);

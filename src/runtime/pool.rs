@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::alive::Alive;
-use super::{run, Job};
+use super::{run, Job, ThreadOptions};
 use crate::sync::lock;
 
 /// How long a thread waits for more work.
@@ -29,6 +29,7 @@ const KEPT: Duration = Duration::from_secs(10);
 pub(super) struct Pool {
     name: String,
     limit: usize,
+    after_work: fn(),
     alive: Arc<Alive>,
     state: Mutex<State>,
     news: Condvar,
@@ -55,10 +56,11 @@ impl State {
 }
 
 impl Pool {
-    pub(super) fn new(name: &str, limit: usize, alive: &Arc<Alive>) -> Arc<Pool> {
+    pub(super) fn new(options: &ThreadOptions, alive: &Arc<Alive>) -> Arc<Pool> {
         Arc::new(Pool {
-            name: name.into(),
-            limit,
+            name: options.name.clone(),
+            limit: options.callbacks,
+            after_work: options.after_work,
             alive: Arc::clone(alive),
             state: Mutex::default(),
             news: Condvar::new(),
@@ -119,7 +121,7 @@ impl Pool {
             if let Some(work) = state.waiting.pop_front() {
                 state.idle -= 1;
                 drop(state);
-                run(work);
+                run(work, self.after_work);
                 since = Instant::now();
                 state = lock(&self.state);
                 state.idle += 1;

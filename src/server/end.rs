@@ -1,41 +1,103 @@
 //! How a server ends, who is told, and who goes along.
 
-use super::{Goal, Server, Slow, State, Turn, CLOSED, MAIL, TURN};
-use crate::caller::Caller;
+use std::collections::BTreeMap;
+
+use super::{AnyServer, Caller, Goal, Place, Server, State, Turn, CLOSED, MAIL, TURN};
 use crate::error::Error;
 use crate::reason::{Exit, Reason, DETAIL_LIMIT};
-use crate::sync::{Arc, MutexGuard, Ordering};
+use crate::sync::{Arc, Ordering, Weak};
 
 /// Who monitors a server. Told by the thread that ends it; must not block.
-pub(crate) trait Watcher: Send + Sync {
+pub(crate) trait Monitor: Send + Sync {
     fn down(&self, reference: u64, exit: &Arc<Exit>, name: Option<&str>);
 }
 
+/// Who is concerned by the end of a server.
+#[derive(Default)]
+pub(crate) struct Ties {
+    monitors: BTreeMap<u64, Arc<dyn Monitor>>,
+    /// By the address of the other end, which its `Weak` keeps from being used again.
+    links: BTreeMap<usize, Weak<dyn AnyServer>>,
+}
+
 /// Servers that are still to be ended, because one they are linked to was.
-type Linked<S> = Vec<(Arc<Server<S>>, Arc<Exit>)>;
+pub(crate) type Linked = Vec<(Arc<dyn AnyServer>, Arc<Exit>)>;
 
-impl<S: State> Server<S> {
-    /// Ends the server at once: what is queued is dropped. When this returns the server has
-    /// ended, also if another thread was faster and its reason is the one that counts; and so
-    /// have those linked to it, if the reason is abnormal. Called with or without `TURN`, and
-    /// without `WRITE`.
-    pub(crate) fn end(self: &Arc<Self>, exit: Exit) {
-        let mut linked = Linked::new();
-        self.end_alone(Arc::new(exit), &mut linked);
-        // Not by recursion: a chain of links can be long.
-        while let Some((server, exit)) = linked.pop() {
-            server.end_alone(exit, &mut linked);
+/// Where a server is, as long as it lives: what tells it from others.
+fn address(server: &Arc<dyn AnyServer>) -> usize {
+    Arc::as_ptr(server).cast::<()>().addr()
+}
+
+/// Looks at both servers under both locks, which are taken in the order of the addresses.
+fn with_both(
+    one: &Arc<dyn AnyServer>,
+    other: &Arc<dyn AnyServer>,
+    look: &mut dyn FnMut(Option<&mut Ties>, Option<&mut Ties>),
+) {
+    if address(one) < address(other) {
+        one.with_ties(&mut |mut mine| {
+            other.with_ties(&mut |others| look(mine.as_deref_mut(), others));
+        });
+    } else {
+        other.with_ties(&mut |mut others| {
+            one.with_ties(&mut |mine| look(mine, others.as_deref_mut()));
+        });
+    }
+}
+
+/// Ends a server, and one by one those that are linked to it: a chain of links can be long.
+fn end_all(server: Arc<dyn AnyServer>, exit: Exit) {
+    let mut linked = Linked::new();
+    server.end_alone(Arc::new(exit), &mut linked);
+    while let Some((server, exit)) = linked.pop() {
+        server.end_alone(exit, &mut linked);
+    }
+}
+
+impl<S: State> AnyServer for Server<S> {
+    fn name(&self) -> Option<&str> {
+        self.state.name()
+    }
+
+    fn place(&self) -> Option<&Place> {
+        self.state.place()
+    }
+
+    fn size(&self) -> (usize, usize) {
+        self.state.size()
+    }
+
+    fn monitor(&self, reference: u64, monitor: Arc<dyn Monitor>) -> bool {
+        let mut slow = self.lock();
+        if slow.closed {
+            return false;
         }
+        slow.ties.monitors.insert(reference, monitor);
+        true
     }
 
-    /// Closes the state, once nobody else writes it.
-    pub(crate) fn close(&self) {
-        self.still_anyway(|_, write| S::close(self, write));
+    fn demonitor(&self, reference: u64) {
+        let monitor = self.lock().ties.monitors.remove(&reference);
+        drop(monitor); // outside the lock: it may be the last to know the inbox
     }
 
-    fn end_alone(self: &Arc<Self>, exit: Arc<Exit>, linked: &mut Linked<S>) {
+    fn await_end(self: Arc<Self>) {
+        self.finish_end(Error::NoProcess);
+    }
+
+    fn discard(&self) {
+        self.close();
+    }
+
+    fn with_ties(&self, look: &mut dyn FnMut(Option<&mut Ties>)) {
+        let mut slow = self.lock();
+        let is_open = !slow.closed;
+        look(is_open.then_some(&mut slow.ties));
+    }
+
+    fn end_alone(self: Arc<Self>, exit: Arc<Exit>, linked: &mut Linked) {
         let exit = Arc::clone(self.lock().exit.get_or_insert(exit));
-        S::unregister(self, exit.reason);
+        self.leave_place(exit.reason);
         let taken = {
             let mut slow = self.lock();
             if slow.closed {
@@ -46,30 +108,65 @@ impl<S: State> Server<S> {
                 self.word.fetch_and(!MAIL, Ordering::Relaxed);
                 self.wake_all(&mut slow);
                 let queue = std::mem::take(&mut slow.queue);
-                let monitors = std::mem::take(&mut slow.monitors);
-                let links = std::mem::take(&mut slow.links);
-                Some((queue, monitors, links))
+                Some((queue, std::mem::take(&mut slow.ties)))
             }
         };
-        S::closed(self, exit.reason);
+        S::closed(&self, exit.reason);
         self.close();
-        let Some((queue, monitors, links)) = taken else {
+        let Some((queue, ties)) = taken else {
             return;
         };
         if !queue.is_empty() {
             drop(queue);
-            self.process.after_user_code();
+            self.system.base().leave_if_forked();
         }
-        S::ended(self, &exit);
-        for (reference, watcher) in monitors {
-            watcher.down(reference, &exit, self.state.name());
+        if let Some(place) = self.state.place() {
+            place.ended(&self.as_any());
         }
-        for other in links.into_values().filter_map(|other| other.upgrade()) {
-            other.lock().links.remove(&self.address());
+        S::ended(&self, &exit);
+        for (reference, monitor) in ties.monitors {
+            monitor.down(reference, &exit, self.state.name());
+        }
+        let mine = Arc::as_ptr(&self).addr();
+        for other in ties.links.into_values().filter_map(|other| other.upgrade()) {
+            other.with_ties(&mut |ties| {
+                ties.map(|ties| ties.links.remove(&mine));
+            });
             if exit.reason != Reason::Normal {
                 linked.push((other, Arc::clone(&exit)));
             }
         }
+    }
+
+    fn end_at_once(self: Arc<Self>, exit: Exit) {
+        end_all(self, exit);
+    }
+
+    fn would_wait_for_caller(&self) -> bool {
+        Server::would_wait_for_caller(self)
+    }
+}
+
+impl<S: State> Server<S> {
+    /// Ends the server at once: what is queued is dropped. When this returns the server has
+    /// ended, also if another thread was faster and its reason is the one that counts; and so
+    /// have those linked to it, if the reason is abnormal. Called with or without `TURN`, and
+    /// without `WRITE`.
+    pub(crate) fn end(self: &Arc<Self>, exit: Exit) {
+        end_all(self.as_any(), exit);
+    }
+
+    /// Makes the server unreachable by name: the first step of its end.
+    fn leave_place(self: &Arc<Self>, reason: Reason) {
+        if let Some(place) = self.state.place() {
+            place.ends(&self.as_any(), reason);
+        }
+        S::unregister(self, reason);
+    }
+
+    /// Closes the state, once nobody else writes it.
+    pub(crate) fn close(&self) {
+        self.with_write_lock_even_ended(|write| S::close(write));
     }
 
     /// Ends the server at once, overtaking what is queued. OTP's `exit/2`: NORMAL from
@@ -82,7 +179,7 @@ impl<S: State> Server<S> {
             return Err(Error::InvalidArgument("a detail has at most 65536 bytes"));
         }
         if self.has_ended() {
-            return Err(self.gone(Error::NoProcess));
+            return Err(self.finish_end(Error::NoProcess));
         }
         if reason != Reason::Normal {
             self.end(Exit::new(reason, detail));
@@ -94,7 +191,7 @@ impl<S: State> Server<S> {
     /// server is gone: from that answer on no read may find anything either (G2, G5). Called
     /// without `WRITE` and without the lock.
     #[cold]
-    pub(crate) fn gone(self: &Arc<Self>, answer: Error) -> Error {
+    pub(crate) fn finish_end(self: &Arc<Self>, answer: Error) -> Error {
         let reason = self.exit_reason().unwrap_or(Reason::Normal);
         S::closed(self, reason);
         self.close();
@@ -126,72 +223,40 @@ impl<S: State> Server<S> {
         }
     }
 
-    /// Adds a monitor; `false` if the server has ended.
-    pub(crate) fn monitor(&self, reference: u64, watcher: Arc<dyn Watcher>) -> bool {
-        let mut slow = self.lock();
-        if slow.closed {
-            return false;
+    /// Links two servers of whatever kind: when one ends abnormally, so does the other. Linking
+    /// twice, or a server to itself, changes nothing (Erlang's `link/1`). Never blocks.
+    pub(crate) fn link(self: &Arc<Self>, other: &Arc<dyn AnyServer>) -> Result<(), Error> {
+        let mine = self.as_any();
+        let mut ended = None;
+        if address(&mine) == address(other) {
+            ended = self.has_ended().then_some(&mine);
+        } else {
+            with_both(&mine, other, &mut |ties, others| match (ties, others) {
+                (Some(ties), Some(others)) => {
+                    ties.links.insert(address(other), Arc::downgrade(other));
+                    others.links.insert(address(&mine), Arc::downgrade(&mine));
+                }
+                (None, _) => ended = Some(&mine),
+                (_, None) => ended = Some(other),
+            });
         }
-        slow.monitors.insert(reference, watcher);
-        true
-    }
-
-    /// Takes a monitor away, if it is still there.
-    pub(crate) fn demonitor(&self, reference: u64) {
-        let watcher = self.lock().monitors.remove(&reference);
-        drop(watcher); // outside the lock: it may be the last to know the inbox
-    }
-
-    /// Links two servers: when one ends abnormally, so does the other. Linking twice, or a
-    /// server to itself, changes nothing (Erlang's `link/1`). Never blocks.
-    pub(crate) fn link(self: &Arc<Self>, other: &Arc<Self>) -> Result<(), Error> {
-        if Arc::ptr_eq(self, other) {
-            return match self.has_ended() {
-                true => Err(self.gone(Error::NoProcess)),
-                false => Ok(()),
-            };
+        match ended {
+            None => Ok(()),
+            Some(ended) => {
+                Arc::clone(ended).await_end();
+                Err(Error::NoProcess)
+            }
         }
-        let ended = {
-            let (mut mine, mut others) = self.lock_both(other);
-            if !mine.closed && !others.closed {
-                mine.links.insert(other.address(), Arc::downgrade(other));
-                others.links.insert(self.address(), Arc::downgrade(self));
-                return Ok(());
-            }
-            if mine.closed {
-                self
-            } else {
-                other
-            }
-        };
-        Err(ended.gone(Error::NoProcess))
     }
 
     /// Takes a link away, if there is one.
-    pub(crate) fn unlink(self: &Arc<Self>, other: &Arc<Self>) {
-        if !Arc::ptr_eq(self, other) {
-            let (mut mine, mut others) = self.lock_both(other);
-            mine.links.remove(&other.address());
-            others.links.remove(&self.address());
-        }
-    }
-
-    fn address(self: &Arc<Self>) -> usize {
-        Arc::as_ptr(self).addr()
-    }
-
-    /// Both locks, taken in the order of the addresses; the first is this server's.
-    #[allow(clippy::type_complexity)] // a pair of guards
-    fn lock_both<'a>(
-        self: &'a Arc<Self>,
-        other: &'a Arc<Self>,
-    ) -> (MutexGuard<'a, Slow<S>>, MutexGuard<'a, Slow<S>>) {
-        if self.address() < other.address() {
-            let mine = self.lock();
-            (mine, other.lock())
-        } else {
-            let others = other.lock();
-            (self.lock(), others)
+    pub(crate) fn unlink(self: &Arc<Self>, other: &Arc<dyn AnyServer>) {
+        let mine = self.as_any();
+        if address(&mine) != address(other) {
+            with_both(&mine, other, &mut |ties, others| {
+                ties.map(|ties| ties.links.remove(&address(other)));
+                others.map(|others| others.links.remove(&address(&mine)));
+            });
         }
     }
 }

@@ -1,21 +1,20 @@
-//! The queue of letters, and the drain that the runtime makes for it.
+//! The queue of envelopes, and the drain that the runtime makes for it.
 
-use std::marker::PhantomData;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use super::{Server, Slow, State, Turn, Until, Write, MAIL, TURN, WRITE};
+use super::thread::Sender;
+use super::{Server, Slow, State, Turn, Until, Writing, MAIL, TURN, WRITE};
 use crate::error::Error;
 use crate::reason::{Exit, Reason};
 use crate::sync::{Arc, MutexGuard, Ordering};
-use crate::thread::Sender;
 
-/// How many letters a drain handles before it lets others have the turn.
+/// How many envelopes a drain handles before it lets others have the turn.
 const DRAIN_BUDGET: usize = 256;
 
 /// Queues that grew beyond this give their memory back when they are empty.
 const KEPT_CAPACITY: usize = 64;
 
-pub(super) struct Letter<S: State> {
+pub(super) struct Envelope<S: State> {
     number: u64,
     pub(super) body: Body<S>,
     /// Given to `settles` after the body was handled.
@@ -30,28 +29,28 @@ pub(super) enum Body<S: State> {
 }
 
 impl<S: State> Slow<S> {
-    /// The first letter in the queue, if it is numbered below `limit`.
+    /// The first envelope in the queue, if it is numbered below `limit`.
     pub(super) fn first_below(&self, limit: u64) -> Option<&Body<S>> {
         let first = self.queue.front()?;
         (first.number < limit).then_some(&first.body)
     }
 
-    /// Whether all letters numbered below `limit` have been handled.
+    /// Whether all envelopes numbered below `limit` have been handled.
     pub(super) fn has_handled_below(&self, limit: u64) -> bool {
         let handling = self.handling.1;
         self.first_below(limit).is_none() && (handling == 0 || handling >= limit)
     }
 
-    /// Whether a caller on the long way came before the letter of this number.
+    /// Whether a caller on the long way came before the envelope of this number.
     fn has_caller_before(&self, number: u64) -> bool {
-        self.limits.iter().any(|limit| *limit <= number)
+        self.callers.iter().any(|limit| *limit <= number)
     }
 
-    /// The number of the last letter of `sender` that is queued or being handled.
+    /// The number of the last envelope of `sender` that is queued or being handled.
     pub(super) fn last_of(&self, sender: u64) -> Option<u64> {
         let queued = self.queue.iter().rev().find(|l| l.sender.id() == sender);
         match queued {
-            Some(letter) => Some(letter.number),
+            Some(envelope) => Some(envelope.number),
             None => (self.handling.0 == sender).then_some(self.handling.1),
         }
     }
@@ -76,9 +75,9 @@ impl<S: State> Server<S> {
 
     pub(super) fn post(self: &Arc<Self>, body: Body<S>) -> Result<(), Error> {
         if self.has_ended() {
-            return Err(self.gone(Error::NoProcess));
+            return Err(self.finish_end(Error::NoProcess));
         }
-        let refused = if let Err(refused) = self.process.start_runtime() {
+        let refused = if let Err(refused) = self.system.threads().start() {
             refused
         } else {
             let is_stop = matches!(body, Body::Stop); // there is one, and it cannot be taken back
@@ -93,7 +92,7 @@ impl<S: State> Server<S> {
             } else {
                 let number = slow.next;
                 slow.next += 1;
-                slow.queue.push_back(Letter {
+                slow.queue.push_back(Envelope {
                     number,
                     body,
                     sender,
@@ -105,14 +104,14 @@ impl<S: State> Server<S> {
             }
         };
         drop(body); // outside the lock: a task may run user code when it is dropped
-        self.process.after_user_code();
+        self.system.base().leave_if_forked();
         Err(match refused {
-            Error::NoProcess => self.gone(refused),
+            Error::NoProcess => self.finish_end(refused),
             refused => refused,
         })
     }
 
-    /// Sees to it that a drain comes if letters are queued. Called with the turn free.
+    /// Sees to it that a drain comes if envelopes are queued. Called with the turn free.
     pub(super) fn schedule(&self, slow: &mut Slow<S>) {
         if slow.queue.is_empty() || slow.closed || slow.drain_scheduled {
             return;
@@ -121,24 +120,24 @@ impl<S: State> Server<S> {
             return; // nobody knows the server any more, so nobody can ask for its state
         };
         slow.drain_scheduled = true;
-        self.process.spawn(move || server.drain());
+        self.system.threads().spawn(move || server.drain());
     }
 
-    /// Takes out the first letter; `settles` is told when it was handled. Called with `TURN`,
+    /// Takes out the first envelope; `settles` is told when it was handled. Called with `TURN`,
     /// which keeps the short way shut until then.
-    pub(super) fn take_letter(&self, slow: &mut MutexGuard<'_, Slow<S>>) -> Letter<S> {
-        let letter = slow.queue.pop_front().expect("looked at before");
-        self.handles(slow, (letter.sender.id(), letter.number));
+    pub(super) fn take_envelope(&self, slow: &mut MutexGuard<'_, Slow<S>>) -> Envelope<S> {
+        let envelope = slow.queue.pop_front().expect("looked at before");
+        self.set_in_progress(slow, (envelope.sender.id(), envelope.number));
         if slow.queue.is_empty() {
             self.word.fetch_and(!MAIL, Ordering::Relaxed);
             if slow.queue.capacity() > KEPT_CAPACITY {
                 slow.queue.shrink_to(0);
             }
         }
-        letter
+        envelope
     }
 
-    /// A letter was handled, or discarded by the end: the sender's own reads may pass. What
+    /// A envelope was handled, or discarded by the end: the sender's own reads may pass. What
     /// they find from here on has the cast in it, or is closed (G3).
     pub(super) fn settles(self: &Arc<Self>, sender: Sender) {
         if self.has_ended() {
@@ -147,7 +146,7 @@ impl<S: State> Server<S> {
         drop(sender);
     }
 
-    /// Handles one letter, with `TURN` held by the calling thread.
+    /// Handles one envelope, with `TURN` held by the calling thread.
     pub(super) fn open(self: &Arc<Self>, body: Body<S>) {
         match body {
             Body::Message(message) => {
@@ -159,7 +158,7 @@ impl<S: State> Server<S> {
                 self.count_handled();
                 let turn = Turn::lent(Arc::clone(self));
                 let run = catch_unwind(AssertUnwindSafe(|| S::run(turn, task)));
-                self.process.after_user_code();
+                self.system.base().leave_if_forked();
                 if run.is_err() {
                     self.end_inside(Exit::new(Reason::Crashed, "a callback panicked"));
                 }
@@ -171,9 +170,9 @@ impl<S: State> Server<S> {
     /// Called with `WRITE`, which it gives back.
     fn handle_message(self: &Arc<Self>, message: S::Message) {
         self.count_handled();
-        let handled = catch_unwind(AssertUnwindSafe(|| {
-            S::handle(self, &Write(PhantomData), message)
-        }));
+        // SAFETY: by contract; it is given back below.
+        let write = unsafe { Writing::new(self) };
+        let handled = catch_unwind(AssertUnwindSafe(|| S::handle(self, &write, message)));
         self.release(WRITE);
         match handled {
             Ok(Ok(())) => {}
@@ -195,13 +194,13 @@ impl<S: State> Server<S> {
         self.drain_with_turn(false);
     }
 
-    /// Handles up to a budget of letters, then gives the turn back. User code, and waiting for
+    /// Handles up to a budget of envelopes, then gives the turn back. User code, and waiting for
     /// a snapshot, are for the blocking pool, where they cannot keep the runtime from other
     /// servers; the turn goes there with them.
     fn drain_with_turn(self: Arc<Self>, on_blocking_pool: bool) {
         for _ in 0..DRAIN_BUDGET {
             let mut slow = self.lock();
-            self.handles(&mut slow, (0, 0));
+            self.set_in_progress(&mut slow, (0, 0));
             let Some(first) = slow.queue.front() else {
                 break;
             };
@@ -214,11 +213,11 @@ impl<S: State> Server<S> {
             let has_write = is_message && self.try_lock_write();
             if !has_write && !on_blocking_pool {
                 drop(slow);
-                let process = self.process;
-                process.spawn_blocking(move || self.drain_with_turn(true));
+                let threads = self.system.threads();
+                threads.spawn_blocking(move || self.drain_with_turn(true));
                 return;
             }
-            let Letter { body, sender, .. } = self.take_letter(&mut slow);
+            let Envelope { body, sender, .. } = self.take_envelope(&mut slow);
             drop(slow);
             match body {
                 Body::Message(message) if has_write => self.handle_message(message),
@@ -226,7 +225,7 @@ impl<S: State> Server<S> {
             }
             self.settles(sender);
         }
-        self.handles(&mut self.lock(), (0, 0));
+        self.set_in_progress(&mut self.lock(), (0, 0));
         self.release(TURN);
     }
 }

@@ -3,40 +3,40 @@
 //! # The argument
 //!
 //! **One word.** `word` holds five bits. `TURN`: somebody runs this server's handlers.
-//! `WRITE`: somebody may change its state. `MAIL`: letters are queued. `WAITERS`: threads
+//! `WRITE`: somebody may change its state. `MAIL`: envelopes are queued. `WAITERS`: threads
 //! sleep. `CLOSED`: the server has ended. `TURN` and `WRITE` are taken and given back by
 //! compare-and-swap; the other three change only under the lock of `slow`, which holds the
 //! queue. So whoever takes `TURN | WRITE` while no other bit but `WAITERS` is set has passed
 //! nobody's mail, and whoever gives it back by a swap that expects just those two bits has
-//! left nobody asleep: a letter or a sleeper that came meanwhile has set its bit, the swap
+//! left nobody asleep: a envelope or a sleeper that came meanwhile has set its bit, the swap
 //! fails, and the slow way looks after it. That pair of swaps is the whole cost of a call
 //! that meets nobody.
 //!
 //! **Who owns what.** The holder of `TURN` decides what is handled next: only it takes
-//! letters out (until the end). The holder of `WRITE` owns the state's writing side, for a
+//! envelopes out (until the end). The holder of `WRITE` owns the state's writing side, for a
 //! short time and without running user code. A handler holds both; a user's callback runs
 //! under `TURN` alone, and asks for `WRITE` when it has decided. Whoever needs the state
 //! still but not the turn (a snapshot, the end of a bucket that leaves its registry) takes
 //! `WRITE` alone. `WRITE` may be waited for by the holder of `TURN`, never the other way
 //! round, and its holder waits for nothing: no deadlock between the two.
 //!
-//! **Order (G1, G3).** Letters are numbered under the lock. A call first handles all letters
-//! numbered before it came, itself or by waiting for the runtime where a letter is a task
+//! **Order (G1, G3).** Letters are numbered under the lock. A call first handles all envelopes
+//! numbered before it came, itself or by waiting for the runtime where a envelope is a task
 //! (user code). A cast may run at once only if it takes the turn the short way, that is with
 //! no mail before it. A thread's own casts are counted at the thread; a read passes the
 //! mailbox only when that count, or a look at the queue, says that nothing of its own is here.
 //! A cast that the end dropped, or whose change it discarded, is counted until the state is
 //! closed (`settles`), and who finds the server closed reads nothing: so no read passes it.
 //!
-//! **Nothing waits for ever.** If the turn is free and letters are queued and the server has
+//! **Nothing waits for ever.** If the turn is free and envelopes are queued and the server has
 //! not ended, a drain is scheduled: posting sees to it when the turn is free, giving the turn
 //! back sees to it otherwise, and a drain that finds the turn taken leaves it to the holder.
-//! A drain that comes to a task gives way to callers who came before it (`limits`): it leaves
+//! A drain that comes to a task gives way to callers who came before it (`callers`): it leaves
 //! the turn free and wakes them, and each takes it, or sees to the next drain as it leaves.
 //! A sleeper registers under the lock, sets `WAITERS`, and looks again before it sleeps;
 //! whoever gives a bit back with `WAITERS` set wakes one sleeper for it, and one that leaves
 //! by timeout passes its wake-up on. A read that waits for its own casts waits for no bit:
-//! whoever has handled the last of them says so at once (`handles`), for it may go on to keep
+//! whoever has handled the last of them says so at once (`set_in_progress`), for it may go on to keep
 //! the turn. Waiting in a circle is refused before it begins (`circle.rs`).
 //!
 //! **The end (G4, G5, G6).** The first to come fixes the exit reason. Then, in this order,
@@ -52,25 +52,44 @@
 //! their addresses; nobody else holds two), and is taken out of both by the first end. Who
 //! ends a server abnormally ends those linked to it afterwards, one by one, holding nothing.
 
+mod any;
+mod budget;
+mod caller;
+mod child;
+mod deadlock;
 mod end;
+mod handle_count;
 mod mailbox;
+mod rights;
+mod system;
+mod thread;
 mod turn;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::marker::PhantomData;
+use std::collections::VecDeque;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::AtomicU64;
 
-use crate::caller::Caller;
-use crate::circle::Occupied;
 use crate::error::Error;
-use crate::process::Process;
 use crate::reason::{Exit, Reason};
 use crate::sync::{lock, Arc, AtomicU32, Condvar, Mutex, MutexGuard, Ordering, Weak};
-use crate::thread::{Lasts, Occupant, Thread};
 
-pub(crate) use end::Watcher;
-use mailbox::{Body, Letter};
+pub(crate) use any::{AnyServer, NamedServer};
+pub(crate) use budget::{Budget, Reservation};
+pub(crate) use caller::Caller;
+pub use child::Restart;
+pub(crate) use child::{ChildSpec, Decision, Parent, Place, RestartPolicy};
+use deadlock::Waitable;
+pub(crate) use end::Monitor;
+use end::Ties;
+pub(crate) use handle_count::HandleCount;
+use mailbox::{Body, Envelope};
+pub(crate) use rights::{Exclusive, Writing};
+pub(crate) use system::System;
+#[cfg(test)]
+#[allow(unused_imports)] // the model's scenarios use it
+pub(crate) use thread::abort_open;
+use thread::TurnOwner;
+pub(crate) use thread::{hold, Held, Lasts, Open, Thread, PER_THREAD};
 pub(crate) use turn::Turn;
 use turn::{Goal, Until};
 
@@ -80,9 +99,15 @@ const MAIL: u32 = 4;
 const WAITERS: u32 = 8;
 const CLOSED: u32 = 16;
 
-/// What a server is about. Changes need [`Write`]; reads that need no exclusion are the
+/// What a server is about. Changes need [`Writing`]; reads that need no exclusion are the
 /// state's own affair.
-pub(crate) trait State: Sized + Send + Sync + 'static {
+///
+/// # Safety
+/// `exclusive` answers a part of this state, always the same, that no other state has.
+pub(crate) unsafe trait State: Sized + Send + Sync + 'static {
+    /// What one thread at a time may change.
+    type Exclusive;
+
     /// A cast or an info that kvreg's own code handles.
     type Message: Send + 'static;
     /// A cast that runs user code, and so only on the runtime's blocking pool.
@@ -91,7 +116,7 @@ pub(crate) trait State: Sized + Send + Sync + 'static {
     /// Handles a cast or an info. An error means that it changed nothing.
     fn handle(
         server: &Arc<Server<Self>>,
-        write: &Write<'_>,
+        write: &Writing<'_, Self>,
         message: Self::Message,
     ) -> Result<(), Error>;
 
@@ -103,40 +128,51 @@ pub(crate) trait State: Sized + Send + Sync + 'static {
     /// A message that nobody waits for was refused when it was handled.
     fn refused(server: &Arc<Server<Self>>, error: &Error);
 
-    /// How many letters may wait.
+    /// How many envelopes may wait.
     fn mailbox_limit(&self) -> usize;
 
     /// Runs a task, which leaves the turn by dropping it.
     fn run(turn: Turn<Self>, task: Self::Task);
 
-    /// Makes the server unreachable by name. Called first when it ends; may be called again.
-    fn unregister(server: &Arc<Server<Self>>, reason: Reason);
+    /// Where its parent put it, if it has one.
+    fn place(&self) -> Option<&Place> {
+        None
+    }
+
+    /// Makes the server unreachable in other ways than by its place. Called first when it ends;
+    /// may be called again.
+    fn unregister(_server: &Arc<Server<Self>>, _reason: Reason) {}
 
     /// Called once no mail is taken any more; may be called again.
     fn closed(_server: &Arc<Server<Self>>, _reason: Reason) {}
 
+    /// What one thread at a time may change.
+    fn exclusive(&self) -> &Self::Exclusive;
+
     /// Gives up what the state holds, and makes its readers answer `NoProcess`; counts the
     /// server out. May be called again.
-    fn close(server: &Server<Self>, write: &Write<'_>);
+    fn close(write: &Writing<'_, Self>);
 
     /// Called once, before the DOWNs are sent.
     fn ended(server: &Arc<Server<Self>>, exit: &Exit);
 
     /// What a DOWN calls this server.
     fn name(&self) -> Option<&str>;
-}
 
-/// Proof that the calling thread may change the state: it holds `WRITE` of its server.
-pub(crate) struct Write<'a>(PhantomData<&'a mut ()>);
+    /// Keys, and bytes of keys and values, of what it holds.
+    fn size(&self) -> (usize, usize) {
+        (0, 0)
+    }
+}
 
 /// See the module's documentation.
 pub(crate) struct Server<S: State> {
     word: AtomicU32,
-    occupant: Occupant,
+    turn_owner: TurnOwner,
     slow: Mutex<Slow<S>>,
     turn_free: Condvar,
     write_free: Condvar,
-    process: &'static Process,
+    system: &'static System,
     /// Counted by the holder of `TURN`: for information, not for order.
     handled: AtomicU64,
     /// For the drains it schedules.
@@ -146,28 +182,26 @@ pub(crate) struct Server<S: State> {
 
 /// What is looked at under a lock, when the word alone does not settle it.
 struct Slow<S: State> {
-    queue: VecDeque<Letter<S>>,
-    /// The number of the next letter.
+    queue: VecDeque<Envelope<S>>,
+    /// The number of the next envelope.
     next: u64,
-    /// The sender of the letter that is being handled, and its number; 0 if none is.
+    /// The sender of the envelope that is being handled, and its number; 0 if none is.
     handling: (u64, u64),
     drain_scheduled: bool,
-    /// Of each caller on the long way: the letters numbered below come before it.
-    limits: Vec<u64>,
-    /// Callers on the long way who wait for letters to be handled, not for the turn.
-    readers: Vec<Reader>,
+    /// Of each caller on the long way: the envelopes numbered below come before it.
+    callers: Vec<u64>,
+    /// Callers on the long way who wait for envelopes to be handled, not for the turn.
+    cast_waiters: Vec<CastWaiter>,
     for_turn: Sleepers,
     for_write: Sleepers,
-    monitors: BTreeMap<u64, Arc<dyn Watcher>>,
-    /// By the address of the other end, which its `Weak` keeps from being used again.
-    links: BTreeMap<usize, Weak<Server<S>>>,
+    ties: Ties,
     exit: Option<Arc<Exit>>,
     closed: bool,
 }
 
-/// Waits until the letters numbered below `limit` are handled.
+/// Waits until the envelopes numbered below `limit` are handled.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Reader {
+struct CastWaiter {
     limit: u64,
     /// Its thread, if that holds a turn elsewhere: so it may be part of a circle. Else 0.
     inside: u64,
@@ -181,27 +215,26 @@ struct Sleepers {
 }
 
 impl<S: State> Server<S> {
-    pub(crate) fn start(process: &'static Process, state: S) -> Arc<Server<S>> {
+    pub(crate) fn start(system: &'static System, state: S) -> Arc<Server<S>> {
         Arc::new_cyclic(|itself| Server {
             word: AtomicU32::new(0),
-            occupant: Occupant::nobody(),
+            turn_owner: TurnOwner::nobody(),
             slow: Mutex::new(Slow {
                 queue: VecDeque::new(),
                 next: 1,
                 handling: (0, 0),
                 drain_scheduled: false,
-                limits: Vec::new(),
-                readers: Vec::new(),
+                callers: Vec::new(),
+                cast_waiters: Vec::new(),
                 for_turn: Sleepers::default(),
                 for_write: Sleepers::default(),
-                monitors: BTreeMap::new(),
-                links: BTreeMap::new(),
+                ties: Ties::default(),
                 exit: None,
                 closed: false,
             }),
             turn_free: Condvar::new(),
             write_free: Condvar::new(),
-            process,
+            system,
             handled: AtomicU64::new(0),
             itself: Weak::clone(itself),
             state,
@@ -212,8 +245,13 @@ impl<S: State> Server<S> {
         &self.state
     }
 
-    pub(crate) fn process(&self) -> &'static Process {
-        self.process
+    pub(crate) fn system(&self) -> &'static System {
+        self.system
+    }
+
+    /// The server as one of any kind.
+    pub(crate) fn as_any(self: &Arc<Self>) -> Arc<dyn AnyServer> {
+        Arc::clone(self) as _
     }
 
     fn lock(&self) -> MutexGuard<'_, Slow<S>> {
@@ -225,19 +263,19 @@ impl<S: State> Server<S> {
     pub(crate) fn call<R>(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
-        work: impl FnOnce(&S, &Write<'_>) -> R,
+        work: impl FnOnce(&Writing<'_, S>) -> R,
     ) -> Result<R, Error> {
         if !self.try_enter() {
             self.enter(caller, Goal::Turn)?;
-            if let Err(refused) = self.lock_write(Until::Deadline(caller.settle_in())) {
+            if let Err(refused) = self.lock_write(Until::Deadline(caller.begin_blocking())) {
                 self.release(TURN);
                 return Err(match refused {
-                    Error::ServerDown => self.gone(refused),
+                    Error::ServerDown => self.finish_end(refused),
                     refused => refused,
                 });
             }
         }
-        self.handle_now(|server, write| work(&server.state, write))
+        self.handle_now(|_, write| work(write))
             .ok_or(Error::ServerDown)
     }
 
@@ -249,7 +287,7 @@ impl<S: State> Server<S> {
             return handled.unwrap_or(Ok(()));
         }
         if self.has_ended() {
-            return Err(self.gone(Error::NoProcess));
+            return Err(self.finish_end(Error::NoProcess));
         }
         S::queue(self, &mut message)?;
         self.post(Body::Message(message))
@@ -264,10 +302,12 @@ impl<S: State> Server<S> {
     /// which ended the server.
     fn handle_now<R>(
         self: &Arc<Self>,
-        work: impl FnOnce(&Arc<Self>, &Write<'_>) -> R,
+        work: impl FnOnce(&Arc<Self>, &Writing<'_, S>) -> R,
     ) -> Option<R> {
         self.count_handled();
-        let result = catch_unwind(AssertUnwindSafe(|| work(self, &Write(PhantomData))));
+        // SAFETY: `WRITE` was taken for this, and is given back below.
+        let write = unsafe { Writing::new(self) };
+        let result = catch_unwind(AssertUnwindSafe(|| work(self, &write)));
         match result {
             Ok(answer) => {
                 self.release(TURN | WRITE);
@@ -290,7 +330,7 @@ impl<S: State> Server<S> {
         lasts: Lasts,
     ) -> Result<Turn<S>, Error> {
         if let Err(refused) = Thread::may_hold_another(lasts) {
-            caller.let_go(); // to finish an end may take a while
+            caller.unpin(); // to finish an end may take a while
             return Err(self.refusal(refused));
         }
         // By the slow way at once: the caller has to let go before user code runs.
@@ -303,7 +343,7 @@ impl<S: State> Server<S> {
     #[cold]
     fn refusal(self: &Arc<Self>, refused: Error) -> Error {
         if self.has_ended() {
-            return self.gone(Error::NoProcess);
+            return self.finish_end(Error::NoProcess);
         }
         match self.would_wait_for_caller() {
             true => Error::CallingSelf,
@@ -314,15 +354,15 @@ impl<S: State> Server<S> {
     /// Lets a read pass: waits, as a call does, if casts of the calling thread are queued
     /// here. From inside this server's own callback it passes always.
     #[inline]
-    pub(crate) fn settle(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
+    pub(crate) fn await_own_casts(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
         match Thread::has_queued() {
             false => Ok(()),
-            true => self.settle_own(caller),
+            true => self.await_queued_casts(caller),
         }
     }
 
     #[cold]
-    fn settle_own(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
+    fn await_queued_casts(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
         if self.is_occupied_by_caller() {
             return Ok(());
         }
@@ -333,8 +373,8 @@ impl<S: State> Server<S> {
         match own {
             // Its cast may be among those that were taken out to be dropped.
             _ if is_closed => {
-                caller.let_go(); // to finish the end may run user code
-                Err(self.gone(Error::NoProcess))
+                caller.unpin(); // to finish the end may run user code
+                Err(self.finish_end(Error::NoProcess))
             }
             None => Ok(()),
             Some(own) => self.enter(caller, Goal::Handled(own)),
@@ -343,48 +383,53 @@ impl<S: State> Server<S> {
 
     /// Runs `work` on a state that nobody changes meanwhile, without waiting for the turn: a
     /// callback may be running. Blocks only for the work of others like it.
-    pub(crate) fn still<R>(
+    pub(crate) fn with_write_lock<R>(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
-        work: impl FnOnce(&S, &Write<'_>) -> R,
+        work: impl FnOnce(&Writing<'_, S>) -> R,
     ) -> Result<R, Error> {
-        self.still_until(Until::Deadline(caller.settle_in()), work)
+        self.with_write_lock_until(Until::Deadline(caller.begin_blocking()), work)
     }
 
-    fn still_until<R>(
+    fn with_write_lock_until<R>(
         self: &Arc<Self>,
         until: Until,
-        work: impl FnOnce(&S, &Write<'_>) -> R,
+        work: impl FnOnce(&Writing<'_, S>) -> R,
     ) -> Result<R, Error> {
         match self.lock_write(until) {
             Ok(()) => {}
-            Err(Error::ServerDown) => return Err(self.gone(Error::NoProcess)),
+            Err(Error::ServerDown) => return Err(self.finish_end(Error::NoProcess)),
             Err(refused) => return Err(refused),
         }
         let unlock = Unlock(self);
-        let answer = work(&self.state, &Write(PhantomData));
+        // SAFETY: `WRITE` was just taken, and `unlock` gives it back.
+        let answer = work(&unsafe { Writing::new(self) });
         drop(unlock);
         Ok(answer)
     }
 
     /// The same on a server that may have ended: how a bucket leaves its registry.
-    pub(crate) fn still_anyway<R>(&self, work: impl FnOnce(&S, &Write<'_>) -> R) -> R {
+    pub(crate) fn with_write_lock_even_ended<R>(
+        &self,
+        work: impl FnOnce(&Writing<'_, S>) -> R,
+    ) -> R {
         // Never refused: neither by time nor by the end.
         let _ = self.lock_write(Until::Anyway);
         let unlock = Unlock(self);
-        let answer = work(&self.state, &Write(PhantomData));
+        // SAFETY: `WRITE` was just taken, and `unlock` gives it back.
+        let answer = work(&unsafe { Writing::new(self) });
         drop(unlock);
         answer
     }
 
     /// Whether user code of the calling thread has the turn.
     pub(crate) fn is_occupied_by_caller(&self) -> bool {
-        Thread::holds_a_turn() && self.occupant.get() == Thread::id()
+        Thread::holds_a_turn() && self.turn_owner.get() == Thread::id()
     }
 
     /// The same, or of a thread that waits for the calling one, through whatever others.
     pub(crate) fn would_wait_for_caller(&self) -> bool {
-        Thread::holds_a_turn() && self.process.circles().would_close(Thread::id(), self)
+        Thread::holds_a_turn() && self.system.wait_graph().would_close(Thread::id(), self)
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -403,7 +448,7 @@ impl<S: State> Server<S> {
         self.handled.load(Ordering::Relaxed)
     }
 
-    /// How many letters wait.
+    /// How many envelopes wait.
     pub(crate) fn mailbox_len(&self) -> usize {
         self.lock().queue.len()
     }
@@ -423,8 +468,8 @@ impl<S: State> Drop for Unlock<'_, S> {
     }
 }
 
-impl<S: State> Occupied for Server<S> {
-    fn occupant(&self) -> u64 {
-        self.occupant.get()
+impl<S: State> Waitable for Server<S> {
+    fn turn_owner(&self) -> u64 {
+        self.turn_owner.get()
     }
 }

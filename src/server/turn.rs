@@ -1,23 +1,23 @@
 //! Taking the turn and the right to write, and giving them back.
 
-use std::marker::PhantomData;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
-use super::mailbox::{Body, Letter};
-use super::{Reader, Server, Slow, State, Write, CLOSED, MAIL, TURN, WAITERS, WRITE};
-use crate::caller::{Caller, Deadline};
+use super::mailbox::{Body, Envelope};
+use super::{
+    Caller, CastWaiter, Server, Slow, State, Thread, Writing, CLOSED, MAIL, TURN, WAITERS, WRITE,
+};
 use crate::error::Error;
 use crate::reason::{Exit, Reason};
 use crate::sync::{back_off, Arc, Condvar, MutexGuard, Ordering, PoisonError, SPINS};
-use crate::thread::Thread;
+use crate::time::Deadline;
 
 /// What a caller goes the long way for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goal {
-    /// The turn, after all letters that are queued now.
+    /// The turn, after all envelopes that are queued now.
     Turn,
-    /// That the letter of this number was handled.
+    /// That the envelope of this number was handled.
     Handled(u64),
 }
 
@@ -75,7 +75,7 @@ impl<S: State> Server<S> {
                     Ok(_) => return true,
                     Err(seen) => word = seen,
                 }
-            } else if self.occupant.get() != 0 {
+            } else if self.turn_owner.get() != 0 {
                 return false; // user code: not worth a spin, and perhaps this thread's own
             } else {
                 back_off(step);
@@ -88,14 +88,18 @@ impl<S: State> Server<S> {
     /// The short way for work that does not panic: `None` if somebody is in the way, or if the
     /// work says that it did nothing.
     #[inline(always)]
-    pub(crate) fn at_once<R>(&self, work: impl FnOnce(&S, &Write<'_>) -> Option<R>) -> Option<R> {
+    pub(crate) fn fast_call<R>(
+        &self,
+        work: impl FnOnce(&Writing<'_, S>) -> Option<R>,
+    ) -> Option<R> {
         let entered =
             self.word
                 .compare_exchange(0, TURN | WRITE, Ordering::Acquire, Ordering::Relaxed);
         if entered.is_err() {
             return None;
         }
-        let answer = work(&self.state, &Write(PhantomData));
+        // SAFETY: `WRITE` was just taken, and is given back below.
+        let answer = work(&unsafe { Writing::new(self) });
         if answer.is_some() {
             self.count_handled();
         }
@@ -111,54 +115,54 @@ impl<S: State> Server<S> {
     #[cold]
     fn release_contained(&self) {
         let release = || catch_unwind(AssertUnwindSafe(|| self.release(TURN | WRITE)));
-        let _ = crate::panic::contain(release);
+        let _ = crate::runtime::contain(release);
     }
 
-    /// The long way to the goal, after all letters that come before it: the messages are
+    /// The long way to the goal, after all envelopes that come before it: the messages are
     /// handled by this thread, the tasks by the runtime.
     pub(super) fn enter(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
         goal: Goal,
     ) -> Result<(), Error> {
-        let deadline = caller.settle_in();
+        let deadline = caller.begin_blocking();
         let mut slow = self.lock();
         if slow.closed {
             drop(slow);
-            return Err(self.gone(Error::NoProcess));
+            return Err(self.finish_end(Error::NoProcess));
         }
         let limit = match goal {
             Goal::Turn => slow.next,
             Goal::Handled(number) => number + 1,
         };
-        slow.limits.push(limit);
+        slow.callers.push(limit);
         let inside = match Thread::holds_a_turn() {
             true => Thread::id(),
             false => 0,
         };
-        let reader = Reader { limit, inside };
+        let waiter = CastWaiter { limit, inside };
         if goal != Goal::Turn {
-            slow.readers.push(reader);
+            slow.cast_waiters.push(waiter);
         }
         let (mut slow, outcome) = self.wait_for(slow, goal, limit, &deadline);
-        if let Some(place) = slow.limits.iter().position(|other| *other == limit) {
-            slow.limits.swap_remove(place);
+        if let Some(place) = slow.callers.iter().position(|other| *other == limit) {
+            slow.callers.swap_remove(place);
         }
         if goal != Goal::Turn {
-            let place = slow.readers.iter().position(|other| *other == reader);
-            place.map(|place| slow.readers.swap_remove(place));
+            let place = slow.cast_waiters.iter().position(|other| *other == waiter);
+            place.map(|place| slow.cast_waiters.swap_remove(place));
         }
         if outcome.is_err() || goal != Goal::Turn {
             // A drain may have given way to this thread, which does not take the turn; and
             // the wake-up that brought it here may be another's only one.
             self.wake(&mut slow);
-            if !slow.readers.is_empty() {
+            if !slow.cast_waiters.is_empty() {
                 self.wake_for_turn(&mut slow); // one of them may have been told already
             }
         }
         drop(slow);
         match outcome {
-            Err(Error::ServerDown) => Err(self.gone(Error::ServerDown)),
+            Err(Error::ServerDown) => Err(self.finish_end(Error::ServerDown)),
             outcome => outcome,
         }
     }
@@ -203,9 +207,9 @@ impl<S: State> Server<S> {
                 return (slow, Err(refused));
             }
             if edge.is_none() && Thread::holds_a_turn() {
-                // Under the lock: `handles` finds the edge, or this thread what it handled.
-                let circles = self.process.circles();
-                match circles.wait_for(Thread::id(), Arc::clone(self) as _) {
+                // Under the lock: `set_in_progress` finds the edge, or this thread what it handled.
+                let wait_graph = self.system.wait_graph();
+                match wait_graph.wait_for(Thread::id(), Arc::clone(self) as _) {
                     Ok(waits) => edge = Some(waits),
                     Err(circle) => return (slow, Err(circle)),
                 }
@@ -229,13 +233,13 @@ impl<S: State> Server<S> {
         deadline: &Deadline,
     ) -> MutexGuard<'a, Slow<S>> {
         while matches!(slow.first_below(limit), Some(Body::Message(_))) && !deadline.has_passed() {
-            let Letter { body, sender, .. } = self.take_letter(&mut slow);
+            let Envelope { body, sender, .. } = self.take_envelope(&mut slow);
             drop(slow);
             self.open(body);
             self.settles(sender);
             slow = self.lock();
         }
-        self.handles(&mut slow, (0, 0));
+        self.set_in_progress(&mut slow, (0, 0));
         self.word.fetch_and(!TURN, Ordering::Release);
         // Not woken anybody yet: if the turn is still wanted, this thread takes it again
         // under the same lock. Otherwise the news is given on.
@@ -245,21 +249,21 @@ impl<S: State> Server<S> {
         slow
     }
 
-    /// Notes which letter is being handled now, by sender and number; 0 if none is. Those who
-    /// waited for the letters before it are told now: the turn may not be free for long yet.
-    pub(super) fn handles(&self, slow: &mut Slow<S>, letter: (u64, u64)) {
-        slow.handling = letter;
-        if slow.readers.is_empty() {
+    /// Notes which envelope is being handled now, by sender and number; 0 if none is. Those who
+    /// waited for the envelopes before it are told now: the turn may not be free for long yet.
+    pub(super) fn set_in_progress(&self, slow: &mut Slow<S>, envelope: (u64, u64)) {
+        slow.handling = envelope;
+        if slow.cast_waiters.is_empty() {
             return;
         }
         let mut is_any_done = false;
-        for reader in &slow.readers {
-            if slow.has_handled_below(reader.limit) {
+        for waiter in &slow.cast_waiters {
+            if slow.has_handled_below(waiter.limit) {
                 is_any_done = true;
-                if reader.inside != 0 {
+                if waiter.inside != 0 {
                     // Not waiting from here on, whenever it wakes: nobody may take it for
                     // part of a circle.
-                    self.process.circles().forget(reader.inside);
+                    self.system.wait_graph().forget(waiter.inside);
                 }
             }
         }
@@ -268,7 +272,7 @@ impl<S: State> Server<S> {
         }
     }
 
-    /// Wakes all who sleep for the turn or for letters: each looks for itself.
+    /// Wakes all who sleep for the turn or for envelopes: each looks for itself.
     fn wake_for_turn(&self, slow: &mut Slow<S>) {
         slow.for_turn.wake_all(&self.turn_free);
         self.note_sleepers(slow);
@@ -484,7 +488,7 @@ impl<S: State> Turn<S> {
 
     fn occupy(server: Arc<Server<S>>, lent: bool) -> Turn<S> {
         let thread = Thread::enters_turn();
-        server.occupant.set(Thread::id());
+        server.turn_owner.set(Thread::id());
         Turn {
             server,
             thread,
@@ -502,17 +506,17 @@ impl<S: State> Turn<S> {
     }
 
     /// Changes the state; refused if the server ended meanwhile. Blocks only for snapshots.
-    pub(crate) fn commit<R>(&self, work: impl FnOnce(&S, &Write<'_>) -> R) -> Result<R, Error> {
-        if !self.server.process.is_current() {
+    pub(crate) fn commit<R>(&self, work: impl FnOnce(&Writing<'_, S>) -> R) -> Result<R, Error> {
+        if !self.server.system.is_current() {
             return Err(Error::Forked); // the user code forked, and this is the child
         }
-        let done = self.server.still_until(Until::Closed, work);
+        let done = self.server.with_write_lock_until(Until::Closed, work);
         done.map_err(|_| Error::ServerDown)
     }
 
     /// Ends the server from inside: its user code said so, or panicked.
     pub(crate) fn crash(&self, detail: &str) -> Error {
-        if !self.server.process.is_current() {
+        if !self.server.system.is_current() {
             return Error::Forked;
         }
         self.server.end(Exit::new(Reason::Crashed, detail));
@@ -522,10 +526,10 @@ impl<S: State> Turn<S> {
 
 impl<S: State> Drop for Turn<S> {
     fn drop(&mut self) {
-        if !self.server.process.is_current() {
+        if !self.server.system.is_current() {
             return; // it stayed with the parent
         }
-        self.server.occupant.set(0);
+        self.server.turn_owner.set(0);
         self.thread.leaves_turn();
         if !self.lent {
             self.server.release(TURN);

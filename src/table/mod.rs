@@ -23,13 +23,13 @@
 
 mod array;
 mod entry;
-mod writer;
+mod writer; // not in the model, which has scenarios of its own
 
 use std::marker::PhantomData;
 use std::ptr;
 
-use crate::epoch::Guard;
 use crate::hash::hash;
+use crate::reclaim::Guard;
 use crate::sync::{spin, yield_now, AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use array::{closed, Array, Group};
 pub(crate) use entry::{Entry, Found, NewEntry};
@@ -91,7 +91,7 @@ impl<V> Table<V> {
     /// The same, if the table is neither empty nor closed nor in the middle of a batch. Does not
     /// panic.
     #[inline(always)]
-    pub(crate) fn get_at_once<'g>(&self, key: &[u8], pinned: &'g Guard) -> Option<Found<'g, V>> {
+    pub(crate) fn fast_get<'g>(&self, key: &[u8], pinned: &'g Guard) -> Option<Found<'g, V>> {
         if self.in_batch.load(Ordering::Acquire) {
             return None;
         }

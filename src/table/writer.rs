@@ -5,9 +5,9 @@ use std::ptr;
 use super::array::{closed, Array, Word};
 use super::entry::{Entry, Found, NewEntry};
 use super::{free_all, Closed, Table};
-use crate::epoch::Guard;
 use crate::error::Error;
 use crate::hash::hash;
+use crate::reclaim::Guard;
 use crate::sync::{will_read, AtomicBool, AtomicUsize, Ordering};
 
 /// Entries on their way to the processor while a table grows.
@@ -83,7 +83,7 @@ impl<'t, V> Writer<'t, V> {
 
     /// Where a key is or would be, if no room need be made for it. Does not panic.
     #[inline(always)]
-    pub(crate) fn place_at_once(&self, key: &[u8]) -> Option<Place<'t, V>> {
+    pub(crate) fn fast_place(&self, key: &[u8]) -> Option<Place<'t, V>> {
         let array = self.array().ok()??;
         let hash = hash(key);
         if let Some(at) = array.find(hash, key) {
@@ -104,7 +104,7 @@ impl<'t, V: Send + Sync + 'static> Writer<'t, V> {
     /// Takes the entry of `key` out, if `read` finds it as it should be; unless it is the last
     /// that keeps the array as large as it is. Does not panic.
     #[inline(always)]
-    pub(crate) fn remove_at_once<R>(
+    pub(crate) fn fast_remove<R>(
         &self,
         key: &[u8],
         read: impl FnOnce(&Found<'t, V>) -> Option<R>,

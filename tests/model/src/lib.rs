@@ -1,39 +1,28 @@
 //! The server core of kvreg under a model checker: the files are the library's own, only the
-//! primitives below them are the checker's (`sync`) and the runtime is a stand-in (`process`).
+//! primitives below them are the checker's (`sync`) and the runtime is a stand-in (`runtime`).
 
 #![cfg(test)]
-#![allow(dead_code)] // the library uses more of the core than the scenarios do
+#![allow(dead_code, unused_imports)] // the library uses more of the core than the scenarios do
 
-#[path = "../../../src/caller.rs"]
-mod caller;
-#[path = "../../../src/circle.rs"]
-mod circle;
-mod epoch;
 #[path = "../../../src/error.rs"]
 mod error;
 mod hash;
-#[path = "../../../src/kept.rs"]
-mod kept;
-mod leaving;
-mod local;
 mod map;
-mod panic;
-mod process;
 mod reading;
 #[path = "../../../src/reason.rs"]
 mod reason;
+mod reclaim;
+mod runtime;
 mod scenarios;
 #[path = "../../../src/server/mod.rs"]
 mod server;
-#[path = "../../../src/spare.rs"]
-mod spare;
-#[path = "../../../src/bucket/stored.rs"]
+#[path = "../../../src/store/stored.rs"]
 mod stored;
 mod subject;
 mod sync;
 #[path = "../../../src/table/mod.rs"]
 mod table;
-#[path = "../../../src/thread.rs"]
-mod thread;
-#[path = "../../../src/value.rs"]
+#[path = "../../../src/time.rs"]
+mod time;
+#[path = "../../../src/value/mod.rs"]
 mod value;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use loom::thread::spawn;
 
-use crate::epoch::Guard;
 use crate::reading::check;
+use crate::reclaim::Guard;
 use crate::table::{Entry, NewEntry, Place, Table};
 
 /// Tag, group, and something to tell keys apart.
@@ -37,7 +37,7 @@ fn put(table: &Table<u64>, key: Key, value: u64) {
     let guard = Guard::new();
     // SAFETY: by the scenario.
     let writer = unsafe { table.writer(&guard) };
-    match writer.place_at_once(&key) {
+    match writer.fast_place(&key) {
         Some(Place::Free(place)) => place.fill(&key, value, b"").unwrap(),
         _ => drop(writer.insert(entry(key, value)).unwrap()),
     }

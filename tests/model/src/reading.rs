@@ -6,7 +6,7 @@ use std::sync::Arc;
 use loom::cell::UnsafeCell;
 use loom::thread::spawn;
 
-use crate::epoch::{Collector, Deferred, Slot};
+use crate::reclaim::{Collector, Deferred, Slot};
 use crate::stored::Stored;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use crate::value::ValueRef;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use loom::thread::spawn;
 
 use crate::error::Error;
-use crate::process::Process;
+use crate::server::{abort_open, hold, AnyServer, Caller, Held, Lasts, Open};
 use crate::server::{Server, Turn};
-use crate::subject::{call, cast, forever, kill, peek, task, Facts, Inbox, Subject};
-use crate::thread::{abort_open, hold, Held, Lasts, Open};
+use crate::subject::{call, cast, forever, kill, peek, system, task, Facts, Inbox, Subject};
+use crate::time::Timeout;
 
 type Counter = Arc<Server<Subject>>;
 
@@ -137,7 +137,7 @@ fn a_turn_left_open_is_ended_once_and_comes_back() {
         hold(&held, &held).unwrap();
         let other = Arc::clone(&server);
         let ender = spawn(move || match held.take(&held) {
-            Some(turn) => turn.commit(|state, write| state.add(write)).is_ok(),
+            Some(turn) => turn.commit(|write| write.state().add(write)).is_ok(),
             None => false,
         });
         let caller = spawn(move || call(&other).unwrap());
@@ -238,7 +238,7 @@ fn a_read_passes_no_cast_that_the_end_takes_out() {
         let other = Arc::clone(&server);
         let thread = spawn(move || kill(&other));
         if task(&server).is_ok() && cast(&server).is_ok() {
-            let passes = server.settle(&mut forever()).is_ok();
+            let passes = server.await_own_casts(&mut forever()).is_ok();
             let facts = facts(&server);
             if passes && Facts::count(&facts.closed) == 0 {
                 assert_eq!(Facts::count(&facts.handled), 2);
@@ -281,10 +281,10 @@ fn stop_against_kill() {
 #[test]
 fn link_against_kill() {
     check(|| {
-        let process = Process::new();
-        let [one, two] = [(); 2].map(|()| Subject::start_in(process));
+        let system = system();
+        let [one, two] = [(); 2].map(|()| Subject::start_in(system));
         let (a, b) = (Arc::clone(&one), Arc::clone(&two));
-        let thread = spawn(move || b.link(&a));
+        let thread = spawn(move || b.link(&a.as_any()));
         kill(&one);
         let linked = thread.join().unwrap();
         match linked {
@@ -292,16 +292,16 @@ fn link_against_kill() {
             Err(Error::NoProcess) => assert_eq!(call(&two), Ok(1)),
             Err(other) => panic!("{other:?}"),
         }
-        assert_eq!(one.link(&two), Err(Error::NoProcess));
+        assert_eq!(one.link(&two.as_any()), Err(Error::NoProcess));
     });
 }
 
 #[test]
 fn both_ends_of_a_link_are_killed() {
     check(|| {
-        let process = Process::new();
-        let [one, two] = [(); 2].map(|()| Subject::start_in(process));
-        one.link(&two).unwrap();
+        let system = system();
+        let [one, two] = [(); 2].map(|()| Subject::start_in(system));
+        one.link(&two.as_any()).unwrap();
         let other = Arc::clone(&two);
         let thread = spawn(move || kill(&other));
         kill(&one);
@@ -316,15 +316,15 @@ fn both_ends_of_a_link_are_killed() {
 #[test]
 fn links_are_made_and_unmade_from_both_ends() {
     check(|| {
-        let process = Process::new();
-        let [one, two] = [(); 2].map(|()| Subject::start_in(process));
+        let system = system();
+        let [one, two] = [(); 2].map(|()| Subject::start_in(system));
         let (a, b) = (Arc::clone(&one), Arc::clone(&two));
         let thread = spawn(move || {
-            b.link(&a).unwrap();
-            b.unlink(&a);
+            b.link(&a.as_any()).unwrap();
+            b.unlink(&a.as_any());
         });
-        one.link(&two).unwrap();
-        one.unlink(&two);
+        one.link(&two.as_any()).unwrap();
+        one.unlink(&two.as_any());
         thread.join().unwrap();
         kill(&one);
         assert_eq!(call(&two), Ok(1));
@@ -388,7 +388,7 @@ fn an_update_against_kill_and_call() {
         let thread = spawn(move || {
             let turn = other.occupy(&mut forever(), Lasts::Call)?;
             other.state().step_inside();
-            turn.commit(|state, write| state.add(write))
+            turn.commit(|write| write.state().add(write))
         });
         let killer = Arc::clone(&server);
         let killer = spawn(move || kill(&killer));
@@ -408,7 +408,7 @@ fn a_kill_answers_those_who_wait_for_an_update() {
         kill(&server);
         // Joined while the turn is held: nobody else will wake it.
         assert_eq!(waiting.join().unwrap(), 0);
-        assert!(turn.commit(|state, write| state.add(write)).is_err());
+        assert!(turn.commit(|write| write.state().add(write)).is_err());
     });
 }
 
@@ -420,7 +420,7 @@ fn an_update_has_the_turn_to_itself() {
         let thread = spawn(move || {
             let turn = other.occupy(&mut forever(), Lasts::Call).unwrap();
             other.state().step_inside();
-            turn.commit(|state, write| state.add(write)).unwrap();
+            turn.commit(|write| write.state().add(write)).unwrap();
             other.state().step_inside();
         });
         cast(&server).unwrap();
@@ -439,7 +439,7 @@ fn an_update_keeps_no_snapshot_waiting() {
         // Joined while the turn is held: it must get through.
         let seen = spawn(move || peek(&other)).join().unwrap();
         assert_eq!(seen, Ok(0));
-        turn.commit(|state, write| state.add(write)).unwrap();
+        turn.commit(|write| write.state().add(write)).unwrap();
         drop(turn);
         assert_eq!(peek(&server), Ok(1));
     });
@@ -507,9 +507,9 @@ fn a_read_waits_for_its_casts_and_no_longer() {
 #[test]
 fn who_has_what_it_waited_for_is_in_no_circle() {
     check_bounded(2, || {
-        let process = Process::new();
-        let one = Subject::start_in(process);
-        let two = Subject::start_in(process);
+        let system = system();
+        let one = Subject::start_in(system);
+        let two = Subject::start_in(system);
         let turn = one.occupy(&mut forever(), Lasts::Call).unwrap();
         let (first, second) = (Arc::clone(&one), Arc::clone(&two));
         let thread = spawn(move || {
@@ -547,9 +547,9 @@ fn a_server_that_calls_itself_is_told() {
 #[test]
 fn a_circle_of_two_is_told() {
     check(|| {
-        let process = Process::new();
-        let one = Subject::start_in(process);
-        let two = Subject::start_in(process);
+        let system = system();
+        let one = Subject::start_in(system);
+        let two = Subject::start_in(system);
         let (first, second) = (Arc::clone(&one), Arc::clone(&two));
         let thread = spawn(move || {
             let _turn = first.occupy(&mut forever(), Lasts::Call).unwrap();
@@ -576,8 +576,8 @@ fn who_does_not_wait_is_told_at_once() {
         let server = Subject::start();
         let other = Arc::clone(&server);
         let thread = spawn(move || call(&other).unwrap());
-        let mut at_once = crate::caller::Caller::new(crate::caller::Timeout::Now);
-        let answer = server.call(&mut at_once, |state, write| state.add(write));
+        let mut at_once = Caller::new(Timeout::Now);
+        let answer = server.call(&mut at_once, |write| write.state().add(write));
         assert!(matches!(answer, Ok(_) | Err(Error::Timeout)));
         thread.join().unwrap();
         let all = 1 + u32::from(answer.is_ok());

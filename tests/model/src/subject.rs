@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use loom::cell::UnsafeCell;
 
-use crate::caller::{Caller, Timeout};
 use crate::error::Error;
-use crate::process::Process;
 use crate::reason::{Exit, Reason};
-use crate::server::{Server, State, Turn, Watcher, Write};
+use crate::reclaim::Domain;
+use crate::runtime::Base;
+use crate::server::{Caller, Monitor, Server, State, System, Turn, Writing};
+use crate::time::Timeout;
 
 /// Counts outside the model: they see every execution's facts without adding steps to it.
 #[derive(Default)]
@@ -70,11 +71,17 @@ impl Drop for Mail {
     }
 }
 
-impl State for Subject {
+// SAFETY: `exclusive` answers the state itself.
+unsafe impl State for Subject {
+    type Exclusive = Subject;
     type Message = Mail;
     type Task = Mail;
 
-    fn handle(server: &Arc<Server<Self>>, write: &Write<'_>, mut mail: Mail) -> Result<(), Error> {
+    fn handle(
+        server: &Arc<Server<Self>>,
+        write: &Writing<'_, Subject>,
+        mut mail: Mail,
+    ) -> Result<(), Error> {
         server.state().step_inside();
         server.state().add(write);
         mail.handled = true;
@@ -93,7 +100,7 @@ impl State for Subject {
         let state = turn.server().state();
         state.step_inside();
         state.facts.tasks_run.fetch_add(1, Ordering::SeqCst);
-        if turn.commit(|state, write| state.add(write)).is_ok() {
+        if turn.commit(|write| write.state().add(write)).is_ok() {
             task.handled = true;
         }
     }
@@ -103,9 +110,13 @@ impl State for Subject {
         facts.unregistered.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn close(server: &Server<Self>, _write: &Write<'_>) {
+    fn exclusive(&self) -> &Subject {
+        self
+    }
+
+    fn close(write: &Writing<'_, Subject>) {
         // SAFETY: see `Subject`.
-        let state = server.state();
+        let state = write.state();
         state.closed.with_mut(|closed| unsafe { *closed = true });
         state.facts.closed.fetch_add(1, Ordering::SeqCst);
     }
@@ -121,19 +132,24 @@ impl State for Subject {
     }
 }
 
+/// What the servers of a scenario share.
+pub(crate) fn system() -> &'static System {
+    Box::leak(Box::new(System::new(Domain::new(Base::new()))))
+}
+
 impl Subject {
     pub(crate) fn start() -> Arc<Server<Subject>> {
-        Subject::start_in(Process::new())
+        Subject::start_in(system())
     }
 
-    pub(crate) fn start_in(process: &'static Process) -> Arc<Server<Subject>> {
+    pub(crate) fn start_in(system: &'static System) -> Arc<Server<Subject>> {
         let subject = Subject {
             inside: UnsafeCell::new(0),
             value: UnsafeCell::new(0),
             closed: UnsafeCell::new(false),
             facts: Arc::default(),
         };
-        Server::start(process, subject)
+        Server::start(system, subject)
     }
 
     /// What every handler does first, and user code for as long as it has the turn.
@@ -142,7 +158,7 @@ impl Subject {
         self.inside.with_mut(|steps| unsafe { *steps += 1 });
     }
 
-    pub(crate) fn add(&self, _write: &Write<'_>) -> u32 {
+    pub(crate) fn add(&self, _write: &Writing<'_, Subject>) -> u32 {
         // SAFETY: see `Subject`.
         self.closed
             .with(|closed| assert!(!unsafe { *closed }, "changed after its end"));
@@ -152,7 +168,7 @@ impl Subject {
         })
     }
 
-    pub(crate) fn value(&self, _write: &Write<'_>) -> u32 {
+    pub(crate) fn value(&self, _write: &Writing<'_, Subject>) -> u32 {
         // SAFETY: see `Subject`.
         self.value.with(|value| unsafe { *value })
     }
@@ -175,7 +191,8 @@ fn seen<R>(server: &Arc<Server<Subject>>, answer: Result<R, Error>) -> Result<R,
 }
 
 pub(crate) fn call(server: &Arc<Server<Subject>>) -> Result<u32, Error> {
-    let answer = server.call(&mut forever(), |state, write| {
+    let answer = server.call(&mut forever(), |write| {
+        let state = write.state();
         state.step_inside();
         state.add(write)
     });
@@ -199,14 +216,14 @@ pub(crate) fn kill(server: &Arc<Server<Subject>>) {
 
 /// What the state is now, asked from outside the turn.
 pub(crate) fn peek(server: &Arc<Server<Subject>>) -> Result<u32, Error> {
-    server.settle(&mut forever())?;
-    server.still(&mut forever(), |state, write| state.value(write))
+    server.await_own_casts(&mut forever())?;
+    server.with_write_lock(&mut forever(), |write| write.state().value(write))
 }
 
 /// Counts DOWNs.
 pub(crate) struct Inbox(pub(crate) Arc<Facts>);
 
-impl Watcher for Inbox {
+impl Monitor for Inbox {
     fn down(&self, _reference: u64, _exit: &Arc<Exit>, _name: Option<&str>) {
         assert_eq!(Facts::count(&self.0.ended), 1, "DOWN comes after the end");
         self.0.downs.fetch_add(1, Ordering::SeqCst);

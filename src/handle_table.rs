@@ -1,0 +1,536 @@
+//! Handles: tokens of 64 bits that stand for an object, are checked before anything is
+//! touched, and may be freed while others use them (G9).
+//!
+//! A token is a kind, the number of a slot and the slot's generation. A slot is never moved
+//! or freed, so a token of any origin can be looked up. It has the token that fits it now, of
+//! a generation that is even while it holds an object and odd while it is free, and grows
+//! with every step, so an old token never fits again. Freeing wins by a compare-and-swap of
+//! the slot's token, so it succeeds once; object and slot are then given to the epoch, which
+//! drops the one and lets the other be used again when no lookup that may have seen them is
+//! still pinned. So a lookup that is pinned and finds its token in the slot finds its object
+//! there too, and may use it as long as it is pinned. Lookups write nothing. A slot whose
+//! generations are used up is not used again.
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering};
+use std::sync::Mutex;
+
+use crate::error::Error;
+use crate::reclaim::Guard;
+use crate::runtime::thread_end::PerThread;
+use crate::sync::lock;
+
+/// What a handle stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Registry = 1,
+    Bucket = 2,
+    Update = 3,
+    Items = 4,
+    Inbox = 5,
+    Listener = 6,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 6] = [
+        Kind::Registry,
+        Kind::Bucket,
+        Kind::Update,
+        Kind::Items,
+        Kind::Inbox,
+        Kind::Listener,
+    ];
+}
+
+/// Why a token is no handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Invalid {
+    /// Null, freed, or made up.
+    Bad,
+    /// A live handle of another kind.
+    WrongKind,
+}
+
+// A token: 4 bits of mark, 4 of kind, 24 of slot, 32 of generation. The mark keeps tokens
+// apart from addresses: the highest bits of an address are all equal.
+const MARK: u64 = 0x6;
+const MARK_SHIFT: u32 = 60;
+const KIND_SHIFT: u32 = 56;
+const SLOT_SHIFT: u32 = 32;
+const SLOT_BITS: u32 = KIND_SHIFT - SLOT_SHIFT;
+
+const FIRST_SEGMENT: u32 = 64;
+/// Each segment is as large as all before it together, so this many hold all slots.
+const SEGMENTS: usize = (SLOT_BITS - FIRST_SEGMENT.trailing_zeros() + 1) as usize;
+
+#[derive(Default)]
+struct Slot {
+    /// Of a free slot all but the generation is old.
+    token: AtomicU64,
+    timeout: AtomicI64,
+    object: AtomicPtr<()>,
+}
+
+pub(crate) struct HandleTable {
+    segments: [AtomicPtr<Slot>; SEGMENTS],
+    free: Mutex<Free>,
+    /// Generations begin at a random number: another copy of the library, or a forked child,
+    /// makes other tokens.
+    first_generation: u32,
+}
+
+struct Free {
+    slots: Vec<u32>,
+    /// Slots from here on were never used.
+    next: u32,
+}
+
+/// A handle that was looked up: its own as long as the lookup's pin lasts.
+pub(crate) struct Found<'t> {
+    pub(crate) object: *const (),
+    pub(crate) timeout: &'t AtomicI64,
+}
+
+/// A handle that was ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Removed {
+    pub(crate) object: *const (),
+    pub(crate) slot: RemovedSlot,
+}
+
+/// The slot of a handle that was ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RemovedSlot(u32);
+
+const KEPT: usize = 64;
+
+/// Slots that a thread keeps for its next handles, so that making and freeing them takes no
+/// lock. A thread whose end would not be noticed keeps none.
+struct Slots {
+    /// Whose they are: another one's in a forked child.
+    table: Cell<*const HandleTable>,
+    /// Room for `KEPT`, or null.
+    numbers: Cell<*mut u32>,
+    len: Cell<u32>,
+    is_open: Cell<bool>,
+}
+
+thread_local! {
+    static SLOTS: Slots = const {
+        Slots {
+            table: Cell::new(std::ptr::null()),
+            numbers: Cell::new(std::ptr::null_mut()),
+            len: Cell::new(0),
+            is_open: Cell::new(false),
+        }
+    };
+}
+
+pub(crate) const PER_THREAD: PerThread = PerThread {
+    open: || SLOTS.with(Slots::open),
+    forget: || SLOTS.with(Slots::forget_parent),
+    end: |_| SLOTS.with(Slots::close),
+};
+
+impl Slots {
+    /// The thread's end will be noticed.
+    fn open(&self) {
+        self.is_open.set(true);
+    }
+
+    fn take(&self, table: &'static HandleTable) -> Option<u32> {
+        let len = self.len.get();
+        if len == 0 || !std::ptr::eq(self.table.get(), table) {
+            return None;
+        }
+        self.len.set(len - 1);
+        // SAFETY: so many were written by `keep`.
+        Some(unsafe { self.numbers.get().add(len as usize - 1).read() })
+    }
+
+    /// `false` if it keeps no more.
+    fn keep(&self, table: &'static HandleTable, number: u32) -> bool {
+        if !self.is_open.get() {
+            return false;
+        }
+        if self.numbers.get().is_null() {
+            let numbers = Box::into_raw(Box::new([0u32; KEPT]));
+            self.numbers.set(numbers.cast());
+        }
+        if !std::ptr::eq(self.table.get(), table) {
+            // Of the process before a fork, which has no use for them here.
+            self.table.set(table);
+            self.len.set(0);
+        }
+        let len = self.len.get();
+        if len as usize == KEPT {
+            return false;
+        }
+        // SAFETY: there is room for so many.
+        unsafe { self.numbers.get().add(len as usize).write(number) };
+        self.len.set(len + 1);
+        true
+    }
+
+    /// In a forked child: they are of the parent's table, which is not to be touched.
+    fn forget_parent(&self) {
+        self.table.set(std::ptr::null());
+        self.len.set(0);
+    }
+
+    /// The thread ends.
+    fn close(&self) {
+        self.is_open.set(false);
+        let numbers = self.numbers.replace(std::ptr::null_mut());
+        let len = self.len.replace(0) as usize;
+        if numbers.is_null() {
+            return;
+        }
+        // SAFETY: made by `keep`, which has it no more.
+        let numbers = unsafe { Box::from_raw(numbers.cast::<[u32; KEPT]>()) };
+        // SAFETY: a table that was `'static`.
+        if let Some(table) = unsafe { self.table.get().as_ref() } {
+            lock(&table.free).slots.extend_from_slice(&numbers[..len]);
+        }
+    }
+}
+
+impl HandleTable {
+    pub(crate) fn new() -> HandleTable {
+        let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+        hasher.write_u32(std::process::id());
+        HandleTable {
+            segments: [const { AtomicPtr::new(std::ptr::null_mut()) }; SEGMENTS],
+            free: Mutex::new(Free {
+                slots: Vec::new(),
+                next: 0,
+            }),
+            first_generation: hasher.finish() as u32 | 1,
+        }
+    }
+
+    /// Makes a handle for `object`, which the table owns from here on.
+    pub(crate) fn insert(
+        &'static self,
+        kind: Kind,
+        object: *const (),
+        timeout_ms: i64,
+    ) -> Result<u64, Error> {
+        let kept = SLOTS.with(|slots| slots.take(self));
+        let number = kept.map_or_else(|| self.take_slot(), Ok)?;
+        let slot = self.slot(number).expect("a slot that was just made");
+        slot.timeout.store(timeout_ms, Ordering::Relaxed);
+        slot.object.store(object.cast_mut(), Ordering::Relaxed);
+        let generation = generation(slot.token.load(Ordering::Relaxed)).wrapping_add(1);
+        let token = MARK << MARK_SHIFT
+            | (kind as u64) << KIND_SHIFT
+            | u64::from(number) << SLOT_SHIFT
+            | u64::from(generation);
+        // Release: whoever finds the token finds the object.
+        slot.token.store(token, Ordering::Release);
+        Ok(token)
+    }
+
+    /// Looks a token up.
+    #[inline]
+    pub(crate) fn get(
+        &self,
+        token: u64,
+        kind: Kind,
+        _pinned: &Guard,
+    ) -> Result<Found<'_>, Invalid> {
+        let slot = self.slot_of(token).ok_or(Invalid::Bad)?;
+        if token >> KIND_SHIFT != MARK << (MARK_SHIFT - KIND_SHIFT) | kind as u64 {
+            return Err(Invalid::WrongKind);
+        }
+        Ok(Found {
+            object: slot.object.load(Ordering::Relaxed),
+            timeout: &slot.timeout,
+        })
+    }
+
+    /// The same in fewer steps, without the reason.
+    #[inline(always)]
+    pub(crate) fn fast_get(&self, token: u64, kind: Kind, _pinned: &Guard) -> Option<*const ()> {
+        const FORM: u64 = !0 << KIND_SHIFT | 1;
+        if token & FORM != MARK << MARK_SHIFT | (kind as u64) << KIND_SHIFT {
+            return None;
+        }
+        let slot = self.slot(token_slot(token))?;
+        if slot.token.load(Ordering::Acquire) != token {
+            return None;
+        }
+        Some(slot.object.load(Ordering::Relaxed))
+    }
+
+    /// Whether a token stands for an object here. Takes no lock and touches no object: asked of
+    /// the parent's table in a forked child.
+    pub(crate) fn knows(&self, token: u64) -> bool {
+        self.slot_of(token).is_some()
+    }
+
+    /// Ends a handle. The object is the caller's now, but others may still be using it: it is
+    /// to be dropped through the epoch, and the slot to be given back there.
+    pub(crate) fn remove(&self, token: u64, kind: Kind) -> Result<Removed, Invalid> {
+        let slot = self.slot_of(token).ok_or(Invalid::Bad)?;
+        if token_kind(token) != kind as usize {
+            return Err(Invalid::WrongKind);
+        }
+        self.free_slot(slot, token).ok_or(Invalid::Bad)
+    }
+
+    /// Lets the slot of a removed handle be used again.
+    pub(crate) fn give_back(&'static self, slot: RemovedSlot) {
+        let token = self
+            .slot(slot.0)
+            .map(|slot| slot.token.load(Ordering::Relaxed));
+        let is_used_up = token.is_none_or(|token| generation(token) == self.first_generation);
+        if !is_used_up && !SLOTS.with(|slots| slots.keep(self, slot.0)) {
+            lock(&self.free).slots.push(slot.0);
+        }
+    }
+
+    /// Ends all handles, and hands them out with their kinds.
+    pub(crate) fn remove_all(&self, mut removed: impl FnMut(Kind, Removed)) {
+        let used = lock(&self.free).next;
+        for number in 0..used {
+            let Some(slot) = self.slot(number) else {
+                continue;
+            };
+            let token = slot.token.load(Ordering::Acquire);
+            if token % 2 == 1 {
+                continue;
+            }
+            if let Some(handle) = self.free_slot(slot, token) {
+                removed(Kind::ALL[token_kind(token) - 1], handle);
+            }
+        }
+    }
+
+    /// How many handles of a kind were not freed: counted by a look at all, since it is seldom
+    /// asked.
+    pub(crate) fn live(&self, kind: Kind) -> usize {
+        let used = lock(&self.free).next;
+        let tokens =
+            (0..used).filter_map(|number| Some(self.slot(number)?.token.load(Ordering::Acquire)));
+        tokens
+            .filter(|token| token % 2 == 0 && token_kind(*token) == kind as usize)
+            .count()
+    }
+
+    fn free_slot(&self, slot: &Slot, token: u64) -> Option<Removed> {
+        slot.token
+            .compare_exchange(token, token + 1, Ordering::AcqRel, Ordering::Relaxed)
+            .ok()?;
+        // Only the winner comes here, and the slot is not reused before it is given back.
+        Some(Removed {
+            object: slot.object.load(Ordering::Relaxed),
+            slot: RemovedSlot(token_slot(token)),
+        })
+    }
+
+    fn take_slot(&self) -> Result<u32, Error> {
+        let mut free = lock(&self.free);
+        if let Some(number) = free.slots.pop() {
+            return Ok(number);
+        }
+        let number = free.next;
+        if number >> SLOT_BITS != 0 {
+            return Err(Error::Limit("16,777,216 handles"));
+        }
+        let (segment, offset) = place(number);
+        if offset == 0 {
+            let len = segment_len(segment);
+            let mut slots = Vec::new();
+            slots.try_reserve_exact(len).map_err(|_| Error::NoMemory)?;
+            // Room for every slot to be freed: giving a handle back must not fail.
+            let room = (number as usize + len) - free.slots.len();
+            free.slots.try_reserve(room).map_err(|_| Error::NoMemory)?;
+            slots.resize_with(len, || Slot {
+                token: AtomicU64::new(self.first_generation.into()),
+                ..Slot::default()
+            });
+            let slots = Box::leak(slots.into_boxed_slice()).as_mut_ptr();
+            self.segments[segment].store(slots, Ordering::Release);
+        }
+        free.next += 1;
+        Ok(number)
+    }
+
+    /// The slot that a token fits.
+    #[inline(always)]
+    fn slot_of(&self, token: u64) -> Option<&Slot> {
+        // An odd generation is that of a free slot.
+        if token >> MARK_SHIFT != MARK || token % 2 == 1 {
+            return None;
+        }
+        let slot = self.slot(token_slot(token))?;
+        (slot.token.load(Ordering::Acquire) == token).then_some(slot)
+    }
+
+    #[inline(always)]
+    fn slot(&self, number: u32) -> Option<&Slot> {
+        let (segment, offset) = place(number);
+        let slots = self.segments[segment].load(Ordering::Acquire);
+        if slots.is_null() {
+            return None;
+        }
+        // SAFETY: a segment holds `segment_len` slots, more than any offset in it, and is
+        // never freed while the table lives; slots are shared through atomics only.
+        Some(unsafe { &*slots.add(offset) })
+    }
+}
+
+impl Drop for HandleTable {
+    fn drop(&mut self) {
+        for (segment, slots) in self.segments.iter_mut().enumerate() {
+            let slots = *slots.get_mut();
+            if !slots.is_null() {
+                let len = segment_len(segment);
+                // SAFETY: leaked by `take_slot` with this length, and nobody else has it.
+                drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(slots, len)) });
+            }
+        }
+    }
+}
+
+fn token_slot(token: u64) -> u32 {
+    (token >> SLOT_SHIFT) as u32 & ((1 << SLOT_BITS) - 1)
+}
+
+fn token_kind(token: u64) -> usize {
+    (token >> KIND_SHIFT) as usize & 0xf
+}
+
+fn generation(token: u64) -> u32 {
+    token as u32
+}
+
+fn segment_len(segment: usize) -> usize {
+    match segment {
+        0 => FIRST_SEGMENT as usize,
+        _ => (FIRST_SEGMENT as usize) << (segment - 1),
+    }
+}
+
+/// The segment of a slot, and its place there.
+fn place(number: u32) -> (usize, usize) {
+    if number < FIRST_SEGMENT {
+        return (0, number as usize);
+    }
+    let segment = (number / FIRST_SEGMENT).ilog2() as usize + 1;
+    (segment, number as usize - segment_len(segment))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Process;
+    use crate::reclaim;
+
+    fn table() -> &'static HandleTable {
+        Box::leak(Box::new(HandleTable::new()))
+    }
+
+    fn object(number: usize) -> *const () {
+        std::ptr::without_provenance(number)
+    }
+
+    #[test]
+    fn every_slot_has_its_place() {
+        let mut expected = (0, 0);
+        for number in 0..100_000 {
+            assert_eq!(place(number), expected);
+            expected.1 += 1;
+            if expected.1 == segment_len(expected.0) {
+                expected = (expected.0 + 1, 0);
+            }
+        }
+        assert_eq!(place((1 << SLOT_BITS) - 1).0, SEGMENTS - 1);
+    }
+
+    #[test]
+    fn a_token_is_known_until_it_is_removed_and_never_again() {
+        let table = table();
+        Process::current();
+        let guard = reclaim::pin();
+        let mut old = Vec::new();
+        for round in 1..1000 {
+            let token = table.insert(Kind::Bucket, object(round), 7).unwrap();
+            let found = table.get(token, Kind::Bucket, &guard).ok().unwrap();
+            assert_eq!(found.object, object(round));
+            assert_eq!(found.timeout.load(Ordering::Relaxed), 7);
+            let wrong = table.get(token, Kind::Inbox, &guard).err();
+            assert_eq!(wrong, Some(Invalid::WrongKind));
+            assert_eq!(table.remove(token, Kind::Inbox), Err(Invalid::WrongKind));
+            assert_eq!(table.live(Kind::Bucket), 1);
+            let removed = table.remove(token, Kind::Bucket).unwrap();
+            assert_eq!(removed.object, object(round));
+            table.give_back(removed.slot);
+            assert_eq!(table.remove(token, Kind::Bucket), Err(Invalid::Bad));
+            assert_eq!(table.remove(token + 1, Kind::Bucket), Err(Invalid::Bad));
+            old.push(token);
+        }
+        for token in old {
+            assert!(table.get(token, Kind::Bucket, &guard).is_err());
+        }
+        assert_eq!(table.live(Kind::Bucket), 0);
+    }
+
+    #[test]
+    fn made_up_tokens_are_bad() {
+        let table = table();
+        Process::current();
+        let guard = reclaim::pin();
+        let token = table.insert(Kind::Bucket, object(8), 0).unwrap();
+        let far = token | 0xff_ffff << SLOT_SHIFT;
+        let renamed = token ^ (Kind::Bucket as u64 ^ Kind::Inbox as u64) << KIND_SHIFT;
+        for made_up in [0, 1, u64::MAX, token + 1, far, token ^ 1 << 63, renamed] {
+            for kind in Kind::ALL {
+                assert_eq!(table.get(made_up, kind, &guard).err(), Some(Invalid::Bad));
+                assert_eq!(table.remove(made_up, kind), Err(Invalid::Bad));
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_are_not_canonical_addresses() {
+        let table = table();
+        for kind in Kind::ALL {
+            let top = table.insert(kind, object(8), 0).unwrap() >> 56;
+            assert!(top != 0 && top != 0xff);
+        }
+    }
+
+    #[test]
+    fn a_slot_is_used_again_once_it_is_given_back() {
+        let table = table();
+        let first = table.insert(Kind::Bucket, object(8), 0).unwrap();
+        let removed = table.remove(first, Kind::Bucket).unwrap();
+        let second = table.insert(Kind::Bucket, object(8), 0).unwrap();
+        assert_ne!(token_slot(first), token_slot(second));
+        table.give_back(removed.slot);
+        let third = table.insert(Kind::Bucket, object(8), 0).unwrap();
+        assert_eq!(token_slot(first), token_slot(third));
+        assert_ne!(first, third);
+    }
+
+    #[test]
+    fn one_of_many_frees_wins() {
+        let table = table();
+        for _ in 0..1000 {
+            let token = table.insert(Kind::Items, object(8), 0).unwrap();
+            let wins: usize = std::thread::scope(|scope| {
+                let free = || table.remove(token, Kind::Items).is_ok();
+                let threads = [(); 2].map(|()| scope.spawn(free));
+                threads
+                    .map(|thread| usize::from(thread.join().unwrap()))
+                    .iter()
+                    .sum()
+            });
+            assert_eq!(wins, 1);
+        }
+    }
+}

@@ -1,0 +1,489 @@
+//! A registry: a server that knows buckets by name (the guide's `KV.Registry`).
+//!
+//! It monitors every bucket, from inside: a bucket knows where it is registered, and the
+//! first thing its end does is to take its name out, under the registry's `WRITE` alone. So
+//! no notice travels, none is late, and a name is gone before anybody can learn of the end
+//! (G5). A name is taken out only if it still leads to the bucket that ends. A bucket that is
+//! to be restarted is replaced in that same step.
+//!
+//! A registry that ends refuses mail first, then closes its names in one step, so that no name
+//! is missed by who may still ask for it (G3), and then ends its buckets. They wait in
+//! `leaving` until all have ended: a second one who ends the registry ends them too.
+
+mod names;
+mod options;
+mod registered;
+mod supervisor;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Instant;
+
+use crate::bucket::{BucketServer, BucketSpec, Surroundings};
+use crate::error::Error;
+use crate::log::{Level, Logs};
+use crate::reason::{Exit, Reason};
+use crate::reclaim::Guard;
+use crate::server::{AnyServer, Budget, Caller, ChildSpec, Decision, NamedServer, Place};
+use crate::server::{Parent, Reservation, Server, State, System, Thread, Turn, Writing};
+use crate::sync::lock;
+
+use names::Names;
+pub use options::RegistryOptions;
+use registered::RegisteredNames;
+pub(crate) use supervisor::Supervisor;
+
+/// The longest info, in bytes: it is only logged.
+const MESSAGE_LIMIT: usize = 64 << 10;
+
+/// The longest name, in bytes.
+pub const NAME_LIMIT: usize = 255;
+
+pub(crate) type RegistryServer = Server<RegistryState>;
+
+/// What all registries of a process share.
+#[derive(Default)]
+pub(crate) struct Registries {
+    /// Those that have not ended.
+    live: AtomicUsize,
+    names: RegisteredNames,
+}
+
+impl Registries {
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn names(&self) -> &RegisteredNames {
+        &self.names
+    }
+}
+
+/// What a registry has around it, and what its buckets have.
+#[derive(Clone, Copy)]
+pub(crate) struct RegistrySurroundings {
+    pub(crate) registries: &'static Registries,
+    pub(crate) of_buckets: Surroundings,
+    /// Of calls that are made for others.
+    pub(crate) default_timeout_ms: i64,
+}
+
+impl RegistrySurroundings {
+    pub(crate) fn system(&self) -> &'static System {
+        self.of_buckets.system
+    }
+
+    pub(crate) fn logs(&self) -> &'static Logs {
+        self.of_buckets.logs
+    }
+}
+
+pub(crate) struct RegistryState {
+    names: Names,
+    supervisor: Weak<Supervisor>,
+    around: RegistrySurroundings,
+    /// What it is registered as itself.
+    name: Option<Box<str>>,
+    max_mailbox: usize,
+    /// For buckets without options of their own.
+    spec: Arc<BucketSpec>,
+    /// What all buckets together may hold, and how many there may be.
+    bytes: Option<Arc<Budget>>,
+    buckets: Option<Arc<Budget>>,
+    /// The children that it had when it closed, until they have ended.
+    leaving: Mutex<Arc<[Arc<dyn AnyServer>]>>,
+    /// Those whose names went first, until they have ended: who stops the registry ends them too.
+    going: Mutex<Vec<Arc<dyn AnyServer>>>,
+}
+
+/// What there is to know about a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryInfo {
+    pub buckets: usize,
+    /// Of all buckets, while each is looked at.
+    pub keys: usize,
+    pub bytes: usize,
+    /// Messages that wait at the registry itself.
+    pub mailbox: usize,
+    /// Messages that it handled itself: creations, removals, infos; not lookups.
+    pub handled: u64,
+    /// How often it crashed and came back.
+    pub restarts: u64,
+    /// Why it ended the last time it did.
+    pub last_exit: Option<Reason>,
+}
+
+pub(crate) enum Message {
+    /// And what it is counted for while it waits.
+    Create(Box<str>, Option<Reservation>),
+    /// Anything else that was sent: unexpected.
+    Info(Box<[u8]>),
+}
+
+/// A registry runs no user code.
+pub(crate) enum Never {}
+
+// SAFETY: `exclusive` answers the state's own names.
+unsafe impl State for RegistryState {
+    type Exclusive = Names;
+    type Message = Message;
+    type Task = Never;
+
+    fn handle(
+        server: &Arc<RegistryServer>,
+        write: &Writing<'_, RegistryState>,
+        message: Message,
+    ) -> Result<(), Error> {
+        match message {
+            Message::Create(name, reserved) => {
+                drop(reserved);
+                server.create_now(write, &name, None).map(|_| ())
+            }
+            Message::Info(message) => {
+                let logs = server.logs();
+                if logs.wants(Level::Debug) {
+                    let message = message.escape_ascii();
+                    let text = format!("unexpected message in registry: \"{message}\"");
+                    logs.debug(server.state().name(), &text);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn queue(server: &RegistryServer, message: &mut Message) -> Result<(), Error> {
+        let state = server.state();
+        if let (Message::Create(name, reserved), Some(buckets)) = (message, &state.buckets) {
+            if let Err(Error::NotFound) = state.names.find(name) {
+                *reserved = Some(buckets.reserve(1)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn refused(server: &Arc<RegistryServer>, error: &Error) {
+        let text = format!("a bucket was not created: {error}");
+        server.logs().error(server.state().name(), &text);
+    }
+
+    fn mailbox_limit(&self) -> usize {
+        self.max_mailbox
+    }
+
+    fn run(_turn: Turn<RegistryState>, task: Never) {
+        match task {}
+    }
+
+    /// Its own name goes only if it does not come back.
+    fn unregister(server: &Arc<RegistryServer>, reason: Reason) {
+        if !supervisor::comes_back(server.system(), reason) {
+            if let Some(supervisor) = server.state().supervisor.upgrade() {
+                server.state().around.registries.names.forget(&supervisor);
+            }
+        }
+    }
+
+    /// A registry takes its buckets along.
+    fn closed(server: &Arc<RegistryServer>, reason: Reason) {
+        server.close();
+        let leaving = Arc::clone(&lock(&server.state().leaving));
+        let going = lock(&server.state().going).clone();
+        for child in leaving.iter().chain(&going) {
+            Arc::clone(child).end_at_once(Exit::new(Reason::Shutdown, ""));
+        }
+        let ended = std::mem::take(&mut *lock(&server.state().leaving));
+        drop(ended); // outside the lock: it may be the last to know them
+        if let Some(supervisor) = server.state().supervisor.upgrade() {
+            supervisor.replace(server, reason);
+        }
+    }
+
+    #[inline(always)]
+    fn exclusive(&self) -> &Names {
+        &self.names
+    }
+
+    fn close(write: &Writing<'_, RegistryState>) {
+        let (state, names) = (write.state(), write.exclusive());
+        let children = names.all();
+        if names.close() {
+            *lock(&state.leaving) = children.into();
+            state.around.registries.live.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn ended(server: &Arc<RegistryServer>, exit: &Exit) {
+        server.logs().end("registry", server.state().name(), exit);
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+}
+
+impl RegistryServer {
+    /// Asked for by its supervisor.
+    fn start_registry(
+        around: RegistrySurroundings,
+        supervisor: Weak<Supervisor>,
+        options: &RegistryOptions,
+        spec: Arc<BucketSpec>,
+    ) -> Arc<RegistryServer> {
+        around.registries.live.fetch_add(1, Ordering::Relaxed);
+        Server::start(
+            around.system(),
+            RegistryState {
+                names: Names::new(),
+                supervisor,
+                around,
+                name: options.name.as_deref().map(Box::from),
+                max_mailbox: options.max_mailbox,
+                spec,
+                bytes: Budget::limited("bytes of a registry", options.max_bytes),
+                buckets: Budget::limited("buckets of a registry", options.max_buckets),
+                leaving: Mutex::default(),
+                going: Mutex::default(),
+            },
+        )
+    }
+
+    fn logs(&self) -> &'static Logs {
+        self.state().around.logs()
+    }
+
+    /// How a bucket with these options is started here.
+    pub(crate) fn spec_of(&self, options: crate::bucket::BucketOptions) -> Arc<BucketSpec> {
+        let around = self.state().around.of_buckets;
+        Arc::new(BucketSpec { options, around })
+    }
+
+    /// The bucket of that name, started if there is none; `exclusive`: only if there is none.
+    /// The specification is for one that is started now; the registry has one of its own.
+    pub(crate) fn create(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        name: &str,
+        exclusive: bool,
+        spec: Option<Arc<BucketSpec>>,
+    ) -> Result<Arc<BucketServer>, Error> {
+        self.call(caller, |write| {
+            match self.create_now(write, name, spec.map(|spec| spec as _))? {
+                (_, false) if exclusive => Err(Error::AlreadyStarted),
+                (child, _) => bucket_of(&child),
+            }
+        })?
+    }
+
+    /// Sees to it that there is a bucket of that name, without an answer and without waiting.
+    pub(crate) fn create_cast(self: &Arc<Self>, name: &str) -> Result<(), Error> {
+        self.cast(Message::Create(name.into(), None))
+    }
+
+    /// The child, and whether it was started now.
+    fn create_now(
+        self: &Arc<Self>,
+        write: &Writing<'_, RegistryState>,
+        name: &str,
+        spec: Option<Arc<dyn ChildSpec>>,
+    ) -> Result<(NamedServer, bool), Error> {
+        let state = write.state();
+        match write.exclusive().find(name) {
+            Ok(found) => return Ok((found, false)),
+            Err(Error::NotFound) => {}
+            Err(_) => return Err(Error::ServerDown),
+        }
+        let buckets = state.buckets.as_ref();
+        buckets.map_or(Ok(()), |buckets| buckets.change(0, 1))?;
+        let spec = spec.unwrap_or_else(|| Arc::clone(&state.spec) as _);
+        let parent: Weak<dyn Parent> = Arc::downgrade(&(Arc::clone(self) as Arc<dyn Parent>));
+        let place = Place::new(parent, name, spec, state.bytes.clone());
+        match write.exclusive().put(place) {
+            Ok(child) => Ok((child, true)),
+            Err(error) => {
+                state.count_out();
+                Err(error)
+            }
+        }
+    }
+
+    /// The bucket that has the name now. Waits only for casts of the calling thread.
+    pub(crate) fn lookup(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        name: &str,
+    ) -> Result<Arc<BucketServer>, Error> {
+        self.await_own_casts(caller)?;
+        bucket_of(&self.state().names.find(name)?)
+    }
+
+    /// The short way, where casts of the calling thread are not waiting: `None` if anything is
+    /// out of the ordinary, as a name that is not there. Does not panic.
+    #[inline(always)]
+    pub(crate) fn fast_lookup<'g>(
+        &'g self,
+        name: &[u8],
+        pinned: &'g Guard,
+    ) -> Option<std::mem::ManuallyDrop<Arc<BucketServer>>> {
+        self.state().names.fast_find(name, pinned)?.as_kind()
+    }
+
+    fn decide(&self, place: &Place, reason: Reason) -> Decision {
+        // A registry that ends takes its buckets along, for good.
+        let is_shut_down = self.system().threads().is_shut_down();
+        if place.is_removed() || self.exit_reason().is_some() || is_shut_down {
+            return Decision::Leave;
+        }
+        place.decide(reason, Instant::now())
+    }
+
+    /// Ends the bucket of that name for good, reason SHUTDOWN, whatever its restart option
+    /// (OTP's `terminate_child`). Of several who do so one is told that it did; to the others
+    /// there is no such bucket any more.
+    pub(crate) fn remove(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        name: &str,
+    ) -> Result<(), Error> {
+        let (child, is_first) = self.call(caller, |write| {
+            let found = write.exclusive().find(name);
+            let child = found.map_err(|error| match error {
+                Error::NoProcess => Error::ServerDown,
+                error => error,
+            })?;
+            let is_first = child.any().place().is_some_and(Place::claim_removal);
+            Ok((child, is_first))
+        })??;
+        // Others too: what they are told is not there must be gone.
+        Arc::clone(child.any()).end_at_once(Exit::new(Reason::Shutdown, "removed"));
+        match is_first {
+            true => Ok(()),
+            false => Err(Error::NotFound),
+        }
+    }
+
+    pub(crate) fn info(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<RegistryInfo, Error> {
+        self.await_own_casts(caller)?;
+        let buckets = self.with_write_lock(caller, |write| write.exclusive().all())?;
+        let supervisor = self.state().supervisor.upgrade();
+        let (restarts, last_exit) = supervisor.map_or((0, None), |it| it.history());
+        let sizes = buckets.iter().map(|bucket| bucket.size());
+        let (keys, bytes) = sizes.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
+        Ok(RegistryInfo {
+            buckets: buckets.len(),
+            keys,
+            bytes,
+            mailbox: self.mailbox_len(),
+            handled: self.handled(),
+            restarts,
+            last_exit,
+        })
+    }
+
+    pub(crate) fn count(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<usize, Error> {
+        self.await_own_casts(caller)?;
+        self.state().names.count()
+    }
+
+    /// A snapshot.
+    pub(crate) fn names(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<Vec<String>, Error> {
+        self.await_own_casts(caller)?;
+        let names = self.with_write_lock(caller, |write| write.exclusive().names())??;
+        Ok(names)
+    }
+
+    /// An info: a message that nobody expects. Logged at debug and dropped.
+    pub(crate) fn send(self: &Arc<Self>, message: &[u8]) -> Result<(), Error> {
+        if message.len() > MESSAGE_LIMIT {
+            return Err(Error::InvalidArgument("a message has at most 65536 bytes"));
+        }
+        self.cast(Message::Info(message.into()))
+    }
+
+    /// Ends the buckets, reason SHUTDOWN, then the registry; returns when all are gone.
+    pub(crate) fn stop_all(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
+        if !self.has_ended() && self.would_stop_caller() {
+            return Err(Error::CallingSelf);
+        }
+        self.stop(caller)
+    }
+
+    /// Whether user code of the calling thread has the turn of one of the buckets, or one of them
+    /// waits for that.
+    fn would_stop_caller(&self) -> bool {
+        if !Thread::holds_a_turn() {
+            return false;
+        }
+        let buckets = self.with_write_lock_even_ended(|write| write.exclusive().all());
+        buckets.iter().any(|bucket| bucket.would_wait_for_caller())
+    }
+}
+
+impl Parent for RegistryServer {
+    fn child_ends(self: Arc<Self>, child: &Arc<dyn AnyServer>, place: &Place, reason: Reason) {
+        let decision = self.with_write_lock_even_ended(|write| {
+            let (state, names) = (write.state(), write.exclusive());
+            match names.find(place.name()) {
+                Ok(found) if Arc::ptr_eq(found.any(), child) => {}
+                _ => return Ok(Decision::Leave),
+            }
+            let mut going = lock(&state.going);
+            if going.try_reserve(1).is_ok() {
+                going.push(Arc::clone(child));
+            }
+            drop(going);
+            let mut decision = Ok(self.decide(place, reason));
+            if let Ok(Decision::Restart) = decision {
+                match names.put(place.again()) {
+                    Ok(_) => return decision,
+                    Err(error) => decision = Err(error),
+                }
+            }
+            names.remove(place.name());
+            state.count_out();
+            decision
+        });
+        let (logs, name) = (self.logs(), Some(place.name()));
+        match decision {
+            Ok(Decision::Leave) => {}
+            Ok(Decision::Restart) => logs.info(name, "bucket restarted"),
+            Ok(Decision::GiveUp) => {
+                logs.error(name, "bucket restarted too often: it stays down");
+            }
+            Err(error) => logs.error(name, &format!("bucket not restarted: {error}")),
+        }
+    }
+
+    fn child_ended(&self, child: &Arc<dyn AnyServer>) {
+        let ended = {
+            let mut going = lock(&self.state().going);
+            let place = going.iter().position(|it| Arc::ptr_eq(it, child));
+            place.map(|place| going.swap_remove(place))
+        };
+        drop(ended); // outside the lock
+    }
+}
+
+impl RegistryState {
+    /// A child less.
+    fn count_out(&self) {
+        if let Some(buckets) = &self.buckets {
+            buckets.give_back(1);
+        }
+    }
+}
+
+/// The child as what it is asked for.
+fn bucket_of(child: &NamedServer) -> Result<Arc<BucketServer>, Error> {
+    let bucket = child.as_kind().ok_or(Error::WrongKind)?;
+    Ok(Arc::clone(&bucket))
+}
+
+pub(crate) fn check_name(name: &str) -> Result<&str, Error> {
+    if name.is_empty() || name.len() > NAME_LIMIT {
+        return Err(Error::InvalidArgument("a name has 1 to 255 bytes"));
+    }
+    if name.as_bytes().contains(&0) {
+        return Err(Error::InvalidArgument("a name has no NUL"));
+    }
+    Ok(name)
+}

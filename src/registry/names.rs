@@ -1,0 +1,94 @@
+//! The names of a registry: read by any thread, changed by the one that may.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::reclaim::{self, Guard};
+use crate::server::{AnyServer, Exclusive, NamedServer, Place};
+use crate::table::{Closed, Entry, Table, Writer};
+
+pub(crate) struct Names(Table<NamedServer>);
+
+impl Names {
+    pub(super) fn new() -> Names {
+        Names(Table::new())
+    }
+
+    /// Who has the name; `NoProcess` if the registry has closed.
+    pub(super) fn find(&self, name: &str) -> Result<NamedServer, Error> {
+        match self.0.get(name.as_bytes(), &reclaim::pin()) {
+            Ok(Some(found)) => Ok(found.value().clone()),
+            Ok(None) => Err(Error::NotFound),
+            Err(Closed) => Err(Error::NoProcess),
+        }
+    }
+
+    /// Who has the name, if no step of the search is out of the ordinary. Does not panic.
+    #[inline(always)]
+    pub(super) fn fast_find<'g>(
+        &'g self,
+        name: &[u8],
+        pinned: &'g Guard,
+    ) -> Option<&'g NamedServer> {
+        Some(self.0.fast_get(name, pinned)?.value())
+    }
+
+    pub(super) fn count(&self) -> Result<usize, Error> {
+        self.0
+            .len(&reclaim::pin())
+            .map_err(|Closed| Error::NoProcess)
+    }
+}
+
+impl Exclusive<'_, Names> {
+    fn writer<'t>(&'t self, pinned: &'t Guard) -> Writer<'t, NamedServer> {
+        // SAFETY: this right is one thread's at a time.
+        unsafe { self.0.writer(pinned) }
+    }
+
+    /// Starts a child under the name of its place: a new one, or instead of the one that has it.
+    pub(super) fn put(&self, place: Place) -> Result<NamedServer, Error> {
+        let pinned = reclaim::pin();
+        let names = self.writer(&pinned);
+        names.reserve(1)?;
+        let name: Box<[u8]> = place.name().as_bytes().into();
+        let child = place.start();
+        let entry = Entry::allocate(&name, child.clone(), b"");
+        match entry.and_then(|entry| names.insert(entry)) {
+            Ok(_) => Ok(child),
+            Err(error) => {
+                child.any().discard();
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn remove(&self, name: &str) {
+        self.writer(&reclaim::pin()).remove(name.as_bytes());
+    }
+
+    /// All who have a name.
+    pub(super) fn all(&self) -> Vec<Arc<dyn AnyServer>> {
+        let pinned = reclaim::pin();
+        let writer = self.writer(&pinned);
+        let entries = writer.entries().into_iter().flatten();
+        entries
+            .map(|found| Arc::clone(found.value().any()))
+            .collect()
+    }
+
+    /// All names at one instant.
+    pub(super) fn names(&self) -> Result<Vec<String>, Error> {
+        let pinned = reclaim::pin();
+        let writer = self.writer(&pinned);
+        let entries = writer.entries().map_err(|Closed| Error::NoProcess)?;
+        Ok(entries
+            .map(|found| String::from_utf8_lossy(found.key()).into_owned())
+            .collect())
+    }
+
+    /// `false` if it was closed already.
+    pub(super) fn close(&self) -> bool {
+        self.writer(&reclaim::pin()).close()
+    }
+}

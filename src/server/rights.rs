@@ -1,0 +1,63 @@
+//! The right to change a server's state, as a type.
+//!
+//! # The argument
+//!
+//! A [`Writing`] is made where `WRITE` was just taken, and only there; it lives no longer than
+//! that, and stays on its thread. It names its server. So whoever has one for a server is the
+//! only one who may write that server's state, and what it lends ([`Exclusive`]) is a right over
+//! a part of that state and of no other: which part that is the state says, whose trait is
+//! `unsafe` for this reason. One thread may have several `Exclusive`s of a part at once: they
+//! are the same right.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use super::{Server, State};
+
+/// The calling thread holds `WRITE` of this server.
+pub(crate) struct Writing<'a, S: State> {
+    server: &'a Server<S>,
+    /// Not to be sent to another thread.
+    thread: PhantomData<*const ()>,
+}
+
+impl<'a, S: State> Writing<'a, S> {
+    /// # Safety
+    /// The calling thread holds `WRITE` of the server as long as this lives.
+    #[inline(always)]
+    pub(super) unsafe fn new(server: &'a Server<S>) -> Writing<'a, S> {
+        Writing {
+            server,
+            thread: PhantomData,
+        }
+    }
+
+    pub(crate) fn state(&self) -> &'a S {
+        self.server.state()
+    }
+
+    /// The right over what needs it.
+    #[inline(always)]
+    pub(crate) fn exclusive(&self) -> Exclusive<'_, S::Exclusive> {
+        Exclusive {
+            part: self.server.state().exclusive(),
+            thread: PhantomData,
+        }
+    }
+}
+
+/// The calling thread is the only one that may change this, as long as this lives. Others may
+/// read it meanwhile.
+pub(crate) struct Exclusive<'a, T> {
+    part: &'a T,
+    thread: PhantomData<*const ()>,
+}
+
+impl<T> Deref for Exclusive<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        self.part
+    }
+}

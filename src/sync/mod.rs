@@ -1,0 +1,80 @@
+//! The primitives under the server core, in one place: `tests/model` compiles the same
+//! files against a model checker's module of this name.
+
+pub(crate) mod raw_arc;
+
+pub(crate) use std::sync::atomic::{
+    fence, AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
+pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+pub(crate) use std::thread::{yield_now, LocalKey};
+pub(crate) use std::thread_local;
+
+/// Looks at what the calling thread has: without a destructor, so that it is there to the end.
+#[inline(always)]
+pub(crate) fn with_thread_local<T, R>(key: &'static LocalKey<T>, look: impl FnOnce(&T) -> R) -> R {
+    const { assert!(!std::mem::needs_drop::<T>()) }
+    key.with(look)
+}
+
+/// How to load what a fence makes an acquiring load of, if it is looked at before the fence.
+///
+/// ThreadSanitizer does not see what fences order, so that it finds races where there are none:
+/// it gets the order from the load itself. Loads that acquire are all it needs. What else the
+/// fences are there for (that of two threads one sees the other's store) is a matter of values,
+/// and those it leaves to the machine; and to have it see a word that all threads change instead
+/// would order everything by it, and hide the races there are.
+pub(crate) const ACQUIRED_BY_FENCE: Ordering = if cfg!(kvreg_tsan) {
+    Ordering::Acquire
+} else {
+    Ordering::Relaxed
+};
+
+/// How often a caller looks again before it sleeps. Turns are short: most are over by then.
+pub(crate) const SPINS: u32 = 12;
+
+/// Tells the processor, or the model checker, that this thread waits for another.
+pub(crate) fn spin() {
+    std::hint::spin_loop();
+}
+
+/// Waits for another thread, the longer the more often it did: first for one that runs, whose
+/// cache line should be left alone meanwhile, then for one that does not.
+pub(crate) fn back_off(step: u32) {
+    match step {
+        0..4 => (0..1 << step).for_each(|_| spin()),
+        _ => yield_now(),
+    }
+}
+
+/// Tells the processor that the line will be read, while others are still on their way.
+#[inline(always)]
+pub(crate) fn will_read<T>(place: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, whatever the address.
+    unsafe {
+        use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
+        _mm_prefetch::<_MM_HINT_T0>(place.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
+/// The same if it will be written.
+#[inline(always)]
+pub(crate) fn will_write<T>(place: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, whatever the address.
+    unsafe {
+        use std::arch::x86_64::{_mm_prefetch, _MM_HINT_ET0};
+        _mm_prefetch::<_MM_HINT_ET0>(place.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
+/// Locks, whatever became of an earlier holder: nothing panics while it holds a lock of ours,
+/// and a guest must not spread a panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,213 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::process::Process;
+use crate::reclaim::{self, Guard};
+use crate::table::{Closed, Entry, NewEntry, Table};
+
+/// A pin belongs to a process, which must have been made.
+fn pin() -> Guard {
+    Process::current();
+    reclaim::pin()
+}
+
+/// A small generator: the tests are the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+fn entry<V>(key: &[u8], value: V) -> NewEntry<V> {
+    Entry::allocate(key, value, b"tail").unwrap()
+}
+
+#[test]
+fn it_does_what_a_hash_map_does() {
+    let table = Table::new();
+    let mut model: HashMap<Vec<u8>, u64> = HashMap::new();
+    let mut random = Random(88172645463325252);
+    for step in 0..200_000u64 {
+        let pinned = pin();
+        // SAFETY: the only thread.
+        let writer = unsafe { table.writer(&pinned) };
+        let key = random.below(600).to_string().into_bytes();
+        match random.below(100) {
+            0..=49 => {
+                let replaced = writer.insert(entry(&key, step)).unwrap();
+                let expected = model.insert(key, step);
+                assert_eq!(replaced.map(|found| *found.value()), expected);
+            }
+            50..=97 => {
+                let removed = writer.remove(&key).map(|found| *found.value());
+                assert_eq!(removed, model.remove(&key));
+            }
+            98 if step % 97 == 0 => {
+                writer.clear();
+                model.clear();
+            }
+            _ => {
+                let mut entries: Vec<_> = writer
+                    .entries()
+                    .unwrap()
+                    .map(|found| (found.key().to_vec(), *found.value()))
+                    .collect();
+                let mut expected: Vec<_> = model.iter().map(|(k, v)| (k.clone(), *v)).collect();
+                entries.sort();
+                expected.sort();
+                assert_eq!(entries, expected);
+            }
+        }
+        assert_eq!(table.len(&pinned), Ok(model.len()));
+        let key = random.below(600).to_string().into_bytes();
+        let found = table.get(&key, &pinned).unwrap();
+        assert_eq!(
+            found.as_ref().map(|found| *found.value()),
+            model.get(&key).copied()
+        );
+        let tail = u64::from_ne_bytes(*b"tail\0\0\0\0");
+        assert!(found.is_none_or(|found| {
+            found.key() == key && found.tail()[0].load(Ordering::Relaxed) == tail
+        }));
+    }
+}
+
+#[test]
+fn keys_of_any_length_are_apart() {
+    let table = Table::new();
+    let pinned = pin();
+    // SAFETY: the only thread.
+    let writer = unsafe { table.writer(&pinned) };
+    let long = vec![7u8; 65536];
+    for len in (0..=300).chain([65535, 65536]) {
+        writer.insert(entry(&long[..len], len)).unwrap();
+    }
+    for len in (0..=300).chain([65535, 65536]) {
+        let found = table.get(&long[..len], &pinned).unwrap().unwrap();
+        assert_eq!(*found.value(), len);
+    }
+}
+
+#[test]
+fn a_closed_table_answers_so() {
+    let table = Table::new();
+    let pinned = pin();
+    // SAFETY: the only thread.
+    let writer = unsafe { table.writer(&pinned) };
+    writer.insert(entry(b"a", 1)).unwrap();
+    writer.close();
+    writer.close();
+    writer.clear();
+    assert_eq!(table.get(b"a", &pinned).err(), Some(Closed));
+    assert_eq!(table.len(&pinned), Err(Closed));
+    assert_eq!(writer.insert(entry(b"a", 1)).err(), Some(Error::ServerDown));
+    assert!(writer.remove(b"a").is_none());
+}
+
+/// Counts its copies that are alive.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(alive: &Arc<AtomicUsize>) -> Counted {
+        alive.fetch_add(1, Ordering::SeqCst);
+        Counted(Arc::clone(alive))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Frees what was retired; other tests in this process may be pinned for a while.
+fn drained(alive: &AtomicUsize, expected: usize) {
+    while alive.load(Ordering::SeqCst) != expected {
+        reclaim::note_large();
+        reclaim::tidy();
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn everything_is_dropped_once() {
+    let alive = Arc::new(AtomicUsize::new(0));
+    let table = Table::new();
+    for round in 0..3 {
+        let pinned = pin();
+        // SAFETY: the only thread.
+        let writer = unsafe { table.writer(&pinned) };
+        for number in 0..1000u32 {
+            let key = number.to_le_bytes();
+            writer.insert(entry(&key, Counted::new(&alive))).unwrap();
+            writer.insert(entry(&key, Counted::new(&alive))).unwrap();
+            if number % 2 == 0 {
+                writer.remove(&key).unwrap();
+            }
+        }
+        if round == 1 {
+            writer.clear();
+        }
+    }
+    drained(&alive, 500);
+    drop(table);
+    drained(&alive, 0);
+}
+
+/// A value is written as a pair that is always equal; readers must never see another.
+#[test]
+fn readers_see_whole_values_while_the_table_changes() {
+    let table: Arc<Table<(u64, u64)>> = Arc::new(Table::new());
+    let done = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..2)
+        .map(|seed| {
+            let (table, done) = (Arc::clone(&table), Arc::clone(&done));
+            std::thread::spawn(move || {
+                let mut random = Random(seed + 1);
+                let mut newest = vec![0; 64];
+                while !done.load(Ordering::Relaxed) {
+                    let number = random.below(64);
+                    let pinned = pin();
+                    let found = table.get(&number.to_le_bytes(), &pinned).unwrap();
+                    let Some(found) = found else { continue };
+                    let (first, second) = *found.value();
+                    assert_eq!(first, second);
+                    assert!(first >= newest[number as usize], "went back in time");
+                    newest[number as usize] = first;
+                }
+            })
+        })
+        .collect();
+    let mut random = Random(99);
+    for step in 1..300_000u64 {
+        let pinned = pin();
+        // SAFETY: the only thread that writes.
+        let writer = unsafe { table.writer(&pinned) };
+        let key = random.below(64).to_le_bytes();
+        match random.below(3) {
+            0 => drop(writer.remove(&key)),
+            _ => drop(writer.insert(entry(&key, (step, step))).unwrap()),
+        }
+        if step % 5000 == 0 {
+            // Grows and shrinks the array under the readers.
+            for other in 1000..2000u64 {
+                let key = other.to_le_bytes();
+                writer.insert(entry(&key, (step, step))).unwrap();
+            }
+            for other in 1000..2000u64 {
+                writer.remove(&other.to_le_bytes()).unwrap();
+            }
+        }
+    }
+    done.store(true, Ordering::Relaxed);
+    for reader in readers {
+        reader.join().unwrap();
+    }
+}
