@@ -7,9 +7,7 @@ CPP_WAYS := clang-17 clang-20 gcc-17 gcc-20
 # What must not compile, as header.cpp numbers it.
 CPP_REFUSED := 1 2 3 4 5 6 7 8 9 10 11 12 13
 
-.PHONY: test-cpp $(CPP_WAYS:%=test-cpp-%)
-
-test-cpp: build
+test-cpp: build ## kvreg.hpp, by two compilers
 	@$(MAKE) $(AT_A_TIME) --output-sync=target --no-print-directory $(CPP_WAYS:%=test-cpp-%)
 
 CPP_clang := clang++ -std=c++

@@ -17,7 +17,6 @@ CRATE = (
     "Cargo.lock",
     "Cargo.toml",
     "build.rs",
-    "cbindgen.toml",
     "include/kvreg.h",
     "include/kvreg.hpp",
 )
