@@ -34,7 +34,7 @@ C_PROGRAMS := $(addprefix target/c/,$(C_TESTS) $(C_STRESS) misuse instructions s
 # How often to repeat what is a matter of luck: a factor, which the tests know as KVREG_TEST_SCALE.
 SCALE ?= 1
 export KVREG_TEST_SCALE := $(SCALE)
-PROOF := test-stress test-lifecycle test-misuse test-python test-wheel test-elsewhere
+PROOF := test-rust test-stress test-lifecycle test-misuse test-python test-wheel test-elsewhere
 
 # How many misuse calls run under AddressSanitizer, and how many without.
 MISUSE_ASAN ?= $(shell echo $$((400000 * $(SCALE))))
@@ -170,6 +170,7 @@ test-instructions: target/c/instructions ## the instructions that short ways tak
 test-misuse: target/c/misuse ## every misuse is a status; under AddressSanitizer too
 	@mkdir -p target/c
 	RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
 	RUSTFLAGS="-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer" \
 	    $(CARGO) rustc --release --lib --crate-type cdylib --target-dir target/asan \
 	    --target $(shell rustc -vV | sed -n 's/^host: //p')

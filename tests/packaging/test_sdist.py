@@ -23,7 +23,8 @@ CRATE = (
 
 
 def sources() -> set[str]:
-    found = [*(REPOSITORY / "src").rglob("*"), *(REPOSITORY / "tests").glob("*.rs")]
+    tests = REPOSITORY / "tests"
+    found = [*(REPOSITORY / "src").rglob("*"), *tests.glob("*.rs"), *tests.glob("common/*.rs")]
     return {str(path.relative_to(REPOSITORY)) for path in found if path.is_file()}
 
 
