@@ -4,8 +4,6 @@ DOCS := target/docs
 DOCS_TOOLS := target/docs-tools
 DOCS_PICTURES := docs/images/drawings.py docs/images/plots.py
 
-.PHONY: docs images
-
 $(DOCS_TOOLS)/installed: docs/site/requirements.txt
 	tests/requirements.sh docs
 	$(PYTHON) -m venv $(DOCS_TOOLS)
@@ -15,7 +13,7 @@ $(DOCS_TOOLS)/installed: docs/site/requirements.txt
 # mkdocs builds the pages from a copy in which they lie as in the repository, with what they link to.
 # Doxygen adds c/. Each stops at a warning, and then all links are followed.
 docs: export NO_MKDOCS_2_WARNING := 1
-docs: export KVREG_VERSION := $(VERSION)
+docs: export KVREG_VERSION = $(VERSION)
 docs: $(DOCS_TOOLS)/installed ## the pages and references as HTML, in target/docs
 	tests/requirements.sh docs
 	rm -rf $(DOCS) && mkdir -p $(DOCS)/source/docs/images
