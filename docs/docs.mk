@@ -15,7 +15,7 @@ $(DOCS_TOOLS)/installed: docs/site/requirements.txt
 # mkdocs builds the pages from a copy in which they lie as in the repository, with what they link to.
 # Doxygen adds c/. Each stops at a warning, and then all links are followed.
 docs: export NO_MKDOCS_2_WARNING := 1
-docs: export KVREG_VERSION := $(VERSION)
+docs: export KVREG_VERSION = $(VERSION)
 docs: $(DOCS_TOOLS)/installed ## the pages and references as HTML, in target/docs
 	tests/requirements.sh docs
 	rm -rf $(DOCS) && mkdir -p $(DOCS)/source/docs/images

@@ -118,9 +118,11 @@ def find_targets() -> int:
     """Looks up the make targets that the README names, and says how many they are."""
     passed = 0
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for included in re.findall(r"\S+\.mk\b", makefile):
-        makefile += (ROOT / included).read_text(encoding="utf-8")
+    for place in ("bindings", "docs", "packaging", "tests"):
+        for included in (ROOT / place).rglob("*.mk"):
+            makefile += included.read_text(encoding="utf-8")
     kinds = "test|proof|lint|demo|bench|header|docs|images|wheel|install|uninstall|dist|dll|abi"
+    kinds += "|help|tag"
     names = rf"`(?:make )?((?:{kinds})(?:-\w+)?)`"
     for target in re.findall(names, README.read_text(encoding="utf-8")):
         assert re.search(rf"^(?:[\w-]+ )*{target}:", makefile, re.MULTILINE), (
