@@ -121,7 +121,8 @@ def find_targets() -> int:
     for place in ("bindings", "docs", "packaging", "tests"):
         for included in (ROOT / place).rglob("*.mk"):
             makefile += included.read_text(encoding="utf-8")
-    kinds = "test|proof|lint|demo|bench|header|docs|images|wheel|install|uninstall|dist|dll|abi|help|tag"
+    kinds = "test|proof|lint|demo|bench|header|docs|images|wheel|install|uninstall|dist|dll|abi"
+    kinds += "|help|tag"
     names = rf"`(?:make )?((?:{kinds})(?:-\w+)?)`"
     for target in re.findall(names, README.read_text(encoding="utf-8")):
         assert re.search(rf"^(?:[\w-]+ )*{target}:", makefile, re.MULTILINE), (
