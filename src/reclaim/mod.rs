@@ -18,6 +18,7 @@ use std::ptr;
 
 use crate::runtime::thread_end::{self, PerThread};
 use crate::runtime::{self, platform, Base};
+use crate::sync::{Area, ThreadLocal};
 
 pub(crate) use barrier::{heavy, light, prepare};
 pub(crate) use collector::Collector;
@@ -81,27 +82,21 @@ pub(crate) struct Pins {
     bag: Cell<*mut Bag>,
 }
 
-thread_local! {
-    static PINS: Pins = const {
-        Pins {
-            slot: Cell::new(ptr::null()),
-            domain: Cell::new(ptr::null()),
-            state: Cell::new(0),
-            bag: Cell::new(ptr::null_mut()),
-        }
-    };
+// SAFETY: no slot, no domain and no bag, and not pinned; the area is its own.
+unsafe impl ThreadLocal for Pins {
+    const AREA: Area = Area::Pins;
 }
 
 /// Told first of a thread's end: forgets what belongs to the process before a fork.
 pub(crate) const PARENT_PER_THREAD: PerThread = PerThread {
     forget: forget_parent,
-    end: |_| PINS.with(Pins::leave_parent),
+    end: |_| Pins::own(Pins::leave_parent),
     ..PerThread::NONE
 };
 
 /// Told of a thread's end when those above are done, which may still pin and take out.
 pub(crate) const PER_THREAD: PerThread = PerThread {
-    end: |_| PINS.with(Pins::end),
+    end: |_| Pins::own(Pins::end),
     ..PerThread::NONE
 };
 
@@ -217,7 +212,7 @@ pub(crate) struct Guard(PhantomData<*const ()>);
 
 #[inline]
 pub(crate) fn pin() -> Guard {
-    PINS.with(|pins| {
+    Pins::own(|pins| {
         let is_first = pins.depth() == 0;
         let slot = match pins.slot() {
             Some(slot) if !is_first || pins.is_ready() => slot,
@@ -241,7 +236,7 @@ pub(crate) fn fast_pin<R>(
     domain: &'static Domain,
     work: impl FnOnce(&Guard) -> Option<R>,
 ) -> Option<R> {
-    PINS.with(|pins| {
+    Pins::own(|pins| {
         if pins.state.get() != HAS_SLOT || !ptr::eq(pins.domain.get(), domain) {
             return None;
         }
@@ -259,7 +254,7 @@ pub(crate) fn fast_pin<R>(
 impl Drop for Guard {
     #[inline]
     fn drop(&mut self) {
-        PINS.with(|pins| {
+        Pins::own(|pins| {
             pins.state.set(pins.state.get() - 1);
             if pins.depth() == 0 {
                 if let Some(slot) = pins.slot() {
@@ -285,13 +280,13 @@ impl Guard {
     pub(crate) unsafe fn defer_unchecked<F: FnOnce()>(&self, work: F) {
         // SAFETY: by contract.
         let deferred = unsafe { Deferred::new(work) };
-        PINS.with(|pins| pins.push(deferred));
+        Pins::own(|pins| pins.push(deferred));
     }
 }
 
 /// In a forked child: the calling thread has pinned nothing and taken nothing out.
 fn forget_parent() {
-    PINS.with(|pins| {
+    Pins::own(|pins| {
         std::mem::forget(pins.take_bag());
         pins.slot.set(ptr::null());
         pins.domain.set(ptr::null());
@@ -301,14 +296,14 @@ fn forget_parent() {
 
 /// Notes that the calling thread has retired something large.
 pub(crate) fn note_large() {
-    PINS.with(|pins| pins.set(DUE | LARGE));
+    Pins::own(|pins| pins.set(DUE | LARGE));
 }
 
 /// Frees what the calling thread has taken out, once it is enough or large. Called where the
 /// thread is not pinned and holds no turn: what is freed may be anything.
 #[inline]
 pub(crate) fn tidy() {
-    PINS.with(|pins| {
+    Pins::own(|pins| {
         // What threads left behind that retired little, and are gone, is for all to free.
         let is_crowded = || pins.collector().is_some_and(Collector::is_crowded);
         if pins.depth() == 0 && (pins.has(DUE) || is_crowded()) {
