@@ -88,7 +88,7 @@ struct Free {
 }
 
 /// A handle that was looked up: its own as long as the lookup's pin lasts.
-pub(crate) struct Found<'t> {
+pub(crate) struct Lookup<'t> {
     pub(crate) object: *const (),
     pub(crate) timeout: &'t AtomicI64,
 }
@@ -234,12 +234,12 @@ impl HandleTable {
         token: u64,
         kind: Kind,
         _pinned: &Guard,
-    ) -> Result<Found<'_>, Invalid> {
+    ) -> Result<Lookup<'_>, Invalid> {
         let slot = self.slot_of(token).ok_or(Invalid::Bad)?;
         if token >> KIND_SHIFT != MARK << (MARK_SHIFT - KIND_SHIFT) | kind as u64 {
             return Err(Invalid::WrongKind);
         }
-        Ok(Found {
+        Ok(Lookup {
             object: slot.object.load(Ordering::Relaxed),
             timeout: &slot.timeout,
         })
