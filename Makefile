@@ -1,6 +1,5 @@
-# make demo: builds the library, and runs the shopping session from C and from Python.
-# make test: runs all tests; make proof: more of what is a matter of luck. The other targets are
-# their parts; see the README.
+# make help tells the targets. They are here, and in files that have the names of the directories
+# they are in, beside what they build.
 
 CARGO ?= cargo
 CC ?= cc
@@ -35,28 +34,23 @@ C_PROGRAMS := $(addprefix target/c/,$(C_TESTS) $(C_STRESS) misuse instructions s
 # How often to repeat what is a matter of luck: a factor, which the tests know as KVREG_TEST_SCALE.
 SCALE ?= 1
 export KVREG_TEST_SCALE := $(SCALE)
-PROOF := test-stress test-lifecycle test-misuse test-python test-wheel test-elsewhere
+PROOF := test-rust test-stress test-lifecycle test-misuse test-python test-wheel test-elsewhere
 
 # How many misuse calls run under AddressSanitizer, and how many without.
 MISUSE_ASAN ?= $(shell echo $$((400000 * $(SCALE))))
 MISUSE ?= $(shell echo $$((1000000 * $(SCALE))))
 MISUSE_SEED ?= 1
 
-.PHONY: all build header demo test proof lint lint-benches test-rust test-model \
-    test-header test-c $(C_TESTS:%=test-c-%) test-shell \
-    test-stress test-lifecycle test-listener test-instructions test-misuse test-python \
-    test-readme test-docs reference wheel test-wheel test-elsewhere requirements bench bench-all \
-    bench-python clean
+all: build ## the same as build
 
-all: build
-
-build:
+build: ## the library, target/release/libkvreg.so
 	$(CARGO) build --release
 
-header:
-	KVREG_WRITE_HEADER=1 $(CARGO) test --test header
+# Those that are written by a program and committed: test-header asks if they are fresh.
+header: $(VENV)/installed ## kvreg.h from src/capi, and what is made of it
+	CARGO="$(CARGO)" $(VENV)/bin/python packaging/header/generate.py
 
-demo: build target/c/demo
+demo: build target/c/demo ## the shopping session from C and from Python
 	@echo "== from C"
 	@target/c/demo
 	@echo "== from Python"
@@ -69,22 +63,22 @@ BESIDE := test-install lint test-misuse test-python test-model test-rust test-ab
 
 # Two parts at a time: what each says is whole, and comes when it has ended. What pip makes of the
 # checkout is in the way of other parts, and comes last.
-test: requirements
+test: requirements ## all tests, two parts at a time
 	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory JOBS=1 $(BESIDE)
 	@$(MAKE) --no-print-directory test-wheel
 	@echo "all tests passed"
 
 # The parts that repeat what is a matter of luck, ten times as often.
-proof: requirements
+proof: requirements ## what is a matter of luck, ten times as often
 	@$(MAKE) --no-print-directory SCALE=10 $(PROOF)
 	@echo "all of the proof passed"
 
-requirements:
+requirements: ## what the tests need, installed or named
 	@tests/requirements.sh
 
-lint: $(VENV)/installed
+lint: $(VENV)/installed ## the lints of Rust and Python
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy -p kvreg -p kvreg-model --all-targets -- -D warnings
+	$(CARGO) clippy -p kvreg -p kvreg-model -p kvreg-header --all-targets -- -D warnings
 	$(VENV)/bin/ruff check --no-cache $(PYTHON_CONFIG) $(PYTHON_FILES)
 	$(VENV)/bin/ruff format --no-cache --check $(PYTHON_CONFIG) $(PYTHON_FILES)
 	$(VENV)/bin/mypy --strict --config-file bindings/python/pyproject.toml $(PYTHON_FILES)
@@ -95,16 +89,17 @@ lint: $(VENV)/installed
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --project tests/python
 
 # By itself, for the benchmarks' peers are many crates.
-lint-benches:
+lint-benches: ## the lints of the benchmarks
 	$(CARGO) clippy -p kvreg-bench -p kvreg-bench-actor --all-targets -- -D warnings
 
-test-rust:
+test-rust: ## the tests in Rust
 	$(CARGO) test
 
-test-model:
+test-model: ## the core of a server, by a model checker
 	CARGO="$(CARGO)" JOBS=$(JOBS) tests/model/run.sh
 
-test-header: build
+test-header: build $(VENV)/installed ## if what is generated is fresh, and compiles
+	CARGO="$(CARGO)" $(VENV)/bin/python packaging/header/generate.py --check
 	tests/c/header.sh
 	tests/c/symbols.sh $(LIBRARY)
 
@@ -117,7 +112,7 @@ target/c/%: bindings/c/%.c include/kvreg.h | build
 	$(CC) $(C_FLAGS) $< -o $@ $(C_LINK)
 
 # Each program plainly, then with smaller counts under valgrind; some at a time.
-test-c: $(addprefix target/c/,$(C_TESTS))
+test-c: $(addprefix target/c/,$(C_TESTS)) ## the tests in C, under valgrind too; test-c-NAME is one
 	@$(MAKE) $(AT_A_TIME) --output-sync=target --no-print-directory $(C_TESTS:%=test-c-%)
 
 $(C_TESTS:%=test-c-%): test-c-%:
@@ -130,8 +125,7 @@ LEAKS := valgrind -q --error-exitcode=9 --leak-check=full \
     --show-leak-kinds=definite,indirect,possible \
     --errors-for-leak-kinds=definite,indirect,possible
 
-.PHONY: test-sanitizers
-test-sanitizers: target/c/leaks
+test-sanitizers: target/c/leaks ## what a program sees under valgrind and TSan
 	$(LEAKS) target/c/leaks here
 	$(LEAKS) target/c/leaks held
 	$(LEAKS) --suppressions=packaging/suppressions/valgrind.supp target/c/leaks runtime
@@ -140,12 +134,12 @@ test-sanitizers: target/c/leaks
 	TSAN_OPTIONS="suppressions=packaging/suppressions/tsan.supp" target/c/correct
 
 # The shell in C, and that in Python, which does the same.
-test-shell: target/c/shell $(VENV)/installed
+test-shell: target/c/shell $(VENV)/installed ## the shells in C and Python
 	tests/c/shell.sh target/c/shell
 	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=$(CURDIR)/bindings/python \
 	    PYTHON=$(VENV)/bin/python tests/c/shell.sh tests/python/shell
 
-test-stress: $(addprefix target/c/,$(C_STRESS))
+test-stress: $(addprefix target/c/,$(C_STRESS)) ## threads, forks and memory, many times
 	@set -e; for test in $^; do echo "== $$test"; $$test; done
 
 target/c/lifecycle/%: tests/c/lifecycle/%.c $(wildcard tests/c/lifecycle/*.h) tests/c/check.h include/kvreg.h | build
@@ -155,7 +149,7 @@ target/c/lifecycle/%: tests/c/lifecycle/%.c $(wildcard tests/c/lifecycle/*.h) te
 # It loads the library itself.
 target/c/lifecycle/loads: C_LINK := -ldl
 
-test-lifecycle: $(addprefix target/c/lifecycle/,$(LIFECYCLE))
+test-lifecycle: $(addprefix target/c/lifecycle/,$(LIFECYCLE)) ## loading, exits and signals
 	tests/c/lifecycle/run.sh target/c/lifecycle $(CURDIR)/$(LIBRARY)
 
 target/c/listener-host: tests/listener/host.c tests/c/check.h include/kvreg.h | build
@@ -163,19 +157,20 @@ target/c/listener-host: tests/listener/host.c tests/c/check.h include/kvreg.h | 
 	$(CC) $(C_FLAGS) $< -o $@ $(C_LINK)
 
 # By plain sockets from Python, and as the guide does it, from Elixir.
-test-listener: target/c/listener-host $(VENV)/installed
+test-listener: target/c/listener-host $(VENV)/installed ## the listener, from Python and Elixir
 	KVREG_LISTENER_HOST=$(CURDIR)/target/c/listener-host \
 	    $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/listener
 	tests/listener/run.sh $(CURDIR)/target/c/listener-host
 
 ASAN_DIR := target/asan/$(shell rustc -vV | sed -n 's/^host: //p')/release
 
-test-instructions: target/c/instructions
+test-instructions: target/c/instructions ## the instructions that short ways take
 	tests/instructions.sh $<
 
-test-misuse: target/c/misuse
+test-misuse: target/c/misuse ## every misuse is a status; under AddressSanitizer too
 	@mkdir -p target/c
 	RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
 	RUSTFLAGS="-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer" \
 	    $(CARGO) rustc --release --lib --crate-type cdylib --target-dir target/asan \
 	    --target $(shell rustc -vV | sed -n 's/^host: //p')
@@ -202,7 +197,7 @@ WITHOUT_COVERAGE := tests/python/lifecycle tests/python/test_fork.py
 
 test-python: export KVREG_LIBRARY := $(CURDIR)/$(LIBRARY)
 test-python: export PYTHONPATH := bindings/python
-test-python: build $(VENV)/installed
+test-python: build $(VENV)/installed ## the Python package
 	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider -n $(JOBS) $(WITHOUT_COVERAGE)
 	rm -rf target/coverage && mkdir -p target/coverage
 	$(VENV)/bin/python -X dev -W error -m coverage run $(COVERAGE_FILES) \
@@ -211,42 +206,42 @@ test-python: build $(VENV)/installed
 	$(VENV)/bin/coverage report $(COVERAGE_FILES)
 
 # It is installed as users do, from the wheel, the sources and the checkout, and tested there.
-test-wheel: wheel
+test-wheel: wheel ## the wheel and the sources, installed
 	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/packaging \
 	    --ignore=$(ELSEWHERE)
 
 # In programs that PyInstaller makes, in archives, and by PyPy.
 ELSEWHERE := tests/packaging/test_elsewhere.py
-test-elsewhere: wheel
+test-elsewhere: wheel ## the wheel with PyInstaller, in archives, by PyPy
 	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider $(ELSEWHERE)
 
 # The blocks of the README are compiled and run.
-test-readme: build $(VENV)/installed
+test-readme: build $(VENV)/installed ## the programs in the README
 	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
 	    $(VENV)/bin/python tests/readme.py
 
 # What the pages in docs show: sessions of Python, programs in C, and what the reference is made
 # from. Without pytest's own log handler, since kvreg starts a thread where there is one.
-test-docs: build $(VENV)/installed
+test-docs: build $(VENV)/installed ## the programs in the guides, and links
 	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
 	    $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider -p no:logging tests/docs
 	$(VENV)/bin/python tests/readme.py docs/c-guide.md docs/cpp-guide.md
 
 # The Python reference, from the docstrings.
-reference:
+reference: ## docs/python-reference.md from the docstrings
 	PYTHONPATH=bindings/python $(PYTHON) docs/reference.py
 
 # Ratios to peers, measured in one run: a few minutes. What is not installed is left out.
-bench: build
+bench: build ## kvreg beside its peers, from C
 	$(CARGO) run --release -p kvreg-bench
 
 # The same with all peers: installs them.
-bench-all:
+bench-all: ## the same with all peers, which it installs
 	tests/requirements.sh bench
 	$(MAKE) bench
 
 # The same from Python.
-bench-python: build $(VENV)/installed
+bench-python: build $(VENV)/installed ## the same from Python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 	    --requirement benches/python/requirements.txt
 	$(CARGO) build --release -p kvreg-bench-actor
@@ -254,9 +249,16 @@ bench-python: build $(VENV)/installed
 	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
 	    $(VENV)/bin/python benches/python/bench.py $(RELEASE)
 
-clean:
+clean: ## removes what was made
 	$(CARGO) clean
 	rm -rf $(VENV)
 
-include packaging/packaging.mk tests/cpp/cpp.mk bindings/c/examples.mk tests/languages/languages.mk \
-    packaging/windows/windows.mk packaging/aarch64/aarch64.mk tests/tsan/tsan.mk
+include $(wildcard $(foreach at,bindings packaging tests,$(at)/*.mk $(at)/*/*.mk))
+
+# A target is told where it is made, behind two of these signs. What is told is no file.
+TOLD := sed -n 's/^\([a-z0-9-]*\):.* \#\# \(.*\)/\1 \2/p' $(MAKEFILE_LIST)
+.PHONY: $(shell $(TOLD) | cut -d ' ' -f 1) $(C_TESTS:%=test-c-%) $(CPP_WAYS:%=test-cpp-%)
+
+help: ## this list
+	@$(TOLD) | sort | while read -r target told; do printf '%-18s %s\n' "$$target" "$$told"; done
+	@echo "They are made by: $(MAKEFILE_LIST)"

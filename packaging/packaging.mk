@@ -18,11 +18,8 @@ install uninstall: export DOCDIR := $(DOCDIR)
 install uninstall: export DESTDIR := $(DESTDIR)
 install uninstall ship ship-portable dist-linux dist-windows: export VERSION := $(VERSION)
 
-.PHONY: ship ship-portable install uninstall dist dist-linux dist-windows abi test-abi \
-    test-install test-dist test-release tag
-
 # For this system. With debug information put aside, in $(BUILT)-debug.
-ship:
+ship: ## the libraries for this system
 	packaging/build.sh $(BUILT)
 
 # For older ones too: as old as Rust's standard library allows. The same whoever builds it.
@@ -46,7 +43,7 @@ $(ZIG): $(TOOLS)/installed-zig
 	chmod +x $@
 
 ship-portable: export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/target/zig
-ship-portable: $(ZIG)
+ship-portable: $(ZIG) ## the same for older systems, and for the wheel
 	env -u RUSTFLAGS -u LDFLAGS -u CARGO_PROFILE_RELEASE_DEBUG CC="$(ZIG)" \
 	    LDLIBS="-lunwind -Wl,-T,packaging/own-debug.ld" \
 	    packaging/build.sh $(PORTABLE)
@@ -56,7 +53,7 @@ ship-portable: $(ZIG)
 WHEELS := target/wheels$(CARGO_BUILD_TARGET:%=/%)
 
 wheel: export KVREG_BUILT := $(CURDIR)/$(PORTABLE)/libkvreg.so
-wheel: ship-portable $(TOOLS)/installed-wheel
+wheel: ship-portable $(TOOLS)/installed-wheel ## the Python package, as a wheel and as sources
 	rm -rf $(WHEELS) target/dist
 	$(TOOLS)/bin/python -m build --sdist --outdir $(WHEELS) bindings/python
 	$(TOOLS)/bin/python -m build --wheel --outdir target/dist bindings/python
@@ -65,7 +62,7 @@ wheel: ship-portable $(TOOLS)/installed-wheel
 
 # What is built already is only copied: root, who installs, often has no cargo, and should neither
 # fetch crates nor leave files here. The licences are written last.
-$(BUILT)/THIRD-PARTY-LICENSES.txt: Cargo.toml Cargo.lock build.rs cbindgen.toml packaging/build.sh \
+$(BUILT)/THIRD-PARTY-LICENSES.txt: Cargo.toml Cargo.lock build.rs packaging/build.sh \
     packaging/built.py packaging/link.sh packaging/licenses.py packaging/abi/kvreg.map \
     packaging/abi/names.sh \
     $(shell find src -type f)
@@ -73,44 +70,46 @@ $(BUILT)/THIRD-PARTY-LICENSES.txt: Cargo.toml Cargo.lock build.rs cbindgen.toml 
 	    echo "$(CARGO) was not found: run make ship as who has it, then make install" >&2; exit 1; }
 	$(MAKE) ship
 
-install: $(BUILT)/THIRD-PARTY-LICENSES.txt
+install: $(BUILT)/THIRD-PARTY-LICENSES.txt ## into PREFIX
 	packaging/install.sh install $(BUILT)
 
-uninstall:
+uninstall: ## out of PREFIX
 	packaging/install.sh uninstall
 
-dist: dist-linux dist-aarch64 dist-windows
+dist: dist-linux dist-aarch64 dist-windows ## the release archives
 
-dist-linux: ship-portable
+dist-linux: ship-portable ## that for Linux on this machine
 	packaging/dist.sh linux $(PORTABLE)
 
-dist-windows: dll
+dist-windows: dll ## that for Windows
 	packaging/dist.sh windows $(WINDOWS)
 
 # From the archive alone, and what install and uninstall do.
 test-install: export VERSION := $(VERSION)
 test-install: export GLIBC := $(GLIBC)
-test-install: dist-linux
+test-install: dist-linux ## the archive, installed
 	tests/install/run.sh target/archives/kvreg-$(VERSION)-$(ARCH)-linux-gnu.tar.gz
 
 # The record of the interface, at a release.
-abi: build
+abi: build ## the record of the interface, at a release
 	$(PYTHON) packaging/abi/gate.py record $(if $(BREAK),--break) include/kvreg.h $(LIBRARY)
 
-# The interface against the record; then that the gate stops what it must, in copies of the sources.
-test-abi: build $(VENV)/installed
+# The interface against the record; then that the gate stops what it must, in copies, and what is
+# generated of headers.
+test-abi: build $(VENV)/installed ## the interface against its record
 	$(VENV)/bin/python packaging/abi/gate.py check include/kvreg.h $(LIBRARY)
-	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/abi
+	PYTHONPATH=packaging/abi:packaging/header $(VENV)/bin/python -X dev -W error \
+	    -m pytest -p no:cacheprovider tests/abi
 
 # At a release, after all else: checks that what belongs to it is there.
-tag:
+tag: ## a version, at a release
 	$(PYTHON) packaging/release.py
 
-test-release: $(VENV)/installed
+test-release: $(VENV)/installed ## what make tag refuses
 	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/release
 
 # Builds the archives once more, elsewhere.
-test-dist: dist
+test-dist: dist ## the archives twice: the same bytes
 	tests/install/reproducible.sh dist-linux kvreg-$(VERSION)-x86_64-linux-gnu.tar.gz \
 	    kvreg-$(VERSION)-x86_64-linux-gnu-debug.tar.gz
 	tests/install/reproducible.sh dist-aarch64 kvreg-$(VERSION)-aarch64-linux-gnu.tar.gz \

@@ -6,11 +6,14 @@ use std::thread;
 
 use kvreg::{Bucket, Error, Reason, Registry, RegistryOptions, Value, Verdict};
 
-const ROUNDS: usize = 100;
+mod common;
+use common::scaled;
+
+const ROUNDS: u32 = 25;
 
 /// Runs `end` while this thread casts and reads, from the same moment on; each round anew.
 fn race<T: Sync>(start: impl Fn() -> T, play: impl Fn(&T), end: impl Fn(&T) + Sync) {
-    for round in 0..ROUNDS {
+    for round in 0..scaled(ROUNDS) {
         let subject = start();
         let begin = Barrier::new(2);
         thread::scope(|scope| {
@@ -117,7 +120,7 @@ fn g3_no_lookup_passes_a_create_cast_while_a_registry_stops() {
 
 #[test]
 fn g5_who_stops_a_registry_too_returns_when_its_buckets_have_gone() {
-    for _ in 0..ROUNDS {
+    for _ in 0..scaled(ROUNDS) {
         let registry = Registry::start().unwrap();
         let buckets: Vec<Bucket> = (0..20)
             .map(|number| registry.create(&format!("{number}")).unwrap())
@@ -140,7 +143,7 @@ fn g5_who_stops_a_registry_too_returns_when_its_buckets_have_gone() {
 #[test]
 fn of_several_who_remove_a_bucket_one_is_told_that_it_did() {
     let registry = Registry::start().unwrap();
-    for round in 0..ROUNDS {
+    for round in 0..scaled(ROUNDS) {
         registry.create("b").unwrap();
         let removed = AtomicUsize::new(0);
         let begin = Barrier::new(3);
@@ -174,7 +177,7 @@ fn a_removed_bucket_does_not_come_back_whoever_ends_it() {
         ..Default::default()
     };
     let registry = Registry::start_with(options).unwrap();
-    for _ in 0..ROUNDS {
+    for _ in 0..scaled(ROUNDS) {
         let bucket = Arc::new(registry.create("b").unwrap());
         let begin = Barrier::new(2);
         thread::scope(|scope| {

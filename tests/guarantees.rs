@@ -7,6 +7,9 @@ use kvreg::{
     Bucket, Error, Event, Inbox, Level, Reason, Registry, Timeout, Value, ValueRef, Verdict,
 };
 
+mod common;
+use common::scaled;
+
 fn int(value: i64) -> Verdict {
     Verdict::Store(Value::Int(value))
 }
@@ -46,10 +49,11 @@ fn g1_one_message_at_a_time() {
         inside.store(false, Ordering::SeqCst);
         int(next)
     };
+    let rounds = scaled(200);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                for _ in 0..2_000 {
+                for _ in 0..rounds {
                     bucket.update(b"n", |n| alone(&inside, n)).unwrap();
                     let inside = Arc::clone(&inside);
                     bucket
@@ -62,10 +66,11 @@ fn g1_one_message_at_a_time() {
     });
     // Each thread's casts are handled before its scope's end is seen by a call of its own,
     // but this thread sent none: ask until they are.
-    while number(bucket.get(b"n").ok().as_ref()) < 16_000 {
+    let all = i64::from(4 * 2 * rounds);
+    while number(bucket.get(b"n").ok().as_ref()) < all {
         std::thread::yield_now();
     }
-    assert_eq!(bucket.get(b"n"), Ok(Value::Int(16_000)));
+    assert_eq!(bucket.get(b"n"), Ok(Value::Int(all)));
 }
 
 #[test]
@@ -107,17 +112,18 @@ fn g1_messages_of_one_thread_are_handled_in_the_order_sent() {
 fn g2_a_reply_means_done_for_every_thread() {
     let bucket = patient();
     let newest = AtomicU64::new(0);
+    let last = u64::from(scaled(50_000));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while newest.load(Ordering::Acquire) < 200_000 {
+                while newest.load(Ordering::Acquire) < last {
                     let before = newest.load(Ordering::Acquire);
                     let seen = number(bucket.get(b"n").ok().as_ref()) as u64;
                     assert!(seen >= before, "read {seen} after {before} was stored");
                 }
             });
         }
-        for value in 1..=200_000u64 {
+        for value in 1..=last {
             bucket.put(b"n", value as i64).unwrap();
             newest.store(value, Ordering::Release);
         }
@@ -141,7 +147,7 @@ fn g2_clear_takes_effect_at_one_instant() {
                 assert!(items == 0 || items == 64, "{items} of 64");
             }
         });
-        for _ in 0..3_000 {
+        for _ in 0..scaled(600) {
             bucket.put_many(&all).unwrap();
             bucket.clear().unwrap();
         }
@@ -168,7 +174,7 @@ fn g2_a_batch_is_one_change() {
                 assert!(last >= first, "{first} of the batch, then {last}");
             }
         });
-        for value in 1..3_000 {
+        for value in 1..i64::from(scaled(600)) {
             bucket.put_many(&batch(value)).unwrap();
         }
         done.store(true, Ordering::Relaxed);
@@ -179,7 +185,7 @@ fn g2_a_batch_is_one_change() {
 fn g2_what_was_said_to_be_gone_cannot_be_read() {
     let keys: Vec<_> = (0..2_000u16).map(u16::to_le_bytes).collect();
     let pairs: Vec<(&[u8], ValueRef<'_>)> = keys.iter().map(|k| (&k[..], 1.into())).collect();
-    for round in 0..200 {
+    for round in 0..scaled(40) {
         let bucket = Bucket::start().unwrap();
         bucket.put_many(&pairs).unwrap();
         std::thread::scope(|scope| {
@@ -238,7 +244,7 @@ fn g3_a_call_and_a_read_see_the_casts_of_their_thread() {
         for thread in 0..4u8 {
             let bucket = &bucket;
             scope.spawn(move || {
-                for step in 0..5_000i64 {
+                for step in 0..i64::from(scaled(1_000)) {
                     let sent = match step % 2 {
                         0 => bucket.put_cast(&[thread], step),
                         _ => bucket.update_cast(&[thread], move |_| int(step)),
@@ -263,7 +269,7 @@ fn g4_every_monitor_gives_one_down() {
     let registry = Registry::start().unwrap();
     let mut expected = Vec::new();
     let inbox = Inbox::open().unwrap();
-    for round in 0..2_000 {
+    for round in 0..scaled(400) {
         let bucket = registry.create("shopping").unwrap();
         let early = inbox.monitor(&bucket).unwrap();
         let (reason, late) = std::thread::scope(|scope| {
@@ -301,7 +307,7 @@ fn g4_every_monitor_gives_one_down() {
 #[test]
 fn g4_none_comes_after_demonitor_with_flush() {
     let inbox = Inbox::open().unwrap();
-    for _ in 0..5_000 {
+    for _ in 0..scaled(1_000) {
         let bucket = Bucket::start().unwrap();
         let reference = inbox.monitor(&bucket).unwrap();
         std::thread::scope(|scope| {
@@ -326,7 +332,7 @@ fn g5_names_go_first() {
             let (registry, found) = (&registry, &found);
             scope.spawn(move || {
                 let inbox = Inbox::open().unwrap();
-                for step in 0..20_000 {
+                for step in 0..scaled(2_000) {
                     let bucket = registry.create("shopping").unwrap();
                     match (thread + step) % 4 {
                         0 => drop(bucket.stop()),
@@ -354,7 +360,7 @@ fn g5_names_go_first() {
 #[test]
 fn g5_a_late_notice_never_removes_a_newer_bucket() {
     let registry = Registry::start().unwrap();
-    for _ in 0..10_000 {
+    for _ in 0..scaled(1_000) {
         let old = registry.create("shopping").unwrap();
         std::thread::scope(|scope| {
             for _ in 0..2 {
@@ -431,7 +437,7 @@ fn g7_a_call_that_timed_out_never_runs() {
                     Timeout::from_millis(1).unwrap(),
                     Timeout::Never,
                 ];
-                for step in 0..20_000u32 {
+                for step in 0..scaled(2_000) {
                     bucket.set_timeout(waits[(step % 3) as usize]);
                     let busy = step % 64 == thread;
                     let answer = bucket.update(b"n", |n| {

@@ -13,6 +13,9 @@ fn resident() -> usize {
     pages * 4096
 }
 
+mod common;
+use common::scaled;
+
 const MIB: usize = 1 << 20;
 
 #[test]
@@ -65,8 +68,9 @@ fn a_large_value_is_freed_with_its_key_or_bucket() {
 
 fn keys_that_come_and_go_leave_nothing() {
     let bucket = Bucket::start().unwrap();
+    let keys = u64::from(scaled(200_000));
     let round = |from: u64| {
-        for key in from..from + 500_000 {
+        for key in from..from + keys {
             bucket.put(&key.to_le_bytes(), "some value").unwrap();
             if key >= 1000 {
                 let _ = bucket.delete(&(key - 1000).to_le_bytes());
@@ -75,15 +79,16 @@ fn keys_that_come_and_go_leave_nothing() {
     };
     round(0);
     let before = resident();
-    round(500_000);
+    round(keys);
     let grown = resident().saturating_sub(before);
     assert!(grown < 2 * MIB, "grown by {grown} bytes");
 }
 
 fn names_that_ended_leave_nothing() {
     let registry = Registry::start().unwrap();
+    let names = scaled(50_000);
     let round = |from: u32| {
-        for name in from..from + 200_000 {
+        for name in from..from + names {
             let bucket = registry.create(&name.to_string()).unwrap();
             bucket.put(b"milk", 1).unwrap();
             bucket.stop().unwrap();
@@ -92,7 +97,7 @@ fn names_that_ended_leave_nothing() {
     };
     round(0);
     let before = resident();
-    round(200_000);
+    round(names);
     let grown = resident().saturating_sub(before);
     assert!(grown < 2 * MIB, "grown by {grown} bytes");
 }

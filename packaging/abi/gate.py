@@ -5,7 +5,7 @@
 
 The record is `interface.txt` (version, types, constants, structs, functions) and `kvreg.abi`
 (the functions for libabigail, with all types they reach). What comes in which version says
-`kvreg.map`.
+`kvreg.map`, which `make header` makes of this record and the header.
 """
 
 from __future__ import annotations
@@ -193,8 +193,9 @@ def functions(old: Described, new: Described, declared: set[str], shown: set[str
             continue
         if name not in old.functions and new.functions.get(name) in released:
             faults.append(
-                f"{name} is new, and {new.functions[name]} was released without it: add a node"
-                " for the next version to kvreg.map, and put it there"
+                f"{name} is new, and {new.functions[name]} was released without it: raise"
+                " KVREG_VERSION_MINOR in src/capi/types.h and the version in Cargo.toml, and"
+                " run `make header`, which puts it into a node of its own"
             )
         for where, there in (
             ("declared in the header", name in declared),
@@ -273,8 +274,8 @@ def numbers(old: Described, new: Described) -> list[str]:
     for name in sorted(set(new.functions) - set(old.functions)):
         if new.functions[name] != f"KVREG_{new.version}":
             faults.append(
-                f"{name} is in {new.functions[name]}, and the header says {new.version}: let"
-                " kvreg.map and the header agree"
+                f"{name} is in {new.functions[name]}, and the header says {new.version}: run"
+                " `make header`, which writes kvreg.map"
             )
     return faults
 

@@ -1,22 +1,20 @@
 # Windows on x86-64, built by MinGW and tested under Wine: Debian's packages alone.
 
-.PHONY: dll wheel-windows test-windows
-
 WINDOWS := target/windows
 
 # kvreg.dll, its import libraries, and kvreg.def, which says what it exports.
-dll:
+dll: ## kvreg.dll, by MinGW
 	@tests/requirements.sh windows
 	packaging/windows/dll.sh $(WINDOWS)
 	$(PYTHON) packaging/licenses.py x86_64-pc-windows-gnu $(WINDOWS)/THIRD-PARTY-LICENSES.txt
 
 # The Python package with kvreg.dll.
 wheel-windows: export KVREG_BUILT := $(CURDIR)/$(WINDOWS)/kvreg.dll
-wheel-windows: dll $(VENV)/installed
+wheel-windows: dll $(VENV)/installed ## the wheel for Windows
 	rm -rf $(WINDOWS)/wheels
 	$(VENV)/bin/python -m build --wheel --outdir $(WINDOWS)/wheels bindings/python
 
-test-windows: dist-windows wheel-windows
+test-windows: dist-windows wheel-windows ## the DLL and all for Windows, under Wine
 	tests/windows/run.sh $(WINDOWS)
 	tests/windows/msvc.sh $(WINDOWS) $(WINDOWS)/tests
 	PYTHON=$(VENV)/bin/python tests/windows/python.sh $(WINDOWS)/wheels/*.whl $(WINDOWS)/tests

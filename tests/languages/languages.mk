@@ -3,8 +3,6 @@
 
 JNA ?= /usr/share/java/jna.jar
 
-.PHONY: test-languages
-
-test-languages: build
+test-languages: build ## the examples in other languages
 	@JNA="$(JNA)" tests/requirements.sh languages
 	CC="$(CC)" JNA="$(JNA)" PYTHON="$(PYTHON)" tests/languages/run.sh $(CURDIR)/$(LIBRARY) target/languages

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from distributions import output, run
@@ -29,6 +30,11 @@ class Environment:
         self.variables = {
             name: value for name, value in os.environ.items() if not name.startswith(hidden)
         }
+
+    def lend(self) -> None:
+        """Lends it the packages of this interpreter, among which kvreg is not."""
+        (site,) = self.directory.glob("lib/python*/site-packages")
+        (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
     def pip(self, *arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
         """Runs pip, from a directory where nothing is, with further environment variables."""

@@ -60,7 +60,7 @@ def copy_of_the_tests(directory: Path) -> Path:
 def equipped(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """An environment with what the tests need: each leaves it as it was."""
     environment = Environment(tmp_path_factory.mktemp("equipped"))
-    environment.install("--requirement", REPOSITORY / "tests" / "python" / "requirements.txt")
+    environment.lend()
     return environment
 
 

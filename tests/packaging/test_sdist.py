@@ -17,14 +17,14 @@ CRATE = (
     "Cargo.lock",
     "Cargo.toml",
     "build.rs",
-    "cbindgen.toml",
     "include/kvreg.h",
     "include/kvreg.hpp",
 )
 
 
 def sources() -> set[str]:
-    found = [*(REPOSITORY / "src").rglob("*"), *(REPOSITORY / "tests").glob("*.rs")]
+    tests = REPOSITORY / "tests"
+    found = [*(REPOSITORY / "src").rglob("*"), *tests.glob("*.rs"), *tests.glob("common/*.rs")]
     return {str(path.relative_to(REPOSITORY)) for path in found if path.is_file()}
 
 

@@ -53,7 +53,7 @@ STRUCTS: dict[str, type[ctypes.Structure]] = {
     "kvreg_text": _abi.Text,
     "kvreg_event": _abi.Event,
     "kvreg_live": _abi.Live,
-    "kvreg_options": _abi.ProcessOptions,
+    "kvreg_options": _abi.Options,
     "kvreg_bucket_options": _abi.BucketOptions,
     "kvreg_registry_options": _abi.RegistryOptions,
     "kvreg_listener_options": _abi.ListenerOptions,

@@ -1,9 +1,7 @@
 # The C tests under ThreadSanitizer, with it in kvreg, its dependencies and std. By itself, for
 # std is built too: that takes more than the stable toolchain.
 
-.PHONY: test-tsan
-
-test-tsan:
+test-tsan: ## the tests in C under ThreadSanitizer, std in it too
 	@tests/requirements.sh tsan
 	@tests/requirements.sh tsan-runtime
 	tests/tsan/build.sh . target/tsan/lib

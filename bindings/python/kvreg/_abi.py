@@ -1,122 +1,203 @@
-"""The C interface as ctypes sees it: the structs and the signatures of `kvreg.h`.
+"""The C interface as ctypes sees it: constants, structs and signatures.
 
-Nothing here is called back from C: the two functions that take a callback are left out.
+Made of `include/kvreg.h` by `make header`: it is not to be changed by hand. How, says
+`packaging/header/python.py`.
 """
 
 from __future__ import annotations
 
-import ctypes
-from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64
-from ctypes import c_void_p as handle
+from ctypes import (
+    POINTER,
+    Structure,
+    Union,
+    c_bool,
+    c_char_p,
+    c_double,
+    c_int,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from typing import Any
 
-# enum { KVREG_NIL, KVREG_BOOL, KVREG_INT, KVREG_FLOAT, KVREG_STRING, KVREG_BYTES,
-#        KVREG_ABSENT };
-NIL, BOOL, INT, FLOAT, STRING, BYTES, ABSENT = range(7)
+from ._shapes import Bytes, Sized
 
-# enum { KVREG_EVENT_DOWN, KVREG_EVENT_LOG, KVREG_EVENT_LOST };
-EVENT_DOWN, EVENT_LOG, EVENT_LOST = range(3)
+OK = 0
+NOT_FOUND = 1
+ALREADY_STARTED = 2
+NO_PROCESS = 3
+SERVER_DOWN = 4
+TIMEOUT = 5
+OUTCOME_UNKNOWN = 6
+CALLING_SELF = 7
+BAD_HANDLE = 8
+WRONG_KIND = 9
+INVALID_ARGUMENT = 10
+WRONG_TYPE = 11
+CONFLICT = 12
+LIMIT = 13
+NO_MEMORY = 14
+ABORTED = 15
+FORKED = 16
+SHUT_DOWN = 17
+UNSUPPORTED = 18
+IO = 19
+INTERNAL = 20
+TOO_SMALL = 21
 
-# enum { KVREG_KEEP, KVREG_STORE, KVREG_REMOVE, KVREG_ABORT, KVREG_CRASH };
-KEEP, STORE, REMOVE, ABORT, CRASH = range(5)
+NORMAL = 0
+SHUTDOWN = 1
+KILLED = 2
+CRASHED = 3
+NOPROC = 4
+
+KEEP = 0
+STORE = 1
+REMOVE = 2
+ABORT = 3
+CRASH = 4
+
+NIL = 0
+BOOL = 1
+INT = 2
+FLOAT = 3
+STRING = 4
+BYTES = 5
+ABSENT = 6
+
+EVENT_DOWN = 0
+EVENT_LOG = 1
+EVENT_LOST = 2
+
+LOG_ERROR = 0
+LOG_WARN = 1
+LOG_INFO = 2
+LOG_DEBUG = 3
 
 EXCLUSIVE = 1
+
 FLUSH = 1
 
+TEMPORARY = 0
+TRANSIENT = 1
+PERMANENT = 2
 
-class _Borrowed(ctypes.Structure):
-    # ctypes keeps alive what a c_char_p field is set to.
-    _fields_ = [("data", c_char_p), ("len", c_size_t)]
 
-
-class _Payload(ctypes.Union):
-    _anonymous_ = ("text",)
+class _TextData(Union):
     _fields_ = [
-        ("boolean", ctypes.c_bool),
-        ("integer", c_int64),
-        ("real", ctypes.c_double),
-        ("text", _Borrowed),
-        ("address", handle),  # of the text, for reading: text.data would stop at a NUL
+        ("data", c_char_p),
+        ("address", c_void_p),
     ]
 
 
-class Value(ctypes.Structure):
-    """`kvreg_value`: 32 bytes, nil when it is made."""
+class Text(Bytes):
+    """`kvreg_text`."""
+
+    data: bytes
+    address: int | None
+    len: int
+    _anonymous_ = ("data_",)
+    _fields_ = [
+        ("data_", _TextData),
+        ("len", c_size_t),
+    ]
+
+
+class _ValueAsTextData(Union):
+    _fields_ = [
+        ("data", c_char_p),
+        ("address", c_void_p),
+    ]
+
+
+class _ValueAsText(Structure):
+    _anonymous_ = ("data_",)
+    _fields_ = [
+        ("data_", _ValueAsTextData),
+        ("len", c_size_t),
+    ]
+
+
+class _ValueAs(Union):
+    _anonymous_ = ("text",)
+    _fields_ = [
+        ("boolean", c_bool),
+        ("integer", c_int64),
+        ("real", c_double),
+        ("text", _ValueAsText),
+    ]
+
+
+class Value(Structure):
+    """`kvreg_value`."""
 
     type: int
+    reserved: int
     boolean: bool
     integer: int
     real: float
     data: bytes
-    len: int
     address: int | None
-
+    len: int
+    private_: int
     _anonymous_ = ("as_",)
     _fields_ = [
         ("type", c_uint32),
         ("reserved", c_uint32),
-        ("as_", _Payload),
+        ("as_", _ValueAs),
         ("private_", c_uint64),
     ]
 
 
-class _Sized(ctypes.Structure):
-    """A struct that begins with its size, which is set when it is made; all else is 0."""
-
-    size: int
-
-    def __init__(self, **fields: object) -> None:
-        super().__init__(size=ctypes.sizeof(self), **fields)
-
-
-class Pair(ctypes.Structure):
+class Pair(Structure):
     """`kvreg_pair`."""
 
     key: bytes
     key_len: int
-    value: Any
+    value: Value
+    _fields_ = [
+        ("key", c_char_p),
+        ("key_len", c_size_t),
+        ("value", Value),
+    ]
 
-    _fields_ = [("key", c_char_p), ("key_len", c_size_t), ("value", Value)]
 
-
-class Columns(_Sized):
+class Columns(Sized):
     """`kvreg_columns`."""
 
+    size: int
+    type: int
+    count: int
+    keys: bytes
+    key_lens: int | None
+    values: bytes
+    value_lens: int | None
     _fields_ = [
         ("size", c_uint32),
         ("type", c_uint32),
         ("count", c_size_t),
         ("keys", c_char_p),
-        ("key_lens", handle),
-        ("values", handle),
-        ("value_lens", handle),
+        ("key_lens", c_void_p),
+        ("values", c_char_p),
+        ("value_lens", c_void_p),
     ]
 
 
-class Text(ctypes.Structure):
-    """`kvreg_text`."""
-
-    address: int | None
-    len: int
-
-    _fields_ = [("address", handle), ("len", c_size_t)]
-
-    def decoded(self) -> str:
-        """The text, which is UTF-8."""
-        return ctypes.string_at(self.address or 0, self.len).decode("utf-8", "replace")
-
-
-class Event(ctypes.Structure):
+class Event(Structure):
     """`kvreg_event`."""
 
     type: int
     reason: int
     level: int
+    reserved: int
     reference: int
     count: int
     name: Text
     detail: Text
-
+    private_: Any
     _fields_ = [
         ("type", c_uint32),
         ("reason", c_int32),
@@ -130,9 +211,153 @@ class Event(ctypes.Structure):
     ]
 
 
-class Live(ctypes.Structure):
-    """`kvreg_live`; its `size` is to be set."""
+class Options(Sized):
+    """`kvreg_options`."""
 
+    size: int
+    worker_threads: int
+    callback_threads: int
+    max_monitors: int
+    default_timeout_ms: int
+    thread_name: bytes
+    _fields_ = [
+        ("size", c_uint32),
+        ("worker_threads", c_uint32),
+        ("callback_threads", c_uint32),
+        ("max_monitors", c_uint32),
+        ("default_timeout_ms", c_int64),
+        ("thread_name", c_char_p),
+    ]
+
+
+class BucketOptions(Sized):
+    """`kvreg_bucket_options`."""
+
+    size: int
+    restart: int
+    max_restarts: int
+    restart_period_ms: int
+    max_mailbox: int
+    max_keys: int
+    max_bytes: int
+    max_value: int
+    _fields_ = [
+        ("size", c_uint32),
+        ("restart", c_uint32),
+        ("max_restarts", c_uint32),
+        ("restart_period_ms", c_uint32),
+        ("max_mailbox", c_uint64),
+        ("max_keys", c_uint64),
+        ("max_bytes", c_uint64),
+        ("max_value", c_uint64),
+    ]
+
+
+class RegistryOptions(Sized):
+    """`kvreg_registry_options`."""
+
+    size: int
+    reserved: int
+    name: bytes
+    name_len: int
+    bucket: Any
+    max_buckets: int
+    max_bytes: int
+    max_mailbox: int
+    _fields_ = [
+        ("size", c_uint32),
+        ("reserved", c_uint32),
+        ("name", c_char_p),
+        ("name_len", c_size_t),
+        ("bucket", POINTER(BucketOptions)),
+        ("max_buckets", c_uint64),
+        ("max_bytes", c_uint64),
+        ("max_mailbox", c_uint64),
+    ]
+
+
+class ListenerOptions(Sized):
+    """`kvreg_listener_options`."""
+
+    size: int
+    max_connections: int
+    max_line: int
+    max_backlog: int
+    idle_timeout_ms: int
+    unix_mode: int
+    reserved: int
+    password: bytes
+    password_len: int
+    _fields_ = [
+        ("size", c_uint32),
+        ("max_connections", c_uint32),
+        ("max_line", c_uint64),
+        ("max_backlog", c_uint64),
+        ("idle_timeout_ms", c_int64),
+        ("unix_mode", c_uint32),
+        ("reserved", c_uint32),
+        ("password", c_char_p),
+        ("password_len", c_size_t),
+    ]
+
+
+class BucketStats(Sized):
+    """`kvreg_bucket_stats`."""
+
+    size: int
+    last_exit: int
+    keys: int
+    bytes: int
+    mailbox: int
+    handled: int
+    restarts: int
+    _fields_ = [
+        ("size", c_uint32),
+        ("last_exit", c_int32),
+        ("keys", c_uint64),
+        ("bytes", c_uint64),
+        ("mailbox", c_uint64),
+        ("handled", c_uint64),
+        ("restarts", c_uint64),
+    ]
+
+
+class RegistryStats(Sized):
+    """`kvreg_registry_stats`."""
+
+    size: int
+    last_exit: int
+    buckets: int
+    keys: int
+    bytes: int
+    mailbox: int
+    handled: int
+    restarts: int
+    _fields_ = [
+        ("size", c_uint32),
+        ("last_exit", c_int32),
+        ("buckets", c_uint64),
+        ("keys", c_uint64),
+        ("bytes", c_uint64),
+        ("mailbox", c_uint64),
+        ("handled", c_uint64),
+        ("restarts", c_uint64),
+    ]
+
+
+class Live(Sized):
+    """`kvreg_live`."""
+
+    size: int
+    reserved: int
+    registries: int
+    buckets: int
+    registry_handles: int
+    bucket_handles: int
+    update_handles: int
+    items_handles: int
+    inbox_handles: int
+    listener_handles: int
     _fields_ = [
         ("size", c_uint32),
         ("reserved", c_uint32),
@@ -147,312 +372,105 @@ class Live(ctypes.Structure):
     ]
 
 
-class ProcessOptions(_Sized):
-    """`kvreg_options`."""
-
-    _fields_ = [
-        ("size", c_uint32),
-        ("worker_threads", c_uint32),
-        ("callback_threads", c_uint32),
-        ("max_monitors", c_uint32),
-        ("default_timeout_ms", c_int64),
-        ("thread_name", c_char_p),
-    ]
-
-
-class BucketOptions(_Sized):
-    """`kvreg_bucket_options`."""
-
-    _fields_ = [
-        ("size", c_uint32),
-        ("restart", c_uint32),
-        ("max_restarts", c_uint32),
-        ("restart_period_ms", c_uint32),
-        ("max_mailbox", c_uint64),
-        ("max_keys", c_uint64),
-        ("max_bytes", c_uint64),
-        ("max_value", c_uint64),
-    ]
-
-
-class RegistryOptions(_Sized):
-    """`kvreg_registry_options`."""
-
-    # ctypes keeps alive what a pointer field is set to.
-    _fields_ = [
-        ("size", c_uint32),
-        ("reserved", c_uint32),
-        ("name", c_char_p),
-        ("name_len", c_size_t),
-        ("bucket", POINTER(BucketOptions)),
-        ("max_buckets", c_uint64),
-        ("max_bytes", c_uint64),
-        ("max_mailbox", c_uint64),
-    ]
-
-
-class ListenerOptions(_Sized):
-    """`kvreg_listener_options`."""
-
-    _fields_ = [
-        ("size", c_uint32),
-        ("max_connections", c_uint32),
-        ("max_line", c_uint64),
-        ("max_backlog", c_uint64),
-        ("idle_timeout_ms", c_int64),
-        ("unix_mode", c_uint32),
-        ("reserved", c_uint32),
-        ("password", c_char_p),
-        ("password_len", c_size_t),
-    ]
-
-
-class BucketStats(_Sized):
-    """`kvreg_bucket_stats`."""
-
-    last_exit: int
-    keys: int
-    bytes: int
-    mailbox: int
-    handled: int
-    restarts: int
-
-    _fields_ = [
-        ("size", c_uint32),
-        ("last_exit", c_int32),
-        ("keys", c_uint64),
-        ("bytes", c_uint64),
-        ("mailbox", c_uint64),
-        ("handled", c_uint64),
-        ("restarts", c_uint64),
-    ]
-
-
-class RegistryStats(_Sized):
-    """`kvreg_registry_stats`."""
-
-    last_exit: int
-    buckets: int
-    keys: int
-    bytes: int
-    mailbox: int
-    handled: int
-    restarts: int
-
-    _fields_ = [
-        ("size", c_uint32),
-        ("last_exit", c_int32),
-        ("buckets", c_uint64),
-        ("keys", c_uint64),
-        ("bytes", c_uint64),
-        ("mailbox", c_uint64),
-        ("handled", c_uint64),
-        ("restarts", c_uint64),
-    ]
-
-
-# Spelled as in the prototypes. Bytes go in as they are; c_char_p refuses a str.
-_text = c_char_p
-_status = c_int32
-_value = POINTER(Value)
-_out = POINTER(handle)  # kvreg_registry **, kvreg_bucket ** and so on
-_size_out = POINTER(c_size_t)
-
 # name, result, arguments
 SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
-    # const char *kvreg_version_string(void);
     ("kvreg_version_string", c_char_p, []),
-    # uint32_t kvreg_version_number(void);
     ("kvreg_version_number", c_uint32, []),
-    # const char *kvreg_status_name(kvreg_status status);
-    ("kvreg_status_name", c_char_p, [_status]),
-    # const char *kvreg_status_message(kvreg_status status);
-    ("kvreg_status_message", c_char_p, [_status]),
-    # size_t kvreg_last_error(char *buffer, size_t capacity);
-    ("kvreg_last_error", c_size_t, [_text, c_size_t]),
-    # kvreg_status kvreg_configure(const kvreg_options *options);
-    ("kvreg_configure", _status, [POINTER(ProcessOptions)]),
-    # kvreg_status kvreg_shutdown(int64_t timeout_ms);
-    ("kvreg_shutdown", _status, [c_int64]),
-    # kvreg_status kvreg_live_counts(kvreg_live *live);
-    ("kvreg_live_counts", _status, [POINTER(Live)]),
-    # void kvreg_value_clear(kvreg_value *value);
-    ("kvreg_value_clear", None, [_value]),
-    # kvreg_status kvreg_value_copy_text(kvreg_value *value, const void *data, size_t len);
-    ("kvreg_value_copy_text", _status, [_value, _text, c_size_t]),
-    #
-    # kvreg_status kvreg_registry_start(const kvreg_registry_options *, kvreg_registry **);
-    ("kvreg_registry_start", _status, [POINTER(RegistryOptions), _out]),
-    # kvreg_status kvreg_registry_whereis(const char *name, size_t name_len,
-    #                                     kvreg_registry **registry);
-    ("kvreg_registry_whereis", _status, [_text, c_size_t, _out]),
-    # kvreg_status kvreg_registry_clone(kvreg_registry *, kvreg_registry **clone);
-    ("kvreg_registry_clone", _status, [handle, _out]),
-    # kvreg_status kvreg_registry_set_timeout(kvreg_registry *, int64_t timeout_ms);
-    ("kvreg_registry_set_timeout", _status, [handle, c_int64]),
-    # kvreg_status kvreg_registry_create(kvreg_registry *, const char *name, size_t name_len,
-    #                                    uint32_t flags, kvreg_bucket **bucket);
-    ("kvreg_registry_create", _status, [handle, _text, c_size_t, c_uint32, _out]),
-    # kvreg_status kvreg_registry_create_with(kvreg_registry *, const char *name, size_t,
-    #                                         uint32_t flags, const kvreg_bucket_options *,
-    #                                         kvreg_bucket **bucket);
+    ("kvreg_status_name", c_char_p, [c_int32]),
+    ("kvreg_status_message", c_char_p, [c_int32]),
+    ("kvreg_last_error", c_size_t, [c_char_p, c_size_t]),
+    ("kvreg_configure", c_int32, [POINTER(Options)]),
+    ("kvreg_shutdown", c_int32, [c_int64]),
+    ("kvreg_live_counts", c_int32, [POINTER(Live)]),
+    ("kvreg_value_clear", None, [POINTER(Value)]),
+    ("kvreg_value_copy_text", c_int32, [POINTER(Value), c_char_p, c_size_t]),
+    ("kvreg_registry_start", c_int32, [POINTER(RegistryOptions), POINTER(c_void_p)]),
+    ("kvreg_registry_whereis", c_int32, [c_char_p, c_size_t, POINTER(c_void_p)]),
+    ("kvreg_registry_clone", c_int32, [c_void_p, POINTER(c_void_p)]),
+    ("kvreg_registry_set_timeout", c_int32, [c_void_p, c_int64]),
+    (
+        "kvreg_registry_create",
+        c_int32,
+        [c_void_p, c_char_p, c_size_t, c_uint32, POINTER(c_void_p)],
+    ),
     (
         "kvreg_registry_create_with",
-        _status,
-        [handle, _text, c_size_t, c_uint32, POINTER(BucketOptions), _out],
+        c_int32,
+        [c_void_p, c_char_p, c_size_t, c_uint32, POINTER(BucketOptions), POINTER(c_void_p)],
     ),
-    # kvreg_status kvreg_registry_create_cast(kvreg_registry *, const char *name, size_t);
-    ("kvreg_registry_create_cast", _status, [handle, _text, c_size_t]),
-    # kvreg_status kvreg_registry_lookup(kvreg_registry *, const char *name, size_t name_len,
-    #                                    kvreg_bucket **bucket);
-    ("kvreg_registry_lookup", _status, [handle, _text, c_size_t, _out]),
-    # kvreg_status kvreg_registry_remove(kvreg_registry *, const char *name, size_t name_len);
-    ("kvreg_registry_remove", _status, [handle, _text, c_size_t]),
-    # kvreg_status kvreg_registry_count(kvreg_registry *, size_t *count);
-    ("kvreg_registry_count", _status, [handle, _size_out]),
-    # kvreg_status kvreg_registry_names(kvreg_registry *, kvreg_items **names);
-    ("kvreg_registry_names", _status, [handle, _out]),
-    # kvreg_status kvreg_registry_send(kvreg_registry *, const void *message, size_t);
-    ("kvreg_registry_send", _status, [handle, _text, c_size_t]),
-    # kvreg_status kvreg_registry_execute(kvreg_registry *, const char *line, size_t line_len,
-    #                                     kvreg_value *reply);
-    ("kvreg_registry_execute", _status, [handle, _text, c_size_t, _value]),
-    # kvreg_status kvreg_registry_stop(kvreg_registry *);
-    ("kvreg_registry_stop", _status, [handle]),
-    # kvreg_status kvreg_registry_exit(kvreg_registry *, int32_t reason, const char *detail,
-    #                                  size_t detail_len);
-    ("kvreg_registry_exit", _status, [handle, c_int32, _text, c_size_t]),
-    # kvreg_status kvreg_registry_info(kvreg_registry *, kvreg_registry_stats *stats);
-    ("kvreg_registry_info", _status, [handle, POINTER(RegistryStats)]),
-    # kvreg_status kvreg_registry_free(kvreg_registry *);
-    ("kvreg_registry_free", _status, [handle]),
-    #
-    # kvreg_status kvreg_bucket_start(kvreg_bucket **bucket);
-    ("kvreg_bucket_start", _status, [_out]),
-    # kvreg_status kvreg_bucket_clone(kvreg_bucket *, kvreg_bucket **clone);
-    ("kvreg_bucket_clone", _status, [handle, _out]),
-    # kvreg_status kvreg_bucket_put(kvreg_bucket *, const void *key, size_t key_len,
-    #                               const kvreg_value *value);
-    ("kvreg_bucket_put", _status, [handle, _text, c_size_t, _value]),
-    # kvreg_status kvreg_bucket_get(kvreg_bucket *, const void *key, size_t key_len,
-    #                               kvreg_value *value);
-    ("kvreg_bucket_get", _status, [handle, _text, c_size_t, _value]),
-    # kvreg_status kvreg_bucket_delete(kvreg_bucket *, const void *key, size_t key_len,
-    #                                  kvreg_value *old);
-    ("kvreg_bucket_delete", _status, [handle, _text, c_size_t, _value]),
-    # kvreg_status kvreg_bucket_put_int(kvreg_bucket *, const void *key, size_t key_len,
-    #                                   int64_t integer);
-    ("kvreg_bucket_put_int", _status, [handle, _text, c_size_t, c_int64]),
-    # kvreg_status kvreg_bucket_put_float(kvreg_bucket *, const void *key, size_t key_len,
-    #                                     double real);
-    ("kvreg_bucket_put_float", _status, [handle, _text, c_size_t, ctypes.c_double]),
-    # kvreg_status kvreg_bucket_put_string(kvreg_bucket *, const void *key, size_t key_len,
-    #                                      const char *data, size_t len);
-    ("kvreg_bucket_put_string", _status, [handle, _text, c_size_t, _text, c_size_t]),
-    # kvreg_status kvreg_bucket_put_bytes(kvreg_bucket *, const void *key, size_t key_len,
-    #                                     const void *data, size_t len);
-    ("kvreg_bucket_put_bytes", _status, [handle, _text, c_size_t, _text, c_size_t]),
-    # kvreg_status kvreg_bucket_get_int(kvreg_bucket *, const void *key, size_t key_len,
-    #                                   int64_t *integer);
-    ("kvreg_bucket_get_int", _status, [handle, _text, c_size_t, POINTER(c_int64)]),
-    # kvreg_status kvreg_bucket_get_float(kvreg_bucket *, const void *key, size_t key_len,
-    #                                     double *real);
-    ("kvreg_bucket_get_float", _status, [handle, _text, c_size_t, POINTER(ctypes.c_double)]),
-    # kvreg_status kvreg_bucket_get_bytes(kvreg_bucket *, const void *key, size_t key_len,
-    #                                     void *buffer, size_t capacity, size_t *len);
+    ("kvreg_registry_create_cast", c_int32, [c_void_p, c_char_p, c_size_t]),
+    ("kvreg_registry_lookup", c_int32, [c_void_p, c_char_p, c_size_t, POINTER(c_void_p)]),
+    ("kvreg_registry_remove", c_int32, [c_void_p, c_char_p, c_size_t]),
+    ("kvreg_registry_count", c_int32, [c_void_p, POINTER(c_size_t)]),
+    ("kvreg_registry_names", c_int32, [c_void_p, POINTER(c_void_p)]),
+    ("kvreg_registry_send", c_int32, [c_void_p, c_char_p, c_size_t]),
+    ("kvreg_registry_execute", c_int32, [c_void_p, c_char_p, c_size_t, POINTER(Value)]),
+    ("kvreg_registry_stop", c_int32, [c_void_p]),
+    ("kvreg_registry_exit", c_int32, [c_void_p, c_int32, c_char_p, c_size_t]),
+    ("kvreg_registry_info", c_int32, [c_void_p, POINTER(RegistryStats)]),
+    ("kvreg_registry_free", c_int32, [c_void_p]),
+    ("kvreg_bucket_start", c_int32, [POINTER(c_void_p)]),
+    ("kvreg_bucket_clone", c_int32, [c_void_p, POINTER(c_void_p)]),
+    ("kvreg_bucket_put", c_int32, [c_void_p, c_char_p, c_size_t, POINTER(Value)]),
+    ("kvreg_bucket_get", c_int32, [c_void_p, c_char_p, c_size_t, POINTER(Value)]),
+    ("kvreg_bucket_delete", c_int32, [c_void_p, c_char_p, c_size_t, POINTER(Value)]),
+    ("kvreg_bucket_put_cast", c_int32, [c_void_p, c_char_p, c_size_t, POINTER(Value)]),
+    ("kvreg_bucket_delete_cast", c_int32, [c_void_p, c_char_p, c_size_t]),
+    ("kvreg_bucket_put_many", c_int32, [c_void_p, POINTER(Pair), c_size_t]),
+    ("kvreg_bucket_get_many", c_int32, [c_void_p, POINTER(Pair), c_size_t]),
+    ("kvreg_bucket_count", c_int32, [c_void_p, POINTER(c_size_t)]),
+    ("kvreg_bucket_clear", c_int32, [c_void_p]),
+    ("kvreg_bucket_items", c_int32, [c_void_p, POINTER(c_void_p)]),
+    ("kvreg_bucket_name", c_int32, [c_void_p, POINTER(Value)]),
+    ("kvreg_bucket_set_timeout", c_int32, [c_void_p, c_int64]),
+    ("kvreg_bucket_stop", c_int32, [c_void_p]),
+    ("kvreg_bucket_exit", c_int32, [c_void_p, c_int32, c_char_p, c_size_t]),
+    ("kvreg_bucket_link", c_int32, [c_void_p, c_void_p]),
+    ("kvreg_bucket_unlink", c_int32, [c_void_p, c_void_p]),
+    ("kvreg_bucket_info", c_int32, [c_void_p, POINTER(BucketStats)]),
+    ("kvreg_bucket_free", c_int32, [c_void_p]),
+    ("kvreg_bucket_put_columns", c_int32, [c_void_p, POINTER(Columns)]),
+    ("kvreg_bucket_put_int", c_int32, [c_void_p, c_char_p, c_size_t, c_int64]),
+    ("kvreg_bucket_put_float", c_int32, [c_void_p, c_char_p, c_size_t, c_double]),
+    ("kvreg_bucket_put_string", c_int32, [c_void_p, c_char_p, c_size_t, c_char_p, c_size_t]),
+    ("kvreg_bucket_put_bytes", c_int32, [c_void_p, c_char_p, c_size_t, c_char_p, c_size_t]),
+    ("kvreg_bucket_get_int", c_int32, [c_void_p, c_char_p, c_size_t, POINTER(c_int64)]),
+    ("kvreg_bucket_get_float", c_int32, [c_void_p, c_char_p, c_size_t, POINTER(c_double)]),
     (
         "kvreg_bucket_get_bytes",
-        _status,
-        [handle, _text, c_size_t, handle, c_size_t, _size_out],
+        c_int32,
+        [c_void_p, c_char_p, c_size_t, c_void_p, c_size_t, POINTER(c_size_t)],
     ),
-    # kvreg_status kvreg_bucket_put_cast(kvreg_bucket *, const void *key, size_t key_len,
-    #                                    const kvreg_value *value);
-    ("kvreg_bucket_put_cast", _status, [handle, _text, c_size_t, _value]),
-    # kvreg_status kvreg_bucket_get_into(kvreg_bucket *, const void *key, size_t key_len,
-    #                                    void *buffer, size_t capacity, kvreg_value *value);
-    ("kvreg_bucket_get_into", _status, [handle, _text, c_size_t, handle, c_size_t, _value]),
-    # kvreg_status kvreg_bucket_delete_cast(kvreg_bucket *, const void *key, size_t key_len);
-    ("kvreg_bucket_delete_cast", _status, [handle, _text, c_size_t]),
-    # kvreg_status kvreg_bucket_put_many(kvreg_bucket *, const kvreg_pair *pairs, size_t);
-    ("kvreg_bucket_put_many", _status, [handle, POINTER(Pair), c_size_t]),
-    # kvreg_status kvreg_bucket_put_columns(kvreg_bucket *, const kvreg_columns *columns);
-    ("kvreg_bucket_put_columns", _status, [handle, POINTER(Columns)]),
-    # kvreg_status kvreg_bucket_get_many(kvreg_bucket *, kvreg_pair *pairs, size_t count);
-    ("kvreg_bucket_get_many", _status, [handle, POINTER(Pair), c_size_t]),
-    # kvreg_status kvreg_bucket_count(kvreg_bucket *, size_t *count);
-    ("kvreg_bucket_count", _status, [handle, _size_out]),
-    # kvreg_status kvreg_bucket_clear(kvreg_bucket *);
-    ("kvreg_bucket_clear", _status, [handle]),
-    # kvreg_status kvreg_bucket_items(kvreg_bucket *, kvreg_items **items);
-    ("kvreg_bucket_items", _status, [handle, _out]),
-    # kvreg_status kvreg_bucket_name(kvreg_bucket *, kvreg_value *name);
-    ("kvreg_bucket_name", _status, [handle, _value]),
-    # kvreg_status kvreg_bucket_set_timeout(kvreg_bucket *, int64_t timeout_ms);
-    ("kvreg_bucket_set_timeout", _status, [handle, c_int64]),
-    # kvreg_status kvreg_bucket_stop(kvreg_bucket *);
-    ("kvreg_bucket_stop", _status, [handle]),
-    # kvreg_status kvreg_bucket_exit(kvreg_bucket *, int32_t reason, const char *detail,
-    #                                size_t detail_len);
-    ("kvreg_bucket_exit", _status, [handle, c_int32, _text, c_size_t]),
-    # kvreg_status kvreg_bucket_link(kvreg_bucket *, kvreg_bucket *other);
-    ("kvreg_bucket_link", _status, [handle, handle]),
-    # kvreg_status kvreg_bucket_unlink(kvreg_bucket *, kvreg_bucket *other);
-    ("kvreg_bucket_unlink", _status, [handle, handle]),
-    # kvreg_status kvreg_bucket_info(kvreg_bucket *, kvreg_bucket_stats *stats);
-    ("kvreg_bucket_info", _status, [handle, POINTER(BucketStats)]),
-    # kvreg_status kvreg_bucket_free(kvreg_bucket *);
-    ("kvreg_bucket_free", _status, [handle]),
-    # kvreg_status kvreg_bucket_update_begin(kvreg_bucket *, const void *key, size_t key_len,
-    #                                        kvreg_value *current, kvreg_update **update);
-    ("kvreg_bucket_update_begin", _status, [handle, _text, c_size_t, _value, _out]),
-    # kvreg_status kvreg_update_end(kvreg_update *, int32_t verdict, const kvreg_value *next);
-    ("kvreg_update_end", _status, [handle, c_int32, _value]),
-    # kvreg_status kvreg_update_free(kvreg_update *);
-    ("kvreg_update_free", _status, [handle]),
-    #
-    # kvreg_status kvreg_items_next(kvreg_items *, kvreg_value *key, kvreg_value *value);
-    ("kvreg_items_next", _status, [handle, _value, _value]),
-    # kvreg_status kvreg_items_free(kvreg_items *);
-    ("kvreg_items_free", _status, [handle]),
-    #
-    # kvreg_status kvreg_inbox_open(kvreg_inbox **inbox);
-    ("kvreg_inbox_open", _status, [_out]),
-    # kvreg_status kvreg_inbox_monitor(kvreg_inbox *, kvreg_bucket *, uint64_t *reference);
-    ("kvreg_inbox_monitor", _status, [handle, handle, POINTER(c_uint64)]),
-    # kvreg_status kvreg_inbox_monitor_registry(kvreg_inbox *, kvreg_registry *,
-    #                                           uint64_t *reference);
-    ("kvreg_inbox_monitor_registry", _status, [handle, handle, POINTER(c_uint64)]),
-    # kvreg_status kvreg_inbox_demonitor(kvreg_inbox *, uint64_t reference, uint32_t flags);
-    ("kvreg_inbox_demonitor", _status, [handle, c_uint64, c_uint32]),
-    # kvreg_status kvreg_inbox_subscribe_logs(kvreg_inbox *, uint32_t max_level);
-    ("kvreg_inbox_subscribe_logs", _status, [handle, c_uint32]),
-    # kvreg_status kvreg_inbox_receive(kvreg_inbox *, int64_t timeout_ms, kvreg_event *event);
-    ("kvreg_inbox_receive", _status, [handle, c_int64, POINTER(Event)]),
-    # kvreg_status kvreg_inbox_fd(kvreg_inbox *, int *fd);
-    ("kvreg_inbox_fd", _status, [handle, POINTER(c_int)]),
-    # kvreg_status kvreg_inbox_handle(kvreg_inbox *, void **handle);
-    ("kvreg_inbox_handle", _status, [handle, POINTER(handle)]),
-    # kvreg_status kvreg_inbox_free(kvreg_inbox *);
-    ("kvreg_inbox_free", _status, [handle]),
-    # void kvreg_event_clear(kvreg_event *event);
+    (
+        "kvreg_bucket_get_into",
+        c_int32,
+        [c_void_p, c_char_p, c_size_t, c_void_p, c_size_t, POINTER(Value)],
+    ),
+    (
+        "kvreg_bucket_update_begin",
+        c_int32,
+        [c_void_p, c_char_p, c_size_t, POINTER(Value), POINTER(c_void_p)],
+    ),
+    ("kvreg_update_end", c_int32, [c_void_p, c_int32, POINTER(Value)]),
+    ("kvreg_update_free", c_int32, [c_void_p]),
+    ("kvreg_items_next", c_int32, [c_void_p, POINTER(Value), POINTER(Value)]),
+    ("kvreg_items_free", c_int32, [c_void_p]),
+    ("kvreg_inbox_open", c_int32, [POINTER(c_void_p)]),
+    ("kvreg_inbox_monitor", c_int32, [c_void_p, c_void_p, POINTER(c_uint64)]),
+    ("kvreg_inbox_monitor_registry", c_int32, [c_void_p, c_void_p, POINTER(c_uint64)]),
+    ("kvreg_inbox_demonitor", c_int32, [c_void_p, c_uint64, c_uint32]),
+    ("kvreg_inbox_subscribe_logs", c_int32, [c_void_p, c_uint32]),
+    ("kvreg_inbox_receive", c_int32, [c_void_p, c_int64, POINTER(Event)]),
+    ("kvreg_inbox_fd", c_int32, [c_void_p, POINTER(c_int)]),
+    ("kvreg_inbox_handle", c_int32, [c_void_p, POINTER(c_void_p)]),
+    ("kvreg_inbox_free", c_int32, [c_void_p]),
     ("kvreg_event_clear", None, [POINTER(Event)]),
-    #
-    # kvreg_status kvreg_listener_start(kvreg_registry *, const char *address,
-    #                                   const kvreg_listener_options *,
-    #                                   kvreg_listener **listener);
-    ("kvreg_listener_start", _status, [handle, _text, POINTER(ListenerOptions), _out]),
-    # kvreg_status kvreg_listener_address(kvreg_listener *, kvreg_value *address);
-    ("kvreg_listener_address", _status, [handle, _value]),
-    # kvreg_status kvreg_listener_stop(kvreg_listener *);
-    ("kvreg_listener_stop", _status, [handle]),
-    # kvreg_status kvreg_listener_free(kvreg_listener *);
-    ("kvreg_listener_free", _status, [handle]),
+    (
+        "kvreg_listener_start",
+        c_int32,
+        [c_void_p, c_char_p, POINTER(ListenerOptions), POINTER(c_void_p)],
+    ),
+    ("kvreg_listener_address", c_int32, [c_void_p, POINTER(Value)]),
+    ("kvreg_listener_stop", c_int32, [c_void_p]),
+    ("kvreg_listener_free", c_int32, [c_void_p]),
 )
-
-
-def declare(library: ctypes.CDLL) -> None:
-    """Gives each function its signature; `AttributeError` if the library lacks one."""
-    for name, result, arguments in SIGNATURES:
-        function = getattr(library, name)
-        function.restype = result
-        function.argtypes = arguments

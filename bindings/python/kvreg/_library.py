@@ -186,15 +186,23 @@ def _checked(opened: Library) -> Library:
             f" {_BESIDE} needs {_needed()}"
         )
     try:
-        _abi.declare(opened)
+        _declare(opened)
     except AttributeError as error:
         raise LibraryError(f"{_describe(opened)}: {error}") from None
     opened.quick = opened
     if hasattr(ctypes, "PyDLL"):
         opened.quick = ctypes.PyDLL(opened._name, handle=opened._handle)
-        _abi.declare(opened.quick)
+        _declare(opened.quick)
     opened.hot = Hot(opened.quick)
     return opened
+
+
+def _declare(opened: ctypes.CDLL) -> None:
+    """Gives each function its signature; `AttributeError` if the library lacks one."""
+    for name, result, arguments in _abi.SIGNATURES:
+        function = getattr(opened, name)
+        function.restype = result
+        function.argtypes = arguments
 
 
 def _needed() -> str:

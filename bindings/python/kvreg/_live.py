@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from typing import NamedTuple
 
 from . import _abi, _logging
@@ -40,7 +39,7 @@ def live_counts() -> LiveCounts:
     What this package keeps for itself is left out. Never blocks, but to load the library.
     """
     library = load_library()
-    live = _abi.Live(size=ctypes.sizeof(_abi.Live))
+    live = _abi.Live()
     check(library, library.quick.kvreg_live_counts(live))
     counts = LiveCounts(*(getattr(live, name) for name in LiveCounts._fields))
     own = _logging._inbox is not None

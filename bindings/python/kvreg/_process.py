@@ -29,7 +29,7 @@ def configure(
     wait = milliseconds(default_timeout)
     if wait == 0:
         raise ValueError("default_timeout is None or more than 0 seconds")
-    options = _abi.ProcessOptions(
+    options = _abi.Options(
         worker_threads=count_32("worker_threads", worker_threads),
         callback_threads=count_32("callback_threads", callback_threads),
         max_monitors=count_32("max_monitors", max_monitors),

@@ -127,8 +127,11 @@ static void step_listener(struct actor *me, enum function function) {
     case DO_listener_stop:
         answer(me, function, kvreg_listener_stop(pick(me, LISTENER)));
         break;
-    default:
+    case DO_listener_free:
         answer(me, function, kvreg_listener_free(pick_to_free(me, LISTENER)));
+        break;
+    default:
+        CHECK(!"a function that no step calls");
     }
 }
 
@@ -169,7 +172,7 @@ static void step_process_model(struct actor *me, enum function function) {
         step_info(me, function);
         break;
     default:
-        step_listener(me, function);
+        CHECK(!"a function that no step calls");
     }
 }
 

@@ -3,8 +3,6 @@
 EXAMPLES := target/examples
 EXAMPLE_FLAGS := $(C_FLAGS) -Wconversion
 
-.PHONY: test-examples
-
 $(EXAMPLES)/%: bindings/c/%.c bindings/c/kvreg_macros.h include/kvreg.h | build
 	@mkdir -p $(EXAMPLES)
 	$(CC) $(EXAMPLE_FLAGS) $< -o $@ $(C_LINK)
@@ -17,6 +15,6 @@ $(EXAMPLES)/%.so: bindings/c/plugins/%.c bindings/c/plugins/plugin.h bindings/c/
 	@mkdir -p $(EXAMPLES)
 	$(CC) $(EXAMPLE_FLAGS) -shared -fPIC $< -o $@ $(C_LINK)
 
-test-examples: $(addprefix $(EXAMPLES)/,event_loop worker_pool host counter.so faulty.so) $(VENV)/installed
+test-examples: $(addprefix $(EXAMPLES)/,event_loop worker_pool host counter.so faulty.so) $(VENV)/installed ## the examples in C
 	EXAMPLES=$(CURDIR)/$(EXAMPLES) $(VENV)/bin/python -X dev -W error -m pytest \
 	    -p no:cacheprovider tests/examples
