@@ -19,7 +19,7 @@ use std::sync::Mutex;
 use crate::error::Error;
 use crate::reclaim::Guard;
 use crate::runtime::thread_end::PerThread;
-use crate::sync::lock;
+use crate::sync::{lock, Area, ThreadLocal};
 
 /// What a handle stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ struct Free {
 }
 
 /// A handle that was looked up: its own as long as the lookup's pin lasts.
-pub(crate) struct Found<'t> {
+pub(crate) struct Lookup<'t> {
     pub(crate) object: *const (),
     pub(crate) timeout: &'t AtomicI64,
 }
@@ -117,21 +117,15 @@ struct Slots {
     is_open: Cell<bool>,
 }
 
-thread_local! {
-    static SLOTS: Slots = const {
-        Slots {
-            table: Cell::new(std::ptr::null()),
-            numbers: Cell::new(std::ptr::null_mut()),
-            len: Cell::new(0),
-            is_open: Cell::new(false),
-        }
-    };
+// SAFETY: no table and no slots, and not open; the area is its own.
+unsafe impl ThreadLocal for Slots {
+    const AREA: Area = Area::Handles;
 }
 
 pub(crate) const PER_THREAD: PerThread = PerThread {
-    open: || SLOTS.with(Slots::open),
-    forget: || SLOTS.with(Slots::forget_parent),
-    end: |_| SLOTS.with(Slots::close),
+    open: || Slots::own(Slots::open),
+    forget: || Slots::own(Slots::forget_parent),
+    end: |_| Slots::own(Slots::close),
 };
 
 impl Slots {
@@ -218,7 +212,7 @@ impl HandleTable {
         object: *const (),
         timeout_ms: i64,
     ) -> Result<u64, Error> {
-        let kept = SLOTS.with(|slots| slots.take(self));
+        let kept = Slots::own(|slots| slots.take(self));
         let number = kept.map_or_else(|| self.take_slot(), Ok)?;
         let slot = self.slot(number).expect("a slot that was just made");
         slot.timeout.store(timeout_ms, Ordering::Relaxed);
@@ -240,12 +234,12 @@ impl HandleTable {
         token: u64,
         kind: Kind,
         _pinned: &Guard,
-    ) -> Result<Found<'_>, Invalid> {
+    ) -> Result<Lookup<'_>, Invalid> {
         let slot = self.slot_of(token).ok_or(Invalid::Bad)?;
         if token >> KIND_SHIFT != MARK << (MARK_SHIFT - KIND_SHIFT) | kind as u64 {
             return Err(Invalid::WrongKind);
         }
-        Ok(Found {
+        Ok(Lookup {
             object: slot.object.load(Ordering::Relaxed),
             timeout: &slot.timeout,
         })
@@ -287,7 +281,7 @@ impl HandleTable {
             .slot(slot.0)
             .map(|slot| slot.token.load(Ordering::Relaxed));
         let is_used_up = token.is_none_or(|token| generation(token) == self.first_generation);
-        if !is_used_up && !SLOTS.with(|slots| slots.keep(self, slot.0)) {
+        if !is_used_up && !Slots::own(|slots| slots.keep(self, slot.0)) {
             lock(&self.free).slots.push(slot.0);
         }
     }

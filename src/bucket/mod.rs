@@ -207,12 +207,7 @@ impl BucketServer {
     /// A value beyond the bucket's limit is refused before it is copied; what is wrong with
     /// the bucket itself is named first.
     fn check_value(self: &Arc<Self>, value: &ValueRef<'_>, is_call: bool) -> Result<(), Error> {
-        let len = match value {
-            ValueRef::String(text) => text.len(),
-            ValueRef::Bytes(bytes) => bytes.len(),
-            _ => return Ok(()),
-        };
-        if len <= self.state().spec.options.max_value {
+        if value.text().len() <= self.state().spec.options.max_value {
             return Ok(());
         }
         if self.has_ended() {
@@ -272,7 +267,7 @@ impl BucketServer {
             return None;
         }
         self.fast_call(|write| {
-            let fits = value.text_len() <= write.state().spec.options.max_value;
+            let fits = value.text().len() <= write.state().spec.options.max_value;
             (fits && write.exclusive().fast_put(key, value, pinned)).then_some(())
         })
     }

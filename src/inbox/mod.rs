@@ -53,7 +53,7 @@ pub(crate) struct InboxCore {
 #[derive(Default)]
 struct Queue {
     /// What waits, by the order it came in.
-    events: BTreeMap<u64, Waiting>,
+    events: BTreeMap<u64, Pending>,
     next: u64,
     downs: HashMap<u64, Down>,
     /// How many of `events` are not DOWNs.
@@ -65,7 +65,7 @@ struct Queue {
 }
 
 /// An event that was not received yet: a DOWN shares what was said at the exit.
-enum Waiting {
+enum Pending {
     Down {
         reference: u64,
         exit: Arc<Exit>,
@@ -79,10 +79,10 @@ enum Waiting {
     Lost(u64),
 }
 
-impl From<Waiting> for Event {
-    fn from(waiting: Waiting) -> Event {
+impl From<Pending> for Event {
+    fn from(waiting: Pending) -> Event {
         match waiting {
-            Waiting::Down {
+            Pending::Down {
                 reference,
                 exit,
                 name,
@@ -92,7 +92,7 @@ impl From<Waiting> for Event {
                 name,
                 detail: exit.detail.clone(),
             },
-            Waiting::Log {
+            Pending::Log {
                 level,
                 name,
                 message,
@@ -101,7 +101,7 @@ impl From<Waiting> for Event {
                 name,
                 message,
             },
-            Waiting::Lost(count) => Event::Lost(count),
+            Pending::Lost(count) => Event::Lost(count),
         }
     }
 }
@@ -286,7 +286,7 @@ impl LogSink for InboxCore {
             state.lose_one();
         } else {
             state.others += 1;
-            state.push(Waiting::Log {
+            state.push(Pending::Log {
                 level,
                 name: name.map(str::to_owned),
                 message: message.to_owned(),
@@ -303,7 +303,7 @@ impl Monitor for InboxCore {
         if !matches!(state.downs.get(&reference), Some(Down::Watching(_))) {
             return;
         }
-        let place = state.push(Waiting::Down {
+        let place = state.push(Pending::Down {
             reference,
             exit: Arc::clone(exit),
             name: name.map(str::to_owned),
@@ -314,7 +314,7 @@ impl Monitor for InboxCore {
 }
 
 impl Queue {
-    fn push(&mut self, event: Waiting) -> u64 {
+    fn push(&mut self, event: Pending) -> u64 {
         let place = self.next;
         self.next += 1;
         self.events.insert(place, event);
@@ -327,11 +327,11 @@ impl Queue {
     fn take(&mut self) -> Option<Event> {
         let (place, event) = self.events.pop_first()?;
         match &event {
-            Waiting::Down { reference, .. } => {
+            Pending::Down { reference, .. } => {
                 self.downs.remove(reference);
             }
-            Waiting::Log { .. } => self.others -= 1,
-            Waiting::Lost(_) => self.lost = self.lost.filter(|lost| *lost != place),
+            Pending::Log { .. } => self.others -= 1,
+            Pending::Lost(_) => self.lost = self.lost.filter(|lost| *lost != place),
         }
         self.note_emptied();
         Some(event.into())
@@ -346,10 +346,10 @@ impl Queue {
     /// Counts an event that does not fit, in the place where the first such one would be.
     fn lose_one(&mut self) {
         let counting = self.lost.and_then(|place| self.events.get_mut(&place));
-        if let Some(Waiting::Lost(count)) = counting {
+        if let Some(Pending::Lost(count)) = counting {
             *count += 1;
         } else {
-            self.lost = Some(self.push(Waiting::Lost(1)));
+            self.lost = Some(self.push(Pending::Lost(1)));
         }
     }
 }

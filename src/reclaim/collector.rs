@@ -2,18 +2,18 @@
 //!
 //! # The argument
 //!
-//! Each thread has a slot, which tells the epoch it is pinned in, or 0. To pin, a thread
+//! Each thread has a participant, which tells the epoch it is pinned in, or 0. To pin, a thread
 //! stores the epoch there and passes the light half of a barrier before it looks at anything.
 //! What is taken out of a structure is put into the thread's bag; a bag is sealed with the
 //! epoch that is read after a full fence, so after all in it was taken out. The epoch moves
-//! on when, after the heavy half of the barrier, every slot is 0 or has the present epoch. A
+//! on when, after the heavy half of the barrier, every participant has 0 or the present epoch. A
 //! bag sealed in epoch n is freed from n + 2 on.
 //!
-//! Why that is enough: let a thread pin and find an object that is taken out later. Its slot
+//! Why that is enough: let a thread pin and find an object that is taken out later. Its participant
 //! was seen by every look that came after its barrier, and any look before that one's barrier
 //! belongs to an epoch before the object's bag was sealed, but for one that may be under way
 //! and moves the epoch by one. So from the seal's epoch n the epoch reaches n + 1, and cannot
-//! reach n + 2 while the slot stands: it holds an epoch of at most n.
+//! reach n + 2 while the participant stands: it holds an epoch of at most n.
 
 use std::collections::VecDeque;
 
@@ -72,14 +72,14 @@ const CROWD: usize = 16;
 
 /// Where a thread tells that it is pinned. Each has cache lines of its own.
 #[repr(align(128))]
-pub(crate) struct Slot {
+pub(crate) struct Participant {
     /// The epoch, or 0.
     pinned: AtomicU64,
     is_taken: AtomicBool,
-    next: *const Slot,
+    next: *const Participant,
 }
 
-impl Slot {
+impl Participant {
     /// Nothing is looked at before this.
     #[inline]
     pub(crate) fn pin(&self, collector: &Collector) {
@@ -98,8 +98,8 @@ impl Slot {
 
 pub(crate) struct Collector {
     epoch: AtomicU64,
-    /// A list that only grows: a slot is given on, never freed.
-    slots: AtomicPtr<Slot>,
+    /// A list that only grows: a participant is given on, never freed.
+    participants: AtomicPtr<Participant>,
     /// In the order of their epochs.
     sealed: Mutex<VecDeque<(u64, Bag)>>,
     spare: Mutex<Vec<Bag>>,
@@ -111,51 +111,55 @@ impl Collector {
     pub(crate) fn new() -> Collector {
         Collector {
             epoch: AtomicU64::new(1),
-            slots: AtomicPtr::new(std::ptr::null_mut()),
+            participants: AtomicPtr::new(std::ptr::null_mut()),
             sealed: Mutex::new(VecDeque::new()),
             spare: Mutex::new(Vec::new()),
             waiting: std::sync::atomic::AtomicUsize::new(0),
         }
     }
 
-    fn slots(&self) -> impl Iterator<Item = &Slot> {
-        // SAFETY: null, or a slot of this list, none of which is freed while it is used.
-        let at = |slot: *const Slot| unsafe { slot.as_ref() };
-        std::iter::successors(at(self.slots.load(Ordering::Acquire)), move |slot| {
-            at(slot.next)
-        })
+    fn participants(&self) -> impl Iterator<Item = &Participant> {
+        // SAFETY: null, or a participant of this list, none of which is freed while it is used.
+        let at = |participant: *const Participant| unsafe { participant.as_ref() };
+        std::iter::successors(
+            at(self.participants.load(Ordering::Acquire)),
+            move |participant| at(participant.next),
+        )
     }
 
-    /// A slot for the calling thread, until it is given back.
-    pub(crate) fn take_slot(&self) -> &Slot {
-        let free = |slot: &&Slot| {
-            !slot.is_taken.load(Ordering::Relaxed) && !slot.is_taken.swap(true, Ordering::Acquire)
+    /// A participant for the calling thread, until it is given back.
+    pub(crate) fn join(&self) -> &Participant {
+        let free = |participant: &&Participant| {
+            !participant.is_taken.load(Ordering::Relaxed)
+                && !participant.is_taken.swap(true, Ordering::Acquire)
         };
-        if let Some(slot) = self.slots().find(free) {
-            return slot;
+        if let Some(participant) = self.participants().find(free) {
+            return participant;
         }
-        let slot = Box::into_raw(Box::new(Slot {
+        let participant = Box::into_raw(Box::new(Participant {
             pinned: AtomicU64::new(0),
             is_taken: AtomicBool::new(true),
             next: std::ptr::null(),
         }));
-        let mut first = self.slots.load(Ordering::Acquire);
+        let mut first = self.participants.load(Ordering::Acquire);
         loop {
             // SAFETY: not published yet.
-            unsafe { (*slot).next = first };
-            match self
-                .slots
-                .compare_exchange(first, slot, Ordering::AcqRel, Ordering::Acquire)
-            {
+            unsafe { (*participant).next = first };
+            match self.participants.compare_exchange(
+                first,
+                participant,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
                 // SAFETY: never freed while the collector is used.
-                Ok(_) => return unsafe { &*slot },
+                Ok(_) => return unsafe { &*participant },
                 Err(other) => first = other,
             }
         }
     }
 
-    pub(crate) fn give_slot_back(slot: &Slot) {
-        slot.is_taken.store(false, Ordering::Release);
+    pub(crate) fn leave(participant: &Participant) {
+        participant.is_taken.store(false, Ordering::Release);
     }
 
     /// Whether so many bags wait that somebody should see to them.
@@ -190,11 +194,11 @@ impl Collector {
         if !barrier::heavy() {
             return;
         }
-        let is_present = |slot: &Slot| {
-            let pinned = slot.pinned.load(ACQUIRED_BY_FENCE);
+        let is_present = |participant: &Participant| {
+            let pinned = participant.pinned.load(ACQUIRED_BY_FENCE);
             pinned == 0 || pinned == epoch
         };
-        if !self.slots().all(is_present) {
+        if !self.participants().all(is_present) {
             return;
         }
         fence(Ordering::SeqCst);

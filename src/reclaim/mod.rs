@@ -18,10 +18,11 @@ use std::ptr;
 
 use crate::runtime::thread_end::{self, PerThread};
 use crate::runtime::{self, platform, Base};
+use crate::sync::{Area, ThreadLocal};
 
 pub(crate) use barrier::{heavy, light, prepare};
 pub(crate) use collector::Collector;
-use collector::{Bag, Deferred, Slot};
+use collector::{Bag, Deferred, Participant};
 
 /// What a process has of this once; it begins with the state of the floor below.
 #[repr(C)]
@@ -62,7 +63,7 @@ const DEPTH: u32 = 0xffff;
 const DUE: u32 = 1 << 16;
 const LARGE: u32 = 1 << 17;
 /// It has pinned before, and not forked since.
-const HAS_SLOT: u32 = 1 << 18;
+const IS_JOINED: u32 = 1 << 18;
 /// The thread ends, or its end would not be noticed: nothing may stay.
 const ENDING: u32 = 1 << 19;
 
@@ -72,36 +73,30 @@ const ATTEMPTS: usize = 64;
 /// What a thread has pinned, and what it has taken out.
 pub(crate) struct Pins {
     /// Null until it first pins.
-    slot: Cell<*const Slot>,
+    participant: Cell<*const Participant>,
     domain: Cell<*const Domain>,
-    /// How often it is pinned, and what else there is to say of it: `HAS_SLOT` alone, most of
+    /// How often it is pinned, and what else there is to say of it: `IS_JOINED` alone, most of
     /// the time, says that it is not pinned but ready to be.
     state: Cell<u32>,
     /// Null, or boxed: given up when the thread ends.
     bag: Cell<*mut Bag>,
 }
 
-thread_local! {
-    static PINS: Pins = const {
-        Pins {
-            slot: Cell::new(ptr::null()),
-            domain: Cell::new(ptr::null()),
-            state: Cell::new(0),
-            bag: Cell::new(ptr::null_mut()),
-        }
-    };
+// SAFETY: no participant, no domain and no bag, and not pinned; the area is its own.
+unsafe impl ThreadLocal for Pins {
+    const AREA: Area = Area::Pins;
 }
 
 /// Told first of a thread's end: forgets what belongs to the process before a fork.
 pub(crate) const PARENT_PER_THREAD: PerThread = PerThread {
     forget: forget_parent,
-    end: |_| PINS.with(Pins::leave_parent),
+    end: |_| Pins::own(Pins::leave_parent),
     ..PerThread::NONE
 };
 
 /// Told of a thread's end when those above are done, which may still pin and take out.
 pub(crate) const PER_THREAD: PerThread = PerThread {
-    end: |_| PINS.with(Pins::end),
+    end: |_| Pins::own(Pins::end),
     ..PerThread::NONE
 };
 
@@ -130,16 +125,16 @@ impl Pins {
         unsafe { self.domain.get().as_ref() }.map(Domain::collector)
     }
 
-    fn slot(&self) -> Option<&'static Slot> {
+    fn participant(&self) -> Option<&'static Participant> {
         // SAFETY: as above.
-        unsafe { self.slot.get().as_ref() }
+        unsafe { self.participant.get().as_ref() }
     }
 
-    /// Whether it may pin by the slot it has. It may have none, or that of the process that this
-    /// one forked from: whichever thread of the child comes first notices the fork for all, but
+    /// Whether it may pin by the participant it has. It may have none, or that of the process that
+    /// this one forked from: whichever thread of the child comes first notices the fork for all, but
     /// only the one that forked has something to let go of.
     fn is_ready(&self) -> bool {
-        self.has(HAS_SLOT) && self.is_of_this_process()
+        self.has(IS_JOINED) && self.is_of_this_process()
     }
 
     fn is_of_this_process(&self) -> bool {
@@ -154,17 +149,17 @@ impl Pins {
     }
 
     #[cold]
-    fn take_slot(&self) -> &'static Slot {
+    fn join(&self) -> &'static Participant {
         self.leave_parent();
         let domain = Domain::current();
-        let slot = domain.collector.take_slot();
+        let participant = domain.collector.join();
         self.domain.set(domain);
-        self.slot.set(slot);
-        self.set(HAS_SLOT);
+        self.participant.set(participant);
+        self.set(IS_JOINED);
         if !thread_end::may_keep() {
             self.set(ENDING);
         }
-        slot
+        participant
     }
 
     #[inline]
@@ -204,11 +199,11 @@ impl Pins {
     #[cold]
     fn end(&self) {
         self.seal();
-        if let Some(slot) = self.slot() {
-            Collector::give_slot_back(slot);
+        if let Some(participant) = self.participant() {
+            Collector::leave(participant);
         }
-        self.slot.set(ptr::null());
-        self.clear(HAS_SLOT);
+        self.participant.set(ptr::null());
+        self.clear(IS_JOINED);
     }
 }
 
@@ -217,16 +212,16 @@ pub(crate) struct Guard(PhantomData<*const ()>);
 
 #[inline]
 pub(crate) fn pin() -> Guard {
-    PINS.with(|pins| {
+    Pins::own(|pins| {
         let is_first = pins.depth() == 0;
-        let slot = match pins.slot() {
-            Some(slot) if !is_first || pins.is_ready() => slot,
-            _ => pins.take_slot(),
+        let participant = match pins.participant() {
+            Some(participant) if !is_first || pins.is_ready() => participant,
+            _ => pins.join(),
         };
         pins.state.set(pins.state.get() + 1);
         if is_first {
             if let Some(collector) = pins.collector() {
-                slot.pin(collector);
+                participant.pin(collector);
             }
         }
         Guard(PhantomData)
@@ -241,16 +236,16 @@ pub(crate) fn fast_pin<R>(
     domain: &'static Domain,
     work: impl FnOnce(&Guard) -> Option<R>,
 ) -> Option<R> {
-    PINS.with(|pins| {
-        if pins.state.get() != HAS_SLOT || !ptr::eq(pins.domain.get(), domain) {
+    Pins::own(|pins| {
+        if pins.state.get() != IS_JOINED || !ptr::eq(pins.domain.get(), domain) {
             return None;
         }
-        // SAFETY: the thread has a slot, of a collector that is never freed.
-        let slot = unsafe { &*pins.slot.get() };
-        pins.state.set(HAS_SLOT + 1);
-        slot.pin(&domain.collector);
+        // SAFETY: the thread has a participant, of a collector that is never freed.
+        let participant = unsafe { &*pins.participant.get() };
+        pins.state.set(IS_JOINED + 1);
+        participant.pin(&domain.collector);
         let done = work(&ManuallyDrop::new(Guard(PhantomData)));
-        slot.unpin();
+        participant.unpin();
         pins.state.set(pins.state.get() - 1);
         done
     })
@@ -259,11 +254,11 @@ pub(crate) fn fast_pin<R>(
 impl Drop for Guard {
     #[inline]
     fn drop(&mut self) {
-        PINS.with(|pins| {
+        Pins::own(|pins| {
             pins.state.set(pins.state.get() - 1);
             if pins.depth() == 0 {
-                if let Some(slot) = pins.slot() {
-                    slot.unpin();
+                if let Some(participant) = pins.participant() {
+                    participant.unpin();
                 }
                 if pins.has(ENDING) {
                     pins.end();
@@ -285,15 +280,15 @@ impl Guard {
     pub(crate) unsafe fn defer_unchecked<F: FnOnce()>(&self, work: F) {
         // SAFETY: by contract.
         let deferred = unsafe { Deferred::new(work) };
-        PINS.with(|pins| pins.push(deferred));
+        Pins::own(|pins| pins.push(deferred));
     }
 }
 
 /// In a forked child: the calling thread has pinned nothing and taken nothing out.
 fn forget_parent() {
-    PINS.with(|pins| {
+    Pins::own(|pins| {
         std::mem::forget(pins.take_bag());
-        pins.slot.set(ptr::null());
+        pins.participant.set(ptr::null());
         pins.domain.set(ptr::null());
         pins.state.set(0);
     });
@@ -301,14 +296,14 @@ fn forget_parent() {
 
 /// Notes that the calling thread has retired something large.
 pub(crate) fn note_large() {
-    PINS.with(|pins| pins.set(DUE | LARGE));
+    Pins::own(|pins| pins.set(DUE | LARGE));
 }
 
 /// Frees what the calling thread has taken out, once it is enough or large. Called where the
 /// thread is not pinned and holds no turn: what is freed may be anything.
 #[inline]
 pub(crate) fn tidy() {
-    PINS.with(|pins| {
+    Pins::own(|pins| {
         // What threads left behind that retired little, and are gone, is for all to free.
         let is_crowded = || pins.collector().is_some_and(Collector::is_crowded);
         if pins.depth() == 0 && (pins.has(DUE) || is_crowded()) {

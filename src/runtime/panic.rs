@@ -4,16 +4,24 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-thread_local! {
+use crate::sync::{Area, ThreadLocal};
+
+struct Panics {
     /// How many levels of calls catch the panics of this thread.
-    static CONTAINED: Cell<u32> = const { Cell::new(0) };
+    contained: Cell<u32>,
     /// One of kvreg's own threads.
-    static IS_OWN: Cell<bool> = const { Cell::new(false) };
+    is_own: Cell<bool>,
+}
+
+// SAFETY: nothing is contained, and it is the host's thread; the area is its own.
+unsafe impl ThreadLocal for Panics {
+    const AREA: Area = Area::Panics;
 }
 
 /// Runs `work`, whose panics kvreg catches: they are not printed. It must not unwind itself.
 pub(crate) fn contain<R>(work: impl FnOnce() -> R) -> R {
-    CONTAINED.with(|depth| {
+    Panics::own(|panics| {
+        let depth = &panics.contained;
         depth.set(depth.get() + 1);
         let answer = work();
         depth.set(depth.get() - 1);
@@ -23,12 +31,14 @@ pub(crate) fn contain<R>(work: impl FnOnce() -> R) -> R {
 
 /// Every panic of this thread will be caught: it is one of kvreg's own.
 pub(crate) fn contain_thread() {
-    CONTAINED.set(CONTAINED.get() + 1);
-    IS_OWN.set(true);
+    Panics::own(|panics| {
+        panics.contained.set(panics.contained.get() + 1);
+        panics.is_own.set(true);
+    });
 }
 
 pub(crate) fn is_own_thread() -> bool {
-    IS_OWN.get()
+    Panics::own(|panics| panics.is_own.get())
 }
 
 /// Puts a hook before the one that is there (std's, or that of a Rust host which links kvreg
@@ -41,7 +51,7 @@ pub(crate) fn install_hook() {
     }
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        if CONTAINED.get() == 0 {
+        if Panics::own(|panics| panics.contained.get()) == 0 {
             previous(info);
         }
     }));

@@ -28,6 +28,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::{panic, platform};
+use crate::sync::{Area, ThreadLocal};
 
 /// What a part of the library has of each thread. The top says which parts there are.
 pub(crate) struct PerThread {
@@ -78,26 +79,21 @@ struct Notices {
     also: Cell<Option<fn()>>,
 }
 
-thread_local! {
-    static NOTICES: Notices = const {
-        Notices {
-            is_watched: Cell::new(false),
-            count: Cell::new(0),
-            also: Cell::new(None),
-        }
-    };
+// SAFETY: not watched, and no notices; the area is its own.
+unsafe impl ThreadLocal for Notices {
+    const AREA: Area = Area::End;
 }
 
 /// Sees to it that `give_back` is called at the next notice of the calling thread's end: of who
 /// has something in some threads only.
 pub(crate) fn also(give_back: fn()) {
-    NOTICES.with(|notices| notices.also.set(Some(give_back)));
+    Notices::own(|notices| notices.also.set(Some(give_back)));
 }
 
 /// Whether the calling thread may keep anything beyond a call: its end will be noticed, and has
 /// not begun.
 pub(crate) fn may_keep() -> bool {
-    NOTICES.with(|notices| notices.count.get() == 0 && is_watched(notices))
+    Notices::own(|notices| notices.count.get() == 0 && is_watched(notices))
 }
 
 fn is_watched(notices: &Notices) -> bool {
@@ -115,7 +111,7 @@ fn notice() {
     if platform::is_ending() {
         return; // all of it goes with the process, and its locks may never be free again
     }
-    let count = NOTICES.with(|notices| {
+    let count = Notices::own(|notices| {
         let count = notices.count.get().saturating_add(1);
         notices.count.set(count);
         count
@@ -123,7 +119,7 @@ fn notice() {
     let aborts = count >= system::ABORTS;
     let give_back = || {
         catch_unwind(AssertUnwindSafe(|| {
-            if let Some(give_back) = NOTICES.with(|notices| notices.also.take()) {
+            if let Some(give_back) = Notices::own(|notices| notices.also.take()) {
                 give_back();
             }
             parts().iter().for_each(|part| (part.end)(aborts));

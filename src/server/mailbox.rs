@@ -17,7 +17,7 @@ const KEPT_CAPACITY: usize = 64;
 pub(super) struct Envelope<S: State> {
     number: u64,
     pub(super) body: Body<S>,
-    /// Given to `settles` after the body was handled.
+    /// Given to `finish_envelope` after the body was handled.
     pub(super) sender: Sender,
 }
 
@@ -123,7 +123,7 @@ impl<S: State> Server<S> {
         self.system.threads().spawn(move || server.drain());
     }
 
-    /// Takes out the first envelope; `settles` is told when it was handled. Called with `TURN`,
+    /// Takes out the first envelope; `finish_envelope` is told when it was handled. Called with `TURN`,
     /// which keeps the short way shut until then.
     pub(super) fn take_envelope(&self, slow: &mut MutexGuard<'_, Slow<S>>) -> Envelope<S> {
         let envelope = slow.queue.pop_front().expect("looked at before");
@@ -139,7 +139,7 @@ impl<S: State> Server<S> {
 
     /// A envelope was handled, or discarded by the end: the sender's own reads may pass. What
     /// they find from here on has the cast in it, or is closed (G3).
-    pub(super) fn settles(self: &Arc<Self>, sender: Sender) {
+    pub(super) fn finish_envelope(self: &Arc<Self>, sender: Sender) {
         if self.has_ended() {
             self.close();
         }
@@ -223,7 +223,7 @@ impl<S: State> Server<S> {
                 Body::Message(message) if has_write => self.handle_message(message),
                 body => self.open(body),
             }
-            self.settles(sender);
+            self.finish_envelope(sender);
         }
         self.set_in_progress(&mut self.lock(), (0, 0));
         self.release(TURN);

@@ -26,7 +26,7 @@
 //! no mail before it. A thread's own casts are counted at the thread; a read passes the
 //! mailbox only when that count, or a look at the queue, says that nothing of its own is here.
 //! A cast that the end dropped, or whose change it discarded, is counted until the state is
-//! closed (`settles`), and who finds the server closed reads nothing: so no read passes it.
+//! closed (`finish_envelope`), and who finds the server closed reads nothing: so no read passes it.
 //!
 //! **Nothing waits for ever.** If the turn is free and envelopes are queued and the server has
 //! not ended, a drain is scheduled: posting sees to it when the turn is free, giving the turn
@@ -180,7 +180,7 @@ pub(crate) struct Server<S: State> {
     state: S,
 }
 
-/// What is looked at under a lock, when the word alone does not settle it.
+/// What is looked at under a lock, when the word alone does not decide.
 struct Slow<S: State> {
     queue: VecDeque<Envelope<S>>,
     /// The number of the next envelope.

@@ -27,7 +27,7 @@ use std::sync::atomic::AtomicPtr;
 use crate::error::Error;
 use crate::runtime::thread_end::{self, PerThread};
 use crate::sync::raw_arc::{keep, kept};
-use crate::sync::{lock, thread_local, with_thread_local};
+use crate::sync::{lock, Area, ThreadLocal};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
 
 /// So many turns a thread may hold at once: each is a frame of the user's on its stack.
@@ -41,24 +41,19 @@ struct Own {
     record: Cell<*const ()>,
 }
 
-thread_local! {
-    static OWN: Own = const { Own::new() };
-}
-
-/// Looks at what the calling thread has.
-#[inline(always)]
-fn own<R>(look: impl FnOnce(&Own) -> R) -> R {
-    with_thread_local(&OWN, look)
+// SAFETY: no number and no record yet; the area is its own.
+unsafe impl ThreadLocal for Own {
+    const AREA: Area = Area::Turns;
 }
 
 pub(crate) const PER_THREAD: PerThread = PerThread {
-    forget: || own(Own::forget_parent),
+    forget: || Own::own(Own::forget_parent),
     end: |aborts| {
         if aborts {
             abort_open();
-            own(Own::release); // what another thread still ends has a count of its own
+            Own::own(Own::release); // what another thread still ends has a count of its own
         }
-        own(Own::becomes_late);
+        Own::own(Own::becomes_late);
     },
     ..PerThread::NONE
 };
@@ -115,20 +110,7 @@ fn late() -> *const () {
     }
 }
 
-impl Default for Own {
-    fn default() -> Own {
-        Own::new()
-    }
-}
-
 impl Own {
-    const fn new() -> Own {
-        Own {
-            id: Cell::new(0),
-            record: Cell::new(std::ptr::null()),
-        }
-    }
-
     fn id(&self) -> u64 {
         if self.id.get() == 0 {
             self.id.set(NEXT.fetch_add(1, Ordering::Relaxed));
@@ -216,7 +198,7 @@ impl Own {
 /// Gives back what the calling thread still holds.
 pub(crate) fn abort_open() {
     // Each without the lock and outside the thread's own: it may take any other, and ask for those.
-    while let Some(open) = own(Own::pop_open) {
+    while let Some(open) = Own::own(Own::pop_open) {
         open.abort();
     }
 }
@@ -232,19 +214,19 @@ impl Thread {
 
     /// The number of the calling thread.
     pub(crate) fn id() -> u64 {
-        own(Own::id)
+        Own::own(Own::id)
     }
 
     /// Whether user code of the calling thread holds a turn: only then can anybody wait for it.
     #[inline]
     pub(crate) fn holds_a_turn() -> bool {
-        own(|own| own.ask(|me| me.turns.load(Ordering::Relaxed) > 0))
+        Own::own(|own| own.ask(|me| me.turns.load(Ordering::Relaxed) > 0))
     }
 
     /// Whether the calling thread may take another turn.
     pub(crate) fn may_hold_another(lasts: Lasts) -> Result<(), Error> {
         let is_full = |me: &Thread| me.turns.load(Ordering::Relaxed) >= TURNS;
-        if own(|own| own.ask(is_full)) {
+        if Own::own(|own| own.ask(is_full)) {
             return Err(Error::Limit("256 turns of a thread"));
         }
         if lasts == Lasts::Open && !thread_end::may_keep() {
@@ -257,12 +239,12 @@ impl Thread {
     /// they did is visible to this thread.
     #[inline]
     pub(crate) fn has_queued() -> bool {
-        own(|own| own.ask(|me| me.queued.load(Ordering::Acquire) > 0))
+        Own::own(|own| own.ask(|me| me.queued.load(Ordering::Acquire) > 0))
     }
 
     /// The calling thread takes a turn, to be left by `leaves_turn`, on any thread.
     pub(crate) fn enters_turn() -> Arc<Thread> {
-        let thread = own(Own::record);
+        let thread = Own::own(Own::record);
         thread.turns.fetch_add(1, Ordering::Relaxed);
         thread
     }
@@ -270,7 +252,7 @@ impl Thread {
     pub(crate) fn leaves_turn(&self) {
         let was_last = self.turns.fetch_sub(1, Ordering::Relaxed) == 1;
         if was_last && !thread_end::may_keep() {
-            own(|own| {
+            Own::own(|own| {
                 // Perhaps another thread's turn, that this one ends.
                 if own.is_record(self) {
                     own.becomes_late();
@@ -340,7 +322,7 @@ pub(crate) struct Sender {
 impl Sender {
     pub(crate) fn current() -> Sender {
         let is_counted = thread_end::may_keep();
-        own(|own| {
+        Own::own(|own| {
             let thread = is_counted.then(|| own.record());
             match &thread {
                 Some(thread) => {

@@ -236,7 +236,7 @@ impl<S: State> Server<S> {
             let Envelope { body, sender, .. } = self.take_envelope(&mut slow);
             drop(slow);
             self.open(body);
-            self.settles(sender);
+            self.finish_envelope(sender);
             slow = self.lock();
         }
         self.set_in_progress(&mut slow, (0, 0));

@@ -27,12 +27,7 @@ impl Pair {
     }
 
     pub(crate) fn new(key: &[u8], value: ValueRef<'_>) -> Result<Pair, Error> {
-        let text = match value {
-            ValueRef::String(text) => text.as_bytes(),
-            ValueRef::Bytes(bytes) => bytes,
-            _ => b"",
-        };
-        if text.len() > VALUE_LIMIT {
+        if value.text().len() > VALUE_LIMIT {
             return Err(Error::Limit("a value has at most 512 MiB"));
         }
         let stored = Stored::new(value)?;

@@ -261,10 +261,10 @@ fn is_small(text: &[u8]) -> bool {
 /// What belongs behind the value.
 #[inline(always)]
 pub(crate) fn tail_of(value: ValueRef<'_>) -> &[u8] {
-    match value {
-        ValueRef::String(text) if is_small(text.as_bytes()) => text.as_bytes(),
-        ValueRef::Bytes(bytes) if is_small(bytes) => bytes,
-        _ => b"",
+    let text = value.text();
+    match is_small(text) {
+        true => text,
+        false => b"",
     }
 }
 

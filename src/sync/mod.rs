@@ -2,20 +2,14 @@
 //! files against a model checker's module of this name.
 
 pub(crate) mod raw_arc;
+mod thread_local;
 
 pub(crate) use std::sync::atomic::{
     fence, AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
 pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-pub(crate) use std::thread::{yield_now, LocalKey};
-pub(crate) use std::thread_local;
-
-/// Looks at what the calling thread has: without a destructor, so that it is there to the end.
-#[inline(always)]
-pub(crate) fn with_thread_local<T, R>(key: &'static LocalKey<T>, look: impl FnOnce(&T) -> R) -> R {
-    const { assert!(!std::mem::needs_drop::<T>()) }
-    key.with(look)
-}
+pub(crate) use std::thread::yield_now;
+pub(crate) use thread_local::{Area, ThreadLocal};
 
 /// How to load what a fence makes an acquiring load of, if it is looked at before the fence.
 ///

@@ -9,7 +9,7 @@
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
-use crate::sync::{thread_local, with_thread_local};
+use crate::sync::{Area, ThreadLocal};
 
 /// Buffers differ by so many bytes.
 const STEP: usize = 16;
@@ -25,24 +25,25 @@ struct Buffers {
     room: [Cell<u8>; SIZES],
 }
 
-thread_local! {
-    static BUFFERS: Buffers = const { Buffers::new() };
+// SAFETY: no buffers, and room for none; the area is its own.
+unsafe impl ThreadLocal for Buffers {
+    const AREA: Area = Area::Buffers;
 }
 
 /// The calling thread's end will be noticed: it may keep buffers.
 pub(crate) fn open() {
-    with_thread_local(&BUFFERS, Buffers::open);
+    Buffers::own(Buffers::open);
 }
 
 /// The calling thread ends.
 pub(crate) fn close() {
-    with_thread_local(&BUFFERS, Buffers::close);
+    Buffers::own(Buffers::close);
 }
 
 /// Room for `len` bytes and a NUL; `None` if there is no memory.
 #[inline(always)]
 pub(crate) fn take(len: usize) -> Option<NonNull<u8>> {
-    with_thread_local(&BUFFERS, |buffers| buffers.take(len))
+    Buffers::own(|buffers| buffers.take(len))
 }
 
 /// Gives a buffer back that was taken for `len` bytes, on any thread.
@@ -52,17 +53,12 @@ pub(crate) fn take(len: usize) -> Option<NonNull<u8>> {
 #[inline(always)]
 pub(crate) unsafe fn give(buffer: *mut u8, len: usize) {
     // SAFETY: by contract.
-    with_thread_local(&BUFFERS, |buffers| unsafe { buffers.give(buffer, len) });
-}
-
-impl Default for Buffers {
-    fn default() -> Buffers {
-        Buffers::new()
-    }
+    Buffers::own(|buffers| unsafe { buffers.give(buffer, len) });
 }
 
 impl Buffers {
-    const fn new() -> Buffers {
+    #[cfg(test)]
+    fn new() -> Buffers {
         Buffers {
             first: [const { Cell::new(ptr::null_mut()) }; SIZES],
             room: [const { Cell::new(0) }; SIZES],

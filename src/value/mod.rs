@@ -26,25 +26,21 @@ pub enum ValueRef<'a> {
     Bytes(&'a [u8]),
 }
 
-impl ValueRef<'_> {
-    /// Bytes of a text; 0 of any other value.
+impl<'a> ValueRef<'a> {
+    /// The bytes of a text; none of any other value.
     #[inline(always)]
-    pub(crate) fn text_len(&self) -> usize {
+    pub(crate) fn text(self) -> &'a [u8] {
         match self {
-            ValueRef::String(text) => text.len(),
-            ValueRef::Bytes(bytes) => bytes.len(),
-            _ => 0,
+            ValueRef::String(text) => text.as_bytes(),
+            ValueRef::Bytes(bytes) => bytes,
+            _ => b"",
         }
     }
 
     /// Whether it is copied instead of shared.
     #[inline]
     pub(crate) fn is_small(&self) -> bool {
-        match self {
-            ValueRef::String(text) => text.len() <= COPY_LIMIT,
-            ValueRef::Bytes(bytes) => bytes.len() <= COPY_LIMIT,
-            _ => true,
-        }
+        self.text().len() <= COPY_LIMIT
     }
 }
 

@@ -32,12 +32,12 @@ broken() {
     fi
 }
 
-broken "freed while readers are not known to be done" src/epoch/collector.rs \
+broken "freed while readers are not known to be done" src/reclaim/collector.rs \
     's/pinned\.store(0, Ordering::Release)/pinned.store(0, Ordering::Relaxed)/'
 broken "an entry is found before it is written" src/table/array.rs \
     '/fn change_tags/,/^    }/s/Ordering::Release/Ordering::Relaxed/
         /fn place(/,/^    }/s/Ordering::Release/Ordering::Relaxed/'
-broken "a value that does not tell what was done before it was put" src/bucket/stored.rs \
+broken "a value that does not tell what was done before it was put" src/store/stored.rs \
     '/wrapping_add(2)/s/Ordering::Release/Ordering::Relaxed/'
-broken "a handle is found before its object" src/handle.rs \
+broken "a handle is found before its object" src/handle_table.rs \
     's/slot\.token\.store(token, Ordering::Release)/slot.token.store(token, Ordering::Relaxed)/'

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use loom::cell::UnsafeCell;
 use loom::thread::spawn;
 
-use crate::reclaim::{Collector, Deferred, Slot};
+use crate::reclaim::{Collector, Deferred, Participant};
 use crate::stored::Stored;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use crate::value::ValueRef;
@@ -35,15 +35,15 @@ struct Place {
 
 /// Reads what is there, as long as it is pinned.
 fn read(place: &Place) {
-    let slot = place.collector.take_slot();
-    slot.pin(&place.collector);
+    let participant = place.collector.join();
+    participant.pin(&place.collector);
     let object = place.object.load(Ordering::Acquire);
     loom::thread::yield_now();
     // SAFETY: never really freed here, so that a wrong free is seen and not suffered.
     let freed = unsafe { (*object).freed.load(Ordering::SeqCst) };
     assert!(!freed, "freed while a reader had it");
-    slot.unpin();
-    Collector::give_slot_back(slot);
+    participant.unpin();
+    Collector::leave(participant);
 }
 
 /// Replaces what is there, and frees the old as soon as it may.
@@ -125,12 +125,12 @@ struct Plain {
 // SAFETY: whether the cell is used by one at a time is what the checker finds out.
 unsafe impl Sync for Plain {}
 
-fn look(place: &Plain, slot: &Slot) {
-    slot.pin(&place.collector);
+fn look(place: &Plain, participant: &Participant) {
+    participant.pin(&place.collector);
     if !place.is_out.load(Ordering::Acquire) {
         place.cell.with(|_| ());
     }
-    slot.unpin();
+    participant.unpin();
 }
 
 /// That it pins anew says as much as that it does not.
@@ -144,9 +144,9 @@ fn what_is_freed_was_read_before_though_the_reader_is_back() {
         });
         let reader = Arc::clone(&place);
         let reader = spawn(move || {
-            let slot = reader.collector.take_slot();
-            look(&reader, slot);
-            look(&reader, slot);
+            let participant = reader.collector.join();
+            look(&reader, participant);
+            look(&reader, participant);
         });
         place.is_out.store(true, Ordering::Release);
         let address = Arc::as_ptr(&place).expose_provenance();

@@ -19,7 +19,7 @@ pub(crate) mod barrier {
 #[path = "../../../src/reclaim/collector.rs"]
 mod collector;
 
-pub(crate) use collector::{Collector, Deferred, Slot};
+pub(crate) use collector::{Collector, Deferred, Participant};
 
 /// Of a process, for the servers of a scenario.
 pub(crate) struct Domain(Base);

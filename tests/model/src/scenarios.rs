@@ -210,8 +210,8 @@ fn call_and_cast_against_kill() {
         kill(&server);
         assert_eq!(cast(&server), Err(Error::NoProcess));
         thread.join().unwrap();
-        let letters = Facts::count(&facts.handled) + Facts::count(&facts.dropped);
-        assert_eq!(letters, 2, "each letter goes once");
+        let envelopes = Facts::count(&facts.handled) + Facts::count(&facts.dropped);
+        assert_eq!(envelopes, 2, "each envelope goes once");
         assert_eq!(Facts::count(&facts.ended), 1);
     });
 }

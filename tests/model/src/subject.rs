@@ -46,7 +46,7 @@ pub(crate) struct Subject {
 unsafe impl Sync for Subject {}
 unsafe impl Send for Subject {}
 
-/// A letter, counted when it goes: handled or dropped.
+/// An envelope, counted when it goes: handled or dropped.
 pub(crate) struct Mail {
     facts: Arc<Facts>,
     handled: bool,

@@ -1,35 +1,50 @@
 //! The model checker's primitives, under the names that the server core uses. `Arc` stays
 //! std's: the core relies on no more than what counting references gives.
 
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 pub(crate) use loom::sync::atomic::{
     fence, AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
-pub(crate) use loom::thread::{yield_now, LocalKey};
+pub(crate) use loom::thread::yield_now;
 pub(crate) use std::sync::{Arc, PoisonError, Weak};
-
-/// As std's, of which the checker's knows no constants.
-macro_rules! model_thread_local {
-    (static $name:ident: $type:ty = const $value:block;) => {
-        loom::thread_local! { static $name: $type = $value; }
-    };
-}
-pub(crate) use model_thread_local as thread_local;
 
 #[path = "../../../src/sync/raw_arc.rs"]
 pub(crate) mod raw_arc;
 
-/// The library's own lasts as long as the thread; here what is last to go finds an empty one.
-pub(crate) fn with_thread_local<T: Default, R>(
-    key: &'static LocalKey<T>,
-    look: impl FnOnce(&T) -> R,
-) -> R {
-    let mut look = Some(look);
-    let done = key.try_with(|own| look.take().map(|look| look(own)));
-    match (done, look) {
-        (Ok(Some(answer)), _) => answer,
-        (_, Some(look)) => look(&T::default()),
-        _ => unreachable!("it was run"),
+pub(crate) enum Area {
+    Buffers,
+    Turns,
+}
+
+loom::thread_local! {
+    /// By type, what a thread of the model has.
+    static OWN: RefCell<BTreeMap<TypeId, Rc<dyn Any>>> = RefCell::default();
+}
+
+/// Lies in the library's block as long as the thread is there; here what is last to go finds an empty
+/// one.
+///
+/// # Safety
+/// All bytes zero is a value of it.
+pub(crate) unsafe trait ThreadLocal: Sized + 'static {
+    const AREA: Area;
+
+    fn own<R>(look: impl FnOnce(&Self) -> R) -> R {
+        // SAFETY: zeros are a value of it, by contract.
+        let make = || Rc::new(unsafe { std::mem::zeroed::<Self>() });
+        let find = |own: &RefCell<BTreeMap<TypeId, Rc<dyn Any>>>| {
+            let mut own = own.borrow_mut();
+            let mine = own.entry(TypeId::of::<Self>()).or_insert_with(|| make());
+            Rc::clone(mine)
+                .downcast::<Self>()
+                .expect("it is found by its type")
+        };
+        look(&OWN.try_with(find).unwrap_or_else(|_| make()))
     }
 }
 
