@@ -302,7 +302,7 @@ impl Process {
             return Err(Error::ShutDown);
         }
         let started = Runtime::start(&self.options);
-        let started = started.map_err(|_| Error::Io("starting the threads"))?;
+        let started = started.map_err(|error| Error::io("starting the threads", &error))?;
         Ok(self.runtime.get_or_init(|| started))
     }
 

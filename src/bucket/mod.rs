@@ -14,7 +14,7 @@ use crate::budget::{Budget, Waiting};
 use crate::caller::{Caller, Timeout};
 use crate::epoch::{self, Guard};
 use crate::error::Error;
-use crate::options::BucketOptions;
+use crate::options::{BucketOptions, Restart};
 use crate::process::Process;
 use crate::reason::{Exit, Reason};
 use crate::registry::RegistryServer;
@@ -179,6 +179,20 @@ impl BucketServer {
     pub(crate) fn start_alone(process: &'static Process) -> Arc<BucketServer> {
         let options = Arc::clone(process.bucket_options());
         BucketServer::start_bucket(process, options, None, None)
+    }
+
+    /// One that no registry knows, with options of its own.
+    pub(crate) fn start_alone_with(
+        process: &'static Process,
+        options: BucketOptions,
+    ) -> Result<Arc<BucketServer>, Error> {
+        options.check()?;
+        if options.restart != Restart::Temporary {
+            let text = "a bucket without a registry is not restarted: nobody holds its place";
+            return Err(Error::InvalidArgument(text));
+        }
+        let options = Arc::new(options);
+        Ok(BucketServer::start_bucket(process, options, None, None))
     }
 
     pub(crate) fn options(&self) -> &Arc<BucketOptions> {
@@ -526,6 +540,13 @@ impl Bucket {
     /// Starts a bucket without a registry.
     pub fn start() -> Result<Bucket, Error> {
         let server = BucketServer::start_alone(Process::running()?);
+        Ok(Bucket::of(server))
+    }
+
+    /// Starts a bucket without a registry, with options. Its `restart` is [`Restart::Temporary`]:
+    /// nobody would start it again.
+    pub fn start_with(options: BucketOptions) -> Result<Bucket, Error> {
+        let server = BucketServer::start_alone_with(Process::running()?, options)?;
         Ok(Bucket::of(server))
     }
 

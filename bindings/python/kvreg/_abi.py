@@ -14,14 +14,15 @@ from typing import Any
 #        KVREG_ABSENT };
 NIL, BOOL, INT, FLOAT, STRING, BYTES, ABSENT = range(7)
 
-# enum { KVREG_EVENT_DOWN, KVREG_EVENT_LOG, KVREG_EVENT_LOST };
+# enum { KVREG_EVENT_DOWN, KVREG_EVENT_LOG, KVREG_EVENT_LOST, ... }; the others are reserved.
 EVENT_DOWN, EVENT_LOG, EVENT_LOST = range(3)
 
-# enum { KVREG_KEEP, KVREG_STORE, KVREG_REMOVE, KVREG_ABORT, KVREG_CRASH };
+# enum { KVREG_KEEP, KVREG_STORE, KVREG_REMOVE, KVREG_ABORT, KVREG_CRASH, ... }; the others are
+# not of updates.
 KEEP, STORE, REMOVE, ABORT, CRASH = range(5)
 
-EXCLUSIVE = 1
-FLUSH = 1
+CREATE_EXCLUSIVE = 1
+DEMONITOR_FLUSH = 1
 
 
 class _Borrowed(ctypes.Structure):
@@ -112,21 +113,26 @@ class Event(ctypes.Structure):
     type: int
     reason: int
     level: int
+    status: int
     reference: int
     count: int
+    revision: int
     name: Text
     detail: Text
+    value: Value
 
     _fields_ = [
         ("type", c_uint32),
         ("reason", c_int32),
         ("level", c_uint32),
-        ("reserved", c_uint32),
+        ("status", c_int32),
         ("reference", c_uint64),
         ("count", c_uint64),
+        ("revision", c_uint64),
         ("name", Text),
         ("detail", Text),
-        ("private_", c_uint64 * 4),
+        ("value", Value),
+        ("private_", c_uint64 * 8),
     ]
 
 
@@ -254,6 +260,8 @@ class RegistryStats(_Sized):
 # Spelled as in the prototypes. Bytes go in as they are; c_char_p refuses a str.
 _text = c_char_p
 _status = c_int32
+_reason = c_int32
+_verdict = c_int32
 _value = POINTER(Value)
 _out = POINTER(handle)  # kvreg_registry **, kvreg_bucket ** and so on
 _size_out = POINTER(c_size_t)
@@ -268,8 +276,14 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kvreg_status_name", c_char_p, [_status]),
     # const char *kvreg_status_message(kvreg_status status);
     ("kvreg_status_message", c_char_p, [_status]),
+    # const char *kvreg_reason_name(kvreg_reason reason);
+    ("kvreg_reason_name", c_char_p, [_reason]),
+    # const char *kvreg_verdict_name(kvreg_verdict verdict);
+    ("kvreg_verdict_name", c_char_p, [_verdict]),
     # size_t kvreg_last_error(char *buffer, size_t capacity);
     ("kvreg_last_error", c_size_t, [_text, c_size_t]),
+    # int32_t kvreg_last_os_error(void);
+    ("kvreg_last_os_error", c_int32, []),
     # kvreg_status kvreg_configure(const kvreg_options *options);
     ("kvreg_configure", _status, [POINTER(ProcessOptions)]),
     # kvreg_status kvreg_shutdown(int64_t timeout_ms);
@@ -319,9 +333,9 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kvreg_registry_execute", _status, [handle, _text, c_size_t, _value]),
     # kvreg_status kvreg_registry_stop(kvreg_registry *);
     ("kvreg_registry_stop", _status, [handle]),
-    # kvreg_status kvreg_registry_exit(kvreg_registry *, int32_t reason, const char *detail,
+    # kvreg_status kvreg_registry_exit(kvreg_registry *, kvreg_reason, const char *detail,
     #                                  size_t detail_len);
-    ("kvreg_registry_exit", _status, [handle, c_int32, _text, c_size_t]),
+    ("kvreg_registry_exit", _status, [handle, _reason, _text, c_size_t]),
     # kvreg_status kvreg_registry_info(kvreg_registry *, kvreg_registry_stats *stats);
     ("kvreg_registry_info", _status, [handle, POINTER(RegistryStats)]),
     # kvreg_status kvreg_registry_free(kvreg_registry *);
@@ -329,6 +343,8 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     #
     # kvreg_status kvreg_bucket_start(kvreg_bucket **bucket);
     ("kvreg_bucket_start", _status, [_out]),
+    # kvreg_status kvreg_bucket_start_with(const kvreg_bucket_options *, kvreg_bucket **bucket);
+    ("kvreg_bucket_start_with", _status, [POINTER(BucketOptions), _out]),
     # kvreg_status kvreg_bucket_clone(kvreg_bucket *, kvreg_bucket **clone);
     ("kvreg_bucket_clone", _status, [handle, _out]),
     # kvreg_status kvreg_bucket_put(kvreg_bucket *, const void *key, size_t key_len,
@@ -393,7 +409,7 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kvreg_bucket_stop", _status, [handle]),
     # kvreg_status kvreg_bucket_exit(kvreg_bucket *, int32_t reason, const char *detail,
     #                                size_t detail_len);
-    ("kvreg_bucket_exit", _status, [handle, c_int32, _text, c_size_t]),
+    ("kvreg_bucket_exit", _status, [handle, _reason, _text, c_size_t]),
     # kvreg_status kvreg_bucket_link(kvreg_bucket *, kvreg_bucket *other);
     ("kvreg_bucket_link", _status, [handle, handle]),
     # kvreg_status kvreg_bucket_unlink(kvreg_bucket *, kvreg_bucket *other);
@@ -405,8 +421,8 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     # kvreg_status kvreg_bucket_update_begin(kvreg_bucket *, const void *key, size_t key_len,
     #                                        kvreg_value *current, kvreg_update **update);
     ("kvreg_bucket_update_begin", _status, [handle, _text, c_size_t, _value, _out]),
-    # kvreg_status kvreg_update_end(kvreg_update *, int32_t verdict, const kvreg_value *next);
-    ("kvreg_update_end", _status, [handle, c_int32, _value]),
+    # kvreg_status kvreg_update_end(kvreg_update *, kvreg_verdict, const kvreg_value *next);
+    ("kvreg_update_end", _status, [handle, _verdict, _value]),
     # kvreg_status kvreg_update_free(kvreg_update *);
     ("kvreg_update_free", _status, [handle]),
     #

@@ -13,7 +13,8 @@ enum { BIG = 70000 };
 
 /* All functions but kvreg_shutdown, which the end of the program calls. */
 #define FUNCTIONS(F) \
-    F(version_string) F(version_number) F(status_name) F(status_message) F(last_error) \
+    F(version_string) F(version_number) F(status_name) F(status_message) \
+    F(reason_name) F(verdict_name) F(last_error) F(last_os_error) \
     F(live_counts) F(value_clear) F(value_copy_text) F(event_clear) \
     F(registry_start) F(registry_clone) F(registry_set_timeout) F(registry_create) \
     F(registry_create_cast) F(registry_lookup) F(registry_count) F(registry_names) \
@@ -29,8 +30,8 @@ enum { BIG = 70000 };
     F(inbox_open) F(inbox_monitor) F(inbox_monitor_registry) F(inbox_demonitor) \
     F(inbox_subscribe_logs) F(inbox_receive) F(inbox_fd) F(inbox_handle) F(inbox_free) \
     F(configure) F(registry_whereis) F(registry_create_with) F(registry_remove) \
-    F(registry_exit) F(registry_info) F(bucket_link) F(bucket_unlink) F(bucket_info) \
-    F(listener_start) F(listener_address) F(listener_stop) F(listener_free)
+    F(registry_exit) F(registry_info) F(bucket_start_with) F(bucket_link) F(bucket_unlink) \
+    F(bucket_info) F(listener_start) F(listener_address) F(listener_stop) F(listener_free)
 
 #define AS_ENUM(name) DO_##name,
 #define AS_TEXT(name) "kvreg_" #name,
