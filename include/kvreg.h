@@ -1,8 +1,10 @@
 #ifndef KVREG_H
 #define KVREG_H
 
-/*
- * kvreg: a registry of named key-value buckets inside your process.
+/**
+ * @file kvreg.h
+ * kvreg: a registry of named key-value buckets inside your process. This header is the reference
+ * of the C interface.
  *
  * A bucket is a server in the Erlang sense: it owns its state, handles one message at a
  * time, and can die alone. A registry maps names to buckets, monitors every bucket, and
@@ -21,55 +23,67 @@
  *     kvreg_bucket_free(shopping);
  *     kvreg_registry_free(registry);
  *
- * CONVENTIONS
+ * @par Status
+ * Every function that can fail returns a kvreg_status; KVREG_OK is 0. Outputs come last. On
+ * failure handle outputs are NULL and value outputs are nil, so cleaning up is always safe. There
+ * are no partial successes. kvreg_last_error gives a sentence for people.
  *
- * Status. Every function that can fail returns a kvreg_status; KVREG_OK is 0. Outputs come
- * last. On failure handle outputs are NULL and value outputs are nil, so cleaning up is
- * always safe. There are no partial successes. kvreg_last_error gives a sentence for people.
- * When several statuses apply, the answer is the first of: FORKED, SHUT_DOWN, BAD_HANDLE,
- * WRONG_KIND, INVALID_ARGUMENT, NO_PROCESS, CALLING_SELF, LIMIT, TIMEOUT.
+ * @par Which status
+ * When several statuses apply, the answer is the first of: FORKED, SHUT_DOWN, BAD_HANDLE (NULL
+ * included), WRONG_KIND, INVALID_ARGUMENT (NULL outputs, bad lengths, bad UTF-8), NO_PROCESS,
+ * CALLING_SELF, a LIMIT that is known beforehand, TIMEOUT. Then comes what the work itself finds:
+ * NOT_FOUND, WRONG_TYPE, CONFLICT, LIMIT, NO_MEMORY, IO.
  *
- * Handles are opaque tokens, never addresses. Each handle obtained is freed exactly once
- * with its own _free; _free(NULL) is fine. A handle that is NULL, freed, made up or of
- * another kind is answered with a status, also when another thread frees it meanwhile.
- * Freeing a handle never ends a registered bucket or a registry with a name. A server that
- * nobody can reach any more stops: a registry without a name, or a bucket without a registry,
- * when its last handle is freed.
+ * @par Handles
+ * A handle is an opaque token, never an address. Each handle obtained is freed exactly once with
+ * its own _free; _free(NULL) is fine. A handle that is NULL, freed, made up or of another kind is
+ * answered with a status, also when another thread frees it meanwhile. Freeing a handle never
+ * ends a registered bucket or a registry with a name. A server that nobody can reach any more
+ * stops: a registry without a name, or a bucket without a registry, when its last handle is freed.
  *
- * Text and bytes are a pointer and a length in bytes; the length KVREG_NUL means that the
- * text ends at its NUL. They are copied before the function returns. Names of registries
- * and buckets: 1 to 255 bytes of UTF-8 without NUL. Keys: any bytes, 0 to 65,536. Values:
- * up to 512 MiB.
+ * @par Text and bytes
+ * They are a pointer and a length in bytes; the length KVREG_NUL means that the text ends at its
+ * NUL. They are copied before the function returns. Names of registries and buckets have 1 to 255
+ * bytes of UTF-8 without NUL. Keys have any bytes, 0 to 65,536. Values have up to 512 MiB.
  *
- * Threads. Every function may be called from any thread; nothing is async-signal-safe, nor
+ * @par Clearing
+ * "Clear it" in what follows means: release what the function gave with kvreg_value_clear or
+ * kvreg_event_clear, once.
+ *
+ * @par Threads
+ * Every function may be called from any thread; nothing is async-signal-safe, nor
  * async-cancel-safe. No function is a cancellation point, those that block included: a
- * pthread_cancel that is pending takes effect at the caller's next own one, and in a callback
- * that runs inside a function it is disabled.
- * Messages of one thread to one server are handled in the order sent. "Thread" is a thread
- * of the operating system: a goroutine or another task that moves between threads has no
- * such order.
+ * pthread_cancel that is pending takes effect at the caller's next own one, and in a callback that
+ * runs inside a function it is disabled. Messages of one thread to one server are handled in the
+ * order sent. "Thread" is a thread of the operating system: a goroutine or another task that moves
+ * between threads has no such order.
  *
- * Blocking. A function that may block says so. It waits for its turn at the server, at most
- * for the timeout of the handle, in milliseconds: -1 for ever, 0 only if it need not wait,
- * 5000 at first. KVREG_TIMEOUT means withdrawn: the request has not run and never will. One
- * that never blocks waits for no turn, no callback and no message: it takes the time of its
- * own work, and for another thread's short change at most. Work that grows with what is stored
- * is said where it is done: to end a server is to free what it holds, on the calling thread, and
- * a put that finds its table full makes a larger one.
+ * @par Blocking
+ * A function that may block says so. It waits for its turn at the server, at most for the timeout
+ * of the handle, in milliseconds: -1 for ever, 0 only if it need not wait, 5000 at first.
+ * KVREG_TIMEOUT means withdrawn: the request has not run and never will. A function that never
+ * blocks waits for no turn, no callback and no message: it takes the time of its own work, and
+ * waits for another thread's short change at most. Where the work grows with what is stored, the
+ * function says so: to end a server is to free what it holds, on the calling thread. A put that
+ * finds its table full makes a larger one.
  *
- * The process. Nothing is started before it is needed: loading starts nothing, the first server
- * takes memory only, threads come with the first cast that has to wait and with the first
- * listener: KVREG_IO if the system refuses them, and the next call that needs them tries again.
- * They are named "kvreg" and block all signals. Nothing is printed, unless the
- * environment variable KVREG_LOG names a level (error, warn, info, debug) at first use: then
- * lines go to stderr. A process may exit at any time, with work in flight. After fork, _Fork, or
- * the system call alone, and in any handler of fork, the child gets KVREG_FORKED for every handle
- * it inherited, frees of those succeed and do nothing, and what it starts itself works (after
- * _Fork: as far as the C library does). A callback of an update_cast that forks ends the child when it
- * returns there, as a thread that returns does.
+ * @par The process
+ * Nothing is started before it is needed. Loading starts nothing, the first server takes memory
+ * only, threads come with the first cast that has to wait and with the first listener. If the
+ * system refuses them, the answer is KVREG_IO, and the next call that needs them tries again.
+ * Threads are named "kvreg" and block all signals. Nothing is printed, unless the environment
+ * variable KVREG_LOG names a level (error, warn, info, debug) at first use: then lines go to
+ * stderr. A process may exit at any time, with work in flight.
  *
- * Callbacks must return. Throwing, longjmp, pthread_exit and cancellation out of one are
- * not supported; use kvreg_bucket_update_begin where user code may do so.
+ * @par Fork
+ * After fork, _Fork, or the system call alone, and in any handler of fork, the child gets
+ * KVREG_FORKED for every handle it inherited, and to free those succeeds and does nothing. What the
+ * child starts itself works (after _Fork: as far as the C library does). A callback of an
+ * update_cast that forks ends the child when it returns there, as a thread that returns does.
+ *
+ * @par Callbacks
+ * A callback must return. Throwing, longjmp, pthread_exit and cancellation out of one are not
+ * supported; use kvreg_bucket_update_begin where user code may do so.
  */
 
 #include <stdbool.h>
@@ -81,114 +95,188 @@
 #error "kvreg supports 64-bit platforms only"
 #endif
 
+/** @name Version of this header
+ *  @{ */
+
 #define KVREG_VERSION_MAJOR 0
 #define KVREG_VERSION_MINOR 1
 #define KVREG_VERSION_PATCH 0
-/* As kvreg_version_number gives the library's: 0x00MMmmpp. */
+
+/** The version as a number, 0x00MMmmpp, as kvreg_version_number gives the library's. */
 #define KVREG_VERSION_NUMBER \
     (KVREG_VERSION_MAJOR << 16 | KVREG_VERSION_MINOR << 8 | KVREG_VERSION_PATCH)
 
-/* As the length of a text: it ends at its NUL. */
+/** @} */
+
+/** As the length of a text: the text ends at its NUL. */
 #define KVREG_NUL SIZE_MAX
 
-/* Handles. The types are never defined: a handle is a token of 64 bits, not an address. */
-typedef struct kvreg_registry kvreg_registry;
-typedef struct kvreg_bucket kvreg_bucket;
-typedef struct kvreg_update kvreg_update;
-typedef struct kvreg_items kvreg_items;
-typedef struct kvreg_inbox kvreg_inbox;
-typedef struct kvreg_listener kvreg_listener;
+/** @name Handles
+ *  The types are never defined: a handle is a token of 64 bits, not an address.
+ *  @{ */
 
-/* What a function answers. The numbers never change; new ones are added at the end. */
+typedef struct kvreg_registry kvreg_registry; /**< A registry. */
+typedef struct kvreg_bucket kvreg_bucket;     /**< A bucket. */
+typedef struct kvreg_update kvreg_update;     /**< An update that has begun. */
+typedef struct kvreg_items kvreg_items;       /**< A snapshot of keys and values, or of names. */
+typedef struct kvreg_inbox kvreg_inbox;       /**< An inbox. */
+typedef struct kvreg_listener kvreg_listener; /**< A listener. */
+
+/** @} */
+
+/** @name Statuses, reasons and verdicts
+ *  The numbers never change; new ones are added at the end.
+ *  @{ */
+
+/** What a function answers: KVREG_OK to KVREG_TOO_SMALL. */
 typedef int32_t kvreg_status;
+
+/** The values of a kvreg_status. */
 enum {
-    KVREG_OK,
-    KVREG_NOT_FOUND,        /* no such name or key */
-    KVREG_ALREADY_STARTED,  /* the name is taken; or kvreg_configure came too late */
-    KVREG_NO_PROCESS,       /* the server had ended: not delivered */
-    KVREG_SERVER_DOWN,      /* the server ended while it had the request */
-    KVREG_TIMEOUT,          /* withdrawn: it has not run and never will */
-    KVREG_OUTCOME_UNKNOWN,  /* another thread had begun and would finish it */
-    KVREG_CALLING_SELF,     /* the caller would wait for itself */
-    KVREG_BAD_HANDLE,       /* NULL, freed, or made up */
-    KVREG_WRONG_KIND,       /* a live handle of another kind */
-    KVREG_INVALID_ARGUMENT, /* NULL output, bad length, bad UTF-8, unknown constant */
-    KVREG_WRONG_TYPE,       /* the value has another type than was asked for */
-    KVREG_CONFLICT,         /* reserved for compare-and-swap */
-    KVREG_LIMIT,            /* a limit is reached; nothing was changed */
-    KVREG_NO_MEMORY,        /* nothing was changed */
-    KVREG_ABORTED,          /* the update said KVREG_ABORT */
-    KVREG_FORKED,           /* the handle was inherited through fork */
-    KVREG_SHUT_DOWN,        /* after kvreg_shutdown */
-    KVREG_UNSUPPORTED,      /* not on this platform, or not in this version */
-    KVREG_IO,               /* the operating system refused */
-    KVREG_INTERNAL,         /* a caught panic in kvreg itself: a bug */
-    KVREG_TOO_SMALL         /* the caller's buffer; the needed length is set */
+    KVREG_OK,               /**< It was done. */
+    KVREG_NOT_FOUND,        /**< No such name or key. */
+    KVREG_ALREADY_STARTED,  /**< The name is taken; or kvreg_configure came too late. */
+    KVREG_NO_PROCESS,       /**< The server had ended: not delivered. */
+    KVREG_SERVER_DOWN,      /**< The server ended while it had the request. */
+    KVREG_TIMEOUT,          /**< Withdrawn: it has not run and never will. */
+    KVREG_OUTCOME_UNKNOWN,  /**< Another thread had begun and would finish it. */
+    KVREG_CALLING_SELF,     /**< The caller would wait for itself. */
+    KVREG_BAD_HANDLE,       /**< The handle is NULL, freed, or made up. */
+    KVREG_WRONG_KIND,       /**< A live handle of another kind. */
+    KVREG_INVALID_ARGUMENT, /**< NULL output, bad length, bad UTF-8, unknown constant. */
+    KVREG_WRONG_TYPE,       /**< The value has another type than was asked for. */
+    KVREG_CONFLICT,         /**< The value was changed meanwhile; no function answers it yet. */
+    KVREG_LIMIT,            /**< A limit is reached; nothing was changed. */
+    KVREG_NO_MEMORY,        /**< There is no memory; nothing was changed. */
+    KVREG_ABORTED,          /**< The update said KVREG_ABORT. */
+    KVREG_FORKED,           /**< The handle was inherited through fork. */
+    KVREG_SHUT_DOWN,        /**< It came after kvreg_shutdown. */
+    KVREG_UNSUPPORTED,      /**< Not on this platform, or not in this version. */
+    KVREG_IO,               /**< The operating system refused; see kvreg_last_os_error. */
+    KVREG_INTERNAL,         /**< A caught panic in kvreg itself: a bug. */
+    KVREG_TOO_SMALL         /**< The caller's buffer is too small; the needed length is set. */
 };
 
-/* Why a server ended (Erlang's exit reasons). */
+/** Why a server ended (Erlang's exit reasons). */
 typedef int32_t kvreg_reason;
+
+/** The values of a kvreg_reason. */
 enum {
-    KVREG_NORMAL,   /* stopped, after all that was queued */
-    KVREG_SHUTDOWN, /* told to end, in good order */
-    KVREG_KILLED,
-    KVREG_CRASHED,  /* a handler panicked or a callback said KVREG_CRASH */
-    KVREG_NOPROC    /* it had ended before it was monitored */
+    KVREG_REASON_NORMAL,   /**< It was stopped, after all that was queued. */
+    KVREG_REASON_SHUTDOWN, /**< It was told to end, in good order. */
+    KVREG_REASON_KILLED,   /**< It was ended at once. */
+    KVREG_REASON_CRASHED,  /**< A handler panicked, or a callback said KVREG_CRASH. */
+    KVREG_REASON_NOPROC    /**< It had ended before it was monitored. */
 };
 
-/* What an update decides. */
+/** What an update decides. */
 typedef int32_t kvreg_verdict;
+
+/** The values of a kvreg_verdict. */
 enum {
-    KVREG_KEEP,   /* leave the value as it is */
-    KVREG_STORE,  /* store *next */
-    KVREG_REMOVE, /* delete the key */
-    KVREG_ABORT,  /* change nothing; the caller gets KVREG_ABORTED */
-    KVREG_CRASH   /* end the bucket: reason KVREG_CRASHED */
+    KVREG_KEEP,     /**< Leave the value as it is. */
+    KVREG_STORE,    /**< Store *next. */
+    KVREG_REMOVE,   /**< Delete the key. */
+    KVREG_ABORT,    /**< Change nothing; the caller gets KVREG_ABORTED. */
+    KVREG_CRASH,    /**< End the bucket, with the reason KVREG_REASON_CRASHED. */
+    KVREG_STOP,     /**< Not of an update: KVREG_INVALID_ARGUMENT. Reserved for user servers. */
+    KVREG_LATER,    /**< Not of an update: KVREG_INVALID_ARGUMENT. Reserved for user servers. */
+    KVREG_UNHANDLED /**< Not of an update: KVREG_INVALID_ARGUMENT. Reserved for user servers. */
 };
 
-/* Types of values. */
+/** @} */
+
+/** @name Numbers of values, events and logs
+ *  New ones are added at the end.
+ *  @{ */
+
+/** Types of values. */
 enum {
-    KVREG_NIL,
-    KVREG_BOOL,
-    KVREG_INT,
-    KVREG_FLOAT,
-    KVREG_STRING,
-    KVREG_BYTES,
-    KVREG_ABSENT /* told of an absent key, by kvreg_bucket_get_many and kvreg_bucket_update_begin;
-                    not to be stored: KVREG_INVALID_ARGUMENT */
+    KVREG_NIL,    /**< No value beside the type. */
+    KVREG_BOOL,   /**< as.boolean */
+    KVREG_INT,    /**< as.integer */
+    KVREG_FLOAT,  /**< as.real */
+    KVREG_STRING, /**< as.text, which is UTF-8 */
+    KVREG_BYTES,  /**< as.text */
+    KVREG_ABSENT  /**< The key is absent: told by kvreg_bucket_get_many and
+                       kvreg_bucket_update_begin. To store it is KVREG_INVALID_ARGUMENT. */
 };
 
-/* Types of events. */
+/** Types of events. */
 enum {
-    KVREG_EVENT_DOWN, /* a monitored server ended */
-    KVREG_EVENT_LOG,  /* kvreg_inbox_subscribe_logs */
-    KVREG_EVENT_LOST  /* this many other events did not fit in the inbox; a DOWN is never lost */
+    KVREG_EVENT_DOWN,    /**< A monitored server ended. */
+    KVREG_EVENT_LOG,     /**< The library logged something; see kvreg_inbox_subscribe_logs. */
+    KVREG_EVENT_LOST,    /**< So many other events did not fit; a DOWN is never lost. */
+    KVREG_EVENT_CHANGE,  /**< Reserved for watches: a key was changed. */
+    KVREG_EVENT_RESET,   /**< Reserved for watches: what was known is to be forgotten. */
+    KVREG_EVENT_CURRENT, /**< Reserved for watches: all keys have been told. */
+    KVREG_EVENT_MAIL,    /**< Reserved for user servers: mail waits. */
+    KVREG_EVENT_REPLY,   /**< Reserved for user servers: a request was answered. */
+    KVREG_EVENT_STORE    /**< Reserved for stores. */
 };
 
-/* Levels of log events. */
-enum { KVREG_LOG_ERROR, KVREG_LOG_WARN, KVREG_LOG_INFO, KVREG_LOG_DEBUG };
+/** Levels of log events; a lower number is more important. */
+enum {
+    KVREG_LOG_ERROR, /**< A server was killed or crashed, or a bucket stays down. */
+    KVREG_LOG_WARN,  /**< A subscriber was cut off, a callback is stuck, and so on. */
+    KVREG_LOG_INFO,  /**< A bucket was started again; a listener listens. */
+    KVREG_LOG_DEBUG  /**< A registry got a message that it does not expect. */
+};
 
-/* Flags of kvreg_registry_create. */
-enum { KVREG_EXCLUSIVE = 1 };
+/** @} */
 
-/* Flags of kvreg_inbox_demonitor. */
-enum { KVREG_FLUSH = 1 };
+/** @name Flags
+ *  @{ */
 
+/** Flags of kvreg_registry_create and kvreg_registry_create_with. */
+enum {
+    KVREG_CREATE_EXCLUSIVE = 1 /**< KVREG_ALREADY_STARTED if there is a bucket of the name. */
+};
+
+/** Flags of kvreg_inbox_demonitor. */
+enum {
+    KVREG_DEMONITOR_FLUSH = 1 /**< Remove a DOWN that waits already, too. */
+};
+
+/** @} */
+
+#ifndef KVREG_NO_OLD_NAMES
+/** @name Old names
+ *  Programs that were written with them still compile. New ones define KVREG_NO_OLD_NAMES before
+ *  they include this header: then the compiler finds a KVREG_SHUTDOWN that was meant to be
+ *  KVREG_SHUT_DOWN.
+ *  @{ */
+
+#define KVREG_NORMAL KVREG_REASON_NORMAL       /**< Old name of KVREG_REASON_NORMAL. */
+#define KVREG_SHUTDOWN KVREG_REASON_SHUTDOWN   /**< Old name of KVREG_REASON_SHUTDOWN. */
+#define KVREG_KILLED KVREG_REASON_KILLED       /**< Old name of KVREG_REASON_KILLED. */
+#define KVREG_CRASHED KVREG_REASON_CRASHED     /**< Old name of KVREG_REASON_CRASHED. */
+#define KVREG_NOPROC KVREG_REASON_NOPROC       /**< Old name of KVREG_REASON_NOPROC. */
+#define KVREG_EXCLUSIVE KVREG_CREATE_EXCLUSIVE /**< Old name of KVREG_CREATE_EXCLUSIVE. */
+#define KVREG_FLUSH KVREG_DEMONITOR_FLUSH      /**< Old name of KVREG_DEMONITOR_FLUSH. */
+
+/** @} */
+#endif
+
+/** @name Values and events
+ *  @{ */
+
+/** Text that the library gives. */
 typedef struct kvreg_text {
-    const char *data; /* NUL-terminated too; "" when there is no text */
-    size_t len;       /* bytes, without the NUL */
+    const char *data; /**< NUL-terminated too; "" when there is no text. */
+    size_t len;       /**< Bytes, without the NUL. */
 } kvreg_text;
 
-/*
- * A value: 32 bytes, immutable. What an inline constructor below makes borrows its text; what
- * a function returned owns it until kvreg_value_clear. It may be moved bitwise; of the
- * copies of a value that was read, exactly one is cleared. Text that was read is followed by
- * a NUL that len does not count, and stays valid and unchanged until then, whatever happens
- * to the bucket.
+/**
+ * A value: 32 bytes, immutable. A value that an inline constructor below makes borrows its text. A
+ * value that a function returned owns its text until kvreg_value_clear. It may be moved bitwise;
+ * of the copies of a value that was read, exactly one is cleared. Text that was read is followed
+ * by a NUL that len does not count, and stays valid and unchanged until it is cleared, whatever
+ * happens to the bucket.
  */
 typedef struct kvreg_value {
-    uint32_t type; /* KVREG_NIL ... KVREG_ABSENT */
-    uint32_t reserved;
+    uint32_t type;     /**< KVREG_NIL to KVREG_ABSENT. */
+    uint32_t reserved; /**< Not looked at. */
     union {
         bool boolean;
         int64_t integer;
@@ -196,200 +284,229 @@ typedef struct kvreg_value {
         struct {
             const uint8_t *data;
             size_t len;
-        } text; /* KVREG_STRING (UTF-8) and KVREG_BYTES */
-    } as;
-    uint64_t private_; /* kvreg's own: copy it, do not change it */
+        } text;        /**< Of KVREG_STRING (UTF-8) and KVREG_BYTES. */
+    } as;              /**< What the value is, by its type. */
+    uint64_t private_; /**< The library's own: copy it, do not change it. */
 } kvreg_value;
 
-/* A key and its value, for batches. The key is borrowed. */
+/** A key and its value, for batches. The key is borrowed. */
 typedef struct kvreg_pair {
-    const void *key;
-    size_t key_len;
-    kvreg_value value;
+    const void *key;   /**< Any bytes. */
+    size_t key_len;    /**< 0 to 65,536, or KVREG_NUL. */
+    kvreg_value value; /**< The value to store, or the one that was read. */
 } kvreg_pair;
 
-/*
- * Keys with values of one type, as columns: for bindings, which have them so, or make them so in
- * fewer steps than pairs. Set size to sizeof. All is borrowed; the arrays need no alignment.
+/**
+ * Many keys with values of one type, as columns. A program in another language often has its data
+ * so, or makes columns in fewer steps than pairs. Set size to sizeof, or use kvreg_columns_init.
+ * All is borrowed; the arrays need no alignment.
  */
 typedef struct kvreg_columns {
-    uint32_t size;
-    uint32_t type;              /* of all values */
-    size_t count;
-    const void *keys;           /* one after the other, with nothing between */
-    const uint64_t *key_lens;   /* bytes of each */
-    const void *values;         /* BOOL: uint8_t each, 0 or 1; INT: int64_t; FLOAT: double; STRING
-                                   and BYTES: one after the other; NIL: not looked at */
-    const uint64_t *value_lens; /* STRING and BYTES: bytes of each */
+    uint32_t size;              /**< sizeof(kvreg_columns). */
+    uint32_t type;              /**< The type of all values. */
+    size_t count;               /**< How many keys there are. */
+    const void *keys;           /**< The keys, one after the other, with nothing between. */
+    const uint64_t *key_lens;   /**< The bytes of each key. */
+    const void *values;         /**< BOOL: a uint8_t each, 0 or 1; INT: int64_t; FLOAT: double;
+                                     STRING and BYTES: one after the other; NIL: not looked at. */
+    const uint64_t *value_lens; /**< STRING and BYTES: the bytes of each value. */
 } kvreg_columns;
 
-/* What kvreg_inbox_receive gives; release it with kvreg_event_clear. */
+/**
+ * What kvreg_inbox_receive gives; release it with kvreg_event_clear. A field that the type of the
+ * event does not name is 0, "" or nil.
+ */
 typedef struct kvreg_event {
-    uint32_t type;      /* KVREG_EVENT_... */
-    int32_t reason;     /* DOWN: why the server ended */
-    uint32_t level;     /* LOG: KVREG_LOG_... */
-    uint32_t reserved;
-    uint64_t reference; /* DOWN: what kvreg_inbox_monitor gave */
-    uint64_t count;     /* LOST: how many */
-    kvreg_text name;    /* DOWN: of the bucket, if it has one; LOG: the server that speaks */
-    kvreg_text detail;  /* DOWN: of the exit, if any; LOG: the message */
-    uint64_t private_[4];
+    uint32_t type;        /**< KVREG_EVENT_DOWN to KVREG_EVENT_STORE. */
+    int32_t reason;       /**< DOWN: why the server ended, a kvreg_reason. */
+    uint32_t level;       /**< LOG: KVREG_LOG_ERROR to KVREG_LOG_DEBUG. */
+    int32_t status;       /**< Reserved: the answer of a request, a kvreg_status. */
+    uint64_t reference;   /**< DOWN: what kvreg_inbox_monitor gave. */
+    uint64_t count;       /**< LOST: how many events. */
+    uint64_t revision;    /**< Reserved: the revision of a change. */
+    kvreg_text name;      /**< DOWN: of the server, if it has one; LOG: the server that speaks. */
+    kvreg_text detail;    /**< DOWN: of the exit, if any; LOG: the message. */
+    kvreg_value value;    /**< Reserved: the value of a change or an answer. */
+    uint64_t private_[8]; /**< The library's own. */
 } kvreg_event;
 
-/*
- * Decides an update. current is the value of the key, valid until the callback returns, or
- * NULL if the key is absent. For KVREG_STORE set *next (nil when called), which must stay
- * readable until the update returns; kvreg_value_copy_text copies text into it, and
- * *next = *current is fine. It runs while the server waits: it must return, and may call
- * kvreg, except into the same bucket (KVREG_CALLING_SELF; plain reads are allowed and see
- * the state before the update).
+/**
+ * Decides an update. `current` is the value of the key, valid until the callback returns, or NULL
+ * if the key is absent. For KVREG_STORE the callback sets `*next`, which is nil when it is called,
+ * and must stay readable until the update returns; kvreg_value_copy_text copies text into it, and
+ * `*next = *current` is fine. It runs while the server waits: it must return. It may call kvreg,
+ * except into its own bucket (KVREG_CALLING_SELF); plain reads of that bucket are allowed, and see
+ * the state before the update.
  */
 typedef kvreg_verdict (*kvreg_update_fn)(void *user_data, const kvreg_value *current,
                                          kvreg_value *next);
 
-/* When a bucket that ended is started again, empty, under its name (OTP's restart). */
+/** @} */
+
+/** @name Options
+ *  Make them by the inline initialisers below, or set size to sizeof and all else to 0: in every
+ *  field 0 is the default, which is told here. Limits that are reached answer KVREG_LIMIT, with
+ *  nothing changed.
+ *
+ *  They grow at their end in later versions. A smaller size is that of an older header: what it
+ *  lacks has its default. A larger one is that of a newer header: the library takes it if all that
+ *  it does not know is 0, else it answers KVREG_UNSUPPORTED, and nothing was done.
+ *  @{ */
+
+/** When a bucket that ended is started again, empty, under its name (OTP's restart). */
 enum {
-    KVREG_TEMPORARY, /* never */
-    KVREG_TRANSIENT, /* after KVREG_KILLED and KVREG_CRASHED */
-    KVREG_PERMANENT  /* always, after kvreg_bucket_stop too; kvreg_registry_remove ends it */
+    KVREG_TEMPORARY, /**< Never. */
+    KVREG_TRANSIENT, /**< After KVREG_REASON_KILLED and KVREG_REASON_CRASHED. */
+    KVREG_PERMANENT  /**< Always, after kvreg_bucket_stop too; kvreg_registry_remove ends it. */
 };
 
-/*
- * Options. Make them by the inline initialisers below, or set size to sizeof and all else to 0:
- * in every field 0 is the default, which is told here. Limits that are reached answer
- * KVREG_LIMIT, with nothing changed.
- *
- * They grow at their end in later versions. A smaller size is that of an older header: what it
- * lacks has its default. A larger one is that of a newer header: the library takes it if all that
- * it does not know is 0, else it answers KVREG_UNSUPPORTED, and nothing was done.
- */
-
-/* kvreg_configure. */
+/** Options of the process, for kvreg_configure. */
 typedef struct kvreg_options {
-    uint32_t size;
-    uint32_t worker_threads;    /* drain mailboxes, serve listeners; 2 */
-    uint32_t callback_threads;  /* at most, for callbacks of update_cast; 16,384 */
-    uint32_t max_monitors;      /* of one inbox; 1,048,576 */
-    int64_t default_timeout_ms; /* of new handles; 5,000; -1 for ever */
-    const char *thread_name;    /* of these threads, 1 to 15 bytes; "kvreg" */
+    uint32_t size;              /**< sizeof(kvreg_options). */
+    uint32_t worker_threads;    /**< They drain mailboxes and serve listeners; 2. */
+    uint32_t callback_threads;  /**< At most so many, for callbacks of update_cast; 16,384. */
+    uint32_t max_monitors;      /**< Of one inbox; 1,048,576. */
+    int64_t default_timeout_ms; /**< Of new handles; 5,000; -1 for ever. */
+    const char *thread_name;    /**< Of these threads, 1 to 15 bytes; "kvreg". */
 } kvreg_options;
 
-/* kvreg_registry_create_with, and of buckets created without options of their own. */
+/**
+ * Options of a bucket, for kvreg_registry_create_with and kvreg_bucket_start_with, and of buckets
+ * that a registry creates without options of their own.
+ */
 typedef struct kvreg_bucket_options {
-    uint32_t size;
-    uint32_t restart;           /* KVREG_TEMPORARY ... */
-    uint32_t max_restarts;      /* more within the period, and it stays down; 3 */
-    uint32_t restart_period_ms; /* 5,000 */
-    uint64_t max_mailbox;       /* messages that wait; 1,048,576 */
-    uint64_t max_keys;          /* no limit */
-    uint64_t max_bytes;         /* of keys and values, 8 for a number; what waits in casts
-                                   counts too; no limit. Each key takes some 100 bytes of
-                                   memory beside. */
-    uint64_t max_value;         /* bytes of one value; 536,870,912, which is also the most */
+    uint32_t size;              /**< sizeof(kvreg_bucket_options). */
+    uint32_t restart;           /**< KVREG_TEMPORARY to KVREG_PERMANENT. */
+    uint32_t max_restarts;      /**< More within the period, and it stays down; 3. */
+    uint32_t restart_period_ms; /**< 5,000. */
+    uint64_t max_mailbox;       /**< Messages that wait; 1,048,576. */
+    uint64_t max_keys;          /**< Keys; no limit. */
+    uint64_t max_bytes;         /**< Bytes of keys and values, 8 for a number; what waits in casts
+                                     counts too; no limit. Each key takes some 100 bytes of memory
+                                     beside. */
+    uint64_t max_value;         /**< Bytes of one value; 536,870,912, which is also the most. */
 } kvreg_bucket_options;
 
-/* kvreg_registry_start. */
+/** Options of a registry, for kvreg_registry_start. */
 typedef struct kvreg_registry_options {
-    uint32_t size;
-    uint32_t reserved;
-    const char *name; /* what kvreg_registry_whereis finds it by; NULL: it has none */
-    size_t name_len;
-    const kvreg_bucket_options *bucket; /* of buckets created without their own */
-    uint64_t max_buckets;               /* creations that wait count too; no limit */
-    uint64_t max_bytes;                 /* as of a bucket, in all together; no limit */
-    uint64_t max_mailbox;               /* messages at the registry itself; 1,048,576 */
+    uint32_t size;                      /**< sizeof(kvreg_registry_options). */
+    uint32_t reserved;                  /**< 0. */
+    const char *name;                   /**< kvreg_registry_whereis finds it by this; NULL: none. */
+    size_t name_len;                    /**< Bytes of the name, or KVREG_NUL. */
+    const kvreg_bucket_options *bucket; /**< Of buckets created without their own. */
+    uint64_t max_buckets;               /**< Creations that wait count too; no limit. */
+    uint64_t max_bytes;                 /**< As of a bucket, in all together; no limit. */
+    uint64_t max_mailbox;               /**< Messages at the registry itself; 1,048,576. */
 } kvreg_registry_options;
 
-/* kvreg_listener_start. */
+/** Options of a listener, for kvreg_listener_start. */
 typedef struct kvreg_listener_options {
-    uint32_t size;
-    uint32_t max_connections; /* 1,024; one more gets ERROR and is closed */
-    uint64_t max_line;        /* bytes of a request; 65,536; a longer one is a failure */
-    uint64_t max_backlog;     /* bytes that wait for a subscriber who does not read, before
-                                 it is cut off; 1,048,576 */
-    int64_t idle_timeout_ms;  /* from one request to the end of the next, and for a reply to
-                                 be taken: then it is closed; 300,000; -1 for ever */
-    uint32_t unix_mode;       /* of the file of a unix socket: who may connect; 0600 */
-    uint32_t reserved;
-    const char *password;     /* a connection is closed unless its first line is AUTH and this;
-                                 1 to 1,024 bytes, no NUL and no line break; none */
-    size_t password_len;      /* KVREG_NUL: up to its NUL */
+    uint32_t size;            /**< sizeof(kvreg_listener_options). */
+    uint32_t max_connections; /**< 1,024; one more gets ERROR and is closed. */
+    uint64_t max_line;        /**< Bytes of a request; 65,536; a longer one is a failure. */
+    uint64_t max_backlog;     /**< Bytes that wait for a subscriber who does not read, before it is
+                                   cut off; 1,048,576. */
+    int64_t idle_timeout_ms;  /**< From one request to the end of the next, and for a reply to be
+                                   taken: then it is closed; 300,000; -1 for ever. */
+    uint32_t unix_mode;       /**< Of the file of a unix socket: who may connect; 0600. */
+    uint32_t reserved;        /**< 0. */
+    const char *password;     /**< A connection is closed unless its first line is AUTH and this;
+                                   1 to 1,024 bytes, no NUL and no line break; none. */
+    size_t password_len;      /**< KVREG_NUL: up to its NUL. */
 } kvreg_listener_options;
 
-/*
- * Facts. Set size to sizeof; a failure leaves the rest as it was. They grow as options do: no more
- * is written than size says, and what an older library does not know stays as it was, which is 0
- * by the inline initialisers.
- */
+/** @} */
 
-/* kvreg_bucket_info. */
+/** @name Facts
+ *  Make them by the inline initialisers below, or set size to sizeof. A failure leaves the rest as
+ *  it was. They grow at their end in later versions: no more is written than size says, and what
+ *  an older library does not know stays as it was, which is 0 by the inline initialisers.
+ *  @{ */
+
+/** Facts about a bucket, which kvreg_bucket_info tells. */
 typedef struct kvreg_bucket_stats {
-    uint32_t size;
-    int32_t last_exit; /* why the bucket of this name before this one ended; -1: none did */
-    uint64_t keys;
-    uint64_t bytes;    /* of keys and values, 8 for a number */
-    uint64_t mailbox;  /* messages that wait */
-    uint64_t handled;  /* messages handled: calls, casts and updates, not plain reads */
-    uint64_t restarts; /* of the bucket of this name */
+    uint32_t size;     /**< sizeof(kvreg_bucket_stats). */
+    int32_t last_exit; /**< The kvreg_reason of the last bucket of this name; -1: there was none. */
+    uint64_t keys;     /**< Keys. */
+    uint64_t bytes;    /**< Bytes of keys and values, 8 for a number. */
+    uint64_t mailbox;  /**< Messages that wait. */
+    uint64_t handled;  /**< Messages handled: calls, casts and updates, not plain reads. */
+    uint64_t restarts; /**< Of the bucket of this name. */
 } kvreg_bucket_stats;
 
-/* kvreg_registry_info. */
+/** Facts about a registry, which kvreg_registry_info tells. */
 typedef struct kvreg_registry_stats {
-    uint32_t size;
-    int32_t last_exit; /* why it ended the last time it came back; -1: it never ended */
-    uint64_t buckets;
-    uint64_t keys;     /* in all buckets, while each is looked at */
-    uint64_t bytes;
-    uint64_t mailbox;  /* messages that wait at the registry itself */
-    uint64_t handled;  /* messages it handled itself: creations and so on, not lookups */
-    uint64_t restarts; /* how often it came back */
+    uint32_t size;     /**< sizeof(kvreg_registry_stats). */
+    int32_t last_exit; /**< The kvreg_reason of its last end before it came back; -1: none. */
+    uint64_t buckets;  /**< Buckets. */
+    uint64_t keys;     /**< Keys in all buckets, while each is looked at. */
+    uint64_t bytes;    /**< Bytes in all buckets, while each is looked at. */
+    uint64_t mailbox;  /**< Messages that wait at the registry itself. */
+    uint64_t handled;  /**< Messages it handled itself: creations and so on, not lookups. */
+    uint64_t restarts; /**< How often it came back. */
 } kvreg_registry_stats;
 
-/* kvreg_live_counts: what lives in the library now. */
+/** What lives in the library now, which kvreg_live_counts tells. */
 typedef struct kvreg_live {
-    uint32_t size;
-    uint32_t reserved;
-    uint64_t registries; /* servers that have not ended */
-    uint64_t buckets;
-    uint64_t registry_handles; /* handles that were not freed */
-    uint64_t bucket_handles;
-    uint64_t update_handles;
-    uint64_t items_handles;
-    uint64_t inbox_handles;
-    uint64_t listener_handles;
+    uint32_t size;             /**< sizeof(kvreg_live). */
+    uint32_t reserved;         /**< 0. */
+    uint64_t registries;       /**< Registries that have not ended. */
+    uint64_t buckets;          /**< Buckets that have not ended. */
+    uint64_t registry_handles; /**< Handles of registries that were not freed. */
+    uint64_t bucket_handles;   /**< Handles of buckets that were not freed. */
+    uint64_t update_handles;   /**< Handles of updates that were not freed. */
+    uint64_t items_handles;    /**< Handles of snapshots that were not freed. */
+    uint64_t inbox_handles;    /**< Handles of inboxes that were not freed. */
+    uint64_t listener_handles; /**< Handles of listeners that were not freed. */
 } kvreg_live;
 
-/* Inline initialisers of options and facts: the defaults. */
+/** @} */
+
+/** @name Inline initialisers
+ *  Each gives a struct with its size set and all else 0, which is the default of every option.
+ *  @{ */
+
+/** Gives options of the process. */
 static inline kvreg_options kvreg_options_init(void) {
     kvreg_options options;
     memset(&options, 0, sizeof options);
     options.size = sizeof options;
     return options;
 }
+
+/** Gives options of a bucket. */
 static inline kvreg_bucket_options kvreg_bucket_options_init(void) {
     kvreg_bucket_options options;
     memset(&options, 0, sizeof options);
     options.size = sizeof options;
     return options;
 }
+
+/** Gives options of a registry. */
 static inline kvreg_registry_options kvreg_registry_options_init(void) {
     kvreg_registry_options options;
     memset(&options, 0, sizeof options);
     options.size = sizeof options;
     return options;
 }
+
+/** Gives options of a listener. */
 static inline kvreg_listener_options kvreg_listener_options_init(void) {
     kvreg_listener_options options;
     memset(&options, 0, sizeof options);
     options.size = sizeof options;
     return options;
 }
+
+/** Gives facts about a bucket, to be filled. */
 static inline kvreg_bucket_stats kvreg_bucket_stats_init(void) {
     kvreg_bucket_stats stats;
     memset(&stats, 0, sizeof stats);
     stats.size = sizeof stats;
     return stats;
 }
+
+/** Gives facts about a registry, to be filled. */
 static inline kvreg_registry_stats kvreg_registry_stats_init(void) {
     kvreg_registry_stats stats;
     memset(&stats, 0, sizeof stats);
@@ -397,36 +514,65 @@ static inline kvreg_registry_stats kvreg_registry_stats_init(void) {
     return stats;
 }
 
+/** Gives counts of what lives, to be filled. */
+static inline kvreg_live kvreg_live_init(void) {
+    kvreg_live live;
+    memset(&live, 0, sizeof live);
+    live.size = sizeof live;
+    return live;
+}
+
+/** Gives columns without keys, whose values are nil. */
+static inline kvreg_columns kvreg_columns_init(void) {
+    kvreg_columns columns;
+    memset(&columns, 0, sizeof columns);
+    columns.size = sizeof columns;
+    return columns;
+}
+
+/** @} */
+
 #if defined(__cplusplus) && defined(__GNUC__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wold-style-cast" /* C has no other */
 #endif
 
-/* Inline constructors of values; they borrow what they point to. */
+/** @name Inline constructors of values
+ *  They borrow what they point to.
+ *  @{ */
+
+/** Gives nil. */
 static inline kvreg_value kvreg_nil(void) {
     kvreg_value value;
     memset(&value, 0, sizeof value);
     return value;
 }
+
+/** Gives a truth value. */
 static inline kvreg_value kvreg_bool(bool boolean) {
     kvreg_value value = kvreg_nil();
     value.type = KVREG_BOOL;
     value.as.boolean = boolean;
     return value;
 }
+
+/** Gives an integer. */
 static inline kvreg_value kvreg_int(int64_t integer) {
     kvreg_value value = kvreg_nil();
     value.type = KVREG_INT;
     value.as.integer = integer;
     return value;
 }
+
+/** Gives a floating-point number. */
 static inline kvreg_value kvreg_float(double real) {
     kvreg_value value = kvreg_nil();
     value.type = KVREG_FLOAT;
     value.as.real = real;
     return value;
 }
-/* UTF-8, checked when it is stored. */
+
+/** Gives a text of UTF-8, which is checked when it is stored. `len` may be KVREG_NUL. */
 static inline kvreg_value kvreg_string(const char *data, size_t len) {
     kvreg_value value = kvreg_nil();
     value.type = KVREG_STRING;
@@ -434,6 +580,8 @@ static inline kvreg_value kvreg_string(const char *data, size_t len) {
     value.as.text.len = len == KVREG_NUL && data != NULL ? strlen(data) : len;
     return value;
 }
+
+/** Gives bytes. `len` may be KVREG_NUL. */
 static inline kvreg_value kvreg_bytes(const void *data, size_t len) {
     kvreg_value value = kvreg_nil();
     value.type = KVREG_BYTES;
@@ -442,6 +590,8 @@ static inline kvreg_value kvreg_bytes(const void *data, size_t len) {
         len == KVREG_NUL && data != NULL ? strlen((const char *)data) : len;
     return value;
 }
+
+/** @} */
 
 #if defined(__cplusplus) && defined(__GNUC__)
 #pragma GCC diagnostic pop
@@ -452,100 +602,146 @@ static inline kvreg_value kvreg_bytes(const void *data, size_t len) {
 extern "C" {
 #endif // __cplusplus
 
+/** @name The library
+ *  @{ */
+
 /**
- * The library's version, "major.minor.patch": static.
+ * Gives the library's version as text, "major.minor.patch". The text is static. Never blocks.
  */
 const char *kvreg_version_string(void);
 
 /**
- * The same as a number: 0x00MMmmpp.
+ * Gives the library's version as a number, 0x00MMmmpp, as KVREG_VERSION_NUMBER is the header's.
+ * Never blocks.
  */
 uint32_t kvreg_version_number(void);
 
 /**
- * The name of a status, "KVREG_OK"; of an unknown number "KVREG_UNKNOWN". Static.
- */
-const char *kvreg_status_name(kvreg_status status);
-
-/**
- * What a status means, in a few words. Static, never NULL.
- */
-const char *kvreg_status_message(kvreg_status status);
-
-/**
- * Copies the text of the last failing call on this thread into `buffer`, cut to `capacity`
- * bytes with its NUL; empty if none failed. For people: programs use the status. `buffer` may
- * be NULL if `capacity` is 0. Returns the full length in bytes, without the NUL.
- */
-size_t kvreg_last_error(char *buffer, size_t capacity);
-
-/**
- * Sets what holds for the whole process, before anything else is called; afterwards, and a
- * second time, KVREG_ALREADY_STARTED. It need not be called. `options` may be NULL: the
- * defaults. Starts nothing. Never blocks.
+ * Sets what holds for the whole process. It comes before any other function of the library:
+ * afterwards, and a second time, it answers KVREG_ALREADY_STARTED. A program need not call it.
+ * `options` may be NULL, which means the defaults. It starts nothing. Never blocks.
  */
 kvreg_status kvreg_configure(const kvreg_options *options);
 
 /**
- * Ends everything: all registries and buckets, reason SHUTDOWN; all listeners and handles; the
- * library's threads, which it waits for at most `timeout_ms` milliseconds (-1 for ever):
- * KVREG_TIMEOUT means that callbacks were still running then, and are left alone;
- * kvreg_last_error names their buckets. Afterwards frees and
- * clears still succeed, values stay valid, and everything else answers KVREG_SHUT_DOWN. It
- * need not be called: a process may just exit. From inside a callback: KVREG_CALLING_SELF.
- * Blocks.
+ * Ends everything: all registries and buckets, with the reason KVREG_REASON_SHUTDOWN, all
+ * listeners, all handles, and the library's threads. It waits for these threads for at most
+ * `timeout_ms` milliseconds (-1 for ever). KVREG_TIMEOUT means that callbacks were still running
+ * then; they are left alone, and kvreg_last_error names their buckets.
+ *
+ * Afterwards frees and clears still succeed, values stay valid, and every other function answers
+ * KVREG_SHUT_DOWN. A program need not call it: a process may just exit. From inside a callback it
+ * answers KVREG_CALLING_SELF. Blocks.
  */
 kvreg_status kvreg_shutdown(int64_t timeout_ms);
 
 /**
- * Counts what lives in the library now: servers that have not ended and handles that were
- * not freed. Fills as much of `live` as its `size` says. Never blocks.
+ * Counts what lives in the library now: servers that have not ended, and handles that were not
+ * freed. It fills as much of `live` as its `size` says. Never blocks.
  */
 kvreg_status kvreg_live_counts(kvreg_live *live);
 
+/** @} */
+
+/** @name Names of statuses, reasons and verdicts; errors
+ *  @{ */
+
 /**
- * Releases what a function returned in `value`, and makes it nil; may be called twice on the
- * same variable, and on a value that owns nothing. NULL is fine. Never blocks; works after
- * kvreg_shutdown too.
+ * Gives the name of a status, as "KVREG_OK", and "KVREG_UNKNOWN" for any other number. The text
+ * is static. Never blocks.
+ */
+const char *kvreg_status_name(kvreg_status status);
+
+/**
+ * Says in a few words what a status means. The text is static, and never NULL. Never blocks.
+ */
+const char *kvreg_status_message(kvreg_status status);
+
+/**
+ * Gives the name of a reason, as "KVREG_REASON_KILLED", and "KVREG_UNKNOWN" for any other number.
+ * The text is static. Never blocks.
+ */
+const char *kvreg_reason_name(kvreg_reason reason);
+
+/**
+ * Gives the name of a verdict, as "KVREG_STORE", and "KVREG_UNKNOWN" for any other number. The
+ * text is static. Never blocks.
+ */
+const char *kvreg_verdict_name(kvreg_verdict verdict);
+
+/**
+ * Copies the text of the last failing call of this thread into `buffer`, cut to `capacity` bytes
+ * with its NUL. The text is empty if no call failed. It is for people; programs use the status.
+ * `buffer` may be NULL if `capacity` is 0. Returns the full length in bytes, without the NUL.
+ * Never blocks.
+ */
+size_t kvreg_last_error(char *buffer, size_t capacity);
+
+/**
+ * Gives the operating system's error number of the last failing call of this thread: errno, or
+ * GetLastError on Windows. It is 0 if that call did not answer KVREG_IO, if the system gave no
+ * number, or if no call failed. A call that succeeds leaves it as it is. Never blocks.
+ */
+int32_t kvreg_last_os_error(void);
+
+/** @} */
+
+/** @name Values
+ *  @{ */
+
+/**
+ * Releases what a function returned in `value`, and makes the value nil. It may be called twice
+ * on one variable, and on a value that owns nothing. NULL is fine. It works after kvreg_shutdown
+ * too. Never blocks.
  */
 void kvreg_value_clear(kvreg_value *value);
 
 /**
- * Copies text into a value: the way for an update callback to store text that does not
- * outlive it. The type becomes KVREG_STRING, unless it is KVREG_BYTES. Inside a callback the
- * library keeps the copy until the update is done and the value owns nothing; elsewhere the
- * value owns it, to be released with kvreg_value_clear. What the value held is not released.
- * Never blocks.
+ * Copies text into a value. This is how an update's callback stores text that does not outlive
+ * the callback. The type becomes KVREG_STRING, unless it is KVREG_BYTES. Inside a callback the
+ * library keeps the copy until the update is done, and the value owns nothing. Elsewhere the
+ * value owns the copy, and kvreg_value_clear releases it. What the value held before is not
+ * released. Never blocks.
  */
 kvreg_status kvreg_value_copy_text(kvreg_value *value, const void *data, size_t len);
 
+/** @} */
+
+/** @name Registries: start and handles
+ *  @{ */
+
 /**
- * Starts a registry. `options` may be NULL: the defaults. KVREG_ALREADY_STARTED if another
- * registry has the name it asks for. Never blocks.
+ * Starts a registry. `options` may be NULL, which means the defaults. It answers
+ * KVREG_ALREADY_STARTED if another registry has the name that the options ask for. Never blocks.
  */
 kvreg_status kvreg_registry_start(const kvreg_registry_options *options, kvreg_registry **registry);
 
 /**
- * Gives the registry that is registered under a name in this process, or KVREG_NOT_FOUND:
- * how a host and its plug-ins meet. Never blocks.
+ * Finds the registry that is registered under a name in this process, or answers KVREG_NOT_FOUND.
+ * This is how a host and its plug-ins meet. Never blocks.
  */
 kvreg_status kvreg_registry_whereis(const char *name, size_t name_len, kvreg_registry **registry);
 
 /**
- * Gives another handle to the same registry, with the timeout of this one. Never blocks.
+ * Gives another handle to the registry, with the timeout of this handle. Never blocks.
  */
 kvreg_status kvreg_registry_clone(kvreg_registry *registry, kvreg_registry **clone);
 
 /**
- * Sets the timeout of calls through this handle, in milliseconds: -1 for ever, 0 only if it
+ * Sets the timeout of calls through this handle, in milliseconds: -1 for ever, 0 only if the call
  * need not wait. Other handles keep theirs. Never blocks.
  */
 kvreg_status kvreg_registry_set_timeout(kvreg_registry *registry, int64_t timeout_ms);
 
+/** @} */
+
+/** @name Registries: buckets by name
+ *  @{ */
+
 /**
- * Gives the bucket of that name, and starts it if there is none: a call. With
- * KVREG_EXCLUSIVE in `flags` (else 0): KVREG_ALREADY_STARTED if there is one. `bucket` may be
- * NULL. Blocks for its turn.
+ * Gives the bucket of that name, and starts one if there is none: a call. With
+ * KVREG_CREATE_EXCLUSIVE in `flags` (else 0) it answers KVREG_ALREADY_STARTED if there is one.
+ * `bucket` may be NULL. Blocks for its turn.
  */
 kvreg_status kvreg_registry_create(kvreg_registry *registry,
                                    const char *name,
@@ -554,8 +750,9 @@ kvreg_status kvreg_registry_create(kvreg_registry *registry,
                                    kvreg_bucket **bucket);
 
 /**
- * The same with options for a bucket that is started now; one that is there keeps its own.
- * NULL: those of the registry. Blocks for its turn.
+ * Gives the bucket of that name, and starts one with `options` if there is none: a call. A bucket
+ * that is there keeps its own options. `options` may be NULL, which means those of the registry.
+ * `flags` and `bucket` are as in kvreg_registry_create. Blocks for its turn.
  */
 kvreg_status kvreg_registry_create_with(kvreg_registry *registry,
                                         const char *name,
@@ -565,16 +762,16 @@ kvreg_status kvreg_registry_create_with(kvreg_registry *registry,
                                         kvreg_bucket **bucket);
 
 /**
- * Starts a bucket of that name unless there is one: a cast. A call or lookup of the same
- * thread after it finds the bucket. Never blocks.
+ * Starts a bucket of that name unless there is one: a cast. A later call or lookup of the same
+ * thread finds the bucket. Never blocks.
  */
 kvreg_status kvreg_registry_create_cast(kvreg_registry *registry,
                                         const char *name,
                                         size_t name_len);
 
 /**
- * Gives the bucket that has the name now, or KVREG_NOT_FOUND. A bucket of which anybody has
- * learned that it ended is not found. Blocks only while casts of this thread to the registry
+ * Gives the bucket that has the name now, or answers KVREG_NOT_FOUND. It never finds a bucket of
+ * which anybody has learned that it ended. Blocks only while casts of this thread to the registry
  * are queued.
  */
 kvreg_status kvreg_registry_lookup(kvreg_registry *registry,
@@ -583,9 +780,9 @@ kvreg_status kvreg_registry_lookup(kvreg_registry *registry,
                                    kvreg_bucket **bucket);
 
 /**
- * Ends the bucket of that name for good, reason SHUTDOWN, whatever its restart option (OTP's
- * terminate_child): what is queued there is dropped. KVREG_NOT_FOUND if there is none. Blocks
- * for the registry's turn.
+ * Ends the bucket of that name for good, with the reason KVREG_REASON_SHUTDOWN, whatever its
+ * restart option (OTP's terminate_child). What is queued at the bucket is dropped. It answers
+ * KVREG_NOT_FOUND if there is no such bucket. Blocks for the registry's turn.
  */
 kvreg_status kvreg_registry_remove(kvreg_registry *registry, const char *name, size_t name_len);
 
@@ -595,24 +792,28 @@ kvreg_status kvreg_registry_remove(kvreg_registry *registry, const char *name, s
 kvreg_status kvreg_registry_count(kvreg_registry *registry, size_t *count);
 
 /**
- * Gives a snapshot of the names: keys of type KVREG_STRING, values nil. Blocks only for its
- * own copying by others, and while casts of this thread to the registry are queued.
+ * Gives a snapshot of the names: its keys are of type KVREG_STRING, its values nil. Blocks only
+ * while another thread copies the names, and while casts of this thread to the registry are
+ * queued.
  */
 kvreg_status kvreg_registry_names(kvreg_registry *registry, kvreg_items **names);
 
-/**
- * Sends the registry an info of up to 65,536 bytes: a message that it does not expect. It is logged at debug and
- * dropped, as in the guide. Never blocks.
- */
-kvreg_status kvreg_registry_send(kvreg_registry *registry,
-                                 const void *message,
-                                 size_t message_len);
+/** @} */
+
+/** @name Registries: messages
+ *  @{ */
 
 /**
- * Carries out one line of the text protocol (CREATE, PUT, GET, DELETE; see the README), with
- * or without its line break; NULL with the length 0 is an empty one. `reply` is what a
- * connection would get, "NOT FOUND" and "UNKNOWN COMMAND" included: a STRING, or BYTES if it is
- * not UTF-8, with CRLF after each line; to be cleared. A failure has its status:
+ * Sends the registry an info of up to 65,536 bytes: a message that it does not expect. The
+ * registry logs it at debug and drops it, as in the Elixir guide. Never blocks.
+ */
+kvreg_status kvreg_registry_send(kvreg_registry *registry, const void *message, size_t message_len);
+
+/**
+ * Carries out one line of the text protocol (CREATE, PUT, GET, DELETE; see the README), with or
+ * without its line break. NULL with the length 0 is an empty line. `reply` is what a connection
+ * would get, "NOT FOUND" and "UNKNOWN COMMAND" included: a KVREG_STRING, or KVREG_BYTES if it is
+ * not UTF-8, with CRLF after each line; clear it. A failure answers its status:
  * KVREG_INVALID_ARGUMENT for a name or key that cannot be, KVREG_UNSUPPORTED for a value with a
  * line break. Blocks like a call.
  */
@@ -621,50 +822,139 @@ kvreg_status kvreg_registry_execute(kvreg_registry *registry,
                                     size_t line_len,
                                     kvreg_value *reply);
 
+/** @} */
+
+/** @name Registries: end and facts
+ *  @{ */
+
 /**
- * Ends all buckets, reason SHUTDOWN, then the registry; returns when all are gone. From
- * inside a callback of one of its buckets, or if one waits for that: KVREG_CALLING_SELF. The
- * handle is freed separately. Blocks for its turn.
+ * Ends all buckets, with the reason KVREG_REASON_SHUTDOWN, then the registry, and returns when
+ * all are gone. It answers KVREG_CALLING_SELF from inside a callback of one of its buckets, or if
+ * one of them waits for that callback. It does not free the handle. Blocks for its turn.
  */
 kvreg_status kvreg_registry_stop(kvreg_registry *registry);
 
 /**
- * Ends the registry at once (OTP's Process.exit), with its buckets, reason SHUTDOWN. After
- * KVREG_KILLED and KVREG_CRASHED it comes back, empty, behind its handles and its name, before
- * this returns (one_for_all); its monitors get their DOWN and do not carry over. KVREG_NORMAL
- * does nothing, KVREG_NOPROC is KVREG_INVALID_ARGUMENT. `detail` is as in kvreg_bucket_exit.
- * Takes the time to free what its buckets hold, and never waits for a turn.
+ * Ends the registry at once (OTP's Process.exit), and its buckets with the reason
+ * KVREG_REASON_SHUTDOWN. After KVREG_REASON_KILLED and KVREG_REASON_CRASHED the registry comes
+ * back, empty, behind its handles and its name, before this function returns (one_for_all). Its
+ * monitors get their DOWN, and do not carry over. KVREG_REASON_NORMAL does nothing;
+ * KVREG_REASON_NOPROC is KVREG_INVALID_ARGUMENT. `detail` is as in kvreg_bucket_exit. It takes
+ * the time to free what the buckets hold, and never waits for a turn.
  */
 kvreg_status kvreg_registry_exit(kvreg_registry *registry,
-                                 int32_t reason,
+                                 kvreg_reason reason,
                                  const char *detail,
                                  size_t detail_len);
 
 /**
- * Tells what there is to know about the registry; fills as much of `stats` as its `size`
- * says. Blocks only while casts of this thread to the registry are queued.
+ * Tells facts about the registry. It fills as much of `stats` as its `size` says. Blocks only
+ * while casts of this thread to the registry are queued.
  */
 kvreg_status kvreg_registry_info(kvreg_registry *registry, kvreg_registry_stats *stats);
 
 /**
  * Frees the handle. A registry without a name stops, with its buckets, when its last handle is
- * freed: that takes the time to free what they hold, about 0.1 us a key. One with a name runs
- * on. NULL is fine. Never blocks.
+ * freed; this takes the time to free what they hold, about 0.1 us a key. A registry with a name
+ * runs on. NULL is fine. Never blocks.
  */
 kvreg_status kvreg_registry_free(kvreg_registry *registry);
 
+/** @} */
+
+/** @name Buckets: start and handles
+ *  @{ */
+
 /**
- * Starts a bucket without a registry; it stops when its last handle is freed. Never blocks.
+ * Starts a bucket without a registry, with the default options. The bucket stops when its last
+ * handle is freed. Never blocks.
  */
 kvreg_status kvreg_bucket_start(kvreg_bucket **bucket);
 
 /**
- * Gives another handle to the same bucket, with the timeout of this one. Never blocks.
+ * Starts a bucket without a registry, with options. The bucket stops when its last handle is
+ * freed. `options` may be NULL, which means the defaults. Their `restart` must be
+ * KVREG_TEMPORARY, else the answer is KVREG_INVALID_ARGUMENT: there is no registry that would
+ * start the bucket again. So `max_restarts` and `restart_period_ms` have no effect. Never blocks.
+ */
+kvreg_status kvreg_bucket_start_with(const kvreg_bucket_options *options, kvreg_bucket **bucket);
+
+/**
+ * Gives another handle to the bucket, with the timeout of this handle. Never blocks.
  */
 kvreg_status kvreg_bucket_clone(kvreg_bucket *bucket, kvreg_bucket **clone);
 
 /**
- * Stores a value under a key, over an older one. Blocks for its turn.
+ * Sets the timeout of calls through this handle, in milliseconds: -1 for ever, 0 only if the call
+ * need not wait. Other handles keep theirs. Never blocks.
+ */
+kvreg_status kvreg_bucket_set_timeout(kvreg_bucket *bucket, int64_t timeout_ms);
+
+/**
+ * Gives the name that the bucket is registered under, also after its end; clear it. It is nil if
+ * the bucket has no name. Never blocks.
+ */
+kvreg_status kvreg_bucket_name(kvreg_bucket *bucket, kvreg_value *name);
+
+/**
+ * Tells facts about the bucket. It fills as much of `stats` as its `size` says. Blocks only while
+ * casts of this thread to the bucket are queued.
+ */
+kvreg_status kvreg_bucket_info(kvreg_bucket *bucket, kvreg_bucket_stats *stats);
+
+/**
+ * Frees the handle. A registered bucket goes on. A bucket without a registry ends with its last
+ * handle; this takes the time to free what it holds, about 0.1 us a key. NULL is fine. Never
+ * blocks.
+ */
+kvreg_status kvreg_bucket_free(kvreg_bucket *bucket);
+
+/** @} */
+
+/** @name Buckets: end and links
+ *  @{ */
+
+/**
+ * Stops the bucket, with the reason KVREG_REASON_NORMAL, after what is queued. When it returns,
+ * the bucket is gone, and its name too (OTP's GenServer.stop). It answers KVREG_SERVER_DOWN if
+ * the bucket ended meanwhile for another reason. It does not free the handle. Blocks for its
+ * turn.
+ */
+kvreg_status kvreg_bucket_stop(kvreg_bucket *bucket);
+
+/**
+ * Ends the bucket at once (OTP's Process.exit). What is queued is dropped, a caller who waits
+ * there gets KVREG_SERVER_DOWN, and the name is gone when the function returns. A callback that
+ * is running is not interrupted, but its change is discarded. KVREG_REASON_NORMAL does nothing;
+ * KVREG_REASON_NOPROC is KVREG_INVALID_ARGUMENT. `detail` is UTF-8 of up to 65,536 bytes for the
+ * DOWN; it may be NULL with the length 0. It takes the time to free what the bucket holds, and
+ * never waits for a turn.
+ */
+kvreg_status kvreg_bucket_exit(kvreg_bucket *bucket,
+                               kvreg_reason reason,
+                               const char *detail,
+                               size_t detail_len);
+
+/**
+ * Links two buckets (Erlang's link): when one ends with any reason but KVREG_REASON_NORMAL, so
+ * does the other, with that reason. To link two buckets twice is to link them once; to link a
+ * bucket to itself does nothing. It answers KVREG_NO_PROCESS if either has ended. Links do not
+ * carry over to a restarted bucket. Never blocks.
+ */
+kvreg_status kvreg_bucket_link(kvreg_bucket *bucket, kvreg_bucket *other);
+
+/**
+ * Takes the link between two buckets away. It does nothing if there is none. Never blocks.
+ */
+kvreg_status kvreg_bucket_unlink(kvreg_bucket *bucket, kvreg_bucket *other);
+
+/** @} */
+
+/** @name Buckets: one key
+ *  @{ */
+
+/**
+ * Stores a value under a key, over an older one: a call. Blocks for its turn.
  */
 kvreg_status kvreg_bucket_put(kvreg_bucket *bucket,
                               const void *key,
@@ -672,9 +962,9 @@ kvreg_status kvreg_bucket_put(kvreg_bucket *bucket,
                               const kvreg_value *value);
 
 /**
- * Gives the value of a key, to be cleared, or KVREG_NOT_FOUND. Does not wait for a running
- * handler: it sees the last committed state. Blocks only while casts of this thread to the
- * bucket are queued.
+ * Gives the value of a key, or answers KVREG_NOT_FOUND; clear the value. It does not wait for a
+ * running handler: it sees the last committed state. Blocks only while casts of this thread to
+ * the bucket are queued.
  */
 kvreg_status kvreg_bucket_get(kvreg_bucket *bucket,
                               const void *key,
@@ -682,17 +972,22 @@ kvreg_status kvreg_bucket_get(kvreg_bucket *bucket,
                               kvreg_value *value);
 
 /**
- * Takes a key out and gives its value, to be cleared, or KVREG_NOT_FOUND. `old` may be NULL.
- * Blocks for its turn.
+ * Takes a key out and gives its value, or answers KVREG_NOT_FOUND; clear the value. `old` may be
+ * NULL. Blocks for its turn.
  */
 kvreg_status kvreg_bucket_delete(kvreg_bucket *bucket,
                                  const void *key,
                                  size_t key_len,
                                  kvreg_value *old);
 
+/** @} */
+
+/** @name Buckets: casts
+ *  @{ */
+
 /**
- * Stores a value: a cast. It may be done at once or later; a call or read of the same thread
- * after it sees it. Never blocks. KVREG_LIMIT if the mailbox is full.
+ * Stores a value under a key: a cast. It is done at once or later; a later call or read of the
+ * same thread sees it. It answers KVREG_LIMIT if the mailbox is full. Never blocks.
  */
 kvreg_status kvreg_bucket_put_cast(kvreg_bucket *bucket,
                                    const void *key,
@@ -700,26 +995,19 @@ kvreg_status kvreg_bucket_put_cast(kvreg_bucket *bucket,
                                    const kvreg_value *value);
 
 /**
- * Takes a key out if it is there: a cast. Never blocks. KVREG_LIMIT if the mailbox is full.
+ * Takes a key out if it is there: a cast. It is done at once or later; a later call or read of
+ * the same thread sees it. It answers KVREG_LIMIT if the mailbox is full. Never blocks.
  */
 kvreg_status kvreg_bucket_delete_cast(kvreg_bucket *bucket, const void *key, size_t key_len);
 
-/**
- * Stores many values in one message: all or none. Of equal keys the last one counts. Blocks
- * for its turn.
- */
-kvreg_status kvreg_bucket_put_many(kvreg_bucket *bucket, const kvreg_pair *pairs, size_t count);
+/** @} */
+
+/** @name Buckets: many keys
+ *  @{ */
 
 /**
- * Fills the values of many pairs as they are at one instant; an absent key gets KVREG_ABSENT.
- * Each value is overwritten, not released, and to be cleared. Blocks only for other such
- * copying, and while casts of this thread to the bucket are queued.
- */
-kvreg_status kvreg_bucket_get_many(kvreg_bucket *bucket, kvreg_pair *pairs, size_t count);
-
-/**
- * Counts the keys; a write in flight may count or not. Blocks only while casts of this
- * thread to the bucket are queued.
+ * Counts the keys; a write in flight may count or not. Blocks only while casts of this thread to
+ * the bucket are queued.
  */
 kvreg_status kvreg_bucket_count(kvreg_bucket *bucket, size_t *count);
 
@@ -729,76 +1017,37 @@ kvreg_status kvreg_bucket_count(kvreg_bucket *bucket, size_t *count);
 kvreg_status kvreg_bucket_clear(kvreg_bucket *bucket);
 
 /**
- * Gives a snapshot of keys and values. Blocks only for other such copying, and while casts
- * of this thread to the bucket are queued.
+ * Gives a snapshot of all keys and values. Blocks only while another thread copies the bucket,
+ * and while casts of this thread to the bucket are queued.
  */
 kvreg_status kvreg_bucket_items(kvreg_bucket *bucket, kvreg_items **items);
 
 /**
- * Gives the name the bucket is registered under, to be cleared: after its end too; nil if it
- * has none. Never blocks.
+ * Stores many values in one message: all of them or none. Of equal keys the last one counts.
+ * Blocks for its turn.
  */
-kvreg_status kvreg_bucket_name(kvreg_bucket *bucket, kvreg_value *name);
+kvreg_status kvreg_bucket_put_many(kvreg_bucket *bucket, const kvreg_pair *pairs, size_t count);
 
 /**
- * Sets the timeout of calls through this handle, in milliseconds: -1 for ever, 0 only if it
- * need not wait. Other handles keep theirs. Never blocks.
+ * Fills the values of many pairs as they are at one instant. An absent key gets KVREG_ABSENT.
+ * Each value is overwritten without being released; clear each. Blocks only while another thread
+ * copies the bucket, and while casts of this thread to the bucket are queued.
  */
-kvreg_status kvreg_bucket_set_timeout(kvreg_bucket *bucket, int64_t timeout_ms);
+kvreg_status kvreg_bucket_get_many(kvreg_bucket *bucket, kvreg_pair *pairs, size_t count);
 
 /**
- * Stops the bucket, reason NORMAL, after what is queued; when it returns the bucket is gone
- * and its name too (OTP's GenServer.stop). KVREG_SERVER_DOWN if it ended meanwhile for another
- * reason. The handle is freed separately. Blocks for its turn.
- */
-kvreg_status kvreg_bucket_stop(kvreg_bucket *bucket);
-
-/**
- * Ends the bucket at once (OTP's Process.exit): what is queued is dropped, who waits there
- * gets KVREG_SERVER_DOWN, and the name is gone when it returns. A callback that is running is
- * not interrupted, but its change is discarded. KVREG_NORMAL does nothing, KVREG_NOPROC is
- * KVREG_INVALID_ARGUMENT. `detail` is UTF-8 of up to 65,536 bytes for the DOWN, and may be
- * NULL with length 0. Takes the time to free what the bucket holds, and never waits for a turn.
- */
-kvreg_status kvreg_bucket_exit(kvreg_bucket *bucket,
-                               int32_t reason,
-                               const char *detail,
-                               size_t detail_len);
-
-/**
- * Links two buckets: when one ends abnormally (any reason but KVREG_NORMAL), so does the other,
- * with the same reason (Erlang's link). Linking twice is once; a bucket to itself is nothing.
- * KVREG_NO_PROCESS if either has ended. Links do not carry over to a restarted bucket. Never
- * blocks.
- */
-kvreg_status kvreg_bucket_link(kvreg_bucket *bucket, kvreg_bucket *other);
-
-/**
- * Takes a link away; without one it does nothing. Never blocks.
- */
-kvreg_status kvreg_bucket_unlink(kvreg_bucket *bucket, kvreg_bucket *other);
-
-/**
- * Tells what there is to know about the bucket; fills as much of `stats` as its `size` says.
- * Blocks only while casts of this thread to the bucket are queued.
- */
-kvreg_status kvreg_bucket_info(kvreg_bucket *bucket, kvreg_bucket_stats *stats);
-
-/**
- * Frees the handle; a registered bucket goes on, and of one without a registry the last handle
- * ends it: that takes the time to free what it holds, about 0.1 us a key. NULL is fine. Never
- * blocks.
- */
-kvreg_status kvreg_bucket_free(kvreg_bucket *bucket);
-
-/**
- * Stores many values in one message, as kvreg_bucket_put_many does: all or none; of equal keys
- * the last one counts. Blocks for its turn.
+ * Stores many values of one type in one message: all of them or none, as kvreg_bucket_put_many
+ * does. Of equal keys the last one counts. Blocks for its turn.
  */
 kvreg_status kvreg_bucket_put_columns(kvreg_bucket *bucket, const kvreg_columns *columns);
 
+/** @} */
+
+/** @name Buckets: one key, by the type of its value
+ *  @{ */
+
 /**
- * Stores an integer, as kvreg_bucket_put does.
+ * Stores an integer under a key, as kvreg_bucket_put does. Blocks for its turn.
  */
 kvreg_status kvreg_bucket_put_int(kvreg_bucket *bucket,
                                   const void *key,
@@ -806,7 +1055,7 @@ kvreg_status kvreg_bucket_put_int(kvreg_bucket *bucket,
                                   int64_t integer);
 
 /**
- * Stores a floating-point number, as kvreg_bucket_put does.
+ * Stores a floating-point number under a key, as kvreg_bucket_put does. Blocks for its turn.
  */
 kvreg_status kvreg_bucket_put_float(kvreg_bucket *bucket,
                                     const void *key,
@@ -814,7 +1063,7 @@ kvreg_status kvreg_bucket_put_float(kvreg_bucket *bucket,
                                     double real);
 
 /**
- * Stores a text of UTF-8, as kvreg_bucket_put does.
+ * Stores a text of UTF-8 under a key, as kvreg_bucket_put does. Blocks for its turn.
  */
 kvreg_status kvreg_bucket_put_string(kvreg_bucket *bucket,
                                      const void *key,
@@ -823,7 +1072,7 @@ kvreg_status kvreg_bucket_put_string(kvreg_bucket *bucket,
                                      size_t len);
 
 /**
- * Stores bytes, as kvreg_bucket_put does.
+ * Stores bytes under a key, as kvreg_bucket_put does. Blocks for its turn.
  */
 kvreg_status kvreg_bucket_put_bytes(kvreg_bucket *bucket,
                                     const void *key,
@@ -832,7 +1081,8 @@ kvreg_status kvreg_bucket_put_bytes(kvreg_bucket *bucket,
                                     size_t len);
 
 /**
- * Gives an integer, as kvreg_bucket_get does; KVREG_WRONG_TYPE if the value is none.
+ * Gives the integer under a key, as kvreg_bucket_get does. It answers KVREG_WRONG_TYPE if the
+ * value is no integer. Blocks only while casts of this thread to the bucket are queued.
  */
 kvreg_status kvreg_bucket_get_int(kvreg_bucket *bucket,
                                   const void *key,
@@ -840,8 +1090,9 @@ kvreg_status kvreg_bucket_get_int(kvreg_bucket *bucket,
                                   int64_t *integer);
 
 /**
- * Gives a floating-point number, as kvreg_bucket_get does; KVREG_WRONG_TYPE if the value is
- * none.
+ * Gives the floating-point number under a key, as kvreg_bucket_get does. It answers
+ * KVREG_WRONG_TYPE if the value is no floating-point number. Blocks only while casts of this
+ * thread to the bucket are queued.
  */
 kvreg_status kvreg_bucket_get_float(kvreg_bucket *bucket,
                                     const void *key,
@@ -849,10 +1100,11 @@ kvreg_status kvreg_bucket_get_float(kvreg_bucket *bucket,
                                     double *real);
 
 /**
- * Copies text or bytes into `buffer`, as kvreg_bucket_get does, without a NUL, and sets `len`
- * to their length in bytes. KVREG_TOO_SMALL if that is more than `capacity`: `len` is set all
- * the same, and nothing is copied. KVREG_WRONG_TYPE if the value is neither. `buffer` may be
- * NULL if `capacity` is 0.
+ * Copies the text or bytes under a key into `buffer`, without a NUL, as kvreg_bucket_get does,
+ * and sets `len` to their length in bytes. It answers KVREG_TOO_SMALL if that is more than
+ * `capacity`: it sets `len` nevertheless, and copies nothing. It answers KVREG_WRONG_TYPE if the
+ * value is neither text nor bytes. `buffer` may be NULL if `capacity` is 0. Blocks only while
+ * casts of this thread to the bucket are queued.
  */
 kvreg_status kvreg_bucket_get_bytes(kvreg_bucket *bucket,
                                     const void *key,
@@ -862,10 +1114,11 @@ kvreg_status kvreg_bucket_get_bytes(kvreg_bucket *bucket,
                                     size_t *len);
 
 /**
- * Gives the value of a key, as kvreg_bucket_get does, without memory of its own where it can: a
- * text of at most `capacity` bytes is copied into `buffer`, without a NUL, and `value` borrows
+ * Gives the value of a key, as kvreg_bucket_get does, but without memory of its own where it can.
+ * A text of at most `capacity` bytes is copied into `buffer`, without a NUL, and `value` borrows
  * it there. A longer one is to be cleared; to clear any other does nothing. What `buffer` holds
- * beside that text, or after a failure, is undefined. It may be NULL if `capacity` is 0.
+ * beside that text, or after a failure, is undefined. It may be NULL if `capacity` is 0. Blocks
+ * only while casts of this thread to the bucket are queued.
  */
 kvreg_status kvreg_bucket_get_into(kvreg_bucket *bucket,
                                    const void *key,
@@ -874,12 +1127,18 @@ kvreg_status kvreg_bucket_get_into(kvreg_bucket *bucket,
                                    size_t capacity,
                                    kvreg_value *value);
 
+/** @} */
+
+/** @name Updates
+ *  @{ */
+
 /**
- * Updates a key by a callback: it runs on this thread, exactly once, while the bucket does
- * nothing else (Agent.get_and_update). What it decides is done before this returns:
- * KVREG_ABORTED for KVREG_ABORT, KVREG_SERVER_DOWN for KVREG_CRASH, KVREG_INVALID_ARGUMENT,
- * with nothing changed, for a verdict or a value that cannot be. The callback may update other
- * buckets: a thread holds at most 256 turns at once, then KVREG_LIMIT. Blocks for its turn.
+ * Updates a key by a callback, which runs on this thread, exactly once, while the bucket does
+ * nothing else (Elixir's Agent.get_and_update). What it decides is done before this function
+ * returns. The answer is KVREG_ABORTED for KVREG_ABORT, KVREG_SERVER_DOWN for KVREG_CRASH, and
+ * KVREG_INVALID_ARGUMENT, with nothing changed, for a value that cannot be stored and for any
+ * verdict beyond KVREG_CRASH. The callback may update other buckets: a thread holds at most 256
+ * turns at once, then the answer is KVREG_LIMIT. Blocks for its turn.
  */
 kvreg_status kvreg_bucket_update(kvreg_bucket *bucket,
                                  const void *key,
@@ -888,10 +1147,11 @@ kvreg_status kvreg_bucket_update(kvreg_bucket *bucket,
                                  void *user_data);
 
 /**
- * Updates a key by a callback, later, on one of the library's threads: a cast. `destroy` (may
- * be NULL) is called with `user_data` exactly once on every path, failed ones too, after the
- * callback if that ran; then `next` need not be readable any more. Not called in a forked
- * child nor at process exit. Never blocks. KVREG_LIMIT if the mailbox is full.
+ * Updates a key by a callback, later, on one of the library's threads: a cast. `destroy` may be
+ * NULL; it is called with `user_data` exactly once on every path, failed ones too, and after the
+ * callback if that ran. From then on `next` need not be readable any more. It is not called in a
+ * forked child nor at process exit. The answer is KVREG_LIMIT if the mailbox is full. Never
+ * blocks.
  */
 kvreg_status kvreg_bucket_update_cast(kvreg_bucket *bucket,
                                       const void *key,
@@ -901,12 +1161,14 @@ kvreg_status kvreg_bucket_update_cast(kvreg_bucket *bucket,
                                       void (*destroy)(void *user_data));
 
 /**
- * Begins an update without a callback: gives the value of the key, to be cleared (KVREG_ABSENT
- * if the key is absent; `current` may be NULL), and a handle that has the bucket's turn until
- * it is ended or freed. Until then this thread counts as being inside the bucket: its calls there
- * get KVREG_CALLING_SELF. Any thread may end the update, but the turn stays that of the thread
- * that began it: when this ends, the update is ended with KVREG_ABORT and its handle is freed,
- * in the second round of destructors of its pthread keys. KVREG_LIMIT if this thread holds 256
+ * Begins an update without a callback. It gives the value of the key, or one of type KVREG_ABSENT
+ * if the key is absent; clear it. `current` may be NULL. It also gives a handle that has the
+ * bucket's turn until it is ended or freed. Until then this thread counts as being inside the
+ * bucket: its calls there get KVREG_CALLING_SELF.
+ *
+ * Any thread may end the update, but the turn stays that of the thread that began it. When that
+ * thread ends, the update is ended with KVREG_ABORT and its handle is freed, in the second round
+ * of destructors of the thread's pthread keys. The answer is KVREG_LIMIT if this thread holds 256
  * turns, or if the destructors of its pthread keys run. Blocks for its turn.
  */
 kvreg_status kvreg_bucket_update_begin(kvreg_bucket *bucket,
@@ -916,112 +1178,142 @@ kvreg_status kvreg_bucket_update_begin(kvreg_bucket *bucket,
                                        kvreg_update **update);
 
 /**
- * Ends an update: does what was decided, gives the turn back and frees the handle, whatever
- * it answers. `next` is read for KVREG_STORE only. The answers are those of
- * kvreg_bucket_update. Any thread may end an update. Never waits for a turn.
+ * Ends an update: does what was decided, gives the turn back and frees the handle, whatever it
+ * answers. `next` is read for KVREG_STORE only. The answers are those of kvreg_bucket_update. Any
+ * thread may end an update. Never waits for a turn.
  */
-kvreg_status kvreg_update_end(kvreg_update *update, int32_t verdict, const kvreg_value *next);
+kvreg_status kvreg_update_end(kvreg_update *update, kvreg_verdict verdict, const kvreg_value *next);
 
 /**
- * Gives up an update: the same as ending it with KVREG_ABORT. NULL is fine. Never blocks.
+ * Gives up an update, as kvreg_update_end with KVREG_ABORT does, and frees the handle. NULL is
+ * fine. Never blocks.
  */
 kvreg_status kvreg_update_free(kvreg_update *update);
 
+/** @} */
+
+/** @name Snapshots
+ *  @{ */
+
 /**
- * Gives the next item of a snapshot, or KVREG_NOT_FOUND at its end: the key as KVREG_BYTES
- * (a name as KVREG_STRING) and the value, each to be cleared; `value` may be NULL. Threads
- * may share a snapshot: each item goes to one of them. Never blocks.
+ * Gives the next item of a snapshot, or answers KVREG_NOT_FOUND at its end. The key is of type
+ * KVREG_BYTES, or of KVREG_STRING if it is a name. Clear the key and the value; `value` may be
+ * NULL. Threads may share a snapshot: each item goes to one of them. Never blocks.
  */
 kvreg_status kvreg_items_next(kvreg_items *items, kvreg_value *key, kvreg_value *value);
 
 /**
- * Frees a snapshot: that takes the time to free its items. NULL is fine. Never blocks.
+ * Frees a snapshot, which takes the time to free its items. NULL is fine. Never blocks.
  */
 kvreg_status kvreg_items_free(kvreg_items *items);
 
+/** @} */
+
+/** @name Inboxes: open and monitor
+ *  @{ */
+
 /**
- * Opens an inbox: a mailbox of the caller's own, where events wait until they are received.
- * It belongs to no registry, and any thread may use it. Never blocks.
+ * Opens an inbox: a mailbox of the caller's own, where events wait until they are received. It
+ * belongs to no registry, and any thread may use it. Never blocks.
  */
 kvreg_status kvreg_inbox_open(kvreg_inbox **inbox);
 
 /**
- * Monitors a bucket (Process.monitor): its end gives this inbox exactly one
- * KVREG_EVENT_DOWN with this reference and the reason; at once, reason KVREG_NOPROC, if it has
- * ended. Each call is a monitor of its own. The place of its DOWN is kept, so that it is never
- * lost: KVREG_LIMIT beyond 1,048,576. Never blocks.
+ * Monitors a bucket (Elixir's Process.monitor): its end gives this inbox exactly one
+ * KVREG_EVENT_DOWN with this reference and the reason. If the bucket has ended already, the event
+ * comes at once, with the reason KVREG_REASON_NOPROC. Each call makes a monitor of its own. The
+ * place of its DOWN is kept, so that it is never lost; the answer is KVREG_LIMIT beyond 1,048,576
+ * monitors, or as many as kvreg_configure was told. Never blocks.
  */
 kvreg_status kvreg_inbox_monitor(kvreg_inbox *inbox, kvreg_bucket *bucket, uint64_t *reference);
 
 /**
- * The same for a registry.
+ * Monitors a registry: its end gives this inbox exactly one KVREG_EVENT_DOWN with this reference
+ * and the reason. If the registry has ended already, the event comes at once, with the reason
+ * KVREG_REASON_NOPROC. Each call makes a monitor of its own, and the answer is KVREG_LIMIT beyond
+ * 1,048,576 of them, or as many as kvreg_configure was told. A registry that comes back is not
+ * monitored any more. Never blocks.
  */
 kvreg_status kvreg_inbox_monitor_registry(kvreg_inbox *inbox,
                                           kvreg_registry *registry,
                                           uint64_t *reference);
 
 /**
- * Takes a monitor back: no DOWN of it comes any more. With KVREG_FLUSH in `flags` (else 0) one
- * that waits already is removed too. An unknown reference is fine. Never blocks.
+ * Takes a monitor back: no DOWN of it comes any more. With KVREG_DEMONITOR_FLUSH in `flags` (else
+ * 0) a DOWN that waits already is removed too. An unknown reference is fine. Never blocks.
  */
 kvreg_status kvreg_inbox_demonitor(kvreg_inbox *inbox, uint64_t reference, uint32_t flags);
 
 /**
- * From now on the inbox gets what the library logs at `max_level` (KVREG_LOG_...) or a more
- * important level, as KVREG_EVENT_LOG. Calling it again changes the level. Up to 1,024 such
- * events wait; what does not fit arrives as one KVREG_EVENT_LOST with a count. Never blocks.
+ * Lets the inbox get what the library logs from now on at `max_level` (KVREG_LOG_ERROR to
+ * KVREG_LOG_DEBUG) or a more important level, as KVREG_EVENT_LOG. To call it again changes the
+ * level. Up to 1,024 such events wait; those that do not fit arrive as one KVREG_EVENT_LOST with
+ * their count. Never blocks.
  */
 kvreg_status kvreg_inbox_subscribe_logs(kvreg_inbox *inbox, uint32_t max_level);
 
+/** @} */
+
+/** @name Inboxes: receive and end
+ *  @{ */
+
 /**
- * Gives the next event, to be cleared; each goes to one receiver. KVREG_TIMEOUT if none came
- * within `timeout_ms` milliseconds (-1 for ever, 0 at once). Another thread's
- * kvreg_inbox_free wakes it: KVREG_BAD_HANDLE. From inside a callback, or between the begin and
- * the end of an update, with a timeout other than 0: KVREG_CALLING_SELF. Blocks.
+ * Gives the next event; clear it. Each event goes to one receiver. The answer is KVREG_TIMEOUT if
+ * none came within `timeout_ms` milliseconds (-1 for ever, 0 at once), and KVREG_BAD_HANDLE if
+ * another thread frees the inbox meanwhile. From inside a callback, or between the begin and the
+ * end of an update, it is KVREG_CALLING_SELF unless `timeout_ms` is 0. Blocks.
  */
 kvreg_status kvreg_inbox_receive(kvreg_inbox *inbox, int64_t timeout_ms, kvreg_event *event);
 
 /**
- * Gives a file descriptor that is readable while events wait: for poll, epoll and event
- * loops. Only poll it; it is closed with the inbox, but readable from kvreg_shutdown to the end
- * of the process. On Linux; elsewhere KVREG_UNSUPPORTED, and kvreg_inbox_handle on Windows.
- * Never blocks.
+ * Gives a file descriptor that is readable while events wait: for poll, epoll and event loops.
+ * Only poll it. It is closed with the inbox, but stays readable from kvreg_shutdown to the end of
+ * the process. On Linux; elsewhere the answer is KVREG_UNSUPPORTED, and Windows has
+ * kvreg_inbox_handle. Never blocks.
  */
 kvreg_status kvreg_inbox_fd(kvreg_inbox *inbox, int *fd);
 
 /**
  * Gives the HANDLE of a Windows event that is signalled while events wait: for
- * WaitForSingleObject, WaitForMultipleObjects and event loops. It is reset by hand, not by
- * waiting, so that it wakes all who wait, at once if events wait already. Only wait for it: it is
- * set, reset and closed by the inbox; free the inbox when nobody waits for it any more. It is
- * signalled from kvreg_shutdown to the end of the process. No child process inherits it. On
- * Windows; elsewhere KVREG_UNSUPPORTED, and kvreg_inbox_fd on Linux. Never blocks.
+ * WaitForSingleObject, WaitForMultipleObjects and event loops. Only wait for it: the inbox sets,
+ * resets and closes it. To wait does not reset it, so it wakes all who wait, at once if events
+ * wait already. Free the inbox when nobody waits for the event any more. It stays signalled from
+ * kvreg_shutdown to the end of the process, and no child process inherits it. On Windows;
+ * elsewhere the answer is KVREG_UNSUPPORTED, and Linux has kvreg_inbox_fd. Never blocks.
  */
 kvreg_status kvreg_inbox_handle(kvreg_inbox *inbox, void **handle);
 
 /**
- * Frees the inbox with what waits in it, and takes its monitors back; wakes its receivers
- * with KVREG_BAD_HANDLE. NULL is fine. Never blocks.
+ * Frees the inbox with what waits in it, and takes its monitors back. Threads that receive from
+ * it get KVREG_BAD_HANDLE. NULL is fine. Never blocks.
  */
 kvreg_status kvreg_inbox_free(kvreg_inbox *inbox);
 
 /**
- * Releases what kvreg_inbox_receive gave in `event`, and empties it; may be called twice on
- * the same variable. NULL is fine. Never blocks; works after kvreg_shutdown too.
+ * Releases what kvreg_inbox_receive gave in `event`, its value included, and empties the event.
+ * It may be called twice on one variable. NULL is fine. It works after kvreg_shutdown too. Never
+ * blocks.
  */
 void kvreg_event_clear(kvreg_event *event);
 
+/** @} */
+
+/** @name Listeners
+ *  @{ */
+
 /**
- * Serves the text protocol (see the README) of a registry, on the library's threads: over TCP,
- * or over a unix socket. `address` is NUL-terminated: "127.0.0.1:4040" or "[::1]:4040"; a port
- * alone is on loopback; port 0 is any that is free. NULL: "127.0.0.1:4040". "unix:PATH" is a
- * unix socket: a file that only the owner can use unless `options` say otherwise. The file of
- * a socket that nobody listens at is replaced, any other is KVREG_IO; it is removed when the
- * listener stops, if it is still the same. On Windows: KVREG_UNSUPPORTED. `options` may be
- * NULL. The listener stops with its registry, and keeps it running like a handle. KVREG_IO if
- * the system refuses. Who can connect, and knows the password if there is one, can change
- * everything. Blocks for half a second at most, and only if another process has the lock of
- * the directory of a unix socket.
+ * Serves the text protocol (see the README) of a registry, on the library's threads, over TCP or
+ * over a unix socket. `address` is NUL-terminated: "127.0.0.1:4040" or "[::1]:4040". A port alone
+ * is on loopback; port 0 is any that is free; NULL is "127.0.0.1:4040". "unix:PATH" is a unix
+ * socket: a file that only its owner can use unless `options` say otherwise. The file of a socket
+ * at which nobody listens is replaced; any other file is KVREG_IO. The file is removed when the
+ * listener stops, if it is still the listener's. A unix socket is KVREG_UNSUPPORTED on Windows.
+ * `options` may be NULL.
+ *
+ * The listener stops with its registry, and keeps it running as a handle does. The answer is
+ * KVREG_IO if the system refuses, and kvreg_last_os_error tells why. Who can connect, and knows
+ * the password if there is one, can change everything. Blocks for half a second at most, and only
+ * if another process has the lock of the directory of a unix socket.
  */
 kvreg_status kvreg_listener_start(kvreg_registry *registry,
                                   const char *address,
@@ -1029,32 +1321,34 @@ kvreg_status kvreg_listener_start(kvreg_registry *registry,
                                   kvreg_listener **listener);
 
 /**
- * Gives the address it listens on, "127.0.0.1:4040" or "unix:PATH": a STRING, to be cleared.
- * After its end too. Never blocks.
+ * Gives the address that the listener listens on, "127.0.0.1:4040" or "unix:PATH", as a
+ * KVREG_STRING; clear it. It works after the listener's end too. Never blocks.
  */
 kvreg_status kvreg_listener_address(kvreg_listener *listener, kvreg_value *address);
 
 /**
- * Stops listening and closes all connections; when it returns the address is free. The handle is
- * freed separately; stopping again is fine. Blocks until the library's threads have done so.
+ * Stops listening and closes all connections. When it returns, the address is free. It does not
+ * free the handle; to stop a listener again is fine. Blocks until the library's threads have done
+ * so.
  */
 kvreg_status kvreg_listener_stop(kvreg_listener *listener);
 
 /**
- * Frees the handle, and stops the listener without waiting for it. NULL is fine. Never
- * blocks.
+ * Frees the handle, and stops the listener without waiting for it. NULL is fine. Never blocks.
  */
 kvreg_status kvreg_listener_free(kvreg_listener *listener);
+
+/** @} */
 
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
 
-/*
- * KVREG_OK if the library in use has all that this header declares. KVREG_UNSUPPORTED if it is
- * older, or of another major version. For programs that find the library at run time: one that
- * was linked to a newer library, and calls what an older one lacks, is not loaded with that at
- * all. Never blocks.
+/**
+ * Tells whether the library in use has all that this header declares: KVREG_OK if it has, and
+ * KVREG_UNSUPPORTED if it is older, or of another major version. It is for programs that find the
+ * library at run time: a program that was linked to a newer library, and calls what an older one
+ * lacks, is not loaded with the older one at all. Never blocks.
  */
 static inline kvreg_status kvreg_version_check(void) {
     uint32_t number = kvreg_version_number();

@@ -16,10 +16,9 @@
 // one thread moves from or destroys, another must not use.
 //
 // Failures throw kvreg::error. What users expect to happen is no failure: a key or a name that is
-// not there, or no event in time, is an empty std::optional. Who does not want exceptions at a
-// call wraps it in kvreg::attempt, which gives a kvreg::result: one way to fail, and every call
-// has both. Compiled without exceptions (-fno-exceptions) every call gives a kvreg::result. The
-// header needs no RTTI.
+// not there, or no event in time, is an empty std::optional. To call without exceptions, wrap the
+// call in kvreg::attempt, which gives a kvreg::result: every call can fail in either way. Compiled
+// without exceptions (-fno-exceptions) every call gives a kvreg::result. The header needs no RTTI.
 
 #ifndef KVREG_HPP
 #define KVREG_HPP
@@ -68,11 +67,11 @@ inline constexpr milliseconds infinite{-1};
 
 // kvreg_reason: why a server ended.
 enum class reason : kvreg_reason {
-    normal = KVREG_NORMAL,
-    shutdown = KVREG_SHUTDOWN,
-    killed = KVREG_KILLED,
-    crashed = KVREG_CRASHED,
-    noproc = KVREG_NOPROC
+    normal = KVREG_REASON_NORMAL,
+    shutdown = KVREG_REASON_SHUTDOWN,
+    killed = KVREG_REASON_KILLED,
+    crashed = KVREG_REASON_CRASHED,
+    noproc = KVREG_REASON_NOPROC
 };
 
 // kvreg_verdict: what an update decides.
@@ -83,6 +82,14 @@ enum class verdict : kvreg_verdict {
     abort = KVREG_ABORT,
     crash = KVREG_CRASH
 };
+
+// The name that C has for it, as "KVREG_REASON_KILLED".
+inline std::string_view name(reason why) noexcept {
+    return kvreg_reason_name(static_cast<kvreg_reason>(why));
+}
+inline std::string_view name(verdict made) noexcept {
+    return kvreg_verdict_name(static_cast<kvreg_verdict>(made));
+}
 
 // Errors ------------------------------------------------------------------------------------------
 
@@ -99,14 +106,18 @@ inline const std::error_category &category() noexcept {
 // A call that failed. what() is kvreg_last_error's text, which says what failed and why.
 class error : public std::system_error {
 public:
-    error(kvreg_status status, const std::string &text)
+    error(kvreg_status status, const std::string &text, std::int32_t os_error = 0)
         : std::system_error(status, category()),
-          text_(text.empty() ? std::string(kvreg_status_message(status)) : text) {}
+          text_(text.empty() ? std::string(kvreg_status_message(status)) : text),
+          os_error_(os_error) {}
     kvreg_status status() const noexcept { return code().value(); }
+    // kvreg_last_os_error: the system's error number, for KVREG_IO; else 0.
+    std::int32_t os_error() const noexcept { return os_error_; }
     const char *what() const noexcept override { return text_.what(); }
 
 private:
     std::runtime_error text_; // a string whose copies do not throw
+    std::int32_t os_error_;
 };
 
 namespace detail {
@@ -189,7 +200,7 @@ template <class T> result<T> give(result<T> made) { return made; }
 inline error last_error(kvreg_status status) {
     char text[512];
     kvreg_last_error(text, sizeof text);
-    return error(status, text);
+    return error(status, text, kvreg_last_os_error());
 }
 
 // What a call gave, if it answered so. The arguments are what the call itself fills.
@@ -595,6 +606,9 @@ public:
     using handle::handle;
     // Without a registry.
     static returned<bucket> start() { return detail::give(made<bucket>(kvreg_bucket_start)); }
+    static returned<bucket> start(const kvreg_bucket_options &options) {
+        return detail::give(made<bucket>(kvreg_bucket_start_with, &options));
+    }
     returned<bucket> clone() const {
         return detail::give(made<bucket>(kvreg_bucket_clone, get()));
     }
@@ -628,9 +642,9 @@ public:
     returned<std::optional<shared_value>> read(text key) const {
         return detail::give(find(key));
     }
-    // The values of many keys at one instant; nil for one that is absent.
+    // The values of many keys at one instant; empty for one that is absent.
     template <class R = std::initializer_list<text>>
-    returned<std::vector<value>> get_many(R &&keys) const {
+    returned<std::vector<std::optional<value>>> get_many(R &&keys) const {
         std::vector<kvreg_pair> all;
         auto &&lasting = detail::lasting(keys);
         for (const auto &key : lasting) {
@@ -640,11 +654,14 @@ public:
         std::vector<shared_value> held;
         held.reserve(all.size()); // so that what comes is owned, whatever fails
         const auto status = kvreg_bucket_get_many(get(), all.data(), all.size());
-        std::vector<value> copies;
+        std::vector<std::optional<value>> copies;
         if (status == KVREG_OK) {
             for (const auto &pair : all) held.emplace_back(pair.value);
             copies.reserve(held.size());
-            for (const auto &one : held) copies.push_back(one.copy());
+            for (const auto &one : held) {
+                const bool is_absent = one.type() == KVREG_ABSENT;
+                copies.push_back(is_absent ? std::nullopt : std::optional(one.copy()));
+            }
         }
         return detail::give(detail::answer(status, std::move(copies)));
     }
@@ -663,8 +680,8 @@ public:
     template <class T = value, class F> returned<void> update(text key, F &&function) {
         return detail::give(change<T>(key, std::forward<F>(function)));
     }
-    // The same later, on a thread of the library's. What it throws, and a value that cannot be,
-    // ends the bucket: KVREG_CRASHED.
+    // Calls `function` as update does, but later, on a thread of the library's. What it throws, and
+    // a value that cannot be stored, ends the bucket with KVREG_REASON_CRASHED.
     template <class T = value, class F> returned<void> update_cast(text key, F function) {
         suits<T, F &>();
         struct later {
@@ -904,8 +921,10 @@ struct event {
     std::uint32_t type;
     kvreg::reason reason;
     std::uint32_t level;
-    std::uint64_t reference, count;
+    kvreg_status status;
+    std::uint64_t reference, count, revision;
     std::string name, detail;
+    kvreg::value value;
 };
 
 class inbox : public detail::handle<kvreg_inbox, kvreg_inbox_free> {
@@ -943,8 +962,9 @@ public:
         };
         return detail::give(detail::if_found(
             status,
-            event{raw.type, static_cast<kvreg::reason>(raw.reason), raw.level, raw.reference,
-                  raw.count, own(raw.name), own(raw.detail)},
+            event{raw.type, static_cast<kvreg::reason>(raw.reason), raw.level, raw.status,
+                  raw.reference, raw.count, raw.revision, own(raw.name), own(raw.detail),
+                  value_view(raw.value).copy()},
             KVREG_TIMEOUT));
     }
     // Readable while events wait. On Linux.

@@ -2,6 +2,7 @@
 //! can answer.
 
 use std::fmt;
+use std::io;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -36,8 +37,32 @@ pub enum Error {
     Closed,
     /// Not possible, for the reason named here.
     Unsupported(&'static str),
-    /// The operating system refused what is named here.
-    Io(&'static str),
+    /// The operating system refused what is named here. Its error number is there if it gave one.
+    Io {
+        what: &'static str,
+        code: Option<i32>,
+    },
+}
+
+impl Error {
+    /// What the operating system refused, and why.
+    pub(crate) fn io(what: &'static str, error: &io::Error) -> Error {
+        let code = error.raw_os_error();
+        Error::Io { what, code }
+    }
+
+    /// What the operating system refused by the last call of this thread.
+    pub(crate) fn last_io(what: &'static str) -> Error {
+        Error::io(what, &io::Error::last_os_error())
+    }
+}
+
+/// What was refused, and what the system says of its error number.
+pub(crate) fn refused(what: &str, code: Option<i32>) -> String {
+    match code.map(io::Error::from_raw_os_error) {
+        Some(error) => format!("{what}: {error}"),
+        None => what.to_owned(),
+    }
 }
 
 impl fmt::Display for Error {
@@ -58,7 +83,10 @@ impl fmt::Display for Error {
             Error::ShutDown => "the library was shut down",
             Error::Closed => "the inbox was closed",
             Error::Unsupported(what) => return write!(f, "not supported: {what}"),
-            Error::Io(what) => return write!(f, "the operating system refused: {what}"),
+            Error::Io { what, code } => {
+                let what = refused(what, *code);
+                return write!(f, "the operating system refused: {what}");
+            }
         })
     }
 }

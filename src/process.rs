@@ -18,7 +18,7 @@ use crate::reclaim::{self, Domain};
 use crate::registry::{Registries, RegistrySurroundings};
 use crate::runtime::thread_end::{set_parts, Parts, PerThread};
 use crate::runtime::{self, platform, Base, ThreadOptions};
-use crate::server::{self, System};
+use crate::server::{self, Restart, System};
 use crate::value;
 
 /// What can be set before first use.
@@ -205,6 +205,21 @@ impl Process {
             around: self.around_buckets(),
         };
         BucketServer::start_bucket(Arc::new(spec), None)
+    }
+
+    /// Starts one with options of its own.
+    pub(crate) fn start_bucket_with(
+        &'static self,
+        options: BucketOptions,
+    ) -> Result<Arc<BucketServer>, Error> {
+        options.check()?;
+        if options.restart != Restart::Temporary {
+            let text = "a bucket without a registry is not restarted: nobody holds its place";
+            return Err(Error::InvalidArgument(text));
+        }
+        let around = self.around_buckets();
+        let spec = Arc::new(BucketSpec { options, around });
+        Ok(BucketServer::start_bucket(spec, None))
     }
 
     pub(crate) fn open_inbox(&'static self) -> Arc<InboxCore> {

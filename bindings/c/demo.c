@@ -37,7 +37,7 @@ int main(void) {
     check(kvreg_registry_lookup(registry, "shopping", KVREG_NUL, &shopping), "lookup");
     check(kvreg_inbox_open(&inbox), "open");
     check(kvreg_inbox_monitor(inbox, shopping, &reference), "monitor");
-    check(kvreg_bucket_exit(shopping, KVREG_KILLED, "for the demo", KVREG_NUL), "exit");
+    check(kvreg_bucket_exit(shopping, KVREG_REASON_KILLED, "for the demo", KVREG_NUL), "exit");
     check(kvreg_inbox_receive(inbox, 1000, &down), "receive");
     printf("DOWN %s %s %s\n", down.name.data, reasons[down.reason], down.detail.data);
     kvreg_event_clear(&down);

@@ -36,7 +36,8 @@ static kvreg_inbox *inbox;
 static void leave(int number) {
     for (int i = 0; i < WATCHES; i++) {
         if (clients[number].watches[i] != 0)
-            KVREG_MUST(kvreg_inbox_demonitor(inbox, clients[number].watches[i], KVREG_FLUSH));
+            KVREG_MUST(kvreg_inbox_demonitor(inbox, clients[number].watches[i],
+                                             KVREG_DEMONITOR_FLUSH));
     }
     memset(&clients[number], 0, sizeof clients[number]);
     close(polled[number].fd);
@@ -73,7 +74,7 @@ static void serve(int number, const char *line, size_t len) {
         if (find(line + 6, len - 6, &bucket)) said = watch(number, bucket);
     } else if (len > 5 && memcmp(line, "KILL ", 5) == 0) {
         if (find(line + 5, len - 5, &bucket) &&
-            kvreg_bucket_exit(bucket, KVREG_KILLED, NULL, 0) == KVREG_OK)
+            kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, NULL, 0) == KVREG_OK)
             said = "OK\r\n";
     } else if (kvreg_registry_execute(registry, line, len, &answer) == KVREG_OK) {
         reply(number, answer.as.text.data, answer.as.text.len);

@@ -71,7 +71,7 @@ static pthread_t start(kvreg_inbox *inbox, int number) {
     uint64_t reference;
     pthread_t thread;
     snprintf(name, sizeof name, "worker %d", number);
-    KVREG_MUST(kvreg_registry_create(registry, name, KVREG_NUL, KVREG_EXCLUSIVE, &bucket));
+    KVREG_MUST(kvreg_registry_create(registry, name, KVREG_NUL, KVREG_CREATE_EXCLUSIVE, &bucket));
     KVREG_MUST(kvreg_inbox_monitor(inbox, bucket, &reference));
     if (pthread_create(&thread, NULL, worker, bucket) != 0) {
         perror("worker_pool");
@@ -104,7 +104,7 @@ int main(int argc, char **argv) {
         KVREG_OWNED(event) down = {0};
         KVREG_MUST(kvreg_inbox_receive(inbox, -1, &down));
         alive--;
-        if (down.reason == KVREG_NORMAL) continue;
+        if (down.reason == KVREG_REASON_NORMAL) continue;
         crashed++;
         for (int job = 0; job < JOBS; job++) pass_on(job, down.name.data, "todo");
         threads[started] = start(inbox, started);

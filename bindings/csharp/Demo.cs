@@ -55,10 +55,12 @@ public struct Event
 {
     public uint Type;
     public int Reason;
-    public uint Level, Reserved;
-    public ulong Reference, Count;
+    public uint Level;
+    public int Status;
+    public ulong Reference, Count, Revision;
     public Text Name, Detail;
-    ulong own0, own1, own2, own3;
+    public Value Value;
+    ulong own0, own1, own2, own3, own4, own5, own6, own7;
 }
 
 /// <summary>From kvreg.h, what is used here. A size_t is a ulong: kvreg is for 64-bit platforms.</summary>

@@ -69,7 +69,7 @@ func main() {
 	must(C.kvreg_inbox_open(&inbox))
 	defer C.kvreg_inbox_free(inbox)
 	must(C.kvreg_inbox_monitor(inbox, shopping, &reference))
-	must(C.kvreg_bucket_exit(shopping, C.KVREG_KILLED, why, C.KVREG_NUL))
+	must(C.kvreg_bucket_exit(shopping, C.KVREG_REASON_KILLED, why, C.KVREG_NUL))
 	must(C.kvreg_inbox_receive(inbox, 1000, &down))
 	defer C.kvreg_event_clear(&down)
 	fmt.Printf("DOWN %s %s: %s\n", C.GoStringN(down.name.data, C.int(down.name.len)),

@@ -64,12 +64,14 @@ public final class Demo {
         public long private_;
     }
 
-    @FieldOrder({"type", "reason", "level", "reserved", "reference", "count", "name", "detail", "private_"})
+    @FieldOrder({"type", "reason", "level", "status", "reference", "count", "revision", "name", "detail",
+            "value", "private_"})
     public static class Event extends Structure {
-        public int type, reason, level, reserved;
-        public long reference, count;
+        public int type, reason, level, status;
+        public long reference, count, revision;
         public Text name, detail;
-        public long[] private_ = new long[4];
+        public Value value;
+        public long[] private_ = new long[8];
     }
 
     static final Kvreg KVREG = Native.load(

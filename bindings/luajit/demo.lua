@@ -15,10 +15,11 @@ typedef struct {
   uint64_t private_;
 } kvreg_value;
 typedef struct {
-  uint32_t type; int32_t reason; uint32_t level, reserved; uint64_t reference, count;
-  kvreg_text name, detail; uint64_t private_[4];
+  uint32_t type; int32_t reason; uint32_t level; int32_t status;
+  uint64_t reference, count, revision;
+  kvreg_text name, detail; kvreg_value value; uint64_t private_[8];
 } kvreg_event;
-enum { KVREG_OK = 0, KVREG_NOT_FOUND = 1, KVREG_INT = 2, KVREG_STORE = 1, KVREG_KILLED = 2 };
+enum { KVREG_OK = 0, KVREG_NOT_FOUND = 1, KVREG_INT = 2, KVREG_STORE = 1, KVREG_REASON_KILLED = 2 };
 const char *kvreg_status_name(int32_t status);
 size_t kvreg_last_error(char *buffer, size_t capacity);
 int32_t kvreg_registry_start(const void *options, kvreg_registry **registry);
@@ -80,7 +81,7 @@ check(kvreg.kvreg_inbox_open(out))
 local inbox = ffi.gc(out[0], kvreg.kvreg_inbox_free)
 local why, down = "for the demo", ffi.gc(ffi.new("kvreg_event"), kvreg.kvreg_event_clear)
 check(kvreg.kvreg_inbox_monitor(inbox, shopping, ffi.new("uint64_t[1]")))
-check(kvreg.kvreg_bucket_exit(shopping, C.KVREG_KILLED, why, #why))
+check(kvreg.kvreg_bucket_exit(shopping, C.KVREG_REASON_KILLED, why, #why))
 check(kvreg.kvreg_inbox_receive(inbox, 1000, down))
 print("DOWN " .. ffi.string(down.name.data, down.name.len) .. " " .. reasons[down.reason] .. ": "
   .. ffi.string(down.detail.data, down.detail.len))

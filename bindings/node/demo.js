@@ -18,12 +18,14 @@ koffi.struct('kvreg_event', {
   type: 'uint32_t',
   reason: 'int32_t',
   level: 'uint32_t',
-  reserved: 'uint32_t',
+  status: 'int32_t',
   reference: 'uint64_t',
   count: 'uint64_t',
+  revision: 'uint64_t',
   name: 'kvreg_text',
   detail: 'kvreg_text',
-  private_: koffi.array('uint64_t', 4),
+  value: 'kvreg_value',
+  private_: koffi.array('uint64_t', 8),
 });
 const prototypes = [
   'registry_start(void *options, _Out_ kvreg_registry **registry)',

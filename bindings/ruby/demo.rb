@@ -11,9 +11,10 @@ module Kvreg
 
   # Unions and nested structs are written flat.
   Value = struct(["uint32_t type", "uint32_t reserved", "int64_t integer", "size_t len", "uint64_t private_"])
-  Event = struct(["uint32_t type", "int32_t reason", "uint32_t level", "uint32_t reserved",
-                  "uint64_t reference", "uint64_t count", "void *name", "size_t name_len",
-                  "void *detail", "size_t detail_len", "uint64_t private_[4]"])
+  Event = struct(["uint32_t type", "int32_t reason", "uint32_t level", "int32_t status",
+                  "uint64_t reference", "uint64_t count", "uint64_t revision",
+                  "void *name", "size_t name_len", "void *detail", "size_t detail_len",
+                  "uint64_t value[4]", "uint64_t private_[8]"])
 
   extern "const char *kvreg_status_name(int32_t)"
   extern "size_t kvreg_last_error(char *, size_t)"

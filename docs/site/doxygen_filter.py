@@ -1,8 +1,8 @@
-"""Makes the comments of the headers comments of Doxygen: doxygen_filter.py HEADER prints it.
+"""Makes links in the comments of the headers: doxygen_filter.py HEADER prints it for Doxygen.
 
-The headers are written for people. Doxygen takes a comment only with a mark, and makes a link
-of a function's name only where parentheses follow it. What kvreg.hpp has for programs without
-exceptions is left out.
+The headers are written for people. Doxygen makes a link of a function's name only where
+parentheses follow it, and of a constant's behind a sign. Those of kvreg.hpp get Doxygen's mark,
+and what it has for programs without exceptions is left out.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+FILE = re.compile(r"/\*\*\n \* @file kvreg\.h\n")
 FUNCTION = re.compile(r"\b(kvreg_[a-z_]+)\(")
 CONSTANT = re.compile(r"(?:#define |[{,]\s*)(KVREG_[A-Z_]+)\b")
 GUARD = "KVREG_H"
@@ -27,7 +28,7 @@ RULE = re.compile(r"^\s*// (\w[\w ,]*) -{5,}$")
 
 
 def c(text: str) -> str:
-    """kvreg.h: a comment behind code is about that, any other about what follows."""
+    """kvreg.h, whose comments are Doxygen's already: its first is the main page."""
     code = COMMENT.sub("", text)
     functions, constants = set(FUNCTION.findall(code)), set(CONSTANT.findall(code)) - {GUARD}
 
@@ -46,21 +47,10 @@ def c(text: str) -> str:
             words,
         )
 
-    def marked(found: re.Match[str]) -> str:
-        before = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
-        body = found[0].removeprefix("/*").removeprefix("*")
-        body = "\n".join(links(line) for line in body.split("\n"))
-        if found.start() == text.index("/*"):
-            body = re.sub(r"^ \* ([A-Z])([A-Z]+)$", _heading, body, flags=re.MULTILINE)
-            body = re.sub(r"(?<= \*\n) \* ([A-Z][a-z ]+\.) ", r" * **\1** ", body)
-            return PAGES + body
-        return ("/**<" if before.strip() else "/**") + body
+    def linked(found: re.Match[str]) -> str:
+        return "\n".join(links(line) for line in found[0].split("\n"))
 
-    return COMMENT.sub(marked, text)
-
-
-def _heading(found: re.Match[str]) -> str:
-    return f" * @section {found[0][3:].lower()} {found[1]}{found[2].lower()}"
+    return COMMENT.sub(linked, FILE.sub(PAGES, text, count=1))
 
 
 def cpp(text: str) -> str:

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Update;
-use crate::bucket::{check_key, BucketInfo, BucketServer, Verdict};
+use crate::bucket::{check_key, BucketInfo, BucketOptions, BucketServer, Verdict};
 use crate::error::Error;
 use crate::process::Process;
 use crate::reason::Reason;
@@ -23,6 +23,12 @@ impl Bucket {
     /// Starts a bucket without a registry.
     pub fn start() -> Result<Bucket, Error> {
         Ok(Bucket::of(Process::running()?.start_bucket()))
+    }
+
+    /// Starts a bucket without a registry, with options. Its `restart` is
+    /// [`Temporary`](crate::Restart::Temporary): nobody would start it again.
+    pub fn start_with(options: BucketOptions) -> Result<Bucket, Error> {
+        Ok(Bucket::of(Process::running()?.start_bucket_with(options)?))
     }
 
     pub(crate) fn of(server: Arc<BucketServer>) -> Bucket {

@@ -8,7 +8,8 @@ use super::guard::guard;
 use super::info::{fill, kvreg_bucket_stats};
 use super::items::Items;
 use super::object::{self, free, kvreg_bucket, kvreg_items, make, set_timeout, with, with_both};
-use super::status::{kvreg_status, Failure, Status};
+use super::options::{bucket_options, kvreg_bucket_options};
+use super::status::{kvreg_reason, kvreg_status, Failure, Status};
 use super::value::{given, kvreg_value};
 use crate::bucket::BucketServer;
 use crate::process::Process;
@@ -32,7 +33,10 @@ laid_out_as_in_c!(kvreg_pair {
     value
 });
 
-/// Starts a bucket without a registry; it stops when its last handle is freed. Never blocks.
+/// @name Buckets: start and handles
+///
+/// Starts a bucket without a registry, with the default options. The bucket stops when its last
+/// handle is freed. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_start(bucket: *mut *mut kvreg_bucket) -> kvreg_status {
     guard("kvreg_bucket_start", || {
@@ -45,7 +49,31 @@ pub unsafe extern "C" fn kvreg_bucket_start(bucket: *mut *mut kvreg_bucket) -> k
     })
 }
 
-/// Gives another handle to the same bucket, with the timeout of this one. Never blocks.
+/// Starts a bucket without a registry, with options. The bucket stops when its last handle is
+/// freed. `options` may be NULL, which means the defaults. Their `restart` must be
+/// KVREG_TEMPORARY, else the answer is KVREG_INVALID_ARGUMENT: there is no registry that would
+/// start the bucket again. So `max_restarts` and `restart_period_ms` have no effect. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_start_with(
+    options: *const kvreg_bucket_options,
+    bucket: *mut *mut kvreg_bucket,
+) -> kvreg_status {
+    guard("kvreg_bucket_start_with", || {
+        // SAFETY: null or an output.
+        let bucket = unsafe { Out::new(bucket, std::ptr::null_mut()) };
+        let process = Process::running()?;
+        // SAFETY: null or options.
+        let options = unsafe { bucket_options(options) }?;
+        bucket.required()?;
+        let server = match options {
+            Some(options) => process.start_bucket_with(options)?,
+            None => process.start_bucket(),
+        };
+        make(server, &bucket)
+    })
+}
+
+/// Gives another handle to the bucket, with the timeout of this handle. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_clone(
     bucket: *mut kvreg_bucket,
@@ -57,7 +85,135 @@ pub unsafe extern "C" fn kvreg_bucket_clone(
     })
 }
 
-/// Stores a value under a key, over an older one. Blocks for its turn.
+/// Sets the timeout of calls through this handle, in milliseconds: -1 for ever, 0 only if the call
+/// need not wait. Other handles keep theirs. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_set_timeout(
+    bucket: *mut kvreg_bucket,
+    timeout_ms: i64,
+) -> kvreg_status {
+    guard("kvreg_bucket_set_timeout", || {
+        set_timeout(bucket, timeout_ms)
+    })
+}
+
+/// Gives the name that the bucket is registered under, also after its end; clear it. It is nil if
+/// the bucket has no name. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_name(
+    bucket: *mut kvreg_bucket,
+    name: *mut kvreg_value,
+) -> kvreg_status {
+    guard("kvreg_bucket_name", || {
+        // SAFETY: null or an output.
+        let name = unsafe { Out::new(name, kvreg_value::NIL) };
+        with(bucket, |bucket, _| {
+            name.required()?;
+            if let Some(text) = bucket.state().name() {
+                let text = Text::copy(text.as_bytes())?;
+                name.set(kvreg_value::owned(Value::String(text))?);
+            }
+            Ok(())
+        })
+    })
+}
+
+/// Tells facts about the bucket. It fills as much of `stats` as its `size` says. Blocks only while
+/// casts of this thread to the bucket are queued.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_info(
+    bucket: *mut kvreg_bucket,
+    stats: *mut kvreg_bucket_stats,
+) -> kvreg_status {
+    guard("kvreg_bucket_info", || {
+        with(bucket, |bucket, caller| {
+            // SAFETY: null, or a struct of the size it tells.
+            unsafe { fill(stats, || Ok(bucket.info(caller)?.into())) }
+        })
+    })
+}
+
+/// Frees the handle. A registered bucket goes on. A bucket without a registry ends with its last
+/// handle; this takes the time to free what it holds, about 0.1 us a key. NULL is fine. Never
+/// blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_free(bucket: *mut kvreg_bucket) -> kvreg_status {
+    if object::fast_free(bucket).is_some() {
+        return OK;
+    }
+    guard("kvreg_bucket_free", || free(bucket))
+}
+
+/// @name Buckets: end and links
+///
+/// Stops the bucket, with the reason KVREG_REASON_NORMAL, after what is queued. When it returns,
+/// the bucket is gone, and its name too (OTP's GenServer.stop). It answers KVREG_SERVER_DOWN if
+/// the bucket ended meanwhile for another reason. It does not free the handle. Blocks for its
+/// turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_stop(bucket: *mut kvreg_bucket) -> kvreg_status {
+    guard("kvreg_bucket_stop", || {
+        with(bucket, |bucket, caller| Ok(bucket.stop(caller)?))
+    })
+}
+
+/// Ends the bucket at once (OTP's Process.exit). What is queued is dropped, a caller who waits
+/// there gets KVREG_SERVER_DOWN, and the name is gone when the function returns. A callback that
+/// is running is not interrupted, but its change is discarded. KVREG_REASON_NORMAL does nothing;
+/// KVREG_REASON_NOPROC is KVREG_INVALID_ARGUMENT. `detail` is UTF-8 of up to 65,536 bytes for the
+/// DOWN; it may be NULL with the length 0. It takes the time to free what the bucket holds, and
+/// never waits for a turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_exit(
+    bucket: *mut kvreg_bucket,
+    reason: kvreg_reason,
+    detail: *const c_char,
+    detail_len: usize,
+) -> kvreg_status {
+    guard("kvreg_bucket_exit", || {
+        with(bucket, |bucket, caller| {
+            let reason = Reason::from_number(reason).ok_or_else(|| invalid("an unknown reason"))?;
+            // SAFETY: the detail is good for its length.
+            let detail = unsafe { argument::text(detail, detail_len) }?;
+            caller.unpin(); // what is dropped may run user code
+            Ok(bucket.exit(reason, detail)?)
+        })
+    })
+}
+
+/// Links two buckets (Erlang's link): when one ends with any reason but KVREG_REASON_NORMAL, so
+/// does the other, with that reason. To link two buckets twice is to link them once; to link a
+/// bucket to itself does nothing. It answers KVREG_NO_PROCESS if either has ended. Links do not
+/// carry over to a restarted bucket. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_link(
+    bucket: *mut kvreg_bucket,
+    other: *mut kvreg_bucket,
+) -> kvreg_status {
+    guard("kvreg_bucket_link", || {
+        with_both(bucket, other, |bucket, other| {
+            Ok(bucket.link(&other.as_any())?)
+        })
+    })
+}
+
+/// Takes the link between two buckets away. It does nothing if there is none. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_unlink(
+    bucket: *mut kvreg_bucket,
+    other: *mut kvreg_bucket,
+) -> kvreg_status {
+    guard("kvreg_bucket_unlink", || {
+        with_both(bucket, other, |bucket, other| {
+            bucket.unlink(&other.as_any());
+            Ok(())
+        })
+    })
+}
+
+/// @name Buckets: one key
+///
+/// Stores a value under a key, over an older one: a call. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_put(
     bucket: *mut kvreg_bucket,
@@ -83,9 +239,9 @@ pub unsafe extern "C" fn kvreg_bucket_put(
     })
 }
 
-/// Gives the value of a key, to be cleared, or KVREG_NOT_FOUND. Does not wait for a running
-/// handler: it sees the last committed state. Blocks only while casts of this thread to the
-/// bucket are queued.
+/// Gives the value of a key, or answers KVREG_NOT_FOUND; clear the value. It does not wait for a
+/// running handler: it sees the last committed state. Blocks only while casts of this thread to
+/// the bucket are queued.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_get(
     bucket: *mut kvreg_bucket,
@@ -115,8 +271,8 @@ pub unsafe extern "C" fn kvreg_bucket_get(
     })
 }
 
-/// Takes a key out and gives its value, to be cleared, or KVREG_NOT_FOUND. `old` may be NULL.
-/// Blocks for its turn.
+/// Takes a key out and gives its value, or answers KVREG_NOT_FOUND; clear the value. `old` may be
+/// NULL. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_delete(
     bucket: *mut kvreg_bucket,
@@ -214,8 +370,10 @@ fn ranked_for_cast(bucket: &BucketServer, failure: Failure) -> Failure {
     failure
 }
 
-/// Stores a value: a cast. It may be done at once or later; a call or read of the same thread
-/// after it sees it. Never blocks. KVREG_LIMIT if the mailbox is full.
+/// @name Buckets: casts
+///
+/// Stores a value under a key: a cast. It is done at once or later; a later call or read of the
+/// same thread sees it. It answers KVREG_LIMIT if the mailbox is full. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_put_cast(
     bucket: *mut kvreg_bucket,
@@ -242,7 +400,8 @@ pub unsafe extern "C" fn kvreg_bucket_put_cast(
     })
 }
 
-/// Takes a key out if it is there: a cast. Never blocks. KVREG_LIMIT if the mailbox is full.
+/// Takes a key out if it is there: a cast. It is done at once or later; a later call or read of
+/// the same thread sees it. It answers KVREG_LIMIT if the mailbox is full. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_delete_cast(
     bucket: *mut kvreg_bucket,
@@ -254,6 +413,55 @@ pub unsafe extern "C" fn kvreg_bucket_delete_cast(
             // SAFETY: the key is good for its length.
             let key = unsafe { argument::key(key, key_len) }?;
             Ok(bucket.delete_cast(key)?)
+        })
+    })
+}
+
+/// @name Buckets: many keys
+///
+/// Counts the keys; a write in flight may count or not. Blocks only while casts of this thread to
+/// the bucket are queued.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_count(
+    bucket: *mut kvreg_bucket,
+    count: *mut usize,
+) -> kvreg_status {
+    guard("kvreg_bucket_count", || {
+        // SAFETY: null or an output.
+        let count = unsafe { Out::new(count, 0) };
+        with(bucket, |bucket, caller| {
+            count.required()?;
+            count.set(bucket.count(caller)?);
+            Ok(())
+        })
+    })
+}
+
+/// Takes all keys out, at one instant. Blocks for its turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_clear(bucket: *mut kvreg_bucket) -> kvreg_status {
+    guard("kvreg_bucket_clear", || {
+        with(bucket, |bucket, caller| Ok(bucket.clear(caller)?))
+    })
+}
+
+/// Gives a snapshot of all keys and values. Blocks only while another thread copies the bucket,
+/// and while casts of this thread to the bucket are queued.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_items(
+    bucket: *mut kvreg_bucket,
+    items: *mut *mut kvreg_items,
+) -> kvreg_status {
+    guard("kvreg_bucket_items", || {
+        // SAFETY: null or an output.
+        let items = unsafe { Out::new(items, std::ptr::null_mut()) };
+        with(bucket, |bucket, caller| {
+            items.required()?;
+            let found = bucket.items(caller)?;
+            let found = found
+                .into_iter()
+                .map(|(key, value)| (Value::Bytes(key), value));
+            make(Items::of(found.collect()), &items)
         })
     })
 }
@@ -276,8 +484,8 @@ unsafe fn pairs<'a>(pairs: *mut kvreg_pair, count: usize) -> Result<&'a mut [kvr
     Ok(unsafe { std::slice::from_raw_parts_mut(pairs, count) })
 }
 
-/// Stores many values in one message: all or none. Of equal keys the last one counts. Blocks
-/// for its turn.
+/// Stores many values in one message: all of them or none. Of equal keys the last one counts.
+/// Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_put_many(
     bucket: *mut kvreg_bucket,
@@ -292,21 +500,29 @@ pub unsafe extern "C" fn kvreg_bucket_put_many(
             ready
                 .try_reserve_exact(pairs.len())
                 .map_err(|_| Status::NoMemory)?;
+            let mut too_large = None;
             for pair in pairs {
                 // SAFETY: key and value are good for their lengths.
-                let key = unsafe { argument::key(pair.key, pair.key_len) }?;
-                let value = unsafe { pair.value.get() };
-                let value = value.map_err(|failure| ranked(bucket, failure))?;
-                ready.push((key, value));
+                let (key, value) =
+                    unsafe { (argument::key(pair.key, pair.key_len)?, pair.value.get()) };
+                match value {
+                    Ok(value) => ready.push((key, value)),
+                    // What is invalid behind it comes first.
+                    Err(failure) if failure.is_limit() => too_large = Some(failure),
+                    Err(failure) => return Err(failure),
+                }
+            }
+            if let Some(failure) = too_large {
+                return Err(ranked(bucket, failure));
             }
             Ok(bucket.put_many(caller, &ready)?)
         })
     })
 }
 
-/// Fills the values of many pairs as they are at one instant; an absent key gets KVREG_ABSENT.
-/// Each value is overwritten, not released, and to be cleared. Blocks only for other such
-/// copying, and while casts of this thread to the bucket are queued.
+/// Fills the values of many pairs as they are at one instant. An absent key gets KVREG_ABSENT.
+/// Each value is overwritten without being released; clear each. Blocks only while another thread
+/// copies the bucket, and while casts of this thread to the bucket are queued.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_get_many(
     bucket: *mut kvreg_bucket,
@@ -344,173 +560,4 @@ pub unsafe extern "C" fn kvreg_bucket_get_many(
             Ok(())
         })
     })
-}
-
-/// Counts the keys; a write in flight may count or not. Blocks only while casts of this
-/// thread to the bucket are queued.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_bucket_count(
-    bucket: *mut kvreg_bucket,
-    count: *mut usize,
-) -> kvreg_status {
-    guard("kvreg_bucket_count", || {
-        // SAFETY: null or an output.
-        let count = unsafe { Out::new(count, 0) };
-        with(bucket, |bucket, caller| {
-            count.required()?;
-            count.set(bucket.count(caller)?);
-            Ok(())
-        })
-    })
-}
-
-/// Takes all keys out, at one instant. Blocks for its turn.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_bucket_clear(bucket: *mut kvreg_bucket) -> kvreg_status {
-    guard("kvreg_bucket_clear", || {
-        with(bucket, |bucket, caller| Ok(bucket.clear(caller)?))
-    })
-}
-
-/// Gives a snapshot of keys and values. Blocks only for other such copying, and while casts
-/// of this thread to the bucket are queued.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_bucket_items(
-    bucket: *mut kvreg_bucket,
-    items: *mut *mut kvreg_items,
-) -> kvreg_status {
-    guard("kvreg_bucket_items", || {
-        // SAFETY: null or an output.
-        let items = unsafe { Out::new(items, std::ptr::null_mut()) };
-        with(bucket, |bucket, caller| {
-            items.required()?;
-            let found = bucket.items(caller)?;
-            let found = found
-                .into_iter()
-                .map(|(key, value)| (Value::Bytes(key), value));
-            make(Items::of(found.collect()), &items)
-        })
-    })
-}
-
-/// Gives the name the bucket is registered under, to be cleared: after its end too; nil if it
-/// has none. Never blocks.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_bucket_name(
-    bucket: *mut kvreg_bucket,
-    name: *mut kvreg_value,
-) -> kvreg_status {
-    guard("kvreg_bucket_name", || {
-        // SAFETY: null or an output.
-        let name = unsafe { Out::new(name, kvreg_value::NIL) };
-        with(bucket, |bucket, _| {
-            name.required()?;
-            if let Some(text) = bucket.state().name() {
-                let text = Text::copy(text.as_bytes())?;
-                name.set(kvreg_value::owned(Value::String(text))?);
-            }
-            Ok(())
-        })
-    })
-}
-
-/// Sets the timeout of calls through this handle, in milliseconds: -1 for ever, 0 only if it
-/// need not wait. Other handles keep theirs. Never blocks.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_bucket_set_timeout(
-    bucket: *mut kvreg_bucket,
-    timeout_ms: i64,
-) -> kvreg_status {
-    guard("kvreg_bucket_set_timeout", || {
-        set_timeout(bucket, timeout_ms)
-    })
-}
-
-/// Stops the bucket, reason NORMAL, after what is queued; when it returns the bucket is gone
-/// and its name too (OTP's GenServer.stop). KVREG_SERVER_DOWN if it ended meanwhile for another
-/// reason. The handle is freed separately. Blocks for its turn.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_bucket_stop(bucket: *mut kvreg_bucket) -> kvreg_status {
-    guard("kvreg_bucket_stop", || {
-        with(bucket, |bucket, caller| Ok(bucket.stop(caller)?))
-    })
-}
-
-/// Ends the bucket at once (OTP's Process.exit): what is queued is dropped, who waits there
-/// gets KVREG_SERVER_DOWN, and the name is gone when it returns. A callback that is running is
-/// not interrupted, but its change is discarded. KVREG_NORMAL does nothing, KVREG_NOPROC is
-/// KVREG_INVALID_ARGUMENT. `detail` is UTF-8 of up to 65,536 bytes for the DOWN, and may be
-/// NULL with length 0. Takes the time to free what the bucket holds, and never waits for a turn.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_bucket_exit(
-    bucket: *mut kvreg_bucket,
-    reason: i32,
-    detail: *const c_char,
-    detail_len: usize,
-) -> kvreg_status {
-    guard("kvreg_bucket_exit", || {
-        with(bucket, |bucket, caller| {
-            let reason = Reason::from_number(reason).ok_or_else(|| invalid("an unknown reason"))?;
-            // SAFETY: the detail is good for its length.
-            let detail = unsafe { argument::text(detail, detail_len) }?;
-            caller.unpin(); // what is dropped may run user code
-            Ok(bucket.exit(reason, detail)?)
-        })
-    })
-}
-
-/// Links two buckets: when one ends abnormally (any reason but KVREG_NORMAL), so does the other,
-/// with the same reason (Erlang's link). Linking twice is once; a bucket to itself is nothing.
-/// KVREG_NO_PROCESS if either has ended. Links do not carry over to a restarted bucket. Never
-/// blocks.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_bucket_link(
-    bucket: *mut kvreg_bucket,
-    other: *mut kvreg_bucket,
-) -> kvreg_status {
-    guard("kvreg_bucket_link", || {
-        with_both(bucket, other, |bucket, other| {
-            Ok(bucket.link(&other.as_any())?)
-        })
-    })
-}
-
-/// Takes a link away; without one it does nothing. Never blocks.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_bucket_unlink(
-    bucket: *mut kvreg_bucket,
-    other: *mut kvreg_bucket,
-) -> kvreg_status {
-    guard("kvreg_bucket_unlink", || {
-        with_both(bucket, other, |bucket, other| {
-            bucket.unlink(&other.as_any());
-            Ok(())
-        })
-    })
-}
-
-/// Tells what there is to know about the bucket; fills as much of `stats` as its `size` says.
-/// Blocks only while casts of this thread to the bucket are queued.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_bucket_info(
-    bucket: *mut kvreg_bucket,
-    stats: *mut kvreg_bucket_stats,
-) -> kvreg_status {
-    guard("kvreg_bucket_info", || {
-        with(bucket, |bucket, caller| {
-            // SAFETY: null, or a struct of the size it tells.
-            unsafe { fill(stats, || Ok(bucket.info(caller)?.into())) }
-        })
-    })
-}
-
-/// Frees the handle; a registered bucket goes on, and of one without a registry the last handle
-/// ends it: that takes the time to free what it holds, about 0.1 us a key. NULL is fine. Never
-/// blocks.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_bucket_free(bucket: *mut kvreg_bucket) -> kvreg_status {
-    if object::fast_free(bucket).is_some() {
-        return OK;
-    }
-    guard("kvreg_bucket_free", || free(bucket))
 }

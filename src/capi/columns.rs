@@ -133,8 +133,8 @@ impl Values {
     }
 }
 
-/// Stores many values in one message, as kvreg_bucket_put_many does: all or none; of equal keys
-/// the last one counts. Blocks for its turn.
+/// Stores many values of one type in one message: all of them or none, as kvreg_bucket_put_many
+/// does. Of equal keys the last one counts. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_put_columns(
     bucket: *mut kvreg_bucket,
@@ -155,12 +155,23 @@ pub unsafe extern "C" fn kvreg_bucket_put_columns(
                 ready
                     .try_reserve_exact(columns.count)
                     .map_err(|_| Status::NoMemory)?;
+                let mut too_large = None;
                 for at in 0..columns.count {
                     // SAFETY: the columns have so many keys and values.
-                    let (key, value) = unsafe { (keys.next(at)?, values.next(at)) };
+                    let key = unsafe { keys.next(at) }?;
                     let key = key.ok_or_else(|| invalid("a key has at most 65536 bytes"))?;
-                    let value = value.map_err(|failure| ranked(bucket, failure))?;
-                    ready.push((key, value));
+                    if too_large.is_some() {
+                        continue; // a key that is invalid comes first
+                    }
+                    // SAFETY: as above; each value before it was read.
+                    match unsafe { values.next(at) } {
+                        Ok(value) => ready.push((key, value)),
+                        Err(failure) if failure.is_limit() => too_large = Some(failure),
+                        Err(failure) => return Err(failure),
+                    }
+                }
+                if let Some(failure) = too_large {
+                    return Err(ranked(bucket, failure));
                 }
             }
             Ok(bucket.put_many(caller, &ready)?)

@@ -3,6 +3,8 @@
 use std::ffi::c_char;
 
 use super::guard::guard_quietly;
+use super::status::{kvreg_reason, kvreg_status, Status};
+use super::value::kvreg_value;
 use crate::inbox::Event;
 
 const DOWN: u32 = 0;
@@ -28,24 +30,27 @@ impl kvreg_text {
 #[derive(Clone, Copy)]
 pub struct kvreg_event {
     kind: u32, // `type` in C
-    reason: i32,
+    reason: kvreg_reason,
     level: u32,
-    reserved: u32,
+    status: kvreg_status,
     reference: u64,
     count: u64,
+    revision: u64,
     name: kvreg_text,
     detail: kvreg_text,
+    value: kvreg_value,
     /// Address and size of the name's allocation, then of the detail's; 0 is none.
-    private_: [u64; 4],
+    private_: [u64; 8],
 }
 
-const _: () = assert!(size_of::<kvreg_event>() == 96);
+const _: () = assert!(size_of::<kvreg_event>() == 168);
 
 #[cfg(test)]
 laid_out_as_in_c!(kvreg_text { data, len });
 #[cfg(test)]
 laid_out_as_in_c!(kvreg_event {
-    kind as "type", reason, level, reserved, reference, count, name, detail, private_
+    kind as "type", reason, level, status, reference, count, revision, name, detail, value,
+    private_
 });
 
 impl kvreg_event {
@@ -53,12 +58,14 @@ impl kvreg_event {
         kind: 0,
         reason: 0,
         level: 0,
-        reserved: 0,
+        status: Status::Ok as kvreg_status,
         reference: 0,
         count: 0,
+        revision: 0,
         name: kvreg_text::NONE,
         detail: kvreg_text::NONE,
-        private_: [0; 4],
+        value: kvreg_value::NIL,
+        private_: [0; 8],
     };
 
     /// An event that C owns until `kvreg_event_clear`.
@@ -73,7 +80,7 @@ impl kvreg_event {
             } => {
                 owned.kind = DOWN;
                 owned.reference = reference;
-                owned.reason = reason as i32;
+                owned.reason = reason as kvreg_reason;
                 (name, detail)
             }
             Event::Log {
@@ -91,7 +98,7 @@ impl kvreg_event {
                 (None, String::new())
             }
         };
-        let [name_address, name_size, detail_address, detail_size] = &mut owned.private_;
+        let [name_address, name_size, detail_address, detail_size, ..] = &mut owned.private_;
         owned.name = give(name.unwrap_or_default(), name_address, name_size);
         owned.detail = give(detail, detail_address, detail_size);
         owned
@@ -115,8 +122,9 @@ fn give(text: String, address: &mut u64, size: &mut u64) -> kvreg_text {
     }
 }
 
-/// Releases what kvreg_inbox_receive gave in `event`, and empties it; may be called twice on
-/// the same variable. NULL is fine. Never blocks; works after kvreg_shutdown too.
+/// Releases what kvreg_inbox_receive gave in `event`, its value included, and empties the event.
+/// It may be called twice on one variable. NULL is fine. It works after kvreg_shutdown too. Never
+/// blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_event_clear(event: *mut kvreg_event) {
     guard_quietly(|| {
@@ -124,8 +132,9 @@ pub unsafe extern "C" fn kvreg_event_clear(event: *mut kvreg_event) {
         let Some(event) = (unsafe { event.as_mut() }) else {
             return;
         };
-        let private_ = std::mem::replace(event, kvreg_event::EMPTY).private_;
-        for owner in private_.chunks_exact(2) {
+        let mut cleared = std::mem::replace(event, kvreg_event::EMPTY);
+        cleared.value.clear();
+        for owner in cleared.private_.chunks_exact(2) {
             let (address, size) = (owner[0] as usize, owner[1] as usize);
             if address != 0 {
                 let data: *mut u8 = std::ptr::with_exposed_provenance_mut(address);

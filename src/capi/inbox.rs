@@ -14,8 +14,10 @@ use crate::time::Timeout;
 
 const FLUSH: u32 = 1;
 
-/// Opens an inbox: a mailbox of the caller's own, where events wait until they are received.
-/// It belongs to no registry, and any thread may use it. Never blocks.
+/// @name Inboxes: open and monitor
+///
+/// Opens an inbox: a mailbox of the caller's own, where events wait until they are received. It
+/// belongs to no registry, and any thread may use it. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_inbox_open(inbox: *mut *mut kvreg_inbox) -> kvreg_status {
     guard("kvreg_inbox_open", || {
@@ -27,10 +29,11 @@ pub unsafe extern "C" fn kvreg_inbox_open(inbox: *mut *mut kvreg_inbox) -> kvreg
     })
 }
 
-/// Monitors a bucket (Process.monitor): its end gives this inbox exactly one
-/// KVREG_EVENT_DOWN with this reference and the reason; at once, reason KVREG_NOPROC, if it has
-/// ended. Each call is a monitor of its own. The place of its DOWN is kept, so that it is never
-/// lost: KVREG_LIMIT beyond 1,048,576. Never blocks.
+/// Monitors a bucket (Elixir's Process.monitor): its end gives this inbox exactly one
+/// KVREG_EVENT_DOWN with this reference and the reason. If the bucket has ended already, the event
+/// comes at once, with the reason KVREG_REASON_NOPROC. Each call makes a monitor of its own. The
+/// place of its DOWN is kept, so that it is never lost; the answer is KVREG_LIMIT beyond 1,048,576
+/// monitors, or as many as kvreg_configure was told. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_inbox_monitor(
     inbox: *mut kvreg_inbox,
@@ -48,7 +51,11 @@ pub unsafe extern "C" fn kvreg_inbox_monitor(
     })
 }
 
-/// The same for a registry.
+/// Monitors a registry: its end gives this inbox exactly one KVREG_EVENT_DOWN with this reference
+/// and the reason. If the registry has ended already, the event comes at once, with the reason
+/// KVREG_REASON_NOPROC. Each call makes a monitor of its own, and the answer is KVREG_LIMIT beyond
+/// 1,048,576 of them, or as many as kvreg_configure was told. A registry that comes back is not
+/// monitored any more. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_inbox_monitor_registry(
     inbox: *mut kvreg_inbox,
@@ -66,8 +73,8 @@ pub unsafe extern "C" fn kvreg_inbox_monitor_registry(
     })
 }
 
-/// Takes a monitor back: no DOWN of it comes any more. With KVREG_FLUSH in `flags` (else 0) one
-/// that waits already is removed too. An unknown reference is fine. Never blocks.
+/// Takes a monitor back: no DOWN of it comes any more. With KVREG_DEMONITOR_FLUSH in `flags` (else
+/// 0) a DOWN that waits already is removed too. An unknown reference is fine. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_inbox_demonitor(
     inbox: *mut kvreg_inbox,
@@ -84,9 +91,10 @@ pub unsafe extern "C" fn kvreg_inbox_demonitor(
     })
 }
 
-/// From now on the inbox gets what the library logs at `max_level` (KVREG_LOG_...) or a more
-/// important level, as KVREG_EVENT_LOG. Calling it again changes the level. Up to 1,024 such
-/// events wait; what does not fit arrives as one KVREG_EVENT_LOST with a count. Never blocks.
+/// Lets the inbox get what the library logs from now on at `max_level` (KVREG_LOG_ERROR to
+/// KVREG_LOG_DEBUG) or a more important level, as KVREG_EVENT_LOG. To call it again changes the
+/// level. Up to 1,024 such events wait; those that do not fit arrive as one KVREG_EVENT_LOST with
+/// their count. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_inbox_subscribe_logs(
     inbox: *mut kvreg_inbox,
@@ -100,10 +108,12 @@ pub unsafe extern "C" fn kvreg_inbox_subscribe_logs(
     })
 }
 
-/// Gives the next event, to be cleared; each goes to one receiver. KVREG_TIMEOUT if none came
-/// within `timeout_ms` milliseconds (-1 for ever, 0 at once). Another thread's
-/// kvreg_inbox_free wakes it: KVREG_BAD_HANDLE. From inside a callback, or between the begin and
-/// the end of an update, with a timeout other than 0: KVREG_CALLING_SELF. Blocks.
+/// @name Inboxes: receive and end
+///
+/// Gives the next event; clear it. Each event goes to one receiver. The answer is KVREG_TIMEOUT if
+/// none came within `timeout_ms` milliseconds (-1 for ever, 0 at once), and KVREG_BAD_HANDLE if
+/// another thread frees the inbox meanwhile. From inside a callback, or between the begin and the
+/// end of an update, it is KVREG_CALLING_SELF unless `timeout_ms` is 0. Blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_inbox_receive(
     inbox: *mut kvreg_inbox,
@@ -123,10 +133,10 @@ pub unsafe extern "C" fn kvreg_inbox_receive(
     })
 }
 
-/// Gives a file descriptor that is readable while events wait: for poll, epoll and event
-/// loops. Only poll it; it is closed with the inbox, but readable from kvreg_shutdown to the end
-/// of the process. On Linux; elsewhere KVREG_UNSUPPORTED, and kvreg_inbox_handle on Windows.
-/// Never blocks.
+/// Gives a file descriptor that is readable while events wait: for poll, epoll and event loops.
+/// Only poll it. It is closed with the inbox, but stays readable from kvreg_shutdown to the end of
+/// the process. On Linux; elsewhere the answer is KVREG_UNSUPPORTED, and Windows has
+/// kvreg_inbox_handle. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_inbox_fd(inbox: *mut kvreg_inbox, fd: *mut c_int) -> kvreg_status {
     guard("kvreg_inbox_fd", || {
@@ -141,11 +151,11 @@ pub unsafe extern "C" fn kvreg_inbox_fd(inbox: *mut kvreg_inbox, fd: *mut c_int)
 }
 
 /// Gives the HANDLE of a Windows event that is signalled while events wait: for
-/// WaitForSingleObject, WaitForMultipleObjects and event loops. It is reset by hand, not by
-/// waiting, so that it wakes all who wait, at once if events wait already. Only wait for it: it is
-/// set, reset and closed by the inbox; free the inbox when nobody waits for it any more. It is
-/// signalled from kvreg_shutdown to the end of the process. No child process inherits it. On
-/// Windows; elsewhere KVREG_UNSUPPORTED, and kvreg_inbox_fd on Linux. Never blocks.
+/// WaitForSingleObject, WaitForMultipleObjects and event loops. Only wait for it: the inbox sets,
+/// resets and closes it. To wait does not reset it, so it wakes all who wait, at once if events
+/// wait already. Free the inbox when nobody waits for the event any more. It stays signalled from
+/// kvreg_shutdown to the end of the process, and no child process inherits it. On Windows;
+/// elsewhere the answer is KVREG_UNSUPPORTED, and Linux has kvreg_inbox_fd. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_inbox_handle(
     inbox: *mut kvreg_inbox,
@@ -163,8 +173,8 @@ pub unsafe extern "C" fn kvreg_inbox_handle(
     })
 }
 
-/// Frees the inbox with what waits in it, and takes its monitors back; wakes its receivers
-/// with KVREG_BAD_HANDLE. NULL is fine. Never blocks.
+/// Frees the inbox with what waits in it, and takes its monitors back. Threads that receive from
+/// it get KVREG_BAD_HANDLE. NULL is fine. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_inbox_free(inbox: *mut kvreg_inbox) -> kvreg_status {
     guard("kvreg_inbox_free", || free(inbox))

@@ -29,9 +29,11 @@ impl Items {
     }
 }
 
-/// Gives the next item of a snapshot, or KVREG_NOT_FOUND at its end: the key as KVREG_BYTES
-/// (a name as KVREG_STRING) and the value, each to be cleared; `value` may be NULL. Threads
-/// may share a snapshot: each item goes to one of them. Never blocks.
+/// @name Snapshots
+///
+/// Gives the next item of a snapshot, or answers KVREG_NOT_FOUND at its end. The key is of type
+/// KVREG_BYTES, or of KVREG_STRING if it is a name. Clear the key and the value; `value` may be
+/// NULL. Threads may share a snapshot: each item goes to one of them. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_items_next(
     items: *mut kvreg_items,
@@ -56,7 +58,7 @@ pub unsafe extern "C" fn kvreg_items_next(
     })
 }
 
-/// Frees a snapshot: that takes the time to free its items. NULL is fine. Never blocks.
+/// Frees a snapshot, which takes the time to free its items. NULL is fine. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_items_free(items: *mut kvreg_items) -> kvreg_status {
     guard("kvreg_items_free", || free(items))

@@ -80,16 +80,20 @@ unsafe fn listener_options(
     })
 }
 
-/// Serves the text protocol (see the README) of a registry, on the library's threads: over TCP,
-/// or over a unix socket. `address` is NUL-terminated: "127.0.0.1:4040" or "[::1]:4040"; a port
-/// alone is on loopback; port 0 is any that is free. NULL: "127.0.0.1:4040". "unix:PATH" is a
-/// unix socket: a file that only the owner can use unless `options` say otherwise. The file of
-/// a socket that nobody listens at is replaced, any other is KVREG_IO; it is removed when the
-/// listener stops, if it is still the same. On Windows: KVREG_UNSUPPORTED. `options` may be
-/// NULL. The listener stops with its registry, and keeps it running like a handle. KVREG_IO if
-/// the system refuses. Who can connect, and knows the password if there is one, can change
-/// everything. Blocks for half a second at most, and only if another process has the lock of
-/// the directory of a unix socket.
+/// @name Listeners
+///
+/// Serves the text protocol (see the README) of a registry, on the library's threads, over TCP or
+/// over a unix socket. `address` is NUL-terminated: "127.0.0.1:4040" or "[::1]:4040". A port alone
+/// is on loopback; port 0 is any that is free; NULL is "127.0.0.1:4040". "unix:PATH" is a unix
+/// socket: a file that only its owner can use unless `options` say otherwise. The file of a socket
+/// at which nobody listens is replaced; any other file is KVREG_IO. The file is removed when the
+/// listener stops, if it is still the listener's. A unix socket is KVREG_UNSUPPORTED on Windows.
+/// `options` may be NULL.
+///
+/// The listener stops with its registry, and keeps it running as a handle does. The answer is
+/// KVREG_IO if the system refuses, and kvreg_last_os_error tells why. Who can connect, and knows
+/// the password if there is one, can change everything. Blocks for half a second at most, and only
+/// if another process has the lock of the directory of a unix socket.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_listener_start(
     registry: *mut kvreg_registry,
@@ -116,8 +120,8 @@ pub unsafe extern "C" fn kvreg_listener_start(
     })
 }
 
-/// Gives the address it listens on, "127.0.0.1:4040" or "unix:PATH": a STRING, to be cleared.
-/// After its end too. Never blocks.
+/// Gives the address that the listener listens on, "127.0.0.1:4040" or "unix:PATH", as a
+/// KVREG_STRING; clear it. It works after the listener's end too. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_listener_address(
     listener: *mut kvreg_listener,
@@ -135,8 +139,9 @@ pub unsafe extern "C" fn kvreg_listener_address(
     })
 }
 
-/// Stops listening and closes all connections; when it returns the address is free. The handle is
-/// freed separately; stopping again is fine. Blocks until the library's threads have done so.
+/// Stops listening and closes all connections. When it returns, the address is free. It does not
+/// free the handle; to stop a listener again is fine. Blocks until the library's threads have done
+/// so.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_listener_stop(listener: *mut kvreg_listener) -> kvreg_status {
     guard("kvreg_listener_stop", || {
@@ -148,8 +153,7 @@ pub unsafe extern "C" fn kvreg_listener_stop(listener: *mut kvreg_listener) -> k
     })
 }
 
-/// Frees the handle, and stops the listener without waiting for it. NULL is fine. Never
-/// blocks.
+/// Frees the handle, and stops the listener without waiting for it. NULL is fine. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_listener_free(listener: *mut kvreg_listener) -> kvreg_status {
     guard("kvreg_listener_free", || free(listener))

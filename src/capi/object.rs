@@ -211,7 +211,7 @@ pub(super) fn with<H: Handle, R>(
     })
 }
 
-/// The same with a registry: the one that is there now.
+/// Runs `work` with the registry of a handle: the one that is there now.
 pub(super) fn with_registry<R>(
     handle: *mut kvreg_registry,
     work: impl FnOnce(&Arc<RegistryServer>, &mut Caller<'_>) -> Result<R, Failure>,
@@ -234,8 +234,8 @@ pub(super) fn with_registry<R>(
     })
 }
 
-/// The same with two handles. Of what is wrong with either, a bad handle comes before one of
-/// the wrong kind.
+/// Runs `work` with the objects of two handles. Of what is wrong with either, what comes first in
+/// the header's order of statuses is told.
 pub(super) fn with_both<A: Handle, B: Handle, R>(
     first: *mut A,
     second: *mut B,
@@ -246,11 +246,10 @@ pub(super) fn with_both<A: Handle, B: Handle, R>(
     });
     match outcome {
         Ok(worked) => worked,
-        Err(failure) if failure.is_wrong_kind() => {
-            with(second, |_, _| Ok(()))?;
-            Err(failure)
-        }
-        Err(failure) => Err(failure),
+        Err(failure) => match with(second, |_, _| Ok(())) {
+            Err(other) if other.comes_before(&failure) => Err(other),
+            _ => Err(failure),
+        },
     }
 }
 

@@ -48,7 +48,9 @@ unsafe fn scalar<T: Copy>(
     })
 }
 
-/// Stores an integer, as kvreg_bucket_put does.
+/// @name Buckets: one key, by the type of its value
+///
+/// Stores an integer under a key, as kvreg_bucket_put does. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_put_int(
     bucket: *mut kvreg_bucket,
@@ -66,7 +68,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_int(
     })
 }
 
-/// Stores a floating-point number, as kvreg_bucket_put does.
+/// Stores a floating-point number under a key, as kvreg_bucket_put does. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_put_float(
     bucket: *mut kvreg_bucket,
@@ -84,7 +86,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_float(
     })
 }
 
-/// Stores a text of UTF-8, as kvreg_bucket_put does.
+/// Stores a text of UTF-8 under a key, as kvreg_bucket_put does. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_put_string(
     bucket: *mut kvreg_bucket,
@@ -108,7 +110,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_string(
     })
 }
 
-/// Stores bytes, as kvreg_bucket_put does.
+/// Stores bytes under a key, as kvreg_bucket_put does. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_put_bytes(
     bucket: *mut kvreg_bucket,
@@ -132,7 +134,8 @@ pub unsafe extern "C" fn kvreg_bucket_put_bytes(
     })
 }
 
-/// Gives an integer, as kvreg_bucket_get does; KVREG_WRONG_TYPE if the value is none.
+/// Gives the integer under a key, as kvreg_bucket_get does. It answers KVREG_WRONG_TYPE if the
+/// value is no integer. Blocks only while casts of this thread to the bucket are queued.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_get_int(
     bucket: *mut kvreg_bucket,
@@ -161,8 +164,9 @@ pub unsafe extern "C" fn kvreg_bucket_get_int(
     })
 }
 
-/// Gives a floating-point number, as kvreg_bucket_get does; KVREG_WRONG_TYPE if the value is
-/// none.
+/// Gives the floating-point number under a key, as kvreg_bucket_get does. It answers
+/// KVREG_WRONG_TYPE if the value is no floating-point number. Blocks only while casts of this
+/// thread to the bucket are queued.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_get_float(
     bucket: *mut kvreg_bucket,
@@ -191,10 +195,11 @@ pub unsafe extern "C" fn kvreg_bucket_get_float(
     })
 }
 
-/// Copies text or bytes into `buffer`, as kvreg_bucket_get does, without a NUL, and sets `len`
-/// to their length in bytes. KVREG_TOO_SMALL if that is more than `capacity`: `len` is set all
-/// the same, and nothing is copied. KVREG_WRONG_TYPE if the value is neither. `buffer` may be
-/// NULL if `capacity` is 0.
+/// Copies the text or bytes under a key into `buffer`, without a NUL, as kvreg_bucket_get does,
+/// and sets `len` to their length in bytes. It answers KVREG_TOO_SMALL if that is more than
+/// `capacity`: it sets `len` nevertheless, and copies nothing. It answers KVREG_WRONG_TYPE if the
+/// value is neither text nor bytes. `buffer` may be NULL if `capacity` is 0. Blocks only while
+/// casts of this thread to the bucket are queued.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_get_bytes(
     bucket: *mut kvreg_bucket,
@@ -237,10 +242,11 @@ pub unsafe extern "C" fn kvreg_bucket_get_bytes(
     })
 }
 
-/// Gives the value of a key, as kvreg_bucket_get does, without memory of its own where it can: a
-/// text of at most `capacity` bytes is copied into `buffer`, without a NUL, and `value` borrows
+/// Gives the value of a key, as kvreg_bucket_get does, but without memory of its own where it can.
+/// A text of at most `capacity` bytes is copied into `buffer`, without a NUL, and `value` borrows
 /// it there. A longer one is to be cleared; to clear any other does nothing. What `buffer` holds
-/// beside that text, or after a failure, is undefined. It may be NULL if `capacity` is 0.
+/// beside that text, or after a failure, is undefined. It may be NULL if `capacity` is 0. Blocks
+/// only while casts of this thread to the bucket are queued.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_get_into(
     bucket: *mut kvreg_bucket,

@@ -8,7 +8,7 @@ use super::guard::guard;
 use super::info::fill;
 use super::object::free_all;
 use super::options::{kvreg_options, process_options};
-use super::status::{kvreg_status, last_error, texts, Failure, Status};
+use super::status::{kvreg_status, Failure, Status};
 use crate::handle_table::Kind;
 use crate::log::escaped;
 use crate::process::Process;
@@ -37,55 +37,24 @@ const VERSION_NUMBER: u32 = number(env!("CARGO_PKG_VERSION_MAJOR")) << 16
     | number(env!("CARGO_PKG_VERSION_MINOR")) << 8
     | number(env!("CARGO_PKG_VERSION_PATCH"));
 
-/// The library's version, "major.minor.patch": static.
+/// @name The library
+///
+/// Gives the library's version as text, "major.minor.patch". The text is static. Never blocks.
 #[no_mangle]
 pub extern "C" fn kvreg_version_string() -> *const c_char {
     VERSION.as_ptr()
 }
 
-/// The same as a number: 0x00MMmmpp.
+/// Gives the library's version as a number, 0x00MMmmpp, as KVREG_VERSION_NUMBER is the header's.
+/// Never blocks.
 #[no_mangle]
 pub extern "C" fn kvreg_version_number() -> u32 {
     VERSION_NUMBER
 }
 
-/// The name of a status, "KVREG_OK"; of an unknown number "KVREG_UNKNOWN". Static.
-#[no_mangle]
-pub extern "C" fn kvreg_status_name(status: kvreg_status) -> *const c_char {
-    texts(status).0.as_ptr()
-}
-
-/// What a status means, in a few words. Static, never NULL.
-#[no_mangle]
-pub extern "C" fn kvreg_status_message(status: kvreg_status) -> *const c_char {
-    texts(status).1.as_ptr()
-}
-
-/// Copies the text of the last failing call on this thread into `buffer`, cut to `capacity`
-/// bytes with its NUL; empty if none failed. For people: programs use the status. `buffer` may
-/// be NULL if `capacity` is 0. Returns the full length in bytes, without the NUL.
-#[no_mangle]
-pub unsafe extern "C" fn kvreg_last_error(buffer: *mut c_char, capacity: usize) -> usize {
-    let mut full = 0;
-    super::guard::guard_quietly(|| {
-        let text = last_error();
-        full = text.len();
-        if buffer.is_null() || capacity == 0 {
-            return;
-        }
-        let len = text.len().min(capacity - 1);
-        // SAFETY: `buffer` is good for `capacity` bytes, of which `len` and a NUL are written.
-        unsafe {
-            std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), len);
-            buffer.add(len).write(0);
-        }
-    });
-    full
-}
-
-/// Sets what holds for the whole process, before anything else is called; afterwards, and a
-/// second time, KVREG_ALREADY_STARTED. It need not be called. `options` may be NULL: the
-/// defaults. Starts nothing. Never blocks.
+/// Sets what holds for the whole process. It comes before any other function of the library:
+/// afterwards, and a second time, it answers KVREG_ALREADY_STARTED. A program need not call it.
+/// `options` may be NULL, which means the defaults. It starts nothing. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_configure(options: *const kvreg_options) -> kvreg_status {
     guard("kvreg_configure", || {
@@ -97,13 +66,14 @@ pub unsafe extern "C" fn kvreg_configure(options: *const kvreg_options) -> kvreg
     })
 }
 
-/// Ends everything: all registries and buckets, reason SHUTDOWN; all listeners and handles; the
-/// library's threads, which it waits for at most `timeout_ms` milliseconds (-1 for ever):
-/// KVREG_TIMEOUT means that callbacks were still running then, and are left alone;
-/// kvreg_last_error names their buckets. Afterwards frees and
-/// clears still succeed, values stay valid, and everything else answers KVREG_SHUT_DOWN. It
-/// need not be called: a process may just exit. From inside a callback: KVREG_CALLING_SELF.
-/// Blocks.
+/// Ends everything: all registries and buckets, with the reason KVREG_REASON_SHUTDOWN, all
+/// listeners, all handles, and the library's threads. It waits for these threads for at most
+/// `timeout_ms` milliseconds (-1 for ever). KVREG_TIMEOUT means that callbacks were still running
+/// then; they are left alone, and kvreg_last_error names their buckets.
+///
+/// Afterwards frees and clears still succeed, values stay valid, and every other function answers
+/// KVREG_SHUT_DOWN. A program need not call it: a process may just exit. From inside a callback it
+/// answers KVREG_CALLING_SELF. Blocks.
 #[no_mangle]
 pub extern "C" fn kvreg_shutdown(timeout_ms: i64) -> kvreg_status {
     guard("kvreg_shutdown", || {
@@ -166,8 +136,8 @@ laid_out_as_in_c!(kvreg_live {
 // SAFETY: integers, and the first is a u32.
 unsafe impl Options for kvreg_live {}
 
-/// Counts what lives in the library now: servers that have not ended and handles that were
-/// not freed. Fills as much of `live` as its `size` says. Never blocks.
+/// Counts what lives in the library now: servers that have not ended, and handles that were not
+/// freed. It fills as much of `live` as its `size` says. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_live_counts(live: *mut kvreg_live) -> kvreg_status {
     guard("kvreg_live_counts", || {

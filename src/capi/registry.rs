@@ -15,7 +15,7 @@ use super::object::{
 use super::options::{
     bucket_options, kvreg_bucket_options, kvreg_registry_options, registry_options,
 };
-use super::status::{kvreg_status, Failure, Status};
+use super::status::{kvreg_reason, kvreg_status, Failure, Status};
 use super::value::kvreg_value;
 use crate::bucket::BucketOptions;
 use crate::process::Process;
@@ -27,8 +27,10 @@ use crate::value::{Text, Value};
 
 const EXCLUSIVE: u32 = 1;
 
-/// Starts a registry. `options` may be NULL: the defaults. KVREG_ALREADY_STARTED if another
-/// registry has the name it asks for. Never blocks.
+/// @name Registries: start and handles
+///
+/// Starts a registry. `options` may be NULL, which means the defaults. It answers
+/// KVREG_ALREADY_STARTED if another registry has the name that the options ask for. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_start(
     options: *const kvreg_registry_options,
@@ -49,8 +51,8 @@ pub unsafe extern "C" fn kvreg_registry_start(
     })
 }
 
-/// Gives the registry that is registered under a name in this process, or KVREG_NOT_FOUND:
-/// how a host and its plug-ins meet. Never blocks.
+/// Finds the registry that is registered under a name in this process, or answers KVREG_NOT_FOUND.
+/// This is how a host and its plug-ins meet. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_whereis(
     name: *const c_char,
@@ -68,7 +70,7 @@ pub unsafe extern "C" fn kvreg_registry_whereis(
     })
 }
 
-/// Gives another handle to the same registry, with the timeout of this one. Never blocks.
+/// Gives another handle to the registry, with the timeout of this handle. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_clone(
     registry: *mut kvreg_registry,
@@ -80,7 +82,7 @@ pub unsafe extern "C" fn kvreg_registry_clone(
     })
 }
 
-/// Sets the timeout of calls through this handle, in milliseconds: -1 for ever, 0 only if it
+/// Sets the timeout of calls through this handle, in milliseconds: -1 for ever, 0 only if the call
 /// need not wait. Other handles keep theirs. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_set_timeout(
@@ -92,9 +94,11 @@ pub unsafe extern "C" fn kvreg_registry_set_timeout(
     })
 }
 
-/// Gives the bucket of that name, and starts it if there is none: a call. With
-/// KVREG_EXCLUSIVE in `flags` (else 0): KVREG_ALREADY_STARTED if there is one. `bucket` may be
-/// NULL. Blocks for its turn.
+/// @name Registries: buckets by name
+///
+/// Gives the bucket of that name, and starts one if there is none: a call. With
+/// KVREG_CREATE_EXCLUSIVE in `flags` (else 0) it answers KVREG_ALREADY_STARTED if there is one.
+/// `bucket` may be NULL. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_create(
     registry: *mut kvreg_registry,
@@ -114,8 +118,9 @@ pub unsafe extern "C" fn kvreg_registry_create(
     })
 }
 
-/// The same with options for a bucket that is started now; one that is there keeps its own.
-/// NULL: those of the registry. Blocks for its turn.
+/// Gives the bucket of that name, and starts one with `options` if there is none: a call. A bucket
+/// that is there keeps its own options. `options` may be NULL, which means those of the registry.
+/// `flags` and `bucket` are as in kvreg_registry_create. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_create_with(
     registry: *mut kvreg_registry,
@@ -156,8 +161,8 @@ fn create(
     Ok(())
 }
 
-/// Starts a bucket of that name unless there is one: a cast. A call or lookup of the same
-/// thread after it finds the bucket. Never blocks.
+/// Starts a bucket of that name unless there is one: a cast. A later call or lookup of the same
+/// thread finds the bucket. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_create_cast(
     registry: *mut kvreg_registry,
@@ -173,8 +178,8 @@ pub unsafe extern "C" fn kvreg_registry_create_cast(
     })
 }
 
-/// Gives the bucket that has the name now, or KVREG_NOT_FOUND. A bucket of which anybody has
-/// learned that it ended is not found. Blocks only while casts of this thread to the registry
+/// Gives the bucket that has the name now, or answers KVREG_NOT_FOUND. It never finds a bucket of
+/// which anybody has learned that it ended. Blocks only while casts of this thread to the registry
 /// are queued.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_lookup(
@@ -210,9 +215,9 @@ pub unsafe extern "C" fn kvreg_registry_lookup(
     })
 }
 
-/// Ends the bucket of that name for good, reason SHUTDOWN, whatever its restart option (OTP's
-/// terminate_child): what is queued there is dropped. KVREG_NOT_FOUND if there is none. Blocks
-/// for the registry's turn.
+/// Ends the bucket of that name for good, with the reason KVREG_REASON_SHUTDOWN, whatever its
+/// restart option (OTP's terminate_child). What is queued at the bucket is dropped. It answers
+/// KVREG_NOT_FOUND if there is no such bucket. Blocks for the registry's turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_remove(
     registry: *mut kvreg_registry,
@@ -246,8 +251,9 @@ pub unsafe extern "C" fn kvreg_registry_count(
     })
 }
 
-/// Gives a snapshot of the names: keys of type KVREG_STRING, values nil. Blocks only for its
-/// own copying by others, and while casts of this thread to the registry are queued.
+/// Gives a snapshot of the names: its keys are of type KVREG_STRING, its values nil. Blocks only
+/// while another thread copies the names, and while casts of this thread to the registry are
+/// queued.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_names(
     registry: *mut kvreg_registry,
@@ -270,8 +276,10 @@ pub unsafe extern "C" fn kvreg_registry_names(
     })
 }
 
-/// Sends the registry an info of up to 65,536 bytes: a message that it does not expect. It is logged at debug and
-/// dropped, as in the guide. Never blocks.
+/// @name Registries: messages
+///
+/// Sends the registry an info of up to 65,536 bytes: a message that it does not expect. The
+/// registry logs it at debug and drops it, as in the Elixir guide. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_send(
     registry: *mut kvreg_registry,
@@ -287,10 +295,10 @@ pub unsafe extern "C" fn kvreg_registry_send(
     })
 }
 
-/// Carries out one line of the text protocol (CREATE, PUT, GET, DELETE; see the README), with
-/// or without its line break; NULL with the length 0 is an empty one. `reply` is what a
-/// connection would get, "NOT FOUND" and "UNKNOWN COMMAND" included: a STRING, or BYTES if it is
-/// not UTF-8, with CRLF after each line; to be cleared. A failure has its status:
+/// Carries out one line of the text protocol (CREATE, PUT, GET, DELETE; see the README), with or
+/// without its line break. NULL with the length 0 is an empty line. `reply` is what a connection
+/// would get, "NOT FOUND" and "UNKNOWN COMMAND" included: a KVREG_STRING, or KVREG_BYTES if it is
+/// not UTF-8, with CRLF after each line; clear it. A failure answers its status:
 /// KVREG_INVALID_ARGUMENT for a name or key that cannot be, KVREG_UNSUPPORTED for a value with a
 /// line break. Blocks like a call.
 #[no_mangle]
@@ -319,9 +327,11 @@ pub unsafe extern "C" fn kvreg_registry_execute(
     })
 }
 
-/// Ends all buckets, reason SHUTDOWN, then the registry; returns when all are gone. From
-/// inside a callback of one of its buckets, or if one waits for that: KVREG_CALLING_SELF. The
-/// handle is freed separately. Blocks for its turn.
+/// @name Registries: end and facts
+///
+/// Ends all buckets, with the reason KVREG_REASON_SHUTDOWN, then the registry, and returns when
+/// all are gone. It answers KVREG_CALLING_SELF from inside a callback of one of its buckets, or if
+/// one of them waits for that callback. It does not free the handle. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_stop(registry: *mut kvreg_registry) -> kvreg_status {
     guard("kvreg_registry_stop", || {
@@ -329,15 +339,16 @@ pub unsafe extern "C" fn kvreg_registry_stop(registry: *mut kvreg_registry) -> k
     })
 }
 
-/// Ends the registry at once (OTP's Process.exit), with its buckets, reason SHUTDOWN. After
-/// KVREG_KILLED and KVREG_CRASHED it comes back, empty, behind its handles and its name, before
-/// this returns (one_for_all); its monitors get their DOWN and do not carry over. KVREG_NORMAL
-/// does nothing, KVREG_NOPROC is KVREG_INVALID_ARGUMENT. `detail` is as in kvreg_bucket_exit.
-/// Takes the time to free what its buckets hold, and never waits for a turn.
+/// Ends the registry at once (OTP's Process.exit), and its buckets with the reason
+/// KVREG_REASON_SHUTDOWN. After KVREG_REASON_KILLED and KVREG_REASON_CRASHED the registry comes
+/// back, empty, behind its handles and its name, before this function returns (one_for_all). Its
+/// monitors get their DOWN, and do not carry over. KVREG_REASON_NORMAL does nothing;
+/// KVREG_REASON_NOPROC is KVREG_INVALID_ARGUMENT. `detail` is as in kvreg_bucket_exit. It takes
+/// the time to free what the buckets hold, and never waits for a turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_exit(
     registry: *mut kvreg_registry,
-    reason: i32,
+    reason: kvreg_reason,
     detail: *const c_char,
     detail_len: usize,
 ) -> kvreg_status {
@@ -352,8 +363,8 @@ pub unsafe extern "C" fn kvreg_registry_exit(
     })
 }
 
-/// Tells what there is to know about the registry; fills as much of `stats` as its `size`
-/// says. Blocks only while casts of this thread to the registry are queued.
+/// Tells facts about the registry. It fills as much of `stats` as its `size` says. Blocks only
+/// while casts of this thread to the registry are queued.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_info(
     registry: *mut kvreg_registry,
@@ -368,8 +379,8 @@ pub unsafe extern "C" fn kvreg_registry_info(
 }
 
 /// Frees the handle. A registry without a name stops, with its buckets, when its last handle is
-/// freed: that takes the time to free what they hold, about 0.1 us a key. One with a name runs
-/// on. NULL is fine. Never blocks.
+/// freed; this takes the time to free what they hold, about 0.1 us a key. A registry with a name
+/// runs on. NULL is fine. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_free(registry: *mut kvreg_registry) -> kvreg_status {
     guard("kvreg_registry_free", || free(registry))

@@ -5,11 +5,13 @@ use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::mem::ManuallyDrop;
 
-use crate::error::Error;
+use crate::error::{refused, Error};
 use crate::runtime::platform;
 use crate::runtime::thread_end;
 
 pub type kvreg_status = i32;
+pub type kvreg_reason = i32;
+pub type kvreg_verdict = i32;
 
 macro_rules! statuses {
     ($($name:ident $c_name:literal $message:literal,)*) => {
@@ -53,6 +55,8 @@ pub(super) struct Failure {
     status: Status,
     /// Empty: the status's own message says it all.
     text: Cow<'static, str>,
+    /// The operating system's error number; 0 if it gave none.
+    os_error: i32,
 }
 
 impl Failure {
@@ -60,6 +64,7 @@ impl Failure {
         Failure {
             status,
             text: text.into(),
+            os_error: 0,
         }
     }
 }
@@ -80,8 +85,15 @@ impl Failure {
         self.status == Status::Limit
     }
 
-    pub(super) fn is_wrong_kind(&self) -> bool {
-        self.status == Status::WrongKind
+    /// Of two handles: the header's order, as far as it is about handles.
+    pub(super) fn comes_before(&self, other: &Failure) -> bool {
+        use Status::{BadHandle, Forked, ShutDown, WrongKind};
+        let place = |failure: &Failure| {
+            let order = [Forked, ShutDown, BadHandle, WrongKind];
+            let place = order.iter().position(|status| *status == failure.status);
+            place.unwrap_or(order.len())
+        };
+        place(self) < place(other)
     }
 
     /// Whether the update itself asked for it, or its bucket is gone or the parent's: nothing
@@ -117,7 +129,10 @@ impl From<Error> for Failure {
             // An inbox is closed by freeing its handle.
             Error::Closed => Failure::new(Status::BadHandle, "the inbox was freed meanwhile"),
             Error::Unsupported(text) => Failure::new(Status::Unsupported, text),
-            Error::Io(text) => Failure::new(Status::Io, text),
+            Error::Io { what, code } => Failure {
+                os_error: code.unwrap_or(0),
+                ..Failure::new(Status::Io, refused(what, code))
+            },
         }
     }
 }
@@ -133,6 +148,7 @@ struct Plain {
 
 thread_local! {
     static PLAIN: Cell<Option<Plain>> = const { Cell::new(None) };
+    static OS_ERROR: Cell<i32> = const { Cell::new(0) };
     /// With a text of its own, if that was the last. Without a destructor, as all that a thread
     /// has here: see `thread_end`.
     static OWNED: ManuallyDrop<RefCell<Option<(&'static str, Failure)>>> =
@@ -150,6 +166,7 @@ pub(super) fn fail(function: &'static str, failure: Failure) -> kvreg_status {
     if platform::is_ending() {
         return status;
     }
+    let os_error = failure.os_error;
     let plain = match failure.text {
         Cow::Borrowed(text) => Some(Plain {
             function,
@@ -166,7 +183,13 @@ pub(super) fn fail(function: &'static str, failure: Failure) -> kvreg_status {
         }
     };
     PLAIN.set(plain);
+    OS_ERROR.set(os_error);
     status
+}
+
+/// The operating system's error number of the last failing call, if it answered `KVREG_IO`; else 0.
+pub(super) fn last_os_error() -> i32 {
+    OS_ERROR.get()
 }
 
 pub(super) fn last_error() -> String {
@@ -182,10 +205,13 @@ pub(super) fn last_error() -> String {
     text.unwrap_or_default()
 }
 
+/// The name of a number that has none.
+pub(super) const UNKNOWN: &CStr = c"KVREG_UNKNOWN";
+
 /// Name and message of any number.
 pub(super) fn texts(status: kvreg_status) -> (&'static CStr, &'static CStr) {
     usize::try_from(status)
         .ok()
         .and_then(|status| TEXTS.get(status).copied())
-        .unwrap_or((c"KVREG_UNKNOWN", c"unknown status"))
+        .unwrap_or((UNKNOWN, c"unknown status"))
 }

@@ -1,5 +1,7 @@
-/*
- * kvreg: a registry of named key-value buckets inside your process.
+/**
+ * @file kvreg.h
+ * kvreg: a registry of named key-value buckets inside your process. This header is the reference
+ * of the C interface.
  *
  * A bucket is a server in the Erlang sense: it owns its state, handles one message at a
  * time, and can die alone. A registry maps names to buckets, monitors every bucket, and
@@ -18,55 +20,67 @@
  *     kvreg_bucket_free(shopping);
  *     kvreg_registry_free(registry);
  *
- * CONVENTIONS
+ * @par Status
+ * Every function that can fail returns a kvreg_status; KVREG_OK is 0. Outputs come last. On
+ * failure handle outputs are NULL and value outputs are nil, so cleaning up is always safe. There
+ * are no partial successes. kvreg_last_error gives a sentence for people.
  *
- * Status. Every function that can fail returns a kvreg_status; KVREG_OK is 0. Outputs come
- * last. On failure handle outputs are NULL and value outputs are nil, so cleaning up is
- * always safe. There are no partial successes. kvreg_last_error gives a sentence for people.
- * When several statuses apply, the answer is the first of: FORKED, SHUT_DOWN, BAD_HANDLE,
- * WRONG_KIND, INVALID_ARGUMENT, NO_PROCESS, CALLING_SELF, LIMIT, TIMEOUT.
+ * @par Which status
+ * When several statuses apply, the answer is the first of: FORKED, SHUT_DOWN, BAD_HANDLE (NULL
+ * included), WRONG_KIND, INVALID_ARGUMENT (NULL outputs, bad lengths, bad UTF-8), NO_PROCESS,
+ * CALLING_SELF, a LIMIT that is known beforehand, TIMEOUT. Then comes what the work itself finds:
+ * NOT_FOUND, WRONG_TYPE, CONFLICT, LIMIT, NO_MEMORY, IO.
  *
- * Handles are opaque tokens, never addresses. Each handle obtained is freed exactly once
- * with its own _free; _free(NULL) is fine. A handle that is NULL, freed, made up or of
- * another kind is answered with a status, also when another thread frees it meanwhile.
- * Freeing a handle never ends a registered bucket or a registry with a name. A server that
- * nobody can reach any more stops: a registry without a name, or a bucket without a registry,
- * when its last handle is freed.
+ * @par Handles
+ * A handle is an opaque token, never an address. Each handle obtained is freed exactly once with
+ * its own _free; _free(NULL) is fine. A handle that is NULL, freed, made up or of another kind is
+ * answered with a status, also when another thread frees it meanwhile. Freeing a handle never
+ * ends a registered bucket or a registry with a name. A server that nobody can reach any more
+ * stops: a registry without a name, or a bucket without a registry, when its last handle is freed.
  *
- * Text and bytes are a pointer and a length in bytes; the length KVREG_NUL means that the
- * text ends at its NUL. They are copied before the function returns. Names of registries
- * and buckets: 1 to 255 bytes of UTF-8 without NUL. Keys: any bytes, 0 to 65,536. Values:
- * up to 512 MiB.
+ * @par Text and bytes
+ * They are a pointer and a length in bytes; the length KVREG_NUL means that the text ends at its
+ * NUL. They are copied before the function returns. Names of registries and buckets have 1 to 255
+ * bytes of UTF-8 without NUL. Keys have any bytes, 0 to 65,536. Values have up to 512 MiB.
  *
- * Threads. Every function may be called from any thread; nothing is async-signal-safe, nor
+ * @par Clearing
+ * "Clear it" in what follows means: release what the function gave with kvreg_value_clear or
+ * kvreg_event_clear, once.
+ *
+ * @par Threads
+ * Every function may be called from any thread; nothing is async-signal-safe, nor
  * async-cancel-safe. No function is a cancellation point, those that block included: a
- * pthread_cancel that is pending takes effect at the caller's next own one, and in a callback
- * that runs inside a function it is disabled.
- * Messages of one thread to one server are handled in the order sent. "Thread" is a thread
- * of the operating system: a goroutine or another task that moves between threads has no
- * such order.
+ * pthread_cancel that is pending takes effect at the caller's next own one, and in a callback that
+ * runs inside a function it is disabled. Messages of one thread to one server are handled in the
+ * order sent. "Thread" is a thread of the operating system: a goroutine or another task that moves
+ * between threads has no such order.
  *
- * Blocking. A function that may block says so. It waits for its turn at the server, at most
- * for the timeout of the handle, in milliseconds: -1 for ever, 0 only if it need not wait,
- * 5000 at first. KVREG_TIMEOUT means withdrawn: the request has not run and never will. One
- * that never blocks waits for no turn, no callback and no message: it takes the time of its
- * own work, and for another thread's short change at most. Work that grows with what is stored
- * is said where it is done: to end a server is to free what it holds, on the calling thread, and
- * a put that finds its table full makes a larger one.
+ * @par Blocking
+ * A function that may block says so. It waits for its turn at the server, at most for the timeout
+ * of the handle, in milliseconds: -1 for ever, 0 only if it need not wait, 5000 at first.
+ * KVREG_TIMEOUT means withdrawn: the request has not run and never will. A function that never
+ * blocks waits for no turn, no callback and no message: it takes the time of its own work, and
+ * waits for another thread's short change at most. Where the work grows with what is stored, the
+ * function says so: to end a server is to free what it holds, on the calling thread. A put that
+ * finds its table full makes a larger one.
  *
- * The process. Nothing is started before it is needed: loading starts nothing, the first server
- * takes memory only, threads come with the first cast that has to wait and with the first
- * listener: KVREG_IO if the system refuses them, and the next call that needs them tries again.
- * They are named "kvreg" and block all signals. Nothing is printed, unless the
- * environment variable KVREG_LOG names a level (error, warn, info, debug) at first use: then
- * lines go to stderr. A process may exit at any time, with work in flight. After fork, _Fork, or
- * the system call alone, and in any handler of fork, the child gets KVREG_FORKED for every handle
- * it inherited, frees of those succeed and do nothing, and what it starts itself works (after
- * _Fork: as far as the C library does). A callback of an update_cast that forks ends the child when it
- * returns there, as a thread that returns does.
+ * @par The process
+ * Nothing is started before it is needed. Loading starts nothing, the first server takes memory
+ * only, threads come with the first cast that has to wait and with the first listener. If the
+ * system refuses them, the answer is KVREG_IO, and the next call that needs them tries again.
+ * Threads are named "kvreg" and block all signals. Nothing is printed, unless the environment
+ * variable KVREG_LOG names a level (error, warn, info, debug) at first use: then lines go to
+ * stderr. A process may exit at any time, with work in flight.
  *
- * Callbacks must return. Throwing, longjmp, pthread_exit and cancellation out of one are
- * not supported; use kvreg_bucket_update_begin where user code may do so.
+ * @par Fork
+ * After fork, _Fork, or the system call alone, and in any handler of fork, the child gets
+ * KVREG_FORKED for every handle it inherited, and to free those succeeds and does nothing. What the
+ * child starts itself works (after _Fork: as far as the C library does). A callback of an
+ * update_cast that forks ends the child when it returns there, as a thread that returns does.
+ *
+ * @par Callbacks
+ * A callback must return. Throwing, longjmp, pthread_exit and cancellation out of one are not
+ * supported; use kvreg_bucket_update_begin where user code may do so.
  */
 
 #include <stdbool.h>
@@ -78,114 +92,188 @@
 #error "kvreg supports 64-bit platforms only"
 #endif
 
+/** @name Version of this header
+ *  @{ */
+
 #define KVREG_VERSION_MAJOR 0
 #define KVREG_VERSION_MINOR 1
 #define KVREG_VERSION_PATCH 0
-/* As kvreg_version_number gives the library's: 0x00MMmmpp. */
+
+/** The version as a number, 0x00MMmmpp, as kvreg_version_number gives the library's. */
 #define KVREG_VERSION_NUMBER \
     (KVREG_VERSION_MAJOR << 16 | KVREG_VERSION_MINOR << 8 | KVREG_VERSION_PATCH)
 
-/* As the length of a text: it ends at its NUL. */
+/** @} */
+
+/** As the length of a text: the text ends at its NUL. */
 #define KVREG_NUL SIZE_MAX
 
-/* Handles. The types are never defined: a handle is a token of 64 bits, not an address. */
-typedef struct kvreg_registry kvreg_registry;
-typedef struct kvreg_bucket kvreg_bucket;
-typedef struct kvreg_update kvreg_update;
-typedef struct kvreg_items kvreg_items;
-typedef struct kvreg_inbox kvreg_inbox;
-typedef struct kvreg_listener kvreg_listener;
+/** @name Handles
+ *  The types are never defined: a handle is a token of 64 bits, not an address.
+ *  @{ */
 
-/* What a function answers. The numbers never change; new ones are added at the end. */
+typedef struct kvreg_registry kvreg_registry; /**< A registry. */
+typedef struct kvreg_bucket kvreg_bucket;     /**< A bucket. */
+typedef struct kvreg_update kvreg_update;     /**< An update that has begun. */
+typedef struct kvreg_items kvreg_items;       /**< A snapshot of keys and values, or of names. */
+typedef struct kvreg_inbox kvreg_inbox;       /**< An inbox. */
+typedef struct kvreg_listener kvreg_listener; /**< A listener. */
+
+/** @} */
+
+/** @name Statuses, reasons and verdicts
+ *  The numbers never change; new ones are added at the end.
+ *  @{ */
+
+/** What a function answers: KVREG_OK to KVREG_TOO_SMALL. */
 typedef int32_t kvreg_status;
+
+/** The values of a kvreg_status. */
 enum {
-    KVREG_OK,
-    KVREG_NOT_FOUND,        /* no such name or key */
-    KVREG_ALREADY_STARTED,  /* the name is taken; or kvreg_configure came too late */
-    KVREG_NO_PROCESS,       /* the server had ended: not delivered */
-    KVREG_SERVER_DOWN,      /* the server ended while it had the request */
-    KVREG_TIMEOUT,          /* withdrawn: it has not run and never will */
-    KVREG_OUTCOME_UNKNOWN,  /* another thread had begun and would finish it */
-    KVREG_CALLING_SELF,     /* the caller would wait for itself */
-    KVREG_BAD_HANDLE,       /* NULL, freed, or made up */
-    KVREG_WRONG_KIND,       /* a live handle of another kind */
-    KVREG_INVALID_ARGUMENT, /* NULL output, bad length, bad UTF-8, unknown constant */
-    KVREG_WRONG_TYPE,       /* the value has another type than was asked for */
-    KVREG_CONFLICT,         /* reserved for compare-and-swap */
-    KVREG_LIMIT,            /* a limit is reached; nothing was changed */
-    KVREG_NO_MEMORY,        /* nothing was changed */
-    KVREG_ABORTED,          /* the update said KVREG_ABORT */
-    KVREG_FORKED,           /* the handle was inherited through fork */
-    KVREG_SHUT_DOWN,        /* after kvreg_shutdown */
-    KVREG_UNSUPPORTED,      /* not on this platform, or not in this version */
-    KVREG_IO,               /* the operating system refused */
-    KVREG_INTERNAL,         /* a caught panic in kvreg itself: a bug */
-    KVREG_TOO_SMALL         /* the caller's buffer; the needed length is set */
+    KVREG_OK,               /**< It was done. */
+    KVREG_NOT_FOUND,        /**< No such name or key. */
+    KVREG_ALREADY_STARTED,  /**< The name is taken; or kvreg_configure came too late. */
+    KVREG_NO_PROCESS,       /**< The server had ended: not delivered. */
+    KVREG_SERVER_DOWN,      /**< The server ended while it had the request. */
+    KVREG_TIMEOUT,          /**< Withdrawn: it has not run and never will. */
+    KVREG_OUTCOME_UNKNOWN,  /**< Another thread had begun and would finish it. */
+    KVREG_CALLING_SELF,     /**< The caller would wait for itself. */
+    KVREG_BAD_HANDLE,       /**< The handle is NULL, freed, or made up. */
+    KVREG_WRONG_KIND,       /**< A live handle of another kind. */
+    KVREG_INVALID_ARGUMENT, /**< NULL output, bad length, bad UTF-8, unknown constant. */
+    KVREG_WRONG_TYPE,       /**< The value has another type than was asked for. */
+    KVREG_CONFLICT,         /**< The value was changed meanwhile; no function answers it yet. */
+    KVREG_LIMIT,            /**< A limit is reached; nothing was changed. */
+    KVREG_NO_MEMORY,        /**< There is no memory; nothing was changed. */
+    KVREG_ABORTED,          /**< The update said KVREG_ABORT. */
+    KVREG_FORKED,           /**< The handle was inherited through fork. */
+    KVREG_SHUT_DOWN,        /**< It came after kvreg_shutdown. */
+    KVREG_UNSUPPORTED,      /**< Not on this platform, or not in this version. */
+    KVREG_IO,               /**< The operating system refused; see kvreg_last_os_error. */
+    KVREG_INTERNAL,         /**< A caught panic in kvreg itself: a bug. */
+    KVREG_TOO_SMALL         /**< The caller's buffer is too small; the needed length is set. */
 };
 
-/* Why a server ended (Erlang's exit reasons). */
+/** Why a server ended (Erlang's exit reasons). */
 typedef int32_t kvreg_reason;
+
+/** The values of a kvreg_reason. */
 enum {
-    KVREG_NORMAL,   /* stopped, after all that was queued */
-    KVREG_SHUTDOWN, /* told to end, in good order */
-    KVREG_KILLED,
-    KVREG_CRASHED,  /* a handler panicked or a callback said KVREG_CRASH */
-    KVREG_NOPROC    /* it had ended before it was monitored */
+    KVREG_REASON_NORMAL,   /**< It was stopped, after all that was queued. */
+    KVREG_REASON_SHUTDOWN, /**< It was told to end, in good order. */
+    KVREG_REASON_KILLED,   /**< It was ended at once. */
+    KVREG_REASON_CRASHED,  /**< A handler panicked, or a callback said KVREG_CRASH. */
+    KVREG_REASON_NOPROC    /**< It had ended before it was monitored. */
 };
 
-/* What an update decides. */
+/** What an update decides. */
 typedef int32_t kvreg_verdict;
+
+/** The values of a kvreg_verdict. */
 enum {
-    KVREG_KEEP,   /* leave the value as it is */
-    KVREG_STORE,  /* store *next */
-    KVREG_REMOVE, /* delete the key */
-    KVREG_ABORT,  /* change nothing; the caller gets KVREG_ABORTED */
-    KVREG_CRASH   /* end the bucket: reason KVREG_CRASHED */
+    KVREG_KEEP,     /**< Leave the value as it is. */
+    KVREG_STORE,    /**< Store *next. */
+    KVREG_REMOVE,   /**< Delete the key. */
+    KVREG_ABORT,    /**< Change nothing; the caller gets KVREG_ABORTED. */
+    KVREG_CRASH,    /**< End the bucket, with the reason KVREG_REASON_CRASHED. */
+    KVREG_STOP,     /**< Not of an update: KVREG_INVALID_ARGUMENT. Reserved for user servers. */
+    KVREG_LATER,    /**< Not of an update: KVREG_INVALID_ARGUMENT. Reserved for user servers. */
+    KVREG_UNHANDLED /**< Not of an update: KVREG_INVALID_ARGUMENT. Reserved for user servers. */
 };
 
-/* Types of values. */
+/** @} */
+
+/** @name Numbers of values, events and logs
+ *  New ones are added at the end.
+ *  @{ */
+
+/** Types of values. */
 enum {
-    KVREG_NIL,
-    KVREG_BOOL,
-    KVREG_INT,
-    KVREG_FLOAT,
-    KVREG_STRING,
-    KVREG_BYTES,
-    KVREG_ABSENT /* told of an absent key, by kvreg_bucket_get_many and kvreg_bucket_update_begin;
-                    not to be stored: KVREG_INVALID_ARGUMENT */
+    KVREG_NIL,    /**< No value beside the type. */
+    KVREG_BOOL,   /**< as.boolean */
+    KVREG_INT,    /**< as.integer */
+    KVREG_FLOAT,  /**< as.real */
+    KVREG_STRING, /**< as.text, which is UTF-8 */
+    KVREG_BYTES,  /**< as.text */
+    KVREG_ABSENT  /**< The key is absent: told by kvreg_bucket_get_many and
+                       kvreg_bucket_update_begin. To store it is KVREG_INVALID_ARGUMENT. */
 };
 
-/* Types of events. */
+/** Types of events. */
 enum {
-    KVREG_EVENT_DOWN, /* a monitored server ended */
-    KVREG_EVENT_LOG,  /* kvreg_inbox_subscribe_logs */
-    KVREG_EVENT_LOST  /* this many other events did not fit in the inbox; a DOWN is never lost */
+    KVREG_EVENT_DOWN,    /**< A monitored server ended. */
+    KVREG_EVENT_LOG,     /**< The library logged something; see kvreg_inbox_subscribe_logs. */
+    KVREG_EVENT_LOST,    /**< So many other events did not fit; a DOWN is never lost. */
+    KVREG_EVENT_CHANGE,  /**< Reserved for watches: a key was changed. */
+    KVREG_EVENT_RESET,   /**< Reserved for watches: what was known is to be forgotten. */
+    KVREG_EVENT_CURRENT, /**< Reserved for watches: all keys have been told. */
+    KVREG_EVENT_MAIL,    /**< Reserved for user servers: mail waits. */
+    KVREG_EVENT_REPLY,   /**< Reserved for user servers: a request was answered. */
+    KVREG_EVENT_STORE    /**< Reserved for stores. */
 };
 
-/* Levels of log events. */
-enum { KVREG_LOG_ERROR, KVREG_LOG_WARN, KVREG_LOG_INFO, KVREG_LOG_DEBUG };
+/** Levels of log events; a lower number is more important. */
+enum {
+    KVREG_LOG_ERROR, /**< A server was killed or crashed, or a bucket stays down. */
+    KVREG_LOG_WARN,  /**< A subscriber was cut off, a callback is stuck, and so on. */
+    KVREG_LOG_INFO,  /**< A bucket was started again; a listener listens. */
+    KVREG_LOG_DEBUG  /**< A registry got a message that it does not expect. */
+};
 
-/* Flags of kvreg_registry_create. */
-enum { KVREG_EXCLUSIVE = 1 };
+/** @} */
 
-/* Flags of kvreg_inbox_demonitor. */
-enum { KVREG_FLUSH = 1 };
+/** @name Flags
+ *  @{ */
 
+/** Flags of kvreg_registry_create and kvreg_registry_create_with. */
+enum {
+    KVREG_CREATE_EXCLUSIVE = 1 /**< KVREG_ALREADY_STARTED if there is a bucket of the name. */
+};
+
+/** Flags of kvreg_inbox_demonitor. */
+enum {
+    KVREG_DEMONITOR_FLUSH = 1 /**< Remove a DOWN that waits already, too. */
+};
+
+/** @} */
+
+#ifndef KVREG_NO_OLD_NAMES
+/** @name Old names
+ *  Programs that were written with them still compile. New ones define KVREG_NO_OLD_NAMES before
+ *  they include this header: then the compiler finds a KVREG_SHUTDOWN that was meant to be
+ *  KVREG_SHUT_DOWN.
+ *  @{ */
+
+#define KVREG_NORMAL KVREG_REASON_NORMAL       /**< Old name of KVREG_REASON_NORMAL. */
+#define KVREG_SHUTDOWN KVREG_REASON_SHUTDOWN   /**< Old name of KVREG_REASON_SHUTDOWN. */
+#define KVREG_KILLED KVREG_REASON_KILLED       /**< Old name of KVREG_REASON_KILLED. */
+#define KVREG_CRASHED KVREG_REASON_CRASHED     /**< Old name of KVREG_REASON_CRASHED. */
+#define KVREG_NOPROC KVREG_REASON_NOPROC       /**< Old name of KVREG_REASON_NOPROC. */
+#define KVREG_EXCLUSIVE KVREG_CREATE_EXCLUSIVE /**< Old name of KVREG_CREATE_EXCLUSIVE. */
+#define KVREG_FLUSH KVREG_DEMONITOR_FLUSH      /**< Old name of KVREG_DEMONITOR_FLUSH. */
+
+/** @} */
+#endif
+
+/** @name Values and events
+ *  @{ */
+
+/** Text that the library gives. */
 typedef struct kvreg_text {
-    const char *data; /* NUL-terminated too; "" when there is no text */
-    size_t len;       /* bytes, without the NUL */
+    const char *data; /**< NUL-terminated too; "" when there is no text. */
+    size_t len;       /**< Bytes, without the NUL. */
 } kvreg_text;
 
-/*
- * A value: 32 bytes, immutable. What an inline constructor below makes borrows its text; what
- * a function returned owns it until kvreg_value_clear. It may be moved bitwise; of the
- * copies of a value that was read, exactly one is cleared. Text that was read is followed by
- * a NUL that len does not count, and stays valid and unchanged until then, whatever happens
- * to the bucket.
+/**
+ * A value: 32 bytes, immutable. A value that an inline constructor below makes borrows its text. A
+ * value that a function returned owns its text until kvreg_value_clear. It may be moved bitwise;
+ * of the copies of a value that was read, exactly one is cleared. Text that was read is followed
+ * by a NUL that len does not count, and stays valid and unchanged until it is cleared, whatever
+ * happens to the bucket.
  */
 typedef struct kvreg_value {
-    uint32_t type; /* KVREG_NIL ... KVREG_ABSENT */
-    uint32_t reserved;
+    uint32_t type;     /**< KVREG_NIL to KVREG_ABSENT. */
+    uint32_t reserved; /**< Not looked at. */
     union {
         bool boolean;
         int64_t integer;
@@ -193,200 +281,229 @@ typedef struct kvreg_value {
         struct {
             const uint8_t *data;
             size_t len;
-        } text; /* KVREG_STRING (UTF-8) and KVREG_BYTES */
-    } as;
-    uint64_t private_; /* kvreg's own: copy it, do not change it */
+        } text;        /**< Of KVREG_STRING (UTF-8) and KVREG_BYTES. */
+    } as;              /**< What the value is, by its type. */
+    uint64_t private_; /**< The library's own: copy it, do not change it. */
 } kvreg_value;
 
-/* A key and its value, for batches. The key is borrowed. */
+/** A key and its value, for batches. The key is borrowed. */
 typedef struct kvreg_pair {
-    const void *key;
-    size_t key_len;
-    kvreg_value value;
+    const void *key;   /**< Any bytes. */
+    size_t key_len;    /**< 0 to 65,536, or KVREG_NUL. */
+    kvreg_value value; /**< The value to store, or the one that was read. */
 } kvreg_pair;
 
-/*
- * Keys with values of one type, as columns: for bindings, which have them so, or make them so in
- * fewer steps than pairs. Set size to sizeof. All is borrowed; the arrays need no alignment.
+/**
+ * Many keys with values of one type, as columns. A program in another language often has its data
+ * so, or makes columns in fewer steps than pairs. Set size to sizeof, or use kvreg_columns_init.
+ * All is borrowed; the arrays need no alignment.
  */
 typedef struct kvreg_columns {
-    uint32_t size;
-    uint32_t type;              /* of all values */
-    size_t count;
-    const void *keys;           /* one after the other, with nothing between */
-    const uint64_t *key_lens;   /* bytes of each */
-    const void *values;         /* BOOL: uint8_t each, 0 or 1; INT: int64_t; FLOAT: double; STRING
-                                   and BYTES: one after the other; NIL: not looked at */
-    const uint64_t *value_lens; /* STRING and BYTES: bytes of each */
+    uint32_t size;              /**< sizeof(kvreg_columns). */
+    uint32_t type;              /**< The type of all values. */
+    size_t count;               /**< How many keys there are. */
+    const void *keys;           /**< The keys, one after the other, with nothing between. */
+    const uint64_t *key_lens;   /**< The bytes of each key. */
+    const void *values;         /**< BOOL: a uint8_t each, 0 or 1; INT: int64_t; FLOAT: double;
+                                     STRING and BYTES: one after the other; NIL: not looked at. */
+    const uint64_t *value_lens; /**< STRING and BYTES: the bytes of each value. */
 } kvreg_columns;
 
-/* What kvreg_inbox_receive gives; release it with kvreg_event_clear. */
+/**
+ * What kvreg_inbox_receive gives; release it with kvreg_event_clear. A field that the type of the
+ * event does not name is 0, "" or nil.
+ */
 typedef struct kvreg_event {
-    uint32_t type;      /* KVREG_EVENT_... */
-    int32_t reason;     /* DOWN: why the server ended */
-    uint32_t level;     /* LOG: KVREG_LOG_... */
-    uint32_t reserved;
-    uint64_t reference; /* DOWN: what kvreg_inbox_monitor gave */
-    uint64_t count;     /* LOST: how many */
-    kvreg_text name;    /* DOWN: of the bucket, if it has one; LOG: the server that speaks */
-    kvreg_text detail;  /* DOWN: of the exit, if any; LOG: the message */
-    uint64_t private_[4];
+    uint32_t type;        /**< KVREG_EVENT_DOWN to KVREG_EVENT_STORE. */
+    int32_t reason;       /**< DOWN: why the server ended, a kvreg_reason. */
+    uint32_t level;       /**< LOG: KVREG_LOG_ERROR to KVREG_LOG_DEBUG. */
+    int32_t status;       /**< Reserved: the answer of a request, a kvreg_status. */
+    uint64_t reference;   /**< DOWN: what kvreg_inbox_monitor gave. */
+    uint64_t count;       /**< LOST: how many events. */
+    uint64_t revision;    /**< Reserved: the revision of a change. */
+    kvreg_text name;      /**< DOWN: of the server, if it has one; LOG: the server that speaks. */
+    kvreg_text detail;    /**< DOWN: of the exit, if any; LOG: the message. */
+    kvreg_value value;    /**< Reserved: the value of a change or an answer. */
+    uint64_t private_[8]; /**< The library's own. */
 } kvreg_event;
 
-/*
- * Decides an update. current is the value of the key, valid until the callback returns, or
- * NULL if the key is absent. For KVREG_STORE set *next (nil when called), which must stay
- * readable until the update returns; kvreg_value_copy_text copies text into it, and
- * *next = *current is fine. It runs while the server waits: it must return, and may call
- * kvreg, except into the same bucket (KVREG_CALLING_SELF; plain reads are allowed and see
- * the state before the update).
+/**
+ * Decides an update. `current` is the value of the key, valid until the callback returns, or NULL
+ * if the key is absent. For KVREG_STORE the callback sets `*next`, which is nil when it is called,
+ * and must stay readable until the update returns; kvreg_value_copy_text copies text into it, and
+ * `*next = *current` is fine. It runs while the server waits: it must return. It may call kvreg,
+ * except into its own bucket (KVREG_CALLING_SELF); plain reads of that bucket are allowed, and see
+ * the state before the update.
  */
 typedef kvreg_verdict (*kvreg_update_fn)(void *user_data, const kvreg_value *current,
                                          kvreg_value *next);
 
-/* When a bucket that ended is started again, empty, under its name (OTP's restart). */
+/** @} */
+
+/** @name Options
+ *  Make them by the inline initialisers below, or set size to sizeof and all else to 0: in every
+ *  field 0 is the default, which is told here. Limits that are reached answer KVREG_LIMIT, with
+ *  nothing changed.
+ *
+ *  They grow at their end in later versions. A smaller size is that of an older header: what it
+ *  lacks has its default. A larger one is that of a newer header: the library takes it if all that
+ *  it does not know is 0, else it answers KVREG_UNSUPPORTED, and nothing was done.
+ *  @{ */
+
+/** When a bucket that ended is started again, empty, under its name (OTP's restart). */
 enum {
-    KVREG_TEMPORARY, /* never */
-    KVREG_TRANSIENT, /* after KVREG_KILLED and KVREG_CRASHED */
-    KVREG_PERMANENT  /* always, after kvreg_bucket_stop too; kvreg_registry_remove ends it */
+    KVREG_TEMPORARY, /**< Never. */
+    KVREG_TRANSIENT, /**< After KVREG_REASON_KILLED and KVREG_REASON_CRASHED. */
+    KVREG_PERMANENT  /**< Always, after kvreg_bucket_stop too; kvreg_registry_remove ends it. */
 };
 
-/*
- * Options. Make them by the inline initialisers below, or set size to sizeof and all else to 0:
- * in every field 0 is the default, which is told here. Limits that are reached answer
- * KVREG_LIMIT, with nothing changed.
- *
- * They grow at their end in later versions. A smaller size is that of an older header: what it
- * lacks has its default. A larger one is that of a newer header: the library takes it if all that
- * it does not know is 0, else it answers KVREG_UNSUPPORTED, and nothing was done.
- */
-
-/* kvreg_configure. */
+/** Options of the process, for kvreg_configure. */
 typedef struct kvreg_options {
-    uint32_t size;
-    uint32_t worker_threads;    /* drain mailboxes, serve listeners; 2 */
-    uint32_t callback_threads;  /* at most, for callbacks of update_cast; 16,384 */
-    uint32_t max_monitors;      /* of one inbox; 1,048,576 */
-    int64_t default_timeout_ms; /* of new handles; 5,000; -1 for ever */
-    const char *thread_name;    /* of these threads, 1 to 15 bytes; "kvreg" */
+    uint32_t size;              /**< sizeof(kvreg_options). */
+    uint32_t worker_threads;    /**< They drain mailboxes and serve listeners; 2. */
+    uint32_t callback_threads;  /**< At most so many, for callbacks of update_cast; 16,384. */
+    uint32_t max_monitors;      /**< Of one inbox; 1,048,576. */
+    int64_t default_timeout_ms; /**< Of new handles; 5,000; -1 for ever. */
+    const char *thread_name;    /**< Of these threads, 1 to 15 bytes; "kvreg". */
 } kvreg_options;
 
-/* kvreg_registry_create_with, and of buckets created without options of their own. */
+/**
+ * Options of a bucket, for kvreg_registry_create_with and kvreg_bucket_start_with, and of buckets
+ * that a registry creates without options of their own.
+ */
 typedef struct kvreg_bucket_options {
-    uint32_t size;
-    uint32_t restart;           /* KVREG_TEMPORARY ... */
-    uint32_t max_restarts;      /* more within the period, and it stays down; 3 */
-    uint32_t restart_period_ms; /* 5,000 */
-    uint64_t max_mailbox;       /* messages that wait; 1,048,576 */
-    uint64_t max_keys;          /* no limit */
-    uint64_t max_bytes;         /* of keys and values, 8 for a number; what waits in casts
-                                   counts too; no limit. Each key takes some 100 bytes of
-                                   memory beside. */
-    uint64_t max_value;         /* bytes of one value; 536,870,912, which is also the most */
+    uint32_t size;              /**< sizeof(kvreg_bucket_options). */
+    uint32_t restart;           /**< KVREG_TEMPORARY to KVREG_PERMANENT. */
+    uint32_t max_restarts;      /**< More within the period, and it stays down; 3. */
+    uint32_t restart_period_ms; /**< 5,000. */
+    uint64_t max_mailbox;       /**< Messages that wait; 1,048,576. */
+    uint64_t max_keys;          /**< Keys; no limit. */
+    uint64_t max_bytes;         /**< Bytes of keys and values, 8 for a number; what waits in casts
+                                     counts too; no limit. Each key takes some 100 bytes of memory
+                                     beside. */
+    uint64_t max_value;         /**< Bytes of one value; 536,870,912, which is also the most. */
 } kvreg_bucket_options;
 
-/* kvreg_registry_start. */
+/** Options of a registry, for kvreg_registry_start. */
 typedef struct kvreg_registry_options {
-    uint32_t size;
-    uint32_t reserved;
-    const char *name; /* what kvreg_registry_whereis finds it by; NULL: it has none */
-    size_t name_len;
-    const kvreg_bucket_options *bucket; /* of buckets created without their own */
-    uint64_t max_buckets;               /* creations that wait count too; no limit */
-    uint64_t max_bytes;                 /* as of a bucket, in all together; no limit */
-    uint64_t max_mailbox;               /* messages at the registry itself; 1,048,576 */
+    uint32_t size;                      /**< sizeof(kvreg_registry_options). */
+    uint32_t reserved;                  /**< 0. */
+    const char *name;                   /**< kvreg_registry_whereis finds it by this; NULL: none. */
+    size_t name_len;                    /**< Bytes of the name, or KVREG_NUL. */
+    const kvreg_bucket_options *bucket; /**< Of buckets created without their own. */
+    uint64_t max_buckets;               /**< Creations that wait count too; no limit. */
+    uint64_t max_bytes;                 /**< As of a bucket, in all together; no limit. */
+    uint64_t max_mailbox;               /**< Messages at the registry itself; 1,048,576. */
 } kvreg_registry_options;
 
-/* kvreg_listener_start. */
+/** Options of a listener, for kvreg_listener_start. */
 typedef struct kvreg_listener_options {
-    uint32_t size;
-    uint32_t max_connections; /* 1,024; one more gets ERROR and is closed */
-    uint64_t max_line;        /* bytes of a request; 65,536; a longer one is a failure */
-    uint64_t max_backlog;     /* bytes that wait for a subscriber who does not read, before
-                                 it is cut off; 1,048,576 */
-    int64_t idle_timeout_ms;  /* from one request to the end of the next, and for a reply to
-                                 be taken: then it is closed; 300,000; -1 for ever */
-    uint32_t unix_mode;       /* of the file of a unix socket: who may connect; 0600 */
-    uint32_t reserved;
-    const char *password;     /* a connection is closed unless its first line is AUTH and this;
-                                 1 to 1,024 bytes, no NUL and no line break; none */
-    size_t password_len;      /* KVREG_NUL: up to its NUL */
+    uint32_t size;            /**< sizeof(kvreg_listener_options). */
+    uint32_t max_connections; /**< 1,024; one more gets ERROR and is closed. */
+    uint64_t max_line;        /**< Bytes of a request; 65,536; a longer one is a failure. */
+    uint64_t max_backlog;     /**< Bytes that wait for a subscriber who does not read, before it is
+                                   cut off; 1,048,576. */
+    int64_t idle_timeout_ms;  /**< From one request to the end of the next, and for a reply to be
+                                   taken: then it is closed; 300,000; -1 for ever. */
+    uint32_t unix_mode;       /**< Of the file of a unix socket: who may connect; 0600. */
+    uint32_t reserved;        /**< 0. */
+    const char *password;     /**< A connection is closed unless its first line is AUTH and this;
+                                   1 to 1,024 bytes, no NUL and no line break; none. */
+    size_t password_len;      /**< KVREG_NUL: up to its NUL. */
 } kvreg_listener_options;
 
-/*
- * Facts. Set size to sizeof; a failure leaves the rest as it was. They grow as options do: no more
- * is written than size says, and what an older library does not know stays as it was, which is 0
- * by the inline initialisers.
- */
+/** @} */
 
-/* kvreg_bucket_info. */
+/** @name Facts
+ *  Make them by the inline initialisers below, or set size to sizeof. A failure leaves the rest as
+ *  it was. They grow at their end in later versions: no more is written than size says, and what
+ *  an older library does not know stays as it was, which is 0 by the inline initialisers.
+ *  @{ */
+
+/** Facts about a bucket, which kvreg_bucket_info tells. */
 typedef struct kvreg_bucket_stats {
-    uint32_t size;
-    int32_t last_exit; /* why the bucket of this name before this one ended; -1: none did */
-    uint64_t keys;
-    uint64_t bytes;    /* of keys and values, 8 for a number */
-    uint64_t mailbox;  /* messages that wait */
-    uint64_t handled;  /* messages handled: calls, casts and updates, not plain reads */
-    uint64_t restarts; /* of the bucket of this name */
+    uint32_t size;     /**< sizeof(kvreg_bucket_stats). */
+    int32_t last_exit; /**< The kvreg_reason of the last bucket of this name; -1: there was none. */
+    uint64_t keys;     /**< Keys. */
+    uint64_t bytes;    /**< Bytes of keys and values, 8 for a number. */
+    uint64_t mailbox;  /**< Messages that wait. */
+    uint64_t handled;  /**< Messages handled: calls, casts and updates, not plain reads. */
+    uint64_t restarts; /**< Of the bucket of this name. */
 } kvreg_bucket_stats;
 
-/* kvreg_registry_info. */
+/** Facts about a registry, which kvreg_registry_info tells. */
 typedef struct kvreg_registry_stats {
-    uint32_t size;
-    int32_t last_exit; /* why it ended the last time it came back; -1: it never ended */
-    uint64_t buckets;
-    uint64_t keys;     /* in all buckets, while each is looked at */
-    uint64_t bytes;
-    uint64_t mailbox;  /* messages that wait at the registry itself */
-    uint64_t handled;  /* messages it handled itself: creations and so on, not lookups */
-    uint64_t restarts; /* how often it came back */
+    uint32_t size;     /**< sizeof(kvreg_registry_stats). */
+    int32_t last_exit; /**< The kvreg_reason of its last end before it came back; -1: none. */
+    uint64_t buckets;  /**< Buckets. */
+    uint64_t keys;     /**< Keys in all buckets, while each is looked at. */
+    uint64_t bytes;    /**< Bytes in all buckets, while each is looked at. */
+    uint64_t mailbox;  /**< Messages that wait at the registry itself. */
+    uint64_t handled;  /**< Messages it handled itself: creations and so on, not lookups. */
+    uint64_t restarts; /**< How often it came back. */
 } kvreg_registry_stats;
 
-/* kvreg_live_counts: what lives in the library now. */
+/** What lives in the library now, which kvreg_live_counts tells. */
 typedef struct kvreg_live {
-    uint32_t size;
-    uint32_t reserved;
-    uint64_t registries; /* servers that have not ended */
-    uint64_t buckets;
-    uint64_t registry_handles; /* handles that were not freed */
-    uint64_t bucket_handles;
-    uint64_t update_handles;
-    uint64_t items_handles;
-    uint64_t inbox_handles;
-    uint64_t listener_handles;
+    uint32_t size;             /**< sizeof(kvreg_live). */
+    uint32_t reserved;         /**< 0. */
+    uint64_t registries;       /**< Registries that have not ended. */
+    uint64_t buckets;          /**< Buckets that have not ended. */
+    uint64_t registry_handles; /**< Handles of registries that were not freed. */
+    uint64_t bucket_handles;   /**< Handles of buckets that were not freed. */
+    uint64_t update_handles;   /**< Handles of updates that were not freed. */
+    uint64_t items_handles;    /**< Handles of snapshots that were not freed. */
+    uint64_t inbox_handles;    /**< Handles of inboxes that were not freed. */
+    uint64_t listener_handles; /**< Handles of listeners that were not freed. */
 } kvreg_live;
 
-/* Inline initialisers of options and facts: the defaults. */
+/** @} */
+
+/** @name Inline initialisers
+ *  Each gives a struct with its size set and all else 0, which is the default of every option.
+ *  @{ */
+
+/** Gives options of the process. */
 static inline kvreg_options kvreg_options_init(void) {
     kvreg_options options;
     memset(&options, 0, sizeof options);
     options.size = sizeof options;
     return options;
 }
+
+/** Gives options of a bucket. */
 static inline kvreg_bucket_options kvreg_bucket_options_init(void) {
     kvreg_bucket_options options;
     memset(&options, 0, sizeof options);
     options.size = sizeof options;
     return options;
 }
+
+/** Gives options of a registry. */
 static inline kvreg_registry_options kvreg_registry_options_init(void) {
     kvreg_registry_options options;
     memset(&options, 0, sizeof options);
     options.size = sizeof options;
     return options;
 }
+
+/** Gives options of a listener. */
 static inline kvreg_listener_options kvreg_listener_options_init(void) {
     kvreg_listener_options options;
     memset(&options, 0, sizeof options);
     options.size = sizeof options;
     return options;
 }
+
+/** Gives facts about a bucket, to be filled. */
 static inline kvreg_bucket_stats kvreg_bucket_stats_init(void) {
     kvreg_bucket_stats stats;
     memset(&stats, 0, sizeof stats);
     stats.size = sizeof stats;
     return stats;
 }
+
+/** Gives facts about a registry, to be filled. */
 static inline kvreg_registry_stats kvreg_registry_stats_init(void) {
     kvreg_registry_stats stats;
     memset(&stats, 0, sizeof stats);
@@ -394,36 +511,65 @@ static inline kvreg_registry_stats kvreg_registry_stats_init(void) {
     return stats;
 }
 
+/** Gives counts of what lives, to be filled. */
+static inline kvreg_live kvreg_live_init(void) {
+    kvreg_live live;
+    memset(&live, 0, sizeof live);
+    live.size = sizeof live;
+    return live;
+}
+
+/** Gives columns without keys, whose values are nil. */
+static inline kvreg_columns kvreg_columns_init(void) {
+    kvreg_columns columns;
+    memset(&columns, 0, sizeof columns);
+    columns.size = sizeof columns;
+    return columns;
+}
+
+/** @} */
+
 #if defined(__cplusplus) && defined(__GNUC__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wold-style-cast" /* C has no other */
 #endif
 
-/* Inline constructors of values; they borrow what they point to. */
+/** @name Inline constructors of values
+ *  They borrow what they point to.
+ *  @{ */
+
+/** Gives nil. */
 static inline kvreg_value kvreg_nil(void) {
     kvreg_value value;
     memset(&value, 0, sizeof value);
     return value;
 }
+
+/** Gives a truth value. */
 static inline kvreg_value kvreg_bool(bool boolean) {
     kvreg_value value = kvreg_nil();
     value.type = KVREG_BOOL;
     value.as.boolean = boolean;
     return value;
 }
+
+/** Gives an integer. */
 static inline kvreg_value kvreg_int(int64_t integer) {
     kvreg_value value = kvreg_nil();
     value.type = KVREG_INT;
     value.as.integer = integer;
     return value;
 }
+
+/** Gives a floating-point number. */
 static inline kvreg_value kvreg_float(double real) {
     kvreg_value value = kvreg_nil();
     value.type = KVREG_FLOAT;
     value.as.real = real;
     return value;
 }
-/* UTF-8, checked when it is stored. */
+
+/** Gives a text of UTF-8, which is checked when it is stored. `len` may be KVREG_NUL. */
 static inline kvreg_value kvreg_string(const char *data, size_t len) {
     kvreg_value value = kvreg_nil();
     value.type = KVREG_STRING;
@@ -431,6 +577,8 @@ static inline kvreg_value kvreg_string(const char *data, size_t len) {
     value.as.text.len = len == KVREG_NUL && data != NULL ? strlen(data) : len;
     return value;
 }
+
+/** Gives bytes. `len` may be KVREG_NUL. */
 static inline kvreg_value kvreg_bytes(const void *data, size_t len) {
     kvreg_value value = kvreg_nil();
     value.type = KVREG_BYTES;
@@ -439,6 +587,8 @@ static inline kvreg_value kvreg_bytes(const void *data, size_t len) {
         len == KVREG_NUL && data != NULL ? strlen((const char *)data) : len;
     return value;
 }
+
+/** @} */
 
 #if defined(__cplusplus) && defined(__GNUC__)
 #pragma GCC diagnostic pop

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use super::argument::{self, invalid, Out};
 use super::guard::{guard, guard_since};
 use super::object::{free, kvreg_bucket, kvreg_update, with, Begun};
-use super::status::{kvreg_status, Failure, Status};
+use super::status::{kvreg_status, kvreg_verdict, Failure, Status};
 use super::value::{given, kvreg_value, Copies};
 use crate::bucket::Deciding;
 use crate::error::Error;
@@ -14,13 +14,14 @@ use crate::runtime::platform;
 use crate::server::Lasts;
 use crate::value::Value;
 
-const KEEP: i32 = 0;
-const STORE: i32 = 1;
-const REMOVE: i32 = 2;
-const ABORT: i32 = 3;
-const CRASH: i32 = 4;
-
-type kvreg_verdict = i32;
+const KEEP: kvreg_verdict = 0;
+const STORE: kvreg_verdict = 1;
+const REMOVE: kvreg_verdict = 2;
+const ABORT: kvreg_verdict = 3;
+const CRASH: kvreg_verdict = 4;
+const STOP: kvreg_verdict = 5;
+const LATER: kvreg_verdict = 6;
+const UNHANDLED: kvreg_verdict = 7;
 
 /// The header's `kvreg_update_fn`, which may be NULL here.
 pub type kvreg_update_fn = Option<
@@ -47,6 +48,7 @@ unsafe fn apply(
         REMOVE => update.remove(),
         ABORT => Err(Error::Aborted),
         CRASH => update.crash(),
+        STOP | LATER | UNHANDLED => return Err(invalid("a verdict that no update may give")),
         _ => return Err(invalid("an unknown verdict")),
     }?)
 }
@@ -90,11 +92,14 @@ unsafe fn decide(
     }
 }
 
-/// Updates a key by a callback: it runs on this thread, exactly once, while the bucket does
-/// nothing else (Agent.get_and_update). What it decides is done before this returns:
-/// KVREG_ABORTED for KVREG_ABORT, KVREG_SERVER_DOWN for KVREG_CRASH, KVREG_INVALID_ARGUMENT,
-/// with nothing changed, for a verdict or a value that cannot be. The callback may update other
-/// buckets: a thread holds at most 256 turns at once, then KVREG_LIMIT. Blocks for its turn.
+/// @name Updates
+///
+/// Updates a key by a callback, which runs on this thread, exactly once, while the bucket does
+/// nothing else (Elixir's Agent.get_and_update). What it decides is done before this function
+/// returns. The answer is KVREG_ABORTED for KVREG_ABORT, KVREG_SERVER_DOWN for KVREG_CRASH, and
+/// KVREG_INVALID_ARGUMENT, with nothing changed, for a value that cannot be stored and for any
+/// verdict beyond KVREG_CRASH. The callback may update other buckets: a thread holds at most 256
+/// turns at once, then the answer is KVREG_LIMIT. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_update(
     bucket: *mut kvreg_bucket,
@@ -156,10 +161,11 @@ impl Drop for UserData {
     }
 }
 
-/// Updates a key by a callback, later, on one of the library's threads: a cast. `destroy` (may
-/// be NULL) is called with `user_data` exactly once on every path, failed ones too, after the
-/// callback if that ran; then `next` need not be readable any more. Not called in a forked
-/// child nor at process exit. Never blocks. KVREG_LIMIT if the mailbox is full.
+/// Updates a key by a callback, later, on one of the library's threads: a cast. `destroy` may be
+/// NULL; it is called with `user_data` exactly once on every path, failed ones too, and after the
+/// callback if that ran. From then on `next` need not be readable any more. It is not called in a
+/// forked child nor at process exit. The answer is KVREG_LIMIT if the mailbox is full. Never
+/// blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_update_cast(
     bucket: *mut kvreg_bucket,
@@ -198,12 +204,14 @@ pub unsafe extern "C" fn kvreg_bucket_update_cast(
     })
 }
 
-/// Begins an update without a callback: gives the value of the key, to be cleared (KVREG_ABSENT
-/// if the key is absent; `current` may be NULL), and a handle that has the bucket's turn until
-/// it is ended or freed. Until then this thread counts as being inside the bucket: its calls there
-/// get KVREG_CALLING_SELF. Any thread may end the update, but the turn stays that of the thread
-/// that began it: when this ends, the update is ended with KVREG_ABORT and its handle is freed,
-/// in the second round of destructors of its pthread keys. KVREG_LIMIT if this thread holds 256
+/// Begins an update without a callback. It gives the value of the key, or one of type KVREG_ABSENT
+/// if the key is absent; clear it. `current` may be NULL. It also gives a handle that has the
+/// bucket's turn until it is ended or freed. Until then this thread counts as being inside the
+/// bucket: its calls there get KVREG_CALLING_SELF.
+///
+/// Any thread may end the update, but the turn stays that of the thread that began it. When that
+/// thread ends, the update is ended with KVREG_ABORT and its handle is freed, in the second round
+/// of destructors of the thread's pthread keys. The answer is KVREG_LIMIT if this thread holds 256
 /// turns, or if the destructors of its pthread keys run. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_update_begin(
@@ -238,13 +246,13 @@ pub unsafe extern "C" fn kvreg_bucket_update_begin(
     })
 }
 
-/// Ends an update: does what was decided, gives the turn back and frees the handle, whatever
-/// it answers. `next` is read for KVREG_STORE only. The answers are those of
-/// kvreg_bucket_update. Any thread may end an update. Never waits for a turn.
+/// Ends an update: does what was decided, gives the turn back and frees the handle, whatever it
+/// answers. `next` is read for KVREG_STORE only. The answers are those of kvreg_bucket_update. Any
+/// thread may end an update. Never waits for a turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_update_end(
     update: *mut kvreg_update,
-    verdict: i32,
+    verdict: kvreg_verdict,
     next: *const kvreg_value,
 ) -> kvreg_status {
     guard("kvreg_update_end", || {
@@ -258,7 +266,8 @@ pub unsafe extern "C" fn kvreg_update_end(
     })
 }
 
-/// Gives up an update: the same as ending it with KVREG_ABORT. NULL is fine. Never blocks.
+/// Gives up an update, as kvreg_update_end with KVREG_ABORT does, and frees the handle. NULL is
+/// fine. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_update_free(update: *mut kvreg_update) -> kvreg_status {
     guard("kvreg_update_free", || free(update))

@@ -309,9 +309,11 @@ fn owned_text(is_string: bool, text: Text) -> Result<kvreg_value, Failure> {
     .ok_or_else(|| Failure::new(Status::Unsupported, "addresses beyond 48 bits"))
 }
 
-/// Releases what a function returned in `value`, and makes it nil; may be called twice on the
-/// same variable, and on a value that owns nothing. NULL is fine. Never blocks; works after
-/// kvreg_shutdown too.
+/// @name Values
+///
+/// Releases what a function returned in `value`, and makes the value nil. It may be called twice
+/// on one variable, and on a value that owns nothing. NULL is fine. It works after kvreg_shutdown
+/// too. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_value_clear(value: *mut kvreg_value) {
     // Without a guard: nothing in here can panic, and every read ends here.
@@ -363,11 +365,11 @@ impl Copies {
     }
 }
 
-/// Copies text into a value: the way for an update callback to store text that does not
-/// outlive it. The type becomes KVREG_STRING, unless it is KVREG_BYTES. Inside a callback the
-/// library keeps the copy until the update is done and the value owns nothing; elsewhere the
-/// value owns it, to be released with kvreg_value_clear. What the value held is not released.
-/// Never blocks.
+/// Copies text into a value. This is how an update's callback stores text that does not outlive
+/// the callback. The type becomes KVREG_STRING, unless it is KVREG_BYTES. Inside a callback the
+/// library keeps the copy until the update is done, and the value owns nothing. Elsewhere the
+/// value owns the copy, and kvreg_value_clear releases it. What the value held before is not
+/// released. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_value_copy_text(
     value: *mut kvreg_value,

@@ -50,7 +50,7 @@ mod linux {
             let eventfd = unsafe {
                 let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
                 if fd < 0 {
-                    return Err(Error::Io("making an eventfd"));
+                    return Err(Error::last_io("making an eventfd"));
                 }
                 OwnedFd::from_raw_fd(fd)
             };
@@ -128,7 +128,7 @@ mod windows {
                     std::ptr::null(),
                 );
                 if event.is_null() {
-                    return Err(Error::Io("making an event"));
+                    return Err(Error::last_io("making an event"));
                 }
                 OwnedHandle::from_raw_handle(event)
             };

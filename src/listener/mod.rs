@@ -115,7 +115,8 @@ impl ListenerCore {
         let runtime = system.threads().tokio()?;
         let _entered = runtime.enter();
         let listening = Socket::listen(address, options.unix_mode.unwrap_or(UNIX_MODE));
-        let (socket, address) = listening.map_err(|_| Error::Io("listening on the address"))?;
+        let (socket, address) =
+            listening.map_err(|error| Error::io("listening on the address", &error))?;
         supervisor.add_handle();
         let listener = Arc::new_cyclic(|itself| ListenerCore {
             itself: Weak::clone(itself),

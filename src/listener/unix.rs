@@ -120,7 +120,7 @@ fn address(path: &Path) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;
     let bytes = path.as_os_str().as_bytes();
     if bytes.len() >= address.sun_path.len() {
-        return Err(ErrorKind::InvalidInput.into());
+        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
     }
     for (place, byte) in address.sun_path.iter_mut().zip(bytes) {
         *place = *byte as libc::c_char;
@@ -137,7 +137,7 @@ fn check(result: RawFd) -> io::Result<RawFd> {
 
 /// Removes the file of a socket at which nobody listens; anything else is in use.
 fn remove_if_stale(path: &Path) -> io::Result<()> {
-    let in_use = || io::Error::from(ErrorKind::AddrInUse);
+    let in_use = || io::Error::from_raw_os_error(libc::EADDRINUSE);
     let file = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         file => file?,
@@ -183,6 +183,6 @@ impl Lock {
                 }
             }
         }
-        Err(ErrorKind::WouldBlock.into())
+        Err(io::Error::from_raw_os_error(libc::EWOULDBLOCK))
     }
 }

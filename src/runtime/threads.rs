@@ -69,7 +69,7 @@ impl Threads {
             return Err(Error::ShutDown);
         }
         let started = Runtime::start(&self.options);
-        let started = started.map_err(|_| Error::Io("starting the threads"))?;
+        let started = started.map_err(|error| Error::io("starting the threads", &error))?;
         Ok(self.runtime.get_or_init(|| started))
     }
 

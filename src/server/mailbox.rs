@@ -67,7 +67,7 @@ impl<S: State> Server<S> {
         }
         match self.post(Body::Stop) {
             // No thread is to be had, so none was: nothing can be queued before it.
-            Err(Error::Io(_)) => self.end(Exit::new(Reason::Normal, "")),
+            Err(Error::Io { .. }) => self.end(Exit::new(Reason::Normal, "")),
             posted => posted?,
         }
         Ok(())

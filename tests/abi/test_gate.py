@@ -136,10 +136,10 @@ STOPS: dict[str, tuple[list[Edit], str]] = {
     "a grown struct": (
         [
             replace(
-                TYPES, "uint64_t private_[4];", "uint64_t private_[4];\n    uint64_t more;"
+                TYPES, "uint64_t private_[8];", "uint64_t private_[8];\n    uint64_t more;"
             ),
         ],
-        "ABI: kvreg_event was 96 bytes and is 104: it does not begin with its size",
+        "ABI: kvreg_event was 168 bytes and is 176: it does not begin with its size",
     ),
     "a renumbered enum": (
         [replace(TYPES, "    KVREG_TIMEOUT, ", "    KVREG_BUSY,\n    KVREG_TIMEOUT, ")],
@@ -169,7 +169,8 @@ def test_the_sources_export_what_the_library_does() -> None:
 
 
 STATUS = "    KVREG_TOO_SMALL         /*"
-EXCLUSIVE = "enum { KVREG_EXCLUSIVE = 1 };"
+EXCLUSIVE = "    KVREG_CREATE_EXCLUSIVE = 1 "
+FLAGS = r"/\*\* Flags of kvreg_registry_create"
 SHUTDOWN = r"kvreg_status kvreg_shutdown\(int64_t timeout_ms\)"
 STATS_END = "} kvreg_bucket_stats;"
 OPTIONS_END = "} kvreg_options;"
@@ -177,10 +178,8 @@ OPTIONS_END = "} kvreg_options;"
 HEADER_PASSES: dict[str, list[Replaced]] = {
     "nothing": [],
     "a constant at the end": [(STATUS, "    KVREG_TOO_SMALL,\n    KVREG_BUSY /*")],
-    "a flag": [(EXCLUSIVE, "enum { KVREG_EXCLUSIVE = 1, KVREG_LINKED = 2 };")],
-    "an enum and a macro": [
-        (EXCLUSIVE, f"{EXCLUSIVE}\nenum {{ KVREG_A }};\n#define KVREG_B 0")
-    ],
+    "a flag": [(EXCLUSIVE, "    KVREG_LINKED = 2,\n\\g<0>")],
+    "an enum and a macro": [(FLAGS, "enum { KVREG_A };\n#define KVREG_B 0\n\\g<0>")],
     "a struct": [("typedef struct kvreg_text", "typedef struct { int a; } new;\n\\g<0>")],
     "a callback in options": [(OPTIONS_END, "    int (*hook)(void *data, int more);\n\\g<0>")],
     "several fields, one a union": [
@@ -253,8 +252,8 @@ HEADER_STOPS: dict[str, tuple[list[Replaced], str]] = {
         [("        int64_t integer;", "        uint64_t integer;")],
         "ABI: kvreg_value.as.integer was declared as `int64_t` and is `uint64_t`",
     ),
-    "a type that no function uses": (
-        [("typedef int32_t kvreg_reason;", "")],
+    "a type that is a macro instead": (
+        [("typedef int32_t kvreg_reason;", "#define kvreg_reason int32_t")],
         "ABI: kvreg_reason is gone from the header: put it back",
     ),
     "a constant with a number that was taken": (

@@ -56,4 +56,13 @@ for compiler in g++ clang++; do
         check $compiler $standard cpp
     done
 done
+
+# Who defines KVREG_NO_OLD_NAMES has none of them.
+printf '#include "kvreg.h"\nint old = KVREG_SHUTDOWN;\n' >"$directory/old.c"
+gcc -Iinclude -fsyntax-only "$directory/old.c"
+if gcc -Iinclude -DKVREG_NO_OLD_NAMES -fsyntax-only "$directory/old.c" 2>"$directory/said"; then
+    echo "header: KVREG_SHUTDOWN is there all the same" >&2
+    exit 1
+fi
+grep -q "KVREG_SHUTDOWN" "$directory/said"
 echo "header: compiled in $passed ways without a warning"

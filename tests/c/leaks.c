@@ -83,12 +83,12 @@ static void end(held held) {
     OK(kvreg_inbox_subscribe_logs(inbox, KVREG_LOG_DEBUG));
     OK(kvreg_inbox_monitor(inbox, held.alone, &reference));
     OK(kvreg_inbox_monitor(inbox, held.bucket, &reference));
-    OK(kvreg_bucket_exit(held.alone, KVREG_KILLED, "on purpose", KVREG_NUL));
+    OK(kvreg_bucket_exit(held.alone, KVREG_REASON_KILLED, "on purpose", KVREG_NUL));
     OK(kvreg_inbox_receive(inbox, -1, &event));
     kvreg_event_clear(&event);
     OK(kvreg_bucket_clear(held.bucket));
     fill(held.bucket);
-    OK(kvreg_registry_exit(held.registry, KVREG_KILLED, NULL, 0));
+    OK(kvreg_registry_exit(held.registry, KVREG_REASON_KILLED, NULL, 0));
     OK(kvreg_registry_stop(held.registry));
     OK(kvreg_bucket_free(held.alone));
     OK(kvreg_bucket_free(held.bucket));

@@ -119,7 +119,7 @@ static void sends(void) { OK(kvreg_registry_send(registry, "hello", KVREG_NUL));
 static void removes(void) { OK(kvreg_registry_remove(registry, "b", 1)); }
 static void stops_the_registry(void) { OK(kvreg_registry_stop(registry)); }
 static void kills_the_registry(void) {
-    OK(kvreg_registry_exit(registry, KVREG_KILLED, NULL, 0));
+    OK(kvreg_registry_exit(registry, KVREG_REASON_KILLED, NULL, 0));
 }
 
 static void looks_up(void) {
@@ -153,7 +153,7 @@ static void clears(void) { OK(kvreg_bucket_clear(bucket)); }
 static void takes_items(void) { OK(kvreg_bucket_items(bucket, &items)); }
 static void links(void) { OK(kvreg_bucket_link(bucket, other)); }
 static void stops(void) { OK(kvreg_bucket_stop(bucket)); }
-static void kills(void) { OK(kvreg_bucket_exit(bucket, KVREG_KILLED, "on purpose", 10)); }
+static void kills(void) { OK(kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, "on purpose", 10)); }
 
 static void counts(void) {
     size_t count;
@@ -211,7 +211,7 @@ static void asks_for_a_descriptor(void) {
 
 static void monitors(void) {
     OK(kvreg_inbox_monitor(inbox, bucket, &reference));
-    OK(kvreg_inbox_demonitor(inbox, reference, KVREG_FLUSH));
+    OK(kvreg_inbox_demonitor(inbox, reference, KVREG_DEMONITOR_FLUSH));
 }
 
 static void subscribes(void) { OK(kvreg_inbox_subscribe_logs(inbox, KVREG_LOG_DEBUG)); }
@@ -222,7 +222,7 @@ static void receives(void) {
     kvreg_event_clear(&event);
 }
 
-static void flushes(void) { OK(kvreg_inbox_demonitor(inbox, reference, KVREG_FLUSH)); }
+static void flushes(void) { OK(kvreg_inbox_demonitor(inbox, reference, KVREG_DEMONITOR_FLUSH)); }
 
 static void receives_in_vain(void) {
     kvreg_event event;

@@ -103,7 +103,7 @@ static void child_starts_its_own(kvreg_bucket *inherited) {
     OK(kvreg_inbox_monitor(events, bucket, &reference));
     OK(kvreg_registry_stop(mine));
     OK(kvreg_inbox_receive(events, -1, &event));
-    CHECK(event.reference == reference && event.reason == KVREG_SHUTDOWN);
+    CHECK(event.reference == reference && event.reason == KVREG_REASON_SHUTDOWN);
     kvreg_event_clear(&event);
     OK(kvreg_inbox_free(events));
     OK(kvreg_bucket_free(bucket));
@@ -266,7 +266,7 @@ static void g11_a_destructor_forks(void) {
     parent = getpid();
     OK(kvreg_bucket_update_cast(bucket, "k", 1, add_one, &pid, fork_in_destroy));
     OK(kvreg_bucket_update_cast(bucket, "k", 1, add_one, NULL, destroy_in_parent));
-    status = kvreg_bucket_exit(bucket, KVREG_KILLED, NULL, 0); /* drops the cast */
+    status = kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, NULL, 0); /* drops the cast */
     if (pid == 0) {
         IS(KVREG_FORKED, status);
         child_starts_its_own(bucket);

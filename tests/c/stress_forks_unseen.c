@@ -259,7 +259,7 @@ static void a_destructor(void) {
     OK(kvreg_bucket_update_begin(bucket, "k", 1, NULL, &begun));
     OK(kvreg_bucket_update_cast(bucket, "k", 1, add_one, NULL, fork_in_destroy));
     OK(kvreg_bucket_update_cast(bucket, "k", 1, add_one, NULL, destroy_in_parent));
-    kvreg_status status = kvreg_bucket_exit(bucket, KVREG_KILLED, NULL, 0);
+    kvreg_status status = kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, NULL, 0);
     if (forked == 0) {
         IS(KVREG_FORKED, status);
         its_own_works();

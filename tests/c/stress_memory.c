@@ -32,7 +32,7 @@ static void come_and_go(kvreg_registry *registry, unsigned long from, unsigned l
         char name[32];
         int len = snprintf(name, sizeof name, "bucket-%lu", i);
         kvreg_bucket *bucket;
-        OK(kvreg_registry_create(registry, name, (size_t)len, KVREG_EXCLUSIVE, &bucket));
+        OK(kvreg_registry_create(registry, name, (size_t)len, KVREG_CREATE_EXCLUSIVE, &bucket));
         OK(kvreg_bucket_put_int(bucket, name, (size_t)len, (int64_t)i));
         OK(kvreg_bucket_stop(bucket));
         OK(kvreg_bucket_free(bucket));

@@ -39,7 +39,7 @@ struct watch {
     int64_t id; /* of the bucket; 0: it ended before anybody could ask */
     int name;
     bool used;
-    bool started; /* this thread's KVREG_EXCLUSIVE started the bucket */
+    bool started; /* this thread's KVREG_CREATE_EXCLUSIVE started the bucket */
     bool stored;  /* this thread gave the bucket its identity */
     bool down;    /* the DOWN came */
 };
@@ -178,8 +178,8 @@ static void receive_what_came(struct worker *me) {
     kvreg_status status;
     while ((status = kvreg_inbox_receive(me->inbox, 0, &event)) == KVREG_OK) {
         struct watch *watch = take_down(me, &event);
-        CHECK(event.reason == KVREG_NORMAL || event.reason == KVREG_KILLED ||
-              event.reason == KVREG_NOPROC);
+        CHECK(event.reason == KVREG_REASON_NORMAL || event.reason == KVREG_REASON_KILLED ||
+              event.reason == KVREG_REASON_NOPROC);
         check_gone(me, watch->name, watch->id);
         kvreg_event_clear(&event);
     }
@@ -218,12 +218,12 @@ static void create(struct worker *me, int name, uint32_t flags) {
     int64_t newest = atomic_load(&newest_id);
     kvreg_status status =
         kvreg_registry_create(registry, name_of(name), KVREG_NUL, flags, &bucket);
-    if (flags == KVREG_EXCLUSIVE && status == KVREG_ALREADY_STARTED) {
+    if (flags == KVREG_CREATE_EXCLUSIVE && status == KVREG_ALREADY_STARTED) {
         CHECK(bucket == NULL);
         return;
     }
     OK(status);
-    hold(me, name, bucket, flags == KVREG_EXCLUSIVE, newest);
+    hold(me, name, bucket, flags == KVREG_CREATE_EXCLUSIVE, newest);
 }
 
 static void look_up(struct worker *me, int name) {
@@ -248,7 +248,7 @@ static void end(struct worker *me, int name, bool kill) {
     }
     atomic_fetch_add(&ends[name].begun, 1);
     kvreg_status status =
-        kill ? kvreg_bucket_exit(bucket, KVREG_KILLED, NULL, 0) : kvreg_bucket_stop(bucket);
+        kill ? kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, NULL, 0) : kvreg_bucket_stop(bucket);
     atomic_fetch_add(&ends[name].returned, 1);
     CHECK(status == KVREG_OK || is_gone(status));
     check_gone(me, name, me->held[name].id);
@@ -278,7 +278,7 @@ static void *work(void *worker) {
             create(me, name, 0);
             break;
         case 3: case 4: case 5:
-            create(me, name, KVREG_EXCLUSIVE);
+            create(me, name, KVREG_CREATE_EXCLUSIVE);
             break;
         case 6: case 7: case 8: case 9:
             look_up(me, name);

@@ -232,7 +232,7 @@ static void what_waits_can_be_ended(int which, int unused) {
         OK(kvreg_bucket_stop(bucket));
         CHECK(atomic_load(&updated) == 1 && atomic_load(&destroyed) == 1);
     } else if (which == 1) {
-        OK(kvreg_bucket_exit(bucket, KVREG_KILLED, NULL, 0));
+        OK(kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, NULL, 0));
         CHECK(atomic_load(&updated) == 0 && atomic_load(&destroyed) == 1);
         OK(kvreg_registry_create(registry, "shopping", KVREG_NUL, 0, NULL));
     } else if (which == 2) {

@@ -20,7 +20,7 @@ static uint64_t live_buckets(void) {
 }
 
 static void exit_it(void) {
-    kvreg_status status = kvreg_bucket_exit(bucket, KVREG_KILLED, NULL, 0);
+    kvreg_status status = kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, NULL, 0);
     CHECK(status == KVREG_OK || status == KVREG_NO_PROCESS);
     CHECK(live_buckets() == 0);
 }

@@ -108,10 +108,10 @@ static void g4_every_monitor_gives_exactly_one_down(void) {
         OK(kvreg_inbox_monitor(inbox, bucket, &reference));
         first = i == 0 ? reference : first;
     }
-    OK(kvreg_bucket_exit(bucket, KVREG_KILLED, NULL, 0));
+    OK(kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, NULL, 0));
     for (int i = 0; i < MONITORS; i++) {
         OK(kvreg_inbox_receive(inbox, -1, &event));
-        CHECK(event.type == KVREG_EVENT_DOWN && event.reason == KVREG_KILLED);
+        CHECK(event.type == KVREG_EVENT_DOWN && event.reason == KVREG_REASON_KILLED);
         seen += event.reference;
         kvreg_event_clear(&event);
     }
@@ -126,8 +126,8 @@ static void *stop_and_look_up(void *thread) {
         kvreg_bucket *mine, *found;
         char name[32];
         snprintf(name, sizeof name, "%zu", (size_t)thread);
-        OK(kvreg_registry_create(registry, name, KVREG_NUL, KVREG_EXCLUSIVE, &mine));
-        OK(i % 2 ? kvreg_bucket_stop(mine) : kvreg_bucket_exit(mine, KVREG_KILLED, NULL, 0));
+        OK(kvreg_registry_create(registry, name, KVREG_NUL, KVREG_CREATE_EXCLUSIVE, &mine));
+        OK(i % 2 ? kvreg_bucket_stop(mine) : kvreg_bucket_exit(mine, KVREG_REASON_KILLED, NULL, 0));
         IS(KVREG_NOT_FOUND, kvreg_registry_lookup(registry, name, KVREG_NUL, &found));
         OK(kvreg_bucket_free(mine));
     }
@@ -159,7 +159,7 @@ static void g6_a_crash_stays_inside_its_server(void) {
     IS(KVREG_SERVER_DOWN, kvreg_bucket_update(bucket, "n", 1, crash, NULL));
     OK(kvreg_bucket_get_int(other, "n", 1, &n));
     OK(kvreg_bucket_free(bucket));
-    OK(kvreg_registry_create(registry, "crashing", KVREG_NUL, KVREG_EXCLUSIVE, &bucket));
+    OK(kvreg_registry_create(registry, "crashing", KVREG_NUL, KVREG_CREATE_EXCLUSIVE, &bucket));
     OK(kvreg_bucket_free(bucket));
     OK(kvreg_bucket_free(other));
     OK(kvreg_registry_free(registry));

@@ -72,7 +72,7 @@ static void removes_buckets_on_shutdown(void) {
     kvreg_bucket *bucket;
     start();
     OK(kvreg_registry_create(registry, "shopping", KVREG_NUL, 0, &bucket));
-    OK(kvreg_bucket_exit(bucket, KVREG_SHUTDOWN, NULL, 0));
+    OK(kvreg_bucket_exit(bucket, KVREG_REASON_SHUTDOWN, NULL, 0));
     not_found("shopping");
     OK(kvreg_bucket_free(bucket));
     finish();
@@ -111,7 +111,7 @@ static void a_bucket_can_crash_at_any_time(void) {
     IS(KVREG_NO_PROCESS, kvreg_bucket_clear(bucket));
     IS(KVREG_NO_PROCESS, kvreg_bucket_items(bucket, &items));
     IS(KVREG_NO_PROCESS, kvreg_bucket_stop(bucket));
-    IS(KVREG_NO_PROCESS, kvreg_bucket_exit(bucket, KVREG_KILLED, NULL, 0));
+    IS(KVREG_NO_PROCESS, kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, NULL, 0));
     OK(kvreg_bucket_name(bucket, &value)); /* that it still knows */
     CHECK(check_text(&value, KVREG_STRING, "shopping"));
     kvreg_value_clear(&value);
@@ -129,9 +129,9 @@ static void creating_twice_gives_the_same_bucket(void) {
     OK(kvreg_bucket_put_int(first, "milk", KVREG_NUL, 1));
     OK(kvreg_bucket_get_int(second, "milk", KVREG_NUL, &milk));
     IS(KVREG_ALREADY_STARTED,
-       kvreg_registry_create(registry, "shopping", KVREG_NUL, KVREG_EXCLUSIVE, &third));
+       kvreg_registry_create(registry, "shopping", KVREG_NUL, KVREG_CREATE_EXCLUSIVE, &third));
     CHECK(third == NULL);
-    OK(kvreg_registry_create(registry, "new", KVREG_NUL, KVREG_EXCLUSIVE, NULL));
+    OK(kvreg_registry_create(registry, "new", KVREG_NUL, KVREG_CREATE_EXCLUSIVE, NULL));
     OK(kvreg_registry_count(registry, &count));
     CHECK(count == 2);
     OK(kvreg_bucket_free(first));

@@ -39,15 +39,15 @@ static void each_monitor_gives_one_down(void) {
     OK(kvreg_inbox_monitor(inbox, bucket, &first));
     OK(kvreg_inbox_monitor(inbox, bucket, &second));
     CHECK(first != second && second != of_registry);
-    OK(kvreg_bucket_exit(bucket, KVREG_KILLED, "a reason", KVREG_NUL));
-    down(first, KVREG_KILLED, "shopping", "a reason");
-    down(second, KVREG_KILLED, "shopping", "a reason");
+    OK(kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, "a reason", KVREG_NUL));
+    down(first, KVREG_REASON_KILLED, "shopping", "a reason");
+    down(second, KVREG_REASON_KILLED, "shopping", "a reason");
     OK(kvreg_inbox_monitor(inbox, bucket, &first));
-    down(first, KVREG_NOPROC, "shopping", "");
+    down(first, KVREG_REASON_NOPROC, "shopping", "");
     OK(kvreg_registry_stop(registry));
-    down(of_registry, KVREG_NORMAL, "", "");
+    down(of_registry, KVREG_REASON_NORMAL, "", "");
     OK(kvreg_inbox_monitor_registry(inbox, registry, &of_registry));
-    down(of_registry, KVREG_NOPROC, "", "");
+    down(of_registry, KVREG_REASON_NOPROC, "", "");
     OK(kvreg_bucket_free(bucket));
     OK(kvreg_registry_free(registry));
     finish();
@@ -77,10 +77,10 @@ static void demonitor_takes_it_back(void) {
     OK(kvreg_inbox_monitor(inbox, bucket, &kept));
     OK(kvreg_inbox_demonitor(inbox, taken, 0));
     OK(kvreg_bucket_stop(bucket));
-    OK(kvreg_inbox_demonitor(inbox, flushed, KVREG_FLUSH));
-    OK(kvreg_inbox_demonitor(inbox, kept, 0)); /* too late without KVREG_FLUSH */
-    down(kept, KVREG_NORMAL, "", "");
-    OK(kvreg_inbox_demonitor(inbox, kept, KVREG_FLUSH));
+    OK(kvreg_inbox_demonitor(inbox, flushed, KVREG_DEMONITOR_FLUSH));
+    OK(kvreg_inbox_demonitor(inbox, kept, 0)); /* too late without KVREG_DEMONITOR_FLUSH */
+    down(kept, KVREG_REASON_NORMAL, "", "");
+    OK(kvreg_inbox_demonitor(inbox, kept, KVREG_DEMONITOR_FLUSH));
     OK(kvreg_inbox_demonitor(inbox, 987654321, 0));
     IS(KVREG_INVALID_ARGUMENT, kvreg_inbox_demonitor(inbox, kept, 2));
     OK(kvreg_bucket_free(bucket));
@@ -126,7 +126,7 @@ static void places_are_bounded_and_no_down_is_lost(void) {
     }
     CHECK(sum == 0);
     OK(kvreg_inbox_monitor(inbox, bucket, &reference));
-    down(reference, KVREG_NOPROC, "", "");
+    down(reference, KVREG_REASON_NOPROC, "", "");
     OK(kvreg_bucket_free(bucket));
     finish();
 }
@@ -159,15 +159,15 @@ static void what_is_polled_is_raised_while_events_wait(void) {
     CHECK(!is_raised(what));
     OK(kvreg_bucket_stop(bucket));
     CHECK(is_raised(what));
-    down(first, KVREG_NORMAL, "", "");
+    down(first, KVREG_REASON_NORMAL, "", "");
     CHECK(is_raised(what));
-    OK(kvreg_inbox_demonitor(inbox, third, KVREG_FLUSH));
+    OK(kvreg_inbox_demonitor(inbox, third, KVREG_DEMONITOR_FLUSH));
     CHECK(is_raised(what));
-    down(second, KVREG_NORMAL, "", "");
+    down(second, KVREG_REASON_NORMAL, "", "");
     CHECK(!is_raised(what));
     OK(kvreg_inbox_monitor(inbox, bucket, &first));
     CHECK(is_raised(what));
-    OK(kvreg_inbox_demonitor(inbox, first, KVREG_FLUSH));
+    OK(kvreg_inbox_demonitor(inbox, first, KVREG_DEMONITOR_FLUSH));
     CHECK(!is_raised(what));
     IS(KVREG_INVALID_ARGUMENT, kvreg_inbox_fd(inbox, NULL));
     IS(KVREG_INVALID_ARGUMENT, kvreg_inbox_handle(inbox, NULL));
@@ -182,7 +182,7 @@ static void what_is_polled_is_raised_while_events_wait(void) {
     OK(kvreg_bucket_stop(bucket));
     OK(inbox_polled(inbox, &what));
     CHECK(is_raised(what));
-    down(first, KVREG_NORMAL, "", "");
+    down(first, KVREG_REASON_NORMAL, "", "");
     OK(kvreg_bucket_free(bucket));
     finish();
 }
@@ -263,7 +263,7 @@ static void logs_arrive_at_their_level_and_what_does_not_fit_is_counted(void) {
     OK(kvreg_inbox_receive(inbox, 0, &event));
     CHECK(event.type == KVREG_EVENT_LOST && event.count == MORE);
     kvreg_event_clear(&event);
-    down(of_registry, KVREG_NORMAL, "", "");
+    down(of_registry, KVREG_REASON_NORMAL, "", "");
     IS(KVREG_INVALID_ARGUMENT, kvreg_inbox_subscribe_logs(inbox, 4));
     OK(kvreg_registry_free(registry));
     finish();

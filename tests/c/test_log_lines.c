@@ -24,7 +24,7 @@ static void an_event_has_no_line_break(void) {
     kvreg_bucket *bucket = make();
     OK(kvreg_inbox_open(&inbox));
     OK(kvreg_inbox_subscribe_logs(inbox, KVREG_LOG_ERROR));
-    OK(kvreg_bucket_exit(bucket, KVREG_KILLED, DETAIL, KVREG_NUL));
+    OK(kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, DETAIL, KVREG_NUL));
     OK(kvreg_inbox_receive(inbox, 10000, &event));
     CHECK(event.type == KVREG_EVENT_LOG);
     CHECK(strcmp(event.name.data, NAME_TOLD) == 0);
@@ -37,7 +37,7 @@ static void an_event_has_no_line_break(void) {
 static void a_line_is_one_line(void) {
     char text[1000];
     kvreg_bucket *bucket = make();
-    OK(kvreg_bucket_exit(bucket, KVREG_KILLED, DETAIL, KVREG_NUL));
+    OK(kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, DETAIL, KVREG_NUL));
     OK(kvreg_bucket_free(bucket));
     OK(kvreg_registry_free(registry));
     close(STDERR_FILENO);

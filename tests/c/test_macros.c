@@ -83,7 +83,7 @@ static kvreg_status early(bool fails) {
     KVREG_TRY(kvreg_listener_start(registry, "127.0.0.1:0", NULL, &listener));
     uint64_t reference;
     KVREG_TRY(kvreg_inbox_monitor(inbox, bucket, &reference));
-    KVREG_TRY(kvreg_bucket_exit(bucket, KVREG_KILLED, text, 0));
+    KVREG_TRY(kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, text, 0));
     KVREG_OWNED(event) down = {0};
     return kvreg_inbox_receive(inbox, 1000, &down);
 }

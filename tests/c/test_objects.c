@@ -254,7 +254,7 @@ static void what_nobody_can_reach_stops(void) {
     IS(KVREG_TIMEOUT, kvreg_inbox_receive(inbox, 0, &down));
     OK(kvreg_bucket_free(clone));
     OK(kvreg_inbox_receive(inbox, -1, &down));
-    CHECK(down.reference == of_bucket && down.reason == KVREG_NORMAL && down.name.len == 0);
+    CHECK(down.reference == of_bucket && down.reason == KVREG_REASON_NORMAL && down.name.len == 0);
     kvreg_event_clear(&down);
 
     OK(kvreg_registry_start(NULL, &registry));
@@ -265,11 +265,11 @@ static void what_nobody_can_reach_stops(void) {
     IS(KVREG_TIMEOUT, kvreg_inbox_receive(inbox, 0, &down));
     OK(kvreg_registry_free(registry));
     OK(kvreg_inbox_receive(inbox, -1, &down));
-    CHECK(down.reference == of_named && down.reason == KVREG_SHUTDOWN);
+    CHECK(down.reference == of_named && down.reason == KVREG_REASON_SHUTDOWN);
     CHECK(strcmp(down.name.data, "a") == 0);
     kvreg_event_clear(&down);
     OK(kvreg_inbox_receive(inbox, -1, &down));
-    CHECK(down.reference == of_registry && down.reason == KVREG_NORMAL);
+    CHECK(down.reference == of_registry && down.reason == KVREG_REASON_NORMAL);
     kvreg_event_clear(&down);
     OK(kvreg_inbox_free(inbox));
 }
@@ -301,17 +301,18 @@ static void a_registry_takes_its_buckets_along(void) {
 static void exits_are_as_in_otp(void) {
     kvreg_bucket *bucket;
     OK(kvreg_bucket_start(&bucket));
-    OK(kvreg_bucket_exit(bucket, KVREG_NORMAL, NULL, 0));
+    OK(kvreg_bucket_exit(bucket, KVREG_REASON_NORMAL, NULL, 0));
     OK(kvreg_bucket_put_int(bucket, "k", 1, 1));
-    IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_exit(bucket, KVREG_NOPROC, NULL, 0));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_exit(bucket, KVREG_REASON_NOPROC, NULL, 0));
     IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_exit(bucket, 5, NULL, 0));
     IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_exit(bucket, -1, NULL, 0));
-    IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_exit(bucket, KVREG_KILLED, "\xff", 1));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, "\xff", 1));
     static char detail[65537];
     memset(detail, 'x', sizeof detail);
-    IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_exit(bucket, KVREG_KILLED, detail, sizeof detail));
-    OK(kvreg_bucket_exit(bucket, KVREG_CRASHED, "why", KVREG_NUL));
-    IS(KVREG_NO_PROCESS, kvreg_bucket_exit(bucket, KVREG_NORMAL, NULL, 0));
+    IS(KVREG_INVALID_ARGUMENT,
+       kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, detail, sizeof detail));
+    OK(kvreg_bucket_exit(bucket, KVREG_REASON_CRASHED, "why", KVREG_NUL));
+    IS(KVREG_NO_PROCESS, kvreg_bucket_exit(bucket, KVREG_REASON_NORMAL, NULL, 0));
     OK(kvreg_bucket_free(bucket));
 }
 

@@ -71,7 +71,7 @@ static void a_bucket_that_ended_is_not_found(void) {
     start();
     says("CREATE b", "OK\r\n");
     OK(kvreg_registry_lookup(registry, "b", 1, &bucket));
-    OK(kvreg_bucket_exit(bucket, KVREG_KILLED, NULL, 0));
+    OK(kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, NULL, 0));
     says("GET b k", "NOT FOUND\r\n");
     says("PUT b k v", "NOT FOUND\r\n");
     OK(kvreg_bucket_free(bucket));

@@ -131,7 +131,7 @@ static void an_update_of_a_bucket_that_is_killed_changes_nothing(void) {
     start();
     OK(kvreg_bucket_put_int(bucket, "n", 1, 1));
     OK(kvreg_bucket_update_begin(bucket, "n", 1, &current, &update));
-    OK(kvreg_bucket_exit(bucket, KVREG_KILLED, NULL, 0));
+    OK(kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, NULL, 0));
     IS(KVREG_SERVER_DOWN, kvreg_update_end(update, KVREG_STORE, &next));
     finish();
 }
@@ -182,7 +182,7 @@ static void a_cast_destroys_its_data_once_on_every_path(void) {
     for (int i = 0; i < 10; i++)
         OK(kvreg_bucket_update_cast(bucket, "n", 1, count_run, &unused, count_destroy));
     CHECK(atomic_load(&destroyed) == before);
-    OK(kvreg_bucket_exit(bucket, KVREG_KILLED, NULL, 0));
+    OK(kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, NULL, 0));
     CHECK(atomic_load(&destroyed) == before + 10);
     CHECK(atomic_load(&ran) == 1);
     IS(KVREG_SERVER_DOWN, kvreg_update_end(update, KVREG_KEEP, NULL));
@@ -212,7 +212,7 @@ static void destroy_may_call_and_never_waits_for_itself(void) {
     OK(kvreg_bucket_count(bucket, &count));
     OK(kvreg_bucket_update_begin(bucket, "n", 1, NULL, &update));
     OK(kvreg_bucket_update_cast(bucket, "n", 1, keep, &gone, call_from_destroy));
-    OK(kvreg_bucket_exit(bucket, KVREG_KILLED, NULL, 0));
+    OK(kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, NULL, 0));
     OK(kvreg_update_free(update));
     finish();
 }

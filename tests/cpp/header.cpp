@@ -55,7 +55,7 @@ void refused(kvreg::bucket &bucket) {
     bucket.update("k", [](int) { return 1; });
 }
 #elif REFUSED == 7 // a number for a reason
-void refused(kvreg::bucket &bucket) { bucket.exit(KVREG_KILLED); }
+void refused(kvreg::bucket &bucket) { bucket.exit(KVREG_REASON_KILLED); }
 #endif
 
 int main() { return kvreg::attempt([] { return 0; }).value(); }

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <cstdlib>
 #include <limits>
 #include <map>
@@ -250,12 +251,14 @@ void batches() {
     bucket.put_many(std::vector<std::pair<const char *, kvreg::value>>{{"c", "three"s}, {"d", {}}});
     bucket.put_many(std::map<std::string, int>());
     const std::array keys{"a", "absent", "c"};
-    const auto values = bucket.get_many(keys);
-    CHECK(values == (std::vector<kvreg::value>{std::int64_t{1}, std::monostate(), "three"s}));
+    using values = std::vector<std::optional<kvreg::value>>;
+    CHECK(bucket.get_many(keys) == (values{std::int64_t{1}, std::nullopt, "three"s}));
     CHECK(bucket.count() == 4);
     const std::string key = "e";
     bucket.put_many({{key, 5}, {"f", std::string(100000, 'x')}, {"g", nullptr}});
-    CHECK(bucket.get_many({key, "g"}) == (std::vector<kvreg::value>{std::int64_t{5}, {}}));
+    // Nil is a value, and an absent key has none.
+    CHECK(bucket.get_many({key, "g", "h"}) ==
+          (values{std::int64_t{5}, kvreg::value(), std::nullopt}));
     CHECK(bucket.get<std::string>("f")->size() == 100000);
     // What an iterator makes as it goes is gone at the next step.
     auto other = kvreg::bucket::start();
@@ -264,7 +267,23 @@ void batches() {
     auto registry = kvreg::registry::start();
     for (auto name : {"c", "d"}) registry.create_cast(name);
     const auto found = other.get_many(registry.names());
-    CHECK(std::set(found.begin(), found.end()) == (std::set<kvreg::value>{{}, "three"s}));
+    const std::set<std::optional<kvreg::value>> expected{kvreg::value(), "three"s};
+    CHECK(std::set(found.begin(), found.end()) == expected);
+}
+
+void a_bucket_of_its_own_has_options() {
+    auto options = kvreg_bucket_options_init();
+    options.max_keys = 1;
+    auto bucket = kvreg::bucket::start(options);
+    bucket.put("a", 1);
+    throws(KVREG_LIMIT, [&] { bucket.put("b", 1); });
+    options.restart = KVREG_PERMANENT;
+    throws(KVREG_INVALID_ARGUMENT, [&] { (void)kvreg::bucket::start(options); });
+}
+
+void numbers_have_names() {
+    CHECK(kvreg::name(kvreg::reason::noproc) == "KVREG_REASON_NOPROC");
+    CHECK(kvreg::name(kvreg::verdict::remove) == "KVREG_REMOVE");
 }
 
 void ranges_over_items_and_names() {
@@ -456,8 +475,8 @@ void names_and_ends() {
     throws(KVREG_INVALID_ARGUMENT, [] { (void)kvreg::registry::start(std::string_view()); });
     auto options = kvreg_bucket_options_init();
     options.max_keys = 1;
-    auto bucket = registry.create("b", options, KVREG_EXCLUSIVE);
-    throws(KVREG_ALREADY_STARTED, [&] { (void)registry.create("b", KVREG_EXCLUSIVE); });
+    auto bucket = registry.create("b", options, KVREG_CREATE_EXCLUSIVE);
+    throws(KVREG_ALREADY_STARTED, [&] { (void)registry.create("b", KVREG_CREATE_EXCLUSIVE); });
     bucket.put("k", 1);
     throws(KVREG_LIMIT, [&] { bucket.put("l", 1); });
     CHECK(bucket.name() == "b" && !kvreg::bucket::start().name());
@@ -468,7 +487,7 @@ void names_and_ends() {
     CHECK(other.count() == 0 && registry.info().buckets == 1);
     auto inbox = kvreg::inbox::open();
     auto reference = inbox.monitor(other);
-    inbox.demonitor(reference, KVREG_FLUSH);
+    inbox.demonitor(reference, KVREG_DEMONITOR_FLUSH);
     reference = inbox.monitor(registry);
     auto clone = registry.clone();
     registry.stop();
@@ -503,6 +522,9 @@ void logs_and_descriptors() {
     auto local = kvreg::listener::start(registry, door, options);
     CHECK(local.address() == door);
     throws(KVREG_IO, [&] { (void)kvreg::listener::start(registry, door); });
+    const auto taken = kvreg::attempt([&] { return kvreg::listener::start(registry, door); });
+    CHECK(taken.failure().os_error() == EADDRINUSE);
+    CHECK(kvreg::attempt([] { kvreg::bucket(nullptr).clear(); }).failure().os_error() == 0);
     local.stop();
 }
 
@@ -602,6 +624,8 @@ int main() {
         TEST(a_large_value_is_shared),
         TEST(keys_are_any_bytes),
         TEST(batches),
+        TEST(a_bucket_of_its_own_has_options),
+        TEST(numbers_have_names),
         TEST(ranges_over_items_and_names),
         TEST(an_update_decides),
         TEST(what_an_update_throws_comes_out),

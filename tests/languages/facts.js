@@ -41,7 +41,7 @@ function opened(opener) {
 function watch() {
   const [bucket, inbox] = [opened(start), opened(open)];
   assert.equal(monitor(inbox, bucket, [0]), OK);
-  return [bucket, inbox, Buffer.alloc(96)];
+  return [bucket, inbox, Buffer.alloc(168)];
 }
 
 /** An async call runs on another thread than the ones beside it. */
@@ -145,7 +145,7 @@ function exitsWhileWaiting() {
 }
 
 if (!isMainThread) {
-  const event = Buffer.alloc(96);
+  const event = Buffer.alloc(168);
   let status;
   while ((status = receive(workerData, -1, event)) === OK) {
     parentPort.postMessage(event.readInt32LE(4)); // the reason

@@ -97,7 +97,7 @@ static kvreg_bucket *find(const char *name) {
 
 static void kill_bucket(const char *name) {
     kvreg_bucket *bucket = find(name);
-    OK(kvreg_bucket_exit(bucket, KVREG_KILLED, NULL, 0));
+    OK(kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, NULL, 0));
     OK(kvreg_bucket_free(bucket));
 }
 

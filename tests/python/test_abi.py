@@ -45,6 +45,8 @@ SCALARS: dict[str, Any] = {
     "double": ctypes.c_double,
     "bool": ctypes.c_bool,
     "kvreg_status": c_int32,
+    "kvreg_reason": c_int32,
+    "kvreg_verdict": c_int32,
 }
 STRUCTS: dict[str, type[ctypes.Structure]] = {
     "kvreg_value": _abi.Value,

@@ -37,6 +37,17 @@ def test_the_shopping_session(factory: Factory) -> None:
 
 
 @factories
+def test_a_bucket_without_a_registry_has_options(factory: Factory) -> None:
+    async def main() -> None:
+        async with aio.Bucket(kvreg.BucketOptions(max_keys=1)) as bucket:
+            await bucket.put("milk", 1)
+            with pytest.raises(kvreg.LimitReached):
+                await bucket.put("eggs", 12)
+
+    run_in(factory, main())
+
+
+@factories
 def test_reads_and_writes_of_a_bucket(factory: Factory) -> None:
     async def main() -> None:
         async with aio.Bucket() as bucket:

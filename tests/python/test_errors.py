@@ -14,6 +14,11 @@ from support import HEADER
 
 TEXT = HEADER.read_text()
 
+VERDICTS = ["KEEP", "STORE", "REMOVE", "ABORT", "CRASH"]
+EVENTS = ["DOWN", "LOG", "LOST"]
+# Reserved: nothing tells them yet.
+LATER_EVENTS = ["CHANGE", "RESET", "CURRENT", "MAIL", "REPLY", "STORE"]
+
 BUILT_IN = {
     "KeyNotFound": KeyError,
     "BucketNotFound": KeyError,
@@ -162,12 +167,12 @@ def header_enum(first: str) -> list[str]:
     ("first", "prefix", "names"),
     [
         ("KVREG_OK", "KVREG_", [s.name for s in kvreg.Status]),
-        ("KVREG_NORMAL", "KVREG_", [r.name for r in kvreg.Reason]),
+        ("KVREG_REASON_NORMAL", "KVREG_REASON_", [r.name for r in kvreg.Reason]),
         ("KVREG_TEMPORARY", "KVREG_", [r.name for r in kvreg.Restart]),
         ("KVREG_LOG_ERROR", "KVREG_LOG_", [level.name for level in kvreg.LogLevel]),
         ("KVREG_NIL", "KVREG_", ["NIL", "BOOL", "INT", "FLOAT", "STRING", "BYTES", "ABSENT"]),
-        ("KVREG_KEEP", "KVREG_", ["KEEP", "STORE", "REMOVE", "ABORT", "CRASH"]),
-        ("KVREG_EVENT_DOWN", "KVREG_EVENT_", ["DOWN", "LOG", "LOST"]),
+        ("KVREG_KEEP", "KVREG_", [*VERDICTS, "STOP", "LATER", "UNHANDLED"]),
+        ("KVREG_EVENT_DOWN", "KVREG_EVENT_", [*EVENTS, *LATER_EVENTS]),
     ],
 )
 def test_the_constants_are_those_of_the_header(
@@ -191,3 +196,8 @@ def test_the_names_are_those_of_the_library() -> None:
     library = _library.library()
     for status in _constants.Status:
         assert library.kvreg_status_name(status) == f"KVREG_{status.name}".encode()
+    for reason in _constants.Reason:
+        assert library.kvreg_reason_name(reason) == f"KVREG_REASON_{reason.name}".encode()
+    for verdict in VERDICTS:
+        number = getattr(_abi, verdict)
+        assert library.kvreg_verdict_name(number) == f"KVREG_{verdict}".encode()

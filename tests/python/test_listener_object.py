@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import math
+import pickle
 import socket
 import stat
 import threading
@@ -105,6 +107,11 @@ def test_the_address(registry: kvreg.Registry) -> None:
         with pytest.raises(kvreg.IOFailed) as caught:
             kvreg.Listener(registry, f"127.0.0.1:{port}")
         assert isinstance(caught.value, OSError)
+        assert caught.value.errno == errno.EADDRINUSE
+        assert str(caught.value).startswith("Listener: ")
+        assert str(caught.value) == caught.value.strerror
+        copied = pickle.loads(pickle.dumps(caught.value))
+        assert (copied.errno, str(copied)) == (errno.EADDRINUSE, str(caught.value))
         listener.stop()
         listener.stop()
         assert listener.address == (host, port)

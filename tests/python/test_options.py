@@ -208,11 +208,34 @@ def test_options_that_cannot_be(wrong: dict[str, Any]) -> None:
         kvreg.BucketOptions(**wrong)
 
 
+def test_a_bucket_without_a_registry_has_options() -> None:
+    with kvreg.Bucket(kvreg.BucketOptions(max_keys=1, max_value=4)) as bucket:
+        bucket["milk"] = 1
+        with pytest.raises(kvreg.LimitReached):
+            bucket["eggs"] = 2
+        with pytest.raises(kvreg.LimitReached):
+            bucket["milk"] = "five!"
+        assert bucket == {"milk": 1}
+        assert bucket.name is None
+    with kvreg.Bucket(None, codec=kvreg.JSON) as bucket:
+        bucket["milk"] = [1]
+        assert bucket["milk"] == [1]
+
+
+@pytest.mark.parametrize("restart", [Restart.TRANSIENT, Restart.PERMANENT])
+def test_a_bucket_without_a_registry_is_not_restarted(restart: Restart) -> None:
+    with pytest.raises(kvreg.InvalidArgument, match="without a registry") as caught:
+        kvreg.Bucket(kvreg.BucketOptions(restart=restart))
+    assert str(caught.value).startswith("Bucket: ")
+
+
 def test_options_of_another_type(registry: kvreg.Registry) -> None:
     with pytest.raises(TypeError, match="max_keys is None or an int"):
         kvreg.BucketOptions(max_keys=1.5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="expected BucketOptions"):
         registry.create("dairy", options={"max_keys": 1})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="expected BucketOptions"):
+        kvreg.Bucket({"max_keys": 1})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="max_buckets"):
         kvreg.Registry(max_buckets=0)
     too_large = kvreg.BucketOptions(max_value=2**29 + 1)

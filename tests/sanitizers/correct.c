@@ -70,7 +70,7 @@ static void lives(const char *own) {
     OK(kvreg_inbox_monitor(inbox, mine, &reference));
     OK(kvreg_bucket_stop(mine));
     OK(kvreg_inbox_receive(inbox, -1, &down));
-    CHECK(down.reference == reference && down.reason == KVREG_NORMAL);
+    CHECK(down.reference == reference && down.reason == KVREG_REASON_NORMAL);
     kvreg_event_clear(&down);
     OK(kvreg_inbox_free(inbox));
     OK(kvreg_bucket_free(mine));

@@ -311,7 +311,7 @@ static bool finds_no_bucket(int round) { return !finds_bucket(round); }
 static void stop_bucket(int round) { OK(kvreg_bucket_stop(buckets[round])); }
 
 static void kill_bucket(int round) {
-    OK(kvreg_bucket_exit(buckets[round], KVREG_KILLED, NULL, 0));
+    OK(kvreg_bucket_exit(buckets[round], KVREG_REASON_KILLED, NULL, 0));
 }
 
 static bool is_refused(int round) {

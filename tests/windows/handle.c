@@ -29,7 +29,7 @@ static DWORD WINAPI wait_for_downs(void *unused) {
             kvreg_event_clear(&event);
             return 0;
         }
-        CHECK(event.type == KVREG_EVENT_DOWN && event.reason == KVREG_NORMAL);
+        CHECK(event.type == KVREG_EVENT_DOWN && event.reason == KVREG_REASON_NORMAL);
         int found = (int)(event.reference - references[0]);
         CHECK(found >= 0 && found < BUCKETS && references[found] == event.reference);
         CHECK(atomic_fetch_add(&seen[found], 1) == 0);

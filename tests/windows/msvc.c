@@ -26,9 +26,9 @@ static unsigned failed_step(void) {
     if (real < 1.5 || real > 1.5) return 8;
     if (kvreg_inbox_open(&inbox) != KVREG_OK) return 9;
     if (kvreg_inbox_monitor(inbox, bucket, &reference) != KVREG_OK) return 10;
-    if (kvreg_bucket_exit(bucket, KVREG_KILLED, NULL, 0) != KVREG_OK) return 11;
+    if (kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, NULL, 0) != KVREG_OK) return 11;
     if (kvreg_inbox_receive(inbox, 0, &down) != KVREG_OK) return 12;
-    if (down.reason != KVREG_KILLED || down.reference != reference) return 13;
+    if (down.reason != KVREG_REASON_KILLED || down.reference != reference) return 13;
     kvreg_event_clear(&down);
     kvreg_inbox_free(inbox);
     kvreg_bucket_free(bucket);

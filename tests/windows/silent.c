@@ -33,7 +33,7 @@ static int use(void) {
            kvreg_listener_start(registry, "127.0.0.1:0", NULL, &listener) == KVREG_OK &&
            kvreg_inbox_open(&inbox) == KVREG_OK &&
            kvreg_inbox_monitor(inbox, bucket, &reference) == KVREG_OK &&
-           kvreg_bucket_exit(bucket, KVREG_CRASHED, "out of milk", KVREG_NUL) == KVREG_OK &&
+           kvreg_bucket_exit(bucket, KVREG_REASON_CRASHED, "out of milk", KVREG_NUL) == KVREG_OK &&
            kvreg_inbox_receive(inbox, -1, &event) == KVREG_OK &&
            kvreg_bucket_put(bucket, "milk", KVREG_NUL, &one) == KVREG_NO_PROCESS;
 }

@@ -50,7 +50,7 @@ static bool use(const char *file, kvreg_registry *registry, kvreg_inbox *inbox) 
     printf("%s: %s\n", it->name, kvreg_status_name(it->run()));
     report(inbox);
     /* Told once: where it lives on, the next run monitors it again. */
-    KVREG_MUST(kvreg_inbox_demonitor(inbox, reference, KVREG_FLUSH));
+    KVREG_MUST(kvreg_inbox_demonitor(inbox, reference, KVREG_DEMONITOR_FLUSH));
     dlclose(library);
     return true;
 }

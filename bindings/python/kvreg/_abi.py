@@ -48,17 +48,20 @@ IO = 19
 INTERNAL = 20
 TOO_SMALL = 21
 
-NORMAL = 0
-SHUTDOWN = 1
-KILLED = 2
-CRASHED = 3
-NOPROC = 4
+REASON_NORMAL = 0
+REASON_SHUTDOWN = 1
+REASON_KILLED = 2
+REASON_CRASHED = 3
+REASON_NOPROC = 4
 
 KEEP = 0
 STORE = 1
 REMOVE = 2
 ABORT = 3
 CRASH = 4
+STOP = 5
+LATER = 6
+UNHANDLED = 7
 
 NIL = 0
 BOOL = 1
@@ -71,15 +74,21 @@ ABSENT = 6
 EVENT_DOWN = 0
 EVENT_LOG = 1
 EVENT_LOST = 2
+EVENT_CHANGE = 3
+EVENT_RESET = 4
+EVENT_CURRENT = 5
+EVENT_MAIL = 6
+EVENT_REPLY = 7
+EVENT_STORE = 8
 
 LOG_ERROR = 0
 LOG_WARN = 1
 LOG_INFO = 2
 LOG_DEBUG = 3
 
-EXCLUSIVE = 1
+CREATE_EXCLUSIVE = 1
 
-FLUSH = 1
+DEMONITOR_FLUSH = 1
 
 TEMPORARY = 0
 TRANSIENT = 1
@@ -192,22 +201,26 @@ class Event(Structure):
     type: int
     reason: int
     level: int
-    reserved: int
+    status: int
     reference: int
     count: int
+    revision: int
     name: Text
     detail: Text
+    value: Value
     private_: Any
     _fields_ = [
         ("type", c_uint32),
         ("reason", c_int32),
         ("level", c_uint32),
-        ("reserved", c_uint32),
+        ("status", c_int32),
         ("reference", c_uint64),
         ("count", c_uint64),
+        ("revision", c_uint64),
         ("name", Text),
         ("detail", Text),
-        ("private_", c_uint64 * 4),
+        ("value", Value),
+        ("private_", c_uint64 * 8),
     ]
 
 
@@ -376,12 +389,15 @@ class Live(Sized):
 SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kvreg_version_string", c_char_p, []),
     ("kvreg_version_number", c_uint32, []),
-    ("kvreg_status_name", c_char_p, [c_int32]),
-    ("kvreg_status_message", c_char_p, [c_int32]),
-    ("kvreg_last_error", c_size_t, [c_char_p, c_size_t]),
     ("kvreg_configure", c_int32, [POINTER(Options)]),
     ("kvreg_shutdown", c_int32, [c_int64]),
     ("kvreg_live_counts", c_int32, [POINTER(Live)]),
+    ("kvreg_status_name", c_char_p, [c_int32]),
+    ("kvreg_status_message", c_char_p, [c_int32]),
+    ("kvreg_reason_name", c_char_p, [c_int32]),
+    ("kvreg_verdict_name", c_char_p, [c_int32]),
+    ("kvreg_last_error", c_size_t, [c_char_p, c_size_t]),
+    ("kvreg_last_os_error", c_int32, []),
     ("kvreg_value_clear", None, [POINTER(Value)]),
     ("kvreg_value_copy_text", c_int32, [POINTER(Value), c_char_p, c_size_t]),
     ("kvreg_registry_start", c_int32, [POINTER(RegistryOptions), POINTER(c_void_p)]),
@@ -410,25 +426,26 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kvreg_registry_info", c_int32, [c_void_p, POINTER(RegistryStats)]),
     ("kvreg_registry_free", c_int32, [c_void_p]),
     ("kvreg_bucket_start", c_int32, [POINTER(c_void_p)]),
+    ("kvreg_bucket_start_with", c_int32, [POINTER(BucketOptions), POINTER(c_void_p)]),
     ("kvreg_bucket_clone", c_int32, [c_void_p, POINTER(c_void_p)]),
+    ("kvreg_bucket_set_timeout", c_int32, [c_void_p, c_int64]),
+    ("kvreg_bucket_name", c_int32, [c_void_p, POINTER(Value)]),
+    ("kvreg_bucket_info", c_int32, [c_void_p, POINTER(BucketStats)]),
+    ("kvreg_bucket_free", c_int32, [c_void_p]),
+    ("kvreg_bucket_stop", c_int32, [c_void_p]),
+    ("kvreg_bucket_exit", c_int32, [c_void_p, c_int32, c_char_p, c_size_t]),
+    ("kvreg_bucket_link", c_int32, [c_void_p, c_void_p]),
+    ("kvreg_bucket_unlink", c_int32, [c_void_p, c_void_p]),
     ("kvreg_bucket_put", c_int32, [c_void_p, c_char_p, c_size_t, POINTER(Value)]),
     ("kvreg_bucket_get", c_int32, [c_void_p, c_char_p, c_size_t, POINTER(Value)]),
     ("kvreg_bucket_delete", c_int32, [c_void_p, c_char_p, c_size_t, POINTER(Value)]),
     ("kvreg_bucket_put_cast", c_int32, [c_void_p, c_char_p, c_size_t, POINTER(Value)]),
     ("kvreg_bucket_delete_cast", c_int32, [c_void_p, c_char_p, c_size_t]),
-    ("kvreg_bucket_put_many", c_int32, [c_void_p, POINTER(Pair), c_size_t]),
-    ("kvreg_bucket_get_many", c_int32, [c_void_p, POINTER(Pair), c_size_t]),
     ("kvreg_bucket_count", c_int32, [c_void_p, POINTER(c_size_t)]),
     ("kvreg_bucket_clear", c_int32, [c_void_p]),
     ("kvreg_bucket_items", c_int32, [c_void_p, POINTER(c_void_p)]),
-    ("kvreg_bucket_name", c_int32, [c_void_p, POINTER(Value)]),
-    ("kvreg_bucket_set_timeout", c_int32, [c_void_p, c_int64]),
-    ("kvreg_bucket_stop", c_int32, [c_void_p]),
-    ("kvreg_bucket_exit", c_int32, [c_void_p, c_int32, c_char_p, c_size_t]),
-    ("kvreg_bucket_link", c_int32, [c_void_p, c_void_p]),
-    ("kvreg_bucket_unlink", c_int32, [c_void_p, c_void_p]),
-    ("kvreg_bucket_info", c_int32, [c_void_p, POINTER(BucketStats)]),
-    ("kvreg_bucket_free", c_int32, [c_void_p]),
+    ("kvreg_bucket_put_many", c_int32, [c_void_p, POINTER(Pair), c_size_t]),
+    ("kvreg_bucket_get_many", c_int32, [c_void_p, POINTER(Pair), c_size_t]),
     ("kvreg_bucket_put_columns", c_int32, [c_void_p, POINTER(Columns)]),
     ("kvreg_bucket_put_int", c_int32, [c_void_p, c_char_p, c_size_t, c_int64]),
     ("kvreg_bucket_put_float", c_int32, [c_void_p, c_char_p, c_size_t, c_double]),

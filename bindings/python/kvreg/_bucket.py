@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable, Iterator, KeysView, Mapping, MutableMapping
-from typing import Any, Callable, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
 
 from . import _abi
 from ._abi import BYTES, STRING
@@ -21,6 +21,9 @@ from ._server import Server
 from ._update import ABSENT, run
 from ._values import Key, Pairs, as_pairs, borrowed, decoded, encode_key, encoded, take
 from ._whole import ELSEWHERE, Reading, WholeKeys, looked_up, names
+
+if TYPE_CHECKING:
+    from ._bucket_options import BucketOptions
 
 _Default = TypeVar("_Default")
 _Self = TypeVar("_Self", bound="Bucket")
@@ -68,10 +71,18 @@ class Bucket(Server, MutableMapping[str, Any]):
     """What keeps the registry that the bucket came from."""
     _readings: list[Reading]
 
-    def __init__(self, *, codec: Codec | None = None) -> None:
-        """Starts a bucket without a registry. Never blocks."""
+    def __init__(
+        self, options: BucketOptions | None = None, *, codec: Codec | None = None
+    ) -> None:
+        """Starts a bucket without a registry. Never blocks.
+
+        It is never started again: `InvalidArgument` for `options` that say so.
+        """
         codec = checked_codec(codec)
-        super().__init__(*obtain("kvreg_bucket_start"))
+        if options is None:
+            super().__init__(*obtain("kvreg_bucket_start"))
+        else:
+            super().__init__(*obtain("kvreg_bucket_start_with", options_struct(options)))
         self._codec, self._keeper, self._readings = codec, None, []
 
     @classmethod
@@ -492,6 +503,13 @@ class Bucket(Server, MutableMapping[str, Any]):
         if status == Status.NOT_FOUND:
             return KeyNotFound(key)
         return self._error(status)
+
+
+def options_struct(options: BucketOptions) -> _abi.BucketOptions:
+    """The options as the library takes them."""
+    from ._bucket_options import bucket_struct  # not before it is needed, see there
+
+    return bucket_struct(options)
 
 
 def _handle_of(bucket: Bucket) -> int | None:

@@ -14,7 +14,7 @@ from ._options import MOST_32, count, span
 
 @dataclass(frozen=True)
 class BucketOptions:
-    """Options of a bucket, for `Registry.create` and `Registry`; None is the default.
+    """Options of a bucket, for `Registry.create`, `Registry` and `Bucket`; None is the default.
 
     `LimitReached` says that a limit is reached, and nothing was changed. `ValueError` for a
     limit below 1.

@@ -7,6 +7,7 @@ from a built-in exception too, so that both idioms work.
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import TYPE_CHECKING
 
 from ._constants import Status
@@ -142,9 +143,17 @@ class Unsupported(Error, NotImplementedError):
 
 
 class IOFailed(Error, OSError):
-    """The operating system refused."""
+    """The operating system refused.
+
+    `errno` says why, as of any `OSError`, and on Windows `winerror` too; None if the system
+    gave no number.
+    """
 
     status = Status.IO
+
+    def __str__(self) -> str:
+        """The text alone, which has the number in it."""
+        return super().__str__() if self.strerror is None else self.strerror
 
 
 class InternalError(Error):
@@ -182,6 +191,7 @@ _BY_STATUS: dict[int, type[Error]] = {
 
 _METHODS = {
     "start": "",
+    "start_with": "",
     "put": "__setitem__",
     "put_string": "__setitem__",
     "put_bytes": "__setitem__",
@@ -244,10 +254,19 @@ def told(text: str, name: str | None) -> str:
 
 def error(library: Library, status: int, name: str | None = None) -> Error:
     """The exception for a status; to be called before anything else fails on this thread."""
-    raised = _BY_STATUS.get(status, Error)(told(last_error(library), name))
+    kind, text = _BY_STATUS.get(status, Error), told(last_error(library), name)
+    number: int = library.quick.kvreg_last_os_error() if kind is IOFailed else 0
+    raised = _refused(number, text) if number else kind(text)
     if raised.status != status:  # one that has no class of its own
         raised.status = status
     return raised
+
+
+def _refused(number: int, text: str) -> IOFailed:
+    """With the system's error number, which is none of C's on Windows."""
+    if sys.platform == "win32":
+        return IOFailed(0, text, None, number)
+    return IOFailed(number, text)
 
 
 def check(library: Library, status: int) -> None:

@@ -105,7 +105,7 @@ class Inbox(Handle):
         With `flush` one that waits already is removed too. An unknown reference is fine.
         Never blocks.
         """
-        flags = _abi.FLUSH if flush else 0
+        flags = _abi.DEMONITOR_FLUSH if flush else 0
         self._call("kvreg_inbox_demonitor", reference, flags)
 
     def subscribe_logs(self, level: LogLevel) -> None:

@@ -8,7 +8,7 @@ from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _abi
-from ._bucket import Bucket
+from ._bucket import Bucket, options_struct
 from ._codecs import Codec, checked_codec
 from ._constants import Reason, Status, exit_arguments
 from ._errors import BucketNotFound, Error, RegistryNotFound, check
@@ -144,7 +144,7 @@ class Registry(Server, Mapping[str, Bucket]):
             options.name = data = encode_name(name)
             options.name_len = len(data)
         if bucket is not None:
-            options.bucket = ctypes.pointer(_struct(bucket))
+            options.bucket = ctypes.pointer(options_struct(bucket))
         super().__init__(*obtain("kvreg_registry_start", options))
         self._codec, self._readings, self._called = codec, [], name
         self._share(_Keeper())
@@ -223,7 +223,7 @@ class Registry(Server, Mapping[str, Bucket]):
         With `exclusive`, `AlreadyStarted` if there is one. `options` are for a bucket that is
         started now, in place of those of the registry; one that is there keeps its own.
         """
-        data, flags = encode_name(name), _abi.EXCLUSIVE if exclusive else 0
+        data, flags = encode_name(name), _abi.CREATE_EXCLUSIVE if exclusive else 0
         handle = ctypes.c_void_p()
         if options is None:
             self._call("kvreg_registry_create", data, len(data), flags, ctypes.byref(handle))
@@ -233,7 +233,7 @@ class Registry(Server, Mapping[str, Bucket]):
                 data,
                 len(data),
                 flags,
-                _struct(options),
+                options_struct(options),
                 ctypes.byref(handle),
             )
         return self._bucket(handle, name)
@@ -419,12 +419,6 @@ class Registry(Server, Mapping[str, Bucket]):
             return "<kvreg.Registry>"
         buckets = "1 bucket" if count == 1 else f"{count} buckets"
         return f"<kvreg.Registry of {buckets}>"
-
-
-def _struct(options: BucketOptions) -> _abi.BucketOptions:
-    from ._bucket_options import bucket_struct  # not before it is needed, see there
-
-    return bucket_struct(options)
 
 
 def _living(registry: Registry) -> Iterator[tuple[str, Bucket]]:

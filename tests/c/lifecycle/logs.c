@@ -7,7 +7,7 @@ int main(void) {
     OK(kvreg_registry_start(NULL, &registry));
     OK(kvreg_registry_send(registry, "hello", KVREG_NUL));
     OK(kvreg_registry_create(registry, "shopping", KVREG_NUL, 0, &bucket));
-    OK(kvreg_bucket_exit(bucket, KVREG_KILLED, "on purpose", KVREG_NUL));
+    OK(kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, "on purpose", KVREG_NUL));
     OK(kvreg_registry_create(registry, "shopping", KVREG_NUL, 0, NULL));
     OK(kvreg_bucket_free(bucket));
     OK(kvreg_registry_stop(registry));

@@ -18,6 +18,15 @@ static void step_plain(struct actor *me, enum function function) {
     case DO_status_message:
         CHECK(*kvreg_status_message(some_number(me, STATUSES)) != 0);
         break;
+    case DO_reason_name:
+        CHECK(strncmp(kvreg_reason_name(some_number(me, 5)), "KVREG_", 6) == 0);
+        break;
+    case DO_verdict_name:
+        CHECK(strncmp(kvreg_verdict_name(some_number(me, 8)), "KVREG_", 6) == 0);
+        break;
+    case DO_last_os_error:
+        CHECK(kvreg_last_os_error() >= 0);
+        break;
     case DO_last_error: {
         char buffer[40];
         size_t capacity = below(me, sizeof buffer);
@@ -218,7 +227,7 @@ static void step_update_end(struct actor *me) {
     kvreg_value text = kvreg_nil();
     bool owned = once_in(me, 8) && kvreg_value_copy_text(&text, "copied", 6) == KVREG_OK;
     answer(me, DO_update_end,
-           kvreg_update_end(pick(me, UPDATE), some_number(me, KVREG_CRASH + 1),
+           kvreg_update_end(pick(me, UPDATE), some_number(me, KVREG_UNHANDLED + 1),
                             OUTPUT(owned ? &text : &value)));
     kvreg_value_clear(&text);
 }
@@ -396,8 +405,8 @@ static void step_bucket(struct actor *me, enum function function) {
         break;
     case DO_bucket_exit:
         answer(me, function,
-               kvreg_bucket_exit(pick(me, BUCKET), some_number(me, KVREG_NOPROC + 1), text.data,
-                                 text.len));
+               kvreg_bucket_exit(pick(me, BUCKET), some_number(me, KVREG_REASON_NOPROC + 1),
+                                 text.data, text.len));
         break;
     case DO_bucket_get_bytes:
         step_get_bytes(me, key);
@@ -444,7 +453,7 @@ static void step_inbox(struct actor *me, enum function function) {
     case DO_inbox_demonitor:
         answer(me, function,
                kvreg_inbox_demonitor(pick(me, INBOX), reference,
-                                     (uint32_t)some_number(me, KVREG_FLUSH + 1)));
+                                     (uint32_t)some_number(me, KVREG_DEMONITOR_FLUSH + 1)));
         break;
     case DO_inbox_subscribe_logs:
         answer(me, function,
@@ -477,8 +486,9 @@ static unsigned rarity(enum function function) {
     case DO_listener_start: /* takes a port */
         return 100;
     case DO_registry_start: case DO_registry_clone: case DO_registry_create:
-    case DO_registry_lookup: case DO_bucket_start: case DO_bucket_clone: case DO_bucket_free:
-    case DO_bucket_clear: case DO_inbox_open: case DO_inbox_free:
+    case DO_registry_lookup: case DO_bucket_start: case DO_bucket_start_with:
+    case DO_bucket_clone: case DO_bucket_free: case DO_bucket_clear: case DO_inbox_open:
+    case DO_inbox_free:
         return 4;
     default:
         return 1;
@@ -493,7 +503,8 @@ static void step(struct actor *me) {
     } while (!once_in(me, rarity(function)));
     switch (function) {
     case DO_version_string: case DO_version_number: case DO_status_name:
-    case DO_status_message: case DO_last_error: case DO_value_clear: case DO_event_clear:
+    case DO_status_message: case DO_reason_name: case DO_verdict_name: case DO_last_error:
+    case DO_last_os_error: case DO_value_clear: case DO_event_clear:
         step_plain(me, function);
         break;
     case DO_live_counts:

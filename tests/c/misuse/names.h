@@ -8,12 +8,15 @@
 #define FUNCTIONS(F) \
     F(version_string) \
     F(version_number) \
-    F(status_name) \
-    F(status_message) \
-    F(last_error) \
     F(configure) \
     F(shutdown) \
     F(live_counts) \
+    F(status_name) \
+    F(status_message) \
+    F(reason_name) \
+    F(verdict_name) \
+    F(last_error) \
+    F(last_os_error) \
     F(value_clear) \
     F(value_copy_text) \
     F(registry_start) \
@@ -34,25 +37,26 @@
     F(registry_info) \
     F(registry_free) \
     F(bucket_start) \
+    F(bucket_start_with) \
     F(bucket_clone) \
+    F(bucket_set_timeout) \
+    F(bucket_name) \
+    F(bucket_info) \
+    F(bucket_free) \
+    F(bucket_stop) \
+    F(bucket_exit) \
+    F(bucket_link) \
+    F(bucket_unlink) \
     F(bucket_put) \
     F(bucket_get) \
     F(bucket_delete) \
     F(bucket_put_cast) \
     F(bucket_delete_cast) \
-    F(bucket_put_many) \
-    F(bucket_get_many) \
     F(bucket_count) \
     F(bucket_clear) \
     F(bucket_items) \
-    F(bucket_name) \
-    F(bucket_set_timeout) \
-    F(bucket_stop) \
-    F(bucket_exit) \
-    F(bucket_link) \
-    F(bucket_unlink) \
-    F(bucket_info) \
-    F(bucket_free) \
+    F(bucket_put_many) \
+    F(bucket_get_many) \
     F(bucket_put_columns) \
     F(bucket_put_int) \
     F(bucket_put_float) \

@@ -126,7 +126,7 @@ static kvreg_verdict decide(struct actor *me, const kvreg_value *current, kvreg_
         break;
     }
     if (once_in(me, 8))
-        return some_number(me, KVREG_CRASH + 1);
+        return some_number(me, KVREG_UNHANDLED + 1);
     return (kvreg_verdict)below(me, KVREG_CRASH); /* crashes are rarer */
 }
 

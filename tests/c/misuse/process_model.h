@@ -151,7 +151,7 @@ static void step_process_model(struct actor *me, enum function function) {
     case DO_registry_create_with:
         MAKE(function, BUCKET, kvreg_bucket,
              kvreg_registry_create_with(pick(me, REGISTRY), name.data, name.len,
-                                        (uint32_t)some_number(me, KVREG_EXCLUSIVE + 1),
+                                        (uint32_t)some_number(me, KVREG_CREATE_EXCLUSIVE + 1),
                                         once_in(me, 4) ? NULL : &options, out));
         break;
     case DO_registry_remove:
@@ -159,8 +159,12 @@ static void step_process_model(struct actor *me, enum function function) {
         break;
     case DO_registry_exit:
         answer(me, function,
-               kvreg_registry_exit(pick(me, REGISTRY), some_number(me, KVREG_NOPROC + 1),
+               kvreg_registry_exit(pick(me, REGISTRY), some_number(me, KVREG_REASON_NOPROC + 1),
                                    detail.data, detail.len));
+        break;
+    case DO_bucket_start_with:
+        MAKE(function, BUCKET, kvreg_bucket,
+             kvreg_bucket_start_with(once_in(me, 4) ? NULL : &options, out));
         break;
     case DO_bucket_link:
         answer(me, function, kvreg_bucket_link(pick(me, BUCKET), pick(me, BUCKET)));

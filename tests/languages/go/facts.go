@@ -81,7 +81,7 @@ func waitingKeepsNobody() {
 	answer := make(chan C.kvreg_status)
 	go func() { answer <- w.receive(-1) }()
 	runtime.Gosched()
-	expect(C.kvreg_bucket_exit(w.bucket, C.KVREG_KILLED, nil, 0), C.KVREG_OK)
+	expect(C.kvreg_bucket_exit(w.bucket, C.KVREG_REASON_KILLED, nil, 0), C.KVREG_OK)
 	expect(<-answer, C.KVREG_OK)
 }
 
@@ -104,7 +104,7 @@ func pollerWaits() {
 	looked := make(chan bool, 1)
 	go func() {
 		<-looked
-		expect(C.kvreg_bucket_exit(w.bucket, C.KVREG_KILLED, nil, 0), C.KVREG_OK)
+		expect(C.kvreg_bucket_exit(w.bucket, C.KVREG_REASON_KILLED, nil, 0), C.KVREG_OK)
 	}()
 	status, times := C.kvreg_status(C.KVREG_OK), 0
 	err = polled.Read(func(uintptr) bool {

@@ -7,7 +7,7 @@ import contextvars
 import inspect
 import threading
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Any, Callable, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
 
 from .. import _bucket
 from .._codecs import Codec
@@ -18,6 +18,9 @@ from .._update import ABSENT
 from .._values import Key, Pairs, as_pairs
 from ._request import Request, Withdrawn
 from ._server import Server
+
+if TYPE_CHECKING:
+    from .._bucket_options import BucketOptions
 
 _Blocking = _bucket.Bucket
 _Default = TypeVar("_Default")
@@ -34,9 +37,14 @@ class Bucket(Server[_Blocking]):
 
     __slots__ = ()
 
-    def __init__(self, *, codec: Codec | None = None) -> None:
-        """Starts a bucket without a registry. Never waits."""
-        super().__init__(_Blocking(codec=codec))
+    def __init__(
+        self, options: BucketOptions | None = None, *, codec: Codec | None = None
+    ) -> None:
+        """Starts a bucket without a registry. Never waits.
+
+        It is never started again: `InvalidArgument` for `options` that say so.
+        """
+        super().__init__(_Blocking(options, codec=codec))
 
     @classmethod
     def of(cls, bucket: _Blocking) -> Bucket:
