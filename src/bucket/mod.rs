@@ -283,6 +283,17 @@ impl BucketServer {
         self.fast_call(|write| write.exclusive().fast_delete(key, reader, pinned))
     }
 
+    /// The value of a key, as the reader makes it.
+    pub(crate) fn read<R: Reader>(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        key: &[u8],
+        reader: R,
+    ) -> Result<R::Read, Error> {
+        self.await_own_casts(caller)?;
+        self.state().contents.read(key, reader)
+    }
+
     pub(crate) fn get(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
@@ -290,33 +301,6 @@ impl BucketServer {
     ) -> Result<Value, Error> {
         self.await_own_casts(caller)?;
         self.state().contents.get(key)
-    }
-
-    /// The value if it is no text; `None` if it is one.
-    pub(crate) fn scalar(
-        self: &Arc<Self>,
-        caller: &mut Caller<'_>,
-        key: &[u8],
-    ) -> Result<Option<ValueRef<'static>>, Error> {
-        self.await_own_casts(caller)?;
-        self.state().contents.scalar(key)
-    }
-
-    /// Copies a text, if it has at most `capacity` bytes: how many it has; `None` if the value
-    /// is none.
-    ///
-    /// # Safety
-    /// `to` may be written for `capacity` bytes.
-    pub(crate) unsafe fn copy_text(
-        self: &Arc<Self>,
-        caller: &mut Caller<'_>,
-        key: &[u8],
-        to: *mut u8,
-        capacity: usize,
-    ) -> Result<Option<usize>, Error> {
-        self.await_own_casts(caller)?;
-        // SAFETY: by contract.
-        unsafe { self.state().contents.copy_text(key, to, capacity) }
     }
 
     pub(crate) fn put(

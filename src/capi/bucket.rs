@@ -8,15 +8,14 @@ use super::guard::guard;
 use super::info::{fill, kvreg_bucket_stats};
 use super::items::Items;
 use super::object::{self, free, kvreg_bucket, kvreg_items, make, set_timeout, with, with_both};
+use super::one_key::{put, ranked, read, How, OK};
 use super::options::{bucket_options, kvreg_bucket_options};
 use super::status::{kvreg_reason, kvreg_status, Failure, Status};
-use super::value::{given, kvreg_value};
-use crate::bucket::BucketServer;
+use super::value::kvreg_value;
 use crate::process::Process;
 use crate::reason::Reason;
 use crate::server::State;
-use crate::store::Reader;
-use crate::value::{Text, Value, ValueRef};
+use crate::value::{Text, Value};
 
 /// The header's `kvreg_pair`.
 #[repr(C)]
@@ -222,21 +221,7 @@ pub unsafe extern "C" fn kvreg_bucket_put(
     value: *const kvreg_value,
 ) -> kvreg_status {
     // SAFETY: null, or a value; key and value are good for their lengths.
-    let done = unsafe { value.as_ref() }.and_then(|value| unsafe {
-        let value = value.get_small()?;
-        fast_put(bucket, key, key_len, value)
-    });
-    if done.is_some() {
-        return OK;
-    }
-    guard("kvreg_bucket_put", || {
-        with(bucket, |bucket, caller| {
-            // SAFETY: key and value are good for their lengths.
-            let (key, value) = unsafe { (argument::key(key, key_len)?, given(value)) };
-            let value = value.map_err(|failure| ranked(bucket, failure))?;
-            Ok(bucket.put(caller, key, value)?)
-        })
-    })
+    unsafe { put("kvreg_bucket_put", bucket, (key, key_len), value, How::Call) }
 }
 
 /// Gives the value of a key, or answers KVREG_NOT_FOUND; clear the value. It does not wait for a
@@ -249,26 +234,22 @@ pub unsafe extern "C" fn kvreg_bucket_get(
     key_len: usize,
     value: *mut kvreg_value,
 ) -> kvreg_status {
-    if !value.is_null() {
-        // SAFETY: an output; the key is good for its length.
-        unsafe {
-            let output = fast::Output::new(value);
-            if fast_read(bucket, key, key_len, output).flatten().is_some() {
-                return OK;
-            }
-        }
+    // SAFETY: null or an output; the key is good for its length.
+    unsafe {
+        let check = || Out::new(value, kvreg_value::NIL).required();
+        let reader = || fast::Output::new(value);
+        let done = |read: Option<()>| read.ok_or(Status::NoMemory.into());
+        let key = (key, key_len);
+        read(
+            "kvreg_bucket_get",
+            bucket,
+            key,
+            !value.is_null(),
+            check,
+            reader,
+            done,
+        )
     }
-    guard("kvreg_bucket_get", || {
-        // SAFETY: null or an output.
-        let value = unsafe { Out::new(value, kvreg_value::NIL) };
-        with(bucket, |bucket, caller| {
-            value.required()?;
-            // SAFETY: the key is good for its length.
-            let key = unsafe { argument::key(key, key_len) }?;
-            value.set(kvreg_value::owned(bucket.get(caller, key)?)?);
-            Ok(())
-        })
-    })
 }
 
 /// Takes a key out and gives its value, or answers KVREG_NOT_FOUND; clear the value. `old` may be
@@ -305,38 +286,6 @@ pub unsafe extern "C" fn kvreg_bucket_delete(
     })
 }
 
-pub(super) const OK: kvreg_status = Status::Ok as kvreg_status;
-
-/// # Safety
-/// The key is good for its length.
-#[inline(always)]
-pub(super) unsafe fn fast_read<R: Reader>(
-    bucket: *mut kvreg_bucket,
-    key: *const c_void,
-    key_len: usize,
-    reader: R,
-) -> Option<R::Read> {
-    // SAFETY: by contract.
-    let key = unsafe { fast::key(key.cast(), key_len) }?;
-    fast::fast_read(bucket, |bucket, pinned| {
-        bucket.fast_read(key, pinned, reader)
-    })
-}
-
-/// # Safety
-/// The key is good for its length.
-#[inline(always)]
-pub(super) unsafe fn fast_put(
-    bucket: *mut kvreg_bucket,
-    key: *const c_void,
-    key_len: usize,
-    value: ValueRef<'_>,
-) -> Option<()> {
-    // SAFETY: by contract.
-    let key = unsafe { fast::key(key.cast(), key_len) }?;
-    fast::fast(bucket, |bucket, pinned| bucket.fast_put(key, value, pinned))
-}
-
 /// # Safety
 /// The key is good for its length.
 #[inline(always)]
@@ -353,23 +302,6 @@ unsafe fn fast_delete(
     })
 }
 
-/// A limit is named only to who could have got further: the statuses of the header's order
-/// that come before it are asked first.
-pub(super) fn ranked(bucket: &BucketServer, failure: Failure) -> Failure {
-    if failure.is_limit() && !bucket.has_ended() && bucket.is_occupied_by_caller() {
-        return Status::CallingSelf.into();
-    }
-    ranked_for_cast(bucket, failure)
-}
-
-/// The same for a cast, which may come from inside.
-fn ranked_for_cast(bucket: &BucketServer, failure: Failure) -> Failure {
-    if failure.is_limit() && bucket.has_ended() {
-        return Status::NoProcess.into();
-    }
-    failure
-}
-
 /// @name Buckets: casts
 ///
 /// Stores a value under a key: a cast. It is done at once or later; a later call or read of the
@@ -381,23 +313,16 @@ pub unsafe extern "C" fn kvreg_bucket_put_cast(
     key_len: usize,
     value: *const kvreg_value,
 ) -> kvreg_status {
-    // Handled at once if nobody is in the way, so that it is as a put.
     // SAFETY: null, or a value; key and value are good for their lengths.
-    let done = unsafe { value.as_ref() }.and_then(|value| unsafe {
-        let value = value.get_small()?;
-        fast_put(bucket, key, key_len, value)
-    });
-    if done.is_some() {
-        return OK;
+    unsafe {
+        put(
+            "kvreg_bucket_put_cast",
+            bucket,
+            (key, key_len),
+            value,
+            How::Cast,
+        )
     }
-    guard("kvreg_bucket_put_cast", || {
-        with(bucket, |bucket, _| {
-            // SAFETY: key and value are good for their lengths.
-            let (key, value) = unsafe { (argument::key(key, key_len)?, given(value)) };
-            let value = value.map_err(|failure| ranked_for_cast(bucket, failure))?;
-            Ok(bucket.put_cast(key, value)?)
-        })
-    })
 }
 
 /// Takes a key out if it is there: a cast. It is done at once or later; a later call or read of
@@ -513,7 +438,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_many(
                 }
             }
             if let Some(failure) = too_large {
-                return Err(ranked(bucket, failure));
+                return Err(ranked(bucket, failure, How::Call));
             }
             Ok(bucket.put_many(caller, &ready)?)
         })

@@ -3,9 +3,9 @@
 use std::ffi::c_void;
 
 use super::argument::{invalid, options, Options};
-use super::bucket::ranked;
 use super::guard::guard;
 use super::object::{kvreg_bucket, with};
+use super::one_key::{ranked, How};
 use super::status::{kvreg_status, Failure, Status};
 use super::value::{absent_is_no_value, ABSENT, BOOL, BYTES, FLOAT, INT, NIL, STRING};
 use crate::store::KEY_LIMIT;
@@ -171,7 +171,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_columns(
                     }
                 }
                 if let Some(failure) = too_large {
-                    return Err(ranked(bucket, failure));
+                    return Err(ranked(bucket, failure, How::Call));
                 }
             }
             Ok(bucket.put_many(caller, &ready)?)

@@ -9,7 +9,6 @@
 //! There is no guard, for nothing here panics, runs user code, waits, or frees what is large;
 //! a thread that has something to free goes the long way, which does it.
 
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use super::object::{token, Handle};
@@ -108,8 +107,9 @@ impl Reader for Output {
     }
 }
 
-/// Copies a text into the caller's buffer, and tells its length: unless it is none, or has no
-/// room there.
+/// Copies a text into the caller's buffer if it has room there, and tells its length; `None` if
+/// the value is no text. Nobody is promised what the buffer holds otherwise, so that a torn copy
+/// may show there.
 pub(super) struct Buffer {
     data: *mut u8,
     capacity: usize,
@@ -121,20 +121,17 @@ impl Buffer {
     pub(super) unsafe fn new(data: *mut u8, capacity: usize) -> Buffer {
         Buffer { data, capacity }
     }
-}
 
-/// A copy that may yet turn out to be torn: it must not show in the caller's buffer. Longer
-/// texts go the long way, which is not much longer for them.
-pub(super) struct Draft {
-    bytes: [MaybeUninit<u8>; DRAFT],
-    len: usize,
+    #[inline(always)]
+    fn has_room_for(&self, len: usize) -> bool {
+        len <= self.capacity && !self.data.is_null()
+    }
 }
-
-const DRAFT: usize = 64;
 
 impl Reader for Buffer {
     type Read = Option<usize>;
-    type Copy = Draft;
+    /// How many bytes it has.
+    type Copy = usize;
 
     #[inline(always)]
     fn scalar(self, _value: ValueRef<'static>) -> Option<usize> {
@@ -142,62 +139,56 @@ impl Reader for Buffer {
     }
 
     #[inline(always)]
-    fn copy(&self, len: usize, fill: impl FnOnce(*mut u8)) -> Option<Draft> {
-        (len <= self.capacity && len <= DRAFT).then(|| {
-            let mut bytes = [MaybeUninit::uninit(); DRAFT];
-            fill(bytes.as_mut_ptr().cast());
-            Draft { bytes, len }
-        })
+    fn copy(&self, len: usize, fill: impl FnOnce(*mut u8)) -> Option<usize> {
+        if self.has_room_for(len) {
+            fill(self.data);
+        }
+        Some(len)
     }
 
     #[inline(always)]
-    fn copied(self, _is_string: bool, text: Draft) -> Option<usize> {
-        // SAFETY: there is room for so many, and they were written.
-        unsafe {
-            let from = text.bytes.as_ptr().cast();
-            self.data.copy_from_nonoverlapping(from, text.len);
-        }
-        Some(text.len)
+    fn copied(self, _is_string: bool, len: usize) -> Option<usize> {
+        Some(len)
     }
 
     #[inline(always)]
     fn shared(self, _is_string: bool, blob: &Arc<Blob>) -> Option<usize> {
         let bytes = blob.bytes();
-        (bytes.len() <= self.capacity).then(|| {
+        self.copy(bytes.len(), |to| {
             // SAFETY: there is room for so many.
-            unsafe {
-                self.data
-                    .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
-            };
-            bytes.len()
+            unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         })
     }
 }
 
-/// Copies a text into the caller's buffer if it has room there, and makes the C value. Nobody
-/// is promised what the buffer holds otherwise, so that a torn copy may show there.
-pub(super) struct Into {
-    data: *mut u8,
-    capacity: usize,
+/// Copies a text into the caller's buffer if it has room there, else as [`Output`] does, and makes
+/// the C value.
+pub(super) struct IntoBuffer {
+    buffer: Buffer,
     output: Output,
 }
 
-impl Into {
+impl IntoBuffer {
     /// # Safety
     /// `data` may be written for `capacity` bytes.
-    pub(super) unsafe fn new(data: *mut u8, capacity: usize, output: Output) -> Into {
-        Into {
-            data,
-            capacity,
+    pub(super) unsafe fn new(data: *mut u8, capacity: usize, output: Output) -> IntoBuffer {
+        IntoBuffer {
+            // SAFETY: by contract.
+            buffer: unsafe { Buffer::new(data, capacity) },
             output,
         }
     }
 }
 
-impl Reader for Into {
+/// Where a text was copied.
+pub(super) enum Place {
+    Buffer(usize),
+    Own(Copied),
+}
+
+impl Reader for IntoBuffer {
     type Read = Option<()>;
-    /// How many bytes were copied.
-    type Copy = usize;
+    type Copy = Place;
 
     #[inline(always)]
     fn scalar(self, value: ValueRef<'static>) -> Option<()> {
@@ -205,31 +196,37 @@ impl Reader for Into {
     }
 
     #[inline(always)]
-    fn copy(&self, len: usize, fill: impl FnOnce(*mut u8)) -> Option<usize> {
-        (len <= self.capacity).then(|| {
-            fill(self.data);
-            len
-        })
+    fn copy(&self, len: usize, fill: impl FnOnce(*mut u8)) -> Option<Place> {
+        if self.buffer.has_room_for(len) {
+            fill(self.buffer.data);
+            return Some(Place::Buffer(len));
+        }
+        self.output.copy(len, fill).map(Place::Own)
     }
 
     #[inline(always)]
-    fn copied(self, is_string: bool, len: usize) -> Option<()> {
-        self.output
-            .set(Some(kvreg_value::copied_to(is_string, self.data, len)))
+    fn copied(self, is_string: bool, text: Place) -> Option<()> {
+        match text {
+            Place::Buffer(len) => {
+                let value = kvreg_value::copied_to(is_string, self.buffer.data, len);
+                self.output.set(Some(value))
+            }
+            Place::Own(copied) => self.output.copied(is_string, copied),
+        }
     }
 
     #[inline(always)]
     fn shared(self, is_string: bool, blob: &Arc<Blob>) -> Option<()> {
         let bytes = blob.bytes();
-        if bytes.len() > self.capacity {
+        if !self.buffer.has_room_for(bytes.len()) {
             return self.output.shared(is_string, blob);
         }
         // SAFETY: there is room for so many.
         unsafe {
-            self.data
-                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
-        };
-        self.copied(is_string, bytes.len())
+            let to = self.buffer.data;
+            to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        }
+        self.copied(is_string, Place::Buffer(bytes.len()))
     }
 }
 
@@ -246,7 +243,7 @@ impl<T, F: FnOnce(ValueRef<'static>) -> Option<T>> Reader for Scalar<F> {
     }
 
     fn copy(&self, _len: usize, _fill: impl FnOnce(*mut u8)) -> Option<()> {
-        None
+        Some(())
     }
 
     fn copied(self, _is_string: bool, (): ()) -> Option<T> {

@@ -22,6 +22,7 @@ mod fast;
 mod guard;
 mod info;
 mod object;
+mod one_key;
 mod options;
 mod status;
 
@@ -38,7 +39,7 @@ mod bucket;
 
 mod columns;
 
-mod plain;
+mod typed;
 
 mod update;
 

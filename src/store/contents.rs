@@ -1,7 +1,6 @@
 //! What a bucket holds: a map from key to value. Reads come from any thread; who may change it
 //! has [`Exclusive`](crate::server::Exclusive) of it (`writing.rs`).
 
-use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +11,7 @@ use crate::error::Error;
 use crate::reclaim::{self, Guard};
 use crate::server::Reservation;
 use crate::table::{Closed, Entry, Found, NewEntry, Table};
-use crate::value::{Value, ValueRef, COPY_LIMIT, VALUE_LIMIT};
+use crate::value::{Value, ValueRef, VALUE_LIMIT};
 
 /// The longest key, in bytes.
 pub const KEY_LIMIT: usize = 64 << 10;
@@ -95,6 +94,12 @@ impl Contents {
         observer.filter(|it| it.is_wanted())
     }
 
+    /// The value of a key, as the reader makes it.
+    pub(crate) fn read<R: Reader>(&self, key: &[u8], reader: R) -> Result<R::Read, Error> {
+        let pinned = reclaim::pin();
+        read_as(&self.find(key, &pinned)?, reader).ok_or(Error::NoMemory)
+    }
+
     pub(crate) fn get(&self, key: &[u8]) -> Result<Value, Error> {
         read(&self.find(key, &reclaim::pin())?)
     }
@@ -125,64 +130,6 @@ impl Contents {
             Ok(Some(found)) => Ok(found),
             Ok(None) => Err(Error::NotFound),
             Err(Closed) => Err(Error::NoProcess),
-        }
-    }
-
-    /// A value that is no text; `None` if it is one.
-    pub(crate) fn scalar(&self, key: &[u8]) -> Result<Option<ValueRef<'static>>, Error> {
-        let pinned = reclaim::pin();
-        let found = self.find(key, &pinned)?;
-        loop {
-            let look = found.value().look(found.tail());
-            let scalar = look.scalar();
-            if look.holds() {
-                return Ok(scalar);
-            }
-        }
-    }
-
-    /// Copies a text, if it has at most `capacity` bytes: how many it has; `None` if the value
-    /// is none.
-    ///
-    /// # Safety
-    /// `to` may be written for `capacity` bytes.
-    pub(crate) unsafe fn copy_text(
-        &self,
-        key: &[u8],
-        to: *mut u8,
-        capacity: usize,
-    ) -> Result<Option<usize>, Error> {
-        let pinned = reclaim::pin();
-        let found = self.find(key, &pinned)?;
-        // A copy that turns out to be torn must not show.
-        let mut draft = [MaybeUninit::<u8>::uninit(); COPY_LIMIT];
-        loop {
-            let look = found.value().look(found.tail());
-            let len = match (look.scalar(), look.shared()) {
-                (Some(_), _) => None,
-                (None, Some(blob)) => {
-                    let bytes = blob.bytes();
-                    if bytes.len() <= capacity {
-                        // SAFETY: by contract.
-                        unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-                    }
-                    Some(bytes.len())
-                }
-                (None, None) => {
-                    // SAFETY: no text that is copied is longer.
-                    unsafe { look.copy_to(draft.as_mut_ptr().cast()) };
-                    Some(look.len())
-                }
-            };
-            if look.holds() {
-                if let (true, Some(len @ 0..=COPY_LIMIT)) = (look.is_small_text(), len) {
-                    if len <= capacity {
-                        // SAFETY: by contract; so many were written.
-                        unsafe { to.copy_from_nonoverlapping(draft.as_ptr().cast(), len) };
-                    }
-                }
-                return Ok(len);
-            }
         }
     }
 
