@@ -16,9 +16,7 @@
 
 /* What lives in kvreg before a test; nothing after kvreg_shutdown. Never blocks. */
 static inline kvreg_live kvreg_test_begin(void) {
-    kvreg_live live;
-    memset(&live, 0, sizeof live);
-    live.size = sizeof live;
+    kvreg_live live = kvreg_live_init();
     kvreg_live_counts(&live);
     return live;
 }

@@ -95,8 +95,11 @@
 /** @name Version of this header
  *  @{ */
 
+/** It changes when programs have to be compiled again. */
 #define KVREG_VERSION_MAJOR 0
+/** It rises when something is added. */
 #define KVREG_VERSION_MINOR 1
+/** It rises when nothing of the interface changes. */
 #define KVREG_VERSION_PATCH 0
 
 /** The version as a number, 0x00MMmmpp, as kvreg_version_number gives the library's. */

@@ -76,9 +76,7 @@ static inline int check_run(const test *tests, size_t count) {
         printf("ok %s\n", tests[i].name);
         fflush(stdout);
     }
-    kvreg_live live;
-    memset(&live, 0, sizeof live);
-    live.size = sizeof live;
+    kvreg_live live = kvreg_live_init();
     kvreg_status status = kvreg_live_counts(&live);
     if (status != KVREG_SHUT_DOWN) { /* a program may test the shutdown itself */
         OK(status);

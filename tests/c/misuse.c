@@ -39,8 +39,7 @@ static void short_sleep(void) {
 
 /* What callbacks still do ends, and then nothing lives. */
 static void wait_for_quiet(void) {
-    kvreg_live live = {0};
-    live.size = sizeof live;
+    kvreg_live live = kvreg_live_init();
     for (int i = 0; atomic_load(&casts_destroyed) != atomic_load(&casts_sent); i++) {
         CHECK(i < PATIENCE_MS);
         free_pool(); /* an update in the pool would keep a bucket waiting */
