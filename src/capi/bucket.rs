@@ -236,9 +236,9 @@ pub unsafe extern "C" fn kvreg_bucket_get(
 ) -> kvreg_status {
     // SAFETY: null or an output; the key is good for its length.
     unsafe {
-        let check = || Out::new(value, kvreg_value::NIL).required();
-        let reader = || fast::Output::new(value);
-        let done = |read: Option<()>| read.ok_or(Status::NoMemory.into());
+        let check = move || Out::new(value, kvreg_value::NIL).required();
+        let reader = move || fast::Output::new(value);
+        let done = move |read: Option<()>| read.ok_or_else(|| Status::NoMemory.into());
         let key = (key, key_len);
         read(
             "kvreg_bucket_get",

@@ -41,7 +41,7 @@ pub(super) unsafe fn read<R: Reader>(
             return OK;
         }
     }
-    guard(function, || {
+    guard(function, move || {
         let checked = check();
         with(bucket, |bucket, caller| {
             checked?;
@@ -81,7 +81,7 @@ pub(super) unsafe fn put(
     if done.is_some() {
         return OK;
     }
-    guard(function, || {
+    guard(function, move || {
         with(bucket, |bucket, caller| {
             // SAFETY: by contract.
             let (key, value) = unsafe { (argument::key(key, key_len)?, given(value)) };

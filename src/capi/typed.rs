@@ -113,9 +113,9 @@ pub unsafe extern "C" fn kvreg_bucket_get_int(
     };
     // SAFETY: null or an output; the key is good for its length.
     unsafe {
-        let check = || Out::new(integer, 0).required();
-        let reader = || fast::Scalar(of_type);
-        let done = |value: Option<_>| match value {
+        let check = move || Out::new(integer, 0).required();
+        let reader = move || fast::Scalar(of_type);
+        let done = move |value: Option<_>| match value {
             Some(value) => {
                 integer.write(value);
                 Ok(())
@@ -151,9 +151,9 @@ pub unsafe extern "C" fn kvreg_bucket_get_float(
     };
     // SAFETY: null or an output; the key is good for its length.
     unsafe {
-        let check = || Out::new(real, 0.0).required();
-        let reader = || fast::Scalar(of_type);
-        let done = |value: Option<_>| match value {
+        let check = move || Out::new(real, 0.0).required();
+        let reader = move || fast::Scalar(of_type);
+        let done = move |value: Option<_>| match value {
             Some(value) => {
                 real.write(value);
                 Ok(())
@@ -189,15 +189,15 @@ pub unsafe extern "C" fn kvreg_bucket_get_bytes(
 ) -> kvreg_status {
     // SAFETY: null or an output; the key is good for its length, the buffer for its capacity.
     unsafe {
-        let check = || {
+        let check = move || {
             let len = Out::new(len, 0);
             if buffer.is_null() && capacity > 0 {
                 return Err(invalid("a buffer is NULL and its capacity is not 0"));
             }
             len.required()
         };
-        let reader = || fast::Buffer::new(buffer.cast(), capacity);
-        let done = |found: Option<usize>| {
+        let reader = move || fast::Buffer::new(buffer.cast(), capacity);
+        let done = move |found: Option<usize>| {
             let found = found.ok_or(Status::WrongType)?;
             len.write(found);
             match found > capacity {
@@ -227,18 +227,18 @@ pub unsafe extern "C" fn kvreg_bucket_get_into(
 ) -> kvreg_status {
     // SAFETY: null or an output; the key is good for its length, the buffer for its capacity.
     unsafe {
-        let check = || {
+        let check = move || {
             let value = Out::new(value, kvreg_value::NIL);
             if buffer.is_null() && capacity > 0 {
                 return Err(invalid("a buffer is NULL and its capacity is not 0"));
             }
             value.required()
         };
-        let reader = || {
+        let reader = move || {
             let output = fast::Output::new(value);
             fast::IntoBuffer::new(buffer.cast(), capacity, output)
         };
-        let done = |read: Option<()>| read.ok_or(Status::NoMemory.into());
+        let done = move |read: Option<()>| read.ok_or_else(|| Status::NoMemory.into());
         let is_right = !buffer.is_null() && !value.is_null();
         let (name, key) = ("kvreg_bucket_get_into", (key, key_len));
         read(name, bucket, key, is_right, check, reader, done)
