@@ -245,7 +245,7 @@ impl HandleTable {
         })
     }
 
-    /// The same in fewer steps, without the reason.
+    /// Looks a token up in fewer steps than `get`, and without the reason.
     #[inline(always)]
     pub(crate) fn fast_get(&self, token: u64, kind: Kind, _pinned: &Guard) -> Option<*const ()> {
         const FORM: u64 = !0 << KIND_SHIFT | 1;

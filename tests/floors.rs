@@ -129,8 +129,8 @@ fn no_arrow_runs_up() {
             match place(other) {
                 None => wrong.push(format!("src/{}: `{other}` is no room", file.name)),
                 Some(theirs) if theirs >= mine => wrong.push(format!(
-                    "src/{}: `{}` (floor {}) uses `{other}` (floor {}): let `{}` own a pointer or a \
-                     trait that `{other}` sets",
+                    "src/{}: `{}` (floor {}) uses `{other}` (floor {}): let `{}` own a pointer or \
+                     a trait that `{other}` sets",
                     file.name, file.room, mine.0, theirs.0, file.room
                 )),
                 Some(_) => {}
@@ -154,7 +154,8 @@ fn every_room_is_there() {
 
 #[test]
 fn what_is_named_is_found() {
-    let code = "use crate::a::B;\nuse crate::{c, d::{E, F}, g as h};\nlet _ = crate::i::j();\n$crate::k!()";
+    let code = "use crate::a::B;\nuse crate::{c, d::{E, F}, g as h};\n\
+                let _ = crate::i::j();\n$crate::k!()";
     let found: Vec<_> = named(code).into_iter().collect();
     assert_eq!(found, ["a", "c", "d", "g", "i"]);
 }

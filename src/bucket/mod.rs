@@ -326,7 +326,7 @@ impl BucketServer {
         self.call(caller, |write| write.exclusive().delete(key))?
     }
 
-    /// The same for callers who do not want the value.
+    /// Takes a key out, for callers who do not want the value.
     pub(crate) fn remove(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,

@@ -41,7 +41,8 @@ pub(super) fn fast<H: Handle, R>(
     })
 }
 
-/// The same for reads, which must not pass the thread's own casts.
+/// Runs a read with the object of a handle, unless casts of the calling thread are queued
+/// somewhere: it must not pass them.
 #[inline(always)]
 pub(super) fn fast_read<H: Handle, R>(
     handle: *mut H,

@@ -18,7 +18,7 @@ pub(super) fn guard(
     guard_since(runtime::lineage(), function, body)
 }
 
-/// The same for a function that began in the process of that lineage.
+/// Runs the body of a function that began in the process of that lineage, as `guard` does.
 #[inline(never)] // what it needs on the stack is not to burden the short ways before it
 pub(super) fn guard_since(
     lineage: usize,
@@ -51,7 +51,7 @@ pub(super) fn guard_since(
     }
 }
 
-/// The same for functions that answer nothing.
+/// Runs the body of a function that answers nothing: no panic passes.
 pub(super) fn guard_quietly(body: impl FnOnce()) {
     let _ = contain(|| catch_unwind(AssertUnwindSafe(body)));
 }

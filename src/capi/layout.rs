@@ -49,7 +49,8 @@ macro_rules! laid_out_as_in_c {
                 let in_c = [$($in_c,)? stringify!($field)][0];
                 let offset = std::mem::offset_of!($name, $field);
                 let size = layout::size_of_field(|it: &$name| &it.$field);
-                told.push(format!("field {}.{in_c} offset {offset} size {size}", stringify!($name)));
+                let name = stringify!($name);
+                told.push(format!("field {name}.{in_c} offset {offset} size {size}"));
             )+
             assert_eq!(told.join("\n"), layout::in_c(stringify!($name)));
         }

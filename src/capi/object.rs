@@ -291,7 +291,7 @@ pub(super) fn make<H: Handle>(object: Arc<H::Object>, handle: &Out<*mut H>) -> R
     insert(object, timeout_ms, handle)
 }
 
-/// The same for an object that knows of its new handle already.
+/// Makes a handle for an object that has counted it already.
 fn insert<H: Handle>(
     object: Arc<H::Object>,
     timeout_ms: i64,

@@ -188,7 +188,8 @@ pub unsafe extern "C" fn kvreg_bucket_update_cast(
             let key = unsafe { argument::key(key, key_len) }?;
             let run = Box::new(move |mut begun: Deciding| {
                 let user_data = user_data; // as a whole: it is what is Send, and is dropped
-                                           // SAFETY: the callback and its data are good until `destroy`.
+                                           // SAFETY: the callback and its data are good until
+                                           // `destroy`.
                 let decided = unsafe { decide(&mut begun, callback, user_data.data) };
                 if let Err(failure) = decided {
                     if !failure.is_expected() {

@@ -13,8 +13,6 @@ use super::waiting;
 use super::ListenerCore;
 use crate::error::Error;
 use crate::protocol;
-use crate::registry::RegistryServer;
-use crate::server::Caller;
 
 /// Replies to pipelined requests are sent together up to so many bytes.
 const REPLIES: usize = 16 << 10;
@@ -225,7 +223,7 @@ impl Connection<'_> {
     async fn ask<R: Send + 'static>(
         &mut self,
         bucket: &[u8],
-        question: impl Fn(&Arc<RegistryServer>, &mut Caller<'_>) -> Result<R, Error> + Send + 'static,
+        question: impl waiting::Question<R>,
     ) -> Result<R, Close> {
         let listener = self.listener;
         let answer = match waiting::ask_now(&listener.supervisor, &question) {

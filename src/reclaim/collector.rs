@@ -37,7 +37,10 @@ impl Deferred {
     /// # Safety
     /// `work` may be run on any thread, when it can no longer harm a reader.
     pub(crate) unsafe fn new<F: FnOnce()>(work: F) -> Deferred {
-        const { assert!(size_of::<F>() <= size_of::<Words>() && align_of::<F>() <= align_of::<Words>()) }
+        const {
+            assert!(size_of::<F>() <= size_of::<Words>());
+            assert!(align_of::<F>() <= align_of::<Words>());
+        }
         /// # Safety
         /// The words hold an `F`, which is taken out here.
         unsafe fn run<F: FnOnce()>(words: &mut Words) {

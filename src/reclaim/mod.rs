@@ -131,8 +131,8 @@ impl Pins {
     }
 
     /// Whether it may pin by the participant it has. It may have none, or that of the process that
-    /// this one forked from: whichever thread of the child comes first notices the fork for all, but
-    /// only the one that forked has something to let go of.
+    /// this one forked from: whichever thread of the child comes first notices the fork for all,
+    /// but only the one that forked has something to let go of.
     fn is_ready(&self) -> bool {
         self.has(IS_JOINED) && self.is_of_this_process()
     }

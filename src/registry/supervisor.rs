@@ -82,7 +82,7 @@ impl Supervisor {
         unsafe { raw_arc::kept(current) }
     }
 
-    /// The same with a count.
+    /// The registry that is there now, with a count.
     pub(crate) fn registry(&self) -> Arc<RegistryServer> {
         let pinned = reclaim::pin();
         Arc::clone(&self.current(&pinned))

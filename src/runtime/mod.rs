@@ -6,8 +6,8 @@
 //! The system may refuse any thread at any moment, and tokio cannot undo a runtime of which only
 //! some threads came: it waits for those that did. So kvreg starts all threads itself, by a call
 //! that answers an error, and tokio makes none. Its runtime is the one that needs no thread of its
-//! own (`driver.rs`): each worker runs [`Drains::serve`] on it, one of them has tokio's driver at a time and sees
-//! to timers and sockets too, and when that one leaves another takes the driver over.
+//! own (`driver.rs`): each worker runs [`Drains::serve`] on it, one of them has tokio's driver at a
+//! time and sees to timers and sockets too, and when that one leaves another takes the driver over.
 //!
 //! Either all workers come or none stays: those that did are told to leave, which they do at once,
 //! for nothing was given to them yet. A thread for user code that is refused is asked for again

@@ -123,8 +123,8 @@ impl<S: State> Server<S> {
         self.system.threads().spawn(move || server.drain());
     }
 
-    /// Takes out the first envelope; `finish_envelope` is told when it was handled. Called with `TURN`,
-    /// which keeps the short way shut until then.
+    /// Takes out the first envelope; `finish_envelope` is told when it was handled. Called with
+    /// `TURN`, which keeps the short way shut until then.
     pub(super) fn take_envelope(&self, slow: &mut MutexGuard<'_, Slow<S>>) -> Envelope<S> {
         let envelope = slow.queue.pop_front().expect("looked at before");
         self.set_in_progress(slow, (envelope.sender.id(), envelope.number));

@@ -28,16 +28,16 @@
 //! A cast that the end dropped, or whose change it discarded, is counted until the state is
 //! closed (`finish_envelope`), and who finds the server closed reads nothing: so no read passes it.
 //!
-//! **Nothing waits for ever.** If the turn is free and envelopes are queued and the server has
-//! not ended, a drain is scheduled: posting sees to it when the turn is free, giving the turn
-//! back sees to it otherwise, and a drain that finds the turn taken leaves it to the holder.
-//! A drain that comes to a task gives way to callers who came before it (`callers`): it leaves
-//! the turn free and wakes them, and each takes it, or sees to the next drain as it leaves.
-//! A sleeper registers under the lock, sets `WAITERS`, and looks again before it sleeps;
-//! whoever gives a bit back with `WAITERS` set wakes one sleeper for it, and one that leaves
-//! by timeout passes its wake-up on. A read that waits for its own casts waits for no bit:
-//! whoever has handled the last of them says so at once (`set_in_progress`), for it may go on to keep
-//! the turn. Waiting in a circle is refused before it begins (`circle.rs`).
+//! **Nothing waits for ever.** If the turn is free and envelopes are queued and the server has not
+//! ended, a drain is scheduled: posting sees to it when the turn is free, giving the turn back sees
+//! to it otherwise, and a drain that finds the turn taken leaves it to the holder. A drain that
+//! comes to a task gives way to callers who came before it (`callers`): it leaves the turn free and
+//! wakes them, and each takes it, or sees to the next drain as it leaves. A sleeper registers under
+//! the lock, sets `WAITERS`, and looks again before it sleeps; whoever gives a bit back with
+//! `WAITERS` set wakes one sleeper for it, and one that leaves by timeout passes its wake-up on. A
+//! read that waits for its own casts waits for no bit: whoever has handled the last of them says so
+//! at once (`set_in_progress`), for it may go on to keep the turn. Waiting in a circle is refused
+//! before it begins (`circle.rs`).
 //!
 //! **The end (G4, G5, G6).** The first to come fixes the exit reason. Then, in this order,
 //! and each step idempotent so that a second one who ends the server can do them too and
@@ -408,7 +408,8 @@ impl<S: State> Server<S> {
         Ok(answer)
     }
 
-    /// The same on a server that may have ended: how a bucket leaves its registry.
+    /// Runs `work` on a state that nobody changes meanwhile, of a server that may have ended: how a
+    /// bucket leaves its registry.
     pub(crate) fn with_write_lock_even_ended<R>(
         &self,
         work: impl FnOnce(&Writing<'_, S>) -> R,
@@ -427,7 +428,8 @@ impl<S: State> Server<S> {
         Thread::holds_a_turn() && self.turn_owner.get() == Thread::id()
     }
 
-    /// The same, or of a thread that waits for the calling one, through whatever others.
+    /// Whether the turn is with user code of the calling thread, or of a thread that waits for the
+    /// calling one, through whatever others.
     pub(crate) fn would_wait_for_caller(&self) -> bool {
         Thread::holds_a_turn() && self.system.wait_graph().would_close(Thread::id(), self)
     }

@@ -9,13 +9,13 @@
 //! never given twice: a envelope, an occupied turn or an edge that outlives the thread belongs to
 //! nobody else.
 //!
-//! What other threads change (they handle its casts, and may end its updates) lies in a record
-//! with a count: one for the thread, one for each cast and each turn. The thread gives its count
-//! up when `thread_end` tells it to, which may be followed by more calls and by no more notice. From
-//! then on nothing may stay behind with it. It has a record only as long as it holds a turn, and
-//! its casts are counted nowhere: `has_queued` is always true, so that its reads look at the
-//! queues, where each envelope has its sender's number. Between those times `record` leads to
-//! [`late`], which all such threads share.
+//! What other threads change (they handle its casts, and may end its updates) lies in a record with
+//! a count: one for the thread, one for each cast and each turn. The thread gives its count up when
+//! `thread_end` tells it to, which may be followed by more calls and by no more notice. From then
+//! on nothing may stay behind with it. It has a record only as long as it holds a turn, and its
+//! casts are counted nowhere: `has_queued` is always true, so that its reads look at the queues,
+//! where each envelope has its sender's number. Between those times `record` leads to [`late`],
+//! which all such threads share.
 //!
 //! A turn that may outlast the call that took it stands in its thread's record (`open`). It is
 //! taken out of [`Held`] once: by who ends it, or by its thread as that ends.
@@ -293,7 +293,7 @@ impl<T> Held<T> {
         what
     }
 
-    /// The same for a thread that has forgotten it.
+    /// Takes it out to be ended, for a thread that has forgotten it: `None` if it was taken.
     pub(crate) fn give_up(&self) -> Option<T> {
         lock(&self.what).take()
     }

@@ -280,7 +280,7 @@ impl Exclusive<'_, Contents> {
         self.tell_deleted(key);
     }
 
-    /// The same without an answer.
+    /// Takes the key out, without an answer.
     pub(crate) fn remove(&self, key: &[u8]) -> Result<(), Error> {
         let pinned = reclaim::pin();
         let removed = self.writer(&pinned).remove(key);

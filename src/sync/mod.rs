@@ -54,7 +54,7 @@ pub(crate) fn will_read<T>(place: *const T) {
     let _ = place;
 }
 
-/// The same if it will be written.
+/// Tells the processor that the line will be written, while others are still on their way.
 #[inline(always)]
 pub(crate) fn will_write<T>(place: *const T) {
     #[cfg(target_arch = "x86_64")]

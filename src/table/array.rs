@@ -95,9 +95,10 @@ impl<V> Group<V> {
         // SAFETY: one of the seven. A tag is stored after its entry; what is found there
         // instead was put there later.
         let entry = unsafe { self.cells.get_unchecked(cell) }.load(Ordering::Acquire);
-        will_read(entry.cast::<u8>().wrapping_add(64)); // most values end in the next line
-                                                        // SAFETY: retired through the epoch after its tag was taken away, and whoever has seen
-                                                        // the tag is pinned, or the writer.
+        // Most values end in the next line.
+        will_read(entry.cast::<u8>().wrapping_add(64));
+        // SAFETY: retired through the epoch after its tag was taken away, and whoever has seen the
+        // tag is pinned, or the writer.
         is_same(unsafe { Entry::key(entry) }, key).then_some(entry)
     }
 

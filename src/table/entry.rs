@@ -43,7 +43,7 @@ impl<V> Entry<V> {
         Entry::allocate_hashed(key, hash(key), value, tail)
     }
 
-    /// The same for a key whose hash is known.
+    /// Allocates an entry for a key whose hash is known.
     pub(super) fn allocate_hashed(
         key: &[u8],
         hash: u64,

@@ -88,8 +88,8 @@ impl<V> Table<V> {
         self.find(key, pinned)
     }
 
-    /// The same, if the table is neither empty nor closed nor in the middle of a batch. Does not
-    /// panic.
+    /// Finds a key as `get` does, if the table is neither empty nor closed nor in the middle of a
+    /// batch. Does not panic.
     #[inline(always)]
     pub(crate) fn fast_get<'g>(&self, key: &[u8], pinned: &'g Guard) -> Option<Found<'g, V>> {
         if self.in_batch.load(Ordering::Acquire) {

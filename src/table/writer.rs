@@ -254,7 +254,8 @@ impl<'t, V: Send + Sync + 'static> Writer<'t, V> {
         let _ = self.take_all(ptr::null_mut());
     }
 
-    /// The same, and readers find the table closed from here on; `false` if it was already.
+    /// Takes all entries out, and readers find the table closed from here on; `false` if it was
+    /// already.
     pub(crate) fn close(&self) -> bool {
         self.take_all(closed())
     }

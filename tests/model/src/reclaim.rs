@@ -1,5 +1,5 @@
-//! Reclaiming: the collector, with both halves of its barrier as full fences: what `membarrier` makes of
-//! the readers' half is the system's promise.
+//! Reclaiming: the collector, with both halves of its barrier as full fences: what `membarrier`
+//! makes of the readers' half is the system's promise.
 
 use crate::runtime::Base;
 

@@ -26,8 +26,8 @@ loom::thread_local! {
     static OWN: RefCell<BTreeMap<TypeId, Rc<dyn Any>>> = RefCell::default();
 }
 
-/// Lies in the library's block as long as the thread is there; here what is last to go finds an empty
-/// one.
+/// Lies in the library's block as long as the thread is there; here what is last to go finds an
+/// empty one.
 ///
 /// # Safety
 /// All bytes zero is a value of it.
