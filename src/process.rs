@@ -200,11 +200,8 @@ impl Process {
 
     /// Starts a bucket that no registry knows.
     pub(crate) fn start_bucket(&'static self) -> Arc<BucketServer> {
-        let spec = BucketSpec {
-            options: BucketOptions::default(),
-            around: self.around_buckets(),
-        };
-        BucketServer::start_bucket(Arc::new(spec), None)
+        let spec = self.buckets.lone_spec(self.around_buckets());
+        BucketServer::start_bucket(spec, None)
     }
 
     /// Starts one with options of its own.

@@ -30,9 +30,17 @@ pub(crate) struct Buckets {
     /// Those that have not ended.
     live: AtomicUsize,
     callbacks: Callbacks,
+    /// Of those that no registry knows, and that have no options of their own.
+    lone_spec: OnceLock<Arc<BucketSpec>>,
 }
 
 impl Buckets {
+    pub(crate) fn lone_spec(&self, around: Surroundings) -> Arc<BucketSpec> {
+        let options = BucketOptions::default();
+        let spec = || Arc::new(BucketSpec { options, around });
+        Arc::clone(self.lone_spec.get_or_init(spec))
+    }
+
     pub(crate) fn live(&self) -> usize {
         self.live.load(Ordering::Relaxed)
     }
