@@ -82,7 +82,8 @@ impl Output {
     }
 }
 
-impl Reader for Output {
+// SAFETY: `Copied::new` makes room for `len` bytes.
+unsafe impl Reader for Output {
     type Read = Option<()>;
     type Copy = Copied;
 
@@ -132,7 +133,8 @@ pub(super) struct Draft {
 
 const DRAFT: usize = 64;
 
-impl Reader for Buffer {
+// SAFETY: a draft is filled with no more than it has room for.
+unsafe impl Reader for Buffer {
     type Read = Option<usize>;
     type Copy = Draft;
 
@@ -194,7 +196,8 @@ impl Into {
     }
 }
 
-impl Reader for Into {
+// SAFETY: the caller's buffer is filled with no more than its capacity, as `new` was promised.
+unsafe impl Reader for Into {
     type Read = Option<()>;
     /// How many bytes were copied.
     type Copy = usize;
@@ -236,7 +239,8 @@ impl Reader for Into {
 /// Takes a number, as long as it is of the right type.
 pub(super) struct Scalar<F>(pub(super) F);
 
-impl<T, F: FnOnce(ValueRef<'static>) -> Option<T>> Reader for Scalar<F> {
+// SAFETY: it copies nothing.
+unsafe impl<T, F: FnOnce(ValueRef<'static>) -> Option<T>> Reader for Scalar<F> {
     type Read = Option<T>;
     type Copy = ();
 
