@@ -104,6 +104,18 @@ test-rust:
 test-model:
 	CARGO="$(CARGO)" JOBS=$(JOBS) tests/model/run.sh
 
+# The core under Miri: what is undefined, and yet does no harm here. By itself, for it takes minutes
+# and a nightly toolchain.
+.PHONY: test-miri
+test-miri:
+	tests/miri.sh
+
+# The table against a HashMap, told the same by a fuzzer. What it runs is a test too, for a moment.
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz
+fuzz:
+	CARGO="$(CARGO)" tests/fuzz/run.sh $(FUZZ_SECONDS)
+
 test-header: build
 	tests/c/header.sh
 	tests/c/symbols.sh $(LIBRARY)
