@@ -99,6 +99,15 @@ test-rust: ## the tests in Rust
 test-model: ## the core of a server, by a model checker
 	CARGO="$(CARGO)" JOBS=$(JOBS) tests/model/run.sh
 
+# By itself, for it takes minutes and a nightly toolchain.
+test-miri: ## the core under Miri, for what is undefined
+	tests/miri.sh
+
+# What it runs is a test too, for a moment.
+FUZZ_SECONDS ?= 60
+fuzz: ## the table against a HashMap, told the same by a fuzzer
+	CARGO="$(CARGO)" tests/fuzz/run.sh $(FUZZ_SECONDS)
+
 test-header: build $(VENV)/installed ## if what is generated is fresh, and compiles
 	CARGO="$(CARGO)" $(VENV)/bin/python packaging/header/generate.py --check
 	tests/c/header.sh

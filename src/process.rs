@@ -5,6 +5,7 @@
 //! runtime start only when there is mail to drain, or a listener. Each floor has its own part of
 //! it, and knows no more than that part and those below.
 
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::log::Logs;
 use crate::reclaim::{self, Domain};
 use crate::registry::{Registries, RegistrySurroundings};
 use crate::runtime::thread_end::{set_parts, Parts, PerThread};
-use crate::runtime::{self, platform, Base, ThreadOptions};
+use crate::runtime::{self, platform, Base, Beginning, ThreadOptions};
 use crate::server::{self, Restart, System};
 use crate::value;
 
@@ -76,7 +77,7 @@ const PARTS: Parts = &[
     handle_table::PER_THREAD,
 ];
 
-const MAKER: fn() -> &'static Base = || Process::current().base();
+const MAKER: fn() -> Beginning = || NonNull::from(Process::current()).cast();
 
 impl Process {
     fn new(options: Options) -> Process {
@@ -98,10 +99,9 @@ impl Process {
     }
 
     /// The state that begins with this.
-    fn of(base: &'static Base) -> &'static Process {
-        // SAFETY: `make` alone publishes a base, which begins a `System`, which begins a
-        // `Process`: all of them are `repr(C)`, and the pointer is that of the whole.
-        unsafe { &*std::ptr::from_ref(base).cast() }
+    fn of(state: Beginning) -> &'static Process {
+        // SAFETY: `make` alone publishes a state, which is a `Process` and never freed.
+        unsafe { state.cast().as_ref() }
     }
 
     /// The process's state, made on first need.
@@ -141,13 +141,14 @@ impl Process {
         set_parts(&PARTS);
         reclaim::prepare();
         runtime::install_hook();
-        let made = Box::into_raw(Box::new(Process::new(options)));
-        // SAFETY: boxed just now, of this type.
+        let made = NonNull::from(Box::leak(Box::new(Process::new(options))));
+        // SAFETY: boxed just now, of this type: which begins with a `System`, that with a
+        // `Domain`, and that with a `Base`; all of them are `repr(C)`.
         match unsafe { runtime::publish(made.cast()) } {
-            Ok(base) => (Process::of(base), true),
+            Ok(()) => (Process::of(made.cast()), true),
             Err(faster) => {
                 // SAFETY: it was not published, so this is its only owner.
-                drop(unsafe { Box::from_raw(made) });
+                drop(unsafe { Box::from_raw(made.as_ptr()) });
                 (Process::of(faster), false)
             }
         }

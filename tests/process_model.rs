@@ -241,7 +241,9 @@ fn a_bucket_is_linked_once_and_never_to_itself() {
 
 #[test]
 fn a_long_chain_of_links_ends_as_one() {
-    let buckets: Vec<_> = (0..100_000).map(|_| Bucket::start().unwrap()).collect();
+    let buckets: Vec<_> = (0..if cfg!(miri) { 100 } else { 100_000 })
+        .map(|_| Bucket::start().unwrap())
+        .collect();
     for pair in buckets.windows(2) {
         pair[0].link(&pair[1]).unwrap();
     }

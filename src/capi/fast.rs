@@ -82,7 +82,8 @@ impl Output {
     }
 }
 
-impl Reader for Output {
+// SAFETY: `Copied::new` makes room for `len` bytes.
+unsafe impl Reader for Output {
     type Read = Option<()>;
     type Copy = Copied;
 
@@ -129,7 +130,8 @@ impl Buffer {
     }
 }
 
-impl Reader for Buffer {
+// SAFETY: the caller's buffer is filled with no more than its capacity, as `new` was promised.
+unsafe impl Reader for Buffer {
     type Read = Option<usize>;
     /// How many bytes it has.
     type Copy = usize;
@@ -187,7 +189,8 @@ pub(super) enum Place {
     Own(Copied),
 }
 
-impl Reader for IntoBuffer {
+// SAFETY: as `Buffer`, and as `Output`.
+unsafe impl Reader for IntoBuffer {
     type Read = Option<()>;
     type Copy = Place;
 
@@ -234,7 +237,8 @@ impl Reader for IntoBuffer {
 /// Takes a number, as long as it is of the right type.
 pub(super) struct Scalar<F>(pub(super) F);
 
-impl<T, F: FnOnce(ValueRef<'static>) -> Option<T>> Reader for Scalar<F> {
+// SAFETY: it copies nothing.
+unsafe impl<T, F: FnOnce(ValueRef<'static>) -> Option<T>> Reader for Scalar<F> {
     type Read = Option<T>;
     type Copy = ();
 

@@ -32,7 +32,10 @@ pub struct kvreg_inbox(());
 pub struct kvreg_listener(());
 
 /// Which object a type of handle leads to.
-pub(super) trait Handle {
+///
+/// # Safety
+/// The handles of this kind, and no others, are made for objects of this type.
+pub(super) unsafe trait Handle {
     const KIND: Kind;
     type Object: Object;
 }
@@ -52,7 +55,8 @@ pub(super) trait Object: Send + Sync + 'static {
     }
 }
 
-impl Handle for kvreg_registry {
+// SAFETY: the only type of this kind.
+unsafe impl Handle for kvreg_registry {
     const KIND: Kind = Kind::Registry;
     type Object = Supervisor;
 }
@@ -69,7 +73,8 @@ impl Object for Supervisor {
     }
 }
 
-impl Handle for kvreg_bucket {
+// SAFETY: the only type of this kind.
+unsafe impl Handle for kvreg_bucket {
     const KIND: Kind = Kind::Bucket;
     type Object = BucketServer;
 }
@@ -129,7 +134,8 @@ impl Open for Begun {
     }
 }
 
-impl Handle for kvreg_update {
+// SAFETY: the only type of this kind.
+unsafe impl Handle for kvreg_update {
     const KIND: Kind = Kind::Update;
     type Object = Begun;
 }
@@ -140,7 +146,8 @@ impl Object for Begun {
     }
 }
 
-impl Handle for kvreg_items {
+// SAFETY: the only type of this kind.
+unsafe impl Handle for kvreg_items {
     const KIND: Kind = Kind::Items;
     type Object = Items;
 }
@@ -151,7 +158,8 @@ impl Object for Items {
     }
 }
 
-impl Handle for kvreg_inbox {
+// SAFETY: the only type of this kind.
+unsafe impl Handle for kvreg_inbox {
     const KIND: Kind = Kind::Inbox;
     type Object = InboxCore;
 }
@@ -162,7 +170,8 @@ impl Object for InboxCore {
     }
 }
 
-impl Handle for kvreg_listener {
+// SAFETY: the only type of this kind.
+unsafe impl Handle for kvreg_listener {
     const KIND: Kind = Kind::Listener;
     type Object = ListenerCore;
 }

@@ -49,9 +49,9 @@ impl Domain {
 
     /// The present one, made if there is none.
     fn current() -> &'static Domain {
-        let base = runtime::current_or_made();
+        let state = runtime::current_or_made();
         // SAFETY: what is published begins with a `Domain`, which begins with its base.
-        unsafe { &*ptr::from_ref(base).cast() }
+        unsafe { state.cast().as_ref() }
     }
 }
 
@@ -138,7 +138,7 @@ impl Pins {
     }
 
     fn is_of_this_process(&self) -> bool {
-        runtime::current().is_some_and(|base| ptr::eq(base, self.domain.get().cast()))
+        runtime::current().is_some_and(|state| ptr::eq(state.as_ptr(), self.domain.get().cast()))
     }
 
     /// Gives up what belongs to the process that this one forked from.

@@ -26,7 +26,7 @@ use crate::reason::{Exit, Reason};
 use crate::reclaim::Guard;
 use crate::server::{AnyServer, Budget, Caller, ChildSpec, Decision, NamedServer, Place};
 use crate::server::{Parent, Reservation, Server, State, System, Thread, Turn, Writing};
-use crate::sync::lock;
+use crate::sync::{lock, raw_arc::Lent};
 
 use names::Names;
 pub use options::RegistryOptions;
@@ -323,7 +323,7 @@ impl RegistryServer {
         &'g self,
         name: &[u8],
         pinned: &'g Guard,
-    ) -> Option<std::mem::ManuallyDrop<Arc<BucketServer>>> {
+    ) -> Option<Lent<'g, BucketServer>> {
         self.state().names.fast_find(name, pinned)?.as_kind()
     }
 

@@ -22,7 +22,7 @@
 //! A system that does not empty the page is asked for the process's number instead, at each call.
 //! Outside Linux forks are noticed by a handler only. On Windows no process forks.
 
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use super::{panic, thread_end, ThreadOptions, Threads};
@@ -36,6 +36,10 @@ pub(crate) struct Base {
     older: AtomicPtr<Base>,
     threads: Threads,
 }
+
+/// Where a state begins. It leads to the whole of it: a reference to its [`Base`] would lead no
+/// further than that.
+pub(crate) type Beginning = NonNull<Base>;
 
 impl Base {
     pub(crate) fn new(threads: ThreadOptions) -> Base {
@@ -52,7 +56,7 @@ impl Base {
 
     /// Whether this is the state of the process that runs, and not of one that it forked from.
     pub(crate) fn is_current(&self) -> bool {
-        current().is_some_and(|current| ptr::eq(current, self))
+        current().is_some_and(|current| ptr::eq(current.as_ptr(), self))
     }
 
     /// Called after user code that the caller of the calling code cannot know of, with no lock
@@ -110,9 +114,8 @@ static INHERITED: AtomicPtr<Base> = AtomicPtr::new(ptr::null_mut());
 
 /// The present state, if any was made in this process.
 #[inline(always)]
-pub(crate) fn current() -> Option<&'static Base> {
-    // SAFETY: the pointer is null or came from `publish`, and what it points to is never freed.
-    match unsafe { CURRENT.base.load(Ordering::Acquire).as_ref() } {
+pub(crate) fn current() -> Option<Beginning> {
+    match NonNull::new(CURRENT.base.load(Ordering::Acquire)) {
         None => find(),
         found => found,
     }
@@ -120,24 +123,29 @@ pub(crate) fn current() -> Option<&'static Base> {
 
 /// The long way, which sees whether this is a forked child now.
 #[cold]
-fn find() -> Option<&'static Base> {
+fn find() -> Option<Beginning> {
     loop {
-        // SAFETY: as above.
-        let made = unsafe { MADE.load(Ordering::Acquire).as_ref() }?;
-        if !has_forked_since(made.id) {
+        let made = NonNull::new(MADE.load(Ordering::Acquire))?;
+        if !has_forked_since(base_of(made).id) {
             return Some(made);
         }
         put_aside(made);
     }
 }
 
+/// Its lowest floor.
+fn base_of(state: Beginning) -> &'static Base {
+    // SAFETY: from `publish`, and what that was given is never freed.
+    unsafe { state.as_ref() }
+}
+
 /// Makes a state where there is none: the top's.
-type Maker = fn() -> &'static Base;
+type Maker = fn() -> Beginning;
 
 static MAKER: AtomicPtr<Maker> = AtomicPtr::new(ptr::null_mut());
 
 /// The present state; made anew in a forked child that has none yet.
-pub(crate) fn current_or_made() -> &'static Base {
+pub(crate) fn current_or_made() -> Beginning {
     current().unwrap_or_else(|| {
         // SAFETY: null, or static.
         let make = unsafe { MAKER.load(Ordering::Acquire).as_ref() };
@@ -150,27 +158,25 @@ pub(crate) fn current_or_made() -> &'static Base {
 ///
 /// # Safety
 /// It is from `Box::into_raw`, of the one type that the top makes.
-pub(crate) unsafe fn publish(made: *mut Base) -> Result<&'static Base, &'static Base> {
-    let null = ptr::null_mut();
+pub(crate) unsafe fn publish(made: Beginning) -> Result<(), Beginning> {
+    let (null, made) = (ptr::null_mut(), made.as_ptr());
     match MADE.compare_exchange(null, made, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => {
             if IS_EMPTIED.load(Ordering::Relaxed) || !cfg!(target_os = "linux") {
                 CURRENT.base.store(made, Ordering::Release);
             }
-            // SAFETY: published just now, and never freed from here on.
-            Ok(unsafe { &*made })
+            Ok(())
         }
-        // SAFETY: published by the faster thread, and never freed.
-        Err(faster) => Err(unsafe { &*faster }),
+        // It is not null, or this thread would have been the faster one.
+        Err(faster) => NonNull::new(faster).map_or(Ok(()), Err),
     }
 }
 
 /// What this process inherited through forks, the nearest first.
-pub(crate) fn inherited() -> impl Iterator<Item = &'static Base> {
+pub(crate) fn inherited() -> impl Iterator<Item = Beginning> {
     current(); // it may have forked just now
-               // SAFETY: null, or was current before a fork, and so is never freed.
-    let at = |pointer: &AtomicPtr<Base>| unsafe { pointer.load(Ordering::Acquire).as_ref() };
-    std::iter::successors(at(&INHERITED), move |base| at(&base.older))
+    let at = |pointer: &AtomicPtr<Base>| NonNull::new(pointer.load(Ordering::Acquire));
+    std::iter::successors(at(&INHERITED), move |state| at(&base_of(*state).older))
 }
 
 /// Tells a process from the one that it forked from: a call that began there ends here.
@@ -182,11 +188,11 @@ pub(crate) fn lineage() -> usize {
 /// In a forked child: this belongs to the parent. Takes no lock. It does not matter if two
 /// threads of the child come here at once: each step can be made twice.
 #[cold]
-fn put_aside(base: &'static Base) {
-    let this = ptr::from_ref(base).cast_mut();
+fn put_aside(state: Beginning) {
+    let this = state.as_ptr();
     let mut newest = INHERITED.load(Ordering::Acquire);
     while !ptr::eq(newest, this) {
-        base.older.store(newest, Ordering::Release);
+        base_of(state).older.store(newest, Ordering::Release);
         match INHERITED.compare_exchange(newest, this, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => break,
             Err(newer) => newest = newer,
@@ -199,7 +205,7 @@ fn put_aside(base: &'static Base) {
 }
 
 /// Whether the system will empty the page from now on.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 fn have_emptied(page: &'static Page) -> bool {
     let address = ptr::from_ref(page).cast_mut().cast();
     // Some emulators take any advice, and follow none: they take this one too.
@@ -211,7 +217,8 @@ fn have_emptied(page: &'static Page) -> bool {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+/// Miri knows neither the advice nor forks.
+#[cfg(not(all(target_os = "linux", not(miri))))]
 fn have_emptied(_page: &'static Page) -> bool {
     false
 }
@@ -224,7 +231,7 @@ pub(crate) fn watch_forks(make: &'static Maker) {
         IS_EMPTIED.store(have_emptied(&CURRENT), Ordering::Relaxed);
         // SAFETY: the handler only stores to atomics and to its thread's own storage. Where
         // there is no memory for it, it is missed outside Linux only.
-        #[cfg(unix)]
+        #[cfg(all(unix, not(miri)))]
         unsafe {
             libc::pthread_atfork(None, None, Some(child));
         }
@@ -242,11 +249,10 @@ fn has_forked_since(number: u32) -> bool {
 }
 
 /// Looks whether this is a forked child, and if so gives up what belongs to the parent.
-#[cfg(unix)]
+#[cfg(all(unix, not(miri)))]
 unsafe extern "C" fn child() {
-    // SAFETY: as in `current`.
-    let made = unsafe { MADE.load(Ordering::Acquire).as_ref() };
-    if let Some(made) = made.filter(|made| has_forked_since(made.id)) {
+    let made = NonNull::new(MADE.load(Ordering::Acquire));
+    if let Some(made) = made.filter(|made| has_forked_since(base_of(*made).id)) {
         put_aside(made);
     }
 }

@@ -36,7 +36,8 @@ use tokio::sync::Notify;
 use crate::sync::lock;
 
 use alive::Alive;
-pub(crate) use fork::{current, current_or_made, inherited, lineage, publish, watch_forks, Base};
+pub(crate) use fork::{current, current_or_made, inherited, lineage, publish, watch_forks};
+pub(crate) use fork::{Base, Beginning};
 pub(crate) use panic::{contain, install_hook, is_own_thread};
 use pool::Pool;
 pub(crate) use threads::{ThreadOptions, Threads};

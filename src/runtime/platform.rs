@@ -1,8 +1,9 @@
-//! What the operating system is asked for beyond std.
+//! What the operating system is asked for beyond std. Miri knows neither masks of signals nor
+//! cancelled threads, and runs no program that has either.
 
 /// Runs `work` with all signals blocked: a thread that it starts blocks them for good. The host's
 /// signals are the host's business.
-#[cfg(unix)]
+#[cfg(all(unix, not(miri)))]
 pub(crate) fn with_signals_blocked<R>(work: impl FnOnce() -> R) -> R {
     use std::mem::MaybeUninit;
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
@@ -18,7 +19,7 @@ pub(crate) fn with_signals_blocked<R>(work: impl FnOnce() -> R) -> R {
     done
 }
 
-#[cfg(not(unix))]
+#[cfg(any(not(unix), miri))]
 pub(crate) fn with_signals_blocked<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
@@ -26,7 +27,7 @@ pub(crate) fn with_signals_blocked<R>(work: impl FnOnce() -> R) -> R {
 /// Runs `work`, in which `pthread_cancel` must not end the calling thread: it waits for the host's
 /// own next cancellation point. For what asks the system for something, which is where threads are
 /// cancelled: that would abort the process, for the thread would unwind through Rust.
-#[cfg(unix)]
+#[cfg(all(unix, not(miri)))]
 pub(crate) fn uncancelled<R>(work: impl FnOnce() -> R) -> R {
     struct Uncancelled(c_int);
 
@@ -50,7 +51,7 @@ pub(crate) fn uncancelled<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-#[cfg(not(unix))]
+#[cfg(any(not(unix), miri))]
 pub(crate) fn uncancelled<R>(work: impl FnOnce() -> R) -> R {
     work()
 }

@@ -93,23 +93,26 @@ pub(crate) fn also(give_back: fn()) {
 /// Whether the calling thread may keep anything beyond a call: its end will be noticed, and has
 /// not begun.
 pub(crate) fn may_keep() -> bool {
-    Notices::own(|notices| notices.count.get() == 0 && is_watched(notices))
+    Notices::own(|notices| notices.count.get() == 0 && is_watched(notices, parts()))
 }
 
-fn is_watched(notices: &Notices) -> bool {
-    if !notices.is_watched.get() && system::watch() {
-        notices.is_watched.set(true);
-        if notices.count.get() == 0 {
-            parts().iter().for_each(|part| (part.open)());
-        }
+fn is_watched(notices: &Notices, parts: Parts) -> bool {
+    if notices.is_watched.get() {
+        return true;
     }
-    notices.is_watched.get()
+    let is_watched = system::watch();
+    // A thread may ask before there are parts: then they are opened when it asks again.
+    if is_watched && !parts.is_empty() {
+        notices.is_watched.set(true);
+        parts.iter().for_each(|part| (part.open)());
+    }
+    is_watched
 }
 
-/// The thread ends: called by the system, perhaps more than once.
-fn notice() {
+/// The thread ends: called by the system, perhaps more than once. Tells how often.
+fn notice() -> u8 {
     if platform::is_ending() {
-        return; // all of it goes with the process, and its locks may never be free again
+        return 0; // all of it goes with the process, and its locks may never be free again
     }
     let count = Notices::own(|notices| {
         let count = notices.count.get().saturating_add(1);
@@ -127,6 +130,7 @@ fn notice() {
     };
     // Nothing in here panics; if it did, the user's thread must not learn of it.
     let _ = panic::contain(give_back);
+    count
 }
 
 #[cfg(unix)]
@@ -136,6 +140,9 @@ mod system {
 
     /// The notice that aborts what is open.
     pub(super) const ABORTS: u8 = 2;
+
+    /// So many rounds systems have; POSIX allows more, as long as a key is set.
+    const ROUNDS: u8 = 4;
 
     /// One more than the key; 0 if there is none yet.
     static KEY: AtomicU64 = AtomicU64::new(0);
@@ -176,9 +183,9 @@ mod system {
     }
 
     unsafe extern "C" fn ends(_value: *mut c_void) {
-        super::notice();
-        // For the next round, if there is one.
-        arm(KEY.load(Ordering::Acquire));
+        if super::notice() < ROUNDS {
+            arm(KEY.load(Ordering::Acquire));
+        }
     }
 }
 
@@ -202,5 +209,34 @@ mod system {
     /// Refused if the thread's storage is being taken down.
     pub(super) fn watch() -> bool {
         END.try_with(|_| ()).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    thread_local! {
+        static OPENED: Cell<u32> = const { Cell::new(0) };
+    }
+
+    const PARTS: Parts = &[PerThread {
+        open: || OPENED.set(OPENED.get() + 1),
+        ..PerThread::NONE
+    }];
+
+    /// As of a thread whose first call fails before anything was started.
+    #[test]
+    fn parts_that_come_later_are_opened_once() {
+        let notices = Notices {
+            is_watched: Cell::new(false),
+            count: Cell::new(0),
+            also: Cell::new(None),
+        };
+        assert!(is_watched(&notices, &[]));
+        assert_eq!(OPENED.get(), 0);
+        assert!(is_watched(&notices, PARTS));
+        assert!(is_watched(&notices, PARTS));
+        assert_eq!(OPENED.get(), 1);
     }
 }

@@ -6,12 +6,12 @@
 //! an `Arc` of that server. So where the types are equal, the pointer is that `Arc`'s.
 
 use std::any::TypeId;
-use std::mem::ManuallyDrop;
 
 use super::deadlock::Waitable;
 use super::end::{Linked, Monitor, Ties};
 use super::{Place, Server, State};
 use crate::reason::Exit;
+use crate::sync::raw_arc::Lent;
 use crate::sync::Arc;
 
 /// A server of whatever kind.
@@ -69,12 +69,12 @@ impl NamedServer {
         &self.server
     }
 
-    /// The server, if it is of this kind. Its count remains this one's.
+    /// The server, if it is of this kind.
     #[inline(always)]
-    pub(crate) fn as_kind<S: State>(&self) -> Option<ManuallyDrop<Arc<Server<S>>>> {
+    pub(crate) fn as_kind<S: State>(&self) -> Option<Lent<'_, Server<S>>> {
         (self.kind == TypeId::of::<S>()).then(|| {
-            // SAFETY: made of such an `Arc`, by `new`; the count is not dropped.
-            ManuallyDrop::new(unsafe { Arc::from_raw(Arc::as_ptr(&self.server).cast()) })
+            // SAFETY: made of such an `Arc`, by `new`, whose count this one has.
+            unsafe { Lent::new(Arc::from_raw(Arc::as_ptr(&self.server).cast())) }
         })
     }
 }

@@ -13,7 +13,10 @@ pub(super) fn size(found: &Found<'_, Stored>) -> usize {
 }
 
 /// What a reader makes of a value: three ways, so that none of them need be told apart again.
-pub(crate) trait Reader {
+///
+/// # Safety
+/// What `copy` hands to `fill` may be written for `len` bytes.
+pub(crate) unsafe trait Reader {
     type Read;
     /// A small text while it is not sure that its parts belong together.
     type Copy;
@@ -30,7 +33,7 @@ pub(super) fn read_as<R: Reader>(found: &Found<'_, Stored>, reader: R) -> Option
     loop {
         let look = found.value().look(found.tail());
         if look.is_small_text() {
-            // SAFETY: there is room for so many bytes.
+            // SAFETY: a reader promises room for so many bytes.
             let text = reader.copy(look.len(), |to| unsafe { look.copy_to(to) })?;
             if look.holds() {
                 return Some(reader.copied(look.is_string(), text));
@@ -48,7 +51,8 @@ pub(super) fn read_as<R: Reader>(found: &Found<'_, Stored>, reader: R) -> Option
 /// Makes a value of its own.
 struct Owned;
 
-impl Reader for Owned {
+// SAFETY: `Copied::new` makes room for `len` bytes.
+unsafe impl Reader for Owned {
     type Read = Value;
     type Copy = Copied;
 

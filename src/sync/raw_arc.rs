@@ -8,7 +8,9 @@
 //! bit by bit into a pointer and back, as the same type: so each `Arc` that comes out is one
 //! that went in, whatever it looks like inside.
 
+use std::marker::PhantomData;
 use std::mem::{transmute_copy, ManuallyDrop};
+use std::ops::Deref;
 
 use crate::sync::Arc;
 
@@ -36,4 +38,31 @@ pub(crate) unsafe fn kept<T>(pointer: *const ()) -> ManuallyDrop<Arc<T>> {
     const { assert!(size_of::<Arc<T>>() == size_of::<*const ()>()) }
     // SAFETY: by contract.
     unsafe { transmute_copy(&pointer) }
+}
+
+/// An `Arc` whose count is another's, who has it as long as this lives.
+pub(crate) struct Lent<'a, T> {
+    arc: ManuallyDrop<Arc<T>>,
+    owner: PhantomData<&'a Arc<T>>,
+}
+
+impl<T> Lent<'_, T> {
+    /// # Safety
+    /// The count is not the caller's, and lasts for the lifetime of the answer.
+    #[inline(always)]
+    pub(crate) unsafe fn new(arc: Arc<T>) -> Self {
+        Lent {
+            arc: ManuallyDrop::new(arc),
+            owner: PhantomData,
+        }
+    }
+}
+
+impl<T> Deref for Lent<'_, T> {
+    type Target = Arc<T>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Arc<T> {
+        &self.arc
+    }
 }

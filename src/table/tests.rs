@@ -7,6 +7,9 @@ use crate::process::Process;
 use crate::reclaim::{self, Guard};
 use crate::table::{Closed, Entry, NewEntry, Table};
 
+#[path = "fuzz.rs"]
+mod fuzz;
+
 /// A pin belongs to a process, which must have been made.
 fn pin() -> Guard {
     Process::current();
@@ -25,6 +28,15 @@ impl Random {
     }
 }
 
+/// Miri is some thousand times slower.
+const fn times(count: u64) -> u64 {
+    if cfg!(miri) {
+        count / 500
+    } else {
+        count
+    }
+}
+
 fn entry<V>(key: &[u8], value: V) -> NewEntry<V> {
     Entry::allocate(key, value, b"tail").unwrap()
 }
@@ -34,7 +46,7 @@ fn it_does_what_a_hash_map_does() {
     let table = Table::new();
     let mut model: HashMap<Vec<u8>, u64> = HashMap::new();
     let mut random = Random(88172645463325252);
-    for step in 0..200_000u64 {
+    for step in 0..times(200_000) {
         let pinned = pin();
         // SAFETY: the only thread.
         let writer = unsafe { table.writer(&pinned) };
@@ -76,6 +88,16 @@ fn it_does_what_a_hash_map_does() {
         assert!(found.is_none_or(|found| {
             found.key() == key && found.tail()[0].load(Ordering::Relaxed) == tail
         }));
+    }
+}
+
+/// What a fuzzer runs for longer: `make fuzz`.
+#[test]
+fn it_does_so_by_whatever_bytes() {
+    let mut random = Random(88172645463325252);
+    for _ in 0..if cfg!(miri) { 2 } else { 500 } {
+        let bytes: Vec<u8> = (0..1000).map(|_| random.below(256) as u8).collect();
+        fuzz::run(&bytes, pin);
     }
 }
 
@@ -138,13 +160,14 @@ fn drained(alive: &AtomicUsize, expected: usize) {
 
 #[test]
 fn everything_is_dropped_once() {
+    const KEYS: u32 = if cfg!(miri) { 100 } else { 1000 };
     let alive = Arc::new(AtomicUsize::new(0));
     let table = Table::new();
     for round in 0..3 {
         let pinned = pin();
         // SAFETY: the only thread.
         let writer = unsafe { table.writer(&pinned) };
-        for number in 0..1000u32 {
+        for number in 0..KEYS {
             let key = number.to_le_bytes();
             writer.insert(entry(&key, Counted::new(&alive))).unwrap();
             writer.insert(entry(&key, Counted::new(&alive))).unwrap();
@@ -156,7 +179,7 @@ fn everything_is_dropped_once() {
             writer.clear();
         }
     }
-    drained(&alive, 500);
+    drained(&alive, KEYS as usize / 2);
     drop(table);
     drained(&alive, 0);
 }
@@ -186,7 +209,7 @@ fn readers_see_whole_values_while_the_table_changes() {
         })
         .collect();
     let mut random = Random(99);
-    for step in 1..300_000u64 {
+    for step in 1..times(300_000) {
         let pinned = pin();
         // SAFETY: the only thread that writes.
         let writer = unsafe { table.writer(&pinned) };
@@ -195,13 +218,13 @@ fn readers_see_whole_values_while_the_table_changes() {
             0 => drop(writer.remove(&key)),
             _ => drop(writer.insert(entry(&key, (step, step))).unwrap()),
         }
-        if step % 5000 == 0 {
+        if step % times(5000) == 0 {
             // Grows and shrinks the array under the readers.
-            for other in 1000..2000u64 {
+            for other in 1000..1000 + times(50_000).min(1000) {
                 let key = other.to_le_bytes();
                 writer.insert(entry(&key, (step, step))).unwrap();
             }
-            for other in 1000..2000u64 {
+            for other in 1000..1000 + times(50_000).min(1000) {
                 writer.remove(&other.to_le_bytes()).unwrap();
             }
         }
