@@ -3,7 +3,8 @@
 #
 # What the table, the collector and the handles do is checked with strict provenance: each pointer
 # is made of one that may reach there. Not so what holds values: the address of a shared text lies
-# in the word that else is a number, and is exposed for that.
+# in the word that else is a number, and is exposed for that. Nor are leaks looked for there: what
+# waits to be freed as the process ends is led to by such words only, which Miri does not follow.
 set -eu
 cd "$(dirname "$0")/.."
 if ! rustup component add miri rust-src --toolchain nightly >/dev/null 2>&1 ||
@@ -19,5 +20,6 @@ miri() {
 }
 miri "$flags -Zmiri-strict-provenance" --lib -- \
     handle_table:: runtime:: server:: store:: sync:: table_tests:: value:: --skip capi::
-miri "$flags -Zmiri-permissive-provenance" --test sound
-miri "$flags -Zmiri-permissive-provenance" --test process_model
+values="$flags -Zmiri-permissive-provenance -Zmiri-ignore-leaks"
+miri "$values" --test sound
+miri "$values" --test process_model

@@ -160,7 +160,7 @@ fn drained(alive: &AtomicUsize, expected: usize) {
 
 #[test]
 fn everything_is_dropped_once() {
-    const KEYS: u32 = if cfg!(miri) { 100 } else { 1000 };
+    const KEYS: u32 = if cfg!(miri) { 20 } else { 1000 };
     let alive = Arc::new(AtomicUsize::new(0));
     let table = Table::new();
     for round in 0..3 {
