@@ -42,7 +42,7 @@ MISUSE_ASAN ?= $(shell echo $$((400000 * $(SCALE))))
 MISUSE ?= $(shell echo $$((1000000 * $(SCALE))))
 MISUSE_SEED ?= 1
 
-.PHONY: all build header demo test proof lint lint-benches test-rust test-model \
+.PHONY: all build header demo test proof lint lint-rust lint-benches test-rust test-model \
     test-header test-c $(C_TESTS:%=test-c-%) test-shell \
     test-stress test-lifecycle test-listener test-instructions test-misuse test-python \
     test-readme test-docs reference wheel test-wheel test-elsewhere requirements bench bench-all \
@@ -82,9 +82,7 @@ proof: requirements
 requirements:
 	@tests/requirements.sh
 
-lint: $(VENV)/installed
-	$(CARGO) fmt --all --check
-	$(CARGO) clippy -p kvreg -p kvreg-model --all-targets -- -D warnings
+lint: lint-rust $(VENV)/installed
 	$(VENV)/bin/ruff check --no-cache $(PYTHON_CONFIG) $(PYTHON_FILES)
 	$(VENV)/bin/ruff format --no-cache --check $(PYTHON_CONFIG) $(PYTHON_FILES)
 	$(VENV)/bin/mypy --strict --config-file bindings/python/pyproject.toml $(PYTHON_FILES)
@@ -94,12 +92,20 @@ lint: $(VENV)/installed
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --project bindings/python
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --project tests/python
 
+# With and without what can be left out, and the documentation.
+lint-rust:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy -p kvreg -p kvreg-model --all-targets -- -D warnings
+	$(CARGO) clippy -p kvreg --all-targets --features aio -- -D warnings
+	$(CARGO) clippy -p kvreg --no-default-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p kvreg --no-deps --features aio
+
 # By itself, for the benchmarks' peers are many crates.
 lint-benches:
 	$(CARGO) clippy -p kvreg-bench -p kvreg-bench-actor --all-targets -- -D warnings
 
 test-rust:
-	$(CARGO) test
+	$(CARGO) test --features aio
 
 test-model:
 	CARGO="$(CARGO)" JOBS=$(JOBS) tests/model/run.sh

@@ -76,10 +76,20 @@ pub(crate) struct BucketState {
 }
 
 /// What there is to know about a bucket.
+///
+/// ```
+/// let bucket = kvreg::Bucket::start()?;
+/// bucket.put("milk", 1)?;
+/// let info = bucket.info()?;
+/// assert_eq!((info.keys, info.handled), (1, 1));
+/// # Ok::<(), kvreg::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BucketInfo {
+    /// Keys that it holds.
     pub keys: usize,
-    /// Of keys and values.
+    /// Bytes of keys and values.
     pub bytes: usize,
     /// Messages that wait.
     pub mailbox: usize,
@@ -367,6 +377,17 @@ impl BucketServer {
     ) -> Result<(), Error> {
         let key = copy_key(key)?;
         self.cast_task(Task { key, run })
+    }
+
+    /// As `update_cast`, for who awaits an answer of it.
+    #[cfg(feature = "aio")]
+    pub(crate) fn update_for_answer(
+        self: &Arc<Self>,
+        key: &[u8],
+        run: Box<dyn FnOnce(Deciding) + Send>,
+    ) -> Result<(), Error> {
+        let key = copy_key(key)?;
+        self.request_task(Task { key, run })
     }
 
     /// A pair for an update, which is inside already.

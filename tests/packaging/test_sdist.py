@@ -24,7 +24,9 @@ CRATE = (
 
 
 def sources() -> set[str]:
-    found = [*(REPOSITORY / "src").rglob("*"), *(REPOSITORY / "tests").glob("*.rs")]
+    found = [*(REPOSITORY / "src").rglob("*")]
+    for directory in ("examples", "tests"):
+        found += (REPOSITORY / directory).glob("*.rs")
     return {str(path.relative_to(REPOSITORY)) for path in found if path.is_file()}
 
 
