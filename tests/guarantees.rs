@@ -80,7 +80,7 @@ fn g1_messages_of_one_thread_are_handled_in_the_order_sent() {
                     let note = move |seen: &Mutex<Vec<u32>>| seen.lock().unwrap().push(step);
                     if step % 3 == 0 {
                         bucket
-                            .update(&[thread], |_| {
+                            .update([thread], |_| {
                                 note(&seen);
                                 Verdict::Keep
                             })
@@ -88,14 +88,14 @@ fn g1_messages_of_one_thread_are_handled_in_the_order_sent() {
                     } else {
                         let seen = Arc::clone(&seen);
                         bucket
-                            .update_cast(&[thread], move |_| {
+                            .update_cast([thread], move |_| {
                                 note(&seen);
                                 Verdict::Keep
                             })
                             .unwrap();
                     }
                 }
-                bucket.put(&[thread], 1).unwrap(); // after all of them
+                bucket.put([thread], 1).unwrap(); // after all of them
                 let seen = seen.lock().unwrap();
                 assert!(seen.iter().copied().eq(0..3_000), "{seen:?}");
             });
@@ -163,8 +163,8 @@ fn g2_a_batch_is_one_change() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                let first = number(bucket.get(&keys[0]).ok().as_ref());
-                let last = number(bucket.get(&keys[499]).ok().as_ref());
+                let first = number(bucket.get(keys[0]).ok().as_ref());
+                let last = number(bucket.get(keys[499]).ok().as_ref());
                 assert!(last >= first, "{first} of the batch, then {last}");
             }
         });
@@ -240,17 +240,17 @@ fn g3_a_call_and_a_read_see_the_casts_of_their_thread() {
             scope.spawn(move || {
                 for step in 0..5_000i64 {
                     let sent = match step % 2 {
-                        0 => bucket.put_cast(&[thread], step),
-                        _ => bucket.update_cast(&[thread], move |_| int(step)),
+                        0 => bucket.put_cast([thread], step),
+                        _ => bucket.update_cast([thread], move |_| int(step)),
                     };
                     sent.unwrap();
                     match step % 3 {
-                        0 => assert_eq!(bucket.get(&[thread]), Ok(Value::Int(step))),
+                        0 => assert_eq!(bucket.get([thread]), Ok(Value::Int(step))),
                         1 => {
                             let seen = bucket.get_many([[thread]]).unwrap();
                             assert_eq!(seen, [Some(Value::Int(step))]);
                         }
-                        _ => assert_eq!(bucket.delete(&[thread]), Ok(Value::Int(step))),
+                        _ => assert_eq!(bucket.delete([thread]), Ok(Value::Int(step))),
                     }
                 }
             });

@@ -67,9 +67,9 @@ fn keys_that_come_and_go_leave_nothing() {
     let bucket = Bucket::start().unwrap();
     let round = |from: u64| {
         for key in from..from + 500_000 {
-            bucket.put(&key.to_le_bytes(), "some value").unwrap();
+            bucket.put(key.to_le_bytes(), "some value").unwrap();
             if key >= 1000 {
-                let _ = bucket.delete(&(key - 1000).to_le_bytes());
+                let _ = bucket.delete((key - 1000).to_le_bytes());
             }
         }
     };

@@ -6,6 +6,9 @@
 //! wait, so they have no other form here. A future may be polled by any runtime, but for timeouts
 //! it needs tokio's clock: a runtime that has its time enabled.
 //!
+//! An [`Update`](crate::Update) that was begun has its bucket until it is ended, and its thread
+//! waits for no bucket meanwhile ([`Error::CallingSelf`]): so keep none across an await.
+//!
 //! ```
 //! use kvreg::{Event, Inbox, Registry};
 //!
@@ -48,29 +51,29 @@ use crate::value::{AsValue, FromValue, Text, Value};
 /// A bucket whose calls are awaited. What never waits is called as it is there: it dereferences to
 /// [`kvreg::Bucket`](crate::Bucket).
 #[derive(Clone, Debug)]
-pub struct Bucket(crate::Bucket);
+pub struct Bucket(super::Bucket);
 
 /// A registry whose calls are awaited. It dereferences to [`kvreg::Registry`](crate::Registry).
 #[derive(Clone, Debug)]
-pub struct Registry(crate::Registry);
+pub struct Registry(super::Registry);
 
 impl Deref for Bucket {
-    type Target = crate::Bucket;
+    type Target = super::Bucket;
 
-    fn deref(&self) -> &crate::Bucket {
+    fn deref(&self) -> &super::Bucket {
         &self.0
     }
 }
 
 impl Deref for Registry {
-    type Target = crate::Registry;
+    type Target = super::Registry;
 
-    fn deref(&self) -> &crate::Registry {
+    fn deref(&self) -> &super::Registry {
         &self.0
     }
 }
 
-impl crate::Bucket {
+impl super::Bucket {
     /// The bucket for those who use tokio.
     #[must_use]
     pub fn aio(self) -> Bucket {
@@ -78,7 +81,7 @@ impl crate::Bucket {
     }
 }
 
-impl crate::Registry {
+impl super::Registry {
     /// The registry for those who use tokio.
     #[must_use]
     pub fn aio(self) -> Registry {
@@ -123,7 +126,7 @@ fn decided<V: Into<Verdict>>(
 
 impl Bucket {
     /// The bucket for calls that do not wait.
-    fn now(&self) -> crate::Bucket {
+    fn now(&self) -> super::Bucket {
         self.0.clone().with_timeout(Timeout::Now)
     }
 
@@ -169,7 +172,7 @@ impl Bucket {
     /// Has `read` done, which only reads.
     async fn read<R: Send + 'static>(
         &self,
-        read: impl FnOnce(&crate::Bucket) -> Result<R, Error> + Clone + Send + 'static,
+        read: impl FnOnce(&super::Bucket) -> Result<R, Error> + Clone + Send + 'static,
     ) -> Result<R, Error> {
         match read.clone()(&self.now()) {
             Err(Error::Timeout) => {}
@@ -265,7 +268,7 @@ impl Bucket {
     ) -> Result<Vec<Option<T>>, Error> {
         let keys = keys.into_iter().map(|key| key.as_ref().to_vec());
         let keys: Vec<Vec<u8>> = keys.collect();
-        let read = move |bucket: &crate::Bucket| bucket.get_many::<Value>(keys);
+        let read = move |bucket: &super::Bucket| bucket.get_many::<Value>(keys);
         let values = self.read(read).await?.into_iter();
         values
             .map(|value| value.map(T::from_value).transpose())
@@ -274,12 +277,12 @@ impl Bucket {
 
     /// As [`kvreg::Bucket::items`](crate::Bucket::items).
     pub async fn items(&self) -> Result<Vec<(Text, Value)>, Error> {
-        self.read(crate::Bucket::items).await
+        self.read(super::Bucket::items).await
     }
 
     /// As [`kvreg::Bucket::count`](crate::Bucket::count).
     pub async fn count(&self) -> Result<usize, Error> {
-        self.read(crate::Bucket::count).await
+        self.read(super::Bucket::count).await
     }
 
     /// As [`kvreg::Bucket::clear`](crate::Bucket::clear).
@@ -321,7 +324,7 @@ const YIELDS: usize = 16;
 impl Registry {
     async fn call<R>(
         &self,
-        work: impl Fn(&crate::Registry) -> Result<R, Error>,
+        work: impl Fn(&super::Registry) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let now = self.0.clone().with_timeout(Timeout::Now);
         let mut deadline: Option<Deadline> = None;
@@ -377,21 +380,21 @@ impl Registry {
 
     /// As [`kvreg::Registry::count`](crate::Registry::count).
     pub async fn count(&self) -> Result<usize, Error> {
-        self.call(crate::Registry::count).await
+        self.call(super::Registry::count).await
     }
 
     /// As [`kvreg::Registry::names`](crate::Registry::names).
     pub async fn names(&self) -> Result<Vec<String>, Error> {
-        self.call(crate::Registry::names).await
+        self.call(super::Registry::names).await
     }
 
     /// As [`kvreg::Registry::stop`](crate::Registry::stop).
     pub async fn stop(&self) -> Result<(), Error> {
-        self.call(crate::Registry::stop).await
+        self.call(super::Registry::stop).await
     }
 }
 
-impl crate::Inbox {
+impl super::Inbox {
     /// The next event, as long as it takes. One that is dropped takes no event with it.
     #[must_use = "a future does nothing unless it is awaited"]
     pub fn next_event(&self) -> NextEvent<'_> {
@@ -406,7 +409,7 @@ impl crate::Inbox {
 #[derive(Debug)]
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct NextEvent<'a> {
-    inbox: &'a crate::Inbox,
+    inbox: &'a super::Inbox,
     /// Among those who are woken.
     place: Option<u64>,
 }
