@@ -43,6 +43,13 @@ impl Busy {
     }
 }
 
+/// Until a request waits in the bucket's mailbox.
+async fn queued(bucket: &Bucket) {
+    while bucket.info().unwrap().mailbox == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn every_call_does_what_its_twin_does() {
     let registry = Registry::start().unwrap().aio();
@@ -129,7 +136,9 @@ async fn g7_what_is_dropped_before_it_begins_never_runs() {
     assert!(timeout(SOON, bucket.stop()).await.is_err());
     let asked = bucket.clone();
     let asked = tokio::spawn(async move { asked.put("c", 1).await });
-    sleep(SOON).await;
+    while bucket.info().unwrap().mailbox < 4 {
+        tokio::task::yield_now().await; // what was withdrawn lies there too
+    }
     asked.abort();
     assert!(asked.await.unwrap_err().is_cancelled());
     busy.end();
@@ -154,15 +163,16 @@ async fn g7_a_timeout_means_withdrawn() {
 
 #[tokio::test]
 async fn g7_what_has_begun_answers_past_its_deadline() {
+    const WAIT: Duration = Duration::from_secs(1);
     let bucket = bucket();
-    let short = Bucket::clone(&bucket).with_timeout(4 * SOON).aio();
+    let short = Bucket::clone(&bucket).with_timeout(WAIT).aio();
     let busy = Busy::new(&bucket);
     let slow = |_: Option<&Value>| {
-        thread::sleep(8 * SOON);
+        thread::sleep(WAIT + SOON);
         1
     };
     let slow = tokio::spawn(async move { short.update("n", slow).await });
-    sleep(SOON).await;
+    queued(&bucket).await;
     busy.end();
     assert_eq!(slow.await.unwrap(), Ok(()));
     assert_eq!(bucket.get::<i64>("n").await, Ok(1));
@@ -174,7 +184,7 @@ async fn a_bucket_that_ends_answers_those_who_wait() {
     let busy = Busy::new(&bucket);
     let waits = bucket.clone();
     let waits = tokio::spawn(async move { waits.put("a", 1).await });
-    sleep(SOON).await;
+    queued(&bucket).await;
     let inbox = Inbox::open().unwrap();
     inbox.monitor(&bucket).unwrap();
     bucket.exit(Reason::Killed, "").unwrap();
@@ -195,7 +205,7 @@ async fn g6_a_panic_stays_inside() {
     let busy = Busy::new(&second);
     let waits = second.clone();
     let waits = tokio::spawn(async move { waits.update("n", fails).await });
-    sleep(SOON).await;
+    queued(&second).await;
     busy.end();
     assert_eq!(waits.await.unwrap(), Err(Error::ServerDown));
     assert_eq!(second.count().await, Err(Error::NoProcess));
