@@ -77,9 +77,7 @@ proof: requirements ## what is a matter of luck, ten times as often
 requirements: ## what the tests need, installed or named
 	@tests/requirements.sh
 
-lint: $(VENV)/installed ## the lints of Rust and Python
-	$(CARGO) fmt --all --check
-	$(CARGO) clippy -p kvreg -p kvreg-model -p kvreg-header --all-targets -- -D warnings
+lint: lint-rust $(VENV)/installed ## the lints of Rust and Python
 	$(VENV)/bin/ruff check --no-cache $(PYTHON_CONFIG) $(PYTHON_FILES)
 	$(VENV)/bin/ruff format --no-cache --check $(PYTHON_CONFIG) $(PYTHON_FILES)
 	$(VENV)/bin/mypy --strict --config-file bindings/python/pyproject.toml $(PYTHON_FILES)
@@ -89,12 +87,20 @@ lint: $(VENV)/installed ## the lints of Rust and Python
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --project bindings/python
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --project tests/python
 
+# With and without what can be left out, and the documentation.
+lint-rust: ## those of Rust
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy -p kvreg -p kvreg-model -p kvreg-header --all-targets -- -D warnings
+	$(CARGO) clippy -p kvreg --all-targets --features aio -- -D warnings
+	$(CARGO) clippy -p kvreg --no-default-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p kvreg --no-deps --features aio
+
 # By itself, for the benchmarks' peers are many crates.
 lint-benches: ## the lints of the benchmarks
 	$(CARGO) clippy -p kvreg-bench -p kvreg-bench-actor --all-targets -- -D warnings
 
 test-rust: ## the tests in Rust
-	$(CARGO) test
+	$(CARGO) test --features aio
 
 test-model: ## the core of a server, by a model checker
 	CARGO="$(CARGO)" JOBS=$(JOBS) tests/model/run.sh

@@ -2,8 +2,9 @@
 
 The version is that of Cargo.toml. It is tagged, as v and the version, if the changelog has an
 entry of it with a date that is not to come, and nothing that is unreleased; if the header, the
-Python package and the record of the interface are of it too; and if nothing is uncommitted.
-What is missing is said.
+Python package and the record of the interface are of it too; if nothing is uncommitted; and if
+the Rust interface keeps what the last version promised, as cargo-semver-checks sees it. What is
+missing is said.
 """
 
 from __future__ import annotations
@@ -22,6 +23,13 @@ def git(root: Path, *arguments: str) -> str:
     """What git prints."""
     command = ["git", "-C", str(root), *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def run(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Runs what may fail."""
+    return subprocess.run(
+        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def found(root: Path, file: str, pattern: str) -> str:
@@ -87,10 +95,29 @@ def repository(root: Path) -> list[str]:
     return wrong
 
 
+def rust_interface(root: Path) -> list[str]:
+    """What the last version's Rust interface had and this one breaks, in so small a step."""
+    tags = git(root, "tag", "--list", "v*", "--merged", "HEAD", "--sort=-version:refname")
+    if not tags:
+        return []  # nothing is released yet
+    last = tags.split()[0]
+    command = ["cargo", "semver-checks"]
+    if run(root, *command, "--version").returncode:
+        return [
+            f"the Rust interface is not compared with {last}: cargo install cargo-semver-checks"
+        ]
+    command += ["--package", "kvreg", "--all-features", "--baseline-rev", last]
+    done = run(root, *command)
+    if done.returncode == 0:
+        return []
+    return [f"the Rust interface does not keep what {last} promised:", done.stdout.rstrip()]
+
+
 def main() -> None:
     """What the module's text says."""
     root = Path(sys.argv[1]) if sys.argv[1:] else Path(__file__).resolve().parents[1]
     wrong = other_versions(root) + changelog(root, datetime.date.today()) + repository(root)
+    wrong = wrong or rust_interface(root)  # it takes long
     if wrong:
         raise SystemExit("\n".join(["This is no release yet:", *wrong]))
     tag = f"v{version(root)}"

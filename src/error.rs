@@ -4,6 +4,19 @@
 use std::fmt;
 use std::io;
 
+/// Why a request was not done.
+///
+/// ```
+/// use kvreg::{Bucket, Error};
+///
+/// let bucket = Bucket::start()?;
+/// match bucket.get::<i64>("milk") {
+///     Ok(milk) => println!("{milk}"),
+///     Err(Error::NotFound) => println!("no milk"),
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
@@ -21,6 +34,8 @@ pub enum Error {
     CallingSelf,
     /// Not the kind of server that was asked for.
     WrongKind,
+    /// The value is of another type, or does not fit into the one that was asked for.
+    WrongType,
     /// The argument named here is not one that the function takes.
     InvalidArgument(&'static str),
     /// The limit named here is reached; nothing was changed.
@@ -39,7 +54,9 @@ pub enum Error {
     Unsupported(&'static str),
     /// The operating system refused what is named here. Its error number is there if it gave one.
     Io {
+        /// What was refused.
         what: &'static str,
+        /// The system's error number.
         code: Option<i32>,
     },
 }
@@ -75,6 +92,7 @@ impl fmt::Display for Error {
             Error::Timeout => "timed out; the request was withdrawn",
             Error::CallingSelf => "the caller would wait for itself",
             Error::WrongKind => "another kind of server",
+            Error::WrongType => "the value is of another type",
             Error::InvalidArgument(what) => return write!(f, "invalid argument: {what}"),
             Error::Limit(what) => return write!(f, "limit reached: {what}"),
             Error::NoMemory => "out of memory",

@@ -1,9 +1,9 @@
-//! kvreg: a registry of named key-value buckets inside a process, with Erlang's process model
-//! behind a C interface. `include/kvreg.h` is the reference; these are the same objects for
-//! Rust programs and tests.
-//!
-//! The modules stand on floors, each of which knows only those below it; `tests/floors.rs` says
-//! which is where.
+#![doc = include_str!("README.md")]
+// The modules stand on floors, each of which knows only those below it; `tests/floors.rs` says
+// which is where.
+#![warn(missing_docs)]
+// The core has short ways, and what checks handles, that only the C interface takes.
+#![cfg_attr(not(feature = "capi"), allow(dead_code, unused_imports))]
 
 mod api;
 mod bucket;
@@ -33,7 +33,9 @@ mod time;
 mod value;
 mod watch;
 
-pub use api::{Bucket, Inbox, Listener, Registry, Update};
+#[cfg(feature = "aio")]
+pub use api::aio;
+pub use api::{configure, version, Bucket, Inbox, Listener, Names, Registry, Update};
 pub use bucket::{BucketInfo, BucketOptions, Verdict};
 pub use error::Error;
 pub use inbox::Event;
@@ -45,4 +47,32 @@ pub use registry::{RegistryInfo, RegistryOptions, NAME_LIMIT};
 pub use server::Restart;
 pub use store::KEY_LIMIT;
 pub use time::Timeout;
-pub use value::{Text, Value, ValueRef, VALUE_LIMIT};
+pub use value::{AsValue, FromValue, Text, Value, ValueRef, VALUE_LIMIT};
+
+/// Ends everything in this process, whoever started it, in whatever language: all registries,
+/// buckets and listeners, reason SHUTDOWN; then the library's threads, which it waits for at most
+/// so long. [`Error::Timeout`] means that callbacks were still running then, and are left alone.
+///
+/// It need not be called: a process may just exit. Afterwards values stay valid, and everything
+/// else answers [`Error::ShutDown`].
+///
+/// ```
+/// use std::time::Duration;
+/// use kvreg::{Bucket, Error};
+///
+/// let bucket = Bucket::start()?;
+/// kvreg::shutdown(Duration::from_secs(1))?;
+/// assert_eq!(bucket.put("milk", 1), Err(Error::ShutDown));
+/// assert_eq!(Bucket::start().err(), Some(Error::ShutDown));
+/// # Ok::<(), Error>(())
+/// ```
+pub fn shutdown(timeout: impl Into<Timeout>) -> Result<(), Error> {
+    #[cfg(feature = "capi")]
+    let end_handles = capi::free_all;
+    #[cfg(not(feature = "capi"))]
+    let end_handles = |_: &'static process::Process| {};
+    match api::shut_down(timeout.into(), end_handles)? {
+        None => Ok(()),
+        Some(_) => Err(Error::Timeout),
+    }
+}

@@ -11,16 +11,32 @@ use crate::runtime::platform;
 use crate::sync::lock;
 
 /// How important a log event is. The numbers are those of the C interface.
+///
+/// ```
+/// use kvreg::{Inbox, Level};
+///
+/// let logs = Inbox::open()?;
+/// logs.subscribe_logs(Level::Warn)?;
+/// assert!(Level::Error < Level::Debug);
+/// # Ok::<(), kvreg::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
+#[non_exhaustive]
 pub enum Level {
+    /// A server ended abnormally, or something was lost.
     Error = 0,
+    /// Something that should be looked at.
     Warn = 1,
+    /// What happened, as a restart.
     Info = 2,
+    /// What helps to find a fault.
     Debug = 3,
 }
 
 impl Level {
+    /// The level of a number of the C interface.
+    #[must_use]
     pub fn from_number(number: u32) -> Option<Level> {
         [Level::Error, Level::Warn, Level::Info, Level::Debug]
             .get(number as usize)

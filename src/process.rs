@@ -6,7 +6,7 @@
 //! it, and knows no more than that part and those below.
 
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crate::bucket::{BucketOptions, BucketServer, BucketSpec, Buckets, Surroundings};
@@ -20,23 +20,36 @@ use crate::registry::{Registries, RegistrySurroundings};
 use crate::runtime::thread_end::{set_parts, Parts, PerThread};
 use crate::runtime::{self, platform, Base, Beginning, ThreadOptions};
 use crate::server::{self, Restart, System};
+use crate::sync::lock;
+use crate::time::Timeout;
 use crate::value;
 
-/// What can be set before first use.
+/// What can be set before first use, by [`configure`](crate::configure).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let options = kvreg::Options::new()
+///     .worker_threads(1)
+///     .thread_name("shop")
+///     .default_timeout(Duration::from_secs(1));
+/// kvreg::configure(options)?;
+/// # Ok::<(), kvreg::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Threads that drain mailboxes and serve listeners. They wait for nothing else, so few do.
-    pub worker_threads: usize,
+    pub(crate) worker_threads: usize,
     /// Each callback of an `update_cast` that runs, or waits for a bucket, has a thread of its
     /// own. With fewer than there are such callbacks the last ones wait for the first, which
     /// no search for circles sees; so this is far beyond what a system would start.
-    pub callback_threads: usize,
+    pub(crate) callback_threads: usize,
     /// Of all these threads.
-    pub thread_name: String,
+    pub(crate) thread_name: String,
     /// In milliseconds; -1 is for ever.
-    pub default_timeout_ms: i64,
+    pub(crate) default_timeout_ms: i64,
     /// How many monitors an inbox can have, counting DOWNs that were not received.
-    pub max_monitors: usize,
+    pub(crate) max_monitors: usize,
 }
 
 impl Default for Options {
@@ -51,6 +64,69 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Options {
+        Options::default()
+    }
+
+    /// Threads that drain mailboxes and serve listeners, 2 at first. They wait for nothing else.
+    #[must_use]
+    pub fn worker_threads(mut self, threads: usize) -> Options {
+        self.worker_threads = threads;
+        self
+    }
+
+    /// Threads for the callbacks of `update_cast`, 16,384 at first: each callback that runs, or
+    /// waits for a bucket, has one of its own. They start when they are needed.
+    #[must_use]
+    pub fn callback_threads(mut self, threads: usize) -> Options {
+        self.callback_threads = threads;
+        self
+    }
+
+    /// The name of all these threads, 1 to 15 bytes; "kvreg" at first.
+    #[must_use]
+    pub fn thread_name(mut self, name: impl Into<String>) -> Options {
+        self.thread_name = name.into();
+        self
+    }
+
+    /// How long the calls of a handle may wait, until it is told otherwise; 5 seconds at first.
+    #[must_use]
+    pub fn default_timeout(mut self, timeout: impl Into<Timeout>) -> Options {
+        self.default_timeout_ms = timeout.into().to_millis();
+        self
+    }
+
+    /// How many monitors an inbox can have, counting DOWNs that were not received; 1,048,576 at
+    /// first.
+    #[must_use]
+    pub fn max_monitors(mut self, monitors: usize) -> Options {
+        self.max_monitors = monitors;
+        self
+    }
+
+    /// As the C interface checks them, whose limits these are.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.worker_threads > 1024 || self.callback_threads > 1 << 20 {
+            return Err(Error::InvalidArgument("so many threads"));
+        }
+        if self.worker_threads == 0 || self.callback_threads == 0 {
+            return Err(Error::InvalidArgument("no threads"));
+        }
+        if self.thread_name.is_empty() || self.thread_name.len() > 15 {
+            let refused = "the name of a thread has 1 to 15 bytes";
+            return Err(Error::InvalidArgument(refused));
+        }
+        if self.thread_name.contains('\0') {
+            return Err(Error::InvalidArgument("the name of a thread has no NUL"));
+        }
+        Ok(())
+    }
+}
+
 /// Begins with what the server core knows of it, and that begins with what is below.
 #[repr(C)]
 pub(crate) struct Process {
@@ -59,8 +135,41 @@ pub(crate) struct Process {
     logs: Logs,
     buckets: Buckets,
     registries: Registries,
+    started: Started,
     #[cfg(feature = "capi")]
     handles: HandleTable,
+}
+
+/// What Rust programs started, and `shutdown` ends.
+pub(crate) trait Ends: Send + Sync {
+    fn end_for_shutdown(self: Arc<Self>);
+}
+
+/// When `shutdown` ends it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    First,
+    /// So that it gets what the others have to say.
+    Last,
+}
+
+type Noted = (Ended, Weak<dyn Ends>);
+
+#[derive(Default)]
+struct Started(Mutex<Vec<Noted>>);
+
+impl Started {
+    fn note(&self, when: Ended, started: Weak<dyn Ends>) {
+        let mut all = lock(&self.0);
+        if all.len() == all.capacity() {
+            // So it is at most twice as long as what lives, and this is rarely done.
+            all.retain(|(_, it)| it.strong_count() > 0);
+            let live = all.len();
+            all.shrink_to(2 * live);
+            all.reserve(live.max(8));
+        }
+        all.push((when, started));
+    }
 }
 
 /// What each thread has, in the order in which it gives it back as it ends.
@@ -92,6 +201,7 @@ impl Process {
             logs: Logs::new(),
             buckets: Buckets::default(),
             registries: Registries::default(),
+            started: Started::default(),
             #[cfg(feature = "capi")]
             handles: HandleTable::new(),
             options,
@@ -126,6 +236,13 @@ impl Process {
     #[inline(always)]
     pub(crate) fn if_any() -> Option<&'static Process> {
         runtime::current().map(Process::of)
+    }
+
+    /// Of the calls of a new handle.
+    pub(crate) fn default_timeout() -> Timeout {
+        let millis = Process::if_any().map(|process| process.options.default_timeout_ms);
+        let timeout = millis.and_then(|millis| Timeout::from_millis(millis).ok());
+        timeout.unwrap_or(Timeout::DEFAULT)
     }
 
     /// What this process inherited through forks, the nearest first.
@@ -176,6 +293,34 @@ impl Process {
         // What is looked at from here on is what others left: they look after their half.
         reclaim::heavy();
         is_first
+    }
+
+    /// Has `shutdown` end what was started; refused if that was here already.
+    pub(crate) fn note_started<T: Ends + 'static>(
+        &self,
+        when: Ended,
+        started: &Arc<T>,
+    ) -> Result<(), Error> {
+        let noted: Weak<T> = Arc::downgrade(started);
+        self.started.note(when, noted);
+        if self.is_shut_down() {
+            Arc::clone(started).end_for_shutdown();
+            return Err(Error::ShutDown);
+        }
+        Ok(())
+    }
+
+    /// Ends what Rust programs started, and is to be ended now.
+    pub(crate) fn end_started(&self, now: Ended) {
+        let mut all = lock(&self.started.0);
+        let (ended, kept) = all
+            .drain(..)
+            .partition::<Vec<Noted>, _>(|(when, _)| *when == now);
+        *all = kept;
+        drop(all);
+        for started in ended.into_iter().filter_map(|(_, it)| it.upgrade()) {
+            started.end_for_shutdown();
+        }
     }
 
     /// Has the runtime's threads leave. `false` if one was stuck in a callback: it is left alone.

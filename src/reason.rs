@@ -2,14 +2,31 @@
 
 use std::fmt;
 
-/// An exit reason. The numbers are those of the C interface.
+/// Why a server ended. The numbers are those of the C interface.
+///
+/// ```
+/// use kvreg::{Bucket, Event, Inbox, Reason, Timeout};
+///
+/// let (bucket, inbox) = (Bucket::start()?, Inbox::open()?);
+/// inbox.monitor(&bucket)?;
+/// bucket.exit(Reason::Killed, "no longer needed")?;
+/// match inbox.receive(Timeout::Never)? {
+///     Event::Down { reason, detail, .. } => {
+///         assert_eq!((reason, &*detail), (Reason::Killed, "no longer needed"));
+///     }
+///     other => unreachable!("{other:?}"),
+/// }
+/// # Ok::<(), kvreg::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 #[repr(i32)]
 pub enum Reason {
     /// Stopped, after all that was queued.
     Normal = 0,
     /// Told to end, in good order; not an error.
     Shutdown = 1,
+    /// Ended from outside, whatever it was at.
     Killed = 2,
     /// A handler panicked, or a callback said so.
     Crashed = 3,
@@ -18,6 +35,8 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The reason of a number of the C interface.
+    #[must_use]
     pub fn from_number(number: i32) -> Option<Reason> {
         Some(match number {
             0 => Reason::Normal,

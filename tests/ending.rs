@@ -3,8 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Duration;
 
-use kvreg::{Bucket, Error, Reason, Registry, RegistryOptions, Value, Verdict};
+use kvreg::{
+    Bucket, BucketOptions, Error, Reason, Registry, RegistryOptions, Restart, Value, Verdict,
+};
 
 mod common;
 use common::scaled;
@@ -168,14 +171,10 @@ fn of_several_who_remove_a_bucket_one_is_told_that_it_did() {
 
 #[test]
 fn a_removed_bucket_does_not_come_back_whoever_ends_it() {
-    let options = RegistryOptions {
-        bucket: kvreg::BucketOptions {
-            restart: kvreg::Restart::Permanent,
-            max_restarts: u32::MAX,
-            ..Default::default()
-        },
-        ..Default::default()
-    };
+    let bucket = BucketOptions::new()
+        .restart(Restart::Permanent)
+        .intensity(u32::MAX, Duration::from_secs(5));
+    let options = RegistryOptions::new().bucket(bucket);
     let registry = Registry::start_with(options).unwrap();
     for _ in 0..scaled(ROUNDS) {
         let bucket = Arc::new(registry.create("b").unwrap());

@@ -85,7 +85,7 @@ fn g1_messages_of_one_thread_are_handled_in_the_order_sent() {
                     let note = move |seen: &Mutex<Vec<u32>>| seen.lock().unwrap().push(step);
                     if step % 3 == 0 {
                         bucket
-                            .update(&[thread], |_| {
+                            .update([thread], |_| {
                                 note(&seen);
                                 Verdict::Keep
                             })
@@ -93,14 +93,14 @@ fn g1_messages_of_one_thread_are_handled_in_the_order_sent() {
                     } else {
                         let seen = Arc::clone(&seen);
                         bucket
-                            .update_cast(&[thread], move |_| {
+                            .update_cast([thread], move |_| {
                                 note(&seen);
                                 Verdict::Keep
                             })
                             .unwrap();
                     }
                 }
-                bucket.put(&[thread], 1).unwrap(); // after all of them
+                bucket.put([thread], 1).unwrap(); // after all of them
                 let seen = seen.lock().unwrap();
                 assert!(seen.iter().copied().eq(0..3_000), "{seen:?}");
             });
@@ -140,7 +140,7 @@ fn g2_clear_takes_effect_at_one_instant() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                let seen = bucket.get_many(&keys).unwrap();
+                let seen = bucket.get_many::<Value>(&keys).unwrap();
                 let there = seen.iter().flatten().count();
                 assert!(there == 0 || there == 64, "{there} of 64");
                 let items = bucket.items().unwrap().len();
@@ -148,7 +148,7 @@ fn g2_clear_takes_effect_at_one_instant() {
             }
         });
         for _ in 0..scaled(600) {
-            bucket.put_many(&all).unwrap();
+            bucket.put_many(all.iter().copied()).unwrap();
             bucket.clear().unwrap();
         }
         done.store(true, Ordering::Relaxed);
@@ -164,18 +164,18 @@ fn g2_a_batch_is_one_change() {
         let pairs = keys.iter().map(|key| (&key[..], ValueRef::Int(value)));
         pairs.collect()
     };
-    bucket.put_many(&batch(0)).unwrap();
+    bucket.put_many(batch(0)).unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                let first = number(bucket.get(&keys[0]).ok().as_ref());
-                let last = number(bucket.get(&keys[499]).ok().as_ref());
+                let first = number(bucket.get(keys[0]).ok().as_ref());
+                let last = number(bucket.get(keys[499]).ok().as_ref());
                 assert!(last >= first, "{first} of the batch, then {last}");
             }
         });
         for value in 1..i64::from(scaled(600)) {
-            bucket.put_many(&batch(value)).unwrap();
+            bucket.put_many(batch(value)).unwrap();
         }
         done.store(true, Ordering::Relaxed);
     });
@@ -187,7 +187,7 @@ fn g2_what_was_said_to_be_gone_cannot_be_read() {
     let pairs: Vec<(&[u8], ValueRef<'_>)> = keys.iter().map(|k| (&k[..], 1.into())).collect();
     for round in 0..scaled(40) {
         let bucket = Bucket::start().unwrap();
-        bucket.put_many(&pairs).unwrap();
+        bucket.put_many(pairs.iter().copied()).unwrap();
         std::thread::scope(|scope| {
             // Keeps the one who ends the bucket waiting before it is closed.
             scope.spawn(|| while bucket.items().is_ok() {});
@@ -197,7 +197,7 @@ fn g2_what_was_said_to_be_gone_cannot_be_read() {
                         0 => drop(bucket.stop()),
                         _ => while bucket.put_cast(b"k", 1).is_ok() && bucket.stop().is_err() {},
                     }
-                    assert_eq!(bucket.get(&keys[0]), Err(Error::NoProcess));
+                    assert_eq!(bucket.get::<Value>(&keys[0]), Err(Error::NoProcess));
                     assert_eq!(bucket.count(), Err(Error::NoProcess));
                 });
             }
@@ -246,17 +246,17 @@ fn g3_a_call_and_a_read_see_the_casts_of_their_thread() {
             scope.spawn(move || {
                 for step in 0..i64::from(scaled(1_000)) {
                     let sent = match step % 2 {
-                        0 => bucket.put_cast(&[thread], step),
-                        _ => bucket.update_cast(&[thread], move |_| int(step)),
+                        0 => bucket.put_cast([thread], step),
+                        _ => bucket.update_cast([thread], move |_| int(step)),
                     };
                     sent.unwrap();
                     match step % 3 {
-                        0 => assert_eq!(bucket.get(&[thread]), Ok(Value::Int(step))),
+                        0 => assert_eq!(bucket.get([thread]), Ok(Value::Int(step))),
                         1 => {
-                            let seen = bucket.get_many(&[&[thread]]).unwrap();
+                            let seen = bucket.get_many([[thread]]).unwrap();
                             assert_eq!(seen, [Some(Value::Int(step))]);
                         }
-                        _ => assert_eq!(bucket.delete(&[thread]), Ok(Value::Int(step))),
+                        _ => assert_eq!(bucket.delete([thread]), Ok(Value::Int(step))),
                     }
                 }
             });
@@ -346,7 +346,7 @@ fn g5_names_go_first() {
                         // Used, while the others may end it.
                         _ => drop((0..50).find(|_| bucket.put(b"milk", 1).is_err())),
                     }
-                    let gone = bucket.get(b"none") == Err(Error::NoProcess);
+                    let gone = bucket.get::<Value>(b"none") == Err(Error::NoProcess);
                     assert!(
                         !gone || !found(&bucket),
                         "it ended, and its name is still there"
@@ -389,7 +389,9 @@ fn g6_a_crash_stays_inside_its_server() {
     let reference = inbox.monitor(&crashing).unwrap();
     inbox.subscribe_logs(Level::Error).unwrap();
 
-    let panicked = crashing.update(b"milk", |_| std::panic::resume_unwind(Box::new(())));
+    let panicked = crashing.update(b"milk", |_| -> Verdict {
+        std::panic::resume_unwind(Box::new(()))
+    });
     assert_eq!(panicked, Err(Error::ServerDown));
     let mut seen =
         [inbox.receive(Timeout::Never), inbox.receive(Timeout::Never)].map(|event| event.unwrap());
@@ -405,7 +407,7 @@ fn g6_a_crash_stays_inside_its_server() {
     assert_eq!(other.get(b"milk"), Ok(Value::Int(1)));
     let again = registry.create("crashing").unwrap();
     assert_eq!(
-        again.get(b"milk"),
+        again.get::<Value>(b"milk"),
         Err(Error::NotFound),
         "its state is lost"
     );
@@ -417,10 +419,10 @@ fn g6_a_crash_on_the_runtime_too() {
     let inbox = Inbox::open().unwrap();
     let reference = inbox.monitor(&bucket).unwrap();
     bucket
-        .update_cast(b"milk", |_| panic!("inside a callback"))
+        .update_cast(b"milk", |_| -> Verdict { panic!("inside a callback") })
         .unwrap();
     assert_eq!(down(&inbox), (reference, Reason::Crashed));
-    assert_eq!(bucket.get(b"milk"), Err(Error::NoProcess));
+    assert_eq!(bucket.get::<Value>(b"milk"), Err(Error::NoProcess));
 }
 
 #[test]
@@ -551,7 +553,7 @@ fn g8_a_thread_that_holds_nothing_just_waits() {
         });
         inside.recv().unwrap();
         assert_eq!(
-            bucket.get(b"n"),
+            bucket.get::<Value>(b"n"),
             Err(Error::NotFound),
             "a read does not wait"
         );
@@ -632,7 +634,7 @@ fn g13_a_value_stays_as_it_was_read() {
         let bucket = registry.create("shopping").unwrap();
         let text = "x".repeat(len);
         bucket.put(b"milk", &*text).unwrap();
-        let read = bucket.get(b"milk").unwrap();
+        let read = bucket.get::<Value>(b"milk").unwrap();
         let items = bucket.items().unwrap();
         bucket.put(b"milk", "overwritten").unwrap();
         let deleted = bucket.delete(b"milk").unwrap();

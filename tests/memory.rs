@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kvreg::{Bucket, Error, Registry, ValueRef};
+use kvreg::{Bucket, Error, Registry, Value, ValueRef};
 
 /// Resident memory in bytes.
 fn resident() -> usize {
@@ -35,7 +35,7 @@ fn what_was_overwritten_does_not_pile_up() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                assert_eq!(bucket.get(b"k").unwrap(), ValueRef::Bytes(&value));
+                assert_eq!(bucket.get::<Value>(b"k").unwrap(), ValueRef::Bytes(&value));
             }
         });
         let mut highest = 0;
@@ -71,9 +71,9 @@ fn keys_that_come_and_go_leave_nothing() {
     let keys = u64::from(scaled(200_000));
     let round = |from: u64| {
         for key in from..from + keys {
-            bucket.put(&key.to_le_bytes(), "some value").unwrap();
+            bucket.put(key.to_le_bytes(), "some value").unwrap();
             if key >= 1000 {
-                let _ = bucket.delete(&(key - 1000).to_le_bytes());
+                let _ = bucket.delete((key - 1000).to_le_bytes());
             }
         }
     };
@@ -92,7 +92,7 @@ fn names_that_ended_leave_nothing() {
             let bucket = registry.create(&name.to_string()).unwrap();
             bucket.put(b"milk", 1).unwrap();
             bucket.stop().unwrap();
-            assert_eq!(bucket.get(b"milk"), Err(Error::NoProcess));
+            assert_eq!(bucket.get::<Value>(b"milk"), Err(Error::NoProcess));
         }
     };
     round(0);

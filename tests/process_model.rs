@@ -87,10 +87,7 @@ fn end(bucket: &Bucket, how: How) {
 }
 
 fn with_restart(restart: Restart) -> BucketOptions {
-    BucketOptions {
-        restart,
-        ..BucketOptions::default()
-    }
+    BucketOptions::new().restart(restart)
 }
 
 #[track_caller]
@@ -176,7 +173,7 @@ fn who_is_restarted() {
             assert_eq!(next_down(&inbox).1, row.reason);
 
             // The old process is gone either way.
-            assert_eq!(old.get(b"k"), Err(Error::NoProcess));
+            assert_eq!(old.get::<Value>(b"k"), Err(Error::NoProcess));
             let found = registry.lookup("a");
             assert_eq!(found.is_ok(), comes_back, "{:?} {restart:?}", row.how);
             let Ok(new) = found else { continue };
@@ -312,7 +309,7 @@ fn what_waiting_callers_and_queued_casts_see() {
         // The cast's callback ran, or was dropped with its sender: there is no third way.
         let ran = was_handled.recv().is_ok();
         assert_eq!(ran, row.how == How::Stop, "{:?}", row.how);
-        assert_eq!(bucket.get(b"cast"), Err(Error::NoProcess));
+        assert_eq!(bucket.get::<Value>(b"cast"), Err(Error::NoProcess));
         // A crash comes after what was queued before it, if it is queued itself.
         if row.keeps_order {
             let bucket = Bucket::start().unwrap();
@@ -338,11 +335,7 @@ fn what_waiting_callers_and_queued_casts_see() {
 #[test]
 fn beyond_the_intensity_it_stays_down_and_the_registry_lives() {
     let (registry, logs) = (Registry::start().unwrap(), Inbox::open().unwrap());
-    let options = BucketOptions {
-        max_restarts: 2,
-        restart_period: Duration::from_secs(3600),
-        ..with_restart(Restart::Permanent)
-    };
+    let options = with_restart(Restart::Permanent).intensity(2, Duration::from_secs(3600));
     registry.create_with("often", options).unwrap();
     registry.create("other").unwrap();
     logs.subscribe_logs(Level::Error).unwrap();
@@ -368,11 +361,7 @@ fn beyond_the_intensity_it_stays_down_and_the_registry_lives() {
 #[test]
 fn restarts_long_ago_are_forgotten() {
     let registry = Registry::start().unwrap();
-    let options = BucketOptions {
-        max_restarts: 1,
-        restart_period: Duration::ZERO,
-        ..with_restart(Restart::Permanent)
-    };
+    let options = with_restart(Restart::Permanent).intensity(1, Duration::ZERO);
     registry.create_with("a", options).unwrap();
     for restarts in 0..50 {
         let bucket = registry.lookup("a").unwrap();
@@ -418,11 +407,7 @@ fn a_registry_that_crashes_comes_back_empty_behind_its_handles_and_its_name() {
     for reason in [Reason::Killed, Reason::Crashed] {
         let inbox = Inbox::open().unwrap();
         let name = format!("comes back after {reason}");
-        let options = RegistryOptions {
-            name: Some(name.clone()),
-            max_buckets: 2,
-            ..RegistryOptions::default()
-        };
+        let options = RegistryOptions::new().name(&name).max_buckets(2);
         let registry = Registry::start_with(options).unwrap();
         let clone = registry.clone();
         let bucket = registry
@@ -461,10 +446,7 @@ fn a_registry_that_crashes_comes_back_empty_behind_its_handles_and_its_name() {
 
 #[test]
 fn a_name_keeps_its_registry_until_it_stops() {
-    let options = RegistryOptions {
-        name: Some("kept".into()),
-        ..RegistryOptions::default()
-    };
+    let options = RegistryOptions::new().name("kept");
     let registry = Registry::start_with(options.clone()).unwrap();
     registry.create("a").unwrap();
     let taken = Registry::start_with(options.clone()).err();

@@ -36,7 +36,7 @@ fn g14_what_is_replaced_is_freed() {
         (0..COUNT).for_each(|_| bucket.put_cast(b"k", bytes()).unwrap());
     });
     stays_within("put_many", || {
-        (0..COUNT).for_each(|_| bucket.put_many(&[(b"k", bytes())]).unwrap());
+        (0..COUNT).for_each(|_| bucket.put_many([(b"k", bytes())]).unwrap());
     });
     stays_within("update", || {
         for _ in 0..COUNT {

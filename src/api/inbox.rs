@@ -1,49 +1,121 @@
 //! Inboxes, as Rust programs have them.
 
+use std::fmt;
 use std::sync::Arc;
 
-use super::{Bucket, Registry};
+use super::{check_inherited, Bucket, Registry};
 use crate::error::Error;
 use crate::inbox::{Event, InboxCore};
 use crate::log::Level;
-use crate::process::Process;
+use crate::process::{Ended, Process};
 use crate::time::Timeout;
 
-/// An inbox; closed when it is dropped.
+/// An inbox: the mailbox of this program, where it is told of ends and of what is logged. Closed
+/// when it is dropped.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvreg::{Bucket, Error, Event, Inbox};
+///
+/// let (bucket, inbox) = (Bucket::start()?, Inbox::open()?);
+/// let monitor = inbox.monitor(&bucket)?;
+/// bucket.stop()?;
+/// let event = inbox.receive(Duration::from_secs(1))?;
+/// assert!(matches!(event, Event::Down { reference, .. } if reference == monitor));
+/// assert_eq!(inbox.receive(Duration::from_millis(1)), Err(Error::Timeout));
+/// # Ok::<(), Error>(())
+/// ```
+#[must_use = "an inbox that is dropped is closed"]
 pub struct Inbox(Arc<InboxCore>);
 
 impl Inbox {
+    /// Opens one.
     pub fn open() -> Result<Inbox, Error> {
-        Ok(Inbox(Process::running()?.open_inbox()))
+        let process = Process::running()?;
+        let inbox = Inbox(process.open_inbox());
+        process.note_started(Ended::Last, &inbox.0)?;
+        Ok(inbox)
+    }
+
+    fn core(&self) -> Result<&Arc<InboxCore>, Error> {
+        check_inherited(self.0.system())?;
+        Ok(&self.0)
     }
 
     /// From now on the end of the bucket gives one DOWN with this reference; at once, reason
     /// NOPROC, if it has ended.
     pub fn monitor(&self, bucket: &Bucket) -> Result<u64, Error> {
-        self.0.monitor(&bucket.server().as_any())
+        self.core()?.monitor(&bucket.server().as_any())
     }
 
+    /// As [`monitor`](Inbox::monitor), of a registry.
     pub fn monitor_registry(&self, registry: &Registry) -> Result<u64, Error> {
-        self.0.monitor(&registry.server().as_any())
+        self.core()?.monitor(&registry.server()?.as_any())
     }
 
     /// Takes a monitor back; with `flush` no DOWN of it remains.
     pub fn demonitor(&self, reference: u64, flush: bool) -> Result<(), Error> {
-        self.0.demonitor(reference, flush)
+        self.core()?.demonitor(reference, flush)
     }
 
+    /// From now on what is logged at this level, or a more important one, is told here.
     pub fn subscribe_logs(&self, max: Level) -> Result<(), Error> {
-        self.0.subscribe_logs(max)
+        self.core()?.subscribe_logs(max)
     }
 
-    /// The next event. Blocks for `timeout` at most.
-    pub fn receive(&self, timeout: Timeout) -> Result<Event, Error> {
-        self.0.receive(timeout)
+    /// The next event. Waits for it as long as it is told to, then [`Error::Timeout`].
+    pub fn receive(&self, timeout: impl Into<Timeout>) -> Result<Event, Error> {
+        self.core()?.receive(timeout.into())
+    }
+
+    /// What is readable while events wait, for `poll` and its like. It is the inbox's own: only
+    /// to be polled.
+    ///
+    /// ```
+    /// use std::os::fd::AsRawFd;
+    ///
+    /// let inbox = kvreg::Inbox::open()?;
+    /// assert!(inbox.descriptor()?.as_raw_fd() >= 0);
+    /// # Ok::<(), kvreg::Error>(())
+    /// ```
+    #[cfg(target_os = "linux")]
+    pub fn descriptor(&self) -> Result<std::os::fd::BorrowedFd<'_>, Error> {
+        let number = self.core()?.polled(crate::inbox::Polled::Descriptor)?;
+        // SAFETY: the inbox's own, open as long as it is, which is longer than it is lent. After
+        // `shutdown` it stays open for ever.
+        Ok(unsafe { std::os::fd::BorrowedFd::borrow_raw(number as i32) })
+    }
+
+    #[cfg(feature = "aio")]
+    pub(super) fn poll_receive(
+        &self,
+        place: &mut Option<u64>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<Event, Error>> {
+        match self.core() {
+            Ok(core) => core.poll_receive(place, context),
+            Err(error) => std::task::Poll::Ready(Err(error)),
+        }
+    }
+
+    #[cfg(feature = "aio")]
+    pub(super) fn forget_waker(&self, place: Option<u64>) {
+        if self.0.system().is_current() {
+            self.0.forget_waker(place);
+        }
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").finish_non_exhaustive()
     }
 }
 
 impl Drop for Inbox {
     fn drop(&mut self) {
-        self.0.close();
+        if self.0.system().is_current() {
+            self.0.close();
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Updates that stay open, as Rust programs have them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::bucket::{Deciding, Verdict};
@@ -9,6 +10,20 @@ use crate::value::Value;
 
 /// An update that has begun: it has the bucket's turn until it is ended or dropped. Dropped
 /// without a verdict, it changes nothing; so too if the thread that began it ends first.
+///
+/// ```
+/// use kvreg::{Bucket, Verdict};
+///
+/// let bucket = Bucket::start()?;
+/// bucket.put("milk", 1)?;
+/// let mut update = bucket.update_begin("milk")?;
+/// let milk = i64::try_from(update.current()?.unwrap_or(0.into()))?;
+/// update.end(milk + 1)?;
+/// drop(bucket.update_begin("milk")?); // changes nothing
+/// assert_eq!(bucket.get::<i64>("milk")?, 2);
+/// # Ok::<(), kvreg::Error>(())
+/// ```
+#[must_use = "an update that is dropped changes nothing"]
 pub struct Update(Arc<Held<Deciding>>);
 
 impl Update {
@@ -25,9 +40,16 @@ impl Update {
     }
 
     /// Does what was decided, and gives the turn back.
-    pub fn end(self, verdict: Verdict) -> Result<(), Error> {
+    pub fn end(self, verdict: impl Into<Verdict>) -> Result<(), Error> {
+        let verdict = verdict.into();
         let deciding = self.0.take(&self.0);
         deciding.map_or(Err(Error::Aborted), |mut deciding| deciding.apply(verdict))
+    }
+}
+
+impl fmt::Debug for Update {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Update").finish_non_exhaustive()
     }
 }
 

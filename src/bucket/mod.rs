@@ -10,10 +10,10 @@ use std::sync::{Arc, OnceLock};
 use crate::error::Error;
 use crate::log::Logs;
 use crate::reason::{Exit, Reason};
-use crate::reclaim::Guard;
+use crate::reclaim::{self, Guard};
 use crate::server::{Caller, HandleCount, Lasts, NamedServer, Place, Reservation};
-use crate::server::{ChildSpec, RestartPolicy, Server, State, System, Turn, Writing};
-use crate::store::{Contents, Limits, Pair, Reader, KEY_LIMIT};
+use crate::server::{ChildSpec, RestartPolicy, Server, State, System, Thread, Turn, Writing};
+use crate::store::{Contents, Limits, Owned, Pair, Reader, KEY_LIMIT};
 use crate::value::{Text, Value, ValueRef};
 use crate::watch::{Subscriber, Subscribers};
 
@@ -84,10 +84,20 @@ pub(crate) struct BucketState {
 }
 
 /// What there is to know about a bucket.
+///
+/// ```
+/// let bucket = kvreg::Bucket::start()?;
+/// bucket.put("milk", 1)?;
+/// let info = bucket.info()?;
+/// assert_eq!((info.keys, info.handled), (1, 1));
+/// # Ok::<(), kvreg::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BucketInfo {
+    /// Keys that it holds.
     pub keys: usize,
-    /// Of keys and values.
+    /// Bytes of keys and values.
     pub bytes: usize,
     /// Messages that wait.
     pub mailbox: usize,
@@ -280,6 +290,21 @@ impl BucketServer {
         })
     }
 
+    /// The short way of a get from Rust: `None` if anything is out of the ordinary.
+    pub(crate) fn fast_get(&self, key: &[u8]) -> Option<Value> {
+        if Thread::has_queued() {
+            return None;
+        }
+        let domain = self.system().domain();
+        reclaim::fast_pin(domain, |pinned| self.fast_read(key, pinned, Owned))
+    }
+
+    /// The short way of a put from Rust: `None` if nothing was done.
+    pub(crate) fn fast_store(&self, key: &[u8], value: ValueRef<'_>) -> Option<()> {
+        let domain = self.system().domain();
+        reclaim::fast_pin(domain, |pinned| self.fast_put(key, value, pinned))
+    }
+
     /// The short way of a delete: `None` if nothing was done. Does not panic.
     #[inline(always)]
     pub(crate) fn fast_delete<R: Reader>(
@@ -359,6 +384,17 @@ impl BucketServer {
     ) -> Result<(), Error> {
         let key = copy_key(key)?;
         self.cast_task(Task { key, run })
+    }
+
+    /// As `update_cast`, for who awaits an answer of it.
+    #[cfg(feature = "aio")]
+    pub(crate) fn update_for_answer(
+        self: &Arc<Self>,
+        key: &[u8],
+        run: Box<dyn FnOnce(Deciding) + Send>,
+    ) -> Result<(), Error> {
+        let key = copy_key(key)?;
+        self.request_task(Task { key, run })
     }
 
     /// A pair for an update, which is inside already.

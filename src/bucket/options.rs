@@ -7,14 +7,29 @@ use crate::server::{Restart, RestartPolicy};
 use crate::value::VALUE_LIMIT;
 
 /// Options of a bucket.
+///
+/// ```
+/// use kvreg::{BucketOptions, Registry, Restart};
+///
+/// let options = BucketOptions::new()
+///     .restart(Restart::Transient)
+///     .max_keys(1000);
+/// let registry = Registry::start()?;
+/// let shopping = registry.create_with("shopping", options)?;
+/// # Ok::<(), kvreg::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BucketOptions {
+    /// What becomes of it when it ended; `Temporary` at first.
     pub restart: Restart,
     /// More restarts than these within the period and it stays down (OTP's intensity).
     pub max_restarts: u32,
+    /// The period in which restarts are counted.
     pub restart_period: Duration,
     /// Messages that wait.
     pub max_mailbox: usize,
+    /// Keys that it holds.
     pub max_keys: usize,
     /// Bytes of keys and values, 8 for a number; what waits in casts counts too.
     pub max_bytes: usize,
@@ -37,6 +52,55 @@ impl Default for BucketOptions {
 }
 
 impl BucketOptions {
+    /// The defaults: no limits but those of the library, and no restart.
+    #[must_use]
+    pub fn new() -> BucketOptions {
+        BucketOptions::default()
+    }
+
+    /// What becomes of it when it ended.
+    #[must_use]
+    pub fn restart(mut self, restart: Restart) -> BucketOptions {
+        self.restart = restart;
+        self
+    }
+
+    /// How many restarts within what period are too many: then it stays down.
+    #[must_use]
+    pub fn intensity(mut self, max_restarts: u32, period: Duration) -> BucketOptions {
+        self.max_restarts = max_restarts;
+        self.restart_period = period;
+        self
+    }
+
+    /// Messages that wait.
+    #[must_use]
+    pub fn max_mailbox(mut self, messages: usize) -> BucketOptions {
+        self.max_mailbox = messages;
+        self
+    }
+
+    /// Keys that it holds.
+    #[must_use]
+    pub fn max_keys(mut self, keys: usize) -> BucketOptions {
+        self.max_keys = keys;
+        self
+    }
+
+    /// Bytes of keys and values, 8 for a number; what waits in casts counts too.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: usize) -> BucketOptions {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// Bytes of one value, [`VALUE_LIMIT`] at most.
+    #[must_use]
+    pub fn max_value(mut self, bytes: usize) -> BucketOptions {
+        self.max_value = bytes;
+        self
+    }
+
     pub(super) fn policy(&self) -> RestartPolicy {
         RestartPolicy {
             restart: self.restart,

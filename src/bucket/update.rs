@@ -4,20 +4,45 @@ use std::sync::Arc;
 
 use super::BucketState;
 use crate::error::Error;
+#[cfg(feature = "aio")]
+use crate::reason::{Exit, Reason};
 use crate::server::{Held, Open, Turn};
 use crate::value::{Value, ValueRef};
 
-/// What an update decides.
+/// What an update decides. A value that is to be stored is a verdict too, by `into`.
+///
+/// ```
+/// use kvreg::{Bucket, Error, Verdict};
+///
+/// let bucket = Bucket::start()?;
+/// bucket.update("name", |_| Verdict::Store("x".into()))?;
+/// bucket.update("n", |n| n.and_then(|n| n.as_i64()).unwrap_or(0) + 1)?;
+/// let aborted = bucket.update("n", |n| match n {
+///     Some(_) => Verdict::Abort,
+///     None => Verdict::Keep,
+/// });
+/// assert_eq!(aborted, Err(Error::Aborted));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Verdict {
     /// Leave the value as it is.
     Keep,
+    /// Store this one.
     Store(Value),
+    /// Take the key out, if it is there.
     Remove,
     /// Change nothing, and tell the caller.
     Abort,
     /// End the bucket, reason CRASHED.
     Crash,
+}
+
+impl<T: Into<Value>> From<T> for Verdict {
+    fn from(value: T) -> Verdict {
+        Verdict::Store(value.into())
+    }
 }
 
 /// An update that has the bucket's turn until it is dropped. Dropped without a verdict, it changes
@@ -84,6 +109,38 @@ impl Deciding {
 
     pub(crate) fn crash(&mut self) -> Result<(), Error> {
         Err(self.turn.crash("an update said so"))
+    }
+}
+
+/// What else can be done with the bucket's turn.
+#[cfg(feature = "aio")]
+impl Deciding {
+    /// Stores all pairs, or none.
+    pub(crate) fn store_many(&mut self, pairs: &[(&[u8], ValueRef<'_>)]) -> Result<(), Error> {
+        let server = self.turn.server();
+        let pairs = pairs
+            .iter()
+            .map(|(key, value)| server.pair_inside(key, *value));
+        let pairs = pairs.collect::<Result<_, Error>>()?;
+        self.turn
+            .commit(|write| write.exclusive().put_many(pairs))?
+    }
+
+    pub(crate) fn clear(&mut self) -> Result<(), Error> {
+        self.turn.commit(|write| write.exclusive().clear())
+    }
+
+    /// Ends the bucket, reason NORMAL.
+    pub(crate) fn stop(&mut self) -> Result<(), Error> {
+        if !self.turn.server().system().is_current() {
+            return Err(Error::Forked);
+        }
+        let server = Arc::clone(self.turn.server());
+        server.end(Exit::new(Reason::Normal, ""));
+        match server.exit_reason() {
+            Some(Reason::Normal) => Ok(()),
+            _ => Err(Error::ServerDown), // another was faster
+        }
     }
 }
 

@@ -92,7 +92,7 @@ impl kvreg_event {
                 owned.level = level as u32;
                 (name, message)
             }
-            Event::Lost(count) => {
+            Event::Lost { count } => {
                 owned.kind = LOST;
                 owned.count = count;
                 (None, String::new())

@@ -50,3 +50,5 @@ mod inbox;
 mod event;
 
 mod listener;
+
+pub(crate) use object::free_all;

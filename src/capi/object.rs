@@ -440,7 +440,7 @@ fn drop_later<T: Send + Sync + 'static>(
 
 /// Ends all handles and what they lead to; inboxes last, so that they get what the servers
 /// have to say.
-pub(super) fn free_all(process: &'static Process) {
+pub(crate) fn free_all(process: &'static Process) {
     let mut inboxes = Vec::new();
     process
         .handles()
@@ -478,9 +478,6 @@ pub(super) fn free_all(process: &'static Process) {
                 }
             }
         });
-    for registry in process.registries().names().all() {
-        registry.registry().end(shut_down());
-    }
     for (inbox, slot) in inboxes {
         inbox.freed();
         drop_later(process, inbox, slot);

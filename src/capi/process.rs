@@ -1,18 +1,15 @@
 //! What concerns the whole process: versions, statuses, the last error, shutdown.
 
 use std::ffi::c_char;
-use std::sync::atomic::{fence, Ordering};
 
 use super::argument::Options;
+use super::free_all;
 use super::guard::guard;
 use super::info::fill;
-use super::object::free_all;
 use super::options::{kvreg_options, process_options};
 use super::status::{kvreg_status, Failure, Status};
 use crate::handle_table::Kind;
-use crate::log::escaped;
 use crate::process::Process;
-use crate::server::Thread;
 use crate::time::Timeout;
 
 const VERSION: &std::ffi::CStr = match std::ffi::CStr::from_bytes_with_nul(
@@ -77,29 +74,12 @@ pub unsafe extern "C" fn kvreg_configure(options: *const kvreg_options) -> kvreg
 #[no_mangle]
 pub extern "C" fn kvreg_shutdown(timeout_ms: i64) -> kvreg_status {
     guard("kvreg_shutdown", || {
-        let process = Process::running()?;
+        Process::running()?; // the first of what may be wrong
         let timeout = Timeout::from_millis(timeout_ms)?;
-        // A destructor that runs on a thread of the library's may be in no turn: it would wait for
-        // its own thread.
-        if Thread::holds_a_turn() || crate::runtime::is_own_thread() {
-            return Err(Status::CallingSelf.into());
+        match crate::api::shut_down(timeout, free_all)? {
+            None => Ok(()),
+            Some(stuck) => Err(Failure::new(Status::Timeout, stuck)),
         }
-        let deadline = timeout.deadline();
-        if !process.begin_shut_down() {
-            return Err(Status::ShutDown.into());
-        }
-        // With the fence of `make`: a handle that is being made is ended there or here.
-        fence(Ordering::SeqCst);
-        free_all(process);
-        if !process.stop_threads(deadline.left()) {
-            let stuck = process.buckets().running_callbacks();
-            let names = stuck.iter().map(|name| format!("\"{}\"", escaped(name)));
-            let names = names.collect::<Vec<_>>().join(", ");
-            let text = format!("callbacks are still running in these buckets: {names}");
-            process.logs().warn(None, &text);
-            return Err(Failure::new(Status::Timeout, text));
-        }
-        Ok(())
     })
 }
 

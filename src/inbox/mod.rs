@@ -7,6 +7,8 @@
 //! (G4): a notice finds its entry waiting, once, or is dropped.
 
 mod pollable;
+#[cfg(feature = "aio")]
+mod waking;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -24,22 +26,56 @@ pub(crate) use pollable::Polled;
 /// How many other events wait before some are lost, and counted.
 const RING: usize = 1024;
 
+/// What waits in an inbox.
+///
+/// ```
+/// use kvreg::{Event, Inbox, Reason, Registry, Timeout};
+///
+/// let (registry, inbox) = (Registry::start()?, Inbox::open()?);
+/// let shopping = registry.create("shopping")?;
+/// let monitor = inbox.monitor(&shopping)?;
+/// shopping.stop()?;
+/// match inbox.receive(Timeout::Never)? {
+///     Event::Down { reference, reason, name, .. } => {
+///         assert_eq!((reference, reason), (monitor, Reason::Normal));
+///         assert_eq!(name.as_deref(), Some("shopping"));
+///     }
+///     Event::Log { level, message, .. } => println!("{level:?}: {message}"),
+///     other => println!("{other:?}"),
+/// }
+/// # Ok::<(), kvreg::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event {
     /// A monitored server ended.
+    #[non_exhaustive]
     Down {
+        /// What `monitor` answered.
         reference: u64,
+        /// Why it ended.
         reason: Reason,
+        /// The name that it had, if it had one.
         name: Option<String>,
+        /// What was said about its end.
         detail: String,
     },
+    /// Something was logged.
+    #[non_exhaustive]
     Log {
+        /// How important it is.
         level: Level,
+        /// The name of the server that it is about, if it has one.
         name: Option<String>,
+        /// What was said.
         message: String,
     },
-    /// So many events, none of them a DOWN, did not fit.
-    Lost(u64),
+    /// Events, none of them a DOWN, did not fit.
+    #[non_exhaustive]
+    Lost {
+        /// How many.
+        count: u64,
+    },
 }
 
 pub(crate) struct InboxCore {
@@ -61,6 +97,8 @@ struct Queue {
     /// The place of the LOST event that still counts.
     lost: Option<u64>,
     pollable: Option<Pollable>,
+    #[cfg(feature = "aio")]
+    wakers: waking::Wakers,
     closed: bool,
 }
 
@@ -101,7 +139,7 @@ impl From<Pending> for Event {
                 name,
                 message,
             },
-            Pending::Lost(count) => Event::Lost(count),
+            Pending::Lost(count) => Event::Lost { count },
         }
     }
 }
@@ -125,6 +163,10 @@ impl InboxCore {
             state: Mutex::new(Queue::default()),
             arrived: Condvar::new(),
         })
+    }
+
+    pub(crate) fn system(&self) -> &'static System {
+        self.system
     }
 
     pub(crate) fn monitor(self: &Arc<Self>, server: &Arc<dyn AnyServer>) -> Result<u64, Error> {
@@ -240,6 +282,8 @@ impl InboxCore {
                 },
             )
         };
+        #[cfg(feature = "aio")]
+        drop(queue.wakers.take());
         if let (true, Some(pollable)) =
             (self.system.threads().is_shut_down(), queue.pollable.take())
         {
@@ -252,6 +296,16 @@ impl InboxCore {
                 }
             }
         }
+    }
+
+    /// Wakes whoever waits for an event, now that there is one.
+    fn tell(&self, #[allow(unused_mut)] mut state: MutexGuard<'_, Queue>) {
+        self.arrived.notify_one();
+        #[cfg(feature = "aio")]
+        let woken = state.wakers.take();
+        drop(state);
+        #[cfg(feature = "aio")]
+        drop(woken); // outside the lock
     }
 
     fn sink(self: &Arc<Self>) -> Weak<dyn LogSink> {
@@ -292,7 +346,7 @@ impl LogSink for InboxCore {
                 message: message.to_owned(),
             });
         }
-        self.arrived.notify_one();
+        self.tell(state);
     }
 }
 
@@ -309,7 +363,7 @@ impl Monitor for InboxCore {
             name: name.map(str::to_owned),
         });
         state.downs.insert(reference, Down::Queued(place));
-        self.arrived.notify_one();
+        self.tell(state);
     }
 }
 

@@ -7,10 +7,23 @@ use std::path::PathBuf;
 use crate::error::Error;
 
 /// Where a listener listens. Written as it was asked for: `127.0.0.1:4040`, `unix:/run/kv.sock`.
+///
+/// ```
+/// use kvreg::{Address, Listener, ListenerOptions, Registry};
+///
+/// let registry = Registry::start()?;
+/// let listener = Listener::start(&registry, "127.0.0.1:0", ListenerOptions::new())?;
+/// if let Address::Tcp(address) = listener.address() {
+///     assert_ne!(address.port(), 0);
+/// }
+/// # Ok::<(), kvreg::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Address {
+    /// An address of TCP.
     Tcp(SocketAddr),
+    /// The path of a unix socket.
     Unix(PathBuf),
 }
 

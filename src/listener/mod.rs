@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::protocol;
 use crate::reason::Exit;
 use crate::registry::Supervisor;
-use crate::server::{AnyServer, Monitor};
+use crate::server::{AnyServer, Monitor, System};
 use crate::sync::lock;
 use socket::{HungUp, Peer, Socket, Stream};
 use waiting::Waiting;
@@ -34,8 +34,23 @@ pub use password::Password;
 /// Before accepting is tried again when the system refuses (it is out of descriptors).
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Options of a listener.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvreg::{Listener, ListenerOptions, Password, Registry};
+///
+/// let registry = Registry::start()?;
+/// let options = ListenerOptions::new()
+///     .password(Password::new("open sesame")?)
+///     .idle_timeout(Duration::from_secs(60));
+/// let listener = Listener::start(&registry, "127.0.0.1:0", options)?;
+/// # Ok::<(), kvreg::Error>(())
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ListenerOptions {
+    /// Connections at a time.
     pub max_connections: usize,
     /// Bytes of a request line.
     pub max_line: usize,
@@ -66,6 +81,54 @@ impl Default for ListenerOptions {
 const UNIX_MODE: u32 = 0o600;
 
 impl ListenerOptions {
+    /// The defaults: 1,024 connections, each of which may be idle for five minutes.
+    #[must_use]
+    pub fn new() -> ListenerOptions {
+        ListenerOptions::default()
+    }
+
+    /// Connections at a time.
+    #[must_use]
+    pub fn max_connections(mut self, connections: usize) -> ListenerOptions {
+        self.max_connections = connections;
+        self
+    }
+
+    /// Bytes of a request line.
+    #[must_use]
+    pub fn max_line(mut self, bytes: usize) -> ListenerOptions {
+        self.max_line = bytes;
+        self
+    }
+
+    /// Bytes that wait for a subscriber who does not read, before it is cut off.
+    #[must_use]
+    pub fn max_backlog(mut self, bytes: usize) -> ListenerOptions {
+        self.max_backlog = bytes;
+        self
+    }
+
+    /// From one request to the end of the next, and for a reply to be taken; `None`: for ever.
+    #[must_use]
+    pub fn idle_timeout(mut self, idle: impl Into<Option<Duration>>) -> ListenerOptions {
+        self.idle_timeout = idle.into();
+        self
+    }
+
+    /// What the first line of a connection must tell: `AUTH` and the password.
+    #[must_use]
+    pub fn password(mut self, password: Password) -> ListenerOptions {
+        self.password = Some(password);
+        self
+    }
+
+    /// The mode of the file of a unix socket, 0600 if it is not given: who may connect.
+    #[must_use]
+    pub fn unix_mode(mut self, mode: u32) -> ListenerOptions {
+        self.unix_mode = Some(mode);
+        self
+    }
+
     fn check(&self, address: &Address) -> Result<(), Error> {
         let is_unix = matches!(address, Address::Unix(_));
         match self.unix_mode {
@@ -154,6 +217,10 @@ impl ListenerCore {
         let stopped = lock(&self.stopped);
         let waited = self.has_stopped.wait_while(stopped, |stopped| !*stopped);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(crate) fn system(&self) -> &'static System {
+        self.supervisor.around().system()
     }
 
     async fn accept(self: Arc<Self>, socket: Socket, end: End) {

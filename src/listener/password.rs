@@ -9,6 +9,15 @@ use crate::error::Error;
 const LIMIT: usize = 1024;
 
 /// What the first line of a connection must tell.
+///
+/// ```
+/// use kvreg::Password;
+///
+/// let password = Password::new("open sesame")?;
+/// assert_eq!(format!("{password:?}"), "Password");
+/// assert!(Password::new("two\nlines").is_err());
+/// # Ok::<(), kvreg::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(Box<[u8]>);
 

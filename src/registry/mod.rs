@@ -97,11 +97,22 @@ pub(crate) struct RegistryState {
 }
 
 /// What there is to know about a registry.
+///
+/// ```
+/// let registry = kvreg::Registry::start()?;
+/// registry.create("shopping")?.put("milk", 1)?;
+/// let info = registry.info()?;
+/// assert_eq!((info.buckets, info.keys), (1, 1));
+/// # Ok::<(), kvreg::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RegistryInfo {
+    /// Buckets that have a name.
     pub buckets: usize,
-    /// Of all buckets, while each is looked at.
+    /// Keys of all buckets, while each is looked at.
     pub keys: usize,
+    /// Bytes of keys and values of all buckets, while each is looked at.
     pub bytes: usize,
     /// Messages that wait at the registry itself.
     pub mailbox: usize,

@@ -14,8 +14,19 @@ use crate::reason::Reason;
 use crate::sync::{lock, Arc, AtomicBool, Mutex, Ordering, Weak};
 
 /// When a server that ended is started again, anew, under its name (OTP's `restart`).
+///
+/// ```
+/// use kvreg::{BucketOptions, Reason, Registry, Restart};
+///
+/// let registry = Registry::start()?;
+/// let options = BucketOptions::new().restart(Restart::Transient);
+/// registry.create_with("shopping", options)?.exit(Reason::Killed, "")?;
+/// assert_eq!(registry.lookup("shopping")?.count()?, 0); // a new one, and empty
+/// # Ok::<(), kvreg::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u32)]
+#[non_exhaustive]
 pub enum Restart {
     /// Never.
     #[default]
@@ -27,6 +38,8 @@ pub enum Restart {
 }
 
 impl Restart {
+    /// The option of a number of the C interface.
+    #[must_use]
     pub fn from_number(number: u32) -> Option<Restart> {
         [Restart::Temporary, Restart::Transient, Restart::Permanent]
             .get(number as usize)

@@ -74,6 +74,15 @@ impl<S: State> Server<S> {
     }
 
     pub(super) fn post(self: &Arc<Self>, body: Body<S>) -> Result<(), Error> {
+        self.post_from(body, Sender::current)
+    }
+
+    /// As `post`, for a sender that is asked for once it is sure that it is needed.
+    pub(super) fn post_from(
+        self: &Arc<Self>,
+        body: Body<S>,
+        sender: fn() -> Sender,
+    ) -> Result<(), Error> {
         if self.has_ended() {
             return Err(self.finish_end(Error::NoProcess));
         }
@@ -81,7 +90,7 @@ impl<S: State> Server<S> {
             refused
         } else {
             let is_stop = matches!(body, Body::Stop); // there is one, and it cannot be taken back
-            let sender = Sender::current();
+            let sender = sender();
             let mut slow = self.lock();
             if slow.closed {
                 Error::NoProcess

@@ -298,6 +298,12 @@ impl<S: State> Server<S> {
         self.post(Body::Task(task))
     }
 
+    /// As `cast_task`, for who awaits an answer of it: no read of this thread waits for it.
+    #[cfg(feature = "aio")]
+    pub(crate) fn request_task(self: &Arc<Self>, task: S::Task) -> Result<(), Error> {
+        self.post_from(Body::Task(task), thread::Sender::nobody)
+    }
+
     /// Runs kvreg's own code with `TURN | WRITE`, and gives both back; `None` if it panicked,
     /// which ended the server.
     fn handle_now<R>(

@@ -336,6 +336,15 @@ impl Sender {
         })
     }
 
+    /// Of what somebody else waits for: no thread's reads wait for it.
+    #[cfg(feature = "aio")]
+    pub(crate) fn nobody() -> Sender {
+        Sender {
+            thread: None,
+            id: 0,
+        }
+    }
+
     pub(crate) fn id(&self) -> u64 {
         self.id
     }

@@ -1,12 +1,15 @@
 //! Values: immutable, small ones copied, large ones shared.
 
 pub(crate) mod buffer_cache;
+mod convert;
 
 use std::fmt;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use crate::error::Error;
+
+pub use convert::{AsValue, FromValue};
 
 /// The longest value, in bytes.
 pub const VALUE_LIMIT: usize = 512 << 20;
@@ -15,14 +18,30 @@ pub const VALUE_LIMIT: usize = 512 << 20;
 /// and a shared count does not, but copying costs by the byte.
 pub(crate) const COPY_LIMIT: usize = 512;
 
-/// A value as it is given: borrowed.
+/// A value as it is given: borrowed. For pairs of several types, and for what no Rust type says.
+///
+/// ```
+/// use kvreg::{Bucket, ValueRef};
+///
+/// let bucket = Bucket::start()?;
+/// bucket.put_many([("milk", ValueRef::Int(1)), ("bread", "rye".into())])?;
+/// bucket.put("nothing", ValueRef::Nil)?;
+/// # Ok::<(), kvreg::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum ValueRef<'a> {
+    /// Nothing, which is not the same as an absent key.
     Nil,
+    /// True or false.
     Bool(bool),
+    /// An integer of 64 bits.
     Int(i64),
+    /// A floating-point number of 64 bits.
     Float(f64),
+    /// A text.
     String(&'a str),
+    /// Any bytes.
     Bytes(&'a [u8]),
 }
 
@@ -44,18 +63,48 @@ impl<'a> ValueRef<'a> {
     }
 }
 
-/// A value as it was read: valid and unchanged as long as it is kept (G13).
+/// A value as it was read: valid and unchanged as long as it is kept, whatever becomes of its
+/// bucket.
+///
+/// ```
+/// use kvreg::{Bucket, Value};
+///
+/// let bucket = Bucket::start()?;
+/// bucket.put("bread", "rye")?;
+/// let bread: Value = bucket.get("bread")?;
+/// assert_eq!(bread.as_str(), Some("rye"));
+/// assert_eq!(bread.as_i64(), None);
+/// assert_eq!(i64::try_from(Value::from(7))?, 7);
+/// # Ok::<(), kvreg::Error>(())
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Value {
+    /// Nothing, which is not the same as an absent key.
     Nil,
+    /// True or false.
     Bool(bool),
+    /// An integer of 64 bits.
     Int(i64),
+    /// A floating-point number of 64 bits.
     Float(f64),
+    /// A text: valid UTF-8.
     String(Text),
+    /// Any bytes.
     Bytes(Text),
 }
 
-/// The bytes of a value, followed by a NUL that does not count.
+/// The bytes of a text or of a key, as they were read. Small ones are a copy, large ones shared.
+///
+/// ```
+/// let bucket = kvreg::Bucket::start()?;
+/// bucket.put("milk", 1)?;
+/// let (key, _) = &bucket.items()?[0];
+/// assert_eq!(key, "milk");
+/// assert_eq!(key.len(), 4);
+/// assert_eq!(key.to_string(), "milk");
+/// # Ok::<(), kvreg::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Text(pub(crate) Repr);
 
@@ -172,11 +221,60 @@ impl Text {
         }))
     }
 
+    /// All of its bytes.
+    #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Repr::Copied(copied) => copied.bytes(),
             Repr::Shared(blob) => blob.bytes(),
         }
+    }
+
+    /// The bytes as a text, if they are one.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        std::str::from_utf8(self.as_bytes()).ok()
+    }
+}
+
+impl std::ops::Deref for Text {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Text) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Text {}
+
+impl PartialEq<str> for Text {
+    fn eq(&self, other: &str) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl PartialEq<&str> for Text {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+/// As a text, with what is none replaced.
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&String::from_utf8_lossy(self.as_bytes()))
     }
 }
 
@@ -187,7 +285,7 @@ impl fmt::Debug for Text {
 }
 
 impl Value {
-    /// A value of its own from a borrowed one.
+    /// A value of its own from a borrowed one; [`Error::NoMemory`] if there is none for it.
     pub fn new(value: ValueRef<'_>) -> Result<Value, Error> {
         Ok(match value {
             ValueRef::Nil => Value::Nil,
@@ -199,6 +297,59 @@ impl Value {
         })
     }
 
+    /// Whether it is nil.
+    #[must_use]
+    pub fn is_nil(&self) -> bool {
+        matches!(self, Value::Nil)
+    }
+
+    /// The value if it is true or false.
+    #[must_use]
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Value::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The value if it is an integer.
+    #[must_use]
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Value::Int(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The value if it is a floating-point number.
+    #[must_use]
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Value::Float(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The value if it is a text.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::String(text) => text.as_str(),
+            _ => None,
+        }
+    }
+
+    /// The bytes of a text or of bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match self {
+            Value::String(text) | Value::Bytes(text) => Some(text.as_bytes()),
+            _ => None,
+        }
+    }
+
+    /// The value, borrowed.
+    #[must_use]
     pub fn as_ref(&self) -> ValueRef<'_> {
         match self {
             Value::Nil => ValueRef::Nil,
@@ -228,38 +379,16 @@ impl PartialEq<ValueRef<'_>> for Value {
     }
 }
 
-impl From<bool> for ValueRef<'_> {
-    fn from(value: bool) -> Self {
-        ValueRef::Bool(value)
-    }
-}
-
-impl From<i64> for ValueRef<'_> {
-    fn from(value: i64) -> Self {
-        ValueRef::Int(value)
-    }
-}
-
-impl From<f64> for ValueRef<'_> {
-    fn from(value: f64) -> Self {
-        ValueRef::Float(value)
-    }
-}
-
-impl<'a> From<&'a str> for ValueRef<'a> {
-    fn from(value: &'a str) -> Self {
-        ValueRef::String(value)
-    }
-}
-
-impl<'a> From<&'a [u8]> for ValueRef<'a> {
-    fn from(value: &'a [u8]) -> Self {
-        ValueRef::Bytes(value)
-    }
-}
-
-impl<'a> From<&'a Value> for ValueRef<'a> {
-    fn from(value: &'a Value) -> Self {
-        value.as_ref()
+/// As one would print it: a text as it is, bytes with what is not ASCII written as a code.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Nil => f.pad("nil"),
+            Value::Bool(value) => value.fmt(f),
+            Value::Int(value) => value.fmt(f),
+            Value::Float(value) => value.fmt(f),
+            Value::String(text) => text.fmt(f),
+            Value::Bytes(bytes) => write!(f, "{}", bytes.as_bytes().escape_ascii()),
+        }
     }
 }

@@ -23,8 +23,9 @@ CRATE = (
 
 
 def sources() -> set[str]:
-    tests = REPOSITORY / "tests"
-    found = [*(REPOSITORY / "src").rglob("*"), *tests.glob("*.rs"), *tests.glob("common/*.rs")]
+    found = [*(REPOSITORY / "src").rglob("*"), *(REPOSITORY / "tests").glob("common/*.rs")]
+    for directory in ("examples", "tests"):
+        found += (REPOSITORY / directory).glob("*.rs")
     return {str(path.relative_to(REPOSITORY)) for path in found if path.is_file()}
 
 

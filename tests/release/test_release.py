@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 import shutil
 import subprocess
@@ -123,3 +124,56 @@ def test_what_is_missing_is_said(checkout: Path, spoil: Spoil, told: str) -> Non
     assert told in done.stdout
     assert len(done.stdout.splitlines()) == 2, done.stdout
     assert git(checkout, "tag", "--list") == ""
+
+
+def with_an_older_version(root: Path) -> None:
+    git(root, "tag", "--annotate", "--message", "Old", "v0.0.1")
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "New")
+
+
+def cargo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
+    """A cargo that does what the script says, and notes what it is asked."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    asked = tmp_path / "asked"
+    program = directory / "cargo"
+    program.write_text(f'#!/bin/sh\necho "$@" >>{asked}\n{script}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(directory), prepend=os.pathsep)
+    return asked
+
+
+def test_the_rust_interface_is_compared_with_the_last_version(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_an_older_version(checkout)
+    asked = cargo(tmp_path, monkeypatch, "exit 0")
+    done = release(checkout)
+    assert done.returncode == 0, done.stdout
+    assert asked.read_text().splitlines() == [
+        "semver-checks --version",
+        "semver-checks --package kvreg --all-features --baseline-rev v0.0.1",
+    ]
+
+
+def test_what_the_rust_interface_breaks_is_said(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_an_older_version(checkout)
+    cargo(tmp_path, monkeypatch, "[ $2 = --version ] || { echo function_missing; exit 100; }")
+    done = release(checkout)
+    assert done.returncode == 1
+    assert "does not keep what v0.0.1 promised:\nfunction_missing\n" in done.stdout
+    assert git(checkout, "tag", "--list") == "v0.0.1\n"
+
+
+def test_a_tool_that_is_missing_is_said_in_a_line(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_an_older_version(checkout)
+    cargo(tmp_path, monkeypatch, "echo no such command >&2; exit 101")
+    done = release(checkout)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[1:] == [
+        "the Rust interface is not compared with v0.0.1: cargo install cargo-semver-checks"
+    ]

@@ -2,11 +2,13 @@
 
 mod actors;
 mod maps;
+mod rust;
 #[cfg(has_glib)]
 mod shared_glib;
 
 pub use actors::{Kameo, Ractor, Tokio};
 pub use maps::{Dash, Locked, Papaya};
+pub use rust::Rust;
 #[cfg(has_glib)]
 pub use shared_glib::Glib;
 

@@ -7,7 +7,7 @@ use crate::kvreg::Bucket;
 use crate::measure::{compare, Entry, Time};
 #[cfg(has_glib)]
 use crate::peers::Glib;
-use crate::peers::{Dash, Locked, Map, Papaya};
+use crate::peers::{Dash, Locked, Map, Papaya, Rust};
 use crate::report::Report;
 
 const DISTINCT: usize = 1000;
@@ -22,6 +22,7 @@ fn maps() -> Maps {
         ("DashMap", Arc::new(Dash::default())),
         ("papaya", Arc::new(Papaya::default())),
         ("Mutex<HashMap>", Arc::new(Locked::default())),
+        ("kvreg, from Rust", Arc::new(Rust::start())),
     ];
     #[cfg(has_glib)]
     maps.push(("GHashTable with GMutex, from C", Arc::new(Glib::new())));
@@ -79,7 +80,7 @@ pub fn measure(report: &mut Report) {
 
 /// Beside keys that stay, so that no table grows or shrinks.
 fn new_keys(report: &mut Report, maps: &Maps) {
-    let maps = &maps[..4]; // GLib's is not asked to delete
+    let maps = &maps[..5]; // GLib's is not asked to delete
     let others = Keys::numbered(1_000_000..1_000_000 + 8 * DISTINCT);
     let keys = Keys::numbered(500_000..500_000 + DISTINCT);
     for (_, map) in maps {
