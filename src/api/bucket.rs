@@ -122,11 +122,7 @@ impl Bucket {
     /// Reads a key as whatever type is wanted: `get::<i64>("milk")`, `get::<Option<String>>(…)`
     /// where the key may be absent, `get::<Value>(…)` for a value of any type.
     pub fn get<T: FromValue>(&self, key: impl AsRef<[u8]>) -> Result<T, Error> {
-        let found = self.call(key.as_ref(), |server, caller, key| {
-            let fast = server.fast_get(key);
-            fast.map_or_else(|| server.get(caller, key), Ok)
-        });
-        match found {
+        match self.call(key.as_ref(), |server, caller, key| server.get(caller, key)) {
             Ok(value) => T::from_value(value),
             Err(Error::NotFound) => T::absent(),
             Err(error) => Err(error),
@@ -137,8 +133,7 @@ impl Bucket {
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsValue) -> Result<(), Error> {
         let value = value.as_value();
         self.change(key.as_ref(), |server, caller, key| {
-            let fast = server.fast_store(key, value);
-            fast.map_or_else(|| server.put(caller, key, value), Ok)
+            server.put(caller, key, value)
         })
     }
 

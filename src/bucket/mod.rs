@@ -10,10 +10,10 @@ use std::sync::{Arc, OnceLock};
 use crate::error::Error;
 use crate::log::Logs;
 use crate::reason::{Exit, Reason};
-use crate::reclaim::{self, Guard};
+use crate::reclaim::Guard;
 use crate::server::{Caller, HandleCount, Lasts, NamedServer, Place, Reservation};
-use crate::server::{ChildSpec, RestartPolicy, Server, State, System, Thread, Turn, Writing};
-use crate::store::{Contents, Limits, Owned, Pair, Reader, KEY_LIMIT};
+use crate::server::{ChildSpec, RestartPolicy, Server, State, System, Turn, Writing};
+use crate::store::{Contents, Limits, Pair, Reader, KEY_LIMIT};
 use crate::value::{Text, Value, ValueRef};
 use crate::watch::{Subscriber, Subscribers};
 
@@ -288,21 +288,6 @@ impl BucketServer {
             let fits = value.text().len() <= write.state().spec.options.max_value;
             (fits && write.exclusive().fast_put(key, value, pinned)).then_some(())
         })
-    }
-
-    /// The short way of a get from Rust: `None` if anything is out of the ordinary.
-    pub(crate) fn fast_get(&self, key: &[u8]) -> Option<Value> {
-        if Thread::has_queued() {
-            return None;
-        }
-        let domain = self.system().domain();
-        reclaim::fast_pin(domain, |pinned| self.fast_read(key, pinned, Owned))
-    }
-
-    /// The short way of a put from Rust: `None` if nothing was done.
-    pub(crate) fn fast_store(&self, key: &[u8], value: ValueRef<'_>) -> Option<()> {
-        let domain = self.system().domain();
-        reclaim::fast_pin(domain, |pinned| self.fast_put(key, value, pinned))
     }
 
     /// The short way of a delete: `None` if nothing was done. Does not panic.

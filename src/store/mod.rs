@@ -12,4 +12,4 @@ mod writing;
 pub use contents::KEY_LIMIT;
 pub(crate) use contents::{Change, Contents, Observer, Pair};
 pub(crate) use limits::Limits;
-pub(crate) use reading::{Owned, Reader};
+pub(crate) use reading::Reader;

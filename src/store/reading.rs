@@ -49,7 +49,7 @@ pub(super) fn read_as<R: Reader>(found: &Found<'_, Stored>, reader: R) -> Option
 }
 
 /// Makes a value of its own.
-pub(crate) struct Owned;
+struct Owned;
 
 // SAFETY: `Copied::new` makes room for `len` bytes.
 unsafe impl Reader for Owned {
