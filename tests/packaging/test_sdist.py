@@ -23,8 +23,8 @@ CRATE = (
 
 
 def sources() -> set[str]:
-    found = [*(REPOSITORY / "src").rglob("*"), *(REPOSITORY / "tests").glob("common/*.rs")]
-    for directory in ("examples", "tests"):
+    found = [*(REPOSITORY / "src").rglob("*")]
+    for directory in ("examples", "tests", "tests/common", "tests/rights"):
         found += (REPOSITORY / directory).glob("*.rs")
     return {str(path.relative_to(REPOSITORY)) for path in found if path.is_file()}
 
