@@ -555,7 +555,7 @@ static void step(struct actor *me) {
         break;
     case DO_configure: case DO_registry_whereis: case DO_registry_create_with:
     case DO_registry_remove: case DO_registry_exit: case DO_registry_info:
-    case DO_bucket_link: case DO_bucket_unlink: case DO_bucket_info:
+    case DO_bucket_start_with: case DO_bucket_link: case DO_bucket_unlink: case DO_bucket_info:
         step_process_model(me, function);
         break;
     case DO_listener_start: case DO_listener_address: case DO_listener_stop:
