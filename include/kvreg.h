@@ -1105,9 +1105,9 @@ kvreg_status kvreg_bucket_get_float(kvreg_bucket *bucket,
 /**
  * Copies the text or bytes under a key into `buffer`, without a NUL, as kvreg_bucket_get does,
  * and sets `len` to their length in bytes. It answers KVREG_TOO_SMALL if that is more than
- * `capacity`: it sets `len` nevertheless, and copies nothing. It answers KVREG_WRONG_TYPE if the
- * value is neither text nor bytes. `buffer` may be NULL if `capacity` is 0. Blocks only while
- * casts of this thread to the bucket are queued.
+ * `capacity`, and sets `len` nevertheless; and KVREG_WRONG_TYPE if the value is neither text nor
+ * bytes. What `buffer` holds then is undefined, if others write the key meanwhile. It may be NULL
+ * if `capacity` is 0. Blocks only while casts of this thread to the bucket are queued.
  */
 kvreg_status kvreg_bucket_get_bytes(kvreg_bucket *bucket,
                                     const void *key,
