@@ -86,6 +86,26 @@ fn named(code: &str) -> BTreeSet<String> {
     rooms
 }
 
+/// The rooms that a file names by leaving its own through `super`: in a `use`, or, since a module
+/// may be written inside a file, by one step more anywhere.
+fn named_upwards(code: &str, depth: usize) -> BTreeSet<String> {
+    let mut rooms = BTreeSet::new();
+    for line in code.lines() {
+        let is_use = line.starts_with("use ") || line.starts_with("pub");
+        let (mut rest, mut steps) = (line, 0);
+        while let Some(at) = rest.find("super::") {
+            steps = if at == 0 { steps + 1 } else { 1 };
+            rest = &rest[at + "super::".len()..];
+            let inside = usize::from(!is_use);
+            if !rest.starts_with("super::") && steps > depth + inside {
+                let end = rest.find(|it: char| !it.is_alphanumeric() && it != '_');
+                rooms.insert(rest[..end.unwrap_or(rest.len())].to_owned());
+            }
+        }
+    }
+    rooms
+}
+
 struct File {
     name: String,
     room: String,
@@ -105,11 +125,11 @@ fn library() -> Vec<File> {
             let room = first.to_str().unwrap().trim_end_matches(".rs").to_owned();
             let is_code = room != "lib" && name != "table/tests.rs";
             let code = library_code(&fs::read_to_string(&path).unwrap());
-            is_code.then(|| File {
-                name,
-                room,
-                knows: named(&code),
-            })
+            let is_head = relative.ends_with("mod.rs");
+            let depth = relative.components().count() - 1 - usize::from(is_head);
+            let mut knows = named(&code);
+            knows.extend(named_upwards(&code, depth));
+            is_code.then_some(File { name, room, knows })
         })
         .collect()
 }
@@ -158,6 +178,15 @@ fn what_is_named_is_found() {
                 let _ = crate::i::j();\n$crate::k!()";
     let found: Vec<_> = named(code).into_iter().collect();
     assert_eq!(found, ["a", "c", "d", "g", "i"]);
+}
+
+#[test]
+fn what_leaves_its_room_is_found() {
+    let code = "use super::a::B;\nuse super::super::c::D;\nfn e() {\n    super::f();\n    \
+                super::super::super::g::h();\n}";
+    let found: Vec<_> = named_upwards(code, 1).into_iter().collect();
+    assert_eq!(found, ["c", "g"]);
+    assert_eq!(named_upwards("use super::a::B;", 0).len(), 1);
 }
 
 /// How many files are in the largest circle, where each room counts as one.
