@@ -92,6 +92,11 @@ enum When {
 }
 
 impl Deadline {
+    /// So long from now.
+    pub(crate) fn after(wait: Duration) -> Deadline {
+        Timeout::After(wait).deadline()
+    }
+
     pub(crate) fn has_passed(&self) -> bool {
         match self.0 {
             When::Now => true,

@@ -11,6 +11,7 @@ use crate::process::{Ended, Process};
 use crate::reason::Reason;
 use crate::reclaim;
 use crate::server::{Caller, Lasts, State};
+use crate::store::Key;
 use crate::time::Timeout;
 use crate::value::{AsValue, FromValue, Text, Value, ValueRef};
 
@@ -214,8 +215,8 @@ impl Bucket {
         let pairs: Vec<(K, V)> = pairs.into_iter().collect();
         let pairs = pairs
             .iter()
-            .map(|(key, value)| Ok((check_key(key.as_ref())?, value.as_value())))
-            .collect::<Result<Vec<(&[u8], ValueRef<'_>)>, Error>>()?;
+            .map(|(key, value)| Ok((Key::new(check_key(key.as_ref())?), value.as_value())))
+            .collect::<Result<Vec<(Key<'_>, ValueRef<'_>)>, Error>>()?;
         self.change(b"", |server, caller, _| server.put_many(caller, &pairs))
     }
 
@@ -227,11 +228,9 @@ impl Bucket {
         let keys: Vec<_> = keys.into_iter().collect();
         let keys = keys
             .iter()
-            .map(|key| check_key(key.as_ref()))
-            .collect::<Result<Vec<&[u8]>, Error>>()?;
-        let values = self.call(b"", |server, caller, _| {
-            server.get_many(caller, keys.iter().copied())
-        })?;
+            .map(|key| check_key(key.as_ref()).map(Key::new))
+            .collect::<Result<Vec<Key<'_>>, Error>>()?;
+        let values = self.call(b"", |server, caller, _| server.get_many(caller, &keys))?;
         let values = values.into_iter();
         values
             .map(|value| value.map(T::from_value).transpose())

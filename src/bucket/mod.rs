@@ -6,6 +6,7 @@ mod update;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::log::Logs;
@@ -13,7 +14,8 @@ use crate::reason::{Exit, Reason};
 use crate::reclaim::Guard;
 use crate::server::{Caller, HandleCount, Lasts, NamedServer, Place, Reservation};
 use crate::server::{ChildSpec, RestartPolicy, Server, State, System, Turn, Writing};
-use crate::store::{Contents, Limits, Pair, Reader, KEY_LIMIT};
+use crate::store::{Contents, Key, Left, Limits, Many, Pair, Reader, Unread, KEY_LIMIT};
+use crate::time::Deadline;
 use crate::value::{Text, Value, ValueRef};
 use crate::watch::{Subscriber, Subscribers};
 
@@ -23,6 +25,15 @@ pub(crate) use update::Deciding;
 pub use update::Verdict;
 
 pub(crate) type BucketServer = Server<BucketState>;
+
+/// How long a reader waits for a writer before it looks again.
+const WRITE_STEP: Duration = Duration::from_millis(1);
+
+/// How often a snapshot is begun anew before it is taken in one piece.
+const SNAPSHOTS: usize = 4;
+
+/// What a sleeper needs to wake up, between two slices of a snapshot.
+const GAP: Duration = Duration::from_micros(50);
 
 /// What all buckets of a process share.
 #[derive(Default)]
@@ -137,7 +148,7 @@ unsafe impl State for BucketState {
                 drop(reserved);
                 write.exclusive().put(pair)
             }
-            Message::Delete(key) => match write.exclusive().remove(&key) {
+            Message::Delete(key) => match write.exclusive().remove(Key::new(&key)) {
                 Err(Error::NotFound) => Ok(()),
                 removed => removed,
             },
@@ -260,8 +271,9 @@ impl BucketServer {
         self.await_own_casts(caller)?;
         self.with_write_lock(caller, |write| {
             let subscribers = write.state().subscribers.get_or_init(Arc::default);
-            write.exclusive().observe(Arc::clone(subscribers) as _);
             subscribers.add(subscriber);
+            let observer = || Arc::clone(subscribers) as _;
+            write.exclusive().observe(observer);
         })
     }
 
@@ -270,7 +282,7 @@ impl BucketServer {
     #[inline(always)]
     pub(crate) fn fast_read<R: Reader>(
         &self,
-        key: &[u8],
+        key: Key<'_>,
         pinned: &Guard,
         reader: R,
     ) -> Option<R::Read> {
@@ -280,7 +292,7 @@ impl BucketServer {
 
     /// The short way of a put: `None` if nothing was done. Does not panic.
     #[inline(always)]
-    pub(crate) fn fast_put(&self, key: &[u8], value: ValueRef<'_>, pinned: &Guard) -> Option<()> {
+    pub(crate) fn fast_put(&self, key: Key<'_>, value: ValueRef<'_>, pinned: &Guard) -> Option<()> {
         if !value.is_small() {
             return None;
         }
@@ -294,7 +306,7 @@ impl BucketServer {
     #[inline(always)]
     pub(crate) fn fast_delete<R: Reader>(
         &self,
-        key: &[u8],
+        key: Key<'_>,
         pinned: &Guard,
         reader: R,
     ) -> Option<R::Read> {
@@ -302,14 +314,14 @@ impl BucketServer {
     }
 
     /// The value of a key, as the reader makes it.
-    pub(crate) fn read<R: Reader>(
+    pub(crate) fn read<R: Reader + Copy>(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
-        key: &[u8],
+        key: Key<'_>,
         reader: R,
     ) -> Result<R::Read, Error> {
         self.await_own_casts(caller)?;
-        self.state().contents.read(key, reader)
+        self.read_again(caller, || self.state().contents.read(key, reader))
     }
 
     pub(crate) fn get(
@@ -317,8 +329,33 @@ impl BucketServer {
         caller: &mut Caller<'_>,
         key: &[u8],
     ) -> Result<Value, Error> {
+        let key = Key::new(key);
         self.await_own_casts(caller)?;
-        self.state().contents.get(key)
+        self.read_again(caller, || self.state().contents.get(key))
+    }
+
+    /// Reads, and where a writer is in the middle of a change and does not come to its end reads
+    /// again under the write exclusion, which that one has. It is waited for in short steps: another
+    /// writer may have it by then, for longer and with nothing in the reader's way.
+    fn read_again<T>(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        read: impl Fn() -> Result<T, Unread>,
+    ) -> Result<T, Error> {
+        loop {
+            match read() {
+                Ok(read) => return Ok(read),
+                Err(Unread::Error(error)) => return Err(error),
+                Err(Unread::Busy) => caller.unpin(),
+            }
+            let soon = Deadline::after(WRITE_STEP);
+            match self.with_write_lock_before(soon, |_| read()) {
+                Ok(Ok(read)) => return Ok(read),
+                Ok(Err(Unread::Error(error))) => return Err(error),
+                Ok(Err(Unread::Busy)) | Err(Error::Timeout) => {}
+                Err(refused) => return Err(refused),
+            }
+        }
     }
 
     pub(crate) fn put(
@@ -329,6 +366,7 @@ impl BucketServer {
     ) -> Result<(), Error> {
         self.check_value(&value, true)?;
         if value.is_small() {
+            let key = Key::new(key);
             return self.call(caller, |write| write.exclusive().put_small(key, value))?;
         }
         // What is large is copied before the turn is taken.
@@ -341,6 +379,7 @@ impl BucketServer {
         caller: &mut Caller<'_>,
         key: &[u8],
     ) -> Result<Value, Error> {
+        let key = Key::new(key);
         self.call(caller, |write| write.exclusive().delete(key))?
     }
 
@@ -350,6 +389,7 @@ impl BucketServer {
         caller: &mut Caller<'_>,
         key: &[u8],
     ) -> Result<(), Error> {
+        let key = Key::new(key);
         self.call(caller, |write| write.exclusive().remove(key))?
     }
 
@@ -392,32 +432,30 @@ impl BucketServer {
     pub(crate) fn put_many(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
-        pairs: &[(&[u8], ValueRef<'_>)],
+        pairs: &[(Key<'_>, ValueRef<'_>)],
     ) -> Result<(), Error> {
         for (_, value) in pairs {
             self.check_value(value, true)?;
         }
-        if !pairs.iter().all(|(_, value)| value.is_small()) {
-            // What is large is copied before the turn is taken.
-            let ready = made(pairs)?;
-            return self.call(caller, |write| write.exclusive().put_many(ready))?;
+        let stored = self.call(caller, |write| write.exclusive().overwrite_all(pairs))?;
+        if stored {
+            return Ok(());
         }
-        self.call(caller, |write| {
-            let contents = write.exclusive();
-            if contents.overwrite_all(pairs) {
-                return Ok(());
-            }
-            contents.put_many(made(pairs)?)
-        })?
+        // What is long is copied before the turn is taken.
+        let ready = made(pairs)?;
+        self.call(caller, |write| write.exclusive().put_many(ready))?
     }
 
     /// Many values as they are at one instant; `None` where a key is absent.
     pub(crate) fn get_many<'k>(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
-        keys: impl ExactSizeIterator<Item = &'k [u8]>,
-    ) -> Result<Vec<Option<Value>>, Error> {
+        keys: &[Key<'k>],
+    ) -> Result<Many, Error> {
         self.await_own_casts(caller)?;
+        if let Some(values) = self.state().contents.get_many(keys)? {
+            return Ok(values);
+        }
         self.with_write_lock(caller, |write| write.exclusive().get_many(keys))?
     }
 
@@ -446,7 +484,37 @@ impl BucketServer {
         caller: &mut Caller<'_>,
     ) -> Result<Vec<(Text, Value)>, Error> {
         self.await_own_casts(caller)?;
-        self.with_write_lock(caller, |write| write.exclusive().items())?
+        for _ in 0..SNAPSHOTS {
+            if let Some(items) = self.try_items(caller, true)? {
+                return Ok(items);
+            }
+        }
+        // It was cleared again and again.
+        let items = self.try_items(caller, false)?;
+        items.ok_or(Error::NoMemory)
+    }
+
+    /// A snapshot, if it is not disturbed. The write exclusion is given back between slices, and
+    /// for a moment to those who sleep for it.
+    fn try_items(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        in_slices: bool,
+    ) -> Result<Option<Vec<(Text, Value)>>, Error> {
+        let mut items = self.state().contents.items(in_slices);
+        self.with_write_lock(caller, |write| write.exclusive().begin_items(&mut items))??;
+        loop {
+            let (left, is_wanted) = self.with_write_lock(caller, |write| {
+                let left = write.exclusive().continue_items(&mut items);
+                (left, write.is_wanted())
+            })?;
+            match left? {
+                Left::More if is_wanted => std::thread::sleep(GAP),
+                Left::More => {}
+                Left::Nothing => return items.finish(),
+                Left::All => return Ok(None),
+            }
+        }
     }
 
     /// Handles are counted where it matters: a registered bucket goes on without.
@@ -476,7 +544,7 @@ impl BucketServer {
     }
 }
 
-fn made(pairs: &[(&[u8], ValueRef<'_>)]) -> Result<Vec<Pair>, Error> {
+fn made(pairs: &[(Key<'_>, ValueRef<'_>)]) -> Result<Vec<Pair>, Error> {
     let mut ready = Vec::new();
     ready
         .try_reserve_exact(pairs.len())

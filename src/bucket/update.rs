@@ -7,6 +7,7 @@ use crate::error::Error;
 #[cfg(feature = "aio")]
 use crate::reason::{Exit, Reason};
 use crate::server::{Held, Open, Turn};
+use crate::store::{Key, Unread};
 use crate::value::{Value, ValueRef};
 
 /// What an update decides. A value that is to be stored is a verdict too, by `into`.
@@ -60,11 +61,14 @@ impl Deciding {
     /// The value to decide about; `None` if the key is absent.
     pub(crate) fn current(&mut self) -> Result<Option<Value>, Error> {
         let contents = &self.turn.server().state().contents;
-        match contents.get(&self.key) {
-            Ok(value) => Ok(Some(value)),
-            Err(Error::NotFound) => Ok(None),
-            Err(Error::NoProcess) => Err(Error::ServerDown),
-            Err(error) => Err(error),
+        loop {
+            return match contents.get(Key::new(&self.key)) {
+                Ok(value) => Ok(Some(value)),
+                Err(Unread::Error(Error::NotFound)) => Ok(None),
+                Err(Unread::Error(Error::NoProcess)) => Err(Error::ServerDown),
+                Err(Unread::Error(error)) => Err(error),
+                Err(Unread::Busy) => continue, // nobody writes but who has the turn
+            };
         }
     }
 
@@ -103,7 +107,7 @@ impl Deciding {
         let key = &self.key;
         self.turn.commit(|write| {
             // Absent is as good as removed.
-            let _ = write.exclusive().remove(key);
+            let _ = write.exclusive().remove(Key::new(key));
         })
     }
 

@@ -154,3 +154,54 @@ pub(super) unsafe fn name<'a>(data: *const c_char, len: usize) -> Result<&'a str
     // SAFETY: by contract.
     Ok(crate::registry::check_name(unsafe { text(data, len) }?)?)
 }
+
+// Memory of the caller's may be where it takes long to get to: on a disk, or with a program that
+// serves its pages. Nobody is to wait for it: neither readers, while a writer has begun a change,
+// nor those who free what was replaced, while a reader is pinned. So the first and the last byte
+// of what is read or written then are touched before. What lies between them is no longer than a
+// page.
+
+/// Has bytes at hand that will be read.
+///
+/// # Safety
+/// `data` is good for `len` bytes.
+#[inline(always)]
+pub(super) unsafe fn touch_to_read(data: *const u8, len: usize) {
+    if len > 0 {
+        // SAFETY: by contract.
+        unsafe {
+            data.read_volatile();
+            data.add(len - 1).read_volatile();
+        }
+    }
+}
+
+/// Has bytes at hand that will be written, and leaves them as they are.
+///
+/// # Safety
+/// `data` may be written for `len` bytes, which is not 0. They need not be initialised.
+#[inline(always)]
+pub(super) unsafe fn touch_to_write(data: *mut u8, len: usize) {
+    // SAFETY: by contract.
+    unsafe {
+        touch_byte(data);
+        touch_byte(data.add(len - 1));
+    }
+}
+
+/// # Safety
+/// It may be written.
+#[inline(always)]
+unsafe fn touch_byte(byte: *mut u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: by contract; the byte stays what it was.
+    unsafe {
+        std::arch::asm!("or byte ptr [{}], 0", in(reg) byte, options(nostack));
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    // SAFETY: by contract. As an atomic, which may hold anything.
+    unsafe {
+        use std::sync::atomic::{AtomicU8, Ordering};
+        AtomicU8::from_ptr(byte).fetch_or(0, Ordering::Relaxed);
+    }
+}

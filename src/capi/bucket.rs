@@ -15,6 +15,7 @@ use super::value::kvreg_value;
 use crate::process::Process;
 use crate::reason::Reason;
 use crate::server::State;
+use crate::store::Key;
 use crate::value::{Text, Value};
 
 /// The header's `kvreg_pair`.
@@ -240,6 +241,9 @@ pub unsafe extern "C" fn kvreg_bucket_get(
         let reader = move || fast::Output::new(value);
         let done = move |read: Option<()>| read.ok_or_else(|| Status::NoMemory.into());
         let key = (key, key_len);
+        if !value.is_null() {
+            fast::Output::touch(value);
+        }
         read(
             "kvreg_bucket_get",
             bucket,
@@ -265,6 +269,7 @@ pub unsafe extern "C" fn kvreg_bucket_delete(
         // SAFETY: an output; the key is good for its length.
         unsafe {
             let output = fast::Output::new(old);
+            fast::Output::touch(old);
             if fast_delete(bucket, key, key_len, output).is_some() {
                 return OK;
             }
@@ -419,7 +424,8 @@ pub unsafe extern "C" fn kvreg_bucket_put_many(
 ) -> kvreg_status {
     guard("kvreg_bucket_put_many", || {
         with(bucket, |bucket, caller| {
-            // SAFETY: the pairs are good, and only read.
+            caller.unpin(); // the pairs may be many
+                            // SAFETY: the pairs are good, and only read.
             let pairs: &[kvreg_pair] = unsafe { self::pairs(pairs.cast_mut(), count) }?;
             let mut ready = Vec::new();
             ready
@@ -431,7 +437,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_many(
                 let (key, value) =
                     unsafe { (argument::key(pair.key, pair.key_len)?, pair.value.get()) };
                 match value {
-                    Ok(value) => ready.push((key, value)),
+                    Ok(value) => ready.push((Key::new(key), value)),
                     // What is invalid behind it comes first.
                     Err(failure) if failure.is_limit() => too_large = Some(failure),
                     Err(failure) => return Err(failure),
@@ -468,14 +474,15 @@ pub unsafe extern "C" fn kvreg_bucket_get_many(
         };
         with(bucket, |bucket, caller| {
             let outputs = outputs?;
+            caller.unpin(); // the pairs may be many
             let mut keys = Vec::new();
             keys.try_reserve_exact(outputs.len())
                 .map_err(|_| Status::NoMemory)?;
             for pair in outputs.iter() {
                 // SAFETY: the key is good for its length.
-                keys.push(unsafe { argument::key(pair.key, pair.key_len) }?);
+                keys.push(Key::new(unsafe { argument::key(pair.key, pair.key_len) }?));
             }
-            let values = bucket.get_many(caller, keys.into_iter())?;
+            let values = bucket.get_many(caller, &keys)?;
             for (pair, value) in outputs.iter_mut().zip(values) {
                 pair.value = match value {
                     Some(value) => kvreg_value::owned(value)?,

@@ -8,7 +8,7 @@ use super::object::{kvreg_bucket, with};
 use super::one_key::{ranked, How};
 use super::status::{kvreg_status, Failure, Status};
 use super::value::{absent_is_no_value, ABSENT, BOOL, BYTES, FLOAT, INT, NIL, STRING};
-use crate::store::KEY_LIMIT;
+use crate::store::{Key, KEY_LIMIT};
 use crate::value::{ValueRef, VALUE_LIMIT};
 
 /// The header's `kvreg_columns`.
@@ -142,7 +142,8 @@ pub unsafe extern "C" fn kvreg_bucket_put_columns(
 ) -> kvreg_status {
     guard("kvreg_bucket_put_columns", || {
         with(bucket, |bucket, caller| {
-            // SAFETY: null, or a struct of the size it tells.
+            caller.unpin(); // the columns may be long
+                            // SAFETY: null, or a struct of the size it tells.
             let columns = unsafe { options(columns) }?;
             let columns = columns.ok_or_else(|| invalid("columns are NULL"))?;
             if columns.count > isize::MAX as usize / size_of::<u64>() {
@@ -165,7 +166,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_columns(
                     }
                     // SAFETY: as above; each value before it was read.
                     match unsafe { values.next(at) } {
-                        Ok(value) => ready.push((key, value)),
+                        Ok(value) => ready.push((Key::new(key), value)),
                         Err(failure) if failure.is_limit() => too_large = Some(failure),
                         Err(failure) => return Err(failure),
                     }

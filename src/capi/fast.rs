@@ -11,16 +11,16 @@
 
 use std::sync::Arc;
 
+use super::argument::touch_to_write;
 use super::object::{token, Handle};
 use super::value::kvreg_value;
 use crate::process::Process;
 use crate::reclaim::{self, Guard};
 use crate::runtime::platform;
 use crate::server::Thread;
-use crate::store::Reader;
-use crate::store::KEY_LIMIT;
+use crate::store::{Key, Reader, KEY_LIMIT};
 use crate::sync::raw_arc;
-use crate::value::{Blob, Copied, ValueRef};
+use crate::value::{Copied, Shared, ValueRef, COPY_LIMIT};
 
 /// Runs `work` with the object of a handle.
 #[inline(always)]
@@ -54,17 +54,28 @@ pub(super) fn fast_read<H: Handle, R>(
     })
 }
 
-/// A key that needs no more looks.
+/// A key, or name, that needs no more looks.
 ///
 /// # Safety
 /// `data` is good for `len` bytes, if `len` is that of a key.
 #[inline(always)]
-pub(super) unsafe fn key<'a>(data: *const u8, len: usize) -> Option<&'a [u8]> {
+pub(super) unsafe fn bytes<'a>(data: *const u8, len: usize) -> Option<&'a [u8]> {
     // SAFETY: by contract.
     (!data.is_null() && len <= KEY_LIMIT).then(|| unsafe { std::slice::from_raw_parts(data, len) })
 }
 
+/// A key that needs no more looks, and has been looked at once.
+///
+/// # Safety
+/// As of `bytes`.
+#[inline(always)]
+pub(super) unsafe fn key<'a>(data: *const u8, len: usize) -> Option<Key<'a>> {
+    // SAFETY: by contract.
+    unsafe { bytes(data, len) }.map(Key::new)
+}
+
 /// Makes the C value, in its place: to hand it on costs more than to make it.
+#[derive(Clone, Copy)]
 pub(super) struct Output(*mut kvreg_value);
 
 impl Output {
@@ -72,6 +83,16 @@ impl Output {
     /// It may be written.
     pub(super) unsafe fn new(place: *mut kvreg_value) -> Output {
         Output(place)
+    }
+
+    /// Has the place at hand: it is written while the thread is pinned.
+    ///
+    /// # Safety
+    /// It may be written.
+    #[inline(always)]
+    pub(super) unsafe fn touch(place: *mut kvreg_value) {
+        // SAFETY: by contract.
+        unsafe { touch_to_write(place.cast(), size_of::<kvreg_value>()) };
     }
 
     #[inline(always)]
@@ -104,14 +125,15 @@ unsafe impl Reader for Output {
     }
 
     #[inline(always)]
-    fn shared(self, is_string: bool, blob: &Arc<Blob>) -> Option<()> {
-        self.set(kvreg_value::shared(is_string, Arc::clone(blob)))
+    fn shared(self, is_string: bool, text: &Shared) -> Option<()> {
+        self.set(kvreg_value::shared(is_string, text.clone()))
     }
 }
 
 /// Copies a text into the caller's buffer if it has room there, and tells its length; `None` if
 /// the value is no text. Nobody is promised what the buffer holds otherwise, so that a torn copy
-/// may show there.
+/// may show there. A large text is left to be copied by who called, who is pinned no longer.
+#[derive(Clone, Copy)]
 pub(super) struct Buffer {
     data: *mut u8,
     capacity: usize,
@@ -124,6 +146,31 @@ impl Buffer {
         Buffer { data, capacity }
     }
 
+    /// Has the buffer at hand, as far as it is written while the thread is pinned.
+    ///
+    /// # Safety
+    /// `data` may be written for `capacity` bytes.
+    #[inline(always)]
+    pub(super) unsafe fn touch(data: *mut u8, capacity: usize) {
+        if capacity > 0 {
+            // SAFETY: by contract.
+            unsafe { touch_to_write(data, capacity.min(COPY_LIMIT)) };
+        }
+    }
+
+    /// Copies a large text, if there is room.
+    pub(super) fn fill(self, text: &[u8]) -> bool {
+        let has_room = self.has_room_for(text.len());
+        if has_room {
+            // SAFETY: there is room for so many.
+            unsafe {
+                self.data
+                    .copy_from_nonoverlapping(text.as_ptr(), text.len());
+            }
+        }
+        has_room
+    }
+
     #[inline(always)]
     fn has_room_for(&self, len: usize) -> bool {
         len <= self.capacity && !self.data.is_null()
@@ -132,13 +179,13 @@ impl Buffer {
 
 // SAFETY: the caller's buffer is filled with no more than its capacity, as `new` was promised.
 unsafe impl Reader for Buffer {
-    type Read = Option<usize>;
+    type Read = InBuffer;
     /// How many bytes it has.
     type Copy = usize;
 
     #[inline(always)]
-    fn scalar(self, _value: ValueRef<'static>) -> Option<usize> {
-        None
+    fn scalar(self, _value: ValueRef<'static>) -> InBuffer {
+        InBuffer::NoText
     }
 
     #[inline(always)]
@@ -150,22 +197,27 @@ unsafe impl Reader for Buffer {
     }
 
     #[inline(always)]
-    fn copied(self, _is_string: bool, len: usize) -> Option<usize> {
-        Some(len)
+    fn copied(self, _is_string: bool, len: usize) -> InBuffer {
+        InBuffer::Copied(len)
     }
 
     #[inline(always)]
-    fn shared(self, _is_string: bool, blob: &Arc<Blob>) -> Option<usize> {
-        let bytes = blob.bytes();
-        self.copy(bytes.len(), |to| {
-            // SAFETY: there is room for so many.
-            unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-        })
+    fn shared(self, _is_string: bool, text: &Shared) -> InBuffer {
+        InBuffer::Large(text.clone())
     }
 }
 
+/// What became of a text that was to be copied to a buffer.
+pub(super) enum InBuffer {
+    NoText,
+    /// It has so many bytes.
+    Copied(usize),
+    Large(Shared),
+}
+
 /// Copies a text into the caller's buffer if it has room there, else as [`Output`] does, and makes
-/// the C value.
+/// the C value. A large text is left to who called, as by [`Buffer`].
+#[derive(Clone, Copy)]
 pub(super) struct IntoBuffer {
     buffer: Buffer,
     output: Output,
@@ -183,6 +235,42 @@ impl IntoBuffer {
     }
 }
 
+impl IntoBuffer {
+    /// Makes the value of a large text.
+    pub(super) fn finish(self, is_string: bool, text: Shared) -> Option<()> {
+        let len = text.bytes().len();
+        match self.buffer.fill(text.bytes()) {
+            true => self.set_in_buffer(is_string, len),
+            false => self.output.set(kvreg_value::shared(is_string, text)),
+        }
+    }
+
+    #[inline(always)]
+    fn set_in_buffer(self, is_string: bool, len: usize) -> Option<()> {
+        let value = kvreg_value::copied_to(is_string, self.buffer.data, len);
+        self.output.set(Some(value))
+    }
+}
+
+/// What is left to do.
+pub(super) enum Got {
+    /// Nothing.
+    Value,
+    Large(bool, Shared),
+    /// An address has more bits than it should.
+    Nothing,
+}
+
+impl Got {
+    #[inline(always)]
+    fn of(done: Option<()>) -> Got {
+        match done {
+            Some(()) => Got::Value,
+            None => Got::Nothing,
+        }
+    }
+}
+
 /// Where a text was copied.
 pub(super) enum Place {
     Buffer(usize),
@@ -191,12 +279,12 @@ pub(super) enum Place {
 
 // SAFETY: as `Buffer`, and as `Output`.
 unsafe impl Reader for IntoBuffer {
-    type Read = Option<()>;
+    type Read = Got;
     type Copy = Place;
 
     #[inline(always)]
-    fn scalar(self, value: ValueRef<'static>) -> Option<()> {
-        self.output.scalar(value)
+    fn scalar(self, value: ValueRef<'static>) -> Got {
+        Got::of(self.output.scalar(value))
     }
 
     #[inline(always)]
@@ -209,32 +297,21 @@ unsafe impl Reader for IntoBuffer {
     }
 
     #[inline(always)]
-    fn copied(self, is_string: bool, text: Place) -> Option<()> {
-        match text {
-            Place::Buffer(len) => {
-                let value = kvreg_value::copied_to(is_string, self.buffer.data, len);
-                self.output.set(Some(value))
-            }
+    fn copied(self, is_string: bool, text: Place) -> Got {
+        Got::of(match text {
+            Place::Buffer(len) => self.set_in_buffer(is_string, len),
             Place::Own(copied) => self.output.copied(is_string, copied),
-        }
+        })
     }
 
     #[inline(always)]
-    fn shared(self, is_string: bool, blob: &Arc<Blob>) -> Option<()> {
-        let bytes = blob.bytes();
-        if !self.buffer.has_room_for(bytes.len()) {
-            return self.output.shared(is_string, blob);
-        }
-        // SAFETY: there is room for so many.
-        unsafe {
-            let to = self.buffer.data;
-            to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-        }
-        self.copied(is_string, Place::Buffer(bytes.len()))
+    fn shared(self, is_string: bool, text: &Shared) -> Got {
+        Got::Large(is_string, text.clone())
     }
 }
 
 /// Takes a number, as long as it is of the right type.
+#[derive(Clone, Copy)]
 pub(super) struct Scalar<F>(pub(super) F);
 
 // SAFETY: it copies nothing.
@@ -255,7 +332,7 @@ unsafe impl<T, F: FnOnce(ValueRef<'static>) -> Option<T>> Reader for Scalar<F> {
         None
     }
 
-    fn shared(self, _is_string: bool, _blob: &Arc<Blob>) -> Option<T> {
+    fn shared(self, _is_string: bool, _text: &Shared) -> Option<T> {
         None
     }
 }

@@ -10,7 +10,7 @@ use super::object::{kvreg_bucket, with};
 use super::status::{kvreg_status, Failure, Status};
 use super::value::{given, kvreg_value};
 use crate::bucket::BucketServer;
-use crate::store::Reader;
+use crate::store::{Key, Reader};
 
 pub(super) const OK: kvreg_status = Status::Ok as kvreg_status;
 
@@ -21,7 +21,7 @@ pub(super) const OK: kvreg_status = Status::Ok as kvreg_status;
 /// The key is good for its length. The reader may be used if the arguments are right, as
 /// `is_right` says too.
 #[inline(always)]
-pub(super) unsafe fn read<R: Reader>(
+pub(super) unsafe fn read<R: Reader + Copy>(
     function: &'static str,
     bucket: *mut kvreg_bucket,
     (key, key_len): (*const c_void, usize),
@@ -46,8 +46,10 @@ pub(super) unsafe fn read<R: Reader>(
         with(bucket, |bucket, caller| {
             checked?;
             // SAFETY: by contract.
-            let key = unsafe { argument::key(key, key_len) }?;
-            done(bucket.read(caller, key, reader())?)
+            let key = Key::new(unsafe { argument::key(key, key_len) }?);
+            let read = bucket.read(caller, key, reader())?;
+            caller.unpin(); // what is left to do may take long
+            done(read)
         })
     })
 }
@@ -75,6 +77,7 @@ pub(super) unsafe fn put(
     // SAFETY: by contract.
     let done = unsafe { value.as_ref() }.and_then(|value| unsafe {
         let value = value.get_small()?;
+        argument::touch_to_read(value.text().as_ptr(), value.text().len());
         let key = fast::key(key.cast(), key_len)?;
         fast::fast(bucket, |bucket, pinned| bucket.fast_put(key, value, pinned))
     });

@@ -189,7 +189,7 @@ pub unsafe extern "C" fn kvreg_registry_lookup(
     bucket: *mut *mut kvreg_bucket,
 ) -> kvreg_status {
     // SAFETY: the name is good for its length.
-    let key = unsafe { fast::key(name.cast(), name_len) };
+    let key = unsafe { fast::bytes(name.cast(), name_len) };
     if let (Some(name), false) = (key, bucket.is_null()) {
         let made = fast::fast_read(registry, |supervisor, pinned| {
             let registry = supervisor.current(pinned);

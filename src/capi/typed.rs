@@ -197,8 +197,15 @@ pub unsafe extern "C" fn kvreg_bucket_get_bytes(
             len.required()
         };
         let reader = move || fast::Buffer::new(buffer.cast(), capacity);
-        let done = move |found: Option<usize>| {
-            let found = found.ok_or(Status::WrongType)?;
+        let done = move |found: fast::InBuffer| {
+            let found = match found {
+                fast::InBuffer::NoText => return Err(Status::WrongType.into()),
+                fast::InBuffer::Copied(found) => found,
+                fast::InBuffer::Large(text) => {
+                    reader().fill(text.bytes());
+                    text.bytes().len()
+                }
+            };
             len.write(found);
             match found > capacity {
                 true => Err(Status::TooSmall.into()),
@@ -206,6 +213,9 @@ pub unsafe extern "C" fn kvreg_bucket_get_bytes(
             }
         };
         let is_right = !buffer.is_null() && !len.is_null();
+        if !buffer.is_null() {
+            fast::Buffer::touch(buffer.cast(), capacity);
+        }
         let (name, key) = ("kvreg_bucket_get_bytes", (key, key_len));
         read(name, bucket, key, is_right, check, reader, done)
     }
@@ -238,8 +248,19 @@ pub unsafe extern "C" fn kvreg_bucket_get_into(
             let output = fast::Output::new(value);
             fast::IntoBuffer::new(buffer.cast(), capacity, output)
         };
-        let done = move |read: Option<()>| read.ok_or_else(|| Status::NoMemory.into());
+        let done = move |got: fast::Got| {
+            let done = match got {
+                fast::Got::Value => Some(()),
+                fast::Got::Large(is_string, text) => reader().finish(is_string, text),
+                fast::Got::Nothing => None,
+            };
+            done.ok_or_else(|| Status::NoMemory.into())
+        };
         let is_right = !buffer.is_null() && !value.is_null();
+        if is_right {
+            fast::Buffer::touch(buffer.cast(), capacity);
+            fast::Output::touch(value);
+        }
         let (name, key) = ("kvreg_bucket_get_into", (key, key_len));
         read(name, bucket, key, is_right, check, reader, done)
     }

@@ -6,13 +6,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
+use std::mem::ManuallyDrop;
 use std::ptr;
-use std::sync::Arc;
 
 use super::argument::{self, invalid};
 use super::guard::guard;
 use super::status::{kvreg_status, Failure, Status};
-use crate::value::{Blob, Copied, Repr, Text, Value, ValueRef, COPY_LIMIT, VALUE_LIMIT};
+use crate::value::{Copied, Repr, Shared, Text, Value, ValueRef, COPY_LIMIT, VALUE_LIMIT};
 
 pub(super) const NIL: u32 = 0;
 pub(super) const BOOL: u32 = 1;
@@ -143,12 +143,11 @@ impl kvreg_value {
     }
 
     #[inline(always)]
-    pub(super) fn shared(is_string: bool, blob: Arc<Blob>) -> Option<kvreg_value> {
-        let blob = Arc::into_raw(blob);
-        let private_ = private(SHARED, blob.expose_provenance())?;
-        // SAFETY: alive as long as the count that C owns from here on.
-        let bytes = unsafe { (*blob).bytes() };
-        Some(kvreg_value::text(text_kind(is_string), bytes, private_))
+    pub(super) fn shared(is_string: bool, blob: Shared) -> Option<kvreg_value> {
+        // The bytes stay where they are as long as the count that C owns from here on.
+        let value = kvreg_value::text(text_kind(is_string), blob.bytes(), 0);
+        let private_ = private(SHARED, blob.into_address())?;
+        Some(kvreg_value { private_, ..value })
     }
 
     /// A text that was copied to the caller's own memory.
@@ -245,8 +244,7 @@ impl kvreg_value {
             match private_ >> ADDRESS_BITS {
                 0 => {}
                 SHARED => {
-                    let blob: *const Blob = std::ptr::with_exposed_provenance(address);
-                    drop(Arc::from_raw(blob));
+                    drop(ManuallyDrop::into_inner(Shared::at(address)));
                 }
                 copied => {
                     let data = std::ptr::with_exposed_provenance_mut(address);

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::hash::hash;
 use crate::reclaim::{self, Guard};
 use crate::server::{AnyServer, Exclusive, NamedServer, Place};
-use crate::table::{Closed, Entry, Table, Writer};
+use crate::table::{Closed, Entry, Table, TableValue, Writer};
 
 pub(crate) struct Names(Table<NamedServer>);
+
+impl TableValue for NamedServer {}
 
 impl Names {
     pub(super) fn new() -> Names {
@@ -16,7 +19,8 @@ impl Names {
 
     /// Who has the name; `NoProcess` if the registry has closed.
     pub(super) fn find(&self, name: &str) -> Result<NamedServer, Error> {
-        match self.0.get(name.as_bytes(), &reclaim::pin()) {
+        let hash = hash(name.as_bytes());
+        match self.0.get(hash, name.as_bytes(), &reclaim::pin()) {
             Ok(Some(found)) => Ok(found.value().clone()),
             Ok(None) => Err(Error::NotFound),
             Err(Closed) => Err(Error::NoProcess),
@@ -30,7 +34,7 @@ impl Names {
         name: &[u8],
         pinned: &'g Guard,
     ) -> Option<&'g NamedServer> {
-        Some(self.0.fast_get(name, pinned)?.value())
+        Some(self.0.get(hash(name), name, pinned).ok()??.value())
     }
 
     pub(super) fn count(&self) -> Result<usize, Error> {
@@ -53,7 +57,7 @@ impl Exclusive<'_, Names> {
         names.reserve(1)?;
         let name: Box<[u8]> = place.name().as_bytes().into();
         let child = place.start();
-        let entry = Entry::allocate(&name, child.clone(), b"");
+        let entry = Entry::allocate(&name, child.clone(), b"", 0);
         match entry.and_then(|entry| names.insert(entry)) {
             Ok(_) => Ok(child),
             Err(error) => {
@@ -64,7 +68,8 @@ impl Exclusive<'_, Names> {
     }
 
     pub(super) fn remove(&self, name: &str) {
-        self.writer(&reclaim::pin()).remove(name.as_bytes());
+        let hash = hash(name.as_bytes());
+        self.writer(&reclaim::pin()).remove(hash, name.as_bytes());
     }
 
     /// All who have a name.

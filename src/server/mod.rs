@@ -72,6 +72,7 @@ use std::sync::atomic::AtomicU64;
 use crate::error::Error;
 use crate::reason::{Exit, Reason};
 use crate::sync::{lock, Arc, AtomicU32, Condvar, Mutex, MutexGuard, Ordering, Weak};
+use crate::time::Deadline;
 
 pub(crate) use any::{AnyServer, NamedServer};
 pub(crate) use budget::{Budget, Reservation};
@@ -395,6 +396,15 @@ impl<S: State> Server<S> {
         work: impl FnOnce(&Writing<'_, S>) -> R,
     ) -> Result<R, Error> {
         self.with_write_lock_until(Until::Deadline(caller.begin_blocking()), work)
+    }
+
+    /// As `with_write_lock`, with a deadline of its own.
+    pub(crate) fn with_write_lock_before<R>(
+        self: &Arc<Self>,
+        deadline: Deadline,
+        work: impl FnOnce(&Writing<'_, S>) -> R,
+    ) -> Result<R, Error> {
+        self.with_write_lock_until(Until::Deadline(deadline), work)
     }
 
     fn with_write_lock_until<R>(

@@ -12,7 +12,8 @@
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use super::{Server, State};
+use super::{Server, State, WAITERS};
+use crate::sync::Ordering;
 
 /// The calling thread holds `WRITE` of this server.
 pub(crate) struct Writing<'a, S: State> {
@@ -34,6 +35,11 @@ impl<'a, S: State> Writing<'a, S> {
 
     pub(crate) fn state(&self) -> &'a S {
         self.server.state()
+    }
+
+    /// Whether others sleep for the turn, or for this right.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.server.word.load(Ordering::Relaxed) & WAITERS != 0
     }
 
     /// The right over what needs it.

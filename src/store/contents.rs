@@ -1,20 +1,20 @@
 //! What a bucket holds: a map from key to value. Reads come from any thread; who may change it
 //! has [`Exclusive`](crate::server::Exclusive) of it (`writing.rs`).
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::key::Key;
 use super::limits::{Cost, Limits};
-use super::reading::{read, read_as, Reader};
-use super::stored::{tail_of, Stored};
+use super::reading::{fast_read, size, try_read, Owned, Reader, Tried};
+use super::revisions::Revisions;
+use super::snapshot::Slots;
+use super::stored::{Look, Obstacle, Stored, MIN_TAIL};
 use crate::error::Error;
 use crate::reclaim::{self, Guard};
 use crate::server::Reservation;
+use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 use crate::table::{Closed, Entry, Found, NewEntry, Table};
-use crate::value::{Value, ValueRef, VALUE_LIMIT};
-
-/// The longest key, in bytes.
-pub const KEY_LIMIT: usize = 64 << 10;
+use crate::value::{Shared, Value, ValueRef, VALUE_LIMIT};
 
 /// A key with its value, ready to be stored: made before the turn is taken, and the only
 /// step that needs memory of the caller's size.
@@ -29,8 +29,15 @@ impl Pair {
         if value.text().len() > VALUE_LIMIT {
             return Err(Error::Limit("a value has at most 512 MiB"));
         }
-        let stored = Stored::new(value)?;
-        Entry::allocate(key, stored, tail_of(value)).map(Pair)
+        if let Some((stored, tail)) = Stored::small(value, 0) {
+            return Entry::allocate(key, stored, tail.bytes(), MIN_TAIL).map(Pair);
+        }
+        let text = Shared::new(value.text())?;
+        let is_string = matches!(value, ValueRef::String(_));
+        let (stored, tail) = Stored::shared(is_string, &text);
+        let entry = Entry::allocate(key, stored, tail.bytes(), MIN_TAIL)?;
+        let _ = text.into_address(); // the count is the entry's now
+        Ok(Pair(entry))
     }
 }
 
@@ -54,11 +61,37 @@ pub(crate) trait Observer: Send + Sync {
     fn close(&self);
 }
 
+/// Why a key was not read.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    /// The writer is in the middle of a change, or changes the value too often: to be read under
+    /// the write exclusion.
+    Busy,
+    Error(Error),
+}
+
+impl From<Error> for Unread {
+    fn from(error: Error) -> Unread {
+        Unread::Error(error)
+    }
+}
+
+/// How often a value is copied in vain, for it changed meanwhile.
+const TRIES: u32 = 32;
+
+/// In `heed`: the observer is told of changes. Below it snapshots are counted.
+pub(super) const OBSERVED: u32 = 1 << 31;
+
 pub(crate) struct Contents {
     pub(super) table: Table<Stored>,
+    pub(super) limits: Option<Box<Limits>>,
+    /// Whether a change concerns anybody but readers: `OBSERVED`, and how many snapshots are
+    /// taken.
+    pub(super) heed: AtomicU32,
     /// Of keys and values. The writer's.
     pub(super) bytes: AtomicUsize,
-    pub(super) limits: Option<Box<Limits>>,
+    pub(super) revisions: Revisions,
+    pub(super) snapshots: Slots,
     pub(super) observer: OnceLock<Arc<dyn Observer>>,
 }
 
@@ -66,8 +99,11 @@ impl Contents {
     pub(crate) fn new(limits: Option<Box<Limits>>) -> Contents {
         Contents {
             table: Table::new(),
-            bytes: AtomicUsize::new(0),
             limits,
+            heed: AtomicU32::new(0),
+            bytes: AtomicUsize::new(0),
+            revisions: Revisions::default(),
+            snapshots: Slots::default(),
             observer: OnceLock::new(),
         }
     }
@@ -83,59 +119,94 @@ impl Contents {
             return Ok(Vec::new());
         };
         let pinned = reclaim::pin();
-        let found = self.table.get(pair.0.key(), &pinned);
+        let found = self.table.get(pair.0.hash(), pair.0.key(), &pinned);
         let is_new = !matches!(found, Ok(Some(_)));
         limits.reserve(usize::from(is_new), pair.cost().bytes)
     }
 
-    /// Who is to be told, if anybody.
-    pub(super) fn observer(&self) -> Option<&dyn Observer> {
-        let observer = self.observer.get().map(|it| &**it);
-        observer.filter(|it| it.is_wanted())
-    }
-
     /// The value of a key, as the reader makes it.
-    pub(crate) fn read<R: Reader>(&self, key: &[u8], reader: R) -> Result<R::Read, Error> {
-        let pinned = reclaim::pin();
-        read_as(&self.find(key, &pinned)?, reader).ok_or(Error::NoMemory)
+    pub(crate) fn read<R: Reader + Copy>(
+        &self,
+        key: Key<'_>,
+        reader: R,
+    ) -> Result<R::Read, Unread> {
+        let read = self.resolve(key, &reclaim::pin(), |look| try_read(look, reader))?;
+        read.ok_or(Unread::Error(Error::NotFound))
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Value, Error> {
-        read(&self.find(key, &reclaim::pin())?)
+    /// The value of a key. For who has the turn, or may wait for the writer.
+    pub(crate) fn get(&self, key: Key<'_>) -> Result<Value, Unread> {
+        self.read(key, Owned)
     }
 
-    /// What `key` has, if no step of the search is out of the ordinary. Does not panic.
-    #[inline(always)]
-    fn fast_find<'g>(&self, key: &[u8], pinned: &'g Guard) -> Option<Found<'g, Stored>> {
-        self.table.fast_get(key, pinned)
+    /// What `copy` makes of the value of a key, as it counts now; `None` if the key is absent.
+    pub(super) fn resolve<T>(
+        &self,
+        key: Key<'_>,
+        pinned: &Guard,
+        mut copy: impl FnMut(&Look<'_>) -> Tried<T>,
+    ) -> Result<Option<T>, Unread> {
+        let find = || match self.table.get(key.hash, &key, pinned) {
+            Ok(found) => Ok(found),
+            Err(Closed) => Err(Error::NoProcess),
+        };
+        let mut found = find()?;
+        for _ in 0..TRIES {
+            let Some(entry) = &found else {
+                return Ok(None);
+            };
+            let (stored, tail) = (entry.value(), entry.tail());
+            let look = match stored.look(tail) {
+                Ok(look) => look,
+                Err(Obstacle::Busy) => return Err(Unread::Busy),
+                Err(Obstacle::Withdrawn) => {
+                    found = find()?;
+                    continue;
+                }
+                Err(Obstacle::Staged) if self.revisions.committed() < stored.revision() => {
+                    if let Some(before) = entry.before() {
+                        found = before;
+                    }
+                    continue;
+                }
+                Err(Obstacle::Staged) => match stored.look_at_staged(tail) {
+                    Some(look) => look,
+                    None => continue,
+                },
+            };
+            match copy(&look) {
+                Tried::Read(read) => return Ok(Some(read)),
+                Tried::NoMemory => return Err(Error::NoMemory.into()),
+                Tried::Torn => {}
+            }
+        }
+        Err(Unread::Busy)
     }
 
+    /// What the reader makes of the value of a key, if no step is out of the ordinary. Does not
+    /// panic.
     #[inline(always)]
     pub(crate) fn fast_read<R: Reader>(
         &self,
-        key: &[u8],
+        key: Key<'_>,
         pinned: &Guard,
         reader: R,
     ) -> Option<R::Read> {
-        read_as(&self.fast_find(key, pinned)?, reader)
-    }
-
-    #[inline]
-    pub(super) fn find<'g>(
-        &self,
-        key: &[u8],
-        pinned: &'g Guard,
-    ) -> Result<Found<'g, Stored>, Error> {
-        match self.table.get(key, pinned) {
-            Ok(Some(found)) => Ok(found),
-            Ok(None) => Err(Error::NotFound),
-            Err(Closed) => Err(Error::NoProcess),
-        }
+        fast_read(&self.table.get(key.hash, &key, pinned).ok()??, reader)
     }
 
     pub(crate) fn count(&self) -> Result<usize, Error> {
         self.table
             .len(&reclaim::pin())
             .map_err(|Closed| Error::NoProcess)
+    }
+}
+
+impl Cost {
+    pub(super) fn of(found: &Found<'_, Stored>) -> Cost {
+        Cost {
+            keys: 1,
+            bytes: size(found),
+        }
     }
 }

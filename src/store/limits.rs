@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use super::reading::size;
-use super::stored::Stored;
 use crate::error::Error;
 use crate::server::{Budget, Reservation};
-use crate::table::Found;
 
 /// What an entry takes of the limits.
 #[derive(Clone, Copy, Default)]
@@ -16,11 +13,10 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    pub(super) fn of(found: &Found<'_, Stored>) -> Cost {
-        Cost {
-            keys: 1,
-            bytes: size(found),
-        }
+    /// Of a key that is there already.
+    #[inline(always)]
+    pub(super) fn of_bytes(bytes: usize) -> Cost {
+        Cost { keys: 0, bytes }
     }
 
     pub(super) fn and(self, other: Cost) -> Cost {

@@ -3,13 +3,20 @@
 //! There is one kind of contents, in memory, which the short ways know directly. What is above
 //! knows neither the table nor its entries: it prepares a [`Pair`], and asks.
 
+mod batch;
 mod contents;
+mod key;
 mod limits;
+mod many;
 mod reading;
+mod revisions;
+mod snapshot;
 mod stored;
 mod writing;
 
-pub use contents::KEY_LIMIT;
-pub(crate) use contents::{Change, Contents, Observer, Pair};
+pub(crate) use contents::{Change, Contents, Observer, Pair, Unread};
+pub(crate) use key::Key;
+pub use key::KEY_LIMIT;
 pub(crate) use limits::Limits;
+pub(crate) use many::{Left, Many};
 pub(crate) use reading::Reader;

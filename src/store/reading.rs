@@ -1,15 +1,13 @@
 //! How a value is read while the writer may be changing it in its place.
 
-use std::sync::Arc;
-
-use super::stored::Stored;
+use super::stored::{Look, Obstacle, Stored};
 use crate::error::Error;
 use crate::table::Found;
-use crate::value::{Blob, Copied, Repr, Text, Value, ValueRef};
+use crate::value::{Copied, Repr, Shared, Text, Value, ValueRef};
 
-/// The bytes of key and value; a number has 8.
+/// The bytes of key and value; a number has 8. The writer's.
 pub(super) fn size(found: &Found<'_, Stored>) -> usize {
-    found.key().len() + found.value().size()
+    found.key().len() + found.value().size(found.tail())
 }
 
 /// What a reader makes of a value: three ways, so that none of them need be told apart again.
@@ -24,32 +22,52 @@ pub(crate) unsafe trait Reader {
     /// Copies a text of `len` bytes, which `fill` writes; `None` if there is no memory.
     fn copy(&self, len: usize, fill: impl FnOnce(*mut u8)) -> Option<Self::Copy>;
     fn copied(self, is_string: bool, text: Self::Copy) -> Self::Read;
-    fn shared(self, is_string: bool, blob: &Arc<Blob>) -> Self::Read;
+    /// A large text: a count of it.
+    fn shared(self, is_string: bool, text: &Shared) -> Self::Read;
 }
 
-/// The value of an entry; `None` if there is no memory for a copy.
+/// How a try to read ended.
+pub(super) enum Tried<R> {
+    Read(R),
+    NoMemory,
+    /// The value changed meanwhile.
+    Torn,
+}
+
+/// Copies what a look found.
 #[inline(always)]
-pub(super) fn read_as<R: Reader>(found: &Found<'_, Stored>, reader: R) -> Option<R::Read> {
-    loop {
-        let look = found.value().look(found.tail());
-        if look.is_small_text() {
-            // SAFETY: a reader promises room for so many bytes.
-            let text = reader.copy(look.len(), |to| unsafe { look.copy_to(to) })?;
-            if look.holds() {
-                return Some(reader.copied(look.is_string(), text));
-            }
-        } else if let Some(blob) = look.shared() {
-            return Some(reader.shared(look.is_string(), &blob));
-        } else if let Some(scalar) = look.scalar() {
-            if look.holds() {
-                return Some(reader.scalar(scalar));
-            }
+pub(super) fn try_read<R: Reader>(look: &Look<'_>, reader: R) -> Tried<R::Read> {
+    if look.is_small_text() {
+        // SAFETY: a reader promises room for so many bytes.
+        let Some(text) = reader.copy(look.len(), |to| unsafe { look.copy_to(to) }) else {
+            return Tried::NoMemory;
+        };
+        if look.holds() {
+            return Tried::Read(reader.copied(look.is_string(), text));
         }
+    } else if let Some(scalar) = look.scalar() {
+        if look.holds() {
+            return Tried::Read(reader.scalar(scalar));
+        }
+    } else if let Some(shared) = look.shared() {
+        return Tried::Read(reader.shared(look.is_string(), &shared));
+    }
+    Tried::Torn
+}
+
+/// The value of an entry, if it can be read at once. Does not panic.
+#[inline(always)]
+pub(super) fn fast_read<R: Reader>(found: &Found<'_, Stored>, reader: R) -> Option<R::Read> {
+    let look = found.value().look(found.tail()).ok()?;
+    match try_read(&look, reader) {
+        Tried::Read(read) => Some(read),
+        Tried::NoMemory | Tried::Torn => None,
     }
 }
 
 /// Makes a value of its own.
-struct Owned;
+#[derive(Clone, Copy)]
+pub(super) struct Owned;
 
 // SAFETY: `Copied::new` makes room for `len` bytes.
 unsafe impl Reader for Owned {
@@ -74,8 +92,8 @@ unsafe impl Reader for Owned {
         text_value(is_string, Repr::Copied(text))
     }
 
-    fn shared(self, is_string: bool, blob: &Arc<Blob>) -> Value {
-        text_value(is_string, Repr::Shared(Arc::clone(blob)))
+    fn shared(self, is_string: bool, text: &Shared) -> Value {
+        text_value(is_string, Repr::Shared(text.clone()))
     }
 }
 
@@ -86,6 +104,22 @@ fn text_value(is_string: bool, text: Repr) -> Value {
     }
 }
 
+/// The value of an entry that nobody changes: for the writer, and for entries in no table.
 pub(super) fn read(found: &Found<'_, Stored>) -> Result<Value, Error> {
-    read_as(found, Owned).ok_or(Error::NoMemory)
+    let stored = found.value();
+    loop {
+        let look = match stored.look(found.tail()) {
+            Ok(look) => look,
+            Err(Obstacle::Staged) => match stored.look_at_staged(found.tail()) {
+                Some(look) => look,
+                None => continue,
+            },
+            Err(Obstacle::Busy | Obstacle::Withdrawn) => continue,
+        };
+        match try_read(&look, Owned) {
+            Tried::Read(value) => return Ok(value),
+            Tried::NoMemory => return Err(Error::NoMemory),
+            Tried::Torn => {}
+        }
+    }
 }

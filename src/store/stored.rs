@@ -1,18 +1,22 @@
 //! A value in the table, which a writer may change in its place while readers copy it.
 //!
-//! **Argument.** A sequence lock: the writer (there is one at a time) makes `version` odd,
-//! then changes, then makes it even again (Release). A reader takes the version (Acquire),
-//! copies, passes a fence and takes the version again: if both are the same even number, no
-//! change was under way, and what it copied belongs together. All parts are atomics, so a copy
-//! that is thrown away was no data race. A shared value is never changed in its place, nor is
-//! anything changed into one: its count would be touched by readers that hold none.
+//! **Argument.** A sequence lock: the writer (there is one at a time) makes the version in `state`
+//! odd, then changes what is behind it, then stores the next even version with the new type and
+//! length (Release). A reader takes `state` (Acquire), copies, passes a fence and takes `state`
+//! again: if both are the same, of an even version, no change was under way, and what it copied
+//! belongs together. All parts are atomics or copied by `sync::racing`, so a copy that is thrown
+//! away was no data race. A shared value is never changed in its place, nor is anything changed
+//! into one: its count would be touched by readers that hold none.
+//!
+//! A version has 32 bits: a reader would have to sleep through two thousand million changes of
+//! one value, to the very number, to be deceived.
 
 use std::mem::ManuallyDrop;
 
-use crate::error::Error;
-use crate::sync::raw_arc;
-use crate::sync::{back_off, fence, will_write, Arc, AtomicU32, AtomicU64, Ordering};
-use crate::value::{Blob, ValueRef, COPY_LIMIT};
+use crate::sync::racing::{copy_in, copy_out};
+use crate::sync::{back_off, fence, will_write, AtomicU64, Ordering};
+use crate::table::{Staged, TableValue};
+use crate::value::{Shared, ValueRef, COPY_LIMIT};
 
 const NIL: u32 = 0;
 const BOOL: u32 = 1;
@@ -26,133 +30,255 @@ const SHARED_BYTES: u32 = 7;
 /// Above the type of a text that is not shared: its length.
 const LEN_SHIFT: u32 = 8;
 
+const VERSION: u64 = 1 << 32;
+
+/// How often a reader looks again before it lets the writer be.
+const LOOKS: u32 = 8;
+
+/// The value counts only when its batch does: see `table::Batch`. Its version is odd as long.
+const STAGED: u64 = 1 << 6;
+/// The value is one of a batch that has another one for the key. Its version is odd for ever.
+const WITHDRAWN: u64 = 1 << 7;
+
+/// The words behind it belong to it: the text of a small value, a number, or the address of a
+/// shared text of which this holds a count.
 pub(crate) struct Stored {
-    version: AtomicU32,
-    /// Type and length.
-    what: AtomicU32,
-    /// A number, or the address of a shared text of which this holds a count.
-    word: AtomicU64,
+    /// Type and length, and above them the version.
+    state: AtomicU64,
+    /// Of the change that stored it.
+    revision: AtomicU64,
 }
 
-impl Stored {
-    /// The text of a small one belongs behind it; see [`tail_of`].
-    pub(crate) fn new(value: ValueRef<'_>) -> Result<Stored, Error> {
-        let (what, word) = match (parts(value), value) {
-            (Some(parts), _) => parts,
-            (None, ValueRef::String(text)) => (SHARED_STRING, share(text.as_bytes())?),
-            (None, ValueRef::Bytes(bytes)) => (SHARED_BYTES, share(bytes)?),
-            (None, _) => unreachable!("only texts are shared"),
-        };
-        Ok(Stored {
-            version: AtomicU32::new(0),
-            what: AtomicU32::new(what),
-            word: AtomicU64::new(word),
-        })
+/// Why a value cannot be read as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// A writer is in the middle of a change, and does not come to its end: perhaps it has lost its
+    /// processor.
+    Busy,
+    /// It is a batch's, and may not count yet.
+    Staged,
+    /// The key has another entry.
+    Withdrawn,
+}
+
+impl TableValue for Stored {
+    unsafe fn release(&self, tail: &[AtomicU64]) {
+        // SAFETY: both are those of the value, by contract.
+        if let Some(shared) = unsafe { shared(self.what(), tail) } {
+            drop(ManuallyDrop::into_inner(shared));
+        }
+    }
+}
+
+impl Staged for Stored {
+    fn is_staged(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & STAGED != 0
     }
 
-    /// Changes the value in its place, with what `tail` has room for; `false` if it cannot be
-    /// done there. The writer's.
+    fn is_withdrawn(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & WITHDRAWN != 0
+    }
+
+    fn settle(&self) {
+        let state = self.state.load(Ordering::Relaxed) & !(STAGED | VERSION);
+        self.state.store(state, Ordering::Release);
+    }
+
+    fn withdraw(&self) {
+        let state = self.state.load(Ordering::Relaxed) & !STAGED;
+        self.state.store(state | WITHDRAWN, Ordering::Release);
+    }
+}
+
+/// How many words a tail has at least: a value of any type but text can follow any other.
+pub(crate) const MIN_TAIL: usize = 1;
+
+impl Stored {
+    /// A value that is not shared, and what belongs behind it.
     #[inline(always)]
-    pub(crate) fn overwrite(&self, tail: &[AtomicU64], value: ValueRef<'_>) -> bool {
-        let text = tail_of(value);
-        let Some((what, word)) = parts(value) else {
-            return false;
+    pub(crate) fn small(value: ValueRef<'_>, revision: u64) -> Option<(Stored, Tail<'_>)> {
+        let (what, tail) = parts(value)?;
+        Some((Stored::of(what, revision), tail))
+    }
+
+    /// A text that is shared; the count goes with the entry.
+    pub(crate) fn shared(is_string: bool, shared: &Shared) -> (Stored, Tail<'static>) {
+        let what = match is_string {
+            true => SHARED_STRING,
+            false => SHARED_BYTES,
         };
-        if !self.has_place_for(tail, text) {
-            return false;
+        let address = shared.address() as u64;
+        (Stored::of(what, 0), Tail::Word(address.to_ne_bytes()))
+    }
+
+    #[inline(always)]
+    fn of(what: u32, revision: u64) -> Stored {
+        Stored {
+            state: AtomicU64::new(what.into()),
+            revision: AtomicU64::new(revision),
         }
+    }
+
+    #[inline(always)]
+    fn what(&self) -> u32 {
+        self.state.load(Ordering::Relaxed) as u32 & !((STAGED | WITHDRAWN) as u32)
+    }
+
+    /// Of one that is in no table yet.
+    pub(crate) fn set_revision(&self, revision: u64) {
+        self.revision.store(revision, Ordering::Relaxed);
+    }
+
+    /// Of one that is in no table yet: it belongs to a batch.
+    pub(crate) fn stage(&self, revision: u64) {
+        let state = self.state.load(Ordering::Relaxed);
+        self.state
+            .store(state | STAGED | VERSION, Ordering::Relaxed);
+        self.set_revision(revision);
+    }
+
+    /// Of the change that stored it. Good for a staged value, and for the writer.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Relaxed)
+    }
+
+    /// Whether `overwrite` can do it, which does not change by what it does.
+    #[inline(always)]
+    pub(crate) fn can_become(&self, tail: &[AtomicU64], value: ValueRef<'_>) -> bool {
+        let small = parts(value);
+        small.is_some_and(|(_, new)| has_place_for(self.what(), tail, new.bytes()))
+    }
+
+    /// Changes the value in its place. The writer's, who has asked whether it can.
+    #[inline(always)]
+    pub(crate) fn overwrite(&self, tail: &[AtomicU64], value: ValueRef<'_>, revision: u64) {
         // Readers on other processors have these lines: all are fetched at once, and not one
         // after another while readers are kept out.
         will_write(self);
         if let Some(last) = tail.last() {
             will_write(last);
         }
-        let version = self.version.load(Ordering::Relaxed);
-        self.version
-            .store(version.wrapping_add(1), Ordering::Relaxed);
+        self.keep_readers_out();
+        self.write_kept_out(tail, value, revision);
+        self.let_readers_see(value);
+    }
+
+    /// The first of three steps of `overwrite`: from here on readers wait. Answers `false`, with
+    /// nothing done, if they do already.
+    #[inline(always)]
+    pub(crate) fn keep_readers_out(&self) -> bool {
+        let state = self.state.load(Ordering::Relaxed);
+        if state & VERSION != 0 {
+            return false;
+        }
+        self.state
+            .store(state.wrapping_add(VERSION), Ordering::Relaxed);
         fence(Ordering::Release);
-        self.what.store(what, Ordering::Relaxed);
-        self.word.store(word, Ordering::Relaxed);
-        write_words(tail, text);
-        self.version
-            .store(version.wrapping_add(2), Ordering::Release);
         true
     }
 
-    /// Whether `overwrite` can do it, which does not change by what it does.
-    pub(crate) fn can_become(&self, tail: &[AtomicU64], value: ValueRef<'_>) -> bool {
-        parts(value).is_some() && self.has_place_for(tail, tail_of(value))
+    /// Readers go on, with the value that there was.
+    pub(crate) fn let_readers_in(&self) {
+        let state = self.state.load(Ordering::Relaxed);
+        self.state
+            .store(state.wrapping_add(VERSION), Ordering::Release);
     }
 
+    /// The second step: what belongs behind the value, for which `can_become` has found room.
     #[inline(always)]
-    fn has_place_for(&self, tail: &[AtomicU64], text: &[u8]) -> bool {
-        let room = size_of_val(tail);
-        // Room that would be wasted is given back.
-        !self.is_shared() && text.len() <= room && (room <= 128 || text.len() >= room / 4)
+    pub(crate) fn write_kept_out(&self, tail: &[AtomicU64], value: ValueRef<'_>, revision: u64) {
+        self.revision.store(revision, Ordering::Relaxed);
+        let new = parts(value).map_or(Tail::Nothing, |(_, new)| new);
+        if new.bytes().len() <= size_of_val(tail) && !tail.is_empty() {
+            // SAFETY: there is room.
+            unsafe { copy_in(tail, new.bytes()) };
+        }
+    }
+
+    /// The last step: readers go on, with this value.
+    #[inline(always)]
+    pub(crate) fn let_readers_see(&self, value: ValueRef<'_>) {
+        let what = parts(value).map_or(NIL, |(what, _)| what);
+        let version = self.state.load(Ordering::Relaxed) & !(VERSION - 1);
+        let state = version.wrapping_add(VERSION) | u64::from(what);
+        self.state.store(state, Ordering::Release);
     }
 
     #[inline(always)]
     pub(crate) fn is_shared(&self) -> bool {
-        self.what.load(Ordering::Relaxed) & 0xff >= SHARED_STRING
-    }
-
-    /// What is shared instead of copied, if the value is large.
-    #[inline(always)]
-    fn shared(&self) -> Option<ManuallyDrop<Arc<Blob>>> {
-        let what = self.what.load(Ordering::Relaxed);
-        // SAFETY: both are those of the value, which does not change if it is shared.
-        unsafe { shared(what, self.word.load(Ordering::Relaxed)) }
+        is_shared(self.what())
     }
 
     /// Begins to copy the value.
     #[inline(always)]
-    pub(crate) fn look<'a>(&'a self, tail: &'a [AtomicU64]) -> Look<'a> {
-        let mut step = 0;
-        loop {
-            let version = self.version.load(Ordering::Acquire);
-            if version & 1 == 0 {
-                return Look {
-                    stored: self,
-                    tail,
-                    version,
-                    what: self.what.load(Ordering::Relaxed),
-                    word: self.word.load(Ordering::Relaxed),
-                };
+    pub(crate) fn look<'a>(&'a self, tail: &'a [AtomicU64]) -> Result<Look<'a>, Obstacle> {
+        let state = self.state.load(Ordering::Acquire);
+        match state & VERSION {
+            0 => Ok(Look::new(self, tail, state)),
+            _ => self.look_again(tail),
+        }
+    }
+
+    #[cold]
+    fn look_again<'a>(&'a self, tail: &'a [AtomicU64]) -> Result<Look<'a>, Obstacle> {
+        for step in 0..LOOKS {
+            let state = self.state.load(Ordering::Acquire);
+            if state & STAGED != 0 {
+                return Err(Obstacle::Staged);
+            }
+            if state & WITHDRAWN != 0 {
+                return Err(Obstacle::Withdrawn);
+            }
+            if state & VERSION == 0 {
+                return Ok(Look::new(self, tail, state));
             }
             // The writer needs the line to come to its end, and perhaps a processor.
             back_off(step);
-            step += 1;
         }
+        Err(Obstacle::Busy)
+    }
+
+    /// Begins to copy a staged value that counts by now; `None` if it is an ordinary one again.
+    pub(crate) fn look_at_staged<'a>(&'a self, tail: &'a [AtomicU64]) -> Option<Look<'a>> {
+        let state = self.state.load(Ordering::Acquire);
+        (state & STAGED != 0).then(|| Look::new(self, tail, state))
     }
 
     /// The bytes of the value; a number has 8. The writer's.
     #[inline(always)]
-    pub(crate) fn size(&self) -> usize {
-        let what = self.what.load(Ordering::Relaxed);
-        match (what & 0xff, self.shared()) {
-            (_, Some(blob)) => blob.bytes().len(),
+    pub(crate) fn size(&self, tail: &[AtomicU64]) -> usize {
+        let what = self.what();
+        // SAFETY: both are those of the value.
+        match (what & 0xff, unsafe { shared(what, tail) }) {
+            (_, Some(shared)) => shared.bytes().len(),
             (INT | FLOAT, None) => 8,
             _ => (what >> LEN_SHIFT) as usize,
         }
     }
 }
 
-/// # Safety
-/// Type and number are those of one value, which has not been dropped.
 #[inline(always)]
-unsafe fn shared(what: u32, word: u64) -> Option<ManuallyDrop<Arc<Blob>>> {
-    (what & 0xff >= SHARED_STRING).then(|| {
-        // SAFETY: the count that `share` gave away. It is not dropped here.
-        unsafe { raw_arc::kept(std::ptr::with_exposed_provenance(word as usize)) }
-    })
+fn is_shared(what: u32) -> bool {
+    what & 0xff >= SHARED_STRING
 }
 
-impl Drop for Stored {
-    fn drop(&mut self) {
-        if let Some(blob) = self.shared() {
-            drop(ManuallyDrop::into_inner(blob)); // nobody has the value any more
-        }
+#[inline(always)]
+fn has_place_for(what: u32, tail: &[AtomicU64], text: &[u8]) -> bool {
+    let room = size_of_val(tail);
+    // Room that would be wasted is given back.
+    !is_shared(what) && text.len() <= room && (room <= 128 || text.len() >= room / 4)
+}
+
+/// # Safety
+/// The type is that of a value which these words belong to, and which has not been released.
+#[inline(always)]
+unsafe fn shared(what: u32, tail: &[AtomicU64]) -> Option<ManuallyDrop<Shared>> {
+    if !is_shared(what) {
+        return None;
     }
+    let address = tail.first()?.load(Ordering::Relaxed);
+    // SAFETY: the count that `share` gave away. It is not dropped here.
+    Some(unsafe { Shared::at(address as usize) })
 }
 
 /// A value that is being copied: what is read of it counts only if it still `holds`
@@ -160,27 +286,46 @@ impl Drop for Stored {
 pub(crate) struct Look<'a> {
     stored: &'a Stored,
     tail: &'a [AtomicU64],
-    version: u32,
+    state: u64,
+    /// Type and length.
     what: u32,
-    word: u64,
 }
 
 impl<'a> Look<'a> {
+    #[inline(always)]
+    fn new(stored: &'a Stored, tail: &'a [AtomicU64], state: u64) -> Look<'a> {
+        Look {
+            stored,
+            tail,
+            state,
+            what: state as u32 & !(STAGED as u32),
+        }
+    }
+
+    /// Of the change that stored the value.
+    pub(crate) fn revision(&self) -> u64 {
+        self.stored.revision.load(Ordering::Relaxed)
+    }
+
     /// Whether all that was read until now belongs together.
     #[inline(always)]
     pub(crate) fn holds(&self) -> bool {
         fence(Ordering::Acquire);
-        self.stored.version.load(Ordering::Relaxed) == self.version
+        self.stored.state.load(Ordering::Relaxed) == self.state
     }
 
     /// The value, but for texts.
     #[inline(always)]
     pub(crate) fn scalar(&self) -> Option<ValueRef<'static>> {
+        let word = || {
+            let first = self.tail.first();
+            first.map_or(0, |word| word.load(Ordering::Relaxed))
+        };
         Some(match self.what & 0xff {
             NIL => ValueRef::Nil,
-            BOOL => ValueRef::Bool(self.word != 0),
-            INT => ValueRef::Int(self.word as i64),
-            FLOAT => ValueRef::Float(f64::from_bits(self.word)),
+            BOOL => ValueRef::Bool(word() != 0),
+            INT => ValueRef::Int(word() as i64),
+            FLOAT => ValueRef::Float(f64::from_bits(word())),
             _ => return None,
         })
     }
@@ -194,10 +339,9 @@ impl<'a> Look<'a> {
     /// What is shared of the value instead of copied: good as long as the reader is pinned. It
     /// holds, whatever becomes of the rest: a shared value is never changed in its place.
     #[inline(always)]
-    pub(crate) fn shared(&self) -> Option<ManuallyDrop<Arc<Blob>>> {
-        // SAFETY: what once was of a shared value still is. The type was loaded after all
-        // that was stored before, and the number after it.
-        unsafe { shared(self.what, self.word) }
+    pub(crate) fn shared(&self) -> Option<ManuallyDrop<Shared>> {
+        // SAFETY: what once was of a shared value still is.
+        unsafe { shared(self.what, self.tail) }
     }
 
     /// Of a text that is not shared. Never more than the tail has: no type was ever stored
@@ -219,75 +363,49 @@ impl<'a> Look<'a> {
     /// `to` may be written for `len` bytes.
     #[inline(always)]
     pub(crate) unsafe fn copy_to(&self, to: *mut u8) {
-        let len = self.len();
-        let (whole, rest) = (len / 8, len % 8);
-        // SAFETY: so many bytes, by contract, and no more than the tail has; in steps of whole
-        // words, as they were written.
-        unsafe {
-            for at in 0..whole {
-                let word = self.tail.get_unchecked(at).load(Ordering::Relaxed);
-                to.add(at * 8).cast::<u64>().write_unaligned(word);
-            }
-            if rest > 0 {
-                let word = self.tail.get_unchecked(whole).load(Ordering::Relaxed);
-                let word = word.to_ne_bytes();
-                std::ptr::copy_nonoverlapping(word.as_ptr(), to.add(whole * 8), rest);
-            }
+        // SAFETY: by contract, and no more than the tail has; a tail has one word at least.
+        unsafe { copy_out(self.tail, to, self.len()) }
+    }
+}
+
+/// What belongs behind a value.
+#[derive(Clone, Copy)]
+pub(crate) enum Tail<'a> {
+    Text(&'a [u8]),
+    Word([u8; 8]),
+    Nothing,
+}
+
+impl Tail<'_> {
+    #[inline(always)]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Tail::Text(text) => text,
+            Tail::Word(word) => word,
+            Tail::Nothing => b"",
         }
     }
 }
 
-/// Type, length and number of a value that is not shared.
+/// Type and length of a value that is not shared, and what belongs behind it.
 #[inline(always)]
-fn parts(value: ValueRef<'_>) -> Option<(u32, u64)> {
+fn parts(value: ValueRef<'_>) -> Option<(u32, Tail<'_>)> {
+    let text = |what, text: &[u8]| what | (text.len() as u32) << LEN_SHIFT;
     Some(match value {
-        ValueRef::Nil => (NIL, 0),
-        ValueRef::Bool(value) => (BOOL, value.into()),
-        ValueRef::Int(value) => (INT, value as u64),
-        ValueRef::Float(value) => (FLOAT, value.to_bits()),
-        ValueRef::String(text) if is_small(text.as_bytes()) => {
-            (STRING | (text.len() as u32) << LEN_SHIFT, 0)
-        }
-        ValueRef::Bytes(bytes) if is_small(bytes) => (BYTES | (bytes.len() as u32) << LEN_SHIFT, 0),
+        ValueRef::Nil => (NIL, Tail::Nothing),
+        ValueRef::Bool(value) => (BOOL, Tail::Word(u64::from(value).to_ne_bytes())),
+        ValueRef::Int(value) => (INT, Tail::Word(value.to_ne_bytes())),
+        ValueRef::Float(value) => (FLOAT, Tail::Word(value.to_ne_bytes())),
+        ValueRef::String(string) if is_small(string.as_bytes()) => (
+            text(STRING, string.as_bytes()),
+            Tail::Text(string.as_bytes()),
+        ),
+        ValueRef::Bytes(bytes) if is_small(bytes) => (text(BYTES, bytes), Tail::Text(bytes)),
         _ => return None,
     })
 }
 
-#[inline]
+#[inline(always)]
 fn is_small(text: &[u8]) -> bool {
     text.len() <= COPY_LIMIT
-}
-
-/// What belongs behind the value.
-#[inline(always)]
-pub(crate) fn tail_of(value: ValueRef<'_>) -> &[u8] {
-    let text = value.text();
-    match is_small(text) {
-        true => text,
-        false => b"",
-    }
-}
-
-/// Bytes by words, as far as there are places; the last one is filled up with zeros.
-#[inline(always)]
-fn write_words(places: &[AtomicU64], bytes: &[u8]) {
-    let whole = bytes.chunks_exact(8);
-    let rest = whole.remainder();
-    let mut places = places.iter();
-    for word in whole {
-        let Some(place) = places.next() else { return };
-        let word = word.try_into().map(u64::from_ne_bytes).unwrap_or(0);
-        place.store(word, Ordering::Relaxed);
-    }
-    if let (Some(place), 1..) = (places.next(), rest.len()) {
-        let mut word = [0; 8];
-        for (to, from) in word.iter_mut().zip(rest) {
-            *to = *from;
-        }
-        place.store(u64::from_ne_bytes(word), Ordering::Relaxed);
-    }
-}
-
-fn share(bytes: &[u8]) -> Result<u64, Error> {
-    Ok(raw_arc::keep(Blob::new(bytes)?).expose_provenance() as u64)
 }

@@ -1,30 +1,26 @@
 //! Changes of what a bucket holds, by the one thread that may make them.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use super::contents::{Change, Contents, Observer, Pair};
-use super::limits::{Cost, Limits};
-use super::reading::{read, read_as, size, Reader};
-use super::stored::{tail_of, Stored};
+use super::contents::{Change, Contents, Observer, Pair, OBSERVED};
+use super::key::Key;
+use super::limits::Cost;
+use super::reading::{fast_read, read, size, Reader};
+use super::stored::{Stored, MIN_TAIL};
 use crate::error::Error;
 use crate::reclaim::{self, Guard};
 use crate::server::Exclusive;
+use crate::sync::Ordering;
 use crate::table::{Closed, Found, Place, Writer};
-use crate::value::{Text, Value, ValueRef};
+use crate::value::{Value, ValueRef};
 
 /// Values of this size, or so many keys at once, are freed as soon as readers allow.
 const LARGE: usize = 64 << 10;
 const MANY: usize = 1024;
 
-fn is_large(found: &Found<'_, Stored>) -> bool {
-    size(found) >= LARGE
-}
-
 /// What is large must not wait for chance to be freed.
-fn note_large(retired: Option<&Found<'_, Stored>>) {
-    if retired.is_some_and(is_large) {
+pub(super) fn note_large(retired: Option<&Found<'_, Stored>>) {
+    if retired.is_some_and(|found| size(found) >= LARGE) {
         reclaim::note_large();
     }
 }
@@ -43,7 +39,7 @@ fn note_all(writer: &Writer<'_, Stored>) {
 }
 
 impl Exclusive<'_, Contents> {
-    #[inline]
+    #[inline(always)]
     fn count_bytes(&self, less: usize, more: usize) {
         if less == more {
             return; // and leave the cache line to readers, who find the table there
@@ -52,12 +48,47 @@ impl Exclusive<'_, Contents> {
         self.bytes.store(bytes + more - less, Ordering::Relaxed);
     }
 
-    /// From now on the observer is told of every change, if there is none yet.
-    pub(crate) fn observe(&self, observer: Arc<dyn Observer>) {
-        let _ = self.observer.set(observer);
+    /// Counts what a change takes, and asks the limits; refused with nothing changed.
+    #[inline(always)]
+    pub(super) fn charge(&self, less: Cost, more: Cost) -> Result<(), Error> {
+        if let Some(limits) = &self.limits {
+            limits.change(less, more)?;
+        }
+        self.count_bytes(less.bytes, more.bytes);
+        Ok(())
     }
 
-    fn tell_stored(&self, pair: &Pair) -> Option<Change> {
+    /// Counts what is given back, or was charged for nothing.
+    pub(super) fn discharge(&self, cost: Cost) {
+        // To use less is never refused.
+        let _ = self.charge(cost, Cost::default());
+    }
+
+    #[inline(always)]
+    fn is_observed(&self) -> bool {
+        self.heed.load(Ordering::Relaxed) & OBSERVED != 0
+    }
+
+    /// From now on the observer is told of every change, as long as that is wanted.
+    pub(crate) fn observe(&self, observer: impl FnOnce() -> Arc<dyn Observer>) {
+        self.observer.get_or_init(observer);
+        self.heed.fetch_or(OBSERVED, Ordering::Relaxed);
+    }
+
+    /// Who is to be told, if anybody.
+    pub(super) fn observer(&self) -> Option<&dyn Observer> {
+        if !self.is_observed() {
+            return None;
+        }
+        let observer = self.observer.get()?;
+        if !observer.is_wanted() {
+            self.heed.fetch_and(!OBSERVED, Ordering::Relaxed); // until `observe` is called again
+            return None;
+        }
+        Some(&**observer)
+    }
+
+    pub(super) fn tell_stored(&self, pair: &Pair) -> Option<Change> {
         self.observer()?;
         let view = pair.0.view();
         // Without memory for the copy there is none for the line either: told as nil.
@@ -68,7 +99,7 @@ impl Exclusive<'_, Contents> {
         })
     }
 
-    fn tell(&self, change: Option<Change>) {
+    pub(super) fn tell(&self, change: Option<Change>) {
         if let (Some(observer), Some(change)) = (self.observer.get(), change) {
             observer.changed(change);
         }
@@ -81,211 +112,169 @@ impl Exclusive<'_, Contents> {
         }
     }
 
-    fn writer<'t>(&'t self, pinned: &'t Guard) -> Writer<'t, Stored> {
+    pub(super) fn writer<'t>(&'t self, pinned: &'t Guard) -> Writer<'t, Stored> {
         // SAFETY: this right is one thread's at a time.
         unsafe { self.table.writer(pinned) }
     }
 
-    /// Stores a small value in the place of an older one, or as that of a new key that finds
-    /// room; `false` if that cannot be done, or others are to be asked or told. Does not panic.
+    /// Begins a change that takes this entry's value away.
     #[inline(always)]
-    pub(crate) fn fast_put(&self, key: &[u8], value: ValueRef<'_>, pinned: &Guard) -> bool {
-        if self.limits.is_some() || self.observer.get().is_some() {
+    fn begin_over(&self, found: &Found<'_, Stored>, hash: u64, pinned: &Guard) -> u64 {
+        let revision = self.revisions.begin(1);
+        if self.heed.load(Ordering::Relaxed) != 0 {
+            self.snapshots.keep(found, hash, revision, pinned);
+        }
+        revision
+    }
+
+    /// Stores a small value in the place of an older one, or as that of a new key that finds
+    /// room; `false` if that cannot be done, or others are to be told. Does not panic.
+    #[inline(always)]
+    pub(crate) fn fast_put(&self, key: Key<'_>, value: ValueRef<'_>, pinned: &Guard) -> bool {
+        if self.is_observed() {
             return false;
         }
-        match self.writer(pinned).fast_place(key) {
-            Some(Place::Taken(found)) => {
-                let stored = found.value();
-                let less = stored.size();
-                let is_done = stored.overwrite(found.tail(), value);
-                if is_done {
-                    self.count_bytes(less, stored.size());
-                }
-                is_done
-            }
+        match self.writer(pinned).fast_place(key.hash, &key) {
+            Some(Place::Taken(found)) => self.fast_overwrite(&found, key, value, pinned),
             Some(Place::Free(place)) => {
-                let Ok(stored) = Stored::new(value) else {
-                    return false;
+                let cost = Cost {
+                    keys: 1,
+                    bytes: key.len() + value.size(),
                 };
-                let more = key.len() + stored.size();
-                let is_done = place.fill(key, stored, tail_of(value)).is_ok();
-                if is_done {
-                    self.count_bytes(0, more);
+                if self.charge(Cost::default(), cost).is_err() {
+                    return false;
                 }
-                is_done
+                let revision = self.revisions.begin(1);
+                let stored = Stored::small(value, revision);
+                let filled = stored.is_some_and(|(stored, tail)| {
+                    place.fill(&key, stored, tail.bytes(), MIN_TAIL).is_ok()
+                });
+                self.revisions.commit();
+                if !filled {
+                    self.discharge(cost);
+                }
+                filled
             }
             None => false,
         }
     }
 
-    /// Takes out a small value, if nobody is to be asked or told. Does not panic.
+    #[inline(always)]
+    fn fast_overwrite(
+        &self,
+        found: &Found<'_, Stored>,
+        key: Key<'_>,
+        value: ValueRef<'_>,
+        pinned: &Guard,
+    ) -> bool {
+        let (stored, tail) = (found.value(), found.tail());
+        if !stored.can_become(tail, value) {
+            return false;
+        }
+        let (less, more) = (stored.size(tail), value.size());
+        let (less, more) = (Cost::of_bytes(less), Cost::of_bytes(more));
+        if less.bytes != more.bytes && self.charge(less, more).is_err() {
+            return false;
+        }
+        let revision = self.begin_over(found, key.hash, pinned);
+        stored.overwrite(tail, value, revision);
+        self.revisions.commit();
+        true
+    }
+
+    /// Takes out a small value, if nobody is to be told. Does not panic.
     #[inline(always)]
     pub(crate) fn fast_delete<R: Reader>(
         &self,
-        key: &[u8],
+        key: Key<'_>,
         reader: R,
         pinned: &Guard,
     ) -> Option<R::Read> {
-        if self.limits.is_some() || self.observer.get().is_some() {
+        if self.is_observed() {
             return None;
         }
-        let mut less = 0;
-        let old = self.writer(pinned).fast_remove(key, |found| {
-            if found.value().is_shared() || is_large(found) {
-                return None; // then it is to be freed at once
+        let mut cost = Cost::default();
+        let removed = self.writer(pinned).fast_remove(key.hash, &key, |found| {
+            if found.value().is_shared() {
+                return None; // it may be large, and then is to be freed at once
             }
-            less = size(found);
-            read_as(found, reader)
+            let old = fast_read(found, reader)?;
+            cost = Cost::of(found);
+            self.begin_over(found, key.hash, pinned);
+            Some(old)
         })?;
-        self.count_bytes(less, 0);
-        Some(old)
+        self.revisions.commit();
+        self.discharge(cost);
+        Some(removed)
     }
 
     /// Stores a small value: in the place of the older one if there is one with room for it.
     /// That costs no memory, and leaves nothing to be freed.
-    pub(crate) fn put_small(&self, key: &[u8], value: ValueRef<'_>) -> Result<(), Error> {
+    pub(crate) fn put_small(&self, key: Key<'_>, value: ValueRef<'_>) -> Result<(), Error> {
         let pinned = reclaim::pin();
         if self.fast_put(key, value, &pinned) {
             return Ok(());
         }
-        self.put(Pair::new(key, value)?)
+        self.put(Pair::new(&key, value)?)
     }
 
     pub(crate) fn put(&self, pair: Pair) -> Result<(), Error> {
         let pinned = reclaim::pin();
         let writer = self.writer(&pinned);
-        let new = pair.cost();
-        if let Some(limits) = &self.limits {
-            let old = writer.get(pair.0.key());
-            let old = old.map_err(|Closed| Error::ServerDown)?;
-            limits.change(old.as_ref().map(Cost::of).unwrap_or_default(), new)?;
-        }
+        let hash = pair.0.hash();
+        let old = writer.get(hash, pair.0.key());
+        let old = old.map_err(|Closed| Error::ServerDown)?;
+        let (less, more) = (old.as_ref().map(Cost::of), pair.cost());
+        self.charge(less.unwrap_or_default(), more)?;
         let change = self.tell_stored(&pair);
-        let replaced = match writer.insert(pair.0) {
-            Ok(replaced) => replaced,
+        let revision = match &old {
+            Some(old) => self.begin_over(old, hash, &pinned),
+            None => self.revisions.begin(1),
+        };
+        pair.0.view().value().set_revision(revision);
+        let inserted = writer.insert(pair.0);
+        self.revisions.commit();
+        match inserted {
+            Ok(replaced) => note_large(replaced.as_ref()),
             Err(error) => {
                 // It can only be a new key that finds no room.
-                self.give_back(new);
+                self.discharge(more);
                 return Err(error);
             }
-        };
-        self.count_bytes(replaced.as_ref().map_or(0, size), new.bytes);
-        note_large(replaced.as_ref());
+        }
         self.tell(change);
-        Ok(())
-    }
-
-    fn give_back(&self, cost: Cost) {
-        if let Some(limits) = &self.limits {
-            let _ = limits.change(cost, Cost::default());
-        }
-    }
-
-    /// What a batch takes of the limits: of keys that it names twice the last one counts.
-    fn change_for_batch(
-        &self,
-        limits: &Limits,
-        writer: &Writer<'_, Stored>,
-        pairs: &[Pair],
-    ) -> Result<(), Error> {
-        let last: HashMap<&[u8], Cost> = pairs
-            .iter()
-            .map(|pair| (pair.0.key(), pair.cost()))
-            .collect();
-        let mut less = Cost::default();
-        for key in last.keys() {
-            let old = writer.get(key).map_err(|Closed| Error::ServerDown)?;
-            less = less.and(old.as_ref().map(Cost::of).unwrap_or_default());
-        }
-        let more = last.into_values().fold(Cost::default(), Cost::and);
-        limits.change(less, more)
-    }
-
-    /// Stores all in the places of older ones; `false`, with nothing changed, if one has none
-    /// there, or others are to be asked or told. Neither takes memory nor looks twice.
-    pub(crate) fn overwrite_all(&self, pairs: &[(&[u8], ValueRef<'_>)]) -> bool {
-        if self.limits.is_some() || self.observer.get().is_some() {
-            return false;
-        }
-        let pinned = reclaim::pin();
-        let writer = self.writer(&pinned);
-        let mut places = Vec::new();
-        if places.try_reserve_exact(pairs.len()).is_err() {
-            return false;
-        }
-        for (key, value) in pairs {
-            match writer.get(key) {
-                Ok(Some(found)) if found.value().can_become(found.tail(), *value) => {
-                    places.push(found);
-                }
-                _ => return false,
-            }
-        }
-        let (mut less, mut more) = (0, 0);
-        writer.as_one_change(|| {
-            for (found, (_, value)) in places.iter().zip(pairs) {
-                less += found.value().size();
-                let is_done = found.value().overwrite(found.tail(), *value);
-                debug_assert!(is_done, "it was asked before");
-                more += found.value().size();
-            }
-        });
-        self.count_bytes(less, more);
-        true
-    }
-
-    /// Stores all, or none.
-    pub(crate) fn put_many(&self, pairs: Vec<Pair>) -> Result<(), Error> {
-        let pinned = reclaim::pin();
-        let writer = self.writer(&pinned);
-        // First, so that nothing fails once it is counted.
-        writer.reserve_for(pairs.iter().map(|pair| pair.0.key()))?;
-        let limits = self.limits.as_ref();
-        let changed = limits.map(|limits| self.change_for_batch(limits, &writer, &pairs));
-        changed.transpose()?;
-        let more: usize = pairs.iter().map(|pair| pair.cost().bytes).sum();
-        let changes: Vec<_> = pairs.iter().map(|pair| self.tell_stored(pair)).collect();
-        let entries = pairs.into_iter().map(|pair| pair.0).collect();
-        let less = AtomicUsize::new(0);
-        let replaced = |old: &Found<'_, Stored>| {
-            less.fetch_add(size(old), Ordering::Relaxed);
-            note_large(Some(old));
-        };
-        writer.insert_all(entries, replaced)?;
-        self.count_bytes(less.into_inner(), more);
-        for change in changes {
-            self.tell(change);
-        }
         Ok(())
     }
 
     /// Takes the key out; its value is the answer. Fails, with nothing changed, if the value
     /// cannot be copied.
-    pub(crate) fn delete(&self, key: &[u8]) -> Result<Value, Error> {
+    pub(crate) fn delete(&self, key: Key<'_>) -> Result<Value, Error> {
         let pinned = reclaim::pin();
-        let writer = self.writer(&pinned);
-        let found = writer.get(key).map_err(|Closed| Error::ServerDown)?;
+        let found = self.writer(&pinned).get(key.hash, &key);
+        let found = found.map_err(|Closed| Error::ServerDown)?;
         let old = found.as_ref().map(read).transpose()?;
-        self.removed(key, writer.remove(key).as_ref());
+        let _ = self.remove(key);
         old.ok_or(Error::NotFound)
     }
 
-    fn removed(&self, key: &[u8], old: Option<&Found<'_, Stored>>) {
-        if let Some(old) = old {
-            let cost = Cost::of(old);
-            self.count_bytes(cost.bytes, 0);
-            self.give_back(cost);
-        }
-        note_large(old);
-        self.tell_deleted(key);
-    }
-
     /// Takes the key out, without an answer.
-    pub(crate) fn remove(&self, key: &[u8]) -> Result<(), Error> {
+    pub(crate) fn remove(&self, key: Key<'_>) -> Result<(), Error> {
         let pinned = reclaim::pin();
-        let removed = self.writer(&pinned).remove(key);
-        self.removed(key, removed.as_ref());
-        removed.map(|_| ()).ok_or(Error::NotFound)
+        let writer = self.writer(&pinned);
+        let found = writer.get(key.hash, &key);
+        if let Ok(Some(found)) = &found {
+            let cost = Cost::of(found);
+            self.begin_over(found, key.hash, &pinned);
+            writer.remove(key.hash, &key);
+            self.revisions.commit();
+            self.discharge(cost);
+            note_large(Some(found));
+        }
+        self.tell_deleted(&key);
+        match found {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) | Err(Closed) => Err(Error::NotFound),
+        }
     }
 
     pub(crate) fn clear(&self) {
@@ -297,9 +286,11 @@ impl Exclusive<'_, Contents> {
         if let (Some(_), Ok(entries)) = (self.observer(), writer.entries()) {
             keys.extend(entries.map(|found| found.key().into()));
         }
+        self.revisions.begin(1);
+        self.snapshots.fail_all(&pinned);
         writer.clear();
-        self.count_bytes(all.bytes, 0);
-        self.give_back(all);
+        self.revisions.commit();
+        self.discharge(all);
         for key in keys {
             self.tell_deleted(&key);
         }
@@ -319,45 +310,14 @@ impl Exclusive<'_, Contents> {
         let writer = self.writer(&pinned);
         note_all(&writer);
         let all = self.all(&pinned);
+        self.snapshots.fail_all(&pinned);
         let was_open = writer.close();
-        self.count_bytes(all.bytes, 0);
-        self.give_back(all);
+        if was_open {
+            self.discharge(all);
+        }
         if let Some(observer) = self.observer.get() {
             observer.close();
         }
         was_open
-    }
-
-    /// Many values as they are at one instant; `None` where a key is absent.
-    pub(crate) fn get_many<'k>(
-        &self,
-        keys: impl ExactSizeIterator<Item = &'k [u8]>,
-    ) -> Result<Vec<Option<Value>>, Error> {
-        let pinned = reclaim::pin();
-        let mut values = Vec::new();
-        values
-            .try_reserve_exact(keys.len())
-            .map_err(|_| Error::NoMemory)?;
-        for key in keys {
-            values.push(match self.find(key, &pinned) {
-                Ok(found) => Some(read(&found)?),
-                Err(Error::NotFound) => None,
-                Err(error) => return Err(error),
-            });
-        }
-        Ok(values)
-    }
-
-    /// All keys and values at one instant.
-    pub(crate) fn items(&self) -> Result<Vec<(Text, Value)>, Error> {
-        let pinned = reclaim::pin();
-        let writer = self.writer(&pinned);
-        let len = self.count()?;
-        let mut items = Vec::new();
-        items.try_reserve_exact(len).map_err(|_| Error::NoMemory)?;
-        for found in writer.entries().map_err(|Closed| Error::NoProcess)? {
-            items.push((Text::copy(found.key())?, read(&found)?));
-        }
-        Ok(items)
     }
 }

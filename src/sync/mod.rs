@@ -1,6 +1,7 @@
 //! The primitives under the server core, in one place: `tests/model` compiles the same
 //! files against a model checker's module of this name.
 
+pub(crate) mod racing;
 pub(crate) mod raw_arc;
 mod thread_local;
 
@@ -23,6 +24,9 @@ pub(crate) const ACQUIRED_BY_FENCE: Ordering = if cfg!(kvreg_tsan) {
 } else {
     Ordering::Relaxed
 };
+
+/// Whether memory of zeros is as good as atomics of 0 and null; not to a model checker.
+pub(crate) const ZEROS_ARE_ATOMICS: bool = true;
 
 /// How often a caller looks again before it sleeps. Turns are short: most are over by then.
 pub(crate) const SPINS: u32 = 12;

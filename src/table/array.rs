@@ -8,12 +8,13 @@
 //! a search goes depends little on what else there is, which the processor's predictions
 //! like: a guess that fails costs as much as the rest of a lookup.
 
+use std::alloc::{alloc_zeroed, dealloc, Layout};
 use std::marker::PhantomData;
 use std::ptr;
 
 use super::entry::{is_same, Entry};
 use crate::error::Error;
-use crate::sync::{will_read, AtomicPtr, AtomicU64, Ordering};
+use crate::sync::{will_read, AtomicPtr, AtomicU64, Ordering, ZEROS_ARE_ATOMICS};
 
 const CELLS: usize = 7;
 const OVERFLOW_SHIFT: u32 = 56;
@@ -26,6 +27,13 @@ const LOWER_BITS: u64 = LOWEST_BITS * 0x7f;
 pub(super) struct Group<V> {
     tags: AtomicU64,
     cells: [AtomicPtr<Entry<V>>; CELLS],
+}
+
+/// In front of the first group.
+#[repr(C)]
+struct Head {
+    /// Where the memory begins.
+    memory: *mut u8,
 }
 
 /// An array of groups: a power of two of them.
@@ -123,20 +131,46 @@ impl<'g, V> Array<'g, V> {
         })
     }
 
+    /// The memory of so many groups: a head, and room to align what follows.
+    fn layout(len: usize) -> Result<Layout, Error> {
+        const { assert!(size_of::<Head>() < size_of::<Group<V>>()) }
+        let bytes = len
+            .checked_add(2)
+            .and_then(|len| len.checked_mul(size_of::<Group<V>>()));
+        let layout = Layout::from_size_align(bytes.ok_or(Error::NoMemory)?, align_of::<Head>());
+        layout.map_err(|_| Error::NoMemory)
+    }
+
     /// An empty one of 2^`log` groups.
+    ///
+    /// Its memory is asked for as zeros and is aligned here: so a large one comes from the system
+    /// page by page, as it is used, and not at once.
     pub(super) fn build(log: u32) -> Result<Word<V>, Error> {
         const { assert!(align_of::<Group<V>>() > LENGTH_BITS) }
         let len = 1usize.checked_shl(log).ok_or(Error::NoMemory)?;
-        let mut groups: Vec<Group<V>> = Vec::new();
-        groups.try_reserve_exact(len).map_err(|_| Error::NoMemory)?;
-        groups.resize_with(len, Group::new);
-        let first = Box::into_raw(groups.into_boxed_slice()).cast::<Group<V>>();
-        Ok(first.map_addr(|address| address | log as usize))
+        let layout = Array::<V>::layout(len)?;
+        // SAFETY: not of size zero; the head lies in front of the first group, which is aligned
+        // within the two that are more. All bytes zero is an empty group, but for a model checker.
+        unsafe {
+            let memory = alloc_zeroed(layout);
+            if memory.is_null() {
+                return Err(Error::NoMemory);
+            }
+            let behind = memory.add(size_of::<Head>());
+            let first = behind.add(behind.align_offset(align_of::<Group<V>>()));
+            let first = first.cast::<Group<V>>();
+            first.cast::<Head>().sub(1).write(Head { memory });
+            if !ZEROS_ARE_ATOMICS {
+                (0..len).for_each(|at| first.add(at).write(Group::new()));
+            }
+            Ok(first.map_addr(|address| address | log as usize))
+        }
     }
 
     /// Where its memory begins.
-    pub(super) fn beginning(self) -> *mut Group<V> {
-        self.first.cast_mut()
+    pub(super) fn beginning(self) -> *mut u8 {
+        // SAFETY: `build` wrote a head in front of the first group.
+        unsafe { (*self.first.cast::<Head>().sub(1)).memory }
     }
 
     /// Frees an array, but not its entries.
@@ -144,9 +178,16 @@ impl<'g, V> Array<'g, V> {
     /// # Safety
     /// It was made by `build`, and nobody uses it any more.
     pub(super) unsafe fn free(self) {
-        let groups = ptr::slice_from_raw_parts_mut(self.beginning(), self.mask + 1);
-        // SAFETY: leaked by `build` with this length.
-        drop(unsafe { Box::from_raw(groups) });
+        let len = self.mask + 1;
+        // SAFETY: by contract; made with this layout.
+        unsafe {
+            if !ZEROS_ARE_ATOMICS {
+                (0..len).for_each(|at| ptr::drop_in_place(self.first.cast_mut().add(at)));
+            }
+            if let Ok(layout) = Array::<V>::layout(len) {
+                dealloc(self.beginning(), layout);
+            }
+        }
     }
 
     /// How many entries an array of 2^`log` groups may have: three quarters of its cells, but
@@ -241,19 +282,50 @@ impl<'g, V> Array<'g, V> {
         }
     }
 
-    pub(super) fn entries(self) -> impl Iterator<Item = *mut Entry<V>> + use<'g, V> {
-        (0..=self.mask).flat_map(move |at| {
-            let group = self.group(at);
-            let tags = group.tags.load(Ordering::Acquire);
-            let is_taken = move |cell: &usize| tags >> (cell * 8) & 0xff != 0;
-            (0..CELLS)
-                .filter(is_taken)
-                .map(|cell| group.cells[cell].load(Ordering::Acquire))
-        })
+    /// How many groups it has.
+    pub(super) fn groups(self) -> usize {
+        self.mask + 1
     }
 
-    /// Puts an entry whose key is absent into the first free cell; there is one. The writer's.
-    pub(super) fn place(self, entry: *mut Entry<V>, hash: u64) {
+    /// The entries that lie in a group.
+    pub(super) fn entries_of(
+        self,
+        group: usize,
+    ) -> impl Iterator<Item = *mut Entry<V>> + use<'g, V> {
+        let group = self.group(group);
+        let tags = group.tags.load(Ordering::Acquire);
+        let is_taken = move |cell: &usize| tags >> (cell * 8) & 0xff != 0;
+        (0..CELLS)
+            .filter(is_taken)
+            .map(|cell| group.cells[cell].load(Ordering::Acquire))
+    }
+
+    pub(super) fn entries(self) -> impl Iterator<Item = *mut Entry<V>> + use<'g, V> {
+        (0..self.groups()).flat_map(move |group| self.entries_of(group))
+    }
+
+    /// Shows all entries that belong into a group, wherever they lie. The writer's.
+    pub(super) fn entries_at_home(self, home: usize, mut show: impl FnMut(*mut Entry<V>, u64)) {
+        let mut at = home;
+        loop {
+            for entry in self.entries_of(at & self.mask) {
+                // SAFETY: the writer takes entries out, and stages them, and it is here.
+                let hash = unsafe { Entry::hash(entry) };
+                if hash as usize & self.mask == home {
+                    show(entry, hash);
+                }
+            }
+            let tags = self.group(at).tags.load(Ordering::Relaxed);
+            if tags >> OVERFLOW_SHIFT == 0 || at.wrapping_sub(home) >= self.mask {
+                return;
+            }
+            at = at.wrapping_add(1);
+        }
+    }
+
+    /// Puts an entry whose key is absent into the first free cell; there is one. Answers the group
+    /// that it lies in. The writer's.
+    pub(super) fn place(self, entry: *mut Entry<V>, hash: u64) -> usize {
         let mut at = hash as usize;
         loop {
             let group = self.group(at);
@@ -263,7 +335,8 @@ impl<'g, V> Array<'g, V> {
                 let cell = first_cell(free);
                 // SAFETY: one of the seven.
                 unsafe { group.cells.get_unchecked(cell) }.store(entry, Ordering::Release);
-                return group.change_tags(|tags| tags | tag(hash) << (cell * 8));
+                group.change_tags(|tags| tags | tag(hash) << (cell * 8));
+                return at & self.mask;
             }
             group.change_tags(|tags| match tags >> OVERFLOW_SHIFT {
                 0xff => tags,
@@ -271,6 +344,31 @@ impl<'g, V> Array<'g, V> {
             });
             at = at.wrapping_add(1);
         }
+    }
+
+    /// Where an entry of this hash is, if it is here. The writer's.
+    pub(super) fn find_entry(self, hash: u64, entry: *mut Entry<V>) -> Option<At<V>> {
+        let mut group = hash as usize;
+        loop {
+            let tags = self.group(group).tags.load(Ordering::Relaxed);
+            let mut cells = cells_with(tags, tag(hash));
+            while cells != 0 {
+                let cell = first_cell(cells);
+                if self.group(group).cells[cell].load(Ordering::Relaxed) == entry {
+                    return Some(At { group, cell, entry });
+                }
+                cells &= cells - 1;
+            }
+            if tags >> OVERFLOW_SHIFT == 0 || group.wrapping_sub(hash as usize) >= self.mask {
+                return None;
+            }
+            group = group.wrapping_add(1);
+        }
+    }
+
+    /// The group that an entry lies in.
+    pub(super) fn group_of(self, at: &At<V>) -> usize {
+        at.group & self.mask
     }
 
     /// Puts another entry of the same key into a cell. The writer's.

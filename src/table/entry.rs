@@ -6,11 +6,22 @@ use std::ptr;
 
 use crate::error::Error;
 use crate::hash::hash;
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU64, Ordering};
+
+/// What belongs to a key.
+pub(crate) trait TableValue {
+    /// Gives up what the words behind it stand for.
+    ///
+    /// # Safety
+    /// Called once, before it is dropped, with the words behind it, when nobody else has it.
+    unsafe fn release(&self, _tail: &[AtomicU64]) {}
+}
 
 #[repr(C)]
 pub(crate) struct Entry<V> {
-    hash: u64,
+    /// The hash of the key, which only the writer asks for. While the entry is staged, the address
+    /// of the one it stands for; see `staging.rs`.
+    word: AtomicU64,
     key_len: u32,
     /// In words of 8 bytes.
     tail_len: u32,
@@ -19,10 +30,10 @@ pub(crate) struct Entry<V> {
 }
 
 /// An entry that is in no table.
-pub(crate) struct NewEntry<V>(*mut Entry<V>);
+pub(crate) struct NewEntry<V: TableValue>(*mut Entry<V>);
 
 // SAFETY: the owner of its allocation; what it holds may go where `V` may.
-unsafe impl<V: Send> Send for NewEntry<V> {}
+unsafe impl<V: TableValue + Send> Send for NewEntry<V> {}
 
 impl<V> Entry<V> {
     fn layout(key_len: usize, tail_len: usize) -> Result<Layout, Error> {
@@ -37,20 +48,33 @@ impl<V> Entry<V> {
         Ok(layout)
     }
 
-    /// Fails if there is no memory: the sizes are the caller's choice. The tail is filled up
-    /// with zeros to whole words.
-    pub(crate) fn allocate(key: &[u8], value: V, tail: &[u8]) -> Result<NewEntry<V>, Error> {
-        Entry::allocate_hashed(key, hash(key), value, tail)
+    /// Fails if there is no memory: the sizes are the caller's choice. The tail has so many words
+    /// at least, and is filled up with zeros to whole ones.
+    pub(crate) fn allocate(
+        key: &[u8],
+        value: V,
+        tail: &[u8],
+        words: usize,
+    ) -> Result<NewEntry<V>, Error>
+    where
+        V: TableValue,
+    {
+        Entry::allocate_hashed(key, hash(key), value, tail, words)
     }
 
     /// Allocates an entry for a key whose hash is known.
+    #[inline]
     pub(super) fn allocate_hashed(
         key: &[u8],
         hash: u64,
         value: V,
         tail: &[u8],
-    ) -> Result<NewEntry<V>, Error> {
-        let words = tail.len().div_ceil(8);
+        words: usize,
+    ) -> Result<NewEntry<V>, Error>
+    where
+        V: TableValue,
+    {
+        let words = tail.len().div_ceil(8).max(words);
         let (Ok(key_len), Ok(tail_len)) = (key.len().try_into(), words.try_into()) else {
             return Err(Error::NoMemory);
         };
@@ -63,14 +87,14 @@ impl<V> Entry<V> {
                 return Err(Error::NoMemory);
             }
             entry.write(Entry {
-                hash,
+                word: AtomicU64::new(hash),
                 key_len,
                 tail_len,
                 value,
             });
             let place = entry.add(1).cast::<u64>().add(key.len().div_ceil(8));
-            if words > 0 {
-                place.add(words - 1).write(0);
+            for word in tail.len() / 8..words {
+                place.add(word).write(0);
             }
             ptr::copy_nonoverlapping(tail.as_ptr(), place.cast(), tail.len());
             ptr::copy_nonoverlapping(key.as_ptr(), entry.add(1).cast(), key.len());
@@ -101,17 +125,28 @@ impl<V> Entry<V> {
     }
 
     /// # Safety
-    /// As of `key`.
+    /// As of `key`; the entry is not staged.
     pub(super) unsafe fn hash(entry: *const Entry<V>) -> u64 {
         // SAFETY: by contract.
-        unsafe { (*entry).hash }
+        unsafe { Entry::word(entry) }.load(Ordering::Relaxed)
+    }
+
+    /// # Safety
+    /// As of `key`.
+    pub(super) unsafe fn word<'a>(entry: *const Entry<V>) -> &'a AtomicU64 {
+        // SAFETY: by contract.
+        unsafe { &(*entry).word }
     }
 
     /// # Safety
     /// `entry` was made by `allocate`, and nobody uses it any more.
-    pub(super) unsafe fn free(entry: *mut Entry<V>) {
+    pub(super) unsafe fn free(entry: *mut Entry<V>)
+    where
+        V: TableValue,
+    {
         // SAFETY: by contract; the lengths are those it was allocated with.
         unsafe {
+            (*entry).value.release(Entry::tail(entry));
             let (key, tail) = ((*entry).key_len as usize, (*entry).tail_len as usize);
             ptr::drop_in_place(entry);
             if let Ok(layout) = Entry::<V>::layout(key, tail) {
@@ -121,14 +156,14 @@ impl<V> Entry<V> {
     }
 }
 
-impl<V> Drop for NewEntry<V> {
+impl<V: TableValue> Drop for NewEntry<V> {
     fn drop(&mut self) {
         // SAFETY: made by `allocate`, and still this one's own.
         unsafe { Entry::free(self.0) }
     }
 }
 
-impl<V> NewEntry<V> {
+impl<V: TableValue> NewEntry<V> {
     pub(crate) fn key(&self) -> &[u8] {
         // SAFETY: the allocation lives as long as self.
         unsafe { Entry::key(self.0) }
@@ -139,7 +174,7 @@ impl<V> NewEntry<V> {
         Found(self.0, PhantomData)
     }
 
-    pub(super) fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         // SAFETY: as in `key`.
         unsafe { Entry::hash(self.0) }
     }
@@ -160,6 +195,23 @@ impl<'g, V> Found<'g, V> {
     #[inline(always)]
     pub(super) unsafe fn new(entry: *const Entry<V>) -> Found<'g, V> {
         Found(entry, PhantomData)
+    }
+
+    pub(super) fn entry(&self) -> *const Entry<V> {
+        self.0
+    }
+
+    /// The hash of its key. The writer's.
+    pub(crate) fn hash(&self) -> u64 {
+        // SAFETY: as in `key`.
+        unsafe { Entry::hash(self.0) }
+    }
+
+    /// What its memory takes, but for the allocator's own.
+    pub(crate) fn allocated(&self) -> usize {
+        // SAFETY: as in `key`.
+        let tail = unsafe { (*self.0).tail_len } as usize;
+        size_of::<Entry<V>>() + (self.key().len().div_ceil(8) + tail) * 8
     }
 
     #[inline(always)]

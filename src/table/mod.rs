@@ -9,13 +9,13 @@
 //! another address in the same cell, so a reader sees the old or the new one; removes it by
 //! taking the tag away. A reader that had seen the tag may find a later entry in the cell:
 //! it compares keys. An entry never moves, so a search that passes its cell while it is there
-//! finds it. The writer grows the table by building a second array of the same entries and
-//! publishing that. A reader that still searches the old array sees the table as it was when
-//! it was replaced, which is a moment of its own read. `clear` and `close` replace the array
-//! by a marker, which takes effect at one instant. What was taken out is given to the epoch: a
-//! reader is pinned while it looks. A batch of entries is put in one by one, while those who
-//! begin to read wait; whoever began before it is one who read before it, whatever he finds.
-//! Searches end because an array is never full, but for one of a single group.
+//! finds it. The writer grows the table by building a second array of the same entries, step by
+//! step (`growth`), and publishing that. A reader that still searches the old array sees the
+//! table as it was when it was replaced, which is a moment of its own read. `clear` and `close`
+//! replace the array by a marker, which takes effect at one instant. What was taken out is given
+//! to the epoch: a reader is pinned while it looks. The entries of a batch show what was before
+//! them until all of them count (`staging`). Searches end because an array is never full, but for
+//! one of a single group.
 //!
 //! An array is found by a word that has its length in it, and so does not point to where its
 //! memory begins. Programs that look for leaks take what only such pointers lead to for lost:
@@ -23,46 +23,54 @@
 
 mod array;
 mod entry;
-mod writer; // not in the model, which has scenarios of its own
+mod growth;
+mod scan;
+mod staging;
+mod writer;
 
 use std::marker::PhantomData;
 use std::ptr;
 
-use crate::hash::hash;
 use crate::reclaim::Guard;
-use crate::sync::{spin, yield_now, AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 use array::{closed, Array, Group};
-pub(crate) use entry::{Entry, Found, NewEntry};
+pub(crate) use entry::{Entry, Found, NewEntry, TableValue};
+pub(crate) use scan::Position;
+pub(crate) use staging::{Batch, Staged};
 pub(crate) use writer::{Place, Writer};
 
 /// The table was closed: its server has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Closed;
 
-pub(crate) struct Table<V> {
-    /// A batch is being put in: whoever begins to read now waits for its end, a matter of
-    /// stores. So nobody who saw one of its entries can miss another.
-    in_batch: AtomicBool,
+pub(crate) struct Table<V: TableValue> {
     /// Null: empty. `closed()`: closed. Else an array of `Array::build`.
     array: AtomicPtr<Group<V>>,
     /// Where the array's memory begins, for those who look for leaks. The writer's.
-    memory: AtomicPtr<Group<V>>,
+    memory: AtomicPtr<u8>,
     len: AtomicUsize,
+    /// Null, or an array that is being filled. The writer's, as the two after it (`growth`).
+    next: AtomicPtr<Group<V>>,
+    next_memory: AtomicPtr<u8>,
+    /// How many groups of the array are in `next` too.
+    moved: AtomicUsize,
     owns: PhantomData<Entry<V>>,
 }
 
 // SAFETY: the owner of its entries, which are shared with readers of any thread.
-unsafe impl<V: Send + Sync> Send for Table<V> {}
+unsafe impl<V: TableValue + Send + Sync> Send for Table<V> {}
 // SAFETY: as above; it is changed through the one `Writer` only.
-unsafe impl<V: Send + Sync> Sync for Table<V> {}
+unsafe impl<V: TableValue + Send + Sync> Sync for Table<V> {}
 
-impl<V> Table<V> {
+impl<V: TableValue> Table<V> {
     pub(crate) fn new() -> Table<V> {
         Table {
-            in_batch: AtomicBool::new(false),
             array: AtomicPtr::new(ptr::null_mut()),
             memory: AtomicPtr::new(ptr::null_mut()),
             len: AtomicUsize::new(0),
+            next: AtomicPtr::new(ptr::null_mut()),
+            next_memory: AtomicPtr::new(ptr::null_mut()),
+            moved: AtomicUsize::new(0),
             owns: PhantomData,
         }
     }
@@ -77,55 +85,24 @@ impl<V> Table<V> {
         }
     }
 
-    /// What belongs to `key` now. Neither waits nor writes.
-    #[inline]
+    /// What belongs to a key, of this hash, now. Neither waits nor writes. Does not panic.
+    #[inline(always)]
     pub(crate) fn get<'g>(
         &self,
+        hash: u64,
         key: &[u8],
         pinned: &'g Guard,
     ) -> Result<Option<Found<'g, V>>, Closed> {
-        self.wait_for_batch();
-        self.find(key, pinned)
-    }
-
-    /// Finds a key as `get` does, if the table is neither empty nor closed nor in the middle of a
-    /// batch. Does not panic.
-    #[inline(always)]
-    pub(crate) fn fast_get<'g>(&self, key: &[u8], pinned: &'g Guard) -> Option<Found<'g, V>> {
-        if self.in_batch.load(Ordering::Acquire) {
-            return None;
-        }
-        self.find(key, pinned).unwrap_or(None)
-    }
-
-    #[inline(always)]
-    fn find<'g>(&self, key: &[u8], pinned: &'g Guard) -> Result<Option<Found<'g, V>>, Closed> {
         let Some(array) = self.array(pinned)? else {
             return Ok(None);
         };
-        let at = array.find(hash(key), key);
+        let at = array.find(hash, key);
         // SAFETY: an entry of the table, and the caller is pinned.
         Ok(at.map(|at| unsafe { Found::new(at.entry) }))
     }
 
-    #[inline]
-    fn wait_for_batch(&self) {
-        if self.in_batch.load(Ordering::Acquire) {
-            self.wait_longer();
-        }
-    }
-
-    #[cold]
-    fn wait_longer(&self) {
-        spin();
-        while self.in_batch.load(Ordering::Acquire) {
-            yield_now();
-        }
-    }
-
     /// How many keys there are; a write in flight may count or not.
     pub(crate) fn len(&self, pinned: &Guard) -> Result<usize, Closed> {
-        self.wait_for_batch();
         self.array(pinned)?;
         Ok(self.len.load(Ordering::Acquire))
     }
@@ -139,10 +116,13 @@ impl<V> Table<V> {
     }
 }
 
-impl<V> Drop for Table<V> {
+impl<V: TableValue> Drop for Table<V> {
     fn drop(&mut self) {
-        // SAFETY: nobody else has the table, so nobody else has its array or entries.
+        // SAFETY: nobody else has the table, so nobody else has its arrays or entries.
         unsafe {
+            if let Some(next) = Array::<V>::of(self.next.load(Ordering::Acquire)) {
+                next.free();
+            }
             if let Some(array) = Array::of(self.array.load(Ordering::Acquire)) {
                 free_all(array);
             }
@@ -152,7 +132,7 @@ impl<V> Drop for Table<V> {
 
 /// # Safety
 /// The array came from `Array::build`, and nobody uses it or its entries any more.
-unsafe fn free_all<V>(array: Array<'_, V>) {
+unsafe fn free_all<V: TableValue>(array: Array<'_, V>) {
     // SAFETY: by contract.
     unsafe {
         for entry in array.entries() {

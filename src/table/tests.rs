@@ -3,9 +3,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::hash::hash;
 use crate::process::Process;
 use crate::reclaim::{self, Guard};
-use crate::table::{Closed, Entry, NewEntry, Table};
+use crate::table::{Closed, Entry, NewEntry, Position, Table, TableValue};
 
 #[path = "fuzz.rs"]
 mod fuzz;
@@ -37,8 +38,12 @@ const fn times(count: u64) -> u64 {
     }
 }
 
-fn entry<V>(key: &[u8], value: V) -> NewEntry<V> {
-    Entry::allocate(key, value, b"tail").unwrap()
+impl TableValue for usize {}
+impl TableValue for (u64, u64) {}
+impl TableValue for Counted {}
+
+fn entry<V: TableValue>(key: &[u8], value: V) -> NewEntry<V> {
+    Entry::allocate(key, value, b"tail", 0).unwrap()
 }
 
 #[test]
@@ -58,7 +63,7 @@ fn it_does_what_a_hash_map_does() {
                 assert_eq!(replaced.map(|found| *found.value()), expected);
             }
             50..=97 => {
-                let removed = writer.remove(&key).map(|found| *found.value());
+                let removed = writer.remove(hash(&key), &key).map(|found| *found.value());
                 assert_eq!(removed, model.remove(&key));
             }
             98 if step % 97 == 0 => {
@@ -79,7 +84,7 @@ fn it_does_what_a_hash_map_does() {
         }
         assert_eq!(table.len(&pinned), Ok(model.len()));
         let key = random.below(600).to_string().into_bytes();
-        let found = table.get(&key, &pinned).unwrap();
+        let found = table.get(hash(&key), &key, &pinned).unwrap();
         assert_eq!(
             found.as_ref().map(|found| *found.value()),
             model.get(&key).copied()
@@ -112,7 +117,8 @@ fn keys_of_any_length_are_apart() {
         writer.insert(entry(&long[..len], len)).unwrap();
     }
     for len in (0..=300).chain([65535, 65536]) {
-        let found = table.get(&long[..len], &pinned).unwrap().unwrap();
+        let key = &long[..len];
+        let found = table.get(hash(key), key, &pinned).unwrap().unwrap();
         assert_eq!(*found.value(), len);
     }
 }
@@ -123,14 +129,17 @@ fn a_closed_table_answers_so() {
     let pinned = pin();
     // SAFETY: the only thread.
     let writer = unsafe { table.writer(&pinned) };
-    writer.insert(entry(b"a", 1)).unwrap();
+    writer.insert(entry(b"a", 1u64)).unwrap();
     writer.close();
     writer.close();
     writer.clear();
-    assert_eq!(table.get(b"a", &pinned).err(), Some(Closed));
+    assert_eq!(table.get(hash(b"a"), b"a", &pinned).err(), Some(Closed));
     assert_eq!(table.len(&pinned), Err(Closed));
-    assert_eq!(writer.insert(entry(b"a", 1)).err(), Some(Error::ServerDown));
-    assert!(writer.remove(b"a").is_none());
+    assert_eq!(
+        writer.insert(entry(b"a", 1u64)).err(),
+        Some(Error::ServerDown)
+    );
+    assert!(writer.remove(hash(b"a"), b"a").is_none());
 }
 
 /// Counts its copies that are alive.
@@ -172,7 +181,7 @@ fn everything_is_dropped_once() {
             writer.insert(entry(&key, Counted::new(&alive))).unwrap();
             writer.insert(entry(&key, Counted::new(&alive))).unwrap();
             if number % 2 == 0 {
-                writer.remove(&key).unwrap();
+                writer.remove(hash(&key), &key).unwrap();
             }
         }
         if round == 1 {
@@ -198,7 +207,8 @@ fn readers_see_whole_values_while_the_table_changes() {
                 while !done.load(Ordering::Relaxed) {
                     let number = random.below(64);
                     let pinned = pin();
-                    let found = table.get(&number.to_le_bytes(), &pinned).unwrap();
+                    let key = number.to_le_bytes();
+                    let found = table.get(hash(&key), &key, &pinned).unwrap();
                     let Some(found) = found else { continue };
                     let (first, second) = *found.value();
                     assert_eq!(first, second);
@@ -215,7 +225,7 @@ fn readers_see_whole_values_while_the_table_changes() {
         let writer = unsafe { table.writer(&pinned) };
         let key = random.below(64).to_le_bytes();
         match random.below(3) {
-            0 => drop(writer.remove(&key)),
+            0 => drop(writer.remove(hash(&key), &key)),
             _ => drop(writer.insert(entry(&key, (step, step))).unwrap()),
         }
         if step % times(5000) == 0 {
@@ -225,12 +235,53 @@ fn readers_see_whole_values_while_the_table_changes() {
                 writer.insert(entry(&key, (step, step))).unwrap();
             }
             for other in 1000..1000 + times(50_000).min(1000) {
-                writer.remove(&other.to_le_bytes()).unwrap();
+                let key = other.to_le_bytes();
+                writer.remove(hash(&key), &key).unwrap();
             }
         }
     }
     done.store(true, Ordering::Relaxed);
     for reader in readers {
         reader.join().unwrap();
+    }
+}
+
+/// What is there all the time is seen once, whatever comes, goes and moves meanwhile.
+#[test]
+fn a_scan_sees_what_stays_once() {
+    let table = Table::new();
+    let mut random = Random(17);
+    let stays: Vec<u64> = (0..times(2000).max(20)).collect();
+    let pinned = pin();
+    // SAFETY: the only thread.
+    let writer = unsafe { table.writer(&pinned) };
+    for key in &stays {
+        writer.insert(entry(&key.to_le_bytes(), *key)).unwrap();
+    }
+    for round in 0..20 {
+        let mut seen = HashMap::new();
+        let mut position = Position::BEGINNING;
+        let mut others = Vec::new();
+        while position != Position::End {
+            position = writer.scan(
+                position,
+                |found| *seen.entry(*found.value()).or_insert(0) += 1,
+                || true,
+            );
+            // First it grows, then it shrinks again.
+            for _ in 0..random.below(12) {
+                let key = (1 << 32) + random.below(1 << 20);
+                if random.below(20) > round {
+                    writer.insert(entry(&key.to_le_bytes(), key)).unwrap();
+                    others.push(key.to_le_bytes());
+                } else if let Some(key) = others.pop() {
+                    writer.remove(hash(&key), &key);
+                }
+            }
+        }
+        assert!(stays.iter().all(|key| seen[key] == 1));
+        for key in others {
+            writer.remove(hash(&key), &key);
+        }
     }
 }

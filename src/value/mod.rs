@@ -1,14 +1,14 @@
 //! Values: immutable, small ones copied, large ones shared.
 
+mod blob;
 pub(crate) mod buffer_cache;
 mod convert;
 
+use crate::error::Error;
 use std::fmt;
 use std::ptr::{self, NonNull};
-use std::sync::Arc;
 
-use crate::error::Error;
-
+pub(crate) use blob::Shared;
 pub use convert::{AsValue, FromValue};
 
 /// The longest value, in bytes.
@@ -16,7 +16,7 @@ pub const VALUE_LIMIT: usize = 512 << 20;
 
 /// Up to so many bytes a value is copied out, beyond it is shared. Copying scales over cores
 /// and a shared count does not, but copying costs by the byte.
-pub(crate) const COPY_LIMIT: usize = 512;
+pub(crate) const COPY_LIMIT: usize = 4096;
 
 /// A value as it is given: borrowed. For pairs of several types, and for what no Rust type says.
 ///
@@ -53,6 +53,15 @@ impl<'a> ValueRef<'a> {
             ValueRef::String(text) => text.as_bytes(),
             ValueRef::Bytes(bytes) => bytes,
             _ => b"",
+        }
+    }
+
+    /// What it counts for, in bytes: a number has 8.
+    #[inline(always)]
+    pub(crate) fn size(self) -> usize {
+        match self {
+            ValueRef::Int(_) | ValueRef::Float(_) => 8,
+            value => value.text().len(),
         }
     }
 
@@ -111,7 +120,7 @@ pub struct Text(pub(crate) Repr);
 #[derive(Clone)]
 pub(crate) enum Repr {
     Copied(Copied),
-    Shared(Arc<Blob>),
+    Shared(Shared),
 }
 
 /// A small text of its own, with a NUL behind it.
@@ -125,19 +134,6 @@ pub(crate) struct Copied {
 unsafe impl Send for Copied {}
 // SAFETY: as above.
 unsafe impl Sync for Copied {}
-
-/// A large value's bytes, with the NUL: read-only from the first share on.
-pub(crate) struct Blob(Vec<u8>);
-
-impl Blob {
-    pub(crate) fn new(bytes: &[u8]) -> Result<Arc<Blob>, Error> {
-        Ok(Arc::new(Blob(with_nul(bytes)?)))
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0[..self.0.len() - 1]
-    }
-}
 
 impl Copied {
     /// # Safety
@@ -200,16 +196,6 @@ impl Drop for Copied {
     }
 }
 
-/// The caller chose the size, so there may be no memory for it.
-fn with_nul(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(bytes.len() + 1)
-        .map_err(|_| Error::NoMemory)?;
-    copy.extend_from_slice(bytes);
-    copy.push(0);
-    Ok(copy)
-}
-
 impl Text {
     /// A copy of its own, whatever the size.
     #[inline]
@@ -217,7 +203,7 @@ impl Text {
         Ok(Text(if bytes.len() <= COPY_LIMIT {
             Repr::Copied(Copied::copy(bytes).ok_or(Error::NoMemory)?)
         } else {
-            Repr::Shared(Blob::new(bytes)?)
+            Repr::Shared(Shared::new(bytes)?)
         }))
     }
 

@@ -1,0 +1,272 @@
+//! Many keys read as they are at one instant.
+
+use super::contents::{Contents, Unread};
+use super::key::Key;
+use super::reading::{read, try_read, Owned, Tried};
+use super::snapshot::{About, Filter, Kept, Snapshot};
+use crate::error::Error;
+use crate::reclaim;
+use crate::server::Exclusive;
+use crate::sync::{back_off, lock, Ordering};
+use crate::table::{Closed, Position};
+use crate::value::{Text, Value};
+
+/// The values of some keys; `None` where a key is absent.
+pub(crate) type Many = Vec<Option<Value>>;
+
+/// So many keys are read in one pin, and before it is asked whether it was all in vain.
+const CHUNK: usize = 64;
+
+/// How often the change that is under way is waited for.
+const WAITS: u32 = 16;
+
+/// Entries and bytes that are copied in one slice of a snapshot: a put waits no longer for it.
+const SLICE: usize = 1024;
+const SLICE_BYTES: usize = 256 << 10;
+
+impl Contents {
+    /// A value with the revision of its change.
+    fn get_with_revision(&self, key: Key<'_>) -> Result<Option<(Value, u64)>, Unread> {
+        self.resolve(key, &reclaim::pin(), |look| {
+            let revision = look.revision();
+            match try_read(look, Owned) {
+                Tried::Read(value) => Tried::Read((value, revision)),
+                Tried::NoMemory => Tried::NoMemory,
+                Tried::Torn => Tried::Torn,
+            }
+        })
+    }
+
+    /// Reads the keys without being noticed; `None` if there was a change meanwhile.
+    fn get_many_between_changes(&self, keys: &[Key<'_>]) -> Result<Option<Many>, Error> {
+        let Some(last) = self.revisions.between_changes() else {
+            return Ok(None);
+        };
+        let mut values = room_for(keys.len())?;
+        for chunk in keys.chunks(CHUNK) {
+            let pinned = reclaim::pin();
+            for key in chunk {
+                let value = self.resolve(*key, &pinned, |look| try_read(look, Owned));
+                match value {
+                    Ok(value) => values.push(value),
+                    Err(Unread::Busy) => return Ok(None),
+                    Err(Unread::Error(error)) => return Err(error),
+                }
+            }
+            if !self.revisions.is_still(last) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(values))
+    }
+
+    /// Reads the keys beside the writer, who keeps what it takes away meanwhile; `None` if it
+    /// could not.
+    fn get_many_beside_writer(&self, keys: &[Key<'_>]) -> Result<Option<Many>, Error> {
+        let filter = Filter::of(keys.iter().map(|key| key.hash))?;
+        let Ok(noted) = Noted::new(self, About::Some(filter)) else {
+            return Ok(None);
+        };
+        if !reclaim::heavy() {
+            return Ok(None);
+        }
+        let revision = self.revisions.begun();
+        let mut step = 0;
+        while self.revisions.committed() < revision {
+            if step == WAITS {
+                return Ok(None); // a batch, perhaps
+            }
+            back_off(step);
+            step += 1;
+        }
+        noted.snapshot.set_revision(revision);
+        let mut values = room_for(keys.len())?;
+        let mut missing = Vec::new();
+        for key in keys {
+            match self.get_with_revision(*key) {
+                Ok(Some((value, from))) if from <= revision => values.push(Some(value)),
+                Ok(_) => {
+                    missing.try_reserve(1).map_err(|_| Error::NoMemory)?;
+                    missing.push(values.len());
+                    values.push(None);
+                }
+                Err(Unread::Busy) => return Ok(None),
+                Err(Unread::Error(error)) => return Err(error),
+            }
+        }
+        let mut kept = noted.snapshot.take_kept();
+        if noted.snapshot.has_failed() {
+            return Ok(None);
+        }
+        kept.retain(|kept| kept.is_of(revision));
+        kept.sort_unstable_by_key(|kept| kept.hash);
+        for place in missing {
+            values[place] = find(&kept, keys[place]);
+        }
+        Ok(Some(values))
+    }
+
+    /// Reads the keys, if it can be done without the write exclusion.
+    pub(crate) fn get_many(&self, keys: &[Key<'_>]) -> Result<Option<Many>, Error> {
+        match self.get_many_between_changes(keys)? {
+            None => self.get_many_beside_writer(keys),
+            read => Ok(read),
+        }
+    }
+}
+
+fn find(kept: &[Kept], key: Key<'_>) -> Option<Value> {
+    let first = kept.partition_point(|kept| kept.hash < key.hash);
+    let mut candidates = kept[first..].iter().take_while(|it| it.hash == key.hash);
+    let found = candidates.find(|kept| kept.key.as_bytes() == &key[..])?;
+    Some(found.value.clone())
+}
+
+fn room_for<T>(len: usize) -> Result<Vec<T>, Error> {
+    let mut room = Vec::new();
+    room.try_reserve_exact(len).map_err(|_| Error::NoMemory)?;
+    Ok(room)
+}
+
+/// A snapshot that the writer heeds, until it is dropped.
+struct Noted<'c> {
+    contents: &'c Contents,
+    snapshot: &'c Snapshot,
+}
+
+impl<'c> Noted<'c> {
+    fn new(contents: &'c Contents, about: About) -> Result<Noted<'c>, Error> {
+        let snapshot = Box::new(Snapshot::new(about));
+        let snapshot = contents.snapshots.add(snapshot);
+        let snapshot = snapshot.map_err(|_| Error::Limit("snapshots of a bucket"))?;
+        contents.heed.fetch_add(1, Ordering::SeqCst);
+        Ok(Noted { contents, snapshot })
+    }
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        self.contents.heed.fetch_sub(1, Ordering::Release);
+        let pinned = reclaim::pin();
+        self.contents.snapshots.remove(self.snapshot, &pinned);
+    }
+}
+
+/// All keys and values at one instant, read in slices.
+pub(crate) struct Items<'c> {
+    /// `None`: all is to be read in one slice.
+    noted: Option<Noted<'c>>,
+    position: Position,
+    read: Vec<(Text, Value)>,
+}
+
+/// What is left of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    More,
+    Nothing,
+    /// It failed: it is to be begun anew.
+    All,
+}
+
+impl Contents {
+    /// To be begun, continued until nothing is left, and finished: the first two under the write
+    /// exclusion.
+    pub(crate) fn items(&self, in_slices: bool) -> Items<'_> {
+        let about = About::Rest(Position::BEGINNING.into());
+        Items {
+            noted: in_slices.then(|| Noted::new(self, about).ok()).flatten(),
+            position: Position::BEGINNING,
+            read: Vec::new(),
+        }
+    }
+}
+
+impl Exclusive<'_, Contents> {
+    /// Many values as they are at one instant; `None` where a key is absent.
+    pub(crate) fn get_many(&self, keys: &[Key<'_>]) -> Result<Many, Error> {
+        let pinned = reclaim::pin();
+        let mut values = room_for(keys.len())?;
+        for key in keys {
+            let found = self.writer(&pinned).get(key.hash, key);
+            let found = found.map_err(|Closed| Error::NoProcess)?;
+            values.push(found.as_ref().map(read).transpose()?);
+        }
+        Ok(values)
+    }
+
+    /// The instant is now.
+    pub(crate) fn begin_items(&self, items: &mut Items<'_>) -> Result<(), Error> {
+        items.read = room_for(self.count()?)?;
+        if let Some(noted) = &items.noted {
+            noted.snapshot.set_revision(self.revisions.committed());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn continue_items(&self, items: &mut Items<'_>) -> Result<Left, Error> {
+        if items.has_failed() {
+            return Ok(Left::All);
+        }
+        let pinned = reclaim::pin();
+        self.count()?; // fails if it is closed
+        let revision = items.noted.as_ref().map(|noted| noted.snapshot.revision());
+        let (mut copied, mut bytes) = (0, 0);
+        let counts = std::cell::Cell::new((0, 0));
+        let mut failed = Ok(());
+        let (read_until_now, in_slices) = (&mut items.read, items.noted.is_some());
+        items.position = self.writer(&pinned).scan(
+            items.position,
+            |found| {
+                if failed.is_err() || revision.is_some_and(|it| found.value().revision() > it) {
+                    return; // what was there before it is among the kept
+                }
+                let mut copy = || {
+                    let pair = (Text::copy(found.key())?, read(&found)?);
+                    read_until_now.try_reserve(1).map_err(|_| Error::NoMemory)?;
+                    copied += 1;
+                    bytes += pair.0.len() + pair.1.as_bytes().map_or(0, <[u8]>::len);
+                    read_until_now.push(pair);
+                    Ok(())
+                };
+                failed = copy();
+                counts.set((copied, bytes));
+            },
+            || {
+                let (copied, bytes) = counts.get();
+                in_slices && (copied >= SLICE || bytes >= SLICE_BYTES)
+            },
+        );
+        failed?;
+        if let Some(noted) = &items.noted {
+            if let About::Rest(position) = &noted.snapshot.about {
+                *lock(position) = items.position;
+            }
+        }
+        Ok(match items.position {
+            Position::End => Left::Nothing,
+            Position::At(_) => Left::More,
+        })
+    }
+}
+
+impl Items<'_> {
+    fn has_failed(&self) -> bool {
+        let noted = self.noted.as_ref();
+        noted.is_some_and(|noted| noted.snapshot.has_failed())
+    }
+
+    /// All of them, once nothing is left; `None` if it failed meanwhile.
+    pub(crate) fn finish(self) -> Result<Option<Vec<(Text, Value)>>, Error> {
+        let mut read = self.read;
+        if let Some(noted) = self.noted {
+            let kept = noted.snapshot.take_kept();
+            if noted.snapshot.has_failed() {
+                return Ok(None);
+            }
+            read.try_reserve(kept.len()).map_err(|_| Error::NoMemory)?;
+            read.extend(kept.into_iter().map(|kept| (kept.key, kept.value)));
+        }
+        Ok(Some(read))
+    }
+}

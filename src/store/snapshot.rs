@@ -1,0 +1,226 @@
+//! Reading many keys as they are at one instant, while others write.
+//!
+//! # The argument
+//!
+//! A snapshot has the revision of its instant, and says which keys it is about. It is noted in a
+//! slot of the bucket, where the writer finds it. The writer keeps for it what it takes away: before
+//! it changes or takes out an entry that a snapshot is about and that was there at its instant, it
+//! puts a copy of the value among the `kept`, with the revision of the entry and that of the
+//! change. So the value of a key at revision S is the present one, if its revision is at most S, or
+//! else the one kept from an entry of at most S by a change after S; and if there is neither, the
+//! key was absent.
+//!
+//! **Some keys** ([`About::Some`]) are read beside the writer. The reader puts the snapshot into a slot, passes
+//! the collectors' half of the barrier, takes `begun` as S, and waits until that change counts. A
+//! change after S stored its number after the barrier, so it finds the slot; it keeps more than is
+//! needed as long as S is not known. A filter says which keys are wanted, and perhaps some more.
+//!
+//! **All keys** ([`About::Rest`]) are read in slices under the write exclusion. S is the revision
+//! at the first slice, and the writer keeps what lies behind the position that the scan has
+//! reached: what lies before it has been read.
+//!
+//! What the writer cannot keep for want of memory, and `clear`, make the snapshot fail: whoever
+//! takes it begins anew. A snapshot is freed through the epoch: the writer is pinned.
+
+use std::sync::Mutex;
+
+use super::reading::read;
+use super::stored::Stored;
+use crate::error::Error;
+use crate::reclaim::Guard;
+use crate::sync::{lock, AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use crate::table::{Found, Position};
+use crate::value::{Text, Value};
+
+/// So many snapshots of a bucket are taken beside its writer at once.
+const SLOTS: usize = 4;
+
+/// The revision is not known yet.
+const UNKNOWN: u64 = u64::MAX;
+
+/// Where the writer looks for snapshots.
+#[derive(Default)]
+pub(super) struct Slots([AtomicPtr<Snapshot>; SLOTS]);
+
+/// What the writer took away.
+pub(super) struct Kept {
+    pub(super) hash: u64,
+    pub(super) key: Text,
+    pub(super) value: Value,
+    /// Of the entry, and of the change that took it away.
+    from: u64,
+    until: u64,
+}
+
+impl Kept {
+    /// Whether it is what there was at a revision.
+    pub(super) fn is_of(&self, revision: u64) -> bool {
+        self.from <= revision && revision < self.until
+    }
+}
+
+pub(super) enum About {
+    Some(Filter),
+    /// The position of a scan: all keys that it has not passed. Changed under the write exclusion.
+    Rest(Mutex<Position>),
+}
+
+pub(super) struct Snapshot {
+    revision: AtomicU64,
+    pub(super) about: About,
+    kept: Mutex<Vec<Kept>>,
+    has_failed: AtomicBool,
+}
+
+/// Keys, by bits of their hashes.
+pub(super) struct Filter {
+    words: Vec<u64>,
+}
+
+/// Bits for each key: of those that are not wanted one in so many is kept.
+const BITS: usize = 32;
+
+impl Filter {
+    pub(super) fn of(hashes: impl ExactSizeIterator<Item = u64>) -> Result<Filter, Error> {
+        let len = (hashes.len() * BITS / 64 + 1).next_power_of_two();
+        let mut words = Vec::new();
+        words.try_reserve_exact(len).map_err(|_| Error::NoMemory)?;
+        words.resize(len, 0);
+        let mut filter = Filter { words };
+        for hash in hashes {
+            let (word, bit) = filter.place(hash);
+            filter.words[word] |= bit;
+        }
+        Ok(filter)
+    }
+
+    /// Bits of the hash that say little about where an array has the key.
+    fn place(&self, hash: u64) -> (usize, u64) {
+        let bits = hash >> 20;
+        let word = (bits >> 6) as usize & (self.words.len() - 1);
+        (word, 1 << (bits & 63))
+    }
+
+    fn has(&self, hash: u64) -> bool {
+        let (word, bit) = self.place(hash);
+        self.words[word] & bit != 0
+    }
+}
+
+impl Snapshot {
+    pub(super) fn new(about: About) -> Snapshot {
+        Snapshot {
+            revision: AtomicU64::new(UNKNOWN),
+            about,
+            kept: Mutex::new(Vec::new()),
+            has_failed: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn set_revision(&self, revision: u64) {
+        self.revision.store(revision, Ordering::Release);
+    }
+
+    pub(super) fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn fail(&self) {
+        self.has_failed.store(true, Ordering::Release);
+    }
+
+    /// All that was kept until now.
+    pub(super) fn take_kept(&self) -> Vec<Kept> {
+        std::mem::take(&mut *lock(&self.kept))
+    }
+
+    fn is_about(&self, hash: u64) -> bool {
+        match &self.about {
+            About::Some(filter) => filter.has(hash),
+            About::Rest(position) => !lock(position).has_passed(hash),
+        }
+    }
+
+    /// A change takes this entry's value away.
+    fn keep(&self, found: &Found<'_, Stored>, hash: u64, until: u64) {
+        let from = found.value().revision();
+        if from > self.revision() || !self.is_about(hash) || self.has_failed() {
+            return;
+        }
+        let copy = || {
+            let (key, value) = (Text::copy(found.key())?, read(found)?);
+            let mut kept = lock(&self.kept);
+            kept.try_reserve(1).map_err(|_| Error::NoMemory)?;
+            kept.push(Kept {
+                hash,
+                key,
+                value,
+                from,
+                until,
+            });
+            Ok::<(), Error>(())
+        };
+        if copy().is_err() {
+            self.fail();
+        }
+    }
+}
+
+impl Slots {
+    fn snapshots<'g>(&'g self, _pinned: &'g Guard) -> impl Iterator<Item = &'g Snapshot> {
+        self.0.iter().filter_map(|slot| {
+            // SAFETY: null, or freed through the epoch after it left the slot.
+            unsafe { slot.load(Ordering::Acquire).as_ref() }
+        })
+    }
+
+    /// Notes a snapshot; gives it back if there is no slot for it.
+    pub(super) fn add(&self, snapshot: Box<Snapshot>) -> Result<&Snapshot, Box<Snapshot>> {
+        let snapshot = Box::into_raw(snapshot);
+        for slot in &self.0 {
+            let free = std::ptr::null_mut();
+            let added = slot.compare_exchange(free, snapshot, Ordering::AcqRel, Ordering::Relaxed);
+            if added.is_ok() {
+                // SAFETY: freed by `remove` only, which needs it.
+                return Ok(unsafe { &*snapshot });
+            }
+        }
+        // SAFETY: made above, and in no slot.
+        Err(unsafe { Box::from_raw(snapshot) })
+    }
+
+    /// Ends what `add` began.
+    pub(super) fn remove(&self, snapshot: &Snapshot, pinned: &Guard) {
+        let snapshot = std::ptr::from_ref(snapshot).cast_mut();
+        for slot in &self.0 {
+            if slot.load(Ordering::Relaxed) == snapshot {
+                slot.store(std::ptr::null_mut(), Ordering::Release);
+                let address = snapshot.expose_provenance();
+                // The writer may be about to look at it.
+                pinned.defer(move || {
+                    let snapshot = std::ptr::with_exposed_provenance_mut::<Snapshot>(address);
+                    // SAFETY: from `Box::into_raw`, and in no slot since long.
+                    drop(unsafe { Box::from_raw(snapshot) });
+                });
+                return;
+            }
+        }
+    }
+
+    /// A change is about to take this entry's value away. The writer's.
+    #[cold]
+    pub(super) fn keep(&self, found: &Found<'_, Stored>, hash: u64, revision: u64, pinned: &Guard) {
+        for snapshot in self.snapshots(pinned) {
+            snapshot.keep(found, hash, revision);
+        }
+    }
+
+    /// All entries go at once.
+    pub(super) fn fail_all(&self, pinned: &Guard) {
+        self.snapshots(pinned).for_each(Snapshot::fail);
+    }
+}

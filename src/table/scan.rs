@@ -1,0 +1,67 @@
+//! Reading a table in parts, while it changes, grows and shrinks between them.
+//!
+//! # The argument
+//!
+//! A key has a *position*: its hash with the order of the bits reversed. An array finds a key by
+//! the lowest bits of its hash, which are the highest of its position. So the keys that belong
+//! into one group are one range of positions, whatever the size of the array is: twice the groups
+//! halve each range. A scan goes through the positions from 0 on and notes where it is, and goes
+//! on from there in whatever array it finds. It sees each key that is there all the time once.
+
+use super::entry::{Found, TableValue};
+use super::writer::Writer;
+
+/// Where a scan is: all keys of lower positions have been seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Position {
+    At(u64),
+    End,
+}
+
+impl Position {
+    pub(crate) const BEGINNING: Position = Position::At(0);
+
+    /// Whether the scan has been where a key of this hash is.
+    pub(crate) fn has_passed(self, hash: u64) -> bool {
+        match self {
+            Position::At(at) => hash.reverse_bits() < at,
+            Position::End => true,
+        }
+    }
+}
+
+impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
+    /// Shows the entries from a position on, of one group at least and until `show` says that it
+    /// is enough; answers how far it came.
+    pub(crate) fn scan(
+        &self,
+        from: Position,
+        mut show: impl FnMut(Found<'t, V>),
+        mut is_enough: impl FnMut() -> bool,
+    ) -> Position {
+        let Ok(Some(array)) = self.array() else {
+            return Position::End;
+        };
+        let mut position = from;
+        while let Position::At(at) = position {
+            let log = array.log();
+            // Where there is but one group all positions are its.
+            let home = at.checked_shr(64 - log).unwrap_or(0);
+            let group = (home << (64 - log) % 64).reverse_bits() as usize & (array.groups() - 1);
+            array.entries_at_home(group, |entry, hash| {
+                if !position.has_passed(hash) {
+                    // SAFETY: an entry of the table, and the writer is pinned.
+                    show(unsafe { Found::new(entry) });
+                }
+            });
+            position = match home + 1 {
+                next if next >> log == 0 => Position::At(next << (64 - log)),
+                _ => Position::End,
+            };
+            if is_enough() {
+                break;
+            }
+        }
+        position
+    }
+}
