@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use crate::error::Error;
 use crate::log::Logs;
 use crate::reason::{Exit, Reason};
-use crate::reclaim::Guard;
+use crate::reclaim::{self, Guard};
 use crate::server::{Caller, HandleCount, Lasts, NamedServer, Place, Reservation};
 use crate::server::{ChildSpec, RestartPolicy, Server, State, System, Turn, Writing};
 use crate::store::{Contents, Limits, Pair, Reader, KEY_LIMIT};
@@ -328,12 +328,39 @@ impl BucketServer {
         value: ValueRef<'_>,
     ) -> Result<(), Error> {
         self.check_value(&value, true)?;
+        if !reclaim::has_room() && self.put_without_room(caller, &[(key, value)])? {
+            return Ok(());
+        }
         if value.is_small() {
             return self.call(caller, |write| write.exclusive().put_small(key, value))?;
         }
         // What is large is copied before the turn is taken.
         let pair = Pair::new(key, value)?;
         self.call(caller, |write| write.exclusive().put(pair))?
+    }
+
+    /// While what was overwritten waits to be freed, and may not become more: stores all in the
+    /// places of older ones, which leaves nothing to be freed, or waits for readers; `false` if
+    /// they have let go.
+    #[cold]
+    fn put_without_room(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        pairs: &[(&[u8], ValueRef<'_>)],
+    ) -> Result<bool, Error> {
+        let is_small = pairs.iter().all(|(_, value)| value.is_small());
+        if is_small && self.call(caller, |write| write.exclusive().overwrite_all(pairs))? {
+            return Ok(true);
+        }
+        self.wait_for_room(caller).map(|()| false)
+    }
+
+    fn wait_for_room(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
+        let waited = reclaim::wait_for_room(&caller.begin_blocking());
+        match waited {
+            Err(_) if self.has_ended() => Err(self.finish_end(Error::NoProcess)),
+            waited => waited,
+        }
     }
 
     pub(crate) fn delete(
@@ -355,6 +382,9 @@ impl BucketServer {
 
     pub(crate) fn put_cast(self: &Arc<Self>, key: &[u8], value: ValueRef<'_>) -> Result<(), Error> {
         self.check_value(&value, false)?;
+        if !reclaim::has_room() {
+            return Err(Error::NoMemory);
+        }
         self.cast(Message::Put(Pair::new(key, value)?, Vec::new()))
     }
 
@@ -397,6 +427,9 @@ impl BucketServer {
         for (_, value) in pairs {
             self.check_value(value, true)?;
         }
+        if !reclaim::has_room() && self.put_without_room(caller, pairs)? {
+            return Ok(());
+        }
         if !pairs.iter().all(|(_, value)| value.is_small()) {
             // What is large is copied before the turn is taken.
             let ready = made(pairs)?;
@@ -428,6 +461,9 @@ impl BucketServer {
         lasts: Lasts,
     ) -> Result<Deciding, Error> {
         let key = copy_key(key)?;
+        if !reclaim::has_room() {
+            self.wait_for_room(caller)?;
+        }
         Ok(Deciding::new(self.occupy(caller, lasts)?, key))
     }
 

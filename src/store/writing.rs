@@ -14,31 +14,17 @@ use crate::server::Exclusive;
 use crate::table::{Closed, Found, Place, Writer};
 use crate::value::{Text, Value, ValueRef};
 
-/// Values of this size, or so many keys at once, are freed as soon as readers allow.
-const LARGE: usize = 64 << 10;
-const MANY: usize = 1024;
+/// A value of this size takes the long way out, where it is freed at once.
+const LARGE: usize = 1 << 10;
 
 fn is_large(found: &Found<'_, Stored>) -> bool {
     size(found) >= LARGE
 }
 
-/// What is large must not wait for chance to be freed.
-fn note_large(retired: Option<&Found<'_, Stored>>) {
-    if retired.is_some_and(is_large) {
-        reclaim::note_large();
-    }
-}
-
-fn note_all(writer: &Writer<'_, Stored>) {
-    let Ok(entries) = writer.entries() else {
-        return;
-    };
-    let mut bytes = 0;
-    for (number, found) in entries.enumerate() {
-        bytes += size(&found);
-        if number == MANY || bytes >= LARGE {
-            return reclaim::note_large();
-        }
+/// Counts what an entry that was just taken out has beside its own memory.
+fn count_retired(retired: Option<&Found<'_, Stored>>, pinned: &Guard) {
+    if let Some(retired) = retired.filter(|it| it.value().is_shared()) {
+        pinned.count(size(retired));
     }
 }
 
@@ -170,7 +156,7 @@ impl Exclusive<'_, Contents> {
             }
         };
         self.count_bytes(replaced.as_ref().map_or(0, size), new.bytes);
-        note_large(replaced.as_ref());
+        count_retired(replaced.as_ref(), &pinned);
         self.tell(change);
         Ok(())
     }
@@ -249,7 +235,7 @@ impl Exclusive<'_, Contents> {
         let less = AtomicUsize::new(0);
         let replaced = |old: &Found<'_, Stored>| {
             less.fetch_add(size(old), Ordering::Relaxed);
-            note_large(Some(old));
+            count_retired(Some(old), &pinned);
         };
         writer.insert_all(entries, replaced)?;
         self.count_bytes(less.into_inner(), more);
@@ -266,17 +252,17 @@ impl Exclusive<'_, Contents> {
         let writer = self.writer(&pinned);
         let found = writer.get(key).map_err(|Closed| Error::ServerDown)?;
         let old = found.as_ref().map(read).transpose()?;
-        self.removed(key, writer.remove(key).as_ref());
+        self.removed(key, writer.remove(key).as_ref(), &pinned);
         old.ok_or(Error::NotFound)
     }
 
-    fn removed(&self, key: &[u8], old: Option<&Found<'_, Stored>>) {
+    fn removed(&self, key: &[u8], old: Option<&Found<'_, Stored>>, pinned: &Guard) {
         if let Some(old) = old {
             let cost = Cost::of(old);
             self.count_bytes(cost.bytes, 0);
             self.give_back(cost);
         }
-        note_large(old);
+        count_retired(old, pinned);
         self.tell_deleted(key);
     }
 
@@ -284,14 +270,13 @@ impl Exclusive<'_, Contents> {
     pub(crate) fn remove(&self, key: &[u8]) -> Result<(), Error> {
         let pinned = reclaim::pin();
         let removed = self.writer(&pinned).remove(key);
-        self.removed(key, removed.as_ref());
+        self.removed(key, removed.as_ref(), &pinned);
         removed.map(|_| ()).ok_or(Error::NotFound)
     }
 
     pub(crate) fn clear(&self) {
         let pinned = reclaim::pin();
         let writer = self.writer(&pinned);
-        note_all(&writer);
         let all = self.all(&pinned);
         let mut keys: Vec<Box<[u8]>> = Vec::new();
         if let (Some(_), Ok(entries)) = (self.observer(), writer.entries()) {
@@ -317,7 +302,6 @@ impl Exclusive<'_, Contents> {
     pub(crate) fn close(&self) -> bool {
         let pinned = reclaim::pin();
         let writer = self.writer(&pinned);
-        note_all(&writer);
         let all = self.all(&pinned);
         let was_open = writer.close();
         self.count_bytes(all.bytes, 0);

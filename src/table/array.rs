@@ -13,6 +13,7 @@ use std::ptr;
 
 use super::entry::{is_same, Entry};
 use crate::error::Error;
+use crate::reclaim::{RetireWhole, WholeNode};
 use crate::sync::{will_read, AtomicPtr, AtomicU64, Ordering};
 
 const CELLS: usize = 7;
@@ -42,6 +43,18 @@ impl<V> Clone for Array<'_, V> {
 }
 
 impl<V> Copy for Array<'_, V> {}
+
+/// In front of the groups, in the place of one: how an array is freed that was taken out.
+#[repr(C)]
+pub(super) struct Header<V> {
+    node: WholeNode,
+    log: u32,
+    /// Its entries were taken out with it.
+    has_entries: bool,
+    /// The next group whose entries are to be freed.
+    at: usize,
+    entries: PhantomData<*mut Entry<V>>,
+}
 
 /// An array as one word: its address and, in the bits below the alignment, the binary
 /// logarithm of its length. Null is no array.
@@ -126,17 +139,45 @@ impl<'g, V> Array<'g, V> {
     /// An empty one of 2^`log` groups.
     pub(super) fn build(log: u32) -> Result<Word<V>, Error> {
         const { assert!(align_of::<Group<V>>() > LENGTH_BITS) }
+        const { assert!(size_of::<Header<V>>() <= size_of::<Group<V>>()) }
+        const { assert!(align_of::<Header<V>>() <= align_of::<Group<V>>()) }
         let len = 1usize.checked_shl(log).ok_or(Error::NoMemory)?;
         let mut groups: Vec<Group<V>> = Vec::new();
-        groups.try_reserve_exact(len).map_err(|_| Error::NoMemory)?;
-        groups.resize_with(len, Group::new);
-        let first = Box::into_raw(groups.into_boxed_slice()).cast::<Group<V>>();
+        let with_header = len.checked_add(1).ok_or(Error::NoMemory)?;
+        groups
+            .try_reserve_exact(with_header)
+            .map_err(|_| Error::NoMemory)?;
+        groups.resize_with(with_header, Group::new);
+        let header = Box::into_raw(groups.into_boxed_slice()).cast::<Group<V>>();
+        // SAFETY: there is one more.
+        let first = unsafe { header.add(1) };
         Ok(first.map_addr(|address| address | log as usize))
     }
 
-    /// Where its memory begins.
+    /// Where its memory begins: with its header.
     pub(super) fn beginning(self) -> *mut Group<V> {
-        self.first.cast_mut()
+        self.first.cast_mut().wrapping_sub(1)
+    }
+
+    /// Its bytes, with about what its entries have that go with it.
+    pub(super) fn bytes(self, has_entries: bool) -> usize {
+        (self.mask + 2) * size_of::<Group<V>>() * if has_entries { 4 } else { 1 }
+    }
+
+    /// What is to be retired of an array that was taken out.
+    ///
+    /// # Safety
+    /// It was made by `build`, and is retired once.
+    pub(super) unsafe fn header(self, has_entries: bool) -> *mut Header<V> {
+        let header = self.beginning().cast::<Header<V>>();
+        // SAFETY: in the place of a group, at which no reader looks; the node is written when it
+        // is retired.
+        unsafe {
+            (&raw mut (*header).log).write(self.log());
+            (&raw mut (*header).has_entries).write(has_entries);
+            (&raw mut (*header).at).write(0);
+        }
+        header
     }
 
     /// Frees an array, but not its entries.
@@ -144,7 +185,7 @@ impl<'g, V> Array<'g, V> {
     /// # Safety
     /// It was made by `build`, and nobody uses it any more.
     pub(super) unsafe fn free(self) {
-        let groups = ptr::slice_from_raw_parts_mut(self.beginning(), self.mask + 1);
+        let groups = ptr::slice_from_raw_parts_mut(self.beginning(), self.mask + 2);
         // SAFETY: leaked by `build` with this length.
         drop(unsafe { Box::from_raw(groups) });
     }
@@ -252,6 +293,17 @@ impl<'g, V> Array<'g, V> {
         })
     }
 
+    /// # Safety
+    /// Nobody uses its entries any more.
+    unsafe fn free_group(self, at: usize) {
+        let group = self.group(at);
+        let tags = group.tags.load(Ordering::Relaxed);
+        for cell in (0..CELLS).filter(|cell| tags >> (cell * 8) & 0xff != 0) {
+            // SAFETY: by contract.
+            unsafe { Entry::free(group.cells[cell].load(Ordering::Relaxed)) };
+        }
+    }
+
     /// Puts an entry whose key is absent into the first free cell; there is one. The writer's.
     pub(super) fn place(self, entry: *mut Entry<V>, hash: u64) {
         let mut at = hash as usize;
@@ -290,6 +342,35 @@ impl<'g, V> Array<'g, V> {
                     _ => tags - (1 << OVERFLOW_SHIFT),
                 });
             passed = passed.wrapping_add(1);
+        }
+    }
+}
+
+// SAFETY: it begins with its node. `V` may go to another thread: a table's writer, which alone
+// retires, has only such.
+unsafe impl<V> RetireWhole for Header<V> {
+    unsafe fn free_slice(header: *mut Header<V>, budget: usize) -> bool {
+        // SAFETY: by contract, the header and the array behind it are this one's alone.
+        unsafe {
+            let word = header.cast::<Group<V>>().add(1);
+            let word = word.map_addr(|address| address | (*header).log as usize);
+            let Some(array) = Array::of(word) else {
+                return true;
+            };
+            let from = (*header).at;
+            let end = array.mask.min(from.saturating_add(budget / CELLS)) + 1;
+            if (*header).has_entries {
+                // Before one is freed: a destructor may panic.
+                (*header).at = end;
+                for at in from..end {
+                    array.free_group(at);
+                }
+                if end <= array.mask {
+                    return false;
+                }
+            }
+            array.free();
+            true
         }
     }
 }

@@ -6,16 +6,33 @@ use std::ptr;
 
 use crate::error::Error;
 use crate::hash::hash;
+use crate::reclaim::Retire;
 use crate::sync::AtomicU64;
 
 #[repr(C)]
 pub(crate) struct Entry<V> {
+    /// The writer's; of an entry that was taken out, the link to what was taken out before it.
     hash: u64,
     key_len: u32,
     /// In words of 8 bytes.
     tail_len: u32,
     value: V,
     // followed by the key, which a reader looks at first, and at the next word the tail
+}
+
+// SAFETY: readers do not look at the hash. `V` may go to another thread: a table's writer, which
+// alone retires, has only such.
+unsafe impl<V> Retire for Entry<V> {
+    unsafe fn link(entry: *mut Entry<V>) -> *mut *mut () {
+        const { assert!(size_of::<*mut ()>() <= size_of::<u64>()) }
+        // SAFETY: by contract.
+        unsafe { (&raw mut (*entry).hash).cast() }
+    }
+
+    unsafe fn free(entry: *mut Entry<V>) {
+        // SAFETY: by contract.
+        unsafe { Entry::free(entry) }
+    }
 }
 
 /// An entry that is in no table.
@@ -105,6 +122,16 @@ impl<V> Entry<V> {
     pub(super) unsafe fn hash(entry: *const Entry<V>) -> u64 {
         // SAFETY: by contract.
         unsafe { (*entry).hash }
+    }
+
+    /// The bytes of its allocation.
+    ///
+    /// # Safety
+    /// As of `key`.
+    pub(super) unsafe fn bytes(entry: *const Entry<V>) -> usize {
+        // SAFETY: by contract.
+        let (key_len, tail_len) = unsafe { ((*entry).key_len, (*entry).tail_len) };
+        size_of::<Entry<V>>() + (key_len as usize).div_ceil(8) * 8 + tail_len as usize * 8
     }
 
     /// # Safety
