@@ -331,12 +331,14 @@ impl BucketServer {
         if !reclaim::has_room() && self.put_without_room(caller, &[(key, value)])? {
             return Ok(());
         }
-        if value.is_small() {
-            return self.call(caller, |write| write.exclusive().put_small(key, value))?;
-        }
-        // What is large is copied before the turn is taken.
-        let pair = Pair::new(key, value)?;
-        self.call(caller, |write| write.exclusive().put(pair))?
+        with_memory(caller, |caller| {
+            if value.is_small() {
+                return self.call(caller, |write| write.exclusive().put_small(key, value))?;
+            }
+            // What is large is copied before the turn is taken.
+            let pair = Pair::new(key, value)?;
+            self.call(caller, |write| write.exclusive().put(pair))?
+        })
     }
 
     /// While what was overwritten waits to be freed, and may not become more: stores all in the
@@ -430,18 +432,20 @@ impl BucketServer {
         if !reclaim::has_room() && self.put_without_room(caller, pairs)? {
             return Ok(());
         }
-        if !pairs.iter().all(|(_, value)| value.is_small()) {
-            // What is large is copied before the turn is taken.
-            let ready = made(pairs)?;
-            return self.call(caller, |write| write.exclusive().put_many(ready))?;
-        }
-        self.call(caller, |write| {
-            let contents = write.exclusive();
-            if contents.overwrite_all(pairs) {
-                return Ok(());
+        with_memory(caller, |caller| {
+            if !pairs.iter().all(|(_, value)| value.is_small()) {
+                // What is large is copied before the turn is taken.
+                let ready = made(pairs)?;
+                return self.call(caller, |write| write.exclusive().put_many(ready))?;
             }
-            contents.put_many(made(pairs)?)
-        })?
+            self.call(caller, |write| {
+                let contents = write.exclusive();
+                if contents.overwrite_all(pairs) {
+                    return Ok(());
+                }
+                contents.put_many(made(pairs)?)
+            })?
+        })
     }
 
     /// Many values as they are at one instant; `None` where a key is absent.
@@ -508,6 +512,19 @@ impl BucketServer {
             // Refused if it has ended, or if there is no thread to be had for its last mail:
             // then it lies there, as before.
             let _ = self.stop_later();
+        }
+    }
+}
+
+/// Writes; what finds no memory frees what waits for that, and tries again.
+fn with_memory<R>(
+    caller: &mut Caller<'_>,
+    write: impl Fn(&mut Caller<'_>) -> Result<R, Error>,
+) -> Result<R, Error> {
+    loop {
+        match write(caller) {
+            Err(Error::NoMemory) if reclaim::free_for_writer(&caller.begin_blocking()) => {}
+            written => return written,
         }
     }
 }

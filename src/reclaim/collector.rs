@@ -39,7 +39,7 @@ use crate::sync::{
 
 /// What threads left may grow to, in bytes. With what each has of its own, and with what the
 /// allocator adds to each block, that is 32 MiB.
-const BOUND: usize = 24 << 20;
+const BOUND: usize = 16 << 20;
 
 /// So little waits for more before a grace period is begun for it.
 const LITTLE: usize = 16 << 10;
@@ -303,6 +303,11 @@ impl Collector {
     #[inline]
     pub(crate) fn is_crowded(&self) -> bool {
         self.left.0.bytes.load(Ordering::Relaxed) > LITTLE || self.whole_bytes() > 0
+    }
+
+    /// Of what threads left, and was retired one by one.
+    pub(crate) fn left_bytes(&self) -> usize {
+        self.left.0.bytes.load(Ordering::Relaxed)
     }
 
     /// Of what was taken out as a whole, until all of it is freed.

@@ -13,21 +13,28 @@ use crate::time::Deadline;
 /// For how long a caller frees what others left.
 const SLICE: Duration = Duration::from_micros(250);
 
+/// Who finds so much left by threads gives way to those that may be pinned, so often.
+const SOME: usize = 1 << 20;
+const WAYS: usize = 4;
+
 /// Calls between looks whether a reader let go of what others left.
 const PATIENCE: u32 = 32;
 
 /// A thread is started for wholes of so many bytes.
 const LARGE: usize = 1 << 20;
 
+/// What starting threads needs at most: their stacks, and what tokio has.
+const NEEDED: usize = 16 << 20;
+
 /// How often all is tried in the end.
 const ATTEMPTS: usize = 64;
 
-/// The longest nap of who waits for readers; those who hold up a writer are looked after sooner.
+/// The longest nap of a writer that waits for readers, and of a thread of the runtime.
 const NAP: Duration = Duration::from_millis(1);
 const LONG_NAP: Duration = Duration::from_millis(50);
 
 /// So often the runtime's thread looks for readers that let go before it leaves.
-const LOOKS: u32 = 40;
+const LOOKS: u32 = 50;
 
 /// What somebody frees. It is given back whatever happens, but for a destructor of the user's that
 /// forked: it leaves by unwinding, and must not take the parent's lock.
@@ -97,7 +104,8 @@ fn tidy_now(pins: &Pins) {
     };
     let patience = pins.patience.get();
     if !pins.has(DUE | FULL) && patience > 0 {
-        return pins.patience.set(patience - 1);
+        pins.patience.set(patience - 1);
+        return;
     }
     let is_last = pins.clear(LAST);
     pins.set(FREES);
@@ -107,8 +115,9 @@ fn tidy_now(pins: &Pins) {
     }
     if is_last {
         free_all(domain);
-    } else if domain.collector.is_crowded() {
+    } else if wants_help(domain) {
         free_until(domain, a_slice());
+        give_way(domain);
     }
     drop(frees);
     if !domain.base.is_current() {
@@ -125,14 +134,35 @@ fn tidy_now(pins: &Pins) {
     }
 }
 
-fn free_own(pins: &Pins, domain: &'static Domain) {
+/// A thread of the runtime is faster if nobody is in its way.
+fn wants_help(domain: &'static Domain) -> bool {
+    let is_swept = domain.is_swept.load(Ordering::Relaxed);
+    domain.collector.is_crowded() && (!is_swept || domain.collector.left_bytes() > SOME)
+}
+
+/// Whether there was anything that could be freed.
+fn free_own(pins: &Pins, domain: &'static Domain) -> bool {
     let Some(participant) = pins.participant() else {
-        return;
+        return false;
     };
     // SAFETY: the thread's own, which is not pinned.
     let taken = unsafe { domain.collector.take_own(participant) };
+    let has_taken = taken.is_some();
     if let Some(mut taken) = taken {
         taken.free(|| false);
+    }
+    has_taken
+}
+
+/// A thread that does not run may be pinned all the while: where many wait for a processor, that is
+/// what holds most up. So who left more than a little lets them run.
+fn give_way(domain: &'static Domain) {
+    for _ in 0..WAYS {
+        if domain.collector.left_bytes() <= SOME {
+            return;
+        }
+        std::thread::yield_now();
+        free_until(domain, a_slice());
     }
 }
 
@@ -178,14 +208,37 @@ pub(crate) fn wait_for_room(deadline: &Deadline) -> Result<(), Error> {
     Ok(())
 }
 
+/// Frees something for a writer that found no memory, or waits for readers that hold some; `false`
+/// if there is nothing to be freed, or time is up. Called as `wait_for_room` is.
+#[cold]
+pub(crate) fn free_for_writer(deadline: &Deadline) -> bool {
+    Pins::own(|pins| {
+        let Some(domain) = pins.domain().filter(|it| it.base.is_current()) else {
+            return false;
+        };
+        if platform::is_ending() || pins.has(FREES) || pins.depth() > 0 {
+            return false;
+        }
+        pins.set(FREES);
+        let _frees = Frees(pins);
+        if free_own(pins, domain) || free_left(domain, a_slice()).is_some() {
+            return true;
+        }
+        if domain.collector.is_empty() || deadline.has_passed() {
+            return false;
+        }
+        std::thread::sleep(NAP.min(deadline.left().unwrap_or(NAP)));
+        true
+    })
+}
+
 /// Has a thread of the runtime free what was left. One is started only for much.
 fn have_swept(domain: &'static Domain) {
     let threads = domain.base.threads();
     if domain.is_swept.load(Ordering::Relaxed) || threads.is_shut_down() {
         return;
     }
-    let may_start = domain.collector.whole_bytes() >= LARGE;
-    if !threads.are_started() && !(may_start && threads.start().is_ok()) {
+    if !threads.are_started() && !(domain.collector.whole_bytes() >= LARGE && has_started(domain)) {
         return;
     }
     if !domain.is_swept.swap(true, Ordering::AcqRel) {
@@ -193,14 +246,24 @@ fn have_swept(domain: &'static Domain) {
     }
 }
 
+/// Starts the threads, if there is memory for that: a thread that finds none ends the process.
+fn has_started(domain: &'static Domain) -> bool {
+    let mut spare: Vec<u8> = Vec::new();
+    if spare.try_reserve_exact(NEEDED).is_err() {
+        return false;
+    }
+    drop(spare);
+    domain.base.threads().start().is_ok()
+}
+
 /// Frees what threads left, as long as there is any and readers let go of it.
 fn sweep() {
     let domain = Domain::current();
     let mut looks = 0;
-    let mut nap = NAP;
+    let mut nap = NAP / 16;
     while looks < LOOKS && !domain.base.threads().is_shut_down() {
         match free_left(domain, a_slice()) {
-            Some(_) => (looks, nap) = (0, NAP),
+            Some(_) => (looks, nap) = (0, NAP / 16),
             None if !domain.collector.is_crowded() => break,
             None => {
                 std::thread::sleep(nap);

@@ -33,7 +33,7 @@ use crate::sync::{Area, ThreadLocal};
 pub(crate) use barrier::{heavy, light, prepare};
 pub(crate) use collector::Collector;
 use collector::Participant;
-pub(crate) use freeing::{has_room, tidy, wait_for_room};
+pub(crate) use freeing::{free_for_writer, has_room, tidy, wait_for_room};
 pub(crate) use limbo::{Retire, RetireWhole, WholeNode};
 
 /// What a process has of this once; it begins with the state of the floor below.

@@ -293,6 +293,12 @@ impl<'g, V> Array<'g, V> {
         })
     }
 
+    /// Asks for entries before their turn comes: in a large table none is at hand.
+    fn ask_for_group(self, at: usize) {
+        let cells = self.group(at).cells.iter();
+        cells.for_each(|cell| will_read(cell.load(Ordering::Relaxed)));
+    }
+
     /// # Safety
     /// Nobody uses its entries any more.
     unsafe fn free_group(self, at: usize) {
@@ -363,6 +369,7 @@ unsafe impl<V> RetireWhole for Header<V> {
                 // Before one is freed: a destructor may panic.
                 (*header).at = end;
                 for at in from..end {
+                    array.ask_for_group(at + 1);
                     array.free_group(at);
                 }
                 if end <= array.mask {
