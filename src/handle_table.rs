@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering};
 use std::sync::Mutex;
 
 use crate::error::Error;
-use crate::reclaim::Guard;
+use crate::reclaim::{Guard, Retire};
 use crate::runtime::thread_end::PerThread;
 use crate::sync::{lock, Area, ThreadLocal};
 
@@ -71,6 +71,32 @@ struct Slot {
     token: AtomicU64,
     timeout: AtomicI64,
     object: AtomicPtr<()>,
+    /// While it waits for the epoch: what was retired before it, and a `Release`.
+    link: AtomicPtr<()>,
+    release: AtomicPtr<()>,
+}
+
+/// Drops the object of a handle that was ended, and gives its slot back.
+pub(crate) type Release = fn(Removed);
+
+// SAFETY: nobody but who retires a slot looks at its link, and not before it is used again.
+unsafe impl Retire for Slot {
+    unsafe fn link(slot: *mut Slot) -> *mut *mut () {
+        // SAFETY: by contract.
+        unsafe { (*slot).link.as_ptr() }
+    }
+
+    unsafe fn free(slot: *mut Slot) {
+        // SAFETY: slots are never freed.
+        let slot = unsafe { &*slot };
+        let release = slot.release.load(Ordering::Relaxed);
+        // SAFETY: stored by `retire`, of this type.
+        let release: Release = unsafe { std::mem::transmute(release) };
+        release(Removed {
+            object: slot.object.load(Ordering::Relaxed),
+            slot: RemovedSlot(token_slot(slot.token.load(Ordering::Relaxed))),
+        });
+    }
 }
 
 pub(crate) struct HandleTable {
@@ -273,6 +299,23 @@ impl HandleTable {
             return Err(Invalid::WrongKind);
         }
         self.free_slot(slot, token).ok_or(Invalid::Bad)
+    }
+
+    /// Has a handle that was ended released when nobody uses it any more. Takes no memory. `bytes`
+    /// is about what that gives back.
+    pub(crate) fn retire(
+        &'static self,
+        removed: Removed,
+        release: Release,
+        bytes: usize,
+        pinned: &Guard,
+    ) {
+        if let Some(slot) = self.slot(removed.slot.0) {
+            let release = release as *const () as *mut ();
+            slot.release.store(release, Ordering::Relaxed);
+            // SAFETY: its token was ended, and what was removed comes here once.
+            unsafe { pinned.retire(std::ptr::from_ref(slot).cast_mut(), bytes) };
+        }
     }
 
     /// Lets the slot of a removed handle be used again.

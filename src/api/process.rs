@@ -68,7 +68,7 @@ pub(crate) fn shut_down(
     process.end_started(Ended::First);
     end_handles(process);
     process.end_started(Ended::Last);
-    reclaim::note_large();
+    reclaim::tidy_all();
     if process.stop_threads(deadline.left()) {
         return Ok(None);
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::log::Logs;
 use crate::reason::{Exit, Reason};
-use crate::reclaim::Guard;
+use crate::reclaim::{self, Guard};
 use crate::server::{Caller, HandleCount, Lasts, NamedServer, Place, Reservation};
 use crate::server::{ChildSpec, RestartPolicy, Server, State, System, Turn, Writing};
 use crate::store::{Contents, Key, Left, Limits, Many, Pair, Reader, Unread, KEY_LIMIT};
@@ -365,13 +365,43 @@ impl BucketServer {
         value: ValueRef<'_>,
     ) -> Result<(), Error> {
         self.check_value(&value, true)?;
-        if value.is_small() {
-            let key = Key::new(key);
-            return self.call(caller, |write| write.exclusive().put_small(key, value))?;
+        let key = Key::new(key);
+        if !reclaim::has_room() && self.put_without_room(caller, &[(key, value)])? {
+            return Ok(());
         }
-        // What is large is copied before the turn is taken.
-        let pair = Pair::new(key, value)?;
-        self.call(caller, |write| write.exclusive().put(pair))?
+        with_memory(caller, |caller| {
+            if value.is_small() {
+                return self.call(caller, |write| write.exclusive().put_small(key, value))?;
+            }
+            // What is large is copied before the turn is taken.
+            caller.unpin();
+            let pair = Pair::new(&key, value)?;
+            self.call(caller, |write| write.exclusive().put(pair))?
+        })
+    }
+
+    /// While what was overwritten waits to be freed, and may not become more: stores all in the
+    /// places of older ones, which leaves nothing to be freed, or waits for readers; `false` if
+    /// they have let go.
+    #[cold]
+    fn put_without_room(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        pairs: &[(Key<'_>, ValueRef<'_>)],
+    ) -> Result<bool, Error> {
+        let is_small = pairs.iter().all(|(_, value)| value.is_small());
+        if is_small && self.call(caller, |write| write.exclusive().overwrite_all(pairs))? {
+            return Ok(true);
+        }
+        self.wait_for_room(caller).map(|()| false)
+    }
+
+    fn wait_for_room(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
+        let waited = reclaim::wait_for_room(&caller.begin_blocking());
+        match waited {
+            Err(_) if self.has_ended() => Err(self.finish_end(Error::NoProcess)),
+            waited => waited,
+        }
     }
 
     pub(crate) fn delete(
@@ -395,6 +425,9 @@ impl BucketServer {
 
     pub(crate) fn put_cast(self: &Arc<Self>, key: &[u8], value: ValueRef<'_>) -> Result<(), Error> {
         self.check_value(&value, false)?;
+        if !reclaim::has_room() {
+            return Err(Error::NoMemory);
+        }
         self.cast(Message::Put(Pair::new(key, value)?, Vec::new()))
     }
 
@@ -437,13 +470,23 @@ impl BucketServer {
         for (_, value) in pairs {
             self.check_value(value, true)?;
         }
-        let stored = self.call(caller, |write| write.exclusive().overwrite_all(pairs))?;
-        if stored {
+        if !reclaim::has_room() && self.put_without_room(caller, pairs)? {
             return Ok(());
         }
-        // What is long is copied before the turn is taken.
-        let ready = made(pairs)?;
-        self.call(caller, |write| write.exclusive().put_many(ready))?
+        with_memory(caller, |caller| {
+            if !Contents::is_short(pairs) {
+                // What is long is copied before the turn is taken.
+                let ready = made(pairs)?;
+                return self.call(caller, |write| write.exclusive().put_many(ready))?;
+            }
+            self.call(caller, |write| {
+                let contents = write.exclusive();
+                if contents.overwrite_all(pairs) {
+                    return Ok(());
+                }
+                contents.put_many(made(pairs)?)
+            })?
+        })
     }
 
     /// Many values as they are at one instant; `None` where a key is absent.
@@ -466,6 +509,9 @@ impl BucketServer {
         lasts: Lasts,
     ) -> Result<Deciding, Error> {
         let key = copy_key(key)?;
+        if !reclaim::has_room() {
+            self.wait_for_room(caller)?;
+        }
         Ok(Deciding::new(self.occupy(caller, lasts)?, key))
     }
 
@@ -540,6 +586,19 @@ impl BucketServer {
             // Refused if it has ended, or if there is no thread to be had for its last mail:
             // then it lies there, as before.
             let _ = self.stop_later();
+        }
+    }
+}
+
+/// Writes; what finds no memory frees what waits for that, and tries again.
+fn with_memory<R>(
+    caller: &mut Caller<'_>,
+    write: impl Fn(&mut Caller<'_>) -> Result<R, Error>,
+) -> Result<R, Error> {
+    loop {
+        match write(caller) {
+            Err(Error::NoMemory) if reclaim::free_for_writer(&caller.begin_blocking()) => {}
+            written => return written,
         }
     }
 }

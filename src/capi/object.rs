@@ -10,7 +10,7 @@ use super::fast::fast;
 use super::items::Items;
 use super::status::{Failure, Status};
 use crate::bucket::{BucketServer, Deciding};
-use crate::handle_table::{Invalid, Kind, Removed, RemovedSlot};
+use crate::handle_table::{Invalid, Kind, Removed};
 use crate::inbox::InboxCore;
 use crate::listener::ListenerCore;
 use crate::process::Process;
@@ -356,13 +356,7 @@ pub(super) fn fast_free(handle: *mut kvreg_bucket) -> Option<()> {
         }
         let process = Process::if_any()?;
         let removed = process.handles().remove(token(handle), kvreg_bucket::KIND);
-        let Removed { object, slot } = removed.ok()?;
-        // SAFETY: the table's own count, which `remove` hands out once.
-        let object = unsafe { taken::<BucketServer>(object) };
-        pinned.defer(move || {
-            drop(object);
-            process.handles().give_back(slot);
-        });
+        retire::<BucketServer>(process, removed.ok()?, pinned);
         Some(())
     })
 }
@@ -404,12 +398,8 @@ pub(super) fn free<H: Handle>(handle: *mut H) -> Result<(), Failure> {
         };
     };
     match process.handles().remove(token, H::KIND) {
-        Ok(Removed { object, slot }) => {
-            // SAFETY: the table's own count, which `remove` hands out once.
-            let object = unsafe { taken::<H::Object>(object) };
-            // First of all: whatever becomes of the rest, others may be using it.
-            drop_later(process, Arc::clone(&object), slot);
-            object.freed();
+        Ok(removed) => {
+            retire_counted::<H::Object>(process, removed).freed();
             Ok(())
         }
         Err(_) if process.is_shut_down() || is_inherited(token) => Ok(()),
@@ -426,63 +416,52 @@ unsafe fn taken<T>(object: *const ()) -> Arc<T> {
     ManuallyDrop::into_inner(unsafe { raw_arc::kept(object) })
 }
 
-/// Drops a count and gives up a slot that calls on other threads may be relying on.
-fn drop_later<T: Send + Sync + 'static>(
-    process: &'static Process,
-    object: Arc<T>,
-    slot: RemovedSlot,
-) {
-    reclaim::pin().defer(move || {
-        drop(object);
-        process.handles().give_back(slot);
-    });
+/// Drops the table's count and gives up a slot when no call on another thread relies on them.
+fn retire<T: Send + Sync + 'static>(process: &'static Process, removed: Removed, pinned: &Guard) {
+    /// Called where the thread is of the process that ended the handle.
+    fn release<T>(Removed { object, slot }: Removed) {
+        let process = Process::if_any();
+        // SAFETY: the table's own count, which `remove` hands out once, and for such an object.
+        drop(unsafe { taken::<T>(object) });
+        if let Some(process) = process {
+            process.handles().give_back(slot);
+        }
+    }
+    let bytes = size_of::<T>();
+    process
+        .handles()
+        .retire(removed, release::<T>, bytes, pinned);
+}
+
+/// As `retire`, with a count for the caller: whatever becomes of the rest, others may be using it.
+fn retire_counted<T: Send + Sync + 'static>(process: &'static Process, removed: Removed) -> Arc<T> {
+    let pinned = reclaim::pin();
+    // SAFETY: the table's count, of such an object, is given up through the epoch.
+    let kept = unsafe { raw_arc::kept::<T>(removed.object) };
+    let object = Arc::clone(&kept);
+    retire::<T>(process, removed, &pinned);
+    object
 }
 
 /// Ends all handles and what they lead to; inboxes last, so that they get what the servers
 /// have to say.
 pub(crate) fn free_all(process: &'static Process) {
     let mut inboxes = Vec::new();
-    process
-        .handles()
-        .remove_all(|kind, Removed { object, slot }| {
-            // SAFETY of all: as in `free`; the kind of a handle tells its object's type.
-            match kind {
-                Kind::Registry => {
-                    let registry = unsafe { taken::<Supervisor>(object) };
-                    registry.registry().end(shut_down());
-                    drop_later(process, registry, slot);
-                }
-                Kind::Bucket => {
-                    let bucket = unsafe { taken::<BucketServer>(object) };
-                    bucket.end(shut_down());
-                    drop_later(process, bucket, slot);
-                }
-                Kind::Update => {
-                    let update = unsafe { taken::<Begun>(object) };
-                    update.freed();
-                    drop_later(process, update, slot);
-                }
-                Kind::Items => {
-                    let items = unsafe { taken::<Items>(object) };
-                    items.freed();
-                    drop_later(process, items, slot);
-                }
-                Kind::Listener => {
-                    let listener = unsafe { taken::<ListenerCore>(object) };
-                    listener.freed();
-                    drop_later(process, listener, slot);
-                }
-                Kind::Inbox => {
-                    let inbox = unsafe { taken::<InboxCore>(object) };
-                    inboxes.push((inbox, slot));
-                }
-            }
-        });
-    for (inbox, slot) in inboxes {
-        inbox.freed();
-        drop_later(process, inbox, slot);
+    process.handles().remove_all(|kind, removed| match kind {
+        Kind::Registry => {
+            let registry = retire_counted::<Supervisor>(process, removed);
+            registry.registry().end(shut_down());
+        }
+        Kind::Bucket => retire_counted::<BucketServer>(process, removed).end(shut_down()),
+        Kind::Update => retire_counted::<Begun>(process, removed).freed(),
+        Kind::Items => retire_counted::<Items>(process, removed).freed(),
+        Kind::Listener => retire_counted::<ListenerCore>(process, removed).freed(),
+        Kind::Inbox => inboxes.push(removed),
+    });
+    for removed in inboxes {
+        retire_counted::<InboxCore>(process, removed).freed();
     }
-    reclaim::note_large();
+    reclaim::tidy_all();
 }
 
 fn shut_down() -> crate::reason::Exit {

@@ -1,86 +1,62 @@
-//! Who is pinned, and what waits to be freed.
+//! Who is pinned, and when what was taken out may be freed.
 //!
 //! # The argument
 //!
 //! Each thread has a participant, which tells the epoch it is pinned in, or 0. To pin, a thread
-//! stores the epoch there and passes the light half of a barrier before it looks at anything.
-//! What is taken out of a structure is put into the thread's bag; a bag is sealed with the
-//! epoch that is read after a full fence, so after all in it was taken out. The epoch moves
-//! on when, after the heavy half of the barrier, every participant has 0 or the present epoch. A
-//! bag sealed in epoch n is freed from n + 2 on.
+//! stores the epoch there and passes the light half of a barrier before it looks at anything. A
+//! grace period begins when a thread that has taken something out moves the epoch on, to n, and
+//! passes the heavy half. It is over when each participant was seen at 0, or at n or more, once:
+//! then what was taken out before it is freed.
 //!
-//! Why that is enough: let a thread pin and find an object that is taken out later. Its participant
-//! was seen by every look that came after its barrier, and any look before that one's barrier
-//! belongs to an epoch before the object's bag was sealed, but for one that may be under way
-//! and moves the epoch by one. So from the seal's epoch n the epoch reaches n + 1, and cannot
-//! reach n + 2 while the participant stands: it holds an epoch of at most n.
+//! Why that is enough: let a thread be pinned that found an object before it was taken out. If it
+//! pinned in epoch n or later, it had read that epoch from the thread that moved it on, or one that
+//! came after, and so found the object taken out: a contradiction. So it pinned in an earlier one.
+//! If its light half came after the heavy one, it saw all that came before the heavy one, and did
+//! not find the object either. So it came before, and every look at its participant from then on
+//! sees what it stored there or what it stored later: 0 or a later pin, when it has no use for the
+//! object any more. That is so whenever the look comes: it is repeated without another barrier.
+//!
+//! # Who frees
+//!
+//! A thread keeps what it takes out in a limbo of its own, up to some kilobytes; then it goes
+//! through a grace period, and frees all of it. If a reader does not let go at once, it hands its
+//! limbo over to the process, and so does a thread that ends. There it waits in three stages: what
+//! came since the present grace period began, what waits for the end of that, and what may be
+//! freed, of which anybody takes a slice. So a reader that stopped costs each of the others a look
+//! at the participants from time to time, and no barriers.
+//!
+//! What a thread has of its own is bounded by when it looks after it, and what it left to the
+//! process by `has_room`, for which writers wait.
 
-use std::collections::VecDeque;
+use std::cell::UnsafeCell;
+use std::sync::atomic::AtomicUsize;
 
 use super::barrier;
+use super::limbo::{Limbo, RetireWhole};
 use crate::sync::{
-    fence, lock, AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering, ACQUIRED_BY_FENCE,
+    fence, lock, spin, AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering, ACQUIRED_BY_FENCE, SPINS,
 };
 
-/// Something to be done when no thread is pinned that may still need what it frees.
-pub(crate) struct Deferred {
-    run: unsafe fn(&mut Words),
-    words: Words,
-}
+/// What threads left may grow to, in bytes. With what each has of its own, and with what the
+/// allocator adds to each block, that is 32 MiB.
+const BOUND: usize = 16 << 20;
 
-type Words = [std::mem::MaybeUninit<usize>; 3];
+/// So little waits for more before a grace period is begun for it.
+const LITTLE: usize = 16 << 10;
 
-// SAFETY: made by `Deferred::new` from what may go to another thread.
-unsafe impl Send for Deferred {}
-
-impl Deferred {
-    /// # Safety
-    /// `work` may be run on any thread, when it can no longer harm a reader.
-    pub(crate) unsafe fn new<F: FnOnce()>(work: F) -> Deferred {
-        const {
-            assert!(size_of::<F>() <= size_of::<Words>());
-            assert!(align_of::<F>() <= align_of::<Words>());
-        }
-        /// # Safety
-        /// The words hold an `F`, which is taken out here.
-        unsafe fn run<F: FnOnce()>(words: &mut Words) {
-            // SAFETY: by contract.
-            let work = unsafe { words.as_mut_ptr().cast::<F>().read() };
-            work();
-        }
-        let mut words = [std::mem::MaybeUninit::uninit(); 3];
-        // SAFETY: it fits, by size and by alignment.
-        unsafe { words.as_mut_ptr().cast::<F>().write(work) };
-        Deferred {
-            run: run::<F>,
-            words,
-        }
-    }
-
-    fn run(mut self) {
-        // SAFETY: written in `new`, and consumed once.
-        unsafe { (self.run)(&mut self.words) }
-    }
-}
-
-/// What a thread has taken out, not sealed yet.
-pub(crate) type Bag = Vec<Deferred>;
-
-/// Bags that were emptied are used again, up to so many: memory of their size makes the
-/// allocator tidy up each time it is asked for.
-const SPARE_BAGS: usize = 8;
-
-/// Bags that may wait for who sealed them.
-const CROWD: usize = 16;
-
-/// Where a thread tells that it is pinned. Each has cache lines of its own.
-#[repr(align(128))]
+/// Where a thread tells that it is pinned, and what it has taken out.
+#[repr(C, align(128))]
 pub(crate) struct Participant {
-    /// The epoch, or 0.
+    /// The epoch, or 0. It has cache lines of its own with what is set once.
     pinned: AtomicU64,
     is_taken: AtomicBool,
     next: *const Participant,
+    limbo: Apart<UnsafeCell<Limbo>>,
 }
+
+/// In cache lines of its own.
+#[repr(align(128))]
+struct Apart<T>(T);
 
 impl Participant {
     /// Nothing is looked at before this.
@@ -97,17 +73,60 @@ impl Participant {
     pub(crate) fn unpin(&self) {
         self.pinned.store(0, Ordering::Release);
     }
+
+    /// Looks at what the thread has taken out.
+    ///
+    /// # Safety
+    /// The participant is the calling thread's, and `look` does not come here again.
+    #[inline(always)]
+    pub(super) unsafe fn with_limbo<R>(&self, look: impl FnOnce(&mut Limbo) -> R) -> R {
+        // SAFETY: by contract.
+        look(unsafe { &mut *self.limbo.0.get() })
+    }
 }
 
 pub(crate) struct Collector {
     epoch: AtomicU64,
     /// A list that only grows: a participant is given on, never freed.
     participants: AtomicPtr<Participant>,
-    /// In the order of their epochs.
-    sealed: Mutex<VecDeque<(u64, Bag)>>,
-    spare: Mutex<Vec<Bag>>,
-    /// Bags that are sealed: a hint, and nothing for the model to explore.
-    waiting: std::sync::atomic::AtomicUsize,
+    left: Apart<Left>,
+}
+
+/// What threads left.
+struct Left {
+    stages: Mutex<Stages>,
+    /// Bytes of blocks, and of wholes: hints, and nothing for the model to explore.
+    bytes: AtomicUsize,
+    whole_bytes: AtomicUsize,
+}
+
+struct Stages {
+    /// What no grace period was begun for.
+    come: Limbo,
+    /// What waits for the end of `period`, which is 0 as long as its barrier was not passed.
+    waiting: Limbo,
+    period: u64,
+    /// What may be freed.
+    free: Limbo,
+    /// Bytes of what somebody is freeing, and how many do.
+    taken: usize,
+    takers: usize,
+    /// Bytes of wholes, as long as there are any.
+    whole_bytes: usize,
+}
+
+/// What may be freed by who took it. What is left of it is given back.
+pub(crate) struct Taken {
+    limbo: Limbo,
+    bytes: usize,
+}
+
+impl Taken {
+    /// As `Limbo::free`.
+    pub(crate) fn free(&mut self, is_enough: impl FnMut() -> bool) -> bool {
+        // SAFETY: its grace period is over.
+        unsafe { self.limbo.free(is_enough) }
+    }
 }
 
 impl Collector {
@@ -115,9 +134,19 @@ impl Collector {
         Collector {
             epoch: AtomicU64::new(1),
             participants: AtomicPtr::new(std::ptr::null_mut()),
-            sealed: Mutex::new(VecDeque::new()),
-            spare: Mutex::new(Vec::new()),
-            waiting: std::sync::atomic::AtomicUsize::new(0),
+            left: Apart(Left {
+                stages: Mutex::new(Stages {
+                    come: Limbo::EMPTY,
+                    waiting: Limbo::EMPTY,
+                    period: 0,
+                    free: Limbo::EMPTY,
+                    taken: 0,
+                    takers: 0,
+                    whole_bytes: 0,
+                }),
+                bytes: AtomicUsize::new(0),
+                whole_bytes: AtomicUsize::new(0),
+            }),
         }
     }
 
@@ -143,6 +172,7 @@ impl Collector {
             pinned: AtomicU64::new(0),
             is_taken: AtomicBool::new(true),
             next: std::ptr::null(),
+            limbo: Apart(UnsafeCell::new(Limbo::EMPTY)),
         }));
         let mut first = self.participants.load(Ordering::Acquire);
         loop {
@@ -161,82 +191,173 @@ impl Collector {
         }
     }
 
-    pub(crate) fn leave(participant: &Participant) {
+    /// Gives up a participant of the calling thread, and leaves what it took out to the process.
+    ///
+    /// # Safety
+    /// As of `Participant::with_limbo`; the thread does not use it any more.
+    pub(crate) unsafe fn leave(&self, participant: &Participant) {
+        // SAFETY: by contract.
+        self.hand_over(unsafe { participant.with_limbo(Limbo::take) });
         participant.is_taken.store(false, Ordering::Release);
     }
 
-    /// Whether so many bags wait that somebody should see to them.
+    /// Begins a grace period for all that was taken out before; `None` if the system refused it.
+    fn begin(&self) -> Option<u64> {
+        // Release: whoever pins in this epoch finds taken out what was.
+        let period = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
+        barrier::heavy().then_some(period)
+    }
+
+    /// Whether a grace period is over, whose barrier was passed.
+    fn is_over(&self, period: u64) -> bool {
+        let is_past = |participant: &Participant| {
+            let pinned = participant.pinned.load(ACQUIRED_BY_FENCE);
+            pinned == 0 || pinned >= period
+        };
+        let is_over = self.participants().all(is_past);
+        fence(Ordering::SeqCst);
+        is_over
+    }
+
+    /// Looks a few times: a pin lasts for some hundred nanoseconds, unless its thread does not run.
+    fn is_soon_over(&self, period: u64) -> bool {
+        for _ in 0..=SPINS {
+            if self.is_over(period) {
+                return true;
+            }
+            (0..SPINS).for_each(|_| spin());
+        }
+        false
+    }
+
+    /// Whether a reader was seen pinned through a grace period: the next one would wait for it too.
+    fn is_held_up(&self) -> bool {
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        let is_late = |participant: &Participant| {
+            let pinned = participant.pinned.load(Ordering::Relaxed);
+            pinned != 0 && pinned < epoch
+        };
+        self.participants().any(is_late)
+    }
+
+    /// Goes through a grace period for what the calling thread took out, which it may free then.
+    /// If a reader does not let go, it is left to the process.
+    ///
+    /// # Safety
+    /// As of `Participant::with_limbo`, and the thread is not pinned.
+    pub(crate) unsafe fn take_own(&self, participant: &Participant) -> Option<Taken> {
+        // SAFETY: by contract.
+        let limbo = unsafe { participant.with_limbo(Limbo::take) };
+        if limbo.is_empty() {
+            return None;
+        }
+        let is_over = |period| self.is_soon_over(period);
+        if self.is_held_up() || !self.begin().is_some_and(is_over) {
+            self.hand_over(limbo);
+            return None;
+        }
+        Some(Taken { limbo, bytes: 0 })
+    }
+
+    /// Leaves a limbo to the process.
+    fn hand_over(&self, limbo: Limbo) {
+        if !limbo.is_empty() {
+            let mut stages = lock(&self.left.0.stages);
+            stages.come.append(limbo);
+            self.note(&mut stages);
+        }
+    }
+
+    /// Retires as a whole: it is the process' at once.
+    ///
+    /// # Safety
+    /// No reader finds it from here on, and nobody else frees it or a part of it.
+    pub(crate) unsafe fn retire_whole<T: RetireWhole>(&self, whole: *mut T, bytes: usize) {
+        let mut stages = lock(&self.left.0.stages);
+        // SAFETY: by contract.
+        unsafe { stages.come.push_whole(whole) };
+        stages.whole_bytes += bytes;
+        self.note(&mut stages);
+    }
+
+    fn note(&self, stages: &mut Stages) {
+        let all = [&stages.come, &stages.waiting, &stages.free];
+        let bytes = stages.taken + all.iter().map(|limbo| limbo.bytes()).sum::<usize>();
+        if stages.takers == 0 && !all.iter().any(|limbo| limbo.has_wholes()) {
+            stages.whole_bytes = 0;
+        }
+        self.left.0.bytes.store(bytes, Ordering::Relaxed);
+        let whole_bytes = stages.whole_bytes;
+        self.left
+            .0
+            .whole_bytes
+            .store(whole_bytes, Ordering::Relaxed);
+    }
+
+    /// Whether nothing is left, as far as is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.left.0.bytes.load(Ordering::Relaxed) == 0 && self.whole_bytes() == 0
+    }
+
+    /// Whether so much waits that somebody should see to it.
     #[inline]
     pub(crate) fn is_crowded(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > CROWD
+        self.left.0.bytes.load(Ordering::Relaxed) > LITTLE || self.whole_bytes() > 0
     }
 
-    /// An empty bag, for `len` at least.
-    pub(crate) fn bag(&self, len: usize) -> Bag {
-        let spare = lock(&self.spare).pop();
-        let mut bag = spare.unwrap_or_default();
-        bag.reserve(len);
-        bag
+    /// Of what threads left, and was retired one by one.
+    pub(crate) fn left_bytes(&self) -> usize {
+        self.left.0.bytes.load(Ordering::Relaxed)
     }
 
-    /// Closes a bag: what is in it waits for the epoch from now on.
-    pub(crate) fn seal(&self, bag: Bag) {
-        if bag.is_empty() {
-            return;
-        }
-        fence(Ordering::SeqCst);
-        let mut sealed = lock(&self.sealed);
-        // Under the lock, so that the queue is in order.
-        sealed.push_back((self.epoch.load(Ordering::Relaxed), bag));
-        self.waiting.store(sealed.len(), Ordering::Relaxed);
+    /// Of what was taken out as a whole, until all of it is freed.
+    pub(crate) fn whole_bytes(&self) -> usize {
+        self.left.0.whole_bytes.load(Ordering::Relaxed)
     }
 
-    /// Moves the epoch on if no thread is pinned in an older one.
-    pub(crate) fn advance(&self) {
-        let epoch = self.epoch.load(Ordering::Acquire);
-        if !barrier::heavy() {
-            return;
-        }
-        let is_present = |participant: &Participant| {
-            let pinned = participant.pinned.load(ACQUIRED_BY_FENCE);
-            pinned == 0 || pinned == epoch
-        };
-        if !self.participants().all(is_present) {
-            return;
-        }
-        fence(Ordering::SeqCst);
-        let next = epoch + 1;
-        // Refused if another thread was as fast.
-        let _ = self
-            .epoch
-            .compare_exchange(epoch, next, Ordering::SeqCst, Ordering::Relaxed);
+    /// Whether a writer may take more out.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.left.0.bytes.load(Ordering::Relaxed) <= BOUND
     }
 
-    /// Frees what may be freed; `true` if nothing is left waiting.
-    pub(crate) fn free(&self) -> bool {
-        loop {
-            let bag = {
-                let mut sealed = lock(&self.sealed);
-                match sealed.front() {
-                    None => return true,
-                    Some((epoch, _)) if epoch + 2 > self.epoch.load(Ordering::Acquire) => {
-                        return false;
-                    }
-                    Some(_) => {
-                        let bag = sealed.pop_front();
-                        self.waiting.store(sealed.len(), Ordering::Relaxed);
-                        bag
-                    }
+    /// Takes what threads left and may be freed, if there is any and nobody else looks for it.
+    pub(crate) fn take_left(&self) -> Option<Taken> {
+        let mut stages = self.left.0.stages.try_lock().ok()?;
+        while stages.free.is_empty() {
+            if stages.waiting.is_empty() {
+                if stages.come.is_empty() {
+                    return None;
                 }
+                stages.waiting = stages.come.take();
+                stages.period = 0;
+            }
+            let is_over = match stages.period {
+                0 if self.is_held_up() => return None,
+                0 => {
+                    stages.period = self.begin()?;
+                    self.is_soon_over(stages.period)
+                }
+                period => self.is_over(period),
             };
-            let Some((_, mut bag)) = bag else { continue };
-            for deferred in bag.drain(..) {
-                deferred.run();
+            if !is_over {
+                return None;
             }
-            let mut spare = lock(&self.spare);
-            if spare.len() < SPARE_BAGS {
-                spare.push(bag);
-            }
+            stages.free = stages.waiting.take();
         }
+        let limbo = stages.free.take();
+        let bytes = limbo.bytes();
+        stages.taken += bytes;
+        stages.takers += 1;
+        Some(Taken { limbo, bytes })
+    }
+
+    /// Gives back what is left of what was taken by `take_left`.
+    pub(crate) fn give_back(&self, taken: Taken) {
+        let mut stages = lock(&self.left.0.stages);
+        stages.taken -= taken.bytes;
+        stages.takers -= 1;
+        stages.free.append(taken.limbo);
+        self.note(&mut stages);
     }
 }

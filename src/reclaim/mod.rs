@@ -3,32 +3,46 @@
 //!
 //! A thread never sleeps and never runs user code while it is pinned. What it takes out is
 //! freed by [`tidy`], where it is neither pinned nor inside a server. The epoch belongs to the
-//! [`Domain`] of a process: in a forked child the parent's threads would stay pinned for ever.
+//! [`Domain`] of a process: in a forked child the parent's threads would stay pinned for ever, and
+//! what they took out is left where it is.
+//!
+//! To retire takes no memory (`limbo.rs`), and what waits to be freed is bounded (`collector.rs`):
+//! a thread frees what it took out one by one before it has 16 KiB of it, and what it cannot free
+//! goes to the process, which has a bound too. Who writes waits for room there before it takes a
+//! turn ([`wait_for_room`]); what releases does not. What was taken out as a whole, however large,
+//! is freed in slices: by a thread of the runtime, or where there is none by those who call.
 //!
 //! This is kvreg's own because a pin is on the way of every call: it costs a store here, and
 //! an atomic read-modify-write in the libraries there are.
 
 mod barrier;
 mod collector;
+mod freeing;
+mod limbo;
 
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr;
+use std::sync::atomic::AtomicBool;
 
 use crate::runtime::thread_end::{self, PerThread};
-use crate::runtime::{self, platform, Base};
+use crate::runtime::{self, Base};
 use crate::sync::{Area, ThreadLocal};
 
 pub(crate) use barrier::{heavy, light, prepare};
 pub(crate) use collector::Collector;
-use collector::{Bag, Deferred, Participant};
+use collector::Participant;
+pub(crate) use freeing::{free_for_writer, has_room, tidy, wait_for_room};
+pub(crate) use limbo::{Retire, RetireWhole, WholeNode};
 
 /// What a process has of this once; it begins with the state of the floor below.
 #[repr(C)]
 pub(crate) struct Domain {
     base: Base,
     collector: Collector,
+    /// A thread of the runtime frees what was left, or is about to.
+    is_swept: AtomicBool,
 }
 
 impl Domain {
@@ -36,6 +50,7 @@ impl Domain {
         Domain {
             base,
             collector: Collector::new(),
+            is_swept: AtomicBool::new(false),
         }
     }
 
@@ -55,20 +70,23 @@ impl Domain {
     }
 }
 
-/// A bag of so many is sealed: each costs the collectors' half of the barrier.
-const BAG: usize = 256;
+/// A thread that took out so many bytes sees to it: a short way may add a little yet, and at rest it
+/// has no more than 16 KiB.
+const MUCH: usize = 12 << 10;
 
 const DEPTH: u32 = 0xffff;
-/// The bag is full, or holds something large.
+/// It has taken much out.
 const DUE: u32 = 1 << 16;
-const LARGE: u32 = 1 << 17;
+/// All that can be freed is to be freed, however long it takes.
+const LAST: u32 = 1 << 17;
 /// It has pinned before, and not forked since.
 const IS_JOINED: u32 = 1 << 18;
 /// The thread ends, or its end would not be noticed: nothing may stay.
 const ENDING: u32 = 1 << 19;
-
-/// How often freeing what is large is tried before it is left to the next call.
-const ATTEMPTS: usize = 64;
+/// The process has no room for more: nothing takes a short way.
+const FULL: u32 = 1 << 20;
+/// It is freeing something.
+const FREES: u32 = 1 << 21;
 
 /// What a thread has pinned, and what it has taken out.
 pub(crate) struct Pins {
@@ -78,11 +96,11 @@ pub(crate) struct Pins {
     /// How often it is pinned, and what else there is to say of it: `IS_JOINED` alone, most of
     /// the time, says that it is not pinned but ready to be.
     state: Cell<u32>,
-    /// Null, or boxed: given up when the thread ends.
-    bag: Cell<*mut Bag>,
+    /// How often it does not look whether others left something that can be freed now.
+    patience: Cell<u32>,
 }
 
-// SAFETY: no participant, no domain and no bag, and not pinned; the area is its own.
+// SAFETY: no participant and no domain, and not pinned; the area is its own.
 unsafe impl ThreadLocal for Pins {
     const AREA: Area = Area::Pins;
 }
@@ -96,7 +114,7 @@ pub(crate) const PARENT_PER_THREAD: PerThread = PerThread {
 
 /// Told of a thread's end when those above are done, which may still pin and take out.
 pub(crate) const PER_THREAD: PerThread = PerThread {
-    end: |_| Pins::own(Pins::end),
+    end: |_| Pins::own(Pins::end_of_thread),
     ..PerThread::NONE
 };
 
@@ -120,9 +138,13 @@ impl Pins {
         self.state.get() & DEPTH
     }
 
-    fn collector(&self) -> Option<&'static Collector> {
+    fn domain(&self) -> Option<&'static Domain> {
         // SAFETY: null, or that of a process, which is never freed.
-        unsafe { self.domain.get().as_ref() }.map(Domain::collector)
+        unsafe { self.domain.get().as_ref() }
+    }
+
+    fn collector(&self) -> Option<&'static Collector> {
+        self.domain().map(Domain::collector)
     }
 
     fn participant(&self) -> Option<&'static Participant> {
@@ -162,48 +184,21 @@ impl Pins {
         participant
     }
 
-    #[inline]
-    fn push(&self, deferred: Deferred) {
-        if self.bag.get().is_null() {
-            self.take_new_bag();
-        }
-        // SAFETY: not null, and this thread's own until `take_bag`.
-        let bag = unsafe { &mut *self.bag.get() };
-        bag.push(deferred);
-        if bag.len() >= BAG {
-            self.seal(); // so that anybody can free it
-            self.set(DUE);
-        }
-    }
-
-    #[cold]
-    fn take_new_bag(&self) {
-        let bag = self.collector().map(|collector| collector.bag(BAG));
-        self.bag
-            .set(Box::into_raw(Box::new(bag.unwrap_or_default())));
-    }
-
-    fn take_bag(&self) -> Option<Box<Bag>> {
-        let bag = self.bag.replace(ptr::null_mut());
-        // SAFETY: from `Box::into_raw`.
-        (!bag.is_null()).then(|| unsafe { Box::from_raw(bag) })
-    }
-
-    fn seal(&self) {
-        if let (Some(collector), Some(bag)) = (self.collector(), self.take_bag()) {
-            collector.seal(*bag);
-        }
-    }
-
     /// Leaves nothing behind.
     #[cold]
     fn end(&self) {
-        self.seal();
-        if let Some(participant) = self.participant() {
-            Collector::leave(participant);
+        if let (Some(collector), Some(participant)) = (self.collector(), self.participant()) {
+            // SAFETY: the thread's own, until here.
+            unsafe { collector.leave(participant) };
         }
         self.participant.set(ptr::null());
         self.clear(IS_JOINED);
+    }
+
+    fn end_of_thread(&self) {
+        self.end();
+        self.clear(DUE);
+        tidy(); // for threads that end one after the other
     }
 }
 
@@ -269,75 +264,96 @@ impl Drop for Guard {
 }
 
 impl Guard {
-    /// Runs `work` when no thread is pinned that is pinned now.
-    pub(crate) fn defer(&self, work: impl FnOnce() + Send + 'static) {
-        // SAFETY: it may go to any thread, and depends on no reader.
-        unsafe { self.defer_unchecked(work) };
+    /// Frees a block when no thread is pinned that is pinned now. Takes no memory.
+    ///
+    /// # Safety
+    /// No reader finds the block from here on, and it is retired once. `bytes` is what freeing it
+    /// gives back.
+    #[inline(always)]
+    pub(crate) unsafe fn retire<T: Retire>(&self, block: *mut T, bytes: usize) {
+        Pins::own(|pins| {
+            // SAFETY: a thread that is pinned has a participant, and it is its own; by contract.
+            let much = unsafe {
+                (*pins.participant.get()).with_limbo(|limbo| {
+                    limbo.push(block, bytes);
+                    limbo.bytes() >= MUCH
+                })
+            };
+            if much {
+                pins.set(DUE);
+            }
+        });
     }
 
+    /// Counts bytes that go with a block that was just retired.
+    pub(crate) fn count(&self, bytes: usize) {
+        Pins::own(|pins| {
+            // SAFETY: as in `retire`.
+            let much = unsafe {
+                (*pins.participant.get()).with_limbo(|limbo| {
+                    limbo.count(bytes);
+                    limbo.bytes() >= MUCH
+                })
+            };
+            if much {
+                pins.set(DUE);
+            }
+        });
+    }
+
+    /// As `retire`, of what is freed in slices: it may be large. Takes no memory.
+    ///
     /// # Safety
-    /// `work` may be run on any thread, at any time when no thread is pinned that is now.
-    pub(crate) unsafe fn defer_unchecked<F: FnOnce()>(&self, work: F) {
+    /// As of `retire`, for all that belongs to it.
+    pub(crate) unsafe fn retire_whole<T: RetireWhole>(&self, whole: *mut T, bytes: usize) {
+        Pins::own(|pins| {
+            if let Some(collector) = pins.collector() {
+                // SAFETY: by contract.
+                unsafe { collector.retire_whole(whole, bytes) };
+            }
+            pins.set(DUE);
+        });
+    }
+
+    /// Runs `work` when no thread is pinned that is pinned now. It takes memory: what releases
+    /// something retires it instead.
+    pub(crate) fn defer<F: FnOnce() + Send + 'static>(&self, work: F) {
+        let link = ptr::null_mut();
+        let deferred = Box::into_raw(Box::new(Deferred { link, work }));
+        // SAFETY: boxed just now, and it depends on no reader.
+        unsafe { self.retire(deferred, size_of::<Deferred<F>>()) };
+    }
+}
+
+struct Deferred<F> {
+    link: *mut (),
+    work: F,
+}
+
+// SAFETY: its own word; and the work may go to any thread.
+unsafe impl<F: FnOnce() + Send + 'static> Retire for Deferred<F> {
+    unsafe fn link(block: *mut Self) -> *mut *mut () {
         // SAFETY: by contract.
-        let deferred = unsafe { Deferred::new(work) };
-        Pins::own(|pins| pins.push(deferred));
+        unsafe { &raw mut (*block).link }
+    }
+
+    unsafe fn free(block: *mut Self) {
+        // SAFETY: boxed by `defer`.
+        let deferred = unsafe { Box::from_raw(block) };
+        (deferred.work)();
     }
 }
 
 /// In a forked child: the calling thread has pinned nothing and taken nothing out.
 fn forget_parent() {
     Pins::own(|pins| {
-        std::mem::forget(pins.take_bag());
         pins.participant.set(ptr::null());
         pins.domain.set(ptr::null());
         pins.state.set(0);
     });
 }
 
-/// Notes that the calling thread has retired something large.
-pub(crate) fn note_large() {
-    Pins::own(|pins| pins.set(DUE | LARGE));
-}
-
-/// Frees what the calling thread has taken out, once it is enough or large. Called where the
-/// thread is not pinned and holds no turn: what is freed may be anything.
-#[inline]
-pub(crate) fn tidy() {
-    Pins::own(|pins| {
-        // What threads left behind that retired little, and are gone, is for all to free.
-        let is_crowded = || pins.collector().is_some_and(Collector::is_crowded);
-        if pins.depth() == 0 && (pins.has(DUE) || is_crowded()) {
-            tidy_now(pins);
-        }
-    });
-}
-
-#[cold]
-fn tidy_now(pins: &Pins) {
-    if platform::is_ending() {
-        return;
-    }
-    pins.leave_parent();
-    pins.clear(DUE);
-    pins.seal();
-    let Some(collector) = pins.collector() else {
-        return;
-    };
-    collector.advance();
-    // What is large must not wait for chance. It takes two steps of the epoch, and each needs
-    // every pinned thread to have pinned anew; so this yields between tries, and leaves the
-    // rest to the next call in the end.
-    let mut is_done = collector.free();
-    if pins.clear(LARGE) {
-        for attempt in 0..ATTEMPTS {
-            if is_done {
-                return;
-            }
-            if attempt > 3 {
-                std::thread::yield_now();
-            }
-            collector.advance();
-            is_done = collector.free();
-        }
-    }
+/// Has the next `tidy` free all that can be freed, however long that takes: for the end of all.
+pub(crate) fn tidy_all() {
+    Pins::own(|pins| pins.set(DUE | LAST));
 }

@@ -51,6 +51,10 @@ impl Threads {
         !self.is_shut_down.swap(true, Ordering::AcqRel)
     }
 
+    pub(crate) fn are_started(&self) -> bool {
+        self.runtime.get().is_some()
+    }
+
     /// Starts the threads, if they were not: the system can refuse them. Then the next who needs
     /// them tries again.
     pub(crate) fn start(&self) -> Result<(), Error> {

@@ -11,7 +11,7 @@ use super::contents::{Contents, Pair};
 use super::key::Key;
 use super::limits::Cost;
 use super::stored::Stored;
-use super::writing::note_large;
+use super::writing::count_retired;
 use crate::error::Error;
 use crate::reclaim::{self, Guard};
 use crate::server::Exclusive;
@@ -26,12 +26,19 @@ const SHORT_BYTES: usize = 4096;
 /// Where a short batch is written.
 type Places<'t> = [Option<Found<'t, Stored>>; SHORT];
 
+impl Contents {
+    /// Whether a batch may be written in its places.
+    pub(crate) fn is_short(pairs: &[(Key<'_>, ValueRef<'_>)]) -> bool {
+        let bytes = pairs.iter().map(|(_, value)| value.size());
+        pairs.len() <= SHORT && bytes.sum::<usize>() <= SHORT_BYTES
+    }
+}
+
 impl Exclusive<'_, Contents> {
     /// Stores all in the places of older ones; `false`, with nothing changed, if the batch is long,
     /// or one has no place there, or others are to be told. Takes no memory.
     pub(crate) fn overwrite_all(&self, pairs: &[(Key<'_>, ValueRef<'_>)]) -> bool {
-        let bytes: usize = pairs.iter().map(|(_, value)| value.size()).sum();
-        if pairs.len() > SHORT || bytes > SHORT_BYTES || self.heed.load(Ordering::Relaxed) != 0 {
+        if !Contents::is_short(pairs) || self.heed.load(Ordering::Relaxed) != 0 {
             return false;
         }
         let pinned = reclaim::pin();
@@ -51,7 +58,8 @@ impl Exclusive<'_, Contents> {
         let out = founds().take_while(|(found, _)| found.value().keep_readers_out());
         let out = out.count();
         let less = founds().map(|(found, _)| found.value().size(found.tail()));
-        let (less, more) = (Cost::of_bytes(less.sum()), Cost::of_bytes(bytes));
+        let more = founds().map(|(_, (_, value))| value.size());
+        let (less, more) = (Cost::of_bytes(less.sum()), Cost::of_bytes(more.sum()));
         if out < pairs.len() || self.charge(less, more).is_err() {
             founds()
                 .take(out)
@@ -132,7 +140,7 @@ impl Exclusive<'_, Contents> {
             if self.heed.load(Ordering::Relaxed) != 0 {
                 self.snapshots.keep(&replaced, hash, revision, &pinned);
             }
-            note_large(Some(&replaced));
+            count_retired(Some(&replaced), &pinned);
         }
         self.revisions.commit();
         batch.settle();

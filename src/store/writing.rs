@@ -14,27 +14,13 @@ use crate::sync::Ordering;
 use crate::table::{Closed, Found, Place, Writer};
 use crate::value::{Value, ValueRef};
 
-/// Values of this size, or so many keys at once, are freed as soon as readers allow.
-const LARGE: usize = 64 << 10;
-const MANY: usize = 1024;
+/// A value of this size takes the long way out, where it is freed at once.
+const LARGE: usize = 1 << 10;
 
-/// What is large must not wait for chance to be freed.
-pub(super) fn note_large(retired: Option<&Found<'_, Stored>>) {
-    if retired.is_some_and(|found| size(found) >= LARGE) {
-        reclaim::note_large();
-    }
-}
-
-fn note_all(writer: &Writer<'_, Stored>) {
-    let Ok(entries) = writer.entries() else {
-        return;
-    };
-    let mut bytes = 0;
-    for (number, found) in entries.enumerate() {
-        bytes += size(&found);
-        if number == MANY || bytes >= LARGE {
-            return reclaim::note_large();
-        }
+/// Counts what an entry that was just taken out has beside its own memory.
+pub(super) fn count_retired(retired: Option<&Found<'_, Stored>>, pinned: &Guard) {
+    if let Some(retired) = retired.filter(|it| it.value().is_shared()) {
+        pinned.count(size(retired));
     }
 }
 
@@ -195,8 +181,8 @@ impl Exclusive<'_, Contents> {
         }
         let mut cost = Cost::default();
         let removed = self.writer(pinned).fast_remove(key.hash, &key, |found| {
-            if found.value().is_shared() {
-                return None; // it may be large, and then is to be freed at once
+            if found.value().is_shared() || size(found) >= LARGE {
+                return None; // it is to be freed at once
             }
             let old = fast_read(found, reader)?;
             cost = Cost::of(found);
@@ -235,7 +221,7 @@ impl Exclusive<'_, Contents> {
         let inserted = writer.insert(pair.0);
         self.revisions.commit();
         match inserted {
-            Ok(replaced) => note_large(replaced.as_ref()),
+            Ok(replaced) => count_retired(replaced.as_ref(), &pinned),
             Err(error) => {
                 // It can only be a new key that finds no room.
                 self.discharge(more);
@@ -268,7 +254,7 @@ impl Exclusive<'_, Contents> {
             writer.remove(key.hash, &key);
             self.revisions.commit();
             self.discharge(cost);
-            note_large(Some(found));
+            count_retired(Some(found), &pinned);
         }
         self.tell_deleted(&key);
         match found {
@@ -280,7 +266,6 @@ impl Exclusive<'_, Contents> {
     pub(crate) fn clear(&self) {
         let pinned = reclaim::pin();
         let writer = self.writer(&pinned);
-        note_all(&writer);
         let all = self.all(&pinned);
         let mut keys: Vec<Box<[u8]>> = Vec::new();
         if let (Some(_), Ok(entries)) = (self.observer(), writer.entries()) {
@@ -308,7 +293,6 @@ impl Exclusive<'_, Contents> {
     pub(crate) fn close(&self) -> bool {
         let pinned = reclaim::pin();
         let writer = self.writer(&pinned);
-        note_all(&writer);
         let all = self.all(&pinned);
         self.snapshots.fail_all(&pinned);
         let was_open = writer.close();

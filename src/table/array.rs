@@ -12,8 +12,9 @@ use std::alloc::{alloc_zeroed, dealloc, Layout};
 use std::marker::PhantomData;
 use std::ptr;
 
-use super::entry::{is_same, Entry};
+use super::entry::{is_same, Entry, TableValue};
 use crate::error::Error;
+use crate::reclaim::{RetireWhole, WholeNode};
 use crate::sync::{will_read, AtomicPtr, AtomicU64, Ordering, ZEROS_ARE_ATOMICS};
 
 const CELLS: usize = 7;
@@ -29,11 +30,17 @@ pub(super) struct Group<V> {
     cells: [AtomicPtr<Entry<V>>; CELLS],
 }
 
-/// In front of the first group.
+/// In front of the first group: where its memory begins, and how it is freed once it was taken out.
 #[repr(C)]
-struct Head {
-    /// Where the memory begins.
+pub(super) struct Head<V> {
+    node: WholeNode,
     memory: *mut u8,
+    log: u32,
+    /// Its entries were taken out with it.
+    has_entries: bool,
+    /// The next group whose entries are to be freed.
+    at: usize,
+    entries: PhantomData<*mut Entry<V>>,
 }
 
 /// An array of groups: a power of two of them.
@@ -133,11 +140,11 @@ impl<'g, V> Array<'g, V> {
 
     /// The memory of so many groups: a head, and room to align what follows.
     fn layout(len: usize) -> Result<Layout, Error> {
-        const { assert!(size_of::<Head>() < size_of::<Group<V>>()) }
+        const { assert!(size_of::<Head<V>>() <= size_of::<Group<V>>()) }
         let bytes = len
             .checked_add(2)
             .and_then(|len| len.checked_mul(size_of::<Group<V>>()));
-        let layout = Layout::from_size_align(bytes.ok_or(Error::NoMemory)?, align_of::<Head>());
+        let layout = Layout::from_size_align(bytes.ok_or(Error::NoMemory)?, align_of::<Head<V>>());
         layout.map_err(|_| Error::NoMemory)
     }
 
@@ -156,10 +163,11 @@ impl<'g, V> Array<'g, V> {
             if memory.is_null() {
                 return Err(Error::NoMemory);
             }
-            let behind = memory.add(size_of::<Head>());
+            let behind = memory.add(size_of::<Head<V>>());
             let first = behind.add(behind.align_offset(align_of::<Group<V>>()));
             let first = first.cast::<Group<V>>();
-            first.cast::<Head>().sub(1).write(Head { memory });
+            let head = first.cast::<Head<V>>().sub(1);
+            (&raw mut (*head).memory).write(memory);
             if !ZEROS_ARE_ATOMICS {
                 (0..len).for_each(|at| first.add(at).write(Group::new()));
             }
@@ -169,8 +177,29 @@ impl<'g, V> Array<'g, V> {
 
     /// Where its memory begins.
     pub(super) fn beginning(self) -> *mut u8 {
-        // SAFETY: `build` wrote a head in front of the first group.
-        unsafe { (*self.first.cast::<Head>().sub(1)).memory }
+        // SAFETY: `build` wrote it in front of the first group.
+        unsafe { (&raw const (*self.first.cast::<Head<V>>().sub(1)).memory).read() }
+    }
+
+    /// Its bytes, with about what its entries have that go with it.
+    pub(super) fn bytes(self, has_entries: bool) -> usize {
+        self.groups() * size_of::<Group<V>>() * if has_entries { 4 } else { 1 }
+    }
+
+    /// What is to be retired of an array that was taken out.
+    ///
+    /// # Safety
+    /// It was made by `build`, and is retired once.
+    pub(super) unsafe fn head(self, has_entries: bool) -> *mut Head<V> {
+        let head = self.first.cast_mut().cast::<Head<V>>().wrapping_sub(1);
+        // SAFETY: in front of the first group, where no reader looks; the node is written when it
+        // is retired.
+        unsafe {
+            (&raw mut (*head).log).write(self.log());
+            (&raw mut (*head).has_entries).write(has_entries);
+            (&raw mut (*head).at).write(0);
+        }
+        head
     }
 
     /// Frees an array, but not its entries.
@@ -388,6 +417,53 @@ impl<'g, V> Array<'g, V> {
                     _ => tags - (1 << OVERFLOW_SHIFT),
                 });
             passed = passed.wrapping_add(1);
+        }
+    }
+}
+
+impl<V: TableValue> Array<'_, V> {
+    /// Asks for entries before their turn comes: in a large table none is at hand.
+    fn ask_for_group(self, at: usize) {
+        let cells = self.group(at).cells.iter();
+        cells.for_each(|cell| will_read(cell.load(Ordering::Relaxed)));
+    }
+
+    /// # Safety
+    /// Nobody uses its entries any more.
+    unsafe fn free_group(self, at: usize) {
+        for entry in self.entries_of(at) {
+            // SAFETY: by contract.
+            unsafe { Entry::free(entry) };
+        }
+    }
+}
+
+// SAFETY: it begins with its node. `V` may go to another thread: a table's writer, which alone
+// retires, has only such.
+unsafe impl<V: TableValue> RetireWhole for Head<V> {
+    unsafe fn free_slice(head: *mut Head<V>, budget: usize) -> bool {
+        // SAFETY: by contract, the head and the array behind it are this one's alone.
+        unsafe {
+            let word = head.add(1).cast::<Group<V>>();
+            let word = word.map_addr(|address| address | (*head).log as usize);
+            let Some(array) = Array::of(word) else {
+                return true;
+            };
+            if (*head).has_entries {
+                let from = (*head).at;
+                let end = array.groups().min(from + budget / CELLS + 1);
+                // Before one is freed: a destructor may panic.
+                (*head).at = end;
+                for at in from..end {
+                    array.ask_for_group(at + 1);
+                    array.free_group(at);
+                }
+                if end < array.groups() {
+                    return false;
+                }
+            }
+            array.free();
+            true
         }
     }
 }

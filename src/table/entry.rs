@@ -6,6 +6,7 @@ use std::ptr;
 
 use crate::error::Error;
 use crate::hash::hash;
+use crate::reclaim::Retire;
 use crate::sync::{AtomicU64, Ordering};
 
 /// What belongs to a key.
@@ -20,13 +21,29 @@ pub(crate) trait TableValue {
 #[repr(C)]
 pub(crate) struct Entry<V> {
     /// The hash of the key, which only the writer asks for. While the entry is staged, the address
-    /// of the one it stands for; see `staging.rs`.
+    /// of the one it stands for; see `staging.rs`. Once it was taken out, the link to what was
+    /// taken out before it.
     word: AtomicU64,
     key_len: u32,
     /// In words of 8 bytes.
     tail_len: u32,
     value: V,
     // followed by the key, which a reader looks at first, and at the next word the tail
+}
+
+// SAFETY: readers look at the word of a staged entry only. `V` may go to another thread: a table's
+// writer, which alone retires, has only such.
+unsafe impl<V: TableValue> Retire for Entry<V> {
+    unsafe fn link(entry: *mut Entry<V>) -> *mut *mut () {
+        const { assert!(size_of::<*mut ()>() <= size_of::<u64>()) }
+        // SAFETY: by contract.
+        unsafe { (&raw mut (*entry).word).cast() }
+    }
+
+    unsafe fn free(entry: *mut Entry<V>) {
+        // SAFETY: by contract.
+        unsafe { Entry::free(entry) }
+    }
 }
 
 /// An entry that is in no table.
@@ -138,6 +155,16 @@ impl<V> Entry<V> {
         unsafe { &(*entry).word }
     }
 
+    /// The bytes of its allocation.
+    ///
+    /// # Safety
+    /// As of `key`.
+    pub(super) unsafe fn bytes(entry: *const Entry<V>) -> usize {
+        // SAFETY: by contract.
+        let (key_len, tail_len) = unsafe { ((*entry).key_len, (*entry).tail_len) };
+        size_of::<Entry<V>>() + (key_len as usize).div_ceil(8) * 8 + tail_len as usize * 8
+    }
+
     /// # Safety
     /// `entry` was made by `allocate`, and nobody uses it any more.
     pub(super) unsafe fn free(entry: *mut Entry<V>)
@@ -199,19 +226,6 @@ impl<'g, V> Found<'g, V> {
 
     pub(super) fn entry(&self) -> *const Entry<V> {
         self.0
-    }
-
-    /// The hash of its key. The writer's.
-    pub(crate) fn hash(&self) -> u64 {
-        // SAFETY: as in `key`.
-        unsafe { Entry::hash(self.0) }
-    }
-
-    /// What its memory takes, but for the allocator's own.
-    pub(crate) fn allocated(&self) -> usize {
-        // SAFETY: as in `key`.
-        let tail = unsafe { (*self.0).tail_len } as usize;
-        size_of::<Entry<V>>() + (self.key().len().div_ceil(8) + tail) * 8
     }
 
     #[inline(always)]

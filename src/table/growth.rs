@@ -174,8 +174,7 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
         let word = self.table.next.swap(ptr::null_mut(), Ordering::Relaxed);
         let memory = &self.table.next_memory;
         memory.store(ptr::null_mut(), Ordering::Relaxed);
-        // SAFETY: retired, so nobody uses the array; its entries live on in the new one.
-        self.replace_array(word, |old| unsafe { old.free() });
+        self.replace_array(word, false); // its entries live on in the new one
     }
 
     /// Gives up the second array, which nobody but the writer has seen.

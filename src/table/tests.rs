@@ -161,7 +161,7 @@ impl Drop for Counted {
 /// Frees what was retired; other tests in this process may be pinned for a while.
 fn drained(alive: &AtomicUsize, expected: usize) {
     while alive.load(Ordering::SeqCst) != expected {
-        reclaim::note_large();
+        reclaim::tidy_all();
         reclaim::tidy();
         std::thread::yield_now();
     }

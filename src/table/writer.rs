@@ -4,7 +4,7 @@ use std::ptr;
 
 use super::array::{closed, Array, At, Word};
 use super::entry::{Entry, Found, NewEntry, TableValue};
-use super::{free_all, Closed, Table};
+use super::{Closed, Table};
 use crate::error::Error;
 use crate::reclaim::Guard;
 use crate::sync::{AtomicUsize, Ordering};
@@ -159,24 +159,21 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
         if marker != closed() {
             self.table.len.store(0, Ordering::Release);
         }
-        // SAFETY: retired, so nobody uses the array or its entries.
-        self.replace_array(marker, |old| unsafe { free_all(old) });
+        self.replace_array(marker, true);
         true
     }
 
-    pub(super) fn replace_array(
-        &self,
-        new: Word<V>,
-        free: impl Fn(Array<'static, V>) + Send + 'static,
-    ) {
+    /// Whether the entries of the old array go with it.
+    pub(super) fn replace_array(&self, new: Word<V>, with_entries: bool) {
         let old = self.table.array.swap(new, Ordering::AcqRel);
         // SAFETY of both: the writer's, or to be freed by what is deferred here at the earliest.
         let memory = unsafe { Array::of(new) }.map_or(ptr::null_mut(), Array::beginning);
         self.table.memory.store(memory, Ordering::Relaxed);
         if let Some(old) = unsafe { Array::of(old) } {
+            let bytes = old.bytes(with_entries);
             // SAFETY: no reader that pins from here on finds `old`, and those who may have
-            // found it are waited for; it is run once, on any thread, as V allows.
-            unsafe { self.pinned.defer_unchecked(move || free(old)) };
+            // found it are waited for; it is freed once, on any thread, as V allows.
+            unsafe { self.pinned.retire_whole(old.head(with_entries), bytes) };
         }
     }
 
@@ -184,7 +181,7 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
         // SAFETY: as above: no cell leads to the entry any more. It can be read as long as
         // the pin lasts.
         unsafe {
-            self.pinned.defer_unchecked(move || Entry::free(entry));
+            self.pinned.retire(entry, Entry::bytes(entry));
             Found::new(entry)
         }
     }

@@ -63,11 +63,6 @@ impl Shared {
         }
     }
 
-    /// What it takes of memory, but for the allocator's own.
-    pub(crate) fn size(&self) -> usize {
-        size_of::<Head>() + self.bytes().len() + 1
-    }
-
     /// The address that stands for it; the count remains its own.
     pub(crate) fn address(&self) -> usize {
         self.0.as_ptr().expose_provenance()
