@@ -252,6 +252,13 @@ bench-all: ## the same with all peers, which it installs
 	tests/requirements.sh bench
 	$(MAKE) bench
 
+# Ratios of more kinds, each with an aim, and plots of what was measured; less than ten minutes.
+GROUPS ?=
+bench-wide: build ## more ratios with aims, and plots; GROUPS="sizes casts" chooses
+	$(CARGO) run --release -p kvreg-bench -- wide $(GROUPS)
+	PYTHONPATH=docs/images $(PYTHON) benches/python/wide_plots.py \
+	    $(TARGET)/bench-wide.json $(TARGET)/bench-wide
+
 # The same from Python.
 bench-python: build $(VENV)/installed ## the same from Python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \

@@ -42,7 +42,7 @@ impl Keys {
         self.bytes.as_ptr()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> + Clone {
         self.bytes.chunks_exact(LEN)
     }
 }

@@ -6,7 +6,7 @@ use std::ptr;
 use crate::keys::Keys;
 use crate::peers::Map;
 
-type Handle = *mut c_void;
+pub type Handle = *mut c_void;
 
 extern "C" {
     fn kvreg_bucket_start(bucket: *mut Handle) -> i32;
@@ -54,11 +54,11 @@ fn none_failed(failed: u64) {
     assert_eq!(failed, 0, "calls failed");
 }
 
-fn ok(status: i32) {
+pub fn ok(status: i32) {
     assert_eq!(status, 0, "a call failed");
 }
 
-pub struct Bucket(Handle);
+pub struct Bucket(pub(crate) Handle);
 
 // SAFETY: a handle may be used from any thread.
 unsafe impl Send for Bucket {}
@@ -129,7 +129,10 @@ impl Drop for Bucket {
     }
 }
 
-pub struct Registry(Handle);
+pub struct Registry(pub(crate) Handle);
+
+// SAFETY: as of a bucket.
+unsafe impl Sync for Registry {}
 
 impl Registry {
     pub fn start() -> Registry {
@@ -166,7 +169,7 @@ impl Drop for Registry {
     }
 }
 
-pub struct Inbox(Handle);
+pub struct Inbox(pub(crate) Handle);
 
 impl Inbox {
     pub fn open() -> Inbox {

@@ -2,7 +2,7 @@
 //! Prints tables, the aims and what was measured for them, and writes all as JSON. Figures in
 //! ns drift with the machine: quote the ratios.
 //!
-//! `kvreg-bench [section...]`
+//! `kvreg-bench [section...]`, or [`wide`] with its groups.
 
 mod keys;
 mod kvreg;
@@ -10,6 +10,7 @@ mod measure;
 mod peers;
 mod report;
 mod sections;
+mod wide;
 
 use report::Report;
 use sections::{actors, growth, latency, life, memory, operations, outside, threads};
@@ -23,6 +24,9 @@ fn main() {
         if flag == "--child" {
             return memory::run(what, LIBRARY);
         }
+    }
+    if wanted.first().is_some_and(|first| first == "wide") {
+        return wide::run(&wanted[1..]);
     }
     let is_wanted = |section: &str| wanted.is_empty() || wanted.iter().any(|one| one == section);
     let mut report = Report::default();

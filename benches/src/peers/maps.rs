@@ -10,14 +10,14 @@ use parking_lot::Mutex;
 use super::Map;
 use crate::keys::Keys;
 
-type Bytes = Box<[u8]>;
+pub type Bytes = Box<[u8]>;
 
 fn first(bytes: &[u8]) -> u64 {
     black_box(bytes).first().map_or(0, |byte| u64::from(*byte))
 }
 
 #[derive(Default)]
-pub struct Dash(DashMap<Bytes, Bytes, RandomState>);
+pub struct Dash(pub(super) DashMap<Bytes, Bytes, RandomState>);
 
 impl Map for Dash {
     fn get(&self, keys: &Keys) -> u64 {
@@ -73,7 +73,7 @@ impl Map for Locked {
 }
 
 #[derive(Default)]
-pub struct Papaya(papaya::HashMap<Bytes, Bytes, RandomState>);
+pub struct Papaya(pub(super) papaya::HashMap<Bytes, Bytes, RandomState>);
 
 impl Map for Papaya {
     fn get(&self, keys: &Keys) -> u64 {

@@ -5,12 +5,14 @@ mod maps;
 mod rust;
 #[cfg(has_glib)]
 mod shared_glib;
+mod stores;
 
 pub use actors::{Kameo, Ractor, Tokio};
 pub use maps::{Dash, Locked, Papaya};
 pub use rust::Rust;
 #[cfg(has_glib)]
 pub use shared_glib::Glib;
+pub use stores::{Scc, Store};
 
 use crate::keys::Keys;
 

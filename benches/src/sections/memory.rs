@@ -50,7 +50,7 @@ pub fn measure(report: &mut Report, library: &str) {
 }
 
 /// Runs this program for one measurement, and reads what it prints.
-fn child(what: &str) -> f64 {
+pub fn child(what: &str) -> f64 {
     let program = std::env::current_exe().expect("a program");
     let output = Command::new(program).args(["--child", what]).output();
     let text = String::from_utf8(output.expect("a child").stdout).expect("a number");
@@ -101,13 +101,13 @@ pub fn run(what: &str, library: &str) {
         }
         "load" => load(library),
         "idle" => idle(),
-        _ => panic!("no such measurement: {what}"),
+        _ => crate::wide::memory_of(what),
     };
     println!("{measured}");
 }
 
 /// A figure of /proc/self/status, in bytes.
-fn resident(field: &str) -> f64 {
+pub fn resident(field: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
     let line = status.lines().find(|line| line.starts_with(field));
     let number = line.and_then(|line| line.split_whitespace().nth(1));

@@ -17,6 +17,7 @@ const VALUE: [u8; 64] = [7; 64];
 type Maps = Vec<(&'static str, Arc<dyn Map>)>;
 
 fn maps() -> Maps {
+    #[cfg_attr(not(has_glib), allow(unused_mut))]
     let mut maps: Maps = vec![
         ("kvreg", Arc::new(Bucket::start())),
         ("DashMap", Arc::new(Dash::default())),

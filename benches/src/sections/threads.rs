@@ -1,12 +1,10 @@
 //! Several threads at once.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Barrier;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::keys::Keys;
 use crate::kvreg::{Bucket, Registry};
-use crate::measure::Time;
+use crate::measure::{rates, Time, Work};
 use crate::peers::{Dash, Locked, Map};
 use crate::report::Report;
 
@@ -15,43 +13,12 @@ const SPAN: Duration = Duration::from_millis(250);
 const ROUNDS: usize = 7;
 const VALUE: [u8; 64] = [7; 64];
 
-type Work<'a> = Box<dyn Fn(&Keys) + Send + Sync + 'a>;
-
-/// Operations a second of each thread, while all of them work.
-fn rates(works: &[Work<'_>], keys: &Keys) -> Vec<f64> {
-    let done = AtomicBool::new(false);
-    let all = Barrier::new(works.len() + 1);
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = works
-            .iter()
-            .map(|work| {
-                scope.spawn(|| {
-                    all.wait();
-                    let (start, mut count) = (Instant::now(), 0);
-                    while !done.load(Ordering::Relaxed) {
-                        work(keys);
-                        count += keys.len();
-                    }
-                    count as f64 / start.elapsed().as_secs_f64()
-                })
-            })
-            .collect();
-        all.wait();
-        std::thread::sleep(SPAN);
-        done.store(true, Ordering::Relaxed);
-        threads
-            .into_iter()
-            .map(|thread| thread.join().expect("it ran"))
-            .collect()
-    })
-}
-
 /// Medians over the rounds of: the rate of all together, the first one's, and the slowest's
 /// share of the mean.
-fn repeat(works: &[Work<'_>], keys: &Keys) -> [f64; 3] {
+fn repeat(mut works: Vec<Work<'_>>) -> [f64; 3] {
     let mut all = [const { Vec::new() }; 3];
     for _ in 0..ROUNDS {
-        let rates = rates(works, keys);
+        let rates = rates(SPAN, &mut works);
         let total: f64 = rates.iter().sum();
         let slowest = rates.iter().copied().fold(f64::MAX, f64::min);
         all[0].push(total);
@@ -59,6 +26,13 @@ fn repeat(works: &[Work<'_>], keys: &Keys) -> [f64; 3] {
         all[2].push(slowest / (total / rates.len() as f64));
     }
     all.map(|rates| Time::of(rates).median)
+}
+
+fn put<'a>(map: &'a dyn Map, keys: &'a Keys) -> Work<'a> {
+    Box::new(|| {
+        map.put(keys, &VALUE);
+        keys.len()
+    })
 }
 
 fn show(report: &mut Report, what: &str, rate: f64) {
@@ -79,27 +53,27 @@ pub fn measure(report: &mut Report) {
     for (name, map) in &maps {
         map.put(&keys, &VALUE);
         map.put(&others, &VALUE);
-        let get = || -> Work<'_> { Box::new(|keys| _ = map.get(keys)) };
-        let put = || -> Work<'_> { Box::new(|keys| map.put(keys, &VALUE)) };
+        let get = || -> Work<'_> {
+            Box::new(|| {
+                map.get(&keys);
+                BATCH
+            })
+        };
+        let put = |keys| put(&**map, keys);
         let mut gets = Vec::new();
         for threads in [1, 2, 4] {
-            let works: Vec<_> = (0..threads).map(|_| get()).collect();
-            let [total, ..] = repeat(&works, &keys);
+            let [total, ..] = repeat((0..threads).map(|_| get()).collect());
             show(report, &format!("{name}: get by {threads}"), total);
             gets.push(total);
         }
         for threads in [1, 2, 4] {
-            let works: Vec<_> = (0..threads).map(|_| put()).collect();
-            let [total, _, share] = repeat(&works, &keys);
+            let [total, _, share] = repeat((0..threads).map(|_| put(&keys)).collect());
             show(report, &format!("{name}: put by {threads}"), total);
             if threads == 4 {
                 puts_of_four.push((total, share));
             }
         }
-        let beside = |written: &Keys| {
-            let writer: Work<'_> = Box::new(|_| map.put(written, &VALUE));
-            repeat(&[get(), writer], &keys)[1]
-        };
+        let beside = |written| repeat(vec![get(), put(written)])[1];
         let (same, others) = (beside(&by_chance), beside(&others));
         show(
             report,
@@ -145,10 +119,8 @@ fn many_buckets(report: &mut Report, keys: &Keys) {
     let registry = Registry::start();
     let buckets: Vec<Bucket> = (0..4).map(|i| registry.bucket(&format!("b{i}"))).collect();
     for threads in [1, 2, 4] {
-        let works = buckets[..threads]
-            .iter()
-            .map(|bucket| -> Work<'_> { Box::new(|keys| bucket.put(keys, &VALUE)) });
-        let [total, ..] = repeat(&works.collect::<Vec<_>>(), keys);
+        let works = buckets[..threads].iter().map(|bucket| put(bucket, keys));
+        let [total, ..] = repeat(works.collect());
         show(
             report,
             &format!("kvreg: put by {threads}, a bucket each"),
