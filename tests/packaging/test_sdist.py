@@ -24,7 +24,13 @@ CRATE = (
 
 def sources() -> set[str]:
     found = [*(REPOSITORY / "src").rglob("*")]
-    for directory in ("examples", "tests", "tests/common", "tests/rights"):
+    for directory in (
+        "examples",
+        "tests",
+        "tests/common",
+        "tests/linearizable",
+        "tests/rights",
+    ):
         found += (REPOSITORY / directory).glob("*.rs")
     return {str(path.relative_to(REPOSITORY)) for path in found if path.is_file()}
 

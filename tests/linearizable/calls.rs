@@ -1,0 +1,372 @@
+//! The calls, by the C interface: its short ways are the ones that most programs take.
+
+use std::ffi::c_void;
+use std::ptr::{null, null_mut};
+
+use super::search::{Word, ABSENT};
+use super::values::{self, Shown};
+
+type Token = *mut c_void;
+
+const NIL: u32 = 0;
+const INT: u32 = 2;
+const BYTES: u32 = 5;
+const NOTHING: u32 = 6; // KVREG_ABSENT
+const STORE: i32 = 1;
+const REMOVE: i32 = 2;
+const KILLED: i32 = 2;
+
+/// `kvreg_value`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Value {
+    kind: u32,
+    reserved: u32,
+    word: u64,
+    len: usize,
+    private: u64,
+}
+
+/// `kvreg_pair`.
+#[repr(C)]
+struct Pair {
+    key: *const u8,
+    len: usize,
+    value: Value,
+}
+
+type Decide = unsafe extern "C" fn(*mut c_void, *const Value, *mut Value) -> i32;
+
+extern "C" {
+    fn kvreg_registry_whereis(name: *const u8, len: usize, registry: *mut Token) -> i32;
+    fn kvreg_registry_set_timeout(registry: Token, ms: i64) -> i32;
+    fn kvreg_registry_free(registry: Token) -> i32;
+    fn kvreg_registry_create(r: Token, n: *const u8, l: usize, f: u32, b: *mut Token) -> i32;
+    fn kvreg_registry_lookup(r: Token, n: *const u8, l: usize, b: *mut Token) -> i32;
+    fn kvreg_registry_remove(r: Token, n: *const u8, l: usize) -> i32;
+    fn kvreg_bucket_set_timeout(b: Token, ms: i64) -> i32;
+    fn kvreg_bucket_free(b: Token) -> i32;
+    fn kvreg_bucket_stop(b: Token) -> i32;
+    fn kvreg_bucket_exit(b: Token, reason: i32, detail: *const u8, len: usize) -> i32;
+    fn kvreg_bucket_clear(b: Token) -> i32;
+    fn kvreg_bucket_count(b: Token, count: *mut usize) -> i32;
+    fn kvreg_bucket_put(b: Token, k: *const u8, l: usize, value: *const Value) -> i32;
+    fn kvreg_bucket_put_int(b: Token, k: *const u8, l: usize, number: i64) -> i32;
+    fn kvreg_bucket_put_bytes(b: Token, k: *const u8, l: usize, d: *const u8, n: usize) -> i32;
+    fn kvreg_bucket_put_cast(b: Token, k: *const u8, l: usize, value: *const Value) -> i32;
+    fn kvreg_bucket_delete_cast(b: Token, k: *const u8, l: usize) -> i32;
+    fn kvreg_bucket_delete(b: Token, k: *const u8, l: usize, old: *mut Value) -> i32;
+    fn kvreg_bucket_get(b: Token, k: *const u8, l: usize, value: *mut Value) -> i32;
+    fn kvreg_bucket_get_into(
+        b: Token,
+        k: *const u8,
+        l: usize,
+        buffer: *mut u8,
+        capacity: usize,
+        value: *mut Value,
+    ) -> i32;
+    fn kvreg_bucket_put_many(b: Token, pairs: *const Pair, count: usize) -> i32;
+    fn kvreg_bucket_get_many(b: Token, pairs: *mut Pair, count: usize) -> i32;
+    fn kvreg_bucket_update(b: Token, k: *const u8, l: usize, f: Decide, data: *mut c_void) -> i32;
+    fn kvreg_bucket_update_begin(
+        b: Token,
+        k: *const u8,
+        l: usize,
+        current: *mut Value,
+        update: *mut Token,
+    ) -> i32;
+    fn kvreg_update_end(update: Token, verdict: i32, next: *const Value) -> i32;
+    fn kvreg_bucket_items(b: Token, items: *mut Token) -> i32;
+    fn kvreg_items_next(items: Token, key: *mut Value, value: *mut Value) -> i32;
+    fn kvreg_items_free(items: Token) -> i32;
+    fn kvreg_value_clear(value: *mut Value);
+}
+
+/// Why a call was not answered OK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    NotFound,
+    /// It had ended before: not delivered.
+    NoProcess,
+    /// It ended while it had the request.
+    ServerDown,
+}
+
+pub type Answer<T> = Result<T, Refused>;
+
+fn answer(status: i32) -> Answer<()> {
+    match status {
+        0 => Ok(()),
+        1 => Err(Refused::NotFound),
+        3 => Err(Refused::NoProcess),
+        4 => Err(Refused::ServerDown),
+        other => panic!("a call answered the status {other}"),
+    }
+}
+
+fn empty() -> Value {
+    Value {
+        kind: NIL,
+        reserved: 0,
+        word: 0,
+        len: 0,
+        private: 0,
+    }
+}
+
+/// The value of a write; `shown` keeps its bytes.
+fn of(shown: &Shown) -> Value {
+    let mut value = empty();
+    match shown {
+        Shown::Nil => {}
+        Shown::Int(number) => (value.kind, value.word) = (INT, *number as u64),
+        Shown::Bytes(bytes) => {
+            (value.kind, value.len) = (BYTES, bytes.len());
+            value.word = bytes.as_ptr() as u64;
+        }
+    }
+    value
+}
+
+/// Which write it comes from. A torn one comes from none, and that is a fault.
+///
+/// # Safety
+/// It was read, and not cleared.
+unsafe fn word_of(value: &Value) -> Word {
+    match value.kind {
+        NOTHING => ABSENT,
+        NIL => values::NIL,
+        INT => values::of_int(value.word as i64),
+        BYTES => {
+            let data = value.word as *const u8;
+            values::of_bytes(std::slice::from_raw_parts(data, value.len))
+        }
+        other => panic!("a value of the type {other}"),
+    }
+}
+
+/// The same, and clears it.
+unsafe fn taken(value: &mut Value) -> Word {
+    let word = word_of(value);
+    kvreg_value_clear(value);
+    word
+}
+
+pub struct Registry(Token);
+
+// SAFETY: handles are tokens, which any thread may use.
+unsafe impl Sync for Registry {}
+
+pub struct Bucket(Token);
+
+// SAFETY: as above.
+unsafe impl Send for Bucket {}
+// SAFETY: as above.
+unsafe impl Sync for Bucket {}
+
+// SAFETY of all below: tokens are checked; what is passed is good for its length and outlives the
+// call; what was read is cleared once.
+impl Registry {
+    pub fn find(name: &str) -> Registry {
+        let mut token = null_mut();
+        let status = unsafe { kvreg_registry_whereis(name.as_ptr(), name.len(), &mut token) };
+        assert_eq!(answer(status), Ok(()));
+        assert_eq!(
+            answer(unsafe { kvreg_registry_set_timeout(token, -1) }),
+            Ok(())
+        );
+        Registry(token)
+    }
+
+    pub fn create(&self, name: &str) -> Answer<Bucket> {
+        let mut token = null_mut();
+        let (name, len) = (name.as_ptr(), name.len());
+        answer(unsafe { kvreg_registry_create(self.0, name, len, 0, &mut token) })?;
+        Ok(Bucket::of(token))
+    }
+
+    pub fn lookup(&self, name: &str) -> Answer<Bucket> {
+        let mut token = null_mut();
+        answer(unsafe { kvreg_registry_lookup(self.0, name.as_ptr(), name.len(), &mut token) })?;
+        Ok(Bucket::of(token))
+    }
+
+    pub fn remove(&self, name: &str) -> Answer<()> {
+        answer(unsafe { kvreg_registry_remove(self.0, name.as_ptr(), name.len()) })
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        unsafe { kvreg_registry_free(self.0) };
+    }
+}
+
+/// What a callback saw, and what it stores.
+struct Deciding {
+    seen: Word,
+    next: Option<Shown>,
+}
+
+unsafe extern "C" fn decide(data: *mut c_void, current: *const Value, next: *mut Value) -> i32 {
+    let deciding = &mut *data.cast::<Deciding>();
+    deciding.seen = current
+        .as_ref()
+        .map_or(ABSENT, |value| unsafe { word_of(value) });
+    match &deciding.next {
+        None => REMOVE,
+        Some(shown) => {
+            *next = of(shown);
+            STORE
+        }
+    }
+}
+
+impl Bucket {
+    /// Its calls wait as long as it takes: that a machine is busy is no failure.
+    fn of(token: Token) -> Bucket {
+        unsafe { kvreg_bucket_set_timeout(token, -1) };
+        Bucket(token)
+    }
+
+    pub fn get(&self, key: &[u8]) -> Answer<Word> {
+        let mut value = empty();
+        answer(unsafe { kvreg_bucket_get(self.0, key.as_ptr(), key.len(), &mut value) })?;
+        Ok(unsafe { taken(&mut value) })
+    }
+
+    /// Into a buffer, which has no room for the large ones.
+    pub fn get_into(&self, key: &[u8]) -> Answer<Word> {
+        let (mut value, mut buffer) = (empty(), [0; 600]);
+        let (data, room) = (buffer.as_mut_ptr(), buffer.len());
+        answer(unsafe {
+            kvreg_bucket_get_into(self.0, key.as_ptr(), key.len(), data, room, &mut value)
+        })?;
+        Ok(unsafe { taken(&mut value) })
+    }
+
+    pub fn put(&self, key: &[u8], shown: &Shown) -> Answer<()> {
+        let value = of(shown);
+        answer(unsafe { kvreg_bucket_put(self.0, key.as_ptr(), key.len(), &value) })
+    }
+
+    /// By the function that takes this type.
+    pub fn put_typed(&self, key: &[u8], shown: &Shown) -> Answer<()> {
+        let (data, len) = (key.as_ptr(), key.len());
+        match shown {
+            Shown::Nil => self.put(key, shown),
+            Shown::Int(number) => {
+                answer(unsafe { kvreg_bucket_put_int(self.0, data, len, *number) })
+            }
+            Shown::Bytes(bytes) => answer(unsafe {
+                kvreg_bucket_put_bytes(self.0, data, len, bytes.as_ptr(), bytes.len())
+            }),
+        }
+    }
+
+    /// What was there.
+    pub fn delete(&self, key: &[u8]) -> Answer<Word> {
+        let mut old = empty();
+        answer(unsafe { kvreg_bucket_delete(self.0, key.as_ptr(), key.len(), &mut old) })?;
+        Ok(unsafe { taken(&mut old) })
+    }
+
+    /// Without a wait; `None` deletes.
+    pub fn cast(&self, key: &[u8], shown: Option<&Shown>) -> Answer<()> {
+        let (data, len) = (key.as_ptr(), key.len());
+        answer(match shown {
+            None => unsafe { kvreg_bucket_delete_cast(self.0, data, len) },
+            Some(shown) => unsafe { kvreg_bucket_put_cast(self.0, data, len, &of(shown)) },
+        })
+    }
+
+    /// What was there instead of what is stored now; `None` deletes.
+    pub fn update(&self, key: &[u8], next: Option<Shown>) -> Answer<Word> {
+        let mut deciding = Deciding { seen: ABSENT, next };
+        let data = std::ptr::from_mut(&mut deciding).cast();
+        answer(unsafe { kvreg_bucket_update(self.0, key.as_ptr(), key.len(), decide, data) })?;
+        Ok(deciding.seen)
+    }
+
+    /// The same without a callback.
+    pub fn update_in_two(&self, key: &[u8], next: Option<Shown>) -> Answer<Word> {
+        let (mut current, mut update) = (empty(), null_mut());
+        let (data, len) = (key.as_ptr(), key.len());
+        answer(unsafe { kvreg_bucket_update_begin(self.0, data, len, &mut current, &mut update) })?;
+        let seen = unsafe { taken(&mut current) };
+        let verdict = if next.is_some() { STORE } else { REMOVE };
+        let value = next.as_ref().map_or_else(empty, of);
+        answer(unsafe { kvreg_update_end(update, verdict, &value) })?;
+        Ok(seen)
+    }
+
+    pub fn put_many(&self, pairs: &[(&[u8], Shown)]) -> Answer<()> {
+        let pair = |(key, shown): &(&[u8], Shown)| Pair {
+            key: key.as_ptr(),
+            len: key.len(),
+            value: of(shown),
+        };
+        let pairs: Vec<Pair> = pairs.iter().map(pair).collect();
+        answer(unsafe { kvreg_bucket_put_many(self.0, pairs.as_ptr(), pairs.len()) })
+    }
+
+    pub fn get_many(&self, keys: &[&[u8]]) -> Answer<Vec<Word>> {
+        let pair = |key: &&[u8]| Pair {
+            key: key.as_ptr(),
+            len: key.len(),
+            value: empty(),
+        };
+        let mut pairs: Vec<Pair> = keys.iter().map(pair).collect();
+        answer(unsafe { kvreg_bucket_get_many(self.0, pairs.as_mut_ptr(), pairs.len()) })?;
+        let words = pairs
+            .iter_mut()
+            .map(|pair| unsafe { taken(&mut pair.value) });
+        Ok(words.collect())
+    }
+
+    /// All that is there under these keys, and how many keys there are.
+    pub fn items(&self, keys: &[&[u8]]) -> Answer<(Vec<Word>, usize)> {
+        let mut items = null_mut();
+        answer(unsafe { kvreg_bucket_items(self.0, &mut items) })?;
+        let (mut words, mut count) = (vec![ABSENT; keys.len()], 0);
+        loop {
+            let (mut key, mut value) = (empty(), empty());
+            if unsafe { kvreg_items_next(items, &mut key, &mut value) } != 0 {
+                break;
+            }
+            count += 1;
+            let data = unsafe { std::slice::from_raw_parts(key.word as *const u8, key.len) };
+            if let Some(place) = keys.iter().position(|known| *known == data) {
+                words[place] = unsafe { word_of(&value) };
+            }
+            unsafe { kvreg_value_clear(&mut key) };
+            unsafe { kvreg_value_clear(&mut value) };
+        }
+        unsafe { kvreg_items_free(items) };
+        Ok((words, count))
+    }
+
+    pub fn clear(&self) -> Answer<()> {
+        answer(unsafe { kvreg_bucket_clear(self.0) })
+    }
+
+    pub fn count(&self) -> Answer<usize> {
+        let mut count = 0;
+        answer(unsafe { kvreg_bucket_count(self.0, &mut count) })?;
+        Ok(count)
+    }
+
+    pub fn stop(&self) -> Answer<()> {
+        answer(unsafe { kvreg_bucket_stop(self.0) })
+    }
+
+    pub fn kill(&self) -> Answer<()> {
+        answer(unsafe { kvreg_bucket_exit(self.0, KILLED, null(), 0) })
+    }
+}
+
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        unsafe { kvreg_bucket_free(self.0) };
+    }
+}

@@ -1,0 +1,374 @@
+//! Threads that call one bucket after another, each by chance, and write down what they were
+//! answered.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::calls::{Answer, Bucket, Refused, Registry};
+use super::search::{Cast, Handle, Step, Taken, Thread, Word, ABSENT, FIRST, KEYS, THREADS};
+use super::values::{self, Shown};
+
+pub const NAMES: [&[u8]; KEYS] = [
+    b"a",
+    b"milk",
+    b"a key that does not fit into twenty-four bytes",
+];
+
+/// Handles that one thread gets in a history.
+pub const OWN: usize = 6;
+
+/// Before these moments, and after, all is the same where there is no clock.
+const NO_CLOCK: (u64, u64) = (0, 1);
+
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        (0..4).for_each(|_| _ = random.draw());
+        random
+    }
+
+    pub fn draw(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        (self.draw() >> 20) % bound
+    }
+
+    fn once_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+}
+
+/// What the histories of a round are like.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    pub threads: usize,
+    steps: u64,
+    keys: u64,
+    /// Buckets are stopped and killed.
+    ends: bool,
+    /// They are looked up, made and removed too.
+    names: bool,
+    /// Those that end are started anew.
+    pub restarts: bool,
+    /// Many other keys come and go, so that tables grow and shrink meanwhile.
+    pub crowded: bool,
+    /// Moments are taken from a clock that all threads share. Without it, only the order within
+    /// each thread is known, but nothing flushes what a processor has not yet shown to others.
+    clock: bool,
+    /// How many kinds of values there are: the last ones are large.
+    values: u64,
+}
+
+impl Kind {
+    pub fn by(random: &mut Random) -> Kind {
+        let threads = 2 + random.below(THREADS as u64 - 1) as usize;
+        let ends = random.once_in(2);
+        let names = ends && random.once_in(2);
+        Kind {
+            threads,
+            steps: if threads == 2 {
+                12
+            } else {
+                24 / threads as u64
+            },
+            keys: 1 + random.below(KEYS as u64),
+            ends,
+            names,
+            restarts: names && random.once_in(2),
+            crowded: random.once_in(3),
+            clock: !random.once_in(3),
+            values: if random.once_in(4) { values::KINDS } else { 12 },
+        }
+    }
+}
+
+/// A thread in a history.
+pub struct Player<'a> {
+    pub kind: Kind,
+    pub place: usize,
+    pub random: Random,
+    pub registry: &'a Registry,
+    pub name: &'a str,
+    pub first: Option<&'a Bucket>,
+    pub own: Vec<Bucket>,
+    pub handle: Handle,
+    pub clock: &'a AtomicU64,
+    pub writes: u64,
+    pub record: Thread,
+}
+
+impl Player<'_> {
+    fn moment(&self) -> u64 {
+        if self.kind.clock {
+            self.clock.fetch_add(1, Ordering::SeqCst) + 1
+        } else {
+            NO_CLOCK.0
+        }
+    }
+
+    fn bucket(&self) -> &Bucket {
+        match self.handle {
+            FIRST => self.first.expect("it was made"),
+            own => &self.own[(usize::from(own) - 1) % OWN],
+        }
+    }
+
+    /// Writes down a call that has been answered: its steps, or how it was refused.
+    fn note(&mut self, call: u64, answer: Answer<Vec<Step>>) {
+        let answered = if self.kind.clock {
+            self.moment()
+        } else {
+            NO_CLOCK.1
+        };
+        let steps = answer.unwrap_or_else(|refused| match refused {
+            Refused::NoProcess => vec![Step::Gone],
+            Refused::ServerDown => vec![Step::Lives, Step::Gone],
+            Refused::NotFound => panic!("nothing was asked that could be absent"),
+        });
+        for step in steps {
+            self.record.steps.push(Taken {
+                step,
+                handle: self.handle,
+                call,
+                answer: answered,
+                casts: self.record.casts.len(),
+            });
+        }
+    }
+
+    fn key(&mut self) -> usize {
+        self.random.below(self.kind.keys) as usize
+    }
+
+    /// A word that nobody else writes, or nil.
+    fn word(&mut self) -> Word {
+        if self.random.once_in(12) {
+            return values::NIL;
+        }
+        self.writes += 1;
+        let number = self.place as u64 * 1000 + self.writes;
+        values::word(number, self.random.below(self.kind.values))
+    }
+
+    /// What is to be stored, or nothing.
+    fn next(&mut self) -> (Word, Option<Shown>) {
+        if self.random.once_in(4) {
+            return (ABSENT, None);
+        }
+        let word = self.word();
+        (word, Some(values::shown(word)))
+    }
+
+    fn get(&mut self) {
+        let (key, into) = (self.key(), self.random.once_in(2));
+        let call = self.moment();
+        let answer = if into {
+            self.bucket().get_into(NAMES[key])
+        } else {
+            self.bucket().get(NAMES[key])
+        };
+        self.note(
+            call,
+            found(answer).map(|word| vec![Step::Read(vec![(key, word)])]),
+        );
+    }
+
+    fn put(&mut self) {
+        let (key, word, typed) = (self.key(), self.word(), self.random.once_in(2));
+        let shown = values::shown(word);
+        let call = self.moment();
+        let answer = if typed {
+            self.bucket().put_typed(NAMES[key], &shown)
+        } else {
+            self.bucket().put(NAMES[key], &shown)
+        };
+        self.note(call, answer.map(|()| vec![Step::Write(vec![(key, word)])]));
+    }
+
+    fn delete(&mut self) {
+        let key = self.key();
+        let call = self.moment();
+        let answer = found(self.bucket().delete(NAMES[key]));
+        self.note(
+            call,
+            answer.map(|seen| vec![Step::Exchange(key, seen, ABSENT)]),
+        );
+    }
+
+    fn update(&mut self) {
+        let (key, in_two, (word, next)) = (self.key(), self.random.once_in(2), self.next());
+        let call = self.moment();
+        let answer = if in_two {
+            self.bucket().update_in_two(NAMES[key], next)
+        } else {
+            self.bucket().update(NAMES[key], next)
+        };
+        self.note(
+            call,
+            answer.map(|seen| vec![Step::Exchange(key, seen, word)]),
+        );
+    }
+
+    fn cast(&mut self) {
+        let (key, (word, next)) = (self.key(), self.next());
+        let call = self.moment();
+        match self.bucket().cast(NAMES[key], next.as_ref()) {
+            Ok(()) => self.record.casts.push(Cast {
+                handle: self.handle,
+                key,
+                word,
+                call,
+                steps: self.record.steps.len(),
+            }),
+            Err(refused) => self.note(call, Err(refused)),
+        }
+    }
+
+    fn batch(&mut self) {
+        let mut words: Vec<(usize, Word)> = Vec::new();
+        for key in 0..self.kind.keys as usize {
+            if !self.random.once_in(3) {
+                let word = self.word();
+                words.push((key, word));
+            }
+        }
+        let fillers: Vec<String> = (0..if self.kind.crowded { 40 } else { 0 })
+            .map(|number| format!("batch {number}"))
+            .collect();
+        let pair = |(key, word): &(usize, Word)| (NAMES[*key], values::shown(*word));
+        let mut pairs: Vec<(&[u8], Shown)> = words.iter().map(pair).collect();
+        pairs.extend(fillers.iter().map(|name| (name.as_bytes(), Shown::Nil)));
+        let call = self.moment();
+        let answer = self.bucket().put_many(&pairs);
+        self.note(call, answer.map(|()| vec![Step::Write(words)]));
+    }
+
+    fn snapshot(&mut self) {
+        let all = self.random.once_in(2);
+        let call = self.moment();
+        let answer = if all {
+            self.bucket().items(&NAMES).map(|(words, _)| words)
+        } else {
+            self.bucket().get_many(&NAMES)
+        };
+        let read = |words: Vec<Word>| vec![Step::Read(words.into_iter().enumerate().collect())];
+        self.note(call, answer.map(read));
+    }
+
+    fn clear(&mut self) {
+        let call = self.moment();
+        let answer = self.bucket().clear();
+        self.note(call, answer.map(|()| vec![Step::Clear]));
+    }
+
+    fn end(&mut self) {
+        let kill = self.random.once_in(2);
+        let call = self.moment();
+        let answer = if kill {
+            self.bucket().kill()
+        } else {
+            self.bucket().stop()
+        };
+        self.note(
+            call,
+            answer.map(|()| vec![Step::Lives, Step::NameGoes, Step::Ends]),
+        );
+    }
+
+    /// Gets another handle, which is used from then on.
+    fn look_up(&mut self) {
+        if self.own.len() == OWN {
+            return;
+        }
+        let handle = (1 + self.place * OWN + self.own.len()) as Handle;
+        let make = self.random.once_in(2);
+        let call = self.moment();
+        let (answer, step) = if make {
+            (self.registry.create(self.name), Step::Makes(handle))
+        } else {
+            (self.registry.lookup(self.name), Step::Finds(handle))
+        };
+        match answer {
+            Ok(bucket) => {
+                self.note(call, Ok(vec![step]));
+                self.own.push(bucket);
+                self.handle = handle;
+            }
+            Err(Refused::NotFound) if !make => self.note(call, Ok(vec![Step::FindsNothing])),
+            Err(refused) => panic!("a lookup was answered {refused:?}"),
+        }
+    }
+
+    fn remove(&mut self) {
+        let call = self.moment();
+        match self.registry.remove(self.name) {
+            Ok(()) => self.note(call, Ok(vec![Step::Removes, Step::RemovedEnds])),
+            Err(Refused::NotFound) => self.note(call, Ok(vec![Step::FindsNothing])),
+            Err(refused) => panic!("a removal was answered {refused:?}"),
+        }
+    }
+
+    /// Others come and go, of which nothing is written down.
+    fn crowd(&mut self) {
+        for _ in 0..self.random.below(60) {
+            let name = format!("{} {}", self.place, self.random.below(200));
+            if self.random.once_in(3) {
+                let _ = self.bucket().delete(name.as_bytes());
+            } else {
+                let _ = self.bucket().put(name.as_bytes(), &Shown::Nil);
+            }
+        }
+    }
+
+    pub fn play(&mut self) {
+        for _ in 0..self.kind.steps {
+            if self.kind.crowded {
+                self.crowd();
+            }
+            if self.kind.names && self.random.once_in(3) {
+                if self.random.once_in(4) {
+                    self.remove();
+                } else {
+                    self.look_up();
+                }
+                continue;
+            }
+            if self.kind.ends && self.random.once_in(12) {
+                self.end();
+                continue;
+            }
+            match self.random.below(20) {
+                0..=5 => self.get(),
+                6..=9 => self.put(),
+                10..=11 => self.delete(),
+                12..=13 => self.update(),
+                14..=16 => self.cast(),
+                17 => self.batch(),
+                18 => self.snapshot(),
+                _ if self.random.once_in(3) => self.clear(),
+                _ => self.snapshot(),
+            }
+        }
+        // So that no cast waits when the end is looked at.
+        let mut asked: Vec<Handle> = self.record.casts.iter().map(|cast| cast.handle).collect();
+        asked.dedup();
+        for handle in asked {
+            self.handle = handle;
+            self.get();
+        }
+    }
+}
+
+/// An absent key is an answer too.
+fn found(answer: Answer<Word>) -> Answer<Word> {
+    match answer {
+        Err(Refused::NotFound) => Ok(ABSENT),
+        other => other,
+    }
+}

@@ -1,0 +1,193 @@
+//! Rounds of histories of one kind, and whether each has an order.
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use kvreg::{BucketOptions, RegistryOptions, Restart};
+
+use super::calls::{Bucket, Registry};
+use super::play::{Kind, Player, Random, NAMES, OWN};
+use super::search::{order_of, Cast, Found, Handle, History, Step, Taken, Thread, FIRST, THREADS};
+
+/// The moment of what is looked at when all is over.
+const LAST: u64 = u64::MAX - 1;
+
+/// Threads that wait for each other without sleeping, so that they begin at the same moment.
+struct Gate {
+    threads: usize,
+    arrived: AtomicUsize,
+}
+
+impl Gate {
+    fn pass(&self, times: usize) {
+        self.arrived.fetch_add(1, Ordering::SeqCst);
+        let mut patience = 0;
+        while self.arrived.load(Ordering::SeqCst) < self.threads * times {
+            patience += 1;
+            if patience % 200 == 0 {
+                std::thread::yield_now();
+            }
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// What the name finds when all is over.
+fn end_of(registry: &Registry, name: &str, kind: Kind) -> Thread {
+    let handle = (1 + THREADS * OWN) as Handle;
+    let taken = |step, handle| Taken {
+        step,
+        handle,
+        call: LAST,
+        answer: LAST,
+        casts: 0,
+    };
+    let mut steps = Vec::new();
+    match registry.lookup(name) {
+        Err(_) => steps.push(taken(Step::FindsNothing, FIRST)),
+        Ok(bucket) => {
+            steps.push(taken(Step::Finds(handle), FIRST));
+            let (words, count) = bucket.items(&NAMES).expect("it lives");
+            let words = words.into_iter().enumerate().collect();
+            steps.push(taken(Step::Read(words), handle));
+            assert_eq!(bucket.count(), Ok(count), "the count of a bucket at rest");
+            if !kind.crowded {
+                steps.push(taken(Step::Count(count), handle));
+            }
+        }
+    }
+    Thread {
+        steps,
+        casts: Vec::new(),
+    }
+}
+
+/// The history as a list, by the moments of its calls.
+fn told(history: &History) -> String {
+    let mut lines = Vec::new();
+    for (place, thread) in history.threads.iter().enumerate() {
+        for taken in &thread.steps {
+            let Taken {
+                call,
+                answer,
+                handle,
+                step,
+                casts,
+            } = taken;
+            lines.push((*call, format!("{call:>4} to {answer:>4}  thread {place}, handle {handle}, after {casts} casts: {step:?}")));
+        }
+        for cast in &thread.casts {
+            let Cast {
+                call,
+                handle,
+                key,
+                word,
+                steps,
+            } = cast;
+            lines.push((*call, format!("{call:>4} cast by thread {place}, handle {handle}, after {steps} steps: key {key} gets {word}")));
+        }
+    }
+    lines.sort_by_key(|(call, _)| *call);
+    let lines: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
+    lines.join("\n")
+}
+
+/// What a round was: histories, and those about which nothing can be said.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub histories: usize,
+    pub unknown: usize,
+}
+
+/// Plays so many histories of one kind, which the seed says, and looks for an order of each.
+pub fn round(seed: u64, histories: usize) -> Result<Tally, String> {
+    static ROUNDS: AtomicUsize = AtomicUsize::new(0);
+    let mut random = Random::new(seed);
+    let kind = Kind::by(&mut random);
+    let number = ROUNDS.fetch_add(1, Ordering::Relaxed);
+    let place = format!("histories {number}");
+    let options = if kind.restarts {
+        let often = std::time::Duration::from_secs(5);
+        BucketOptions::new()
+            .restart(Restart::Permanent)
+            .intensity(1_000_000, often)
+    } else {
+        BucketOptions::new()
+    };
+    let started = kvreg::Registry::start_with(RegistryOptions::new().name(&*place).bucket(options));
+    let started = started.expect("the name is free");
+    let registry = Registry::find(&place);
+    let names: Vec<String> = (0..histories)
+        .map(|number| format!("bucket {number}"))
+        .collect();
+    let buckets: Vec<Bucket> = names
+        .iter()
+        .map(|name| registry.create(name).unwrap())
+        .collect();
+    let gate = Gate {
+        threads: kind.threads,
+        arrived: AtomicUsize::new(0),
+    };
+    let clock = AtomicU64::new(0);
+    let play = |place: usize, seed: u64| {
+        let mut random = Random::new(seed);
+        let mut records = Vec::new();
+        for (number, name) in names.iter().enumerate() {
+            let mut player = Player {
+                kind,
+                place,
+                random: Random::new(random.draw()),
+                registry: &registry,
+                name,
+                first: Some(&buckets[number]),
+                own: Vec::new(),
+                handle: FIRST,
+                clock: &clock,
+                writes: 0,
+                record: Thread::default(),
+            };
+            gate.pass(number + 1);
+            let played = catch_unwind(AssertUnwindSafe(|| player.play()));
+            records.push(played.map(|()| player.record).map_err(|panic| {
+                let text = panic.downcast_ref::<String>().cloned();
+                text.unwrap_or_else(|| "a panic".into())
+            }));
+        }
+        records
+    };
+    let mut threads: Vec<_> = std::thread::scope(|scope| {
+        let start = |place| {
+            let (seed, play) = (random.draw(), &play);
+            scope.spawn(move || play(place, seed))
+        };
+        let threads: Vec<_> = (0..kind.threads).map(start).collect();
+        let join =
+            |thread: std::thread::ScopedJoinHandle<'_, _>| thread.join().expect("it is caught");
+        threads.into_iter().map(join).map(Vec::into_iter).collect()
+    });
+    let mut tally = Tally::default();
+    for name in &names {
+        let records: Result<Vec<Thread>, String> = threads
+            .iter_mut()
+            .map(|records| records.next().expect("a record"))
+            .collect();
+        let mut threads = records.map_err(|fault| format!("seed {seed}, {kind:?}: {fault}"))?;
+        threads.push(end_of(&registry, name, kind));
+        let restarts = kind.restarts;
+        let history = History { threads, restarts };
+        tally.histories += 1;
+        match order_of(&history) {
+            Found::Order => {}
+            Found::Unknown => tally.unknown += 1,
+            Found::None => {
+                let told = told(&history);
+                return Err(format!("seed {seed}: not linearizable, {kind:?}\n{told}"));
+            }
+        }
+    }
+    drop(buckets);
+    started
+        .stop()
+        .map_err(|error| format!("seed {seed}: a stop was answered {error}"))?;
+    Ok(tally)
+}
