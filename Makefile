@@ -30,12 +30,12 @@ C_TESTS := $(patsubst tests/c/%.c,%,$(wildcard tests/c/test_*.c))
 C_STRESS := stress_names stress_memory stress_limits stress_fork stress_forks_unseen \
     stress_refused_threads stress_cancel
 LIFECYCLE := host loads logs needs
-C_PROGRAMS := $(addprefix target/c/,$(C_TESTS) $(C_STRESS) misuse instructions shell demo)
+C_PROGRAMS := $(addprefix target/c/,$(C_TESTS) $(C_STRESS) soak misuse instructions shell demo)
 
 # How often to repeat what is a matter of luck: a factor, which the tests know as KVREG_TEST_SCALE.
 SCALE ?= 1
 export KVREG_TEST_SCALE := $(SCALE)
-PROOF := test-rust test-stress test-lifecycle test-misuse test-python test-wheel test-elsewhere
+REPEATED := test-rust test-stress test-lifecycle test-misuse test-python test-wheel test-elsewhere
 
 # How many misuse calls run under AddressSanitizer, and how many without.
 MISUSE_ASAN ?= $(shell echo $$((400000 * $(SCALE))))
@@ -69,10 +69,11 @@ test: requirements ## all tests, two parts at a time
 	@$(MAKE) --no-print-directory test-wheel
 	@echo "all tests passed"
 
-# The parts that repeat what is a matter of luck, ten times as often.
-proof: requirements ## what is a matter of luck, ten times as often
-	@$(MAKE) --no-print-directory SCALE=10 $(PROOF)
-	@echo "all of the proof passed"
+# The parts that repeat what is a matter of luck, ten times as often. make proof goes on as long as
+# one likes, with new seeds.
+test-often: requirements ## what is a matter of luck, ten times as often
+	@$(MAKE) --no-print-directory SCALE=10 $(REPEATED)
+	@echo "all that was repeated passed"
 
 requirements: ## what the tests need, installed or named
 	@tests/requirements.sh
@@ -183,7 +184,8 @@ ASAN_DIR := target/asan/$(shell rustc -vV | sed -n 's/^host: //p')/release
 test-instructions: target/c/instructions ## the instructions that short ways take
 	tests/instructions.sh $<
 
-test-misuse: target/c/misuse ## every misuse is a status; under AddressSanitizer too
+# Misuse with AddressSanitizer in the library too.
+misuse-asan:
 	@mkdir -p target/c
 	RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
@@ -192,6 +194,8 @@ test-misuse: target/c/misuse ## every misuse is a status; under AddressSanitizer
 	    --target $(shell rustc -vV | sed -n 's/^host: //p')
 	$(CC) $(C_FLAGS) -fsanitize=address tests/c/misuse.c -o target/c/misuse-asan \
 	    -L$(ASAN_DIR) -lkvreg -Wl,-rpath,$(CURDIR)/$(ASAN_DIR)
+
+test-misuse: target/c/misuse misuse-asan ## every misuse is a status; under AddressSanitizer too
 	@echo "== misuse under AddressSanitizer"
 	target/c/misuse-asan $(MISUSE_ASAN) $(MISUSE_SEED)
 	@echo "== misuse"
@@ -276,7 +280,7 @@ include $(wildcard $(foreach at,bindings docs packaging tests,$(at)/*.mk $(at)/*
 
 # A target is told where it is made, behind two of these signs. What is told is no file.
 TOLD := sed -n 's/^\([a-z0-9-]*\):.* \#\# \(.*\)/\1 \2/p' $(MAKEFILE_LIST)
-.PHONY: $(shell $(TOLD) | cut -d ' ' -f 1) $(C_TESTS:%=test-c-%) $(CPP_WAYS:%=test-cpp-%)
+.PHONY: $(shell $(TOLD) | cut -d ' ' -f 1) $(C_TESTS:%=test-c-%) $(CPP_WAYS:%=test-cpp-%) misuse-asan
 
 help: ## this list
 	@$(TOLD) | sort | while read -r target told; do printf '%-18s %s\n' "$$target" "$$told"; done

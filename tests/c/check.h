@@ -56,7 +56,7 @@ static inline unsigned long check_count(unsigned long count) {
     return wanted != 0 && wanted < count ? wanted : count;
 }
 
-/* The same of what `make proof` repeats more often than `make test`: by KVREG_TEST_SCALE. */
+/* The same of what `make test-often` repeats more often than `make test`: by KVREG_TEST_SCALE. */
 static inline unsigned long check_scaled(unsigned long count) {
     const char *text = getenv("KVREG_TEST_SCALE");
     unsigned long scale = text != NULL ? strtoul(text, NULL, 10) : 1;

@@ -15,6 +15,8 @@ const NOTHING: u32 = 6; // KVREG_ABSENT
 const STORE: i32 = 1;
 const REMOVE: i32 = 2;
 const KILLED: i32 = 2;
+const WRONG_TYPE: i32 = 11;
+const TOO_SMALL: i32 = 21;
 
 /// `kvreg_value`.
 #[repr(C)]
@@ -64,6 +66,15 @@ extern "C" {
         buffer: *mut u8,
         capacity: usize,
         value: *mut Value,
+    ) -> i32;
+    fn kvreg_bucket_get_int(b: Token, k: *const u8, l: usize, number: *mut i64) -> i32;
+    fn kvreg_bucket_get_bytes(
+        b: Token,
+        k: *const u8,
+        l: usize,
+        buffer: *mut u8,
+        capacity: usize,
+        len: *mut usize,
     ) -> i32;
     fn kvreg_bucket_put_many(b: Token, pairs: *const Pair, count: usize) -> i32;
     fn kvreg_bucket_get_many(b: Token, pairs: *mut Pair, count: usize) -> i32;
@@ -202,10 +213,31 @@ impl Drop for Registry {
     }
 }
 
-/// What a callback saw, and what it stores.
+/// What a callback saw, and what it stores, after how long.
 struct Deciding {
     seen: Word,
     next: Option<Shown>,
+    lingers: Lingers,
+}
+
+/// How long an update has the turn. While it does, casts wait, and others end what waits.
+#[derive(Clone, Copy)]
+pub enum Lingers {
+    Not,
+    Spins,
+    Yields,
+    Sleeps,
+}
+
+impl Lingers {
+    pub fn while_others_run(self) {
+        match self {
+            Lingers::Not => {}
+            Lingers::Spins => (0..500).for_each(|_| std::hint::spin_loop()),
+            Lingers::Yields => std::thread::yield_now(),
+            Lingers::Sleeps => std::thread::sleep(std::time::Duration::from_micros(20)),
+        }
+    }
 }
 
 unsafe extern "C" fn decide(data: *mut c_void, current: *const Value, next: *mut Value) -> i32 {
@@ -213,6 +245,7 @@ unsafe extern "C" fn decide(data: *mut c_void, current: *const Value, next: *mut
     deciding.seen = current
         .as_ref()
         .map_or(ABSENT, |value| unsafe { word_of(value) });
+    deciding.lingers.while_others_run();
     match &deciding.next {
         None => REMOVE,
         Some(shown) => {
@@ -243,6 +276,26 @@ impl Bucket {
             kvreg_bucket_get_into(self.0, key.as_ptr(), key.len(), data, room, &mut value)
         })?;
         Ok(unsafe { taken(&mut value) })
+    }
+
+    /// By the function of one type; `None` if it was of another, or too large.
+    pub fn get_typed(&self, key: &[u8], is_number: bool) -> Answer<Option<Word>> {
+        let (mut number, mut buffer, mut size) = (0, [0; 600], 0);
+        let (data, len) = (key.as_ptr(), key.len());
+        let status = if is_number {
+            unsafe { kvreg_bucket_get_int(self.0, data, len, &mut number) }
+        } else {
+            let (to, room) = (buffer.as_mut_ptr(), buffer.len());
+            unsafe { kvreg_bucket_get_bytes(self.0, data, len, to, room, &mut size) }
+        };
+        if matches!(status, WRONG_TYPE | TOO_SMALL) {
+            return Ok(None);
+        }
+        answer(status)?;
+        Ok(Some(match is_number {
+            true => values::of_int(number),
+            false => values::of_bytes(&buffer[..size]),
+        }))
     }
 
     pub fn put(&self, key: &[u8], shown: &Shown) -> Answer<()> {
@@ -281,19 +334,25 @@ impl Bucket {
     }
 
     /// What was there instead of what is stored now; `None` deletes.
-    pub fn update(&self, key: &[u8], next: Option<Shown>) -> Answer<Word> {
-        let mut deciding = Deciding { seen: ABSENT, next };
+    pub fn update(&self, key: &[u8], next: Option<Shown>, lingers: Lingers) -> Answer<Word> {
+        let seen = ABSENT;
+        let mut deciding = Deciding {
+            seen,
+            next,
+            lingers,
+        };
         let data = std::ptr::from_mut(&mut deciding).cast();
         answer(unsafe { kvreg_bucket_update(self.0, key.as_ptr(), key.len(), decide, data) })?;
         Ok(deciding.seen)
     }
 
     /// The same without a callback.
-    pub fn update_in_two(&self, key: &[u8], next: Option<Shown>) -> Answer<Word> {
+    pub fn update_in_two(&self, key: &[u8], next: Option<Shown>, lingers: Lingers) -> Answer<Word> {
         let (mut current, mut update) = (empty(), null_mut());
         let (data, len) = (key.as_ptr(), key.len());
         answer(unsafe { kvreg_bucket_update_begin(self.0, data, len, &mut current, &mut update) })?;
         let seen = unsafe { taken(&mut current) };
+        lingers.while_others_run();
         let verdict = if next.is_some() { STORE } else { REMOVE };
         let value = next.as_ref().map_or_else(empty, of);
         answer(unsafe { kvreg_update_end(update, verdict, &value) })?;

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::calls::{Answer, Bucket, Refused, Registry};
+use super::calls::{Answer, Bucket, Lingers, Refused, Registry};
 use super::search::{Cast, Handle, Step, Taken, Thread, Word, ABSENT, FIRST, KEYS, THREADS};
 use super::values::{self, Shown};
 
@@ -67,7 +67,8 @@ pub struct Kind {
 
 impl Kind {
     pub fn by(random: &mut Random) -> Kind {
-        let threads = 2 + random.below(THREADS as u64 - 1) as usize;
+        // Mostly two, who are at it at the same time where there are two processors.
+        let threads = [2, 2, 3, THREADS][random.below(4) as usize];
         let ends = random.once_in(2);
         let names = ends && random.once_in(2);
         Kind {
@@ -165,6 +166,15 @@ impl Player<'_> {
         (word, Some(values::shown(word)))
     }
 
+    fn lingers(&mut self) -> Lingers {
+        match self.random.below(8) {
+            0..=3 => Lingers::Not,
+            4..=5 => Lingers::Spins,
+            6 => Lingers::Yields,
+            _ => Lingers::Sleeps,
+        }
+    }
+
     fn get(&mut self) {
         let (key, into) = (self.key(), self.random.once_in(2));
         let call = self.moment();
@@ -177,6 +187,21 @@ impl Player<'_> {
             call,
             found(answer).map(|word| vec![Step::Read(vec![(key, word)])]),
         );
+    }
+
+    /// By a function of one type: what is of another says only that the bucket lives.
+    fn get_typed(&mut self) {
+        let (key, is_number) = (self.key(), self.random.once_in(2));
+        let call = self.moment();
+        let answer = match self.bucket().get_typed(NAMES[key], is_number) {
+            Err(Refused::NotFound) => Ok(Some(ABSENT)),
+            other => other,
+        };
+        let read = |word: Option<Word>| match word {
+            Some(word) => vec![Step::Read(vec![(key, word)])],
+            None => vec![Step::Lives],
+        };
+        self.note(call, answer.map(read));
     }
 
     fn put(&mut self) {
@@ -203,11 +228,12 @@ impl Player<'_> {
 
     fn update(&mut self) {
         let (key, in_two, (word, next)) = (self.key(), self.random.once_in(2), self.next());
+        let lingers = self.lingers();
         let call = self.moment();
         let answer = if in_two {
-            self.bucket().update_in_two(NAMES[key], next)
+            self.bucket().update_in_two(NAMES[key], next, lingers)
         } else {
-            self.bucket().update(NAMES[key], next)
+            self.bucket().update(NAMES[key], next, lingers)
         };
         self.note(
             call,
@@ -331,6 +357,9 @@ impl Player<'_> {
             if self.kind.crowded {
                 self.crowd();
             }
+            if self.random.once_in(16) {
+                self.lingers().while_others_run();
+            }
             if self.kind.names && self.random.once_in(3) {
                 if self.random.once_in(4) {
                     self.remove();
@@ -344,7 +373,8 @@ impl Player<'_> {
                 continue;
             }
             match self.random.below(20) {
-                0..=5 => self.get(),
+                0..=3 => self.get(),
+                4..=5 => self.get_typed(),
                 6..=9 => self.put(),
                 10..=11 => self.delete(),
                 12..=13 => self.update(),

@@ -19,7 +19,7 @@ import pytest
 from kvreg import _library
 
 SCALE = int(os.environ.get("KVREG_TEST_SCALE", "1"))
-"""A factor for what is repeated since it is a matter of luck: 10 by `make proof`; 0 is once."""
+"""A factor for what is repeated, being luck: 10 by `make test-often`; 0 is once."""
 
 WAIT = 30.0
 """Seconds after which a test that waits has failed."""

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # However a host ends, with calls, casts, waits, callbacks and a listener in flight: its exit
-# status is as expected, it does not hang, and nothing is on stderr. Each way 5 times, and 50 by make proof.
+# status is as expected, it does not hang, and nothing is on stderr. Each way 5 times, and 50 by make test-often.
 # run.sh DIRECTORY_OF_PROGRAMS LIBRARY
 set -eu
 programs=$1 library=$2

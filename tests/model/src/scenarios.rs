@@ -18,10 +18,18 @@ fn check(scenario: impl Fn() + Sync + Send + 'static) {
     check_bounded(3, scenario);
 }
 
+/// So many preemptions, and as many more as KVREG_MODEL_DEEPER says: for `make proof`, which sets
+/// LOOM_MAX_DURATION too, as one more takes ten times as long.
+pub(crate) fn deeper(preemptions: usize) -> usize {
+    let more = std::env::var("KVREG_MODEL_DEEPER").ok();
+    let more = more.map_or(0, |text| text.parse().expect("KVREG_MODEL_DEEPER is a number"));
+    preemptions + more
+}
+
 /// For scenarios of many steps, which would take minutes.
 fn check_bounded(preemptions: usize, scenario: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(preemptions);
+    model.preemption_bound = Some(deeper(preemptions));
     model.max_branches = 20_000;
     model.check(scenario);
 }
