@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering};
 use std::sync::Mutex;
 
 use crate::error::Error;
+use crate::memory;
 use crate::reclaim::Guard;
 use crate::runtime::thread_end::PerThread;
 use crate::sync::{lock, Area, ThreadLocal};
@@ -338,10 +339,10 @@ impl HandleTable {
         if offset == 0 {
             let len = segment_len(segment);
             let mut slots = Vec::new();
-            slots.try_reserve_exact(len).map_err(|_| Error::NoMemory)?;
+            memory::reserve(&mut slots, len)?;
             // Room for every slot to be freed: giving a handle back must not fail.
             let room = (number as usize + len) - free.slots.len();
-            free.slots.try_reserve(room).map_err(|_| Error::NoMemory)?;
+            memory::reserve(&mut free.slots, room)?;
             slots.resize_with(len, || Slot {
                 token: AtomicU64::new(self.first_generation.into()),
                 ..Slot::default()

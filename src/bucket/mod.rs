@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::Error;
 use crate::log::Logs;
+use crate::memory;
 use crate::reason::{Exit, Reason};
 use crate::reclaim::Guard;
 use crate::server::{Caller, HandleCount, Lasts, NamedServer, Place, Reservation};
@@ -478,9 +479,7 @@ impl BucketServer {
 
 fn made(pairs: &[(&[u8], ValueRef<'_>)]) -> Result<Vec<Pair>, Error> {
     let mut ready = Vec::new();
-    ready
-        .try_reserve_exact(pairs.len())
-        .map_err(|_| Error::NoMemory)?;
+    memory::reserve(&mut ready, pairs.len())?;
     for (key, value) in pairs {
         ready.push(Pair::new(key, *value)?);
     }
@@ -489,8 +488,7 @@ fn made(pairs: &[(&[u8], ValueRef<'_>)]) -> Result<Vec<Pair>, Error> {
 
 fn copy_key(key: &[u8]) -> Result<Box<[u8]>, Error> {
     let mut copy = Vec::new();
-    copy.try_reserve_exact(key.len())
-        .map_err(|_| Error::NoMemory)?;
+    memory::reserve(&mut copy, key.len())?;
     copy.extend_from_slice(key);
     Ok(copy.into_boxed_slice())
 }

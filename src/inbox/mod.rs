@@ -15,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::Error;
 use crate::log::{Level, LogSink, Logs};
+use crate::memory;
 use crate::reason::{Exit, Reason};
 use crate::server::{AnyServer, Monitor, System, Thread};
 use crate::sync::lock;
@@ -176,7 +177,7 @@ impl InboxCore {
             if state.downs.len() >= self.max_monitors {
                 return Err(Error::Limit("monitors of one inbox"));
             }
-            state.downs.try_reserve(1).map_err(|_| Error::NoMemory)?;
+            memory::without_reserve(|| state.downs.try_reserve(1)).map_err(|_| Error::NoMemory)?;
             let watching = Down::Watching(Arc::downgrade(server));
             state.downs.insert(reference, watching);
         }
@@ -336,15 +337,16 @@ impl LogSink for InboxCore {
         if state.closed {
             return;
         }
-        if state.others >= RING {
-            state.lose_one();
-        } else {
-            state.others += 1;
-            state.push(Pending::Log {
-                level,
-                name: name.map(str::to_owned),
-                message: message.to_owned(),
-            });
+        match memory::text(message) {
+            Some(message) if state.others < RING => {
+                state.others += 1;
+                state.push(Pending::Log {
+                    level,
+                    name: name.map(str::to_owned),
+                    message,
+                });
+            }
+            _ => state.lose_one(),
         }
         self.tell(state);
     }

@@ -9,6 +9,7 @@ use super::limits::{Cost, Limits};
 use super::reading::{read, read_as, size, Reader};
 use super::stored::{tail_of, Stored};
 use crate::error::Error;
+use crate::memory;
 use crate::reclaim::{self, Guard};
 use crate::server::Exclusive;
 use crate::table::{Closed, Found, Place, Writer};
@@ -210,7 +211,7 @@ impl Exclusive<'_, Contents> {
         let pinned = reclaim::pin();
         let writer = self.writer(&pinned);
         let mut places = Vec::new();
-        if places.try_reserve_exact(pairs.len()).is_err() {
+        if memory::reserve(&mut places, pairs.len()).is_err() {
             return false;
         }
         for (key, value) in pairs {
@@ -335,9 +336,7 @@ impl Exclusive<'_, Contents> {
     ) -> Result<Vec<Option<Value>>, Error> {
         let pinned = reclaim::pin();
         let mut values = Vec::new();
-        values
-            .try_reserve_exact(keys.len())
-            .map_err(|_| Error::NoMemory)?;
+        memory::reserve(&mut values, keys.len())?;
         for key in keys {
             values.push(match self.find(key, &pinned) {
                 Ok(found) => Some(read(&found)?),
@@ -354,7 +353,7 @@ impl Exclusive<'_, Contents> {
         let writer = self.writer(&pinned);
         let len = self.count()?;
         let mut items = Vec::new();
-        items.try_reserve_exact(len).map_err(|_| Error::NoMemory)?;
+        memory::reserve(&mut items, len)?;
         for found in writer.entries().map_err(|Closed| Error::NoProcess)? {
             items.push((Text::copy(found.key())?, read(&found)?));
         }

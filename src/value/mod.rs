@@ -8,6 +8,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::memory;
 
 pub use convert::{AsValue, FromValue};
 
@@ -203,8 +204,7 @@ impl Drop for Copied {
 /// The caller chose the size, so there may be no memory for it.
 fn with_nul(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let mut copy = Vec::new();
-    copy.try_reserve_exact(bytes.len() + 1)
-        .map_err(|_| Error::NoMemory)?;
+    memory::reserve(&mut copy, bytes.len() + 1)?;
     copy.extend_from_slice(bytes);
     copy.push(0);
     Ok(copy)
