@@ -4,7 +4,6 @@ mod callbacks;
 mod options;
 mod update;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::Error;
@@ -15,6 +14,7 @@ use crate::reclaim::Guard;
 use crate::server::{Caller, HandleCount, Lasts, NamedServer, Place, Reservation};
 use crate::server::{ChildSpec, RestartPolicy, Server, State, System, Turn, Writing};
 use crate::store::{Contents, Limits, Pair, Reader, KEY_LIMIT};
+use crate::sync::Counter;
 use crate::value::{Text, Value, ValueRef};
 use crate::watch::{Subscriber, Subscribers};
 
@@ -29,7 +29,7 @@ pub(crate) type BucketServer = Server<BucketState>;
 #[derive(Default)]
 pub(crate) struct Buckets {
     /// Those that have not ended.
-    live: AtomicUsize,
+    live: Counter,
     callbacks: Callbacks,
     /// Of those that no registry knows, and that have no options of their own.
     lone_spec: OnceLock<Arc<BucketSpec>>,
@@ -43,7 +43,7 @@ impl Buckets {
     }
 
     pub(crate) fn live(&self) -> usize {
-        self.live.load(Ordering::Relaxed)
+        self.live.count()
     }
 
     /// The buckets whose callbacks run on the runtime's threads now: "" for one without a name.
@@ -179,7 +179,7 @@ unsafe impl State for BucketState {
     fn close(write: &Writing<'_, BucketState>) {
         if write.exclusive().close() {
             let live = &write.state().spec.around.buckets.live;
-            live.fetch_sub(1, Ordering::Relaxed);
+            live.remove();
         }
     }
 
@@ -203,7 +203,7 @@ impl BucketServer {
     /// Without a place it is one that no registry knows.
     pub(crate) fn start_bucket(spec: Arc<BucketSpec>, place: Option<Place>) -> Arc<BucketServer> {
         let around = spec.around;
-        around.buckets.live.fetch_add(1, Ordering::Relaxed);
+        around.buckets.live.add();
         let shared = place.as_ref().and_then(Place::bytes);
         let limits = Limits::new(spec.options.max_keys, spec.options.max_bytes, shared);
         Server::start(
