@@ -115,7 +115,7 @@ pub(crate) struct Removed {
 pub(crate) struct RemovedSlot(u32);
 
 /// So many a thread keeps, in a block of its own.
-const KEPT: usize = 512;
+const KEPT: usize = 1024;
 /// What it gives back when it has no room for more, and what it gets when it has none.
 const GIVEN: usize = KEPT / 2;
 /// What it gets of slots that were never used.
