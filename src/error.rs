@@ -64,6 +64,9 @@ pub enum Error {
 impl Error {
     /// What the operating system refused, and why.
     pub(crate) fn io(what: &'static str, error: &io::Error) -> Error {
+        if error.kind() == io::ErrorKind::OutOfMemory {
+            return Error::NoMemory;
+        }
         let code = error.raw_os_error();
         Error::Io { what, code }
     }

@@ -10,16 +10,24 @@
 //! still pinned. So a lookup that is pinned and finds its token in the slot finds its object
 //! there too, and may use it as long as it is pinned. Lookups write nothing. A slot whose
 //! generations are used up is not used again.
+//!
+//! Threads that make and free handles of their own share nothing that they write: each slot has a
+//! cache line of its own, and each thread keeps free slots for its next handles. It gets them from
+//! the table, and gives them back there, many at a time under one lock. Whose a slot was says
+//! nothing about it: a free slot that is given back is in one place, a thread's or the table's, and
+//! who takes it out of there has it alone.
 
+use std::alloc::{dealloc, Layout};
 use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering};
 use std::sync::Mutex;
 
 use crate::error::Error;
+use crate::memory;
 use crate::reclaim::{Guard, Retire};
 use crate::runtime::thread_end::PerThread;
-use crate::sync::{lock, Area, ThreadLocal};
+use crate::sync::{lock, Apart, Area, ThreadLocal};
 
 /// What a handle stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +73,9 @@ const FIRST_SEGMENT: u32 = 64;
 /// Each segment is as large as all before it together, so this many hold all slots.
 const SEGMENTS: usize = (SLOT_BITS - FIRST_SEGMENT.trailing_zeros() + 1) as usize;
 
+/// In a line of its own: two threads write two of them.
 #[derive(Default)]
+#[repr(align(64))]
 struct Slot {
     /// Of a free slot all but the generation is old.
     token: AtomicU64,
@@ -101,7 +111,7 @@ unsafe impl Retire for Slot {
 
 pub(crate) struct HandleTable {
     segments: [AtomicPtr<Slot>; SEGMENTS],
-    free: Mutex<Free>,
+    free: Apart<Mutex<Free>>,
     /// Generations begin at a random number: another copy of the library, or a forked child,
     /// makes other tokens.
     first_generation: u32,
@@ -130,7 +140,12 @@ pub(crate) struct Removed {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RemovedSlot(u32);
 
-const KEPT: usize = 64;
+/// So many a thread keeps, in a block of its own.
+const KEPT: usize = 1024;
+/// What it gives back when it has no room for more, and what it gets when it has none.
+const GIVEN: usize = KEPT / 2;
+/// What it gets of slots that were never used.
+const NEW: usize = 32;
 
 /// Slots that a thread keeps for its next handles, so that making and freeing them takes no
 /// lock. A thread whose end would not be noticed keeps none.
@@ -170,28 +185,70 @@ impl Slots {
         Some(unsafe { self.numbers.get().add(len as usize - 1).read() })
     }
 
-    /// `false` if it keeps no more.
-    fn keep(&self, table: &'static HandleTable, number: u32) -> bool {
+    /// Whether it may keep slots of this table. Then it has room for `KEPT`.
+    #[inline]
+    fn may_keep(&self, table: &'static HandleTable) -> bool {
+        std::ptr::eq(self.table.get(), table) || self.begin(table)
+    }
+
+    #[cold]
+    fn begin(&self, table: &'static HandleTable) -> bool {
         if !self.is_open.get() {
             return false;
         }
         if self.numbers.get().is_null() {
-            let numbers = Box::into_raw(Box::new([0u32; KEPT]));
+            // SAFETY: not of size zero.
+            let numbers = unsafe { memory::try_alloc(Slots::LAYOUT) };
+            if numbers.is_null() {
+                return false; // it does without
+            }
             self.numbers.set(numbers.cast());
         }
-        if !std::ptr::eq(self.table.get(), table) {
-            // Of the process before a fork, which has no use for them here.
-            self.table.set(table);
-            self.len.set(0);
-        }
-        let len = self.len.get();
-        if len as usize == KEPT {
+        // What it has is of the process before a fork, which has no use for it here.
+        self.table.set(table);
+        self.len.set(0);
+        true
+    }
+
+    const LAYOUT: Layout = Layout::new::<[u32; KEPT]>();
+
+    /// `false` if it keeps none.
+    #[inline]
+    fn keep(&self, table: &'static HandleTable, number: u32) -> bool {
+        if !self.may_keep(table) {
             return false;
         }
+        if self.len.get() as usize == KEPT {
+            self.give_back();
+        }
+        let len = self.len.get();
         // SAFETY: there is room for so many.
         unsafe { self.numbers.get().add(len as usize).write(number) };
         self.len.set(len + 1);
         true
+    }
+
+    /// Makes room: half of them go to the table, those first that it has had for longest.
+    #[cold]
+    fn give_back(&self) {
+        let (numbers, left) = (self.numbers.get(), KEPT - GIVEN);
+        // SAFETY of all: a table that was `'static`, and all of the block is written.
+        if let Some(table) = unsafe { self.table.get().as_ref() } {
+            let given = unsafe { std::slice::from_raw_parts(numbers, GIVEN) };
+            lock(&table.free.0).slots.extend_from_slice(given);
+        }
+        unsafe { numbers.copy_from(numbers.add(GIVEN), left) };
+        self.len.set(left as u32);
+    }
+
+    /// Takes what the table gives for one that has none.
+    fn fill(&self, given: impl Iterator<Item = u32>) {
+        for number in given.take(GIVEN) {
+            let len = self.len.get();
+            // SAFETY: it had none, and there is room for more than `GIVEN`.
+            unsafe { self.numbers.get().add(len as usize).write(number) };
+            self.len.set(len + 1);
+        }
     }
 
     /// In a forked child: they are of the parent's table, which is not to be touched.
@@ -203,16 +260,20 @@ impl Slots {
     /// The thread ends.
     fn close(&self) {
         self.is_open.set(false);
+        let table = self.table.replace(std::ptr::null());
         let numbers = self.numbers.replace(std::ptr::null_mut());
         let len = self.len.replace(0) as usize;
         if numbers.is_null() {
             return;
         }
-        // SAFETY: made by `keep`, which has it no more.
-        let numbers = unsafe { Box::from_raw(numbers.cast::<[u32; KEPT]>()) };
-        // SAFETY: a table that was `'static`.
-        if let Some(table) = unsafe { self.table.get().as_ref() } {
-            lock(&table.free).slots.extend_from_slice(&numbers[..len]);
+        // SAFETY of all: a table that was `'static`; so many were written; and the block is from
+        // `begin`, which has it no more.
+        unsafe {
+            if let Some(table) = table.as_ref() {
+                let given = std::slice::from_raw_parts(numbers, len);
+                lock(&table.free.0).slots.extend_from_slice(given);
+            }
+            dealloc(numbers.cast(), Slots::LAYOUT);
         }
     }
 }
@@ -223,10 +284,10 @@ impl HandleTable {
         hasher.write_u32(std::process::id());
         HandleTable {
             segments: [const { AtomicPtr::new(std::ptr::null_mut()) }; SEGMENTS],
-            free: Mutex::new(Free {
+            free: Apart(Mutex::new(Free {
                 slots: Vec::new(),
                 next: 0,
-            }),
+            })),
             first_generation: hasher.finish() as u32 | 1,
         }
     }
@@ -325,13 +386,13 @@ impl HandleTable {
             .map(|slot| slot.token.load(Ordering::Relaxed));
         let is_used_up = token.is_none_or(|token| generation(token) == self.first_generation);
         if !is_used_up && !Slots::own(|slots| slots.keep(self, slot.0)) {
-            lock(&self.free).slots.push(slot.0);
+            lock(&self.free.0).slots.push(slot.0);
         }
     }
 
     /// Ends all handles, and hands them out with their kinds.
     pub(crate) fn remove_all(&self, mut removed: impl FnMut(Kind, Removed)) {
-        let used = lock(&self.free).next;
+        let used = lock(&self.free.0).next;
         for number in 0..used {
             let Some(slot) = self.slot(number) else {
                 continue;
@@ -349,7 +410,7 @@ impl HandleTable {
     /// How many handles of a kind were not freed: counted by a look at all, since it is seldom
     /// asked.
     pub(crate) fn live(&self, kind: Kind) -> usize {
-        let used = lock(&self.free).next;
+        let used = lock(&self.free.0).next;
         let tokens =
             (0..used).filter_map(|number| Some(self.slot(number)?.token.load(Ordering::Acquire)));
         tokens
@@ -368,11 +429,34 @@ impl HandleTable {
         })
     }
 
-    fn take_slot(&self) -> Result<u32, Error> {
-        let mut free = lock(&self.free);
-        if let Some(number) = free.slots.pop() {
-            return Ok(number);
-        }
+    /// A slot for a thread that has none, and some more for its next handles.
+    #[cold]
+    fn take_slot(&'static self) -> Result<u32, Error> {
+        let mut free = lock(&self.free.0);
+        let number = match free.slots.pop() {
+            Some(number) => number,
+            None => self.take_new(&mut free)?,
+        };
+        Slots::own(|slots| {
+            if slots.may_keep(self) {
+                let left = free.slots.len().saturating_sub(GIVEN);
+                slots.fill(free.slots.drain(left..));
+                if slots.len.get() == 0 {
+                    let first = free.next;
+                    let (segment, offset) = place(first);
+                    // Those of a segment that is there.
+                    let there = segment_len(segment) - offset;
+                    let more = if offset == 0 { 0 } else { there.min(NEW) };
+                    free.next += more as u32;
+                    slots.fill((first..free.next).rev());
+                }
+            }
+        });
+        Ok(number)
+    }
+
+    /// A slot that was never used.
+    fn take_new(&self, free: &mut Free) -> Result<u32, Error> {
         let number = free.next;
         if number >> SLOT_BITS != 0 {
             return Err(Error::Limit("16,777,216 handles"));
@@ -381,10 +465,10 @@ impl HandleTable {
         if offset == 0 {
             let len = segment_len(segment);
             let mut slots = Vec::new();
-            slots.try_reserve_exact(len).map_err(|_| Error::NoMemory)?;
+            memory::reserve(&mut slots, len)?;
             // Room for every slot to be freed: giving a handle back must not fail.
             let room = (number as usize + len) - free.slots.len();
-            free.slots.try_reserve(room).map_err(|_| Error::NoMemory)?;
+            memory::reserve(&mut free.slots, room)?;
             slots.resize_with(len, || Slot {
                 token: AtomicU64::new(self.first_generation.into()),
                 ..Slot::default()

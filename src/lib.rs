@@ -16,6 +16,7 @@ mod hash;
 mod inbox;
 mod listener;
 mod log;
+mod memory;
 mod process;
 mod protocol;
 mod reason;

@@ -2,10 +2,11 @@
 //! variable `KVREG_LOG` names a level (error, warn, info, debug) when the library is first used.
 
 use std::borrow::Cow;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, Weak};
 
+use crate::memory;
 use crate::reason::{Exit, Reason};
 use crate::runtime::platform;
 use crate::sync::lock;
@@ -55,24 +56,30 @@ impl Level {
 }
 
 /// A text that came from users, for a line of a log: what could end the line, command a
-/// terminal or turn the order of what is read is written as a code. The rest is as it was.
+/// terminal or turn the order of what is read is written as a code. The rest is as it was. Nothing
+/// is left of it if there is no memory.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     if !text.contains(forges) {
         return Cow::Borrowed(text);
     }
-    let mut escaped = String::with_capacity(text.len() + 16);
-    for character in text.chars() {
-        match character {
-            '\n' => escaped.push_str("\\n"),
-            '\r' => escaped.push_str("\\r"),
-            '\t' => escaped.push_str("\\t"),
-            _ if forges(character) => {
-                let _ = write!(escaped, "\\u{{{:x}}}", u32::from(character));
-            }
-            _ => escaped.push(character),
+    Cow::Owned(memory::written(format_args!("{}", Escaped(text))).unwrap_or_default())
+}
+
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '\n' => f.write_str("\\n"),
+                '\r' => f.write_str("\\r"),
+                '\t' => f.write_str("\\t"),
+                _ if forges(character) => write!(f, "\\u{{{:x}}}", u32::from(character)),
+                _ => f.write_char(character),
+            }?;
         }
+        Ok(())
     }
-    Cow::Owned(escaped)
 }
 
 fn forges(character: char) -> bool {
@@ -89,8 +96,8 @@ fn forges(character: char) -> bool {
 fn print(level: Level, name: Option<&str>, message: &str) {
     let colon = if name.is_some() { ": " } else { "" };
     let (level, name) = (level.name(), name.unwrap_or_default());
-    let line = format!("kvreg {level}: {name}{colon}{message}\n");
-    platform::write_to_stderr(line.as_bytes());
+    let line = memory::written(format_args!("kvreg {level}: {name}{colon}{message}\n"));
+    platform::write_to_stderr(line.unwrap_or_default().as_bytes());
 }
 
 /// Who gets log events. Told by whoever logs; must not block.
@@ -146,12 +153,19 @@ impl Logs {
         if is_error && self.wants(Level::Error) {
             let colon = if exit.detail.is_empty() { "" } else { ": " };
             let (reason, detail) = (exit.reason, &exit.detail);
-            self.error(name, &format!("{kind} {reason}{colon}{detail}"));
+            self.error_of(name, format_args!("{kind} {reason}{colon}{detail}"));
         }
     }
 
     pub(crate) fn error(&self, name: Option<&str>, message: &str) {
         self.say(Level::Error, name, message);
+    }
+
+    /// As `error`, of a text that is to be made; it is left out if there is no memory.
+    pub(crate) fn error_of(&self, name: Option<&str>, message: fmt::Arguments<'_>) {
+        if self.wants(Level::Error) {
+            self.error(name, &memory::written(message).unwrap_or_default());
+        }
     }
 
     pub(crate) fn warn(&self, name: Option<&str>, message: &str) {

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::handle_table::{self, HandleTable};
 use crate::inbox::InboxCore;
 use crate::log::Logs;
+use crate::memory;
 use crate::reclaim::{self, Domain};
 use crate::registry::{Registries, RegistrySurroundings};
 use crate::runtime::thread_end::{set_parts, Parts, PerThread};
@@ -194,7 +195,10 @@ impl Process {
             workers: options.worker_threads,
             callbacks: options.callback_threads,
             name: options.thread_name.clone(),
-            after_work: reclaim::tidy,
+            after_work: || {
+                reclaim::tidy();
+                memory::is_ready();
+            },
         };
         Process {
             system: System::new(Domain::new(Base::new(threads))),
@@ -271,16 +275,34 @@ impl Process {
         }
     }
 
-    /// For whatever starts something: refused after `shutdown`.
+    /// The state, made if there is none; refused after `shutdown`.
     pub(crate) fn running() -> Result<&'static Process, Error> {
         if platform::is_ending() {
             return Err(Error::ShutDown);
+        }
+        if Process::if_any().is_none() {
+            Process::with_memory()?;
         }
         let process = Process::current();
         if process.is_shut_down() {
             return Err(Error::ShutDown);
         }
         Ok(process)
+    }
+
+    /// As `running`, for whatever starts something.
+    pub(crate) fn starting() -> Result<&'static Process, Error> {
+        let process = Process::running()?;
+        Process::with_memory()?;
+        Ok(process)
+    }
+
+    /// Refused if there is no memory for what cannot fail.
+    pub(crate) fn with_memory() -> Result<(), Error> {
+        match memory::is_ready() {
+            true => Ok(()),
+            false => Err(Error::NoMemory),
+        }
     }
 
     pub(crate) fn is_shut_down(&self) -> bool {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::bucket::{check_key, BucketServer};
 use crate::error::Error;
+use crate::memory;
 use crate::registry::{check_name, RegistryServer};
 use crate::server::Caller;
 use crate::store::Change;
@@ -223,8 +224,7 @@ fn print_text(line: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Error> {
         return Err(Error::Unsupported("a value with a line break in a reply"));
     }
     // With room for the end of the reply.
-    line.try_reserve(bytes.len() + 16)
-        .map_err(|_| Error::NoMemory)?;
+    memory::without_reserve(|| line.try_reserve(bytes.len() + 16)).map_err(|_| Error::NoMemory)?;
     line.extend_from_slice(bytes);
     Ok(())
 }

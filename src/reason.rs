@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::memory;
+
 /// Why a server ended. The numbers are those of the C interface.
 ///
 /// ```
@@ -72,10 +74,11 @@ pub struct Exit {
 }
 
 impl Exit {
-    pub fn new(reason: Reason, detail: impl Into<String>) -> Exit {
+    /// An end does not fail for want of memory: a detail that there is none for is left out.
+    pub fn new(reason: Reason, detail: &str) -> Exit {
         Exit {
             reason,
-            detail: detail.into(),
+            detail: memory::text(detail).unwrap_or_default(),
         }
     }
 }

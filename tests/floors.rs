@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// From the lowest floor up; on each floor from left to right.
 const FLOORS: [&[&str]; 8] = [
-    &["error", "reason", "sync", "time", "value"],
+    &["error", "memory", "reason", "sync", "time", "value"],
     &["runtime", "reclaim", "hash", "table"],
     &["server"],
     &["store"],

@@ -45,7 +45,7 @@ pub struct Bucket {
 impl Bucket {
     /// Starts a bucket that no registry knows.
     pub fn start() -> Result<Bucket, Error> {
-        let process = Process::running()?;
+        let process = Process::starting()?;
         let bucket = Bucket::of(process.start_bucket());
         process.note_started(Ended::First, &bucket.server)?;
         Ok(bucket)
@@ -54,7 +54,7 @@ impl Bucket {
     /// Starts a bucket without a registry, with options. Its `restart` is
     /// [`Temporary`](crate::Restart::Temporary): nobody would start it again.
     pub fn start_with(options: BucketOptions) -> Result<Bucket, Error> {
-        let process = Process::running()?;
+        let process = Process::starting()?;
         let bucket = Bucket::of(process.start_bucket_with(options)?);
         process.note_started(Ended::First, &bucket.server)?;
         Ok(bucket)

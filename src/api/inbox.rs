@@ -31,7 +31,7 @@ pub struct Inbox(Arc<InboxCore>);
 impl Inbox {
     /// Opens one.
     pub fn open() -> Result<Inbox, Error> {
-        let process = Process::running()?;
+        let process = Process::starting()?;
         let inbox = Inbox(process.open_inbox());
         process.note_started(Ended::Last, &inbox.0)?;
         Ok(inbox)

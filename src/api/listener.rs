@@ -36,7 +36,7 @@ impl Listener {
         address: &str,
         options: ListenerOptions,
     ) -> Result<Listener, Error> {
-        let process = Process::running()?;
+        let process = Process::starting()?;
         let core = ListenerCore::start(registry.supervisor()?, address, options)?;
         let listener = Listener(core);
         process.note_started(Ended::First, &listener.0)?;

@@ -41,6 +41,7 @@ pub fn configure(options: Options) -> Result<(), Error> {
         return Err(Error::ShutDown);
     }
     options.check()?;
+    Process::with_memory()?;
     Process::configure(options)
 }
 

@@ -47,7 +47,7 @@ impl Registry {
 
     /// Starts one with these options; with a name that is taken, [`Error::AlreadyStarted`].
     pub fn start_with(options: RegistryOptions) -> Result<Registry, Error> {
-        let process = Process::running()?;
+        let process = Process::starting()?;
         let supervisor = Supervisor::start(process.around_registries(), options)?;
         let registry = Registry::of(supervisor);
         process.note_started(Ended::First, &registry.supervisor)?;

@@ -4,17 +4,18 @@ mod callbacks;
 mod options;
 mod update;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::log::Logs;
+use crate::memory;
 use crate::reason::{Exit, Reason};
 use crate::reclaim::{self, Guard};
 use crate::server::{Caller, HandleCount, Lasts, NamedServer, Place, Reservation};
 use crate::server::{ChildSpec, RestartPolicy, Server, State, System, Turn, Writing};
 use crate::store::{Contents, Key, Left, Limits, Many, Pair, Reader, Unread, KEY_LIMIT};
+use crate::sync::Counter;
 use crate::time::Deadline;
 use crate::value::{Text, Value, ValueRef};
 use crate::watch::{Subscriber, Subscribers};
@@ -39,7 +40,7 @@ const GAP: Duration = Duration::from_micros(50);
 #[derive(Default)]
 pub(crate) struct Buckets {
     /// Those that have not ended.
-    live: AtomicUsize,
+    live: Counter,
     callbacks: Callbacks,
     /// Of those that no registry knows, and that have no options of their own.
     lone_spec: OnceLock<Arc<BucketSpec>>,
@@ -53,7 +54,7 @@ impl Buckets {
     }
 
     pub(crate) fn live(&self) -> usize {
-        self.live.load(Ordering::Relaxed)
+        self.live.count()
     }
 
     /// The buckets whose callbacks run on the runtime's threads now: "" for one without a name.
@@ -189,7 +190,7 @@ unsafe impl State for BucketState {
     fn close(write: &Writing<'_, BucketState>) {
         if write.exclusive().close() {
             let live = &write.state().spec.around.buckets.live;
-            live.fetch_sub(1, Ordering::Relaxed);
+            live.remove();
         }
     }
 
@@ -213,7 +214,7 @@ impl BucketServer {
     /// Without a place it is one that no registry knows.
     pub(crate) fn start_bucket(spec: Arc<BucketSpec>, place: Option<Place>) -> Arc<BucketServer> {
         let around = spec.around;
-        around.buckets.live.fetch_add(1, Ordering::Relaxed);
+        around.buckets.live.add();
         let shared = place.as_ref().and_then(Place::bytes);
         let limits = Limits::new(spec.options.max_keys, spec.options.max_bytes, shared);
         Server::start(
@@ -605,9 +606,7 @@ fn with_memory<R>(
 
 fn made(pairs: &[(Key<'_>, ValueRef<'_>)]) -> Result<Vec<Pair>, Error> {
     let mut ready = Vec::new();
-    ready
-        .try_reserve_exact(pairs.len())
-        .map_err(|_| Error::NoMemory)?;
+    memory::reserve(&mut ready, pairs.len())?;
     for (key, value) in pairs {
         ready.push(Pair::new(key, *value)?);
     }
@@ -616,8 +615,7 @@ fn made(pairs: &[(Key<'_>, ValueRef<'_>)]) -> Result<Vec<Pair>, Error> {
 
 fn copy_key(key: &[u8]) -> Result<Box<[u8]>, Error> {
     let mut copy = Vec::new();
-    copy.try_reserve_exact(key.len())
-        .map_err(|_| Error::NoMemory)?;
+    memory::reserve(&mut copy, key.len())?;
     copy.extend_from_slice(key);
     Ok(copy.into_boxed_slice())
 }

@@ -7,11 +7,13 @@ use super::fast;
 use super::guard::guard;
 use super::info::{fill, kvreg_bucket_stats};
 use super::items::Items;
-use super::object::{self, free, kvreg_bucket, kvreg_items, make, set_timeout, with, with_both};
+use super::object::{self, free, kvreg_bucket, kvreg_items, make, releasing, set_timeout, with};
+use super::object::{with_both, Needs};
 use super::one_key::{put, ranked, read, How, OK};
 use super::options::{bucket_options, kvreg_bucket_options};
 use super::status::{kvreg_reason, kvreg_status, Failure, Status};
 use super::value::kvreg_value;
+use crate::memory;
 use crate::process::Process;
 use crate::reason::Reason;
 use crate::server::State;
@@ -42,7 +44,7 @@ pub unsafe extern "C" fn kvreg_bucket_start(bucket: *mut *mut kvreg_bucket) -> k
     guard("kvreg_bucket_start", || {
         // SAFETY: null or an output.
         let bucket = unsafe { Out::new(bucket, std::ptr::null_mut()) };
-        let process = Process::running()?;
+        let process = Process::starting()?;
         bucket.required()?;
         let server = process.start_bucket();
         make(server, &bucket)
@@ -61,7 +63,7 @@ pub unsafe extern "C" fn kvreg_bucket_start_with(
     guard("kvreg_bucket_start_with", || {
         // SAFETY: null or an output.
         let bucket = unsafe { Out::new(bucket, std::ptr::null_mut()) };
-        let process = Process::running()?;
+        let process = Process::starting()?;
         // SAFETY: null or options.
         let options = unsafe { bucket_options(options) }?;
         bucket.required()?;
@@ -107,7 +109,7 @@ pub unsafe extern "C" fn kvreg_bucket_name(
     guard("kvreg_bucket_name", || {
         // SAFETY: null or an output.
         let name = unsafe { Out::new(name, kvreg_value::NIL) };
-        with(bucket, |bucket, _| {
+        releasing(bucket, |bucket, _| {
             name.required()?;
             if let Some(text) = bucket.state().name() {
                 let text = Text::copy(text.as_bytes())?;
@@ -153,7 +155,7 @@ pub unsafe extern "C" fn kvreg_bucket_free(bucket: *mut kvreg_bucket) -> kvreg_s
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_stop(bucket: *mut kvreg_bucket) -> kvreg_status {
     guard("kvreg_bucket_stop", || {
-        with(bucket, |bucket, caller| Ok(bucket.stop(caller)?))
+        releasing(bucket, |bucket, caller| Ok(bucket.stop(caller)?))
     })
 }
 
@@ -171,7 +173,7 @@ pub unsafe extern "C" fn kvreg_bucket_exit(
     detail_len: usize,
 ) -> kvreg_status {
     guard("kvreg_bucket_exit", || {
-        with(bucket, |bucket, caller| {
+        releasing(bucket, |bucket, caller| {
             let reason = Reason::from_number(reason).ok_or_else(|| invalid("an unknown reason"))?;
             // SAFETY: the detail is good for its length.
             let detail = unsafe { argument::text(detail, detail_len) }?;
@@ -191,7 +193,7 @@ pub unsafe extern "C" fn kvreg_bucket_link(
     other: *mut kvreg_bucket,
 ) -> kvreg_status {
     guard("kvreg_bucket_link", || {
-        with_both(bucket, other, |bucket, other| {
+        with_both(Needs::Memory, bucket, other, |bucket, other| {
             Ok(bucket.link(&other.as_any())?)
         })
     })
@@ -204,7 +206,7 @@ pub unsafe extern "C" fn kvreg_bucket_unlink(
     other: *mut kvreg_bucket,
 ) -> kvreg_status {
     guard("kvreg_bucket_unlink", || {
-        with_both(bucket, other, |bucket, other| {
+        with_both(Needs::Nothing, bucket, other, |bucket, other| {
             bucket.unlink(&other.as_any());
             Ok(())
         })
@@ -278,7 +280,7 @@ pub unsafe extern "C" fn kvreg_bucket_delete(
     guard("kvreg_bucket_delete", || {
         // SAFETY: null or an output.
         let old = unsafe { Out::new(old, kvreg_value::NIL) };
-        with(bucket, |bucket, caller| {
+        releasing(bucket, |bucket, caller| {
             // SAFETY: the key is good for its length.
             let key = unsafe { argument::key(key, key_len) }?;
             if old.is_wanted() {
@@ -371,7 +373,7 @@ pub unsafe extern "C" fn kvreg_bucket_count(
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_clear(bucket: *mut kvreg_bucket) -> kvreg_status {
     guard("kvreg_bucket_clear", || {
-        with(bucket, |bucket, caller| Ok(bucket.clear(caller)?))
+        releasing(bucket, |bucket, caller| Ok(bucket.clear(caller)?))
     })
 }
 
@@ -428,9 +430,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_many(
                             // SAFETY: the pairs are good, and only read.
             let pairs: &[kvreg_pair] = unsafe { self::pairs(pairs.cast_mut(), count) }?;
             let mut ready = Vec::new();
-            ready
-                .try_reserve_exact(pairs.len())
-                .map_err(|_| Status::NoMemory)?;
+            memory::reserve(&mut ready, pairs.len())?;
             let mut too_large = None;
             for pair in pairs {
                 // SAFETY: key and value are good for their lengths.
@@ -476,8 +476,7 @@ pub unsafe extern "C" fn kvreg_bucket_get_many(
             let outputs = outputs?;
             caller.unpin(); // the pairs may be many
             let mut keys = Vec::new();
-            keys.try_reserve_exact(outputs.len())
-                .map_err(|_| Status::NoMemory)?;
+            memory::reserve(&mut keys, outputs.len())?;
             for pair in outputs.iter() {
                 // SAFETY: the key is good for its length.
                 keys.push(Key::new(unsafe { argument::key(pair.key, pair.key_len) }?));

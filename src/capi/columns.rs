@@ -8,6 +8,7 @@ use super::object::{kvreg_bucket, with};
 use super::one_key::{ranked, How};
 use super::status::{kvreg_status, Failure, Status};
 use super::value::{absent_is_no_value, ABSENT, BOOL, BYTES, FLOAT, INT, NIL, STRING};
+use crate::memory;
 use crate::store::{Key, KEY_LIMIT};
 use crate::value::{ValueRef, VALUE_LIMIT};
 
@@ -153,9 +154,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_columns(
             if columns.count > 0 {
                 let mut keys = Texts::new(columns.keys, columns.key_lens, KEY_LIMIT)?;
                 let mut values = Values::of(&columns)?;
-                ready
-                    .try_reserve_exact(columns.count)
-                    .map_err(|_| Status::NoMemory)?;
+                memory::reserve(&mut ready, columns.count)?;
                 let mut too_large = None;
                 for at in 0..columns.count {
                     // SAFETY: the columns have so many keys and values.

@@ -1,11 +1,13 @@
 //! Events across the boundary. The struct is the header's `kvreg_event`.
 
 use std::ffi::c_char;
+use std::mem::ManuallyDrop;
 
 use super::guard::guard_quietly;
 use super::status::{kvreg_reason, kvreg_status, Status};
 use super::value::kvreg_value;
 use crate::inbox::Event;
+use crate::memory;
 
 const DOWN: u32 = 0;
 const LOG: u32 = 1;
@@ -39,7 +41,7 @@ pub struct kvreg_event {
     name: kvreg_text,
     detail: kvreg_text,
     value: kvreg_value,
-    /// Address and size of the name's allocation, then of the detail's; 0 is none.
+    /// Address and capacity of the name's allocation, then of the detail's; 0 is none.
     private_: [u64; 8],
 }
 
@@ -105,19 +107,24 @@ impl kvreg_event {
     }
 }
 
-/// Text for C, with its NUL; the owner is noted in two words.
-fn give(text: String, address: &mut u64, size: &mut u64) -> kvreg_text {
+/// Text for C, with its NUL; the owner is noted in two words. Nothing is left of a text that has no
+/// room for its NUL, if there is no memory for it.
+fn give(text: String, address: &mut u64, capacity: &mut u64) -> kvreg_text {
     if text.is_empty() {
         return kvreg_text::NONE;
     }
     let len = text.len();
     let mut bytes = text.into_bytes();
+    if memory::without_reserve(|| bytes.try_reserve_exact(1)).is_err() {
+        return kvreg_text::NONE;
+    }
     bytes.push(0);
-    let bytes = Box::into_raw(bytes.into_boxed_slice()).cast::<u8>();
-    *address = bytes.expose_provenance() as u64;
-    *size = len as u64 + 1;
+    let mut bytes = ManuallyDrop::new(bytes);
+    let data = bytes.as_mut_ptr();
+    *address = data.expose_provenance() as u64;
+    *capacity = bytes.capacity() as u64;
     kvreg_text {
-        data: bytes.cast(),
+        data: data.cast(),
         len,
     }
 }
@@ -135,11 +142,11 @@ pub unsafe extern "C" fn kvreg_event_clear(event: *mut kvreg_event) {
         let mut cleared = std::mem::replace(event, kvreg_event::EMPTY);
         cleared.value.clear();
         for owner in cleared.private_.chunks_exact(2) {
-            let (address, size) = (owner[0] as usize, owner[1] as usize);
+            let (address, capacity) = (owner[0] as usize, owner[1] as usize);
             if address != 0 {
                 let data: *mut u8 = std::ptr::with_exposed_provenance_mut(address);
                 // SAFETY: noted by `give`, and cleared once: the words are zero from now on.
-                drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(data, size)) });
+                drop(unsafe { Vec::from_raw_parts(data, 0, capacity) });
             }
         }
     });

@@ -34,6 +34,9 @@ pub(super) fn guard_since(
             catch_unwind(AssertUnwindSafe(|| {
                 let outcome = body();
                 if runtime::lineage() == lineage {
+                    if outcome.as_ref().is_err_and(Failure::is_no_memory) {
+                        reclaim::tidy_all(); // what waits to be freed may be what is missing
+                    }
                     reclaim::tidy();
                 }
                 outcome

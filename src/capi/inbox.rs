@@ -5,7 +5,8 @@ use std::ffi::{c_int, c_void};
 use super::argument::{invalid, Out};
 use super::event::kvreg_event;
 use super::guard::guard;
-use super::object::{free, kvreg_bucket, kvreg_inbox, kvreg_registry, make, with, with_both};
+use super::object::{free, kvreg_bucket, kvreg_inbox, kvreg_registry, make, releasing, with};
+use super::object::{with_both, Needs};
 use super::status::kvreg_status;
 use crate::inbox::Polled;
 use crate::log::Level;
@@ -23,7 +24,7 @@ pub unsafe extern "C" fn kvreg_inbox_open(inbox: *mut *mut kvreg_inbox) -> kvreg
     guard("kvreg_inbox_open", || {
         // SAFETY: null or an output.
         let inbox = unsafe { Out::new(inbox, std::ptr::null_mut()) };
-        let process = Process::running()?;
+        let process = Process::starting()?;
         inbox.required()?;
         make(process.open_inbox(), &inbox)
     })
@@ -43,7 +44,7 @@ pub unsafe extern "C" fn kvreg_inbox_monitor(
     guard("kvreg_inbox_monitor", || {
         // SAFETY: null or an output.
         let reference = unsafe { Out::new(reference, 0) };
-        with_both(inbox, bucket, |inbox, bucket| {
+        with_both(Needs::Memory, inbox, bucket, |inbox, bucket| {
             reference.required()?;
             reference.set(inbox.monitor(&bucket.as_any())?);
             Ok(())
@@ -65,7 +66,7 @@ pub unsafe extern "C" fn kvreg_inbox_monitor_registry(
     guard("kvreg_inbox_monitor_registry", || {
         // SAFETY: null or an output.
         let reference = unsafe { Out::new(reference, 0) };
-        with_both(inbox, registry, |inbox, registry| {
+        with_both(Needs::Memory, inbox, registry, |inbox, registry| {
             reference.required()?;
             reference.set(inbox.monitor(&registry.registry().as_any())?);
             Ok(())
@@ -82,7 +83,7 @@ pub unsafe extern "C" fn kvreg_inbox_demonitor(
     flags: u32,
 ) -> kvreg_status {
     guard("kvreg_inbox_demonitor", || {
-        with(inbox, |inbox, _| {
+        releasing(inbox, |inbox, _| {
             if flags & !FLUSH != 0 {
                 return Err(invalid("an unknown flag"));
             }
@@ -123,7 +124,7 @@ pub unsafe extern "C" fn kvreg_inbox_receive(
     guard("kvreg_inbox_receive", || {
         // SAFETY: null or an output.
         let event = unsafe { Out::new(event, kvreg_event::EMPTY) };
-        with(inbox, |inbox, caller| {
+        releasing(inbox, |inbox, caller| {
             let timeout = Timeout::from_millis(timeout_ms)?;
             event.required()?;
             caller.unpin();

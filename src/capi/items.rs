@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::argument::Out;
 use super::guard::guard;
-use super::object::{free, kvreg_items, with};
+use super::object::{free, kvreg_items, releasing};
 use super::status::{kvreg_status, Failure, Status};
 use super::value::kvreg_value;
 use crate::sync::lock;
@@ -44,7 +44,7 @@ pub unsafe extern "C" fn kvreg_items_next(
         // SAFETY: null or outputs.
         let key = unsafe { Out::new(key, kvreg_value::NIL) };
         let value = unsafe { Out::new(value, kvreg_value::NIL) };
-        with(items, |items, _| {
+        releasing(items, |items, _| {
             key.required()?;
             let (next_key, next_value) = items
                 .next()

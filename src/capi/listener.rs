@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::argument::{bytes, invalid, limit, options, Options, Out};
 use super::guard::guard;
-use super::object::{free, kvreg_listener, kvreg_registry, make, with};
+use super::object::{free, kvreg_listener, kvreg_registry, make, releasing, with};
 use super::status::{kvreg_status, Failure};
 use super::value::kvreg_value;
 use crate::listener::{ListenerCore, ListenerOptions, Password};
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn kvreg_listener_address(
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_listener_stop(listener: *mut kvreg_listener) -> kvreg_status {
     guard("kvreg_listener_stop", || {
-        with(listener, |listener, caller| {
+        releasing(listener, |listener, caller| {
             caller.unpin();
             listener.stop();
             Ok(())

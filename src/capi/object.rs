@@ -13,6 +13,7 @@ use crate::bucket::{BucketServer, Deciding};
 use crate::handle_table::{Invalid, Kind, Removed};
 use crate::inbox::InboxCore;
 use crate::listener::ListenerCore;
+use crate::memory;
 use crate::process::Process;
 use crate::reclaim::{self, Guard};
 use crate::registry::RegistryServer;
@@ -207,12 +208,37 @@ fn missing(token: u64, invalid: Invalid) -> Failure {
     }
 }
 
+/// What a call needs before it begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// That the reserve of memory is whole: so nothing in it has to abort.
+    Memory,
+    /// Nothing: it releases, and gives back more than it takes.
+    Nothing,
+}
+
 /// Runs `work` with the object of a handle. Others may free the handle meanwhile.
 pub(super) fn with<H: Handle, R>(
     handle: *mut H,
     work: impl FnOnce(&Arc<H::Object>, &mut Caller<'_>) -> Result<R, Failure>,
 ) -> Result<R, Failure> {
-    with_timeout(handle, |object, _, caller| {
+    with_needs(Needs::Memory, handle, work)
+}
+
+/// As `with`, for what releases: it does not fail for want of memory.
+pub(super) fn releasing<H: Handle, R>(
+    handle: *mut H,
+    work: impl FnOnce(&Arc<H::Object>, &mut Caller<'_>) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    with_needs(Needs::Nothing, handle, work)
+}
+
+fn with_needs<H: Handle, R>(
+    needs: Needs,
+    handle: *mut H,
+    work: impl FnOnce(&Arc<H::Object>, &mut Caller<'_>) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    with_timeout(needs, handle, |object, _, caller| {
         if object.has_ended() {
             caller.unpin();
         }
@@ -225,7 +251,23 @@ pub(super) fn with_registry<R>(
     handle: *mut kvreg_registry,
     work: impl FnOnce(&Arc<RegistryServer>, &mut Caller<'_>) -> Result<R, Failure>,
 ) -> Result<R, Failure> {
-    with(handle, |supervisor, caller| {
+    with_registry_needs(Needs::Memory, handle, work)
+}
+
+/// As `with_registry`, for what releases.
+pub(super) fn releasing_registry<R>(
+    handle: *mut kvreg_registry,
+    work: impl FnOnce(&Arc<RegistryServer>, &mut Caller<'_>) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    with_registry_needs(Needs::Nothing, handle, work)
+}
+
+fn with_registry_needs<R>(
+    needs: Needs,
+    handle: *mut kvreg_registry,
+    work: impl FnOnce(&Arc<RegistryServer>, &mut Caller<'_>) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    with_needs(needs, handle, |supervisor, caller| {
         let mut pinned = Some(reclaim::pin());
         let registry = supervisor.current(pinned.as_ref().expect("just pinned"));
         let mut counted = None;
@@ -246,16 +288,17 @@ pub(super) fn with_registry<R>(
 /// Runs `work` with the objects of two handles. Of what is wrong with either, what comes first in
 /// the header's order of statuses is told.
 pub(super) fn with_both<A: Handle, B: Handle, R>(
+    needs: Needs,
     first: *mut A,
     second: *mut B,
     work: impl FnOnce(&Arc<A::Object>, &Arc<B::Object>) -> Result<R, Failure>,
 ) -> Result<R, Failure> {
-    let outcome = with(first, |first, _| {
-        with(second, |second, _| Ok(work(first, second)))
+    let outcome = with_needs(needs, first, |first, _| {
+        with_needs(needs, second, |second, _| Ok(work(first, second)))
     });
     match outcome {
         Ok(worked) => worked,
-        Err(failure) => match with(second, |_, _| Ok(())) {
+        Err(failure) => match releasing(second, |_, _| Ok(())) {
             Err(other) if other.comes_before(&failure) => Err(other),
             _ => Err(failure),
         },
@@ -265,6 +308,7 @@ pub(super) fn with_both<A: Handle, B: Handle, R>(
 /// As `with`, with the place of the handle's timeout in milliseconds: good until the caller
 /// lets go.
 fn with_timeout<H: Handle, R>(
+    needs: Needs,
     handle: *mut H,
     work: impl FnOnce(&Arc<H::Object>, &AtomicI64, &mut Caller<'_>) -> Result<R, Failure>,
 ) -> Result<R, Failure> {
@@ -290,6 +334,9 @@ fn with_timeout<H: Handle, R>(
         pinned = None;
     };
     let mut caller = Caller::unpinning(timeout, &mut unpin);
+    if needs == Needs::Memory && !memory::is_ready() {
+        return Err(Status::NoMemory.into());
+    }
     work(&object, timeout_ms, &mut caller)
 }
 
@@ -363,7 +410,7 @@ pub(super) fn fast_free(handle: *mut kvreg_bucket) -> Option<()> {
 
 /// Another handle to the same object, with the same timeout.
 pub(super) fn clone<H: Handle>(handle: *mut H, clone: Out<*mut H>) -> Result<(), Failure> {
-    with_timeout(handle, |object, timeout_ms, _| {
+    with_timeout(Needs::Memory, handle, |object, timeout_ms, _| {
         clone.required()?;
         if !object.made_another() {
             return Err(Status::BadHandle.into());
@@ -375,7 +422,7 @@ pub(super) fn clone<H: Handle>(handle: *mut H, clone: Out<*mut H>) -> Result<(),
 
 /// Sets the timeout of calls through a handle.
 pub(super) fn set_timeout<H: Handle>(handle: *mut H, timeout_ms: i64) -> Result<(), Failure> {
-    with_timeout(handle, |_, place, _| {
+    with_timeout(Needs::Nothing, handle, |_, place, _| {
         Timeout::from_millis(timeout_ms)?;
         place.store(timeout_ms, Ordering::Relaxed);
         Ok(())

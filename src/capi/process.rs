@@ -58,6 +58,7 @@ pub unsafe extern "C" fn kvreg_configure(options: *const kvreg_options) -> kvreg
         if Process::if_any().is_some_and(Process::is_shut_down) {
             return Err(Status::ShutDown.into());
         }
+        Process::with_memory()?;
         // SAFETY: null or options.
         Ok(Process::configure(unsafe { process_options(options) }?)?)
     })

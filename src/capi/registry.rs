@@ -9,8 +9,8 @@ use super::guard::guard;
 use super::info::{fill, kvreg_registry_stats};
 use super::items::Items;
 use super::object::{
-    self, fast_make, free, kvreg_bucket, kvreg_items, kvreg_registry, make, set_timeout,
-    with_registry,
+    self, fast_make, free, kvreg_bucket, kvreg_items, kvreg_registry, make, releasing_registry,
+    set_timeout, with_registry,
 };
 use super::options::{
     bucket_options, kvreg_bucket_options, kvreg_registry_options, registry_options,
@@ -39,7 +39,7 @@ pub unsafe extern "C" fn kvreg_registry_start(
     guard("kvreg_registry_start", || {
         // SAFETY: null or an output.
         let registry = unsafe { Out::new(registry, std::ptr::null_mut()) };
-        let process = Process::running()?;
+        let process = Process::starting()?;
         // SAFETY: null or options.
         let options = unsafe { registry_options(options) }?;
         registry.required()?;
@@ -62,7 +62,7 @@ pub unsafe extern "C" fn kvreg_registry_whereis(
     guard("kvreg_registry_whereis", || {
         // SAFETY: null or an output.
         let registry = unsafe { Out::new(registry, std::ptr::null_mut()) };
-        let process = Process::running()?;
+        let process = Process::starting()?;
         registry.required()?;
         // SAFETY: the name is good for its length.
         let name = unsafe { argument::name(name, name_len) }?;
@@ -225,7 +225,7 @@ pub unsafe extern "C" fn kvreg_registry_remove(
     name_len: usize,
 ) -> kvreg_status {
     guard("kvreg_registry_remove", || {
-        with_registry(registry, |registry, caller| {
+        releasing_registry(registry, |registry, caller| {
             // SAFETY: the name is good for its length.
             let name = unsafe { argument::name(name, name_len) }?;
             caller.unpin(); // what is dropped may run user code
@@ -335,7 +335,7 @@ pub unsafe extern "C" fn kvreg_registry_execute(
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_stop(registry: *mut kvreg_registry) -> kvreg_status {
     guard("kvreg_registry_stop", || {
-        with_registry(registry, |registry, caller| Ok(registry.stop_all(caller)?))
+        releasing_registry(registry, |registry, caller| Ok(registry.stop_all(caller)?))
     })
 }
 
@@ -353,7 +353,7 @@ pub unsafe extern "C" fn kvreg_registry_exit(
     detail_len: usize,
 ) -> kvreg_status {
     guard("kvreg_registry_exit", || {
-        with_registry(registry, |registry, caller| {
+        releasing_registry(registry, |registry, caller| {
             let reason = Reason::from_number(reason).ok_or_else(|| invalid("an unknown reason"))?;
             // SAFETY: the detail is good for its length.
             let detail = unsafe { argument::text(detail, detail_len) }?;

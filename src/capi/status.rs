@@ -85,6 +85,10 @@ impl Failure {
         self.status == Status::Limit
     }
 
+    pub(super) fn is_no_memory(&self) -> bool {
+        self.status == Status::NoMemory
+    }
+
     /// Of two handles: the header's order, as far as it is about handles.
     pub(super) fn comes_before(&self, other: &Failure) -> bool {
         use Status::{BadHandle, Forked, ShutDown, WrongKind};

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 
 use super::argument::{self, invalid, Out};
 use super::guard::{guard, guard_since};
-use super::object::{free, kvreg_bucket, kvreg_update, with, Begun};
+use super::object::{free, kvreg_bucket, kvreg_update, releasing, with, Begun};
 use super::status::{kvreg_status, kvreg_verdict, Failure, Status};
 use super::value::{given, kvreg_value, Copies};
 use crate::bucket::Deciding;
@@ -257,7 +257,7 @@ pub unsafe extern "C" fn kvreg_update_end(
     next: *const kvreg_value,
 ) -> kvreg_status {
     guard("kvreg_update_end", || {
-        let begun = with(update, |begun, _| {
+        let begun = releasing(update, |begun, _| {
             begun.take().ok_or_else(|| Failure::from(Status::BadHandle))
         });
         let mut begun = begun?;

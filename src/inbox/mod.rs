@@ -1,27 +1,33 @@
 //! An inbox: the caller's own mailbox, where DOWN and other events wait to be received.
 //!
 //! One lock per inbox, held for a step at a time and never while another is taken, but for
-//! the leaf locks of the pollable descriptor. Every monitor has an entry in `downs` from the
-//! moment it is made until its DOWN was received or it was taken back: that entry is the
-//! place it was promised, and the reason why there is one DOWN and none after `demonitor`
-//! (G4): a notice finds its entry waiting, once, or is dropped.
+//! the leaf locks of the pollable descriptor. Every monitor has a place in the queue from the
+//! moment it is made until its DOWN was received or it was taken back: that is the place it was
+//! promised, and the reason why there is one DOWN and none after `demonitor` (G4): a notice finds
+//! its place waiting, once, or is dropped.
+//!
+//! Who sleeps counts itself under the lock before it lets go of it, so who brings an event under
+//! the lock knows whether there is anybody to wake; most of the time there is not, and to wake
+//! nobody would be a system call for each event.
 
 mod pollable;
+mod queue;
 #[cfg(feature = "aio")]
 mod waking;
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::Error;
 use crate::log::{Level, LogSink, Logs};
+use crate::memory;
 use crate::reason::{Exit, Reason};
-use crate::server::{AnyServer, Monitor, System, Thread};
+use crate::server::{AnyServer, Ended, Monitor, System, Thread};
 use crate::sync::lock;
 use crate::time::Timeout;
 
 use pollable::Pollable;
 pub(crate) use pollable::Polled;
+use queue::{Log, Waiting};
 
 /// How many other events wait before some are lost, and counted.
 const RING: usize = 1024;
@@ -88,66 +94,13 @@ pub(crate) struct InboxCore {
 
 #[derive(Default)]
 struct Queue {
-    /// What waits, by the order it came in.
-    events: BTreeMap<u64, Pending>,
-    next: u64,
-    downs: HashMap<u64, Down>,
-    /// How many of `events` are not DOWNs.
-    others: usize,
-    /// The place of the LOST event that still counts.
-    lost: Option<u64>,
+    waiting: Waiting,
+    /// Threads that sleep until something comes.
+    asleep: usize,
     pollable: Option<Pollable>,
     #[cfg(feature = "aio")]
     wakers: waking::Wakers,
     closed: bool,
-}
-
-/// An event that was not received yet: a DOWN shares what was said at the exit.
-enum Pending {
-    Down {
-        reference: u64,
-        exit: Arc<Exit>,
-        name: Option<String>,
-    },
-    Log {
-        level: Level,
-        name: Option<String>,
-        message: String,
-    },
-    Lost(u64),
-}
-
-impl From<Pending> for Event {
-    fn from(waiting: Pending) -> Event {
-        match waiting {
-            Pending::Down {
-                reference,
-                exit,
-                name,
-            } => Event::Down {
-                reference,
-                reason: exit.reason,
-                name,
-                detail: exit.detail.clone(),
-            },
-            Pending::Log {
-                level,
-                name,
-                message,
-            } => Event::Log {
-                level,
-                name,
-                message,
-            },
-            Pending::Lost(count) => Event::Lost { count },
-        }
-    }
-}
-
-/// Where a monitor stands.
-enum Down {
-    Watching(Weak<dyn AnyServer>),
-    Queued(u64),
 }
 
 impl InboxCore {
@@ -173,18 +126,16 @@ impl InboxCore {
         let reference = self.system.next_reference();
         {
             let mut state = self.open_state()?;
-            if state.downs.len() >= self.max_monitors {
+            if state.waiting.monitors() >= self.max_monitors {
                 return Err(Error::Limit("monitors of one inbox"));
             }
-            state.downs.try_reserve(1).map_err(|_| Error::NoMemory)?;
-            let watching = Down::Watching(Arc::downgrade(server));
-            state.downs.insert(reference, watching);
+            state.waiting.promise(reference, Arc::downgrade(server))?;
         }
         if !server.monitor(reference, Arc::clone(self) as _) {
             Arc::clone(server).await_end(); // the DOWN must not be ahead of its end
             let exit = Arc::new(Exit::new(Reason::NoProc, ""));
-            self.down(reference, &exit, server.name());
-        } else if !lock(&self.state).downs.contains_key(&reference) {
+            self.down(reference, &Ended::new(exit, server.name()));
+        } else if !lock(&self.state).waiting.knows(reference) {
             // Received already, or the inbox was closed before the server knew of it.
             server.demonitor(reference);
         }
@@ -195,23 +146,11 @@ impl InboxCore {
     /// reference is fine: it may have been received.
     pub(crate) fn demonitor(&self, reference: u64, flush: bool) -> Result<(), Error> {
         let mut state = self.open_state()?;
-        match state.downs.get(&reference) {
-            None => {}
-            Some(Down::Queued(_)) if !flush => {}
-            Some(Down::Queued(place)) => {
-                let place = *place;
-                state.downs.remove(&reference);
-                state.events.remove(&place);
-                state.note_emptied();
-            }
-            Some(Down::Watching(server)) => {
-                let server = server.upgrade();
-                state.downs.remove(&reference);
-                drop(state);
-                if let Some(server) = server {
-                    server.demonitor(reference);
-                }
-            }
+        let watched = state.waiting.take_back(reference, flush);
+        state.note_emptied();
+        drop(state);
+        if let Some(server) = watched.and_then(|server| server.upgrade()) {
+            server.demonitor(reference);
         }
         Ok(())
     }
@@ -225,12 +164,13 @@ impl InboxCore {
         let deadline = timeout.deadline();
         let mut state = self.open_state()?;
         loop {
-            if let Some(event) = state.take() {
+            if let Some(event) = state.take()? {
                 return Ok(event);
             }
             if deadline.has_passed() {
                 return Err(Error::Timeout);
             }
+            state.asleep += 1;
             state = match deadline.left() {
                 None => self.arrived.wait(state),
                 Some(left) => self
@@ -240,6 +180,7 @@ impl InboxCore {
                     .map_err(|poisoned| PoisonError::new(poisoned.into_inner().0)),
             }
             .unwrap_or_else(PoisonError::into_inner);
+            state.asleep -= 1;
             if state.closed {
                 return Err(self.closed());
             }
@@ -262,7 +203,7 @@ impl InboxCore {
             return Ok(pollable.number());
         }
         let mut pollable = Pollable::new()?;
-        if !state.events.is_empty() {
+        if !state.waiting.is_empty() {
             pollable.raise();
         }
         Ok(state.pollable.insert(pollable).number())
@@ -274,10 +215,12 @@ impl InboxCore {
         let mut queue = {
             let mut state = lock(&self.state);
             self.arrived.notify_all();
+            let asleep = state.asleep;
             std::mem::replace(
                 &mut *state,
                 Queue {
                     closed: true,
+                    asleep,
                     ..Queue::default()
                 },
             )
@@ -289,18 +232,21 @@ impl InboxCore {
         {
             pollable.leave_raised();
         }
-        for (reference, down) in &queue.downs {
-            if let Down::Watching(server) = down {
-                if let Some(server) = server.upgrade() {
-                    server.demonitor(*reference);
-                }
+        for (reference, server) in queue.waiting.watched() {
+            if let Some(server) = server.upgrade() {
+                server.demonitor(reference);
             }
         }
     }
 
     /// Wakes whoever waits for an event, now that there is one.
-    fn tell(&self, #[allow(unused_mut)] mut state: MutexGuard<'_, Queue>) {
-        self.arrived.notify_one();
+    fn tell(&self, mut state: MutexGuard<'_, Queue>) {
+        if let Some(pollable) = &mut state.pollable {
+            pollable.raise();
+        }
+        if state.asleep > 0 {
+            self.arrived.notify_one();
+        }
         #[cfg(feature = "aio")]
         let woken = state.wakers.take();
         drop(state);
@@ -336,74 +282,40 @@ impl LogSink for InboxCore {
         if state.closed {
             return;
         }
-        if state.others >= RING {
-            state.lose_one();
-        } else {
-            state.others += 1;
-            state.push(Pending::Log {
-                level,
-                name: name.map(str::to_owned),
-                message: message.to_owned(),
-            });
+        let log = memory::text(message).map(|message| Log {
+            level,
+            name: name.map(str::to_owned),
+            message,
+        });
+        let fits = state.waiting.logs() < RING;
+        let log = log.filter(|_| fits);
+        if log.is_none_or(|log| state.waiting.log(log).is_err()) {
+            state.waiting.lose_one();
         }
         self.tell(state);
     }
 }
 
 impl Monitor for InboxCore {
-    fn down(&self, reference: u64, exit: &Arc<Exit>, name: Option<&str>) {
+    fn down(&self, reference: u64, ended: &Arc<Ended>) {
         let mut state = lock(&self.state);
-        // Taken back meanwhile, or the inbox is closed: nobody waits for it.
-        if !matches!(state.downs.get(&reference), Some(Down::Watching(_))) {
-            return;
+        // Else it was taken back meanwhile, or the inbox is closed: nobody waits for it.
+        if state.waiting.deliver(reference, ended) {
+            self.tell(state);
         }
-        let place = state.push(Pending::Down {
-            reference,
-            exit: Arc::clone(exit),
-            name: name.map(str::to_owned),
-        });
-        state.downs.insert(reference, Down::Queued(place));
-        self.tell(state);
     }
 }
 
 impl Queue {
-    fn push(&mut self, event: Pending) -> u64 {
-        let place = self.next;
-        self.next += 1;
-        self.events.insert(place, event);
-        if let Some(pollable) = &mut self.pollable {
-            pollable.raise();
-        }
-        place
-    }
-
-    fn take(&mut self) -> Option<Event> {
-        let (place, event) = self.events.pop_first()?;
-        match &event {
-            Pending::Down { reference, .. } => {
-                self.downs.remove(reference);
-            }
-            Pending::Log { .. } => self.others -= 1,
-            Pending::Lost(_) => self.lost = self.lost.filter(|lost| *lost != place),
-        }
+    fn take(&mut self) -> Result<Option<Event>, Error> {
+        let event = self.waiting.take()?;
         self.note_emptied();
-        Some(event.into())
+        Ok(event)
     }
 
     fn note_emptied(&mut self) {
-        if let (true, Some(pollable)) = (self.events.is_empty(), &mut self.pollable) {
+        if let (true, Some(pollable)) = (self.waiting.is_empty(), &mut self.pollable) {
             pollable.lower();
-        }
-    }
-
-    /// Counts an event that does not fit, in the place where the first such one would be.
-    fn lose_one(&mut self) {
-        let counting = self.lost.and_then(|place| self.events.get_mut(&place));
-        if let Some(Pending::Lost(count)) = counting {
-            *count += 1;
-        } else {
-            self.lost = Some(self.push(Pending::Lost(1)));
         }
     }
 }

@@ -57,8 +57,10 @@ impl InboxCore {
             Ok(state) => state,
             Err(error) => return Poll::Ready(Err(error)),
         };
-        if let Some(event) = state.take() {
-            return Poll::Ready(Ok(event));
+        match state.take() {
+            Ok(Some(event)) => return Poll::Ready(Ok(event)),
+            Ok(None) => {}
+            Err(error) => return Poll::Ready(Err(error)),
         }
         if Thread::holds_a_turn() {
             return Poll::Ready(Err(Error::CallingSelf));

@@ -21,9 +21,8 @@ use tokio::task::JoinSet;
 
 use crate::error::Error;
 use crate::protocol;
-use crate::reason::Exit;
 use crate::registry::Supervisor;
-use crate::server::{AnyServer, Monitor, System};
+use crate::server::{AnyServer, Ended, Monitor, System};
 use crate::sync::lock;
 use socket::{HungUp, Peer, Socket, Stream};
 use waiting::Waiting;
@@ -277,7 +276,7 @@ impl ListenerCore {
 }
 
 impl Monitor for ListenerCore {
-    fn down(&self, _reference: u64, _exit: &Arc<Exit>, _name: Option<&str>) {
+    fn down(&self, _reference: u64, _ended: &Arc<Ended>) {
         self.watch_registry();
     }
 }

@@ -22,6 +22,7 @@ use std::time::Instant;
 use crate::bucket::{BucketServer, BucketSpec, Surroundings};
 use crate::error::Error;
 use crate::log::{Level, Logs};
+use crate::memory;
 use crate::reason::{Exit, Reason};
 use crate::reclaim::Guard;
 use crate::server::{AnyServer, Budget, Caller, ChildSpec, Decision, NamedServer, Place};
@@ -90,8 +91,9 @@ pub(crate) struct RegistryState {
     /// What all buckets together may hold, and how many there may be.
     bytes: Option<Arc<Budget>>,
     buckets: Option<Arc<Budget>>,
-    /// The children that it had when it closed, until they have ended.
-    leaving: Mutex<Arc<[Arc<dyn AnyServer>]>>,
+    /// The children that it had when it closed, until they have ended. There is room for all it has
+    /// from the moment each was started: to end must not fail for want of memory.
+    leaving: Mutex<Vec<Arc<dyn AnyServer>>>,
     /// Those whose names went first, until they have ended: who stops the registry ends them too.
     going: Mutex<Vec<Arc<dyn AnyServer>>>,
 }
@@ -154,7 +156,8 @@ unsafe impl State for RegistryState {
                 let logs = server.logs();
                 if logs.wants(Level::Debug) {
                     let message = message.escape_ascii();
-                    let text = format!("unexpected message in registry: \"{message}\"");
+                    let said = format_args!("unexpected message in registry: \"{message}\"");
+                    let text = memory::written(said).unwrap_or_default();
                     logs.debug(server.state().name(), &text);
                 }
                 Ok(())
@@ -197,10 +200,14 @@ unsafe impl State for RegistryState {
     /// A registry takes its buckets along.
     fn closed(server: &Arc<RegistryServer>, reason: Reason) {
         server.close();
-        let leaving = Arc::clone(&lock(&server.state().leaving));
+        let leaving = &server.state().leaving;
+        let child = |at: usize| lock(leaving).get(at).map(Arc::clone);
+        for child in (0..).map_while(child) {
+            child.end_at_once(Exit::new(Reason::Shutdown, ""));
+        }
         let going = lock(&server.state().going).clone();
-        for child in leaving.iter().chain(&going) {
-            Arc::clone(child).end_at_once(Exit::new(Reason::Shutdown, ""));
+        for child in going {
+            child.end_at_once(Exit::new(Reason::Shutdown, ""));
         }
         let ended = std::mem::take(&mut *lock(&server.state().leaving));
         drop(ended); // outside the lock: it may be the last to know them
@@ -216,9 +223,7 @@ unsafe impl State for RegistryState {
 
     fn close(write: &Writing<'_, RegistryState>) {
         let (state, names) = (write.state(), write.exclusive());
-        let children = names.all();
-        if names.close() {
-            *lock(&state.leaving) = children.into();
+        if names.close(|child| lock(&state.leaving).push(Arc::clone(child))) {
             state.around.registries.live.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -303,6 +308,9 @@ impl RegistryServer {
             Err(Error::NotFound) => {}
             Err(_) => return Err(Error::ServerDown),
         }
+        let children = write.exclusive().count()? + 1;
+        memory::without_reserve(|| lock(&state.leaving).try_reserve(children))
+            .map_err(|_| Error::NoMemory)?;
         let buckets = state.buckets.as_ref();
         buckets.map_or(Ok(()), |buckets| buckets.change(0, 1))?;
         let spec = spec.unwrap_or_else(|| Arc::clone(&state.spec) as _);
@@ -374,7 +382,7 @@ impl RegistryServer {
 
     pub(crate) fn info(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<RegistryInfo, Error> {
         self.await_own_casts(caller)?;
-        let buckets = self.with_write_lock(caller, |write| write.exclusive().all())?;
+        let buckets = self.with_write_lock(caller, |write| write.exclusive().all())??;
         let supervisor = self.state().supervisor.upgrade();
         let (restarts, last_exit) = supervisor.map_or((0, None), |it| it.history());
         let sizes = buckets.iter().map(|bucket| bucket.size());
@@ -407,7 +415,8 @@ impl RegistryServer {
         if message.len() > MESSAGE_LIMIT {
             return Err(Error::InvalidArgument("a message has at most 65536 bytes"));
         }
-        self.cast(Message::Info(message.into()))
+        let message = memory::bytes(message).ok_or(Error::NoMemory)?;
+        self.cast(Message::Info(message))
     }
 
     /// Ends the buckets, reason SHUTDOWN, then the registry; returns when all are gone.
@@ -424,8 +433,8 @@ impl RegistryServer {
         if !Thread::holds_a_turn() {
             return false;
         }
-        let buckets = self.with_write_lock_even_ended(|write| write.exclusive().all());
-        buckets.iter().any(|bucket| bucket.would_wait_for_caller())
+        let would_wait = |child: &Arc<dyn AnyServer>| child.would_wait_for_caller();
+        self.with_write_lock_even_ended(|write| write.exclusive().any(would_wait))
     }
 }
 
@@ -460,7 +469,7 @@ impl Parent for RegistryServer {
             Ok(Decision::GiveUp) => {
                 logs.error(name, "bucket restarted too often: it stays down");
             }
-            Err(error) => logs.error(name, &format!("bucket not restarted: {error}")),
+            Err(error) => logs.error_of(name, format_args!("bucket not restarted: {error}")),
         }
     }
 

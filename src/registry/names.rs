@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::hash::hash;
+use crate::memory;
 use crate::reclaim::{self, Guard};
 use crate::server::{AnyServer, Exclusive, NamedServer, Place};
 use crate::table::{Closed, Entry, Table, TableValue, Writer};
@@ -73,13 +74,21 @@ impl Exclusive<'_, Names> {
     }
 
     /// All who have a name.
-    pub(super) fn all(&self) -> Vec<Arc<dyn AnyServer>> {
+    pub(super) fn all(&self) -> Result<Vec<Arc<dyn AnyServer>>, Error> {
         let pinned = reclaim::pin();
         let writer = self.writer(&pinned);
         let entries = writer.entries().into_iter().flatten();
-        entries
-            .map(|found| Arc::clone(found.value().any()))
-            .collect()
+        let mut all = room_for(self.count().unwrap_or(0))?;
+        all.extend(entries.map(|found| Arc::clone(found.value().any())));
+        Ok(all)
+    }
+
+    /// Whether any of them is such. What is asked may take no lock but the lowest.
+    pub(super) fn any(&self, is_such: impl Fn(&Arc<dyn AnyServer>) -> bool) -> bool {
+        let pinned = reclaim::pin();
+        let writer = self.writer(&pinned);
+        let mut entries = writer.entries().into_iter().flatten();
+        entries.any(|found| is_such(found.value().any()))
     }
 
     /// All names at one instant.
@@ -87,13 +96,28 @@ impl Exclusive<'_, Names> {
         let pinned = reclaim::pin();
         let writer = self.writer(&pinned);
         let entries = writer.entries().map_err(|Closed| Error::NoProcess)?;
-        Ok(entries
-            .map(|found| String::from_utf8_lossy(found.key()).into_owned())
-            .collect())
+        let mut names = room_for(self.count()?)?;
+        for found in entries {
+            let name = memory::text(&String::from_utf8_lossy(found.key()));
+            names.push(name.ok_or(Error::NoMemory)?);
+        }
+        Ok(names)
     }
 
-    /// `false` if it was closed already.
-    pub(super) fn close(&self) -> bool {
-        self.writer(&reclaim::pin()).close()
+    /// Hands out all who have a name, and lets nobody in any more; `false` if it was closed
+    /// already.
+    pub(super) fn close(&self, mut each: impl FnMut(&Arc<dyn AnyServer>)) -> bool {
+        let pinned = reclaim::pin();
+        let writer = self.writer(&pinned);
+        let entries = writer.entries().into_iter().flatten();
+        entries.for_each(|found| each(found.value().any()));
+        writer.close()
     }
+}
+
+/// There may be many.
+fn room_for<T>(count: usize) -> Result<Vec<T>, Error> {
+    let mut room = Vec::new();
+    memory::reserve(&mut room, count)?;
+    Ok(room)
 }

@@ -2,9 +2,9 @@
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::spawn::{self, Started};
 use super::{panic, platform};
 use crate::sync::lock;
 
@@ -28,24 +28,29 @@ impl Drop for One {
 }
 
 impl Alive {
-    /// Starts a thread; the system may refuse it, and then `work` is dropped.
+    /// Starts a thread; the system may refuse it, and then `work` is dropped. If it did so for want
+    /// of memory the error says so.
     pub(super) fn spawn(
         self: &Arc<Self>,
         name: &str,
         work: impl FnOnce() + Send + 'static,
-    ) -> io::Result<JoinHandle<()>> {
+    ) -> io::Result<Started> {
         *lock(&self.count) += 1;
         let one = One(Arc::clone(self));
         // It has its creator's mask from its first instruction on: no signal of the host's can
         // come to it.
         platform::with_signals_blocked(|| {
-            std::thread::Builder::new()
-                .name(name.into())
-                .spawn(move || {
-                    let _one = one; // dropped last
-                    panic::contain_thread();
-                    work();
-                })
+            platform::forget_error();
+            let spawned = spawn::spawn(name, move || {
+                let _one = one; // dropped last
+                panic::contain_thread();
+                work();
+            });
+            // POSIX has one number for both, but what failed before has left its own.
+            spawned.map_err(|refused| match platform::last_is_no_memory() {
+                true => io::ErrorKind::OutOfMemory.into(),
+                false => refused,
+            })
         })
     }
 

@@ -4,11 +4,11 @@
 use std::io;
 use std::panic::catch_unwind;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::alive::Alive;
+use super::spawn::Started;
 use super::Drains;
 use crate::sync::lock;
 
@@ -23,7 +23,7 @@ pub(super) fn start(
     name: &str,
     alive: &Arc<Alive>,
     drains: &Arc<Drains>,
-) -> io::Result<(Arc<Driver>, JoinHandle<()>)> {
+) -> io::Result<(Arc<Driver>, Started)> {
     let answer = Arc::<Answer>::default();
     let (told, drains) = (Arc::clone(&answer), Arc::clone(drains));
     let worker = alive.spawn(name, move || {
@@ -40,7 +40,7 @@ pub(super) fn start(
     match made {
         Some(Ok(driver)) => Ok((driver, worker)),
         refused => {
-            let _ = worker.join(); // it has only to return
+            worker.join(); // it has only to return
             Err(refused
                 .and_then(Result::err)
                 .unwrap_or_else(|| io::ErrorKind::Other.into()))

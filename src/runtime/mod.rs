@@ -19,15 +19,15 @@ mod fork;
 mod panic;
 pub(crate) mod platform;
 mod pool;
+mod spawn;
 pub(crate) mod thread_end;
 mod threads;
 
-use std::collections::VecDeque;
+use std::collections::LinkedList;
 use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -40,6 +40,7 @@ pub(crate) use fork::{current, current_or_made, inherited, lineage, publish, wat
 pub(crate) use fork::{Base, Beginning};
 pub(crate) use panic::{contain, install_hook, is_own_thread};
 use pool::Pool;
+use spawn::Started;
 pub(crate) use threads::{ThreadOptions, Threads};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -50,7 +51,7 @@ const REFUSED_THREAD: Duration = Duration::from_millis(50);
 struct Runtime {
     tokio: Handle,
     drains: Arc<Drains>,
-    workers: Mutex<Vec<JoinHandle<()>>>,
+    workers: Mutex<Vec<Started>>,
     pool: Arc<Pool>,
     alive: Arc<Alive>,
 }
@@ -58,7 +59,8 @@ struct Runtime {
 /// What the workers share: whoever is free takes the next drain.
 struct Drains {
     after_work: fn(),
-    waiting: Mutex<VecDeque<Job>>,
+    /// Each piece for itself: to queue one must not fail, and one large block might.
+    waiting: Mutex<LinkedList<Job>>,
     news: Notify,
     is_stopping: AtomicBool,
 }
@@ -189,7 +191,7 @@ impl Runtime {
         let workers = std::mem::take(&mut *lock(&self.workers));
         // All have only to return.
         for thread in workers.into_iter().chain(threads) {
-            let _ = thread.join();
+            thread.join();
         }
         true
     }

@@ -56,6 +56,22 @@ pub(crate) fn uncancelled<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
+/// What fails from here on is told by [`last_is_no_memory`].
+#[cfg(all(target_os = "linux", not(miri)))]
+pub(crate) fn forget_error() {
+    // SAFETY: the calling thread's own.
+    unsafe { *libc::__errno_location() = 0 };
+}
+
+#[cfg(not(all(target_os = "linux", not(miri))))]
+pub(crate) fn forget_error() {}
+
+/// Whether the last thing that failed on this thread did so for want of memory.
+pub(crate) fn last_is_no_memory() -> bool {
+    let last = std::io::Error::last_os_error();
+    cfg!(target_os = "linux") && last.kind() == std::io::ErrorKind::OutOfMemory
+}
+
 /// Past Rust's own lock on stderr, which a forked child may find taken. What cannot be written
 /// is lost.
 #[cfg(unix)]

@@ -14,12 +14,12 @@
 //! Handles of threads that left are joined by the next that leaves, and the last one's by `stop`:
 //! whoever has stopped the pool knows of no thread that may still be there.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, LinkedList};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::alive::Alive;
+use super::spawn::Started;
 use super::{run, Job, ThreadOptions};
 use crate::sync::lock;
 
@@ -37,13 +37,14 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Job>,
+    /// Each piece for itself, as of the drains.
+    waiting: LinkedList<Job>,
     idle: usize,
     /// By number. Those of threads that are there.
-    threads: HashMap<usize, JoinHandle<()>>,
+    threads: BTreeMap<usize, Started>,
     next: usize,
     /// The last that left.
-    left: Option<JoinHandle<()>>,
+    left: Option<Started>,
     /// Somebody asks again for a thread that was refused.
     is_asking: bool,
     is_stopped: bool,
@@ -138,13 +139,13 @@ impl Pool {
         let before = std::mem::replace(&mut state.left, mine);
         drop(state);
         if let Some(before) = before {
-            let _ = before.join(); // it has only to return
+            before.join(); // it has only to return
         }
     }
 
     /// From here on no work is begun. What waited is dropped; the threads leave as they finish,
     /// and are the caller's to join.
-    pub(super) fn stop(&self) -> Vec<JoinHandle<()>> {
+    pub(super) fn stop(&self) -> impl Iterator<Item = Started> {
         let mut state = lock(&self.state);
         state.is_stopped = true;
         self.news.notify_all();
@@ -153,6 +154,6 @@ impl Pool {
         let threads = std::mem::take(&mut state.threads);
         drop(state);
         drop(waiting); // outside the lock: it may be the user's
-        threads.into_values().chain(left).collect()
+        threads.into_values().chain(left)
     }
 }

@@ -9,7 +9,21 @@ use crate::sync::{Arc, Ordering, Weak};
 
 /// Who monitors a server. Told by the thread that ends it; must not block.
 pub(crate) trait Monitor: Send + Sync {
-    fn down(&self, reference: u64, exit: &Arc<Exit>, name: Option<&str>);
+    fn down(&self, reference: u64, ended: &Arc<Ended>);
+}
+
+/// What all who monitored a server are told, made once for all of them.
+pub(crate) struct Ended {
+    pub(crate) exit: Arc<Exit>,
+    /// What a DOWN calls the server.
+    pub(crate) name: Option<Box<str>>,
+}
+
+impl Ended {
+    pub(crate) fn new(exit: Arc<Exit>, name: Option<&str>) -> Arc<Ended> {
+        let name = name.map(Box::from);
+        Arc::new(Ended { exit, name })
+    }
 }
 
 /// Who is concerned by the end of a server.
@@ -124,8 +138,11 @@ impl<S: State> AnyServer for Server<S> {
             place.ended(&self.as_any());
         }
         S::ended(&self, &exit);
-        for (reference, monitor) in ties.monitors {
-            monitor.down(reference, &exit, self.state.name());
+        if !ties.monitors.is_empty() {
+            let ended = Ended::new(Arc::clone(&exit), self.state.name());
+            for (reference, monitor) in ties.monitors {
+                monitor.down(reference, &ended);
+            }
         }
         let mine = Arc::as_ptr(&self).addr();
         for other in ties.links.into_values().filter_map(|other| other.upgrade()) {

@@ -5,6 +5,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use super::thread::Sender;
 use super::{Server, Slow, State, Turn, Until, Writing, MAIL, TURN, WRITE};
 use crate::error::Error;
+use crate::memory;
 use crate::reason::{Exit, Reason};
 use crate::sync::{Arc, MutexGuard, Ordering};
 
@@ -96,7 +97,7 @@ impl<S: State> Server<S> {
                 Error::NoProcess
             } else if slow.queue.len() >= self.state.mailbox_limit() && !is_stop {
                 Error::Limit("the mailbox is full")
-            } else if slow.queue.try_reserve(1).is_err() {
+            } else if memory::without_reserve(|| slow.queue.try_reserve(1)).is_err() {
                 Error::NoMemory
             } else {
                 let number = slow.next;

@@ -13,6 +13,7 @@ use super::limits::Cost;
 use super::stored::Stored;
 use super::writing::count_retired;
 use crate::error::Error;
+use crate::memory;
 use crate::reclaim::{self, Guard};
 use crate::server::Exclusive;
 use crate::sync::Ordering;
@@ -99,7 +100,7 @@ impl Exclusive<'_, Contents> {
     /// What a batch takes of the limits: of keys that it names twice the last one counts.
     fn costs(&self, writer: &Writer<'_, Stored>, pairs: &[Pair]) -> Result<(Cost, Cost), Error> {
         let mut last: HashMap<&[u8], &Pair> = HashMap::new();
-        last.try_reserve(pairs.len()).map_err(|_| Error::NoMemory)?;
+        memory::without_reserve(|| last.try_reserve(pairs.len())).map_err(|_| Error::NoMemory)?;
         last.extend(pairs.iter().map(|pair| (pair.0.key(), pair)));
         let (mut less, mut more) = (Cost::default(), Cost::default());
         for (key, pair) in last {
@@ -126,7 +127,9 @@ impl Exclusive<'_, Contents> {
         let mut batch = Batch::begin(&writer, pairs.len())?;
         let (less, more) = self.costs(&writer, &pairs)?;
         self.charge(less, more)?;
-        let changes: Vec<_> = pairs.iter().map(|pair| self.tell_stored(pair)).collect();
+        let mut changes = Vec::new();
+        memory::reserve(&mut changes, pairs.len())?;
+        changes.extend(pairs.iter().map(|pair| self.tell_stored(pair)));
         let first = self.revisions.begin(pairs.len() as u64);
         for (pair, revision) in pairs.into_iter().zip(first..) {
             let hash = pair.0.hash();

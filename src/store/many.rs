@@ -5,6 +5,7 @@ use super::key::Key;
 use super::reading::{read, try_read, Owned, Tried};
 use super::snapshot::{About, Filter, Kept, Snapshot};
 use crate::error::Error;
+use crate::memory;
 use crate::reclaim;
 use crate::server::Exclusive;
 use crate::sync::{back_off, lock, Ordering};
@@ -86,7 +87,7 @@ impl Contents {
             match self.get_with_revision(*key) {
                 Ok(Some((value, from))) if from <= revision => values.push(Some(value)),
                 Ok(_) => {
-                    missing.try_reserve(1).map_err(|_| Error::NoMemory)?;
+                    grow(&mut missing)?;
                     missing.push(values.len());
                     values.push(None);
                 }
@@ -124,8 +125,13 @@ fn find(kept: &[Kept], key: Key<'_>) -> Option<Value> {
 
 fn room_for<T>(len: usize) -> Result<Vec<T>, Error> {
     let mut room = Vec::new();
-    room.try_reserve_exact(len).map_err(|_| Error::NoMemory)?;
+    memory::reserve(&mut room, len)?;
     Ok(room)
+}
+
+/// Room for one more.
+fn grow<T>(room: &mut Vec<T>) -> Result<(), Error> {
+    memory::without_reserve(|| room.try_reserve(1)).map_err(|_| Error::NoMemory)
 }
 
 /// A snapshot that the writer heeds, until it is dropped.
@@ -223,7 +229,7 @@ impl Exclusive<'_, Contents> {
                 }
                 let mut copy = || {
                     let pair = (Text::copy(found.key())?, read(&found)?);
-                    read_until_now.try_reserve(1).map_err(|_| Error::NoMemory)?;
+                    grow(read_until_now)?;
                     copied += 1;
                     bytes += pair.0.len() + pair.1.as_bytes().map_or(0, <[u8]>::len);
                     read_until_now.push(pair);
@@ -264,7 +270,7 @@ impl Items<'_> {
             if noted.snapshot.has_failed() {
                 return Ok(None);
             }
-            read.try_reserve(kept.len()).map_err(|_| Error::NoMemory)?;
+            memory::reserve(&mut read, kept.len())?;
             read.extend(kept.into_iter().map(|kept| (kept.key, kept.value)));
         }
         Ok(Some(read))

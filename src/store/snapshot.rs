@@ -27,6 +27,7 @@ use std::sync::Mutex;
 use super::reading::read;
 use super::stored::Stored;
 use crate::error::Error;
+use crate::memory;
 use crate::reclaim::Guard;
 use crate::sync::{lock, AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use crate::table::{Found, Position};
@@ -84,7 +85,7 @@ impl Filter {
     pub(super) fn of(hashes: impl ExactSizeIterator<Item = u64>) -> Result<Filter, Error> {
         let len = (hashes.len() * BITS / 64 + 1).next_power_of_two();
         let mut words = Vec::new();
-        words.try_reserve_exact(len).map_err(|_| Error::NoMemory)?;
+        memory::reserve(&mut words, len)?;
         words.resize(len, 0);
         let mut filter = Filter { words };
         for hash in hashes {
@@ -154,7 +155,8 @@ impl Snapshot {
         let copy = || {
             let (key, value) = (Text::copy(found.key())?, read(found)?);
             let mut kept = lock(&self.kept);
-            kept.try_reserve(1).map_err(|_| Error::NoMemory)?;
+            let grown = memory::without_reserve(|| kept.try_reserve(1));
+            grown.map_err(|_| Error::NoMemory)?;
             kept.push(Kept {
                 hash,
                 key,

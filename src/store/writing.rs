@@ -8,6 +8,7 @@ use super::limits::Cost;
 use super::reading::{fast_read, read, size, Reader};
 use super::stored::{Stored, MIN_TAIL};
 use crate::error::Error;
+use crate::memory;
 use crate::reclaim::{self, Guard};
 use crate::server::Exclusive;
 use crate::sync::Ordering;
@@ -269,7 +270,10 @@ impl Exclusive<'_, Contents> {
         let all = self.all(&pinned);
         let mut keys: Vec<Box<[u8]>> = Vec::new();
         if let (Some(_), Ok(entries)) = (self.observer(), writer.entries()) {
-            keys.extend(entries.map(|found| found.key().into()));
+            // As far as there is memory: to take out is not refused for want of it.
+            let room = memory::reserve(&mut keys, self.count().unwrap_or(0));
+            let copies = entries.map_while(|found| memory::bytes(found.key()));
+            keys.extend(copies.take_while(|_| room.is_ok()));
         }
         self.revisions.begin(1);
         self.snapshots.fail_all(&pinned);

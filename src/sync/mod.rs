@@ -3,6 +3,7 @@
 
 pub(crate) mod racing;
 pub(crate) mod raw_arc;
+mod stripes;
 mod thread_local;
 
 pub(crate) use std::sync::atomic::{
@@ -10,6 +11,7 @@ pub(crate) use std::sync::atomic::{
 };
 pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 pub(crate) use std::thread::yield_now;
+pub(crate) use stripes::{Apart, Counter};
 pub(crate) use thread_local::{Area, ThreadLocal};
 
 /// How to load what a fence makes an acquiring load of, if it is looked at before the fence.

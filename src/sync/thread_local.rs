@@ -19,6 +19,7 @@ pub(crate) enum Area {
     Buffers,
     Panics,
     End,
+    Stripe,
 }
 
 impl Area {
@@ -31,11 +32,12 @@ impl Area {
             Area::Buffers => (9, 9),
             Area::Panics => (18, 1),
             Area::End => (19, 2),
+            Area::Stripe => (21, 1),
         }
     }
 }
 
-const WORDS: usize = 21;
+const WORDS: usize = 22;
 
 struct Block(UnsafeCell<[u64; WORDS]>);
 
@@ -78,6 +80,7 @@ mod tests {
             Area::Buffers,
             Area::Panics,
             Area::End,
+            Area::Stripe,
         ];
         let end = areas.into_iter().fold(0, |end, area| {
             assert_eq!(area.words().0, end);

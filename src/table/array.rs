@@ -14,6 +14,7 @@ use std::ptr;
 
 use super::entry::{is_same, Entry, TableValue};
 use crate::error::Error;
+use crate::memory;
 use crate::reclaim::{RetireWhole, WholeNode};
 use crate::sync::{will_read, AtomicPtr, AtomicU64, Ordering, ZEROS_ARE_ATOMICS};
 
@@ -159,7 +160,7 @@ impl<'g, V> Array<'g, V> {
         // SAFETY: not of size zero; the head lies in front of the first group, which is aligned
         // within the two that are more. All bytes zero is an empty group, but for a model checker.
         unsafe {
-            let memory = alloc_zeroed(layout);
+            let memory = memory::without_reserve(|| alloc_zeroed(layout));
             if memory.is_null() {
                 return Err(Error::NoMemory);
             }

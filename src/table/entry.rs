@@ -1,11 +1,12 @@
 //! Entries: a key, what belongs to it, and a tail of words, in one allocation.
 
-use std::alloc::{alloc, dealloc, Layout};
+use std::alloc::{dealloc, Layout};
 use std::marker::PhantomData;
 use std::ptr;
 
 use crate::error::Error;
 use crate::hash::hash;
+use crate::memory;
 use crate::reclaim::Retire;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -99,7 +100,7 @@ impl<V> Entry<V> {
         // SAFETY: the layout holds an Entry, so it is not of size zero; the header is written
         // before it is read, and key and tail fit behind it by the same layout.
         unsafe {
-            let entry = alloc(layout).cast::<Entry<V>>();
+            let entry = memory::try_alloc(layout).cast::<Entry<V>>();
             if entry.is_null() {
                 return Err(Error::NoMemory);
             }

@@ -24,6 +24,7 @@ use super::entry::{Entry, Found, NewEntry};
 use super::{TableValue, Writer};
 use crate::error::Error;
 use crate::hash::hash;
+use crate::memory;
 use crate::sync::Ordering;
 
 /// A value of a table that has batches.
@@ -67,9 +68,7 @@ impl<'w, 't, V: Staged + Send + Sync + 'static> Batch<'w, 't, V> {
     /// For so many entries; room must have been made in the table.
     pub(crate) fn begin(writer: &'w Writer<'t, V>, len: usize) -> Result<Batch<'w, 't, V>, Error> {
         let mut entries = Vec::new();
-        entries
-            .try_reserve_exact(len)
-            .map_err(|_| Error::NoMemory)?;
+        memory::reserve(&mut entries, len)?;
         Ok(Batch { writer, entries })
     }
 

@@ -9,11 +9,12 @@
 //! before the first count is given away. std's `Arc<[u8]>` would do, but for two words where one
 //! must do, and for memory that may be refused.
 
-use std::alloc::{alloc, dealloc, Layout};
+use std::alloc::{dealloc, Layout};
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
 use crate::error::Error;
+use crate::memory;
 use crate::sync::{fence, AtomicUsize, Ordering};
 
 #[repr(C)]
@@ -45,7 +46,8 @@ impl Shared {
         // SAFETY: not of size zero; the head is written before it is used, and the bytes and
         // the NUL fit behind it by the same layout.
         unsafe {
-            let head = NonNull::new(alloc(layout).cast::<Head>()).ok_or(Error::NoMemory)?;
+            let head =
+                NonNull::new(memory::try_alloc(layout).cast::<Head>()).ok_or(Error::NoMemory)?;
             let count = AtomicUsize::new(1);
             head.write(Head { count, len });
             let place = head.add(1).cast::<u8>();

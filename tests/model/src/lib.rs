@@ -8,6 +8,8 @@
 mod error;
 mod hash;
 mod map;
+#[path = "../../../src/memory.rs"]
+mod memory;
 mod reading;
 #[path = "../../../src/reason.rs"]
 mod reason;

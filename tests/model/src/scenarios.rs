@@ -22,7 +22,9 @@ fn check(scenario: impl Fn() + Sync + Send + 'static) {
 /// LOOM_MAX_DURATION too, as one more takes ten times as long.
 pub(crate) fn deeper(preemptions: usize) -> usize {
     let more = std::env::var("KVREG_MODEL_DEEPER").ok();
-    let more = more.map_or(0, |text| text.parse().expect("KVREG_MODEL_DEEPER is a number"));
+    let more = more.map_or(0, |text| {
+        text.parse().expect("KVREG_MODEL_DEEPER is a number")
+    });
     preemptions + more
 }
 

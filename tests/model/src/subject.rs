@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::reason::{Exit, Reason};
 use crate::reclaim::Domain;
 use crate::runtime::Base;
-use crate::server::{Caller, Monitor, Server, State, System, Turn, Writing};
+use crate::server::{Caller, Ended, Monitor, Server, State, System, Turn, Writing};
 use crate::time::Timeout;
 
 /// Counts outside the model: they see every execution's facts without adding steps to it.
@@ -224,7 +224,7 @@ pub(crate) fn peek(server: &Arc<Server<Subject>>) -> Result<u32, Error> {
 pub(crate) struct Inbox(pub(crate) Arc<Facts>);
 
 impl Monitor for Inbox {
-    fn down(&self, _reference: u64, _exit: &Arc<Exit>, _name: Option<&str>) {
+    fn down(&self, _reference: u64, _ended: &Arc<Ended>) {
         assert_eq!(Facts::count(&self.0.ended), 1, "DOWN comes after the end");
         self.0.downs.fetch_add(1, Ordering::SeqCst);
     }

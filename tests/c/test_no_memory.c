@@ -1,0 +1,466 @@
+/*
+ * Memory (G14): whichever allocation fails in a call, alone or with all after it, the call answers
+ * KVREG_NO_MEMORY or does its work, and what releases does its work. Nothing that was stored is
+ * lost, nothing aborts, and nothing is printed.
+ */
+#define _GNU_SOURCE
+#include "check.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "misuse/names.h"
+
+/* The allocator: the system's, that fails from the allocation `fails_at` on, until `fails_until`;
+   0 is the next one. */
+
+static atomic_long counted;
+static atomic_long fails_at = -1, fails_until = -1;
+
+static bool is_to_fail(void) {
+    if (atomic_load_explicit(&fails_at, memory_order_relaxed) < 0) return false;
+    long number = atomic_fetch_add(&counted, 1);
+    if (number < fails_at || number >= fails_until) return false;
+    errno = ENOMEM;
+    return true;
+}
+
+/* `dlsym` allocates nothing as long as it finds what it looks for. */
+#define SYSTEM(name, type) ((type)(uintptr_t)dlsym(RTLD_NEXT, name))
+
+void *malloc(size_t size) {
+    static void *(*_Atomic system)(size_t);
+    if (system == NULL) system = SYSTEM("malloc", void *(*)(size_t));
+    return is_to_fail() ? NULL : system(size);
+}
+
+void *calloc(size_t count, size_t size) {
+    static void *(*_Atomic system)(size_t, size_t);
+    if (system == NULL) system = SYSTEM("calloc", void *(*)(size_t, size_t));
+    return is_to_fail() ? NULL : system(count, size);
+}
+
+void *realloc(void *block, size_t size) {
+    static void *(*_Atomic system)(void *, size_t);
+    if (system == NULL) system = SYSTEM("realloc", void *(*)(void *, size_t));
+    return is_to_fail() ? NULL : system(block, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size) {
+    static void *(*_Atomic system)(size_t, size_t);
+    if (system == NULL) system = SYSTEM("aligned_alloc", void *(*)(size_t, size_t));
+    return is_to_fail() ? NULL : system(alignment, size);
+}
+
+int posix_memalign(void **block, size_t alignment, size_t size) {
+    static int (*_Atomic system)(void **, size_t, size_t);
+    if (system == NULL) system = SYSTEM("posix_memalign", int (*)(void **, size_t, size_t));
+    return is_to_fail() ? ENOMEM : system(block, alignment, size);
+}
+
+/* Each function of the header is called once with what stands here before it. */
+
+enum { LARGE = 100000, PAIRS = 40 };
+
+static kvreg_registry *registry, *found;
+static kvreg_bucket *bucket, *other, *made;
+static kvreg_inbox *inbox, *opened;
+static kvreg_items *items, *taken;
+static kvreg_update *update;
+static kvreg_listener *listener;
+static kvreg_value value, second;
+static kvreg_event event;
+static kvreg_pair pairs[PAIRS];
+static uint64_t reference;
+static char bytes[LARGE], buffer[LARGE];
+static uint64_t key_lens[PAIRS];
+static int64_t integers[PAIRS];
+
+static kvreg_verdict store(void *data, const kvreg_value *current, kvreg_value *next) {
+    (void)data, (void)current;
+    return kvreg_value_copy_text(next, bytes, 1000) == KVREG_OK ? KVREG_STORE : KVREG_ABORT;
+}
+
+static kvreg_registry_options named(void) {
+    kvreg_registry_options options = kvreg_registry_options_init();
+    options.name = "another";
+    options.name_len = KVREG_NUL;
+    return options;
+}
+
+static kvreg_columns columns(void) {
+    kvreg_columns columns = kvreg_columns_init();
+    columns.type = KVREG_INT;
+    columns.count = PAIRS;
+    columns.keys = bytes;
+    columns.key_lens = key_lens;
+    columns.values = integers;
+    return columns;
+}
+
+enum function {
+#define DO(name) DO_##name,
+    FUNCTIONS(DO)
+#undef DO
+    FUNCTIONS_IN_ALL
+};
+
+static const char *const names[] = {
+#define NAME(name) #name,
+    FUNCTIONS(NAME)
+#undef NAME
+};
+
+/* What must work, whether there is memory or not. */
+static bool releases(enum function function) {
+    switch (function) {
+    case DO_registry_free: case DO_registry_stop: case DO_registry_exit: case DO_registry_remove:
+    case DO_bucket_free: case DO_bucket_stop: case DO_bucket_exit: case DO_bucket_unlink:
+    case DO_bucket_clear: case DO_bucket_delete: case DO_update_free: case DO_update_end:
+    case DO_items_free: case DO_inbox_demonitor: case DO_inbox_free: case DO_listener_stop:
+    case DO_listener_free: case DO_shutdown:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void before(enum function function) {
+    switch ((int)function) {
+    case DO_update_end: case DO_update_free:
+        OK(kvreg_bucket_update_begin(bucket, "text", 4, NULL, &update));
+        break;
+    case DO_items_next: case DO_items_free:
+        OK(kvreg_bucket_items(bucket, &items));
+        break;
+    case DO_inbox_receive: case DO_event_clear:
+        OK(kvreg_bucket_exit(other, KVREG_REASON_KILLED, bytes, 1000));
+        if (function == DO_event_clear) OK(kvreg_inbox_receive(inbox, 0, &event));
+        break;
+    case DO_bucket_unlink:
+        OK(kvreg_bucket_link(bucket, other));
+        break;
+    case DO_value_clear:
+        OK(kvreg_bucket_get(bucket, "text", 4, &value));
+        break;
+    case DO_listener_address: case DO_listener_stop: case DO_listener_free:
+        OK(kvreg_listener_start(registry, "127.0.0.1:0", NULL, &listener));
+        break;
+    default:
+        break;
+    }
+}
+
+static kvreg_status call(enum function function) {
+    kvreg_bucket_options bucket_options = kvreg_bucket_options_init();
+    kvreg_registry_options registry_options = named();
+    kvreg_bucket_stats bucket_stats = kvreg_bucket_stats_init();
+    kvreg_registry_stats registry_stats = kvreg_registry_stats_init();
+    kvreg_live live = kvreg_live_init();
+    kvreg_columns many = columns();
+    size_t count;
+    int64_t integer;
+    double real;
+    int fd;
+    void *handle;
+    switch (function) {
+    case DO_version_string: return kvreg_version_string() == NULL;
+    case DO_version_number: return kvreg_version_number() == 0;
+    case DO_configure: return kvreg_configure(NULL);
+    case DO_shutdown: return kvreg_shutdown(1000);
+    case DO_live_counts: return kvreg_live_counts(&live);
+    case DO_status_name: return kvreg_status_name(0) == NULL;
+    case DO_status_message: return kvreg_status_message(0) == NULL;
+    case DO_reason_name: return kvreg_reason_name(0) == NULL;
+    case DO_verdict_name: return kvreg_verdict_name(0) == NULL;
+    case DO_last_error:
+        kvreg_bucket_get(NULL, "", 0, &value);
+        kvreg_last_error(buffer, sizeof buffer);
+        return KVREG_OK;
+    case DO_last_os_error: return kvreg_last_os_error() * 0;
+    case DO_value_clear: kvreg_value_clear(&value); return KVREG_OK;
+    case DO_value_copy_text: return kvreg_value_copy_text(&value, bytes, LARGE);
+    case DO_registry_start: return kvreg_registry_start(&registry_options, &found);
+    case DO_registry_whereis: return kvreg_registry_whereis("known", KVREG_NUL, &found);
+    case DO_registry_clone: return kvreg_registry_clone(registry, &found);
+    case DO_registry_set_timeout: return kvreg_registry_set_timeout(registry, 1000);
+    case DO_registry_create: return kvreg_registry_create(registry, "new", 3, 0, &made);
+    case DO_registry_create_with:
+        return kvreg_registry_create_with(registry, "new", 3, 0, &bucket_options, &made);
+    case DO_registry_create_cast: return kvreg_registry_create_cast(registry, "new", 3);
+    case DO_registry_lookup: return kvreg_registry_lookup(registry, "other", 5, &made);
+    case DO_registry_remove: return kvreg_registry_remove(registry, "other", 5);
+    case DO_registry_count: return kvreg_registry_count(registry, &count);
+    case DO_registry_names: return kvreg_registry_names(registry, &items);
+    case DO_registry_send: return kvreg_registry_send(registry, bytes, 60000);
+    case DO_registry_execute:
+        return kvreg_registry_execute(registry, "GET b text", KVREG_NUL, &value);
+    case DO_registry_stop: return kvreg_registry_stop(found);
+    case DO_registry_exit: return kvreg_registry_exit(found, KVREG_REASON_KILLED, bytes, 60000);
+    case DO_registry_info: return kvreg_registry_info(registry, &registry_stats);
+    case DO_registry_free: return kvreg_registry_free(found);
+    case DO_bucket_start: return kvreg_bucket_start(&made);
+    case DO_bucket_start_with: return kvreg_bucket_start_with(&bucket_options, &made);
+    case DO_bucket_clone: return kvreg_bucket_clone(bucket, &made);
+    case DO_bucket_set_timeout: return kvreg_bucket_set_timeout(bucket, 1000);
+    case DO_bucket_name: return kvreg_bucket_name(bucket, &value);
+    case DO_bucket_info: return kvreg_bucket_info(bucket, &bucket_stats);
+    case DO_bucket_free: return kvreg_bucket_free(made);
+    case DO_bucket_stop: return kvreg_bucket_stop(other);
+    case DO_bucket_exit: return kvreg_bucket_exit(other, KVREG_REASON_KILLED, bytes, 60000);
+    case DO_bucket_link: return kvreg_bucket_link(bucket, other);
+    case DO_bucket_unlink: return kvreg_bucket_unlink(bucket, other);
+    case DO_bucket_put: return kvreg_bucket_put(bucket, "new", 3, &pairs[0].value);
+    case DO_bucket_get: return kvreg_bucket_get(bucket, "text", 4, &value);
+    case DO_bucket_delete: return kvreg_bucket_delete(bucket, "text", 4, NULL);
+    case DO_bucket_put_cast: return kvreg_bucket_put_cast(bucket, "new", 3, &pairs[0].value);
+    case DO_bucket_delete_cast: return kvreg_bucket_delete_cast(bucket, "text", 4);
+    case DO_bucket_count: return kvreg_bucket_count(bucket, &count);
+    case DO_bucket_clear: return kvreg_bucket_clear(other);
+    case DO_bucket_items: return kvreg_bucket_items(bucket, &items);
+    case DO_bucket_put_many: return kvreg_bucket_put_many(bucket, pairs, PAIRS);
+    case DO_bucket_get_many: return kvreg_bucket_get_many(other, pairs, PAIRS);
+    case DO_bucket_put_columns: return kvreg_bucket_put_columns(bucket, &many);
+    case DO_bucket_put_int: return kvreg_bucket_put_int(bucket, "new", 3, 1);
+    case DO_bucket_put_float: return kvreg_bucket_put_float(bucket, "new", 3, 1);
+    case DO_bucket_put_string: return kvreg_bucket_put_string(bucket, "new", 3, "text", 4);
+    case DO_bucket_put_bytes: return kvreg_bucket_put_bytes(bucket, "new", 3, bytes, LARGE);
+    case DO_bucket_get_int: return kvreg_bucket_get_int(bucket, "kept", 4, &integer);
+    case DO_bucket_get_float: return kvreg_bucket_get_float(bucket, "float", 5, &real);
+    case DO_bucket_get_bytes:
+        return kvreg_bucket_get_bytes(bucket, "text", 4, buffer, sizeof buffer, &count);
+    case DO_bucket_get_into:
+        return kvreg_bucket_get_into(bucket, "text", 4, buffer, sizeof buffer, &value);
+    case DO_bucket_update: return kvreg_bucket_update(bucket, "text", 4, store, NULL);
+    case DO_bucket_update_cast:
+        return kvreg_bucket_update_cast(bucket, "text", 4, store, NULL, NULL);
+    case DO_bucket_update_begin:
+        return kvreg_bucket_update_begin(bucket, "text", 4, &value, &update);
+    case DO_update_end: return kvreg_update_end(update, KVREG_KEEP, NULL);
+    case DO_update_free: return kvreg_update_free(update);
+    case DO_items_next: return kvreg_items_next(items, &value, &second);
+    case DO_items_free: return kvreg_items_free(items);
+    case DO_inbox_open: return kvreg_inbox_open(&opened);
+    case DO_inbox_monitor: return kvreg_inbox_monitor(inbox, bucket, &reference);
+    case DO_inbox_monitor_registry:
+        return kvreg_inbox_monitor_registry(inbox, registry, &reference);
+    case DO_inbox_demonitor: return kvreg_inbox_demonitor(inbox, reference, KVREG_DEMONITOR_FLUSH);
+    case DO_inbox_subscribe_logs: return kvreg_inbox_subscribe_logs(inbox, KVREG_LOG_DEBUG);
+    case DO_inbox_receive: return kvreg_inbox_receive(inbox, 0, &event);
+    case DO_inbox_fd: return kvreg_inbox_fd(inbox, &fd);
+    case DO_inbox_handle:
+        return kvreg_inbox_handle(inbox, &handle) == KVREG_UNSUPPORTED ? KVREG_OK : KVREG_NO_MEMORY;
+    case DO_inbox_free: return kvreg_inbox_free(inbox);
+    case DO_event_clear: kvreg_event_clear(&event); return KVREG_OK;
+    case DO_listener_start:
+        return kvreg_listener_start(registry, "127.0.0.1:0", NULL, &listener);
+    case DO_listener_address: return kvreg_listener_address(listener, &value);
+    case DO_listener_stop: return kvreg_listener_stop(listener);
+    case DO_listener_free: return kvreg_listener_free(listener);
+    case FUNCTIONS_IN_ALL: break;
+    }
+    return -1;
+}
+
+/* What a call freed itself is not freed again. */
+static void after(enum function function) {
+    if (function == DO_update_end || function == DO_update_free) update = NULL;
+    if (function == DO_items_free) items = NULL;
+    if (function == DO_inbox_free) inbox = NULL;
+    if (function == DO_registry_free) found = NULL;
+    if (function == DO_bucket_free) made = NULL;
+    if (function == DO_listener_free) listener = NULL;
+    kvreg_update_free(update);
+    OK(kvreg_items_free(items));
+    OK(kvreg_items_free(taken));
+    if (listener != NULL) OK(kvreg_listener_stop(listener));
+    OK(kvreg_listener_free(listener));
+    OK(kvreg_bucket_free(made));
+    OK(kvreg_bucket_free(other));
+    OK(kvreg_bucket_free(bucket));
+    OK(kvreg_inbox_free(inbox));
+    OK(kvreg_inbox_free(opened));
+    OK(kvreg_registry_free(found)); /* it stops, unless it has a name */
+    if (kvreg_registry_whereis("another", KVREG_NUL, &found) == KVREG_OK)
+        OK(kvreg_registry_stop(found));
+    OK(kvreg_registry_free(found));
+    OK(kvreg_registry_stop(registry));
+    OK(kvreg_registry_free(registry));
+    kvreg_value_clear(&value);
+    kvreg_value_clear(&second);
+    kvreg_event_clear(&event);
+    for (int i = 0; i < PAIRS; i++)
+        if (function == DO_bucket_get_many) kvreg_value_clear(&pairs[i].value);
+    update = NULL, items = taken = NULL, listener = NULL, made = other = bucket = NULL;
+    inbox = opened = NULL, found = registry = NULL;
+}
+
+static void begin(enum function function) {
+    kvreg_registry_options options = kvreg_registry_options_init();
+    options.name = "known";
+    options.name_len = KVREG_NUL;
+    OK(kvreg_registry_start(&options, &registry));
+    OK(kvreg_registry_create(registry, "b", 1, 0, &bucket));
+    OK(kvreg_registry_create(registry, "other", 5, 0, &other));
+    OK(kvreg_bucket_put_int(bucket, "kept", 4, 77));
+    OK(kvreg_bucket_put_float(bucket, "float", 5, 1));
+    OK(kvreg_bucket_put_bytes(bucket, "text", 4, bytes, 300));
+    OK(kvreg_bucket_put_int(other, "k", 1, 1));
+    OK(kvreg_inbox_open(&inbox));
+    OK(kvreg_inbox_subscribe_logs(inbox, KVREG_LOG_DEBUG));
+    OK(kvreg_inbox_monitor(inbox, other, &reference));
+    if (function == DO_registry_stop || function == DO_registry_exit ||
+        function == DO_registry_free) {
+        kvreg_bucket *child;
+        OK(kvreg_registry_start(NULL, &found));
+        OK(kvreg_registry_create(found, "child", 5, 0, &child));
+        OK(kvreg_bucket_free(child));
+    }
+    if (function == DO_bucket_free) OK(kvreg_bucket_start(&made));
+    for (int i = 0; i < PAIRS; i++) {
+        pairs[i] = (kvreg_pair){&bytes[i], (size_t)i, kvreg_bytes(bytes, 100)};
+        key_lens[i] = (uint64_t)i;
+    }
+    before(function);
+}
+
+/* What is printed while memory fails is caught here. */
+static FILE *caught;
+
+/* Whether an allocation of the call was to fail: else it has none so late. */
+static bool fail_in(enum function function, long place, bool and_later) {
+    begin(function);
+    fflush(stderr);
+    int printed = dup(2);
+    CHECK(printed >= 0 && dup2(fileno(caught), 2) == 2);
+    fails_until = and_later ? 1L << 60 : place + 1;
+    counted = 0;
+    fails_at = place;
+    kvreg_status status = call(function);
+    fails_at = -1;
+    bool has_failed = counted > place;
+    CHECK(dup2(printed, 2) == 2);
+    close(printed);
+    bool is_fine = status == KVREG_OK ||
+                   (!releases(function) && (status == KVREG_NO_MEMORY || status == KVREG_ABORTED));
+    if (!is_fine) {
+        fprintf(stderr, "%s, place %ld%s: %s\n", names[function], place,
+                and_later ? " and all later" : "", kvreg_status_name(status));
+        CHECK(!"NO_MEMORY, or done");
+    }
+    int64_t kept = 0;
+    OK(kvreg_bucket_get_int(bucket, "kept", 4, &kept));
+    CHECK(kept == 77);
+    after(function);
+    return has_failed;
+}
+
+/* More than any call has. */
+enum { PLACES = 2000 };
+
+static void in_each_place(enum function function) {
+    for (int and_later = 0; and_later < 2; and_later++) {
+        long place = 0;
+        while (fail_in(function, place, and_later)) CHECK(++place < PLACES);
+    }
+}
+
+static void begin_catching(void) {
+    caught = tmpfile();
+    CHECK(caught != NULL);
+}
+
+static void nothing_was_printed(void) {
+    char text[200] = "";
+    CHECK(fseek(caught, 0, SEEK_END) == 0);
+    long printed = ftell(caught);
+    rewind(caught);
+    if (printed > 0 && fgets(text, sizeof text, caught) != NULL) fputs(text, stderr);
+    CHECK(printed == 0);
+    fclose(caught);
+}
+
+static void every_function_in_each_place(void) {
+    begin_catching();
+    /* The threads that it needs are there: what starts them allocates in the system itself. */
+    begin(DO_bucket_update_cast);
+    OK(kvreg_bucket_update_cast(bucket, "text", 4, store, NULL, NULL));
+    OK(kvreg_bucket_get(bucket, "text", 4, &value));
+    after(DO_bucket_update_cast);
+    for (int function = 0; function < FUNCTIONS_IN_ALL; function++)
+        if (function != DO_configure && function != DO_shutdown)
+            in_each_place((enum function)function);
+    nothing_was_printed();
+}
+
+/* In a process of its own, where nothing was started: the child ends with 0 if that is as it
+   should be, and with 3 if the call has no such place. */
+static kvreg_status first_call(enum function function) {
+    switch ((int)function) {
+    case DO_bucket_start: return kvreg_bucket_start(&made);
+    case DO_inbox_open: return kvreg_inbox_open(&inbox);
+    case DO_configure: {
+        kvreg_options options = kvreg_options_init();
+        return kvreg_configure(&options);
+    }
+    default: return kvreg_registry_start(NULL, &registry);
+    }
+}
+
+enum { DONE = 0, NO_MORE = 3 };
+
+static void first_in_child(enum function function, long place, bool and_later) {
+    fails_until = and_later ? 1L << 60 : place + 1;
+    counted = 0;
+    fails_at = place;
+    kvreg_status status = function == DO_shutdown ? KVREG_OK : first_call(function);
+    fails_at = -1;
+    if (function == DO_shutdown) {
+        OK(kvreg_registry_start(NULL, &registry));
+        OK(kvreg_registry_create(registry, "b", 1, 0, &bucket));
+        counted = 0;
+        fails_at = place;
+        status = kvreg_shutdown(1000);
+        fails_at = -1;
+    }
+    if (status != KVREG_OK && (status != KVREG_NO_MEMORY || function == DO_shutdown)) _exit(1);
+    if (status == KVREG_NO_MEMORY) OK(first_call(function)); /* as if nothing had been */
+    _exit(counted > place ? DONE : NO_MORE);
+}
+
+static void the_first_call_of_a_process(void) {
+    const enum function calls[] = {DO_registry_start, DO_bucket_start, DO_inbox_open,
+                                   DO_configure, DO_shutdown};
+    begin_catching();
+    /* The reserve alone has hundreds of blocks: a look at some of them is enough. */
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        for (int and_later = 0; and_later < 2; and_later++) {
+            int status = 0;
+            for (long place = 0; WEXITSTATUS(status) != NO_MORE; place += 1 + place / 8) {
+                CHECK(place < PLACES);
+                pid_t child = fork();
+                CHECK(child >= 0);
+                if (child == 0) {
+                    dup2(fileno(caught), 2);
+                    first_in_child(calls[i], place, and_later);
+                }
+                CHECK(waitpid(child, &status, 0) == child);
+                if (!WIFEXITED(status) || (WEXITSTATUS(status) | NO_MORE) != NO_MORE)
+                    fprintf(stderr, "%s, place %ld: %x\n", names[calls[i]], place, status);
+                CHECK(WIFEXITED(status));
+                CHECK(WEXITSTATUS(status) == DONE || WEXITSTATUS(status) == NO_MORE);
+            }
+        }
+    }
+    nothing_was_printed();
+}
+
+static const test tests[] = {
+    TEST(the_first_call_of_a_process),
+    TEST(every_function_in_each_place),
+};
+
+CHECK_MAIN(tests)
