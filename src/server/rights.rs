@@ -59,6 +59,21 @@ pub(crate) struct Exclusive<'a, T> {
     thread: PhantomData<*const ()>,
 }
 
+#[cfg(test)]
+impl<'a, T> Exclusive<'a, T> {
+    /// For the model, whose scenarios say who writes.
+    ///
+    /// # Safety
+    /// The calling thread is the only one that changes it as long as this lives.
+    #[allow(dead_code)]
+    pub(crate) unsafe fn granted(part: &'a T) -> Exclusive<'a, T> {
+        Exclusive {
+            part,
+            thread: PhantomData,
+        }
+    }
+}
+
 impl<T> Deref for Exclusive<'_, T> {
     type Target = T;
 

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::memory;
 use crate::reclaim;
 use crate::server::Exclusive;
-use crate::sync::{back_off, lock, Ordering};
+use crate::sync::{back_off, lock, Mutex, Ordering};
 use crate::table::{Closed, Position};
 use crate::value::{Text, Value};
 
@@ -179,7 +179,7 @@ impl Contents {
     /// To be begun, continued until nothing is left, and finished: the first two under the write
     /// exclusion.
     pub(crate) fn items(&self, in_slices: bool) -> Items<'_> {
-        let about = About::Rest(Position::BEGINNING.into());
+        let about = About::Rest(Mutex::new(Position::BEGINNING));
         Items {
             noted: in_slices.then(|| Noted::new(self, about).ok()).flatten(),
             position: Position::BEGINNING,

@@ -20,3 +20,6 @@ pub use key::KEY_LIMIT;
 pub(crate) use limits::Limits;
 pub(crate) use many::{Left, Many};
 pub(crate) use reading::Reader;
+#[cfg(test)]
+#[allow(unused_imports)] // the model's scenarios use it
+pub(crate) use stored::Stored;

@@ -22,14 +22,12 @@
 //! What the writer cannot keep for want of memory, and `clear`, make the snapshot fail: whoever
 //! takes it begins anew. A snapshot is freed through the epoch: the writer is pinned.
 
-use std::sync::Mutex;
-
 use super::reading::read;
 use super::stored::Stored;
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim::Guard;
-use crate::sync::{lock, AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use crate::sync::{lock, AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering};
 use crate::table::{Found, Position};
 use crate::value::{Text, Value};
 

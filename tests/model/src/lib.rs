@@ -18,8 +18,9 @@ mod runtime;
 mod scenarios;
 #[path = "../../../src/server/mod.rs"]
 mod server;
-#[path = "../../../src/store/stored.rs"]
-mod stored;
+mod many;
+#[path = "../../../src/store/mod.rs"]
+mod store;
 mod subject;
 mod sync;
 #[path = "../../../src/table/mod.rs"]

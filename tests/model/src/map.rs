@@ -6,8 +6,9 @@ use std::sync::Arc;
 use loom::thread::spawn;
 
 use crate::reading::check;
+use crate::hash::hash;
 use crate::reclaim::Guard;
-use crate::table::{Entry, NewEntry, Place, Table};
+use crate::table::{Entry, NewEntry, Place, Table, TableValue};
 
 /// Tag, group, and something to tell keys apart.
 type Key = [u8; 3];
@@ -17,19 +18,21 @@ const B: Key = [2, 0, b'b'];
 /// Of the same group and tag as `A`.
 const LIKE_A: Key = [1, 0, b'c'];
 
+impl TableValue for u64 {}
+
 fn table() -> Arc<Table<u64>> {
     Arc::new(Table::new())
 }
 
 fn get(table: &Table<u64>, key: Key) -> Option<u64> {
     let guard = Guard::new();
-    let found = table.get(&key, &guard);
+    let found = table.get(hash(&key), &key, &guard);
     let found = found.expect("it is not closed");
     found.map(|found| *found.value())
 }
 
 fn entry(key: Key, value: u64) -> NewEntry<u64> {
-    Entry::allocate(&key, value, b"").unwrap()
+    Entry::allocate(&key, value, b"", 0).unwrap()
 }
 
 /// The calling thread is the table's only writer.
@@ -37,8 +40,8 @@ fn put(table: &Table<u64>, key: Key, value: u64) {
     let guard = Guard::new();
     // SAFETY: by the scenario.
     let writer = unsafe { table.writer(&guard) };
-    match writer.fast_place(&key) {
-        Some(Place::Free(place)) => place.fill(&key, value, b"").unwrap(),
+    match writer.fast_place(hash(&key), &key) {
+        Some(Place::Free(place)) => place.fill(&key, value, b"", 0).unwrap(),
         _ => drop(writer.insert(entry(key, value)).unwrap()),
     }
 }
@@ -47,7 +50,7 @@ fn remove(table: &Table<u64>, key: Key) {
     let guard = Guard::new();
     // SAFETY: by the scenario.
     let writer = unsafe { table.writer(&guard) };
-    assert!(writer.remove(&key).is_some());
+    assert!(writer.remove(hash(&key), &key).is_some());
 }
 
 #[test]
@@ -140,21 +143,26 @@ fn a_key_is_found_while_the_table_grows() {
     });
 }
 
+/// What is put, replaced and taken out while the table moves from one array to the next, a group
+/// or two at a time.
 #[test]
-fn a_batch_is_seen_whole_by_who_begins_after_a_part_of_it() {
+fn a_key_is_found_while_the_table_moves() {
     check(|| {
         let table = table();
+        for number in 0..21u8 {
+            put(&table, [10 + number, number % 4, 0], number.into());
+        }
         let other = Arc::clone(&table);
         let writer = spawn(move || {
-            let guard = Guard::new();
-            // SAFETY: the only writer.
-            let writer = unsafe { other.writer(&guard) };
-            let entries = [A, B].map(|key| entry(key, 1));
-            writer.insert_all(entries.into(), |_| ()).unwrap();
+            put(&other, A, 1); // it begins to move
+            put(&other, [10, 0, 0], 100);
+            remove(&other, [11, 1, 0]);
+            put(&other, B, 2);
         });
-        let first = get(&table, A);
-        let second = get(&table, B);
-        assert!(first.is_none() || second.is_some());
+        assert!(matches!(get(&table, [10, 0, 0]), Some(0 | 100)));
+        assert_eq!(get(&table, [13, 3, 0]), Some(3));
         writer.join().unwrap();
+        let found = [A, B, [10, 0, 0], [11, 1, 0]].map(|key| get(&table, key));
+        assert_eq!(found, [Some(1), Some(2), Some(100), None]);
     });
 }

@@ -47,4 +47,24 @@ impl Guard {
     pub(crate) unsafe fn defer_unchecked<F: FnOnce()>(&self, work: F) {
         std::mem::forget(work);
     }
+
+    pub(crate) fn defer(&self, work: impl FnOnce() + Send + 'static) {
+        std::mem::forget(work);
+    }
+
+    /// # Safety
+    /// None is needed: it is not freed.
+    pub(crate) unsafe fn retire<T: Retire>(&self, _block: *mut T, _bytes: usize) {}
+
+    /// # Safety
+    /// None is needed: it is not freed.
+    pub(crate) unsafe fn retire_whole<T: RetireWhole>(&self, _whole: *mut T, _bytes: usize) {}
+
+    pub(crate) fn count(&self, _bytes: usize) {}
 }
+
+pub(crate) fn pin() -> Guard {
+    Guard::new()
+}
+
+pub(crate) use barrier::{heavy, light};
