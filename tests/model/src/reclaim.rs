@@ -18,8 +18,20 @@ pub(crate) mod barrier {
 
 #[path = "../../../src/reclaim/collector.rs"]
 mod collector;
+#[path = "../../../src/reclaim/limbo.rs"]
+mod limbo;
 
-pub(crate) use collector::{Collector, Deferred, Participant};
+pub(crate) use collector::{Collector, Participant};
+pub(crate) use limbo::{Retire, RetireWhole, WholeNode};
+
+/// As `Guard::retire` does.
+///
+/// # Safety
+/// The participant is the calling thread's; no reader finds the block from here on.
+pub(crate) unsafe fn retire<T: Retire>(participant: &Participant, block: *mut T) {
+    // SAFETY: by contract.
+    unsafe { participant.with_limbo(|limbo| limbo.push(block, 1 << 20)) };
+}
 
 /// Of a process, for the servers of a scenario.
 pub(crate) struct Domain(Base);
@@ -34,7 +46,7 @@ impl Domain {
     }
 }
 
-/// Stands for a pin where freeing is not explored: what is deferred is never run.
+/// Stands for a pin where freeing is not explored: what is retired is never freed.
 pub(crate) struct Guard(());
 
 impl Guard {
@@ -43,8 +55,10 @@ impl Guard {
     }
 
     /// # Safety
-    /// None is needed: it is not run.
-    pub(crate) unsafe fn defer_unchecked<F: FnOnce()>(&self, work: F) {
-        std::mem::forget(work);
-    }
+    /// None is needed: it is not freed.
+    pub(crate) unsafe fn retire<T: Retire>(&self, _block: *mut T, _bytes: usize) {}
+
+    /// # Safety
+    /// None is needed: it is not freed.
+    pub(crate) unsafe fn retire_whole<T: RetireWhole>(&self, _whole: *mut T, _bytes: usize) {}
 }
