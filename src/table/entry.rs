@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::hash::hash;
 use crate::memory;
 use crate::reclaim::Retire;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, ZEROS_ARE_ATOMICS};
 
 /// What belongs to a key.
 pub(crate) trait TableValue {
@@ -56,8 +56,8 @@ unsafe impl<V: TableValue + Send> Send for NewEntry<V> {}
 impl<V> Entry<V> {
     fn layout(key_len: usize, tail_len: usize) -> Result<Layout, Error> {
         const { assert!(align_of::<Entry<V>>() == align_of::<AtomicU64>()) }
-        let words = key_len.div_ceil(8).checked_add(tail_len);
-        let bytes = words.and_then(|words| words.checked_mul(8));
+        let tail = tail_len.checked_mul(size_of::<AtomicU64>());
+        let bytes = tail.and_then(|tail| tail.checked_add(key_len.div_ceil(8) * 8));
         let bytes = bytes.ok_or(Error::NoMemory)?;
         let bytes = Layout::array::<u8>(bytes).map_err(|_| Error::NoMemory)?;
         let (layout, _) = Layout::new::<Entry<V>>()
@@ -111,10 +111,7 @@ impl<V> Entry<V> {
                 value,
             });
             let place = entry.add(1).cast::<u64>().add(key.len().div_ceil(8));
-            for word in tail.len() / 8..words {
-                place.add(word).write(0);
-            }
-            ptr::copy_nonoverlapping(tail.as_ptr(), place.cast(), tail.len());
+            write_tail(place.cast(), tail, words);
             ptr::copy_nonoverlapping(key.as_ptr(), entry.add(1).cast(), key.len());
             Ok(NewEntry(entry))
         }
@@ -245,6 +242,30 @@ impl<'g, V> Found<'g, V> {
     pub(crate) fn tail(&self) -> &'g [AtomicU64] {
         // SAFETY: as in `key`.
         unsafe { Entry::tail(self.0) }
+    }
+}
+
+/// # Safety
+/// There is room for so many words, and the tail has no more.
+#[inline(always)]
+unsafe fn write_tail(place: *mut AtomicU64, tail: &[u8], words: usize) {
+    // SAFETY: by contract.
+    unsafe {
+        if ZEROS_ARE_ATOMICS {
+            for word in tail.len() / 8..words {
+                place.add(word).write(AtomicU64::new(0));
+            }
+            ptr::copy_nonoverlapping(tail.as_ptr(), place.cast(), tail.len());
+            return;
+        }
+        for at in 0..words {
+            let mut word = [0; 8];
+            let rest = tail.iter().skip(at * 8);
+            word.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+            place
+                .add(at)
+                .write(AtomicU64::new(u64::from_ne_bytes(word)));
+        }
     }
 }
 

@@ -16,8 +16,13 @@ mod hash {
         at(0) << 56 | at(1) % 64
     }
 }
+#[path = "../../../src/reclaim/limbo.rs"]
+#[allow(private_interfaces)]
+mod limbo;
 mod reclaim {
     use std::cell::RefCell;
+
+    pub(crate) use super::limbo::{Retire, RetireWhole, WholeNode};
 
     type Work = Box<dyn FnOnce()>;
 
@@ -27,10 +32,25 @@ mod reclaim {
 
     impl Guard {
         /// # Safety
-        /// What `work` has lasts as long as the pin.
-        pub(crate) unsafe fn defer_unchecked<'a, F: FnOnce() + 'a>(&self, work: F) {
-            let work: Box<dyn FnOnce() + 'a> = Box::new(work);
+        /// As in the library.
+        pub(crate) unsafe fn retire<T: Retire>(&self, block: *mut T, _bytes: usize) {
+            let block = block.cast::<()>();
             // SAFETY: by contract.
+            let work = move || unsafe { T::free(block.cast()) };
+            self.push(Box::new(work));
+        }
+
+        /// # Safety
+        /// As in the library.
+        pub(crate) unsafe fn retire_whole<T: RetireWhole>(&self, whole: *mut T, _bytes: usize) {
+            let whole = whole.cast::<()>();
+            // SAFETY: by contract.
+            let work = move || while !unsafe { T::free_slice(whole.cast(), 7) } {};
+            self.push(Box::new(work));
+        }
+
+        fn push<'a>(&self, work: Box<dyn FnOnce() + 'a>) {
+            // SAFETY: what is retired lasts as long as the pin.
             let work = unsafe { std::mem::transmute::<Box<dyn FnOnce() + 'a>, Work>(work) };
             self.0.borrow_mut().push(work);
         }

@@ -7,6 +7,7 @@
 #[path = "../../../src/error.rs"]
 mod error;
 mod hash;
+mod many;
 mod map;
 #[path = "../../../src/memory.rs"]
 mod memory;
@@ -18,7 +19,6 @@ mod runtime;
 mod scenarios;
 #[path = "../../../src/server/mod.rs"]
 mod server;
-mod many;
 #[path = "../../../src/store/mod.rs"]
 mod store;
 mod subject;

@@ -28,7 +28,9 @@ fn with_writer<R>(contents: &Contents, work: impl FnOnce(&Exclusive<'_, Contents
 
 fn put(contents: &Contents, key: &[u8], value: i64) {
     with_writer(contents, |writer| {
-        writer.put_small(Key::new(key), ValueRef::Int(value)).unwrap();
+        writer
+            .put_small(Key::new(key), ValueRef::Int(value))
+            .unwrap();
     });
 }
 
@@ -51,7 +53,10 @@ fn seen_whole(before: &'static [&'static [u8]], store: fn(&Contents)) {
         let writer = spawn(move || store(&other));
         let first = get(&contents, A);
         let second = get(&contents, B);
-        assert!(first != Some(2) || second == Some(2), "{first:?} {second:?}");
+        assert!(
+            first != Some(2) || second == Some(2),
+            "{first:?} {second:?}"
+        );
         writer.join().unwrap();
         assert_eq!(get(&contents, A), Some(2));
         assert_eq!(get(&contents, B), Some(2));

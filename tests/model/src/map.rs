@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use loom::thread::spawn;
 
-use crate::reading::check;
 use crate::hash::hash;
+use crate::reading::check;
 use crate::reclaim::Guard;
 use crate::table::{Entry, NewEntry, Place, Table, TableValue};
 

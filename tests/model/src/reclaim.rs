@@ -6,11 +6,11 @@ use crate::runtime::Base;
 pub(crate) mod barrier {
     use crate::sync::{fence, Ordering};
 
-    pub(super) fn light() {
+    pub(crate) fn light() {
         fence(Ordering::SeqCst);
     }
 
-    pub(super) fn heavy() -> bool {
+    pub(crate) fn heavy() -> bool {
         fence(Ordering::SeqCst);
         true
     }
@@ -18,8 +18,20 @@ pub(crate) mod barrier {
 
 #[path = "../../../src/reclaim/collector.rs"]
 mod collector;
+#[path = "../../../src/reclaim/limbo.rs"]
+mod limbo;
 
-pub(crate) use collector::{Collector, Deferred, Participant};
+pub(crate) use collector::{Collector, Participant};
+pub(crate) use limbo::{Retire, RetireWhole, WholeNode};
+
+/// As `Guard::retire` does.
+///
+/// # Safety
+/// The participant is the calling thread's; no reader finds the block from here on.
+pub(crate) unsafe fn retire<T: Retire>(participant: &Participant, block: *mut T) {
+    // SAFETY: by contract.
+    unsafe { participant.with_limbo(|limbo| limbo.push(block, 1 << 20)) };
+}
 
 /// Of a process, for the servers of a scenario.
 pub(crate) struct Domain(Base);
@@ -34,18 +46,12 @@ impl Domain {
     }
 }
 
-/// Stands for a pin where freeing is not explored: what is deferred is never run.
+/// Stands for a pin where freeing is not explored: what is retired is never freed.
 pub(crate) struct Guard(());
 
 impl Guard {
     pub(crate) fn new() -> Guard {
         Guard(())
-    }
-
-    /// # Safety
-    /// None is needed: it is not run.
-    pub(crate) unsafe fn defer_unchecked<F: FnOnce()>(&self, work: F) {
-        std::mem::forget(work);
     }
 
     pub(crate) fn defer(&self, work: impl FnOnce() + Send + 'static) {

@@ -16,11 +16,8 @@ pub(crate) use std::sync::{Arc, PoisonError, Weak};
 /// Zeros are no atomics of the checker's.
 pub(crate) const ZEROS_ARE_ATOMICS: bool = false;
 
-pub(crate) mod racing {
-    #[path = "../../../../src/sync/racing/words.rs"]
-    mod words;
-    pub(crate) use words::{copy_in, copy_out};
-}
+#[path = "../../../src/sync/racing/words.rs"]
+pub(crate) mod racing;
 
 #[path = "../../../src/sync/raw_arc.rs"]
 pub(crate) mod raw_arc;

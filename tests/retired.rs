@@ -1,0 +1,198 @@
+//! G14: what was taken out and is not freed yet is bounded, whatever readers do. One test, for its
+//! parts look at the memory of the whole process.
+#![cfg(all(target_os = "linux", target_env = "gnu"))]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
+
+use kvreg::{Bucket, Error, Value};
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// Bytes that were allocated and not freed.
+fn in_use() -> usize {
+    // SAFETY: takes nothing.
+    let info = unsafe { libc::mallinfo2() };
+    info.uordblks + info.hblkhd
+}
+
+fn grown_since(before: usize) -> usize {
+    in_use().saturating_sub(before)
+}
+
+#[test]
+fn g14_what_was_taken_out_is_bounded() {
+    idle_threads_keep_little();
+    under_load_it_stays_within_the_bound();
+    what_is_cleared_is_freed_later_and_by_others();
+    a_stopped_reader_holds_back_no_more_than_the_bound();
+}
+
+fn idle_threads_keep_little() {
+    const THREADS: usize = 32;
+    let bucket = Bucket::start().unwrap();
+    let (written, counted) = (Barrier::new(THREADS + 1), Barrier::new(THREADS + 1));
+    let value = vec![7u8; 20 * KIB];
+    thread::scope(|scope| {
+        let before = in_use();
+        for number in 0..THREADS {
+            let (bucket, value, written, counted) = (&bucket, &value, &written, &counted);
+            scope.spawn(move || {
+                for round in 0..100 {
+                    let value = &value[..value.len() - round % 2];
+                    bucket.put(number.to_le_bytes(), value).unwrap();
+                }
+                written.wait();
+                counted.wait();
+            });
+        }
+        written.wait();
+        // What a thread could not free, for another was reading, is freed by who comes next.
+        for number in 0..100 {
+            bucket.put(b"mine", &value[..number]).unwrap();
+        }
+        let kept = grown_since(before).saturating_sub(THREADS * value.len());
+        counted.wait();
+        assert!(kept < THREADS * 16 * KIB + MIB, "{kept} bytes kept");
+    });
+}
+
+fn under_load_it_stays_within_the_bound() {
+    const THREADS: usize = 4;
+    let value = vec![7u8; 4 * KIB];
+    let before = in_use();
+    let writing = AtomicBool::new(true);
+    let peak = thread::scope(|scope| {
+        let writers: Vec<_> = (0..THREADS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let bucket = Bucket::start().unwrap();
+                    for round in 0..50_000usize {
+                        let value = &value[..value.len() - round % 2];
+                        bucket.put((round % 10).to_le_bytes(), value).unwrap();
+                    }
+                })
+            })
+            .collect();
+        let watcher = scope.spawn(|| {
+            let mut peak = 0;
+            while writing.load(Ordering::Relaxed) {
+                peak = peak.max(grown_since(before));
+                thread::yield_now();
+            }
+            peak
+        });
+        writers.into_iter().for_each(|it| it.join().unwrap());
+        writing.store(false, Ordering::Relaxed);
+        watcher.join().unwrap()
+    });
+    assert!(peak < 32 * MIB + MIB, "{peak} bytes");
+}
+
+fn what_is_cleared_is_freed_later_and_by_others() {
+    let bucket = Bucket::start().unwrap();
+    let fill = || {
+        for number in 0..300_000u32 {
+            bucket.put(number.to_le_bytes(), 1).unwrap();
+        }
+    };
+    for ends in [false, true] {
+        let before = in_use();
+        fill();
+        let full = grown_since(before);
+        match ends {
+            false => bucket.clear().unwrap(),
+            true => bucket.stop().unwrap(),
+        }
+        let left = grown_since(before);
+        assert!(
+            left > full / 4,
+            "{left} of {full} left: the caller freed it"
+        );
+        // Nobody calls meanwhile.
+        while grown_since(before) > full / 100 {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+static IS_STOPPED: AtomicBool = AtomicBool::new(false);
+static STOPS: AtomicBool = AtomicBool::new(false);
+
+/// Stops a thread wherever it is, until it is told to go on.
+extern "C" fn stop(_signal: libc::c_int) {
+    IS_STOPPED.store(true, Ordering::SeqCst);
+    while STOPS.load(Ordering::SeqCst) {
+        // SAFETY: may be called by a handler.
+        unsafe { libc::usleep(1000) };
+    }
+    IS_STOPPED.store(false, Ordering::SeqCst);
+}
+
+fn a_stopped_reader_holds_back_no_more_than_the_bound() {
+    // SAFETY: a handler that does no more than a handler may.
+    unsafe { libc::signal(libc::SIGUSR1, stop as *const () as libc::sighandler_t) };
+    let bucket = Bucket::start().unwrap();
+    bucket.put(b"read", vec![7u8; 400]).unwrap();
+    for number in 0..20_000u32 {
+        bucket.put(number.to_le_bytes(), 1).unwrap();
+    }
+    let done = Arc::new(AtomicBool::new(false));
+    let (reads, reads_from) = (Arc::clone(&done), bucket.clone());
+    let reader = thread::spawn(move || {
+        while !reads.load(Ordering::Relaxed) {
+            let _ = reads_from.get::<Value>(b"read");
+        }
+    });
+    // It is pinned at some of the places where it may be stopped.
+    while !is_held_back(&bucket, &reader) {}
+    done.store(true, Ordering::Relaxed);
+    reader.join().unwrap();
+}
+
+/// Stops the reader and writes; `false` if it held back nothing.
+fn is_held_back(bucket: &Bucket, reader: &thread::JoinHandle<()>) -> bool {
+    use std::os::unix::thread::JoinHandleExt;
+    const COUNT: usize = 100_000;
+    STOPS.store(true, Ordering::SeqCst);
+    // SAFETY: a thread that was not joined.
+    unsafe { libc::pthread_kill(reader.as_pthread_t(), libc::SIGUSR1) };
+    while !IS_STOPPED.load(Ordering::SeqCst) {
+        thread::yield_now();
+    }
+    let hurried = bucket.clone().with_timeout(Duration::from_millis(20));
+    let before = in_use();
+    let value = [7u8; 700];
+    let put = |round: usize| hurried.put(b"k", &value[..value.len() - round % 2]);
+    let refused = (0..COUNT).find_map(|round| put(round).err());
+    if refused.is_some() {
+        assert_eq!(refused, Some(Error::NoMemory));
+        let held = grown_since(before);
+        assert!(held < 32 * MIB, "{held} bytes are held back");
+        let stored: Value = bucket.get(b"k").unwrap();
+        assert!(stored.as_bytes().is_some_and(|it| it.len() >= 699));
+        assert_eq!(bucket.put_cast(b"k", 1), Err(Error::NoMemory));
+        what_leaves_nothing_or_releases_passes(bucket);
+    }
+    STOPS.store(false, Ordering::SeqCst);
+    while IS_STOPPED.load(Ordering::SeqCst) {
+        thread::yield_now();
+    }
+    put(0).unwrap();
+    refused.is_some()
+}
+
+fn what_leaves_nothing_or_releases_passes(bucket: &Bucket) {
+    let before = in_use();
+    for number in 0..5000u32 {
+        bucket.delete(number.to_le_bytes()).unwrap();
+    }
+    let grown = grown_since(before);
+    assert!(grown < 4 * KIB, "to delete took {grown} bytes");
+    bucket.put(10_000u32.to_le_bytes(), 2).unwrap();
+    bucket.clear().unwrap();
+    assert_eq!(bucket.count(), Ok(0));
+}
