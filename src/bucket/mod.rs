@@ -14,7 +14,7 @@ use crate::reason::{Exit, Reason};
 use crate::reclaim::{self, Guard};
 use crate::server::{Caller, HandleCount, Lasts, NamedServer, Place, Reservation};
 use crate::server::{ChildSpec, RestartPolicy, Server, State, System, Turn, Writing};
-use crate::store::{Contents, Key, Left, Limits, Many, Pair, Reader, Unread, KEY_LIMIT};
+use crate::store::{Contents, Key, Left, Limits, Many, Pair, Reader, Small, Unread, KEY_LIMIT};
 use crate::sync::Counter;
 use crate::time::Deadline;
 use crate::value::{Text, Value, ValueRef};
@@ -294,12 +294,10 @@ impl BucketServer {
     /// The short way of a put: `None` if nothing was done. Does not panic.
     #[inline(always)]
     pub(crate) fn fast_put(&self, key: Key<'_>, value: ValueRef<'_>, pinned: &Guard) -> Option<()> {
-        if !value.is_small() {
-            return None;
-        }
+        let small = Small::of(value)?;
         self.fast_call(|write| {
             let fits = value.text().len() <= write.state().spec.options.max_value;
-            (fits && write.exclusive().fast_put(key, value, pinned)).then_some(())
+            (fits && write.exclusive().fast_put(key, &small, pinned)).then_some(())
         })
     }
 

@@ -240,12 +240,12 @@ pub unsafe extern "C" fn kvreg_bucket_get(
     // SAFETY: null or an output; the key is good for its length.
     unsafe {
         let check = move || Out::new(value, kvreg_value::NIL).required();
-        let reader = move || fast::Output::new(value);
-        let done = move |read: Option<()>| read.ok_or_else(|| Status::NoMemory.into());
+        let reader = || fast::Output;
+        let done = move |got: Option<kvreg_value>| {
+            value.write(got.ok_or(Status::NoMemory)?);
+            Ok(())
+        };
         let key = (key, key_len);
-        if !value.is_null() {
-            fast::Output::touch(value);
-        }
         read(
             "kvreg_bucket_get",
             bucket,
@@ -270,9 +270,8 @@ pub unsafe extern "C" fn kvreg_bucket_delete(
     if !old.is_null() {
         // SAFETY: an output; the key is good for its length.
         unsafe {
-            let output = fast::Output::new(old);
-            fast::Output::touch(old);
-            if fast_delete(bucket, key, key_len, output).is_some() {
+            if let Some(removed) = fast_delete(bucket, key, key_len) {
+                old.write(removed);
                 return OK;
             }
         }
@@ -300,12 +299,11 @@ unsafe fn fast_delete(
     bucket: *mut kvreg_bucket,
     key: *const c_void,
     key_len: usize,
-    output: fast::Output,
-) -> Option<()> {
+) -> Option<kvreg_value> {
     // SAFETY: by contract.
     let key = unsafe { fast::key(key.cast(), key_len) }?;
     fast::fast(bucket, |bucket, pinned| {
-        bucket.fast_delete(key, pinned, output)?
+        bucket.fast_delete(key, pinned, fast::Output)?
     })
 }
 

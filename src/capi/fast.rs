@@ -74,38 +74,13 @@ pub(super) unsafe fn key<'a>(data: *const u8, len: usize) -> Option<Key<'a>> {
     unsafe { bytes(data, len) }.map(Key::new)
 }
 
-/// Makes the C value, in its place: to hand it on costs more than to make it.
+/// Makes the C value; `None` if an address has more bits than it should.
 #[derive(Clone, Copy)]
-pub(super) struct Output(*mut kvreg_value);
-
-impl Output {
-    /// # Safety
-    /// It may be written.
-    pub(super) unsafe fn new(place: *mut kvreg_value) -> Output {
-        Output(place)
-    }
-
-    /// Has the place at hand: it is written while the thread is pinned.
-    ///
-    /// # Safety
-    /// It may be written.
-    #[inline(always)]
-    pub(super) unsafe fn touch(place: *mut kvreg_value) {
-        // SAFETY: by contract.
-        unsafe { touch_to_write(place.cast(), size_of::<kvreg_value>()) };
-    }
-
-    #[inline(always)]
-    fn set(self, value: Option<kvreg_value>) -> Option<()> {
-        // SAFETY: as `new` was promised.
-        unsafe { self.0.write(value?) };
-        Some(())
-    }
-}
+pub(super) struct Output;
 
 // SAFETY: `Copied::new` makes room for `len` bytes.
 unsafe impl Reader for Output {
-    type Read = Option<()>;
+    type Read = Option<kvreg_value>;
     type Copy = Copied;
 
     #[inline(always)]
@@ -115,18 +90,18 @@ unsafe impl Reader for Output {
     }
 
     #[inline(always)]
-    fn scalar(self, value: ValueRef<'static>) -> Option<()> {
-        self.set(Some(kvreg_value::of_scalar(value)))
+    fn scalar(self, value: ValueRef<'static>) -> Option<kvreg_value> {
+        Some(kvreg_value::of_scalar(value))
     }
 
     #[inline(always)]
-    fn copied(self, is_string: bool, text: Copied) -> Option<()> {
-        self.set(kvreg_value::copied(is_string, text))
+    fn copied(self, is_string: bool, text: Copied) -> Option<kvreg_value> {
+        kvreg_value::copied(is_string, text)
     }
 
     #[inline(always)]
-    fn shared(self, is_string: bool, text: &Shared) -> Option<()> {
-        self.set(kvreg_value::shared(is_string, text.clone()))
+    fn shared(self, is_string: bool, text: &Shared) -> Option<kvreg_value> {
+        kvreg_value::shared(is_string, text.clone())
     }
 }
 
@@ -218,56 +193,29 @@ pub(super) enum InBuffer {
 /// Copies a text into the caller's buffer if it has room there, else as [`Output`] does, and makes
 /// the C value. A large text is left to who called, as by [`Buffer`].
 #[derive(Clone, Copy)]
-pub(super) struct IntoBuffer {
-    buffer: Buffer,
-    output: Output,
-}
+pub(super) struct IntoBuffer(pub(super) Buffer);
 
-impl IntoBuffer {
-    /// # Safety
-    /// `data` may be written for `capacity` bytes.
-    pub(super) unsafe fn new(data: *mut u8, capacity: usize, output: Output) -> IntoBuffer {
-        IntoBuffer {
-            // SAFETY: by contract.
-            buffer: unsafe { Buffer::new(data, capacity) },
-            output,
-        }
-    }
-}
-
-impl IntoBuffer {
-    /// Makes the value of a large text.
-    pub(super) fn finish(self, is_string: bool, text: Shared) -> Option<()> {
-        let len = text.bytes().len();
-        match self.buffer.fill(text.bytes()) {
-            true => self.set_in_buffer(is_string, len),
-            false => self.output.set(kvreg_value::shared(is_string, text)),
-        }
-    }
-
-    #[inline(always)]
-    fn set_in_buffer(self, is_string: bool, len: usize) -> Option<()> {
-        let value = kvreg_value::copied_to(is_string, self.buffer.data, len);
-        self.output.set(Some(value))
-    }
-}
-
-/// What is left to do.
+/// What was made of a value, or is left to do.
 pub(super) enum Got {
-    /// Nothing.
-    Value,
+    Value(Option<kvreg_value>),
     Large(bool, Shared),
-    /// An address has more bits than it should.
-    Nothing,
 }
 
-impl Got {
-    #[inline(always)]
-    fn of(done: Option<()>) -> Got {
-        match done {
-            Some(()) => Got::Value,
-            None => Got::Nothing,
+impl IntoBuffer {
+    /// The value, once a large text is dealt with too.
+    pub(super) fn finish(self, got: Got) -> Option<kvreg_value> {
+        match got {
+            Got::Value(value) => value,
+            Got::Large(is_string, text) => match self.0.fill(text.bytes()) {
+                true => Some(self.in_buffer(is_string, text.bytes().len())),
+                false => kvreg_value::shared(is_string, text),
+            },
         }
+    }
+
+    #[inline(always)]
+    fn in_buffer(self, is_string: bool, len: usize) -> kvreg_value {
+        kvreg_value::copied_to(is_string, self.0.data, len)
     }
 }
 
@@ -284,23 +232,23 @@ unsafe impl Reader for IntoBuffer {
 
     #[inline(always)]
     fn scalar(self, value: ValueRef<'static>) -> Got {
-        Got::of(self.output.scalar(value))
+        Got::Value(Output.scalar(value))
     }
 
     #[inline(always)]
     fn copy(&self, len: usize, fill: impl FnOnce(*mut u8)) -> Option<Place> {
-        if self.buffer.has_room_for(len) {
-            fill(self.buffer.data);
+        if self.0.has_room_for(len) {
+            fill(self.0.data);
             return Some(Place::Buffer(len));
         }
-        self.output.copy(len, fill).map(Place::Own)
+        Output.copy(len, fill).map(Place::Own)
     }
 
     #[inline(always)]
     fn copied(self, is_string: bool, text: Place) -> Got {
-        Got::of(match text {
-            Place::Buffer(len) => self.set_in_buffer(is_string, len),
-            Place::Own(copied) => self.output.copied(is_string, copied),
+        Got::Value(match text {
+            Place::Buffer(len) => Some(self.in_buffer(is_string, len)),
+            Place::Own(copied) => Output.copied(is_string, copied),
         })
     }
 

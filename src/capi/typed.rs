@@ -244,22 +244,15 @@ pub unsafe extern "C" fn kvreg_bucket_get_into(
             }
             value.required()
         };
-        let reader = move || {
-            let output = fast::Output::new(value);
-            fast::IntoBuffer::new(buffer.cast(), capacity, output)
-        };
+        let reader = move || fast::IntoBuffer(fast::Buffer::new(buffer.cast(), capacity));
         let done = move |got: fast::Got| {
-            let done = match got {
-                fast::Got::Value => Some(()),
-                fast::Got::Large(is_string, text) => reader().finish(is_string, text),
-                fast::Got::Nothing => None,
-            };
-            done.ok_or_else(|| Status::NoMemory.into())
+            let got = reader().finish(got);
+            value.write(got.ok_or(Status::NoMemory)?);
+            Ok(())
         };
         let is_right = !buffer.is_null() && !value.is_null();
         if is_right {
             fast::Buffer::touch(buffer.cast(), capacity);
-            fast::Output::touch(value);
         }
         let (name, key) = ("kvreg_bucket_get_into", (key, key_len));
         read(name, bucket, key, is_right, check, reader, done)

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use super::contents::{Contents, Pair};
 use super::key::Key;
 use super::limits::Cost;
-use super::stored::Stored;
+use super::stored::{Small, Stored};
 use super::writing::count_retired;
 use crate::error::Error;
 use crate::memory;
@@ -68,12 +68,13 @@ impl Exclusive<'_, Contents> {
             self.revisions.commit();
             return false;
         }
-        for ((found, (_, value)), revision) in founds().zip(first..) {
-            let stored = found.value();
-            stored.write_kept_out(found.tail(), *value, revision);
+        let smalls =
+            || founds().filter_map(|(found, (_, value))| Some((found, Small::of(*value)?)));
+        for ((found, value), revision) in smalls().zip(first..) {
+            found.value().write_kept_out(found.tail(), &value, revision);
         }
-        for (found, (_, value)) in founds() {
-            found.value().let_readers_see(*value);
+        for (found, value) in smalls() {
+            found.value().let_readers_see(&value);
         }
         self.revisions.commit();
         true
@@ -88,7 +89,10 @@ impl Exclusive<'_, Contents> {
         let writer = self.writer(pinned);
         for ((key, value), place) in pairs.iter().zip(places) {
             match writer.get(key.hash, key) {
-                Ok(Some(found)) if found.value().can_become(found.tail(), *value) => {
+                Ok(Some(found))
+                    if Small::of(*value)
+                        .is_some_and(|small| found.value().can_become(found.tail(), &small)) =>
+                {
                     *place = Some(found);
                 }
                 _ => return false,

@@ -8,7 +8,7 @@ use super::limits::{Cost, Limits};
 use super::reading::{fast_read, size, try_read, Owned, Reader, Tried};
 use super::revisions::Revisions;
 use super::snapshot::Slots;
-use super::stored::{Look, Obstacle, Stored, MIN_TAIL};
+use super::stored::{Look, Obstacle, Small, Stored, MIN_TAIL};
 use crate::error::Error;
 use crate::reclaim::{self, Guard};
 use crate::server::Reservation;
@@ -29,13 +29,14 @@ impl Pair {
         if value.text().len() > VALUE_LIMIT {
             return Err(Error::Limit("a value has at most 512 MiB"));
         }
-        if let Some((stored, tail)) = Stored::small(value, 0) {
-            return Entry::allocate(key, stored, tail.bytes(), MIN_TAIL).map(Pair);
+        if let Some(small) = Small::of(value) {
+            let stored = Stored::small(&small, 0);
+            return Entry::allocate(key, stored, small.tail(), MIN_TAIL).map(Pair);
         }
         let text = Shared::new(value.text())?;
         let is_string = matches!(value, ValueRef::String(_));
         let (stored, tail) = Stored::shared(is_string, &text);
-        let entry = Entry::allocate(key, stored, tail.bytes(), MIN_TAIL)?;
+        let entry = Entry::allocate(key, stored, &tail, MIN_TAIL)?;
         let _ = text.into_address(); // the count is the entry's now
         Ok(Pair(entry))
     }

@@ -266,10 +266,12 @@ impl Items<'_> {
     pub(crate) fn finish(self) -> Result<Option<Vec<(Text, Value)>>, Error> {
         let mut read = self.read;
         if let Some(noted) = self.noted {
-            let kept = noted.snapshot.take_kept();
+            let mut kept = noted.snapshot.take_kept();
             if noted.snapshot.has_failed() {
                 return Ok(None);
             }
+            // Before the instant was known more was kept than is of it.
+            kept.retain(|kept| kept.is_of(noted.snapshot.revision()));
             memory::reserve(&mut read, kept.len())?;
             read.extend(kept.into_iter().map(|kept| (kept.key, kept.value)));
         }

@@ -20,6 +20,7 @@ pub use key::KEY_LIMIT;
 pub(crate) use limits::Limits;
 pub(crate) use many::{Left, Many};
 pub(crate) use reading::Reader;
+pub(crate) use stored::Small;
 #[cfg(test)]
 #[allow(unused_imports)] // the model's scenarios use it
 pub(crate) use stored::Stored;

@@ -94,21 +94,20 @@ impl Staged for Stored {
 pub(crate) const MIN_TAIL: usize = 1;
 
 impl Stored {
-    /// A value that is not shared, and what belongs behind it.
+    /// A value that is not shared; its tail belongs behind it.
     #[inline(always)]
-    pub(crate) fn small(value: ValueRef<'_>, revision: u64) -> Option<(Stored, Tail<'_>)> {
-        let (what, tail) = parts(value)?;
-        Some((Stored::of(what, revision), tail))
+    pub(crate) fn small(value: &Small<'_>, revision: u64) -> Stored {
+        Stored::of(value.what, revision)
     }
 
-    /// A text that is shared; the count goes with the entry.
-    pub(crate) fn shared(is_string: bool, shared: &Shared) -> (Stored, Tail<'static>) {
+    /// A text that is shared, and what belongs behind it; the count goes with the entry.
+    pub(crate) fn shared(is_string: bool, shared: &Shared) -> (Stored, [u8; 8]) {
         let what = match is_string {
             true => SHARED_STRING,
             false => SHARED_BYTES,
         };
         let address = shared.address() as u64;
-        (Stored::of(what, 0), Tail::Word(address.to_ne_bytes()))
+        (Stored::of(what, 0), address.to_ne_bytes())
     }
 
     #[inline(always)]
@@ -144,14 +143,16 @@ impl Stored {
 
     /// Whether `overwrite` can do it, which does not change by what it does.
     #[inline(always)]
-    pub(crate) fn can_become(&self, tail: &[AtomicU64], value: ValueRef<'_>) -> bool {
-        let small = parts(value);
-        small.is_some_and(|(_, new)| has_place_for(self.what(), tail, new.bytes()))
+    pub(crate) fn can_become(&self, tail: &[AtomicU64], value: &Small<'_>) -> bool {
+        let room = size_of_val(tail);
+        let len = value.text.len();
+        // Room that would be wasted is given back.
+        !is_shared(self.what()) && len <= room && (room <= 128 || len >= room / 4)
     }
 
     /// Changes the value in its place. The writer's, who has asked whether it can.
     #[inline(always)]
-    pub(crate) fn overwrite(&self, tail: &[AtomicU64], value: ValueRef<'_>, revision: u64) {
+    pub(crate) fn overwrite(&self, tail: &[AtomicU64], value: &Small<'_>, revision: u64) {
         // Readers on other processors have these lines: all are fetched at once, and not one
         // after another while readers are kept out.
         will_write(self);
@@ -186,21 +187,23 @@ impl Stored {
 
     /// The second step: what belongs behind the value, for which `can_become` has found room.
     #[inline(always)]
-    pub(crate) fn write_kept_out(&self, tail: &[AtomicU64], value: ValueRef<'_>, revision: u64) {
+    pub(crate) fn write_kept_out(&self, tail: &[AtomicU64], value: &Small<'_>, revision: u64) {
         self.revision.store(revision, Ordering::Relaxed);
-        let new = parts(value).map_or(Tail::Nothing, |(_, new)| new);
-        if new.bytes().len() <= size_of_val(tail) && !tail.is_empty() {
-            // SAFETY: there is room.
-            unsafe { copy_in(tail, new.bytes()) };
+        if value.is_text() {
+            if value.text.len() <= size_of_val(tail) && !tail.is_empty() {
+                // SAFETY: there is room.
+                unsafe { copy_in(tail, value.text) };
+            }
+        } else if let Some(first) = tail.first() {
+            first.store(u64::from_ne_bytes(value.word), Ordering::Relaxed);
         }
     }
 
     /// The last step: readers go on, with this value.
     #[inline(always)]
-    pub(crate) fn let_readers_see(&self, value: ValueRef<'_>) {
-        let what = parts(value).map_or(NIL, |(what, _)| what);
+    pub(crate) fn let_readers_see(&self, value: &Small<'_>) {
         let version = self.state.load(Ordering::Relaxed) & !(VERSION - 1);
-        let state = version.wrapping_add(VERSION) | u64::from(what);
+        let state = version.wrapping_add(VERSION) | u64::from(value.what);
         self.state.store(state, Ordering::Release);
     }
 
@@ -247,26 +250,23 @@ impl Stored {
     /// The bytes of the value; a number has 8. The writer's.
     #[inline(always)]
     pub(crate) fn size(&self, tail: &[AtomicU64]) -> usize {
-        let what = self.what();
         // SAFETY: both are those of the value.
-        match (what & 0xff, unsafe { shared(what, tail) }) {
-            (_, Some(shared)) => shared.bytes().len(),
-            (INT | FLOAT, None) => 8,
-            _ => (what >> LEN_SHIFT) as usize,
+        match unsafe { shared(self.what(), tail) } {
+            Some(shared) => shared.bytes().len(),
+            None => self.small_size(),
         }
+    }
+
+    /// As `size`, of a value that is not shared.
+    #[inline(always)]
+    pub(crate) fn small_size(&self) -> usize {
+        size_of_small(self.what())
     }
 }
 
 #[inline(always)]
 fn is_shared(what: u32) -> bool {
     what & 0xff >= SHARED_STRING
-}
-
-#[inline(always)]
-fn has_place_for(what: u32, tail: &[AtomicU64], text: &[u8]) -> bool {
-    let room = size_of_val(tail);
-    // Room that would be wasted is given back.
-    !is_shared(what) && text.len() <= room && (room <= 128 || text.len() >= room / 4)
 }
 
 /// # Safety
@@ -368,41 +368,60 @@ impl<'a> Look<'a> {
     }
 }
 
-/// What belongs behind a value.
+/// A value that is not shared, taken apart once.
 #[derive(Clone, Copy)]
-pub(crate) enum Tail<'a> {
-    Text(&'a [u8]),
-    Word([u8; 8]),
-    Nothing,
+pub(crate) struct Small<'a> {
+    /// Type and length.
+    what: u32,
+    /// What is no text.
+    word: [u8; 8],
+    text: &'a [u8],
 }
 
-impl Tail<'_> {
+impl<'a> Small<'a> {
+    /// `None` if it is a text that is to be shared.
     #[inline(always)]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match self {
-            Tail::Text(text) => text,
-            Tail::Word(word) => word,
-            Tail::Nothing => b"",
+    pub(crate) fn of(value: ValueRef<'a>) -> Option<Small<'a>> {
+        let text = value.text();
+        let (what, word) = match value {
+            ValueRef::Nil => (NIL, 0),
+            ValueRef::Bool(value) => (BOOL, value.into()),
+            ValueRef::Int(value) => (INT, value as u64),
+            ValueRef::Float(value) => (FLOAT, value.to_bits()),
+            ValueRef::String(_) => (STRING | (text.len() as u32) << LEN_SHIFT, 0),
+            ValueRef::Bytes(_) => (BYTES | (text.len() as u32) << LEN_SHIFT, 0),
+        };
+        let word = word.to_ne_bytes();
+        is_small(text).then_some(Small { what, word, text })
+    }
+
+    #[inline(always)]
+    fn is_text(&self) -> bool {
+        self.what & 0xff >= STRING
+    }
+
+    /// What it counts for, in bytes: a number has 8.
+    #[inline(always)]
+    pub(crate) fn size(&self) -> usize {
+        size_of_small(self.what)
+    }
+
+    /// What belongs behind it.
+    #[inline(always)]
+    pub(crate) fn tail(&self) -> &[u8] {
+        match self.is_text() {
+            true => self.text,
+            false => &self.word,
         }
     }
 }
 
-/// Type and length of a value that is not shared, and what belongs behind it.
 #[inline(always)]
-fn parts(value: ValueRef<'_>) -> Option<(u32, Tail<'_>)> {
-    let text = |what, text: &[u8]| what | (text.len() as u32) << LEN_SHIFT;
-    Some(match value {
-        ValueRef::Nil => (NIL, Tail::Nothing),
-        ValueRef::Bool(value) => (BOOL, Tail::Word(u64::from(value).to_ne_bytes())),
-        ValueRef::Int(value) => (INT, Tail::Word(value.to_ne_bytes())),
-        ValueRef::Float(value) => (FLOAT, Tail::Word(value.to_ne_bytes())),
-        ValueRef::String(string) if is_small(string.as_bytes()) => (
-            text(STRING, string.as_bytes()),
-            Tail::Text(string.as_bytes()),
-        ),
-        ValueRef::Bytes(bytes) if is_small(bytes) => (text(BYTES, bytes), Tail::Text(bytes)),
-        _ => return None,
-    })
+fn size_of_small(what: u32) -> usize {
+    match what & 0xff {
+        INT | FLOAT => 8,
+        _ => (what >> LEN_SHIFT) as usize,
+    }
 }
 
 #[inline(always)]

@@ -6,7 +6,7 @@ use super::contents::{Change, Contents, Observer, Pair, OBSERVED};
 use super::key::Key;
 use super::limits::Cost;
 use super::reading::{fast_read, read, size, Reader};
-use super::stored::{Stored, MIN_TAIL};
+use super::stored::{Small, Stored, MIN_TAIL};
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim::{self, Guard};
@@ -117,7 +117,7 @@ impl Exclusive<'_, Contents> {
     /// Stores a small value in the place of an older one, or as that of a new key that finds
     /// room; `false` if that cannot be done, or others are to be told. Does not panic.
     #[inline(always)]
-    pub(crate) fn fast_put(&self, key: Key<'_>, value: ValueRef<'_>, pinned: &Guard) -> bool {
+    pub(crate) fn fast_put(&self, key: Key<'_>, value: &Small<'_>, pinned: &Guard) -> bool {
         if self.is_observed() {
             return false;
         }
@@ -133,9 +133,7 @@ impl Exclusive<'_, Contents> {
                 }
                 let revision = self.revisions.begin(1);
                 let stored = Stored::small(value, revision);
-                let filled = stored.is_some_and(|(stored, tail)| {
-                    place.fill(&key, stored, tail.bytes(), MIN_TAIL).is_ok()
-                });
+                let filled = place.fill(&key, stored, value.tail(), MIN_TAIL).is_ok();
                 self.revisions.commit();
                 if !filled {
                     self.discharge(cost);
@@ -151,14 +149,14 @@ impl Exclusive<'_, Contents> {
         &self,
         found: &Found<'_, Stored>,
         key: Key<'_>,
-        value: ValueRef<'_>,
+        value: &Small<'_>,
         pinned: &Guard,
     ) -> bool {
         let (stored, tail) = (found.value(), found.tail());
         if !stored.can_become(tail, value) {
             return false;
         }
-        let (less, more) = (stored.size(tail), value.size());
+        let (less, more) = (stored.small_size(), value.size());
         let (less, more) = (Cost::of_bytes(less), Cost::of_bytes(more));
         if less.bytes != more.bytes && self.charge(less, more).is_err() {
             return false;
@@ -199,7 +197,7 @@ impl Exclusive<'_, Contents> {
     /// That costs no memory, and leaves nothing to be freed.
     pub(crate) fn put_small(&self, key: Key<'_>, value: ValueRef<'_>) -> Result<(), Error> {
         let pinned = reclaim::pin();
-        if self.fast_put(key, value, &pinned) {
+        if Small::of(value).is_some_and(|small| self.fast_put(key, &small, &pinned)) {
             return Ok(());
         }
         self.put(Pair::new(&key, value)?)

@@ -21,9 +21,6 @@ use crate::sync::{will_read, AtomicPtr, AtomicU64, Ordering, ZEROS_ARE_ATOMICS};
 const CELLS: usize = 7;
 const OVERFLOW_SHIFT: u32 = 56;
 const OVERFLOW: u64 = 0xff << OVERFLOW_SHIFT;
-const LOWEST_BITS: u64 = 0x00_01_01_01_01_01_01_01;
-const HIGHEST_BITS: u64 = LOWEST_BITS << 7;
-const LOWER_BITS: u64 = LOWEST_BITS * 0x7f;
 
 #[repr(align(64))]
 pub(super) struct Group<V> {
@@ -83,9 +80,32 @@ fn tag(hash: u64) -> u64 {
     (hash >> 56).max(1)
 }
 
-/// The highest bit of each cell's byte that is the tag, and of no other.
+/// How far apart the bits are that say something of each cell.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+const APART: usize = 1;
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+const APART: usize = 8;
+
+/// A bit of each cell whose byte is the tag, and no other.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
 fn cells_with(tags: u64, tag: u64) -> u64 {
+    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_cvtsi64_si128, _mm_movemask_epi8, _mm_set1_epi8};
+    // SAFETY: every machine of this kind has them.
+    let equal = unsafe {
+        let equal = _mm_cmpeq_epi8(_mm_cvtsi64_si128(tags as i64), _mm_set1_epi8(tag as i8));
+        _mm_movemask_epi8(equal)
+    };
+    equal as u64 & ((1 << CELLS) - 1)
+}
+
+/// A bit of each cell whose byte is the tag, and no other.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[inline(always)]
+fn cells_with(tags: u64, tag: u64) -> u64 {
+    const LOWEST_BITS: u64 = 0x00_01_01_01_01_01_01_01;
+    const HIGHEST_BITS: u64 = LOWEST_BITS << 7;
+    const LOWER_BITS: u64 = LOWEST_BITS * 0x7f;
     let differing = tags ^ (tag * LOWEST_BITS);
     // Carries reach the highest bit of a byte unless its lower ones are 0, and never the next.
     let carried = (differing & LOWER_BITS) + LOWER_BITS;
@@ -94,7 +114,7 @@ fn cells_with(tags: u64, tag: u64) -> u64 {
 
 #[inline(always)]
 fn first_cell(cells: u64) -> usize {
-    cells.trailing_zeros() as usize / 8
+    cells.trailing_zeros() as usize / APART
 }
 
 impl<V> Group<V> {

@@ -13,28 +13,38 @@ use x86_64 as moves;
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
     use std::arch::asm;
-    use std::arch::x86_64::__m128i;
 
     /// # Safety
-    /// There are 16 bytes.
+    /// There are 16 bytes at both.
     #[inline(always)]
-    pub(super) unsafe fn load16(from: *const u8) -> __m128i {
-        let bytes;
+    pub(super) unsafe fn move16(from: *const u8, to: *mut u8) {
         // SAFETY: by contract.
         unsafe {
-            asm!("movdqu {}, [{}]", out(xmm_reg) bytes, in(reg) from,
+            asm!(
+                "movdqu {bytes}, [{from}]",
+                "movdqu [{to}], {bytes}",
+                bytes = out(xmm_reg) _, from = in(reg) from, to = in(reg) to,
                 options(nostack, preserves_flags));
         }
-        bytes
     }
 
     /// # Safety
-    /// There are 16 bytes.
+    /// There are 64 bytes at both.
     #[inline(always)]
-    pub(super) unsafe fn store16(to: *mut u8, bytes: __m128i) {
+    pub(super) unsafe fn move64(from: *const u8, to: *mut u8) {
         // SAFETY: by contract.
         unsafe {
-            asm!("movdqu [{}], {}", in(reg) to, in(xmm_reg) bytes,
+            asm!(
+                "movdqu {a}, [{from}]",
+                "movdqu {b}, [{from} + 16]",
+                "movdqu {c}, [{from} + 32]",
+                "movdqu {d}, [{from} + 48]",
+                "movdqu [{to}], {a}",
+                "movdqu [{to} + 16], {b}",
+                "movdqu [{to} + 32], {c}",
+                "movdqu [{to} + 48], {d}",
+                a = out(xmm_reg) _, b = out(xmm_reg) _, c = out(xmm_reg) _, d = out(xmm_reg) _,
+                from = in(reg) from, to = in(reg) to,
                 options(nostack, preserves_flags));
         }
     }
@@ -64,29 +74,36 @@ mod x86_64 {
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64 {
-    use std::arch::aarch64::uint8x16_t;
     use std::arch::asm;
 
     /// # Safety
-    /// There are 16 bytes.
+    /// There are 16 bytes at both.
     #[inline(always)]
-    pub(super) unsafe fn load16(from: *const u8) -> uint8x16_t {
-        let bytes;
+    pub(super) unsafe fn move16(from: *const u8, to: *mut u8) {
         // SAFETY: by contract.
         unsafe {
-            asm!("ldr {:q}, [{}]", out(vreg) bytes, in(reg) from,
+            asm!(
+                "ldr {bytes:q}, [{from}]",
+                "str {bytes:q}, [{to}]",
+                bytes = out(vreg) _, from = in(reg) from, to = in(reg) to,
                 options(nostack, preserves_flags));
         }
-        bytes
     }
 
     /// # Safety
-    /// There are 16 bytes.
+    /// There are 64 bytes at both.
     #[inline(always)]
-    pub(super) unsafe fn store16(to: *mut u8, bytes: uint8x16_t) {
+    pub(super) unsafe fn move64(from: *const u8, to: *mut u8) {
         // SAFETY: by contract.
         unsafe {
-            asm!("str {:q}, [{}]", in(vreg) bytes, in(reg) to, options(nostack, preserves_flags));
+            asm!(
+                "ldp {a:q}, {b:q}, [{from}]",
+                "ldp {c:q}, {d:q}, [{from}, 32]",
+                "stp {a:q}, {b:q}, [{to}]",
+                "stp {c:q}, {d:q}, [{to}, 32]",
+                a = out(vreg) _, b = out(vreg) _, c = out(vreg) _, d = out(vreg) _,
+                from = in(reg) from, to = in(reg) to,
+                options(nostack, preserves_flags));
         }
     }
 
@@ -121,26 +138,19 @@ mod aarch64 {
 unsafe fn copy_wide(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: each move lies within the first `len` bytes.
     unsafe {
-        let mut at = 0;
-        while at + 64 <= len {
-            let first = moves::load16(from.add(at));
-            let second = moves::load16(from.add(at + 16));
-            let third = moves::load16(from.add(at + 32));
-            let fourth = moves::load16(from.add(at + 48));
-            moves::store16(to.add(at), first);
-            moves::store16(to.add(at + 16), second);
-            moves::store16(to.add(at + 32), third);
-            moves::store16(to.add(at + 48), fourth);
-            at += 64;
+        let (mut at, mut left) = (0, len);
+        while left >= 64 {
+            moves::move64(from.add(at), to.add(at));
+            (at, left) = (at + 64, left - 64);
         }
-        while at + 16 <= len {
-            moves::store16(to.add(at), moves::load16(from.add(at)));
-            at += 16;
+        if left == 0 {
+            return;
         }
-        if at < len {
-            let last = len - 16;
-            moves::store16(to.add(last), moves::load16(from.add(last)));
+        while left > 16 {
+            moves::move16(from.add(at), to.add(at));
+            (at, left) = (at + 16, left - 16);
         }
+        moves::move16(from.add(len - 16), to.add(len - 16));
     }
 }
 

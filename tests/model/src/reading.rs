@@ -7,7 +7,7 @@ use loom::cell::UnsafeCell;
 use loom::thread::spawn;
 
 use crate::reclaim::{retire, Collector, Participant, Retire, RetireWhole, WholeNode};
-use crate::store::Stored;
+use crate::store::{Small, Stored};
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use crate::value::ValueRef;
 
@@ -287,12 +287,13 @@ fn copy(stored: &Stored, tail: &[AtomicU64]) -> Vec<u8> {
 fn a_copy_belongs_together() {
     check(|| {
         let tail: Arc<[AtomicU64]> = [0, 0].map(AtomicU64::new).into();
-        let (stored, _) = Stored::small(ValueRef::Nil, 1).unwrap();
+        let bytes = |text| Small::of(ValueRef::Bytes(text)).unwrap();
+        let stored = Stored::small(&bytes(b""), 1);
         let stored = Arc::new(stored);
-        stored.overwrite(&tail, ValueRef::Bytes(b"aaaaaaaaaaa"), 2);
+        stored.overwrite(&tail, &bytes(b"aaaaaaaaaaa"), 2);
         let (place, words) = (Arc::clone(&stored), Arc::clone(&tail));
         let writer = spawn(move || {
-            place.overwrite(&words, ValueRef::Bytes(b"bbbbbbbbb"), 3);
+            place.overwrite(&words, &bytes(b"bbbbbbbbb"), 3);
         });
         let seen = copy(&stored, &tail);
         assert!(seen == b"aaaaaaaaaaa" || seen == b"bbbbbbbbb", "{seen:?}");
