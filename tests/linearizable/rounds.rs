@@ -37,6 +37,7 @@ fn end_of(registry: &Registry, name: &str, kind: Kind) -> Thread {
     let handle = (1 + THREADS * OWN) as Handle;
     let taken = |step, handle| Taken {
         step,
+        by: "at the end",
         handle,
         call: LAST,
         answer: LAST,
@@ -72,9 +73,10 @@ fn told(history: &History) -> String {
                 answer,
                 handle,
                 step,
+                by,
                 casts,
             } = taken;
-            lines.push((*call, format!("{call:>4} to {answer:>4}  thread {place}, handle {handle}, after {casts} casts: {step:?}")));
+            lines.push((*call, format!("{call:>4} to {answer:>4}  thread {place}, handle {handle}, after {casts} casts, {by}: {step:?}")));
         }
         for cast in &thread.casts {
             let Cast {
