@@ -396,6 +396,7 @@ impl Bucket {
             count += 1;
             let data = unsafe { std::slice::from_raw_parts(key.word as *const u8, key.len) };
             if let Some(place) = keys.iter().position(|known| *known == data) {
+                assert_eq!(words[place], ABSENT, "a snapshot has a key twice");
                 words[place] = unsafe { word_of(&value) };
             }
             unsafe { kvreg_value_clear(&mut key) };

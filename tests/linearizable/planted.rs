@@ -6,6 +6,7 @@ use super::search::{order_of, Cast, Found, Handle, History, Step, Taken, Thread,
 fn step(call: u64, answer: u64, step: Step) -> Taken {
     Taken {
         step,
+        by: "planted",
         handle: FIRST,
         call,
         answer,
@@ -187,4 +188,14 @@ fn a_name_that_goes_last_is_found() {
         of(vec![calls(removes.to_vec()), found_late], false),
         Found::None
     );
+}
+
+/// Casts come before the calls to their own bucket. A lookup asks the registry.
+#[test]
+fn a_lookup_does_not_wait_for_casts() {
+    let mut own = after_casts(vec![cast(7)], vec![step(2, 3, Step::Finds(1))]);
+    let other = calls(vec![step(4, 5, read(0, ABSENT))]);
+    assert_eq!(of(vec![own.clone(), other.clone()], false), Found::Order);
+    own.steps[0].step = Step::Lives;
+    assert_eq!(of(vec![own, other], false), Found::None);
 }

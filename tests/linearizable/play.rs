@@ -121,7 +121,7 @@ impl Player<'_> {
     }
 
     /// Writes down a call that has been answered: its steps, or how it was refused.
-    fn note(&mut self, call: u64, answer: Answer<Vec<Step>>) {
+    fn note(&mut self, by: &'static str, call: u64, answer: Answer<Vec<Step>>) {
         let answered = if self.kind.clock {
             self.moment()
         } else {
@@ -135,6 +135,7 @@ impl Player<'_> {
         for step in steps {
             self.record.steps.push(Taken {
                 step,
+                by,
                 handle: self.handle,
                 call,
                 answer: answered,
@@ -184,6 +185,7 @@ impl Player<'_> {
             self.bucket().get(NAMES[key])
         };
         self.note(
+            "get",
             call,
             found(answer).map(|word| vec![Step::Read(vec![(key, word)])]),
         );
@@ -201,7 +203,7 @@ impl Player<'_> {
             Some(word) => vec![Step::Read(vec![(key, word)])],
             None => vec![Step::Lives],
         };
-        self.note(call, answer.map(read));
+        self.note("get of a type", call, answer.map(read));
     }
 
     fn put(&mut self) {
@@ -213,7 +215,11 @@ impl Player<'_> {
         } else {
             self.bucket().put(NAMES[key], &shown)
         };
-        self.note(call, answer.map(|()| vec![Step::Write(vec![(key, word)])]));
+        self.note(
+            "put",
+            call,
+            answer.map(|()| vec![Step::Write(vec![(key, word)])]),
+        );
     }
 
     fn delete(&mut self) {
@@ -221,6 +227,7 @@ impl Player<'_> {
         let call = self.moment();
         let answer = found(self.bucket().delete(NAMES[key]));
         self.note(
+            "delete",
             call,
             answer.map(|seen| vec![Step::Exchange(key, seen, ABSENT)]),
         );
@@ -229,6 +236,11 @@ impl Player<'_> {
     fn update(&mut self) {
         let (key, in_two, (word, next)) = (self.key(), self.random.once_in(2), self.next());
         let lingers = self.lingers();
+        let by = if in_two {
+            "update_begin and _end"
+        } else {
+            "update"
+        };
         let call = self.moment();
         let answer = if in_two {
             self.bucket().update_in_two(NAMES[key], next, lingers)
@@ -236,6 +248,7 @@ impl Player<'_> {
             self.bucket().update(NAMES[key], next, lingers)
         };
         self.note(
+            by,
             call,
             answer.map(|seen| vec![Step::Exchange(key, seen, word)]),
         );
@@ -252,7 +265,7 @@ impl Player<'_> {
                 call,
                 steps: self.record.steps.len(),
             }),
-            Err(refused) => self.note(call, Err(refused)),
+            Err(refused) => self.note("cast", call, Err(refused)),
         }
     }
 
@@ -272,11 +285,12 @@ impl Player<'_> {
         pairs.extend(fillers.iter().map(|name| (name.as_bytes(), Shown::Nil)));
         let call = self.moment();
         let answer = self.bucket().put_many(&pairs);
-        self.note(call, answer.map(|()| vec![Step::Write(words)]));
+        self.note("put_many", call, answer.map(|()| vec![Step::Write(words)]));
     }
 
     fn snapshot(&mut self) {
         let all = self.random.once_in(2);
+        let by = if all { "items" } else { "get_many" };
         let call = self.moment();
         let answer = if all {
             self.bucket().items(&NAMES).map(|(words, _)| words)
@@ -284,17 +298,18 @@ impl Player<'_> {
             self.bucket().get_many(&NAMES)
         };
         let read = |words: Vec<Word>| vec![Step::Read(words.into_iter().enumerate().collect())];
-        self.note(call, answer.map(read));
+        self.note(by, call, answer.map(read));
     }
 
     fn clear(&mut self) {
         let call = self.moment();
         let answer = self.bucket().clear();
-        self.note(call, answer.map(|()| vec![Step::Clear]));
+        self.note("clear", call, answer.map(|()| vec![Step::Clear]));
     }
 
     fn end(&mut self) {
         let kill = self.random.once_in(2);
+        let by = if kill { "exit" } else { "stop" };
         let call = self.moment();
         let answer = if kill {
             self.bucket().kill()
@@ -302,6 +317,7 @@ impl Player<'_> {
             self.bucket().stop()
         };
         self.note(
+            by,
             call,
             answer.map(|()| vec![Step::Lives, Step::NameGoes, Step::Ends]),
         );
@@ -322,11 +338,13 @@ impl Player<'_> {
         };
         match answer {
             Ok(bucket) => {
-                self.note(call, Ok(vec![step]));
+                self.note("lookup", call, Ok(vec![step]));
                 self.own.push(bucket);
                 self.handle = handle;
             }
-            Err(Refused::NotFound) if !make => self.note(call, Ok(vec![Step::FindsNothing])),
+            Err(Refused::NotFound) if !make => {
+                self.note("lookup", call, Ok(vec![Step::FindsNothing]))
+            }
             Err(refused) => panic!("a lookup was answered {refused:?}"),
         }
     }
@@ -334,8 +352,8 @@ impl Player<'_> {
     fn remove(&mut self) {
         let call = self.moment();
         match self.registry.remove(self.name) {
-            Ok(()) => self.note(call, Ok(vec![Step::Removes, Step::RemovedEnds])),
-            Err(Refused::NotFound) => self.note(call, Ok(vec![Step::FindsNothing])),
+            Ok(()) => self.note("remove", call, Ok(vec![Step::Removes, Step::RemovedEnds])),
+            Err(Refused::NotFound) => self.note("remove", call, Ok(vec![Step::FindsNothing])),
             Err(refused) => panic!("a removal was answered {refused:?}"),
         }
     }

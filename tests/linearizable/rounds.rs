@@ -37,6 +37,7 @@ fn end_of(registry: &Registry, name: &str, kind: Kind) -> Thread {
     let handle = (1 + THREADS * OWN) as Handle;
     let taken = |step, handle| Taken {
         step,
+        by: "at the end",
         handle,
         call: LAST,
         answer: LAST,
@@ -72,9 +73,10 @@ fn told(history: &History) -> String {
                 answer,
                 handle,
                 step,
+                by,
                 casts,
             } = taken;
-            lines.push((*call, format!("{call:>4} to {answer:>4}  thread {place}, handle {handle}, after {casts} casts: {step:?}")));
+            lines.push((*call, format!("{call:>4} to {answer:>4}  thread {place}, handle {handle}, after {casts} casts, {by}: {step:?}")));
         }
         for cast in &thread.casts {
             let Cast {
@@ -90,6 +92,28 @@ fn told(history: &History) -> String {
     lines.sort_by_key(|(call, _)| *call);
     let lines: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
     lines.join("\n")
+}
+
+/// The reads without any one of which there would be an order: one of them saw what never was.
+fn suspects(history: &History) -> String {
+    let mut suspects = Vec::new();
+    for (place, thread) in history.threads.iter().enumerate() {
+        for (number, taken) in thread.steps.iter().enumerate() {
+            if !matches!(taken.step, Step::Read(_)) {
+                continue;
+            }
+            let mut without = history.clone();
+            without.threads[place].steps[number].step = Step::Read(Vec::new());
+            if order_of(&without) == Found::Order {
+                let Taken { by, step, .. } = taken;
+                suspects.push(format!("thread {place}, {by}: {step:?}"));
+            }
+        }
+    }
+    match suspects.is_empty() {
+        true => "not for the sake of one read".into(),
+        false => format!("but for one of: {}", suspects.join("; ")),
+    }
 }
 
 /// What a round was: histories, and those about which nothing can be said.
@@ -180,8 +204,10 @@ pub fn round(seed: u64, histories: usize) -> Result<Tally, String> {
             Found::Order => {}
             Found::Unknown => tally.unknown += 1,
             Found::None => {
-                let told = told(&history);
-                return Err(format!("seed {seed}: not linearizable, {kind:?}\n{told}"));
+                let (told, suspects) = (told(&history), suspects(&history));
+                return Err(format!(
+                    "seed {seed}: not linearizable {suspects}, {kind:?}\n{told}"
+                ));
             }
         }
     }

@@ -52,10 +52,26 @@ pub enum Step {
     RemovedEnds,
 }
 
+impl Step {
+    /// The registry is asked, which knows nothing of what waits at a bucket.
+    fn is_of_the_registry(&self) -> bool {
+        matches!(
+            self,
+            Step::Finds(_)
+                | Step::FindsNothing
+                | Step::Makes(_)
+                | Step::Removes
+                | Step::RemovedEnds
+        )
+    }
+}
+
 /// A step of a call, which was taken between two moments.
 #[derive(Clone, Debug)]
 pub struct Taken {
     pub step: Step,
+    /// The call, as it is told of.
+    pub by: &'static str,
     pub handle: Handle,
     pub call: u64,
     pub answer: u64,
@@ -252,9 +268,9 @@ impl Search<'_> {
             if let Some(taken) = next(thread).filter(|taken| taken.call <= first) {
                 let to = state.handles[usize::from(taken.handle)];
                 let mut after = state.clone();
-                if !self.waits(state, places, thread, taken.casts, to)
-                    && after.take(thread, taken, self.history.restarts)
-                {
+                let waits = !taken.step.is_of_the_registry()
+                    && self.waits(state, places, thread, taken.casts, to);
+                if !waits && after.take(thread, taken, self.history.restarts) {
                     let mut places = *places;
                     places[thread].0 += 1;
                     match self.go(&after, &places) {

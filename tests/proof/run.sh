@@ -53,7 +53,7 @@ while left; do
     part histories env KVREG_PROOF_SECONDS=$((slice * 2)) KVREG_PROOF_SEED=$((seed * 1000)) \
         "$histories" --ignored --nocapture proof_by_histories
     ! left || part soak target/c/soak "$slice" "$seed"
-    ! left || part "misuse under AddressSanitizer" target/c/misuse-asan $((slice * 10000)) "$seed"
+    ! left || part "misuse under AddressSanitizer" target/c/misuse-asan $((slice * 60000)) "$seed"
     # One after another, a round each, so that a short proof has some of all in the end.
     if left && [ ${#stress[@]} -gt 0 ]; then
         program=${stress[$((number % ${#stress[@]}))]}
