@@ -173,7 +173,9 @@ fn is_held_back(bucket: &Bucket, reader: &thread::JoinHandle<()>) -> bool {
         let held = grown_since(before);
         assert!(held < 32 * MIB, "{held} bytes are held back");
         let stored: Value = bucket.get(b"k").unwrap();
-        assert!(stored.as_bytes().is_some_and(|it| it.len() >= value.len() - 1));
+        assert!(stored
+            .as_bytes()
+            .is_some_and(|it| it.len() >= value.len() - 1));
         assert_eq!(bucket.put_cast(b"k", 1), Err(Error::NoMemory));
         what_leaves_nothing_or_releases_passes(bucket);
     }
