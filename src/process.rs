@@ -2,8 +2,8 @@
 //! pointer: so that a forked child can be given a fresh one by a single store.
 //!
 //! It is made when the first server or inbox is started and never freed; the threads of the
-//! runtime start only when there is mail to drain, or a listener. Each floor has its own part of
-//! it, and knows no more than that part and those below.
+//! runtime start only when there is mail to drain, or a listener, or much to be freed at once. Each
+//! floor has its own part of it, and knows no more than that part and those below.
 
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, Weak};

@@ -189,6 +189,10 @@ pub(crate) fn has_room() -> bool {
 /// taken the turn that it will write in.
 #[cold]
 pub(crate) fn wait_for_room(deadline: &Deadline) -> Result<(), Error> {
+    // What it frees itself, or holds up, it must not wait for.
+    if Pins::own(|pins| pins.has(FREES) || pins.depth() > 0) {
+        return Ok(());
+    }
     let mut nap = Duration::ZERO;
     while !has_room() {
         Pins::own(|pins| {
@@ -238,7 +242,9 @@ fn have_swept(domain: &'static Domain) {
     if domain.is_swept.load(Ordering::Relaxed) || threads.is_shut_down() {
         return;
     }
-    if !threads.are_started() && !(domain.collector.whole_bytes() >= LARGE && has_started(domain)) {
+    let is_large = domain.collector.whole_bytes() >= LARGE;
+    let has_threads = threads.are_started() || (is_large && has_started(domain));
+    if !has_threads {
         return;
     }
     if !domain.is_swept.swap(true, Ordering::AcqRel) {

@@ -6,6 +6,7 @@
 
 #[path = "../../../src/error.rs"]
 mod error;
+mod freeing;
 mod hash;
 mod many;
 mod map;
