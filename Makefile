@@ -22,7 +22,8 @@ PYTHON_FILES := bindings/python benches/python docs tests/docs tests/python test
 C_FLAGS := -std=c11 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread -Iinclude -Ibindings/c \
     -DKVREG_NO_OLD_NAMES
 C_LINK := -L$(RELEASE) -lkvreg -Wl,-rpath,$(CURDIR)/$(RELEASE)
-VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full \
+# The callers that the suppressions name lie deep where little is inlined.
+VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full --num-callers=30 \
     --show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible \
     --suppressions=$(CURDIR)/tests/c/valgrind.supp
 

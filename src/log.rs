@@ -6,6 +6,7 @@ use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, Weak};
 
+use crate::error::Error;
 use crate::memory;
 use crate::reason::{Exit, Reason};
 use crate::runtime::platform;
@@ -126,11 +127,13 @@ impl Logs {
 
     /// From now on the sink gets what is said at `max` or a more important level. A second
     /// subscription of one sink replaces the first.
-    pub(crate) fn subscribe(&self, sink: Weak<dyn LogSink>, max: Level) {
+    pub(crate) fn subscribe(&self, sink: Weak<dyn LogSink>, max: Level) -> Result<(), Error> {
         let mut sinks = lock(&self.sinks);
+        memory::without_reserve(|| sinks.try_reserve(1)).map_err(|_| Error::NoMemory)?;
         sinks.retain(|(_, other)| other.strong_count() > 0 && !other.ptr_eq(&sink));
         sinks.push((max, sink));
         self.note_wanted(&sinks);
+        Ok(())
     }
 
     pub(crate) fn unsubscribe(&self, sink: &Weak<dyn LogSink>) {

@@ -442,6 +442,35 @@ mod reserve {
             assert!(without_reserve(|| take(layout)).is_null());
         }
 
+        /// Each block is one thread's at a time: it finds there what it wrote.
+        #[test]
+        fn threads_take_and_give_back_blocks_of_their_own() {
+            let rounds = if cfg!(miri) { 20 } else { 2000 };
+            let layout = Layout::from_size_align(200, 8).unwrap();
+            std::thread::scope(|scope| {
+                for thread in 1..=4 {
+                    scope.spawn(move || {
+                        for _ in 0..rounds {
+                            is_ready();
+                            let block = take(layout);
+                            if block.is_null() {
+                                continue;
+                            }
+                            // SAFETY: of that layout, and this thread's until it is freed.
+                            unsafe {
+                                block.write_bytes(thread, 200);
+                                std::hint::spin_loop();
+                                let seen = std::slice::from_raw_parts(block, 200);
+                                assert!(seen.iter().all(|byte| *byte == thread));
+                                ALLOCATOR.dealloc(block, layout);
+                            }
+                        }
+                    });
+                }
+            });
+            assert!(is_ready());
+        }
+
         #[test]
         fn what_is_too_large_is_refused() {
             assert!(take(Layout::from_size_align(1 << 20, 8).unwrap()).is_null());

@@ -1,6 +1,7 @@
 //! From handles to objects. A call finds its object without touching a count: the epoch's
 //! pin keeps it. If the call must wait, it takes a count first and gives up the pin.
 
+use std::collections::LinkedList;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::Arc;
@@ -394,6 +395,9 @@ pub(super) fn fast_make(bucket: &Arc<BucketServer>) -> Option<*mut kvreg_bucket>
     Some(made)
 }
 
+/// What a handle takes in its table.
+const SLOT: usize = 64;
+
 /// The short way to end a handle of a registered bucket: `None` if nothing was done.
 #[inline(always)]
 pub(super) fn fast_free(handle: *mut kvreg_bucket) -> Option<()> {
@@ -403,7 +407,13 @@ pub(super) fn fast_free(handle: *mut kvreg_bucket) -> Option<()> {
         }
         let process = Process::if_any()?;
         let removed = process.handles().remove(token(handle), kvreg_bucket::KIND);
-        retire::<BucketServer>(process, removed.ok()?, pinned);
+        // It gives back a count and a slot, unless the bucket is gone but for its handles: else a
+        // thread that only looks buckets up would collect, and disturb all others, all the time.
+        let bytes = match bucket.has_ended() {
+            true => size_of::<BucketServer>(),
+            false => SLOT,
+        };
+        retire::<BucketServer>(process, removed.ok()?, bytes, pinned);
         Some(())
     })
 }
@@ -464,7 +474,13 @@ unsafe fn taken<T>(object: *const ()) -> Arc<T> {
 }
 
 /// Drops the table's count and gives up a slot when no call on another thread relies on them.
-fn retire<T: Send + Sync + 'static>(process: &'static Process, removed: Removed, pinned: &Guard) {
+/// `bytes` is about what that gives back.
+fn retire<T: Send + Sync + 'static>(
+    process: &'static Process,
+    removed: Removed,
+    bytes: usize,
+    pinned: &Guard,
+) {
     /// Called where the thread is of the process that ended the handle.
     fn release<T>(Removed { object, slot }: Removed) {
         let process = Process::if_any();
@@ -474,7 +490,6 @@ fn retire<T: Send + Sync + 'static>(process: &'static Process, removed: Removed,
             process.handles().give_back(slot);
         }
     }
-    let bytes = size_of::<T>();
     process
         .handles()
         .retire(removed, release::<T>, bytes, pinned);
@@ -486,14 +501,14 @@ fn retire_counted<T: Send + Sync + 'static>(process: &'static Process, removed: 
     // SAFETY: the table's count, of such an object, is given up through the epoch.
     let kept = unsafe { raw_arc::kept::<T>(removed.object) };
     let object = Arc::clone(&kept);
-    retire::<T>(process, removed, &pinned);
+    retire::<T>(process, removed, size_of::<T>(), &pinned);
     object
 }
 
 /// Ends all handles and what they lead to; inboxes last, so that they get what the servers
 /// have to say.
 pub(crate) fn free_all(process: &'static Process) {
-    let mut inboxes = Vec::new();
+    let mut inboxes = LinkedList::new(); // each by itself: there may be many, and no memory
     process.handles().remove_all(|kind, removed| match kind {
         Kind::Registry => {
             let registry = retire_counted::<Supervisor>(process, removed);
@@ -503,7 +518,7 @@ pub(crate) fn free_all(process: &'static Process) {
         Kind::Update => retire_counted::<Begun>(process, removed).freed(),
         Kind::Items => retire_counted::<Items>(process, removed).freed(),
         Kind::Listener => retire_counted::<ListenerCore>(process, removed).freed(),
-        Kind::Inbox => inboxes.push(removed),
+        Kind::Inbox => inboxes.push_back(removed),
     });
     for removed in inboxes {
         retire_counted::<InboxCore>(process, removed).freed();

@@ -189,8 +189,7 @@ impl InboxCore {
 
     pub(crate) fn subscribe_logs(self: &Arc<Self>, max: Level) -> Result<(), Error> {
         drop(self.open_state()?);
-        self.logs.subscribe(self.sink(), max);
-        Ok(())
+        self.logs.subscribe(self.sink(), max)
     }
 
     /// What is raised while events wait, as a number; the inbox's own, closed with it.

@@ -28,6 +28,7 @@ pub(crate) fn with_signals_blocked<R>(work: impl FnOnce() -> R) -> R {
 /// own next cancellation point. For what asks the system for something, which is where threads are
 /// cancelled: that would abort the process, for the thread would unwind through Rust.
 #[cfg(all(unix, not(miri)))]
+#[inline(always)] // a callback's caller lies on the stack once for each turn that is held
 pub(crate) fn uncancelled<R>(work: impl FnOnce() -> R) -> R {
     struct Uncancelled(c_int);
 

@@ -1,6 +1,6 @@
 //! How a server ends, who is told, and who goes along.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, LinkedList};
 
 use super::{AnyServer, Caller, Goal, Place, Server, State, Turn, CLOSED, MAIL, TURN};
 use crate::error::Error;
@@ -30,12 +30,37 @@ impl Ended {
 #[derive(Default)]
 pub(crate) struct Ties {
     monitors: BTreeMap<u64, Arc<dyn Monitor>>,
-    /// By the address of the other end, which its `Weak` keeps from being used again.
-    links: BTreeMap<usize, Weak<dyn AnyServer>>,
+    links: Links,
 }
 
-/// Servers that are still to be ended, because one they are linked to was.
-pub(crate) type Linked = Vec<(Arc<dyn AnyServer>, Arc<Exit>)>;
+/// By the address of the other end, which its `Weak` keeps from being used again.
+type Links = BTreeMap<usize, Weak<dyn AnyServer>>;
+
+/// Servers that are still to be ended, because one they are linked to was: the links of each that
+/// has ended, as they were, since an end may have no memory to copy many.
+#[derive(Default)]
+pub(crate) struct Linked(LinkedList<(Links, Arc<Exit>)>);
+
+impl Linked {
+    fn add(&mut self, links: Links, exit: &Arc<Exit>) {
+        if !links.is_empty() {
+            self.0.push_back((links, Arc::clone(exit)));
+        }
+    }
+
+    fn next(&mut self) -> Option<(Arc<dyn AnyServer>, Arc<Exit>)> {
+        loop {
+            let (links, exit) = self.0.back_mut()?;
+            let (next, exit) = (links.pop_first(), Arc::clone(exit));
+            if links.is_empty() {
+                self.0.pop_back(); // so a chain of links is no longer here than one of them
+            }
+            if let Some(server) = next.and_then(|(_, server)| server.upgrade()) {
+                return Some((server, exit));
+            }
+        }
+    }
+}
 
 /// Where a server is, as long as it lives: what tells it from others.
 fn address(server: &Arc<dyn AnyServer>) -> usize {
@@ -61,9 +86,9 @@ fn with_both(
 
 /// Ends a server, and one by one those that are linked to it: a chain of links can be long.
 fn end_all(server: Arc<dyn AnyServer>, exit: Exit) {
-    let mut linked = Linked::new();
+    let mut linked = Linked::default();
     server.end_alone(Arc::new(exit), &mut linked);
-    while let Some((server, exit)) = linked.pop() {
+    while let Some((server, exit)) = linked.next() {
         server.end_alone(exit, &mut linked);
     }
 }
@@ -145,13 +170,13 @@ impl<S: State> AnyServer for Server<S> {
             }
         }
         let mine = Arc::as_ptr(&self).addr();
-        for other in ties.links.into_values().filter_map(|other| other.upgrade()) {
+        for other in ties.links.values().filter_map(|other| other.upgrade()) {
             other.with_ties(&mut |ties| {
                 ties.map(|ties| ties.links.remove(&mine));
             });
-            if exit.reason != Reason::Normal {
-                linked.push((other, Arc::clone(&exit)));
-            }
+        }
+        if exit.reason != Reason::Normal {
+            linked.add(ties.links, &exit);
         }
     }
 

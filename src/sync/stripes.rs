@@ -44,7 +44,7 @@ impl Counter {
         // One that was counted out by another thread than in leaves less than nothing there; and
         // of one that comes and goes meanwhile only the second step may be seen.
         let sum = parts.fold(0, usize::wrapping_add);
-        usize::try_from(sum.cast_signed()).unwrap_or(0)
+        usize::try_from(sum as isize).unwrap_or(0)
     }
 
     fn own(&self) -> &AtomicUsize {

@@ -16,6 +16,8 @@ mod hash {
         at(0) << 56 | at(1) % 64
     }
 }
+#[path = "../../../src/memory.rs"]
+mod memory;
 #[path = "../../../src/reclaim/limbo.rs"]
 #[allow(private_interfaces)]
 mod limbo;
