@@ -4,12 +4,13 @@ use super::contents::{Contents, Unread};
 use super::key::Key;
 use super::reading::{read, try_read, Owned, Tried};
 use super::snapshot::{About, Filter, Kept, Snapshot};
+use super::stored::Stored;
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim;
 use crate::server::Exclusive;
 use crate::sync::{back_off, lock, Mutex, Ordering};
-use crate::table::{Closed, Position};
+use crate::table::{Closed, Found, Position};
 use crate::value::{Text, Value};
 
 /// The values of some keys; `None` where a key is absent.
@@ -21,9 +22,10 @@ const CHUNK: usize = 64;
 /// How often the change that is under way is waited for.
 const WAITS: u32 = 16;
 
-/// Entries and bytes that are copied in one slice of a snapshot: a put waits no longer for it.
-const SLICE: usize = 1024;
-const SLICE_BYTES: usize = 256 << 10;
+/// Bytes that are copied in one slice of a snapshot: a put waits no longer for it. An entry counts
+/// for so many at least.
+const SLICE: usize = 256 << 10;
+const EACH: usize = 256;
 
 impl Contents {
     /// A value with the revision of its change.
@@ -129,6 +131,15 @@ fn room_for<T>(len: usize) -> Result<Vec<T>, Error> {
     Ok(room)
 }
 
+/// Copies an entry; answers its bytes.
+fn copy(found: &Found<'_, Stored>, to: &mut Vec<(Text, Value)>) -> Result<usize, Error> {
+    let pair = (Text::copy(found.key())?, read(found)?);
+    let bytes = pair.0.len() + pair.1.as_bytes().map_or(0, <[u8]>::len);
+    grow(to)?;
+    to.push(pair);
+    Ok(bytes)
+}
+
 /// Room for one more.
 fn grow<T>(room: &mut Vec<T>) -> Result<(), Error> {
     memory::without_reserve(|| room.try_reserve(1)).map_err(|_| Error::NoMemory)
@@ -217,32 +228,21 @@ impl Exclusive<'_, Contents> {
         let pinned = reclaim::pin();
         self.count()?; // fails if it is closed
         let revision = items.noted.as_ref().map(|noted| noted.snapshot.revision());
-        let (mut copied, mut bytes) = (0, 0);
-        let counts = std::cell::Cell::new((0, 0));
-        let mut failed = Ok(());
         let (read_until_now, in_slices) = (&mut items.read, items.noted.is_some());
-        items.position = self.writer(&pinned).scan(
-            items.position,
-            |found| {
-                if failed.is_err() || revision.is_some_and(|it| found.value().revision() > it) {
-                    return; // what was there before it is among the kept
+        let mut failed = Ok(());
+        let budget = if in_slices { SLICE } else { usize::MAX };
+        items.position = self.writer(&pinned).scan(items.position, budget, |found| {
+            if failed.is_err() || revision.is_some_and(|it| found.value().revision() > it) {
+                return 0; // what was there before it is among the kept
+            }
+            match copy(&found, read_until_now) {
+                Ok(bytes) => bytes + EACH,
+                Err(refused) => {
+                    failed = Err(refused);
+                    budget
                 }
-                let mut copy = || {
-                    let pair = (Text::copy(found.key())?, read(&found)?);
-                    grow(read_until_now)?;
-                    copied += 1;
-                    bytes += pair.0.len() + pair.1.as_bytes().map_or(0, <[u8]>::len);
-                    read_until_now.push(pair);
-                    Ok(())
-                };
-                failed = copy();
-                counts.set((copied, bytes));
-            },
-            || {
-                let (copied, bytes) = counts.get();
-                in_slices && (copied >= SLICE || bytes >= SLICE_BYTES)
-            },
-        );
+            }
+        });
         failed?;
         if let Some(noted) = &items.noted {
             if let About::Rest(position) = &noted.snapshot.about {

@@ -114,8 +114,10 @@ fn change(writer: &Writer<'_, u64>, model: &mut Model, what: u8, step: u64, byte
             let mut entries = Vec::new();
             let mut position = Position::BEGINNING;
             while position != Position::End {
-                let show = |it: Found<'_, u64>| entries.push((it.key().to_vec(), *it.value()));
-                position = writer.scan(position, show, || true);
+                position = writer.scan(position, 1, |it| {
+                    entries.push((it.key().to_vec(), *it.value()));
+                    1
+                });
             }
             let mut expected: Vec<_> = model.iter().map(|(k, v)| (k.clone(), *v)).collect();
             entries.sort();

@@ -31,34 +31,35 @@ impl Position {
 }
 
 impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
-    /// Shows the entries from a position on, of one group at least and until `show` says that it
-    /// is enough; answers how far it came.
+    /// Shows the entries from a position on, whole groups of them, until what `show` answers of each
+    /// has come up to the budget; answers how far it came.
     pub(crate) fn scan(
         &self,
         from: Position,
-        mut show: impl FnMut(Found<'t, V>),
-        mut is_enough: impl FnMut() -> bool,
+        budget: usize,
+        mut show: impl FnMut(Found<'t, V>) -> usize,
     ) -> Position {
         let Ok(Some(array)) = self.array() else {
             return Position::End;
         };
-        let mut position = from;
+        let (mut position, mut spent) = (from, 0usize);
         while let Position::At(at) = position {
             let log = array.log();
             // Where there is but one group all positions are its.
             let home = at.checked_shr(64 - log).unwrap_or(0);
-            let group = (home << (64 - log) % 64).reverse_bits() as usize & (array.groups() - 1);
+            let group = (home << ((64 - log) % 64)).reverse_bits() as usize;
+            let group = group & (array.groups() - 1);
             array.entries_at_home(group, |entry, hash| {
                 if !position.has_passed(hash) {
                     // SAFETY: an entry of the table, and the writer is pinned.
-                    show(unsafe { Found::new(entry) });
+                    spent = spent.saturating_add(show(unsafe { Found::new(entry) }));
                 }
             });
             position = match home + 1 {
                 next if next >> log == 0 => Position::At(next << (64 - log)),
                 _ => Position::End,
             };
-            if is_enough() {
+            if spent >= budget {
                 break;
             }
         }

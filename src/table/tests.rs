@@ -263,11 +263,10 @@ fn a_scan_sees_what_stays_once() {
         let mut position = Position::BEGINNING;
         let mut others = Vec::new();
         while position != Position::End {
-            position = writer.scan(
-                position,
-                |found| *seen.entry(*found.value()).or_insert(0) += 1,
-                || true,
-            );
+            position = writer.scan(position, 1, |found| {
+                *seen.entry(*found.value()).or_insert(0) += 1;
+                1
+            });
             // First it grows, then it shrinks again.
             for _ in 0..random.below(12) {
                 let key = (1 << 32) + random.below(1 << 20);
