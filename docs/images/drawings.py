@@ -108,7 +108,7 @@ FLOORS = [
     Floor(3, ["store"], "what a bucket holds"),
     Floor(2, ["server"], "turn, mailbox, end, links, monitors"),
     Floor(1, ["runtime", "reclaim", "hash", "table"], "threads, fork, memory, the hash table"),
-    Floor(0, ["error", "reason", "sync", "time", "value"], "words"),
+    Floor(0, ["error", "memory", "reason", "sync", "time", "value"], "words"),
 ]
 
 JOURNEYS = [

@@ -383,7 +383,7 @@ static void nothing_was_printed(void) {
     fclose(caught);
 }
 
-static void every_function_in_each_place(void) {
+static void g14_every_function_in_each_place(void) {
     begin_catching();
     /* The threads that it needs are there: what starts them allocates in the system itself. */
     begin(DO_bucket_update_cast);
@@ -431,7 +431,7 @@ static void first_in_child(enum function function, long place, bool and_later) {
     _exit(counted > place ? DONE : NO_MORE);
 }
 
-static void the_first_call_of_a_process(void) {
+static void g14_the_first_call_of_a_process(void) {
     const enum function calls[] = {DO_registry_start, DO_bucket_start, DO_inbox_open,
                                    DO_configure, DO_shutdown};
     begin_catching();
@@ -459,8 +459,8 @@ static void the_first_call_of_a_process(void) {
 }
 
 static const test tests[] = {
-    TEST(the_first_call_of_a_process),
-    TEST(every_function_in_each_place),
+    TEST(g14_the_first_call_of_a_process),
+    TEST(g14_every_function_in_each_place),
 };
 
 CHECK_MAIN(tests)
