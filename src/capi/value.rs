@@ -168,6 +168,22 @@ impl kvreg_value {
         }
     }
 
+    #[inline(always)]
+    pub(super) fn is_absent(&self) -> bool {
+        self.kind == ABSENT
+    }
+
+    /// Makes it own nothing, until it is taken back with what it owned.
+    #[inline(always)]
+    pub(super) fn lend(&mut self) -> u64 {
+        std::mem::take(&mut self.private_)
+    }
+
+    #[inline(always)]
+    pub(super) fn take_back(&mut self, owned: u64) {
+        self.private_ = owned;
+    }
+
     /// Of a value that is no text.
     #[inline(always)]
     pub(super) fn of_scalar(value: ValueRef<'_>) -> kvreg_value {
@@ -188,9 +204,13 @@ impl kvreg_value {
     /// As of `get`.
     #[inline(always)]
     pub(super) unsafe fn get_small<'a>(&self) -> Option<ValueRef<'a>> {
-        if !matches!(self.kind, STRING | BYTES) {
+        match self.kind {
+            // SAFETY of both: any bits are a number.
+            INT => return Some(ValueRef::Int(unsafe { self.payload.integer })),
+            FLOAT => return Some(ValueRef::Float(unsafe { self.payload.real })),
+            STRING | BYTES => {}
             // SAFETY: by contract.
-            return unsafe { self.get() }.ok();
+            _ => return unsafe { self.get() }.ok(),
         }
         // SAFETY: any bits are a pointer and a length.
         let RawText { data, len } = unsafe { self.payload.text };
@@ -330,23 +350,22 @@ thread_local! {
 /// calls the callback, and stays where it is.
 pub(super) struct Copies {
     texts: RefCell<Vec<Text>>,
-    outer: *const Copies,
 }
 
 impl Copies {
+    #[inline(always)]
     pub(super) fn new() -> Copies {
         Copies {
             texts: RefCell::default(),
-            outer: COPIES.get(),
         }
     }
 
     /// What is copied on this thread while `callback` runs is kept as long as this.
     #[inline(always)]
     pub(super) fn keep<R>(&self, callback: impl FnOnce() -> R) -> R {
-        COPIES.set(self);
+        let outer = COPIES.replace(self);
         let answer = callback();
-        COPIES.set(self.outer);
+        COPIES.set(outer);
         answer
     }
 
