@@ -73,6 +73,8 @@ mod handle_count;
 mod inside;
 mod mailbox;
 mod rights;
+mod sent;
+mod sleepers;
 mod system;
 mod thread;
 mod turn;
@@ -98,12 +100,14 @@ pub(crate) use handle_count::HandleCount;
 pub(crate) use inside::{Inside, OpenTurn, Turn};
 use mailbox::{Body, Envelope};
 pub(crate) use rights::{Exclusive, Writing};
+use sent::{LastSent, Progress};
+use sleepers::{For, Sleepers};
 pub(crate) use system::System;
 #[cfg(test)]
 #[allow(unused_imports)] // the model's scenarios use it
 pub(crate) use thread::abort_open;
+use thread::TurnOwner;
 pub(crate) use thread::{forget, hold, Held, Lasts, Open, Thread, PER_THREAD};
-use thread::{LastSent, Progress, TurnOwner};
 use turn::{Goal, Patience, Until};
 
 const TURN: u32 = 1;
@@ -224,13 +228,6 @@ struct CastWaiter {
     limit: u64,
     /// Its thread, if that holds a turn elsewhere: so it may be part of a circle. Else 0.
     inside: u64,
-}
-
-/// How many threads sleep for something and how many wake-ups are on their way to them.
-#[derive(Default)]
-struct Sleepers {
-    asleep: usize,
-    woken: usize,
 }
 
 impl<S: State> Server<S> {

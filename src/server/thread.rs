@@ -32,6 +32,7 @@
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 
+use super::sent::{LastSent, Progress, Sent};
 use crate::error::Error;
 use crate::memory;
 use crate::runtime::thread_end::{self, PerThread};
@@ -60,53 +61,6 @@ struct Own {
 
 /// The thread notes no more where it has queued something.
 const EVERYWHERE: usize = usize::MAX;
-
-/// The last cast of a thread that was queued at a server.
-struct Sent {
-    progress: Arc<Progress>,
-    number: u64,
-}
-
-impl Sent {
-    /// Acquire: who learns that a cast was handled sees what it did.
-    fn is_done(&self) -> bool {
-        self.progress.done.load(Ordering::Acquire) > self.number
-    }
-}
-
-/// How far a server is with its mail, for those who sent it.
-pub(super) struct Progress {
-    /// The address of the server.
-    server: usize,
-    /// All envelopes numbered below are handled, or dropped and the state is closed.
-    done: AtomicU64,
-}
-
-impl Progress {
-    pub(super) fn new(server: usize, done: u64) -> Progress {
-        Progress {
-            server,
-            done: AtomicU64::new(done),
-        }
-    }
-
-    /// Tells how far it is, if it was not further. Called under the server's lock. Release: see
-    /// `Sent::is_done`.
-    pub(super) fn tell(&self, done: u64) {
-        if self.done.load(Ordering::Relaxed) < done {
-            self.done.store(done, Ordering::Release);
-        }
-    }
-}
-
-/// Which envelope of a server the calling thread's reads there wait for.
-pub(super) enum LastSent {
-    None,
-    /// That of this number.
-    Number(u64),
-    /// The queue has to say.
-    Unknown,
-}
 
 /// What a thread left open, with the tickets.
 type Opened = Vec<(Arc<dyn Open>, u64)>;
@@ -342,7 +296,7 @@ impl Thread {
             _ => own.with_mail(|mail| {
                 mail.retain(|sent| !sent.is_done());
                 own.queued.set(mail.len());
-                let here = mail.iter().find(|sent| sent.progress.server == server);
+                let here = mail.iter().find(|sent| sent.is_to(server));
                 here.map_or(LastSent::None, |sent| LastSent::Number(sent.number))
             }),
         })
@@ -374,7 +328,7 @@ impl Thread {
                 return;
             }
             own.with_mail(|mail| {
-                let here = |sent: &&mut Sent| Arc::ptr_eq(&sent.progress, progress);
+                let here = |sent: &&mut Sent| sent.is_of(progress);
                 match mail.iter_mut().find(here) {
                     Some(sent) => sent.number = number,
                     None => mail.push(Sent {

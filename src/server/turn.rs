@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::mailbox::Body;
 use super::{
-    Caller, CastWaiter, Server, Slow, State, Thread, Writing, CLOSED, MAIL, RESERVED, TURN,
+    Caller, CastWaiter, For, Server, Slow, State, Thread, Writing, CLOSED, MAIL, RESERVED, TURN,
     WAITERS, WRITE,
 };
 use crate::error::Error;
-use crate::sync::{back_off, Arc, Condvar, MutexGuard, Ordering, PoisonError, PASSES, SPINS};
+use crate::sync::{back_off, Arc, MutexGuard, Ordering, PASSES, SPINS};
 use crate::time::Deadline;
 
 /// What a caller goes the long way for.
@@ -55,13 +55,6 @@ pub(super) enum Patience {
     Call,
     /// Not for user code: a cast has somewhere else to go.
     Cast,
-}
-
-/// Which of the two bits a thread sleeps for.
-#[derive(Clone, Copy)]
-enum For {
-    Turn,
-    Write,
 }
 
 impl<S: State> Server<S> {
@@ -439,125 +432,6 @@ impl<S: State> Server<S> {
         let word = self.word.fetch_and(!WRITE, Ordering::Release);
         if word & WAITERS != 0 {
             self.wake(&mut self.lock());
-        }
-    }
-
-    /// Wakes one sleeper for each bit that is free, unless one is on its way already: it will see
-    /// to the next.
-    fn wake(&self, slow: &mut Slow<S>) {
-        let word = self.word.load(Ordering::Relaxed);
-        if word & WRITE == 0 {
-            slow.for_write.wake_one(&self.write_free);
-        }
-        if word & TURN == 0 {
-            match word & RESERVED == 0 {
-                true => slow.for_turn.wake_one(&self.turn_free),
-                // It is for one of them, who is not told from the others.
-                false => slow.for_turn.wake_all(&self.turn_free),
-            }
-            self.schedule(slow);
-        }
-        self.note_sleepers(slow);
-    }
-
-    /// Wakes all: the server has ended.
-    pub(super) fn wake_all(&self, slow: &mut Slow<S>) {
-        slow.for_turn.wake_all(&self.turn_free);
-        slow.for_write.wake_all(&self.write_free);
-        self.note_sleepers(slow);
-    }
-
-    /// Sets `WAITERS` as long as threads sleep and none that was woken is on its way. Called
-    /// under the lock, whenever one of these changes.
-    fn note_sleepers(&self, slow: &Slow<S>) {
-        if slow.for_turn.wants_wake() || slow.for_write.wants_wake() {
-            self.word.fetch_or(WAITERS, Ordering::Relaxed);
-        } else {
-            self.word.fetch_and(!WAITERS, Ordering::Relaxed);
-        }
-    }
-
-    /// Sleeps until it is woken for a bit, or time is up. `ready` is asked once more after
-    /// `WAITERS` is set: whoever gave the bit back before that woke nobody.
-    fn sleep<'a>(
-        &'a self,
-        mut slow: MutexGuard<'a, Slow<S>>,
-        bit: For,
-        left: Option<Duration>,
-        ready: impl Fn(&Slow<S>, u32) -> bool,
-    ) -> MutexGuard<'a, Slow<S>> {
-        slow.sleepers(bit).asleep += 1;
-        let word = self.word.fetch_or(WAITERS, Ordering::Relaxed);
-        if ready(&slow, word) {
-            slow.sleepers(bit).asleep -= 1;
-            self.note_sleepers(&slow);
-            return slow;
-        }
-        let free = match bit {
-            For::Turn => &self.turn_free,
-            For::Write => &self.write_free,
-        };
-        let deadline = left.map(|left| (std::time::Instant::now(), left));
-        loop {
-            let left = deadline.map(|(since, left)| left.saturating_sub(since.elapsed()));
-            if left.is_some_and(|left| left.is_zero()) {
-                slow.sleepers(bit).asleep -= 1;
-                self.note_sleepers(&slow);
-                return slow;
-            }
-            slow = wait(free, slow, left);
-            // A wake-up is a count, not a name: any sleeper may take it, once.
-            let sleepers = slow.sleepers(bit);
-            if sleepers.woken > 0 {
-                sleepers.woken -= 1;
-                self.note_sleepers(&slow);
-                return slow;
-            }
-        }
-    }
-}
-
-fn wait<'a, T>(
-    condvar: &Condvar,
-    guard: MutexGuard<'a, T>,
-    left: Option<Duration>,
-) -> MutexGuard<'a, T> {
-    match left {
-        None => condvar.wait(guard).unwrap_or_else(PoisonError::into_inner),
-        Some(left) => {
-            let waited = condvar.wait_timeout(guard, left);
-            waited.unwrap_or_else(PoisonError::into_inner).0
-        }
-    }
-}
-
-impl super::Sleepers {
-    fn wants_wake(&self) -> bool {
-        self.asleep > 0 && self.woken == 0
-    }
-
-    fn wake_one(&mut self, condvar: &Condvar) {
-        if self.wants_wake() {
-            self.asleep -= 1;
-            self.woken += 1;
-            condvar.notify_one();
-        }
-    }
-
-    /// To notify nobody would be a system call for nothing, in the end of every server.
-    fn wake_all(&mut self, condvar: &Condvar) {
-        if self.asleep > 0 {
-            self.woken += std::mem::take(&mut self.asleep);
-            condvar.notify_all();
-        }
-    }
-}
-
-impl<S: State> Slow<S> {
-    fn sleepers(&mut self, bit: For) -> &mut super::Sleepers {
-        match bit {
-            For::Turn => &mut self.for_turn,
-            For::Write => &mut self.for_write,
         }
     }
 }
