@@ -304,14 +304,44 @@ impl HandleTable {
         let slot = self.slot(number).expect("a slot that was just made");
         slot.timeout.store(timeout_ms, Ordering::Relaxed);
         slot.object.store(object.cast_mut(), Ordering::Relaxed);
-        let generation = generation(slot.token.load(Ordering::Relaxed)).wrapping_add(1);
-        let token = MARK << MARK_SHIFT
-            | (kind as u64) << KIND_SHIFT
-            | u64::from(number) << SLOT_SHIFT
-            | u64::from(generation);
+        let token = next_token(kind, number, slot);
         // Release: whoever finds the token finds the object.
         slot.token.store(token, Ordering::Release);
         Ok(token)
+    }
+
+    /// Takes a slot for an object that will have a handle again and again, never two at once.
+    pub(crate) fn reserve(&'static self, object: *const ()) -> Result<RemovedSlot, Error> {
+        let kept = Slots::own(|slots| slots.take(self));
+        let number = kept.map_or_else(|| self.take_slot(), Ok)?;
+        let slot = self.slot(number).expect("a slot that was just made");
+        slot.object.store(object.cast_mut(), Ordering::Relaxed);
+        Ok(RemovedSlot(number))
+    }
+
+    /// The next handle of a slot that was reserved, not to be known before it is published.
+    #[inline(always)]
+    pub(crate) fn next(&self, kind: Kind, reserved: &RemovedSlot) -> u64 {
+        let slot = self.slot(reserved.0);
+        slot.map_or(0, |slot| next_token(kind, reserved.0, slot))
+    }
+
+    /// Makes the next handle of a slot that was reserved.
+    #[inline(always)]
+    pub(crate) fn publish(&self, next: u64) {
+        if let Some(slot) = self.slot(token_slot(next)) {
+            // Release: whoever ends the handle finds what the object holds.
+            slot.token.store(next, Ordering::Release);
+        }
+    }
+
+    /// Whether no handle can be made in a slot any more.
+    #[inline(always)]
+    pub(crate) fn is_used_up(&self, slot: &RemovedSlot) -> bool {
+        let token = self
+            .slot(slot.0)
+            .map(|slot| slot.token.load(Ordering::Relaxed));
+        token.is_none_or(|token| generation(token) == self.first_generation)
     }
 
     /// Looks a token up.
@@ -381,11 +411,7 @@ impl HandleTable {
 
     /// Lets the slot of a removed handle be used again.
     pub(crate) fn give_back(&'static self, slot: RemovedSlot) {
-        let token = self
-            .slot(slot.0)
-            .map(|slot| slot.token.load(Ordering::Relaxed));
-        let is_used_up = token.is_none_or(|token| generation(token) == self.first_generation);
-        if !is_used_up && !Slots::own(|slots| slots.keep(self, slot.0)) {
+        if !self.is_used_up(&slot) && !Slots::own(|slots| slots.keep(self, slot.0)) {
             lock(&self.free.0).slots.push(slot.0);
         }
     }
@@ -515,6 +541,16 @@ impl Drop for HandleTable {
             }
         }
     }
+}
+
+/// The token of the next handle in a free slot.
+#[inline(always)]
+fn next_token(kind: Kind, number: u32, slot: &Slot) -> u64 {
+    let generation = generation(slot.token.load(Ordering::Relaxed)).wrapping_add(1);
+    MARK << MARK_SHIFT
+        | (kind as u64) << KIND_SHIFT
+        | u64::from(number) << SLOT_SHIFT
+        | u64::from(generation)
 }
 
 fn token_slot(token: u64) -> u32 {

@@ -41,10 +41,11 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::told;
-use crate::bucket::{check_key, BucketOptions, Deciding, Verdict};
+use crate::bucket::{check_key, BucketOptions, Deciding, Decision, Verdict};
 use crate::error::Error;
 use crate::inbox::Event;
 use crate::server::{Caller, Lasts, Thread};
+use crate::store::Key;
 use crate::time::{Deadline, Timeout};
 use crate::value::{AsValue, FromValue, Text, Value};
 
@@ -116,7 +117,7 @@ impl Drop for Withdraws {
 
 /// Runs what an update decides. A panic is its bucket's crash.
 fn decided<V: Into<Verdict>>(
-    update: &mut Deciding,
+    update: Decision<'_>,
     decide: impl FnOnce(Option<&Value>) -> V,
 ) -> Result<(), Error> {
     let current = update.current()?;
@@ -134,7 +135,7 @@ impl Bucket {
     async fn later<R: Send + 'static>(
         &self,
         key: &[u8],
-        work: impl FnOnce(&mut Deciding) -> Result<R, Error> + Send + 'static,
+        work: impl FnOnce(Decision<'_>) -> Result<R, Error> + Send + 'static,
     ) -> Result<R, Error> {
         if Thread::holds_a_turn() {
             return Err(Error::CallingSelf); // whoever has the bucket may be waiting for this
@@ -147,9 +148,9 @@ impl Bucket {
         let (server, progress) = (self.0.server(), Progress::default());
         let (reply, mut answer) = oneshot::channel();
         let begins = progress.clone();
-        let run = move |mut turn: Deciding| {
+        let run = move |turn: Deciding| {
             if begins.becomes(BEGUN) {
-                let done = work(&mut turn);
+                let done = work(turn.decision());
                 drop(turn);
                 let _ = reply.send(done); // nobody waits for it if the future was dropped
             }
@@ -186,7 +187,7 @@ impl Bucket {
     /// As [`kvreg::Bucket::get`](crate::Bucket::get).
     pub async fn get<T: FromValue>(&self, key: impl AsRef<[u8]>) -> Result<T, Error> {
         let found = match self.now().get::<Found>(&key) {
-            Err(Error::Timeout) => self.later(key.as_ref(), Deciding::current).await?,
+            Err(Error::Timeout) => self.later(key.as_ref(), |turn| turn.current()).await?,
             found => found?.0,
         };
         found.map_or_else(T::absent, T::from_value)
@@ -199,7 +200,7 @@ impl Bucket {
             done => return done,
         }
         let value = Value::new(value.as_value())?;
-        let store = move |turn: &mut Deciding| turn.store(value.as_ref());
+        let store = move |turn: Decision<'_>| turn.store(value.as_ref());
         self.later(key.as_ref(), store).await
     }
 
@@ -209,7 +210,7 @@ impl Bucket {
             Err(Error::Timeout) => {}
             done => return done,
         }
-        let delete = |turn: &mut Deciding| {
+        let delete = |turn: Decision<'_>| {
             let old = turn.current()?.ok_or(Error::NotFound)?;
             turn.remove()?;
             Ok(old)
@@ -226,12 +227,12 @@ impl Bucket {
     ) -> Result<(), Error> {
         let (server, key) = (self.0.server(), check_key(key.as_ref())?);
         super::check_inherited(server.system())?;
-        let begun = server.update_begin(&mut Caller::new(Timeout::Now), key, Lasts::Call);
+        let begun = server.update_begin(&mut Caller::new(Timeout::Now), Key::new(key), Lasts::Call);
         match begun {
             Err(Error::Timeout) => self.later(key, |turn| decided(turn, decide)).await,
             begun => told(
                 server.system(),
-                begun.and_then(|mut turn| decided(&mut turn, decide)),
+                begun.and_then(|turn| decided(turn.decision(), decide)),
             ),
         }
     }
@@ -254,7 +255,7 @@ impl Bucket {
             Err(Error::Timeout) => {}
             done => return done,
         }
-        let store = move |turn: &mut Deciding| {
+        let store = move |turn: Decision<'_>| {
             let pairs = borrowed(&pairs).map(|(key, value)| (key, value.as_ref()));
             turn.store_many(&pairs.collect::<Vec<_>>())
         };

@@ -5,7 +5,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 
 use super::{check_inherited, told, Update};
-use crate::bucket::{check_key, BucketInfo, BucketOptions, BucketServer, Verdict};
+use crate::bucket::{check_key, copy_key, BucketInfo, BucketOptions, BucketServer, Verdict};
 use crate::error::Error;
 use crate::process::{Ended, Process};
 use crate::reason::Reason;
@@ -166,10 +166,10 @@ impl Bucket {
         decide: impl FnOnce(Option<&Value>) -> V,
     ) -> Result<(), Error> {
         self.call(key.as_ref(), |server, caller, key| {
-            let mut update = server.update_begin(caller, key, Lasts::Call)?;
-            let current = update.current()?;
+            let update = server.update_begin(caller, Key::new(key), Lasts::Call)?;
+            let current = update.decision().current()?;
             let decided = catch_unwind(AssertUnwindSafe(|| decide(current.as_ref()).into()));
-            update.apply(decided.unwrap_or(Verdict::Crash))
+            update.decision().apply(decided.unwrap_or(Verdict::Crash))
         })
     }
 
@@ -183,7 +183,8 @@ impl Bucket {
         self.call(key.as_ref(), |server, _, key| {
             server.update_cast(
                 key,
-                Box::new(move |mut update| {
+                Box::new(move |update| {
+                    let update = update.decision();
                     let verdict = match update.current() {
                         Ok(current) => decide(current.as_ref()).into(),
                         Err(_) => return,
@@ -201,6 +202,7 @@ impl Bucket {
     /// dropped.
     pub fn update_begin(&self, key: impl AsRef<[u8]>) -> Result<Update, Error> {
         self.call(key.as_ref(), |server, caller, key| {
+            let key = copy_key(key)?;
             Update::begin(server.update_begin(caller, key, Lasts::Open)?)
         })
     }

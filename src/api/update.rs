@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::bucket::{Deciding, Verdict};
+use crate::bucket::{Deciding, OpenUpdate, Verdict};
 use crate::error::Error;
 use crate::server::{hold, Held};
 use crate::value::Value;
@@ -24,26 +24,28 @@ use crate::value::Value;
 /// # Ok::<(), kvreg::Error>(())
 /// ```
 #[must_use = "an update that is dropped changes nothing"]
-pub struct Update(Arc<Held<Deciding>>);
+pub struct Update(Arc<Held<OpenUpdate>>);
 
 impl Update {
     pub(crate) fn begin(deciding: Deciding) -> Result<Update, Error> {
-        let held = Arc::new(deciding.held());
-        hold(&held, &held)?;
+        let held = Arc::new(Held::new(deciding.open()));
+        hold(&held, 0)?;
         Ok(Update(held))
     }
 
     /// The value to decide about; `None` if the key is absent.
     pub fn current(&mut self) -> Result<Option<Value>, Error> {
-        let current = self.0.with(Deciding::current);
+        let current = self.0.with(|update| update.decision().current());
         current.unwrap_or(Err(Error::Aborted))
     }
 
     /// Does what was decided, and gives the turn back.
     pub fn end(self, verdict: impl Into<Verdict>) -> Result<(), Error> {
         let verdict = verdict.into();
-        let deciding = self.0.take(&self.0);
-        deciding.map_or(Err(Error::Aborted), |mut deciding| deciding.apply(verdict))
+        let update = self.0.take(&self.0);
+        update.map_or(Err(Error::Aborted), |update| {
+            update.decision().apply(verdict)
+        })
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod callbacks;
 mod options;
+mod small_pair;
 mod update;
 
+use std::any::Any;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -22,8 +24,12 @@ use crate::watch::{Subscriber, Subscribers};
 
 use callbacks::Callbacks;
 pub use options::BucketOptions;
-pub(crate) use update::Deciding;
+use small_pair::SmallPair;
 pub use update::Verdict;
+pub(crate) use update::{Deciding, Decision, Keyed, OpenUpdate};
+
+/// Bytes of keys and values that are likely to be in a processor's cache.
+const NEAR: usize = 1 << 20;
 
 pub(crate) type BucketServer = Server<BucketState>;
 
@@ -89,10 +95,14 @@ impl ChildSpec for BucketSpec {
 
 pub(crate) struct BucketState {
     contents: Contents,
+    /// What waits in the mailbox is counted.
+    is_limited: bool,
     spec: Arc<BucketSpec>,
     place: Option<Place>,
     handles: HandleCount,
     subscribers: OnceLock<Arc<Subscribers>>,
+    /// What the boundary has to hold the one update that may be open.
+    holder: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 /// What there is to know about a bucket.
@@ -124,6 +134,8 @@ pub struct BucketInfo {
 pub(crate) enum Message {
     /// And what it is counted for while it waits.
     Put(Pair, Vec<Reservation>),
+    /// What needs no memory of its own.
+    PutSmall(SmallPair),
     Delete(Box<[u8]>),
 }
 
@@ -149,6 +161,10 @@ unsafe impl State for BucketState {
                 drop(reserved);
                 write.exclusive().put(pair)
             }
+            Message::PutSmall(pair) => {
+                let key = Key::new(pair.key());
+                write.exclusive().put_small(key, pair.value())
+            }
             Message::Delete(key) => match write.exclusive().remove(Key::new(&key)) {
                 Err(Error::NotFound) => Ok(()),
                 removed => removed,
@@ -172,7 +188,7 @@ unsafe impl State for BucketState {
     }
 
     fn run(turn: Turn<BucketState>, task: Task) {
-        let server = Arc::clone(turn.server());
+        let server = Arc::clone(turn.inside().server());
         let callbacks = &server.state().spec.around.buckets.callbacks;
         let _running = callbacks.note(server.system(), server.state().name());
         (task.run)(Deciding::new(turn, task.key));
@@ -220,11 +236,13 @@ impl BucketServer {
         Server::start(
             around.system,
             BucketState {
+                is_limited: limits.is_some(),
                 contents: Contents::new(limits),
                 spec,
                 place,
                 handles: HandleCount::default(),
                 subscribers: OnceLock::new(),
+                holder: OnceLock::new(),
             },
         )
     }
@@ -289,6 +307,12 @@ impl BucketServer {
     ) -> Option<R::Read> {
         let contents = &self.state().contents;
         contents.fast_read(key, pinned, reader)
+    }
+
+    /// Whether it holds more than a processor keeps near.
+    #[inline(always)]
+    pub(crate) fn is_large(&self) -> bool {
+        self.state().contents.bytes() > NEAR
     }
 
     /// The short way of a put: `None` if nothing was done. Does not panic.
@@ -427,7 +451,17 @@ impl BucketServer {
         if !reclaim::has_room() {
             return Err(Error::NoMemory);
         }
-        self.cast(Message::Put(Pair::new(key, value)?, Vec::new()))
+        if !value.is_small() {
+            return self.cast(Message::Put(Pair::new(key, value)?, Vec::new()));
+        }
+        let hashed = Key::new(key);
+        self.cast_or_queue(
+            |write| write.exclusive().put_small(hashed, value),
+            || match SmallPair::new(key, value) {
+                Some(pair) if !self.state().is_limited => Ok(Message::PutSmall(pair)),
+                _ => Ok(Message::Put(Pair::new(key, value)?, Vec::new())),
+            },
+        )
     }
 
     pub(crate) fn delete_cast(self: &Arc<Self>, key: &[u8]) -> Result<(), Error> {
@@ -455,6 +489,7 @@ impl BucketServer {
     }
 
     /// A pair for an update, which is inside already.
+    #[cfg(feature = "aio")]
     fn pair_inside(self: &Arc<Self>, key: &[u8], value: ValueRef<'_>) -> Result<Pair, Error> {
         self.check_value(&value, false)?;
         Pair::new(key, value)
@@ -501,17 +536,41 @@ impl BucketServer {
         self.with_write_lock(caller, |write| write.exclusive().get_many(keys))?
     }
 
-    pub(crate) fn update_begin(
+    /// Takes the turn for an update of a key. To keep it open, `lasts` must say so.
+    pub(crate) fn update_begin<K: Keyed>(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
-        key: &[u8],
+        key: K,
         lasts: Lasts,
-    ) -> Result<Deciding, Error> {
-        let key = copy_key(key)?;
+    ) -> Result<Deciding<K>, Error> {
         if !reclaim::has_room() {
             self.wait_for_room(caller)?;
         }
         Ok(Deciding::new(self.occupy(caller, lasts)?, key))
+    }
+
+    /// As `update_begin`, by the short way: `None` if anybody is in the way. Does not panic.
+    #[inline(always)]
+    pub(crate) fn fast_update_begin<K: Keyed>(
+        self: &Arc<Self>,
+        key: K,
+        lasts: Lasts,
+    ) -> Option<Deciding<K>> {
+        if !reclaim::has_room() {
+            return None;
+        }
+        Some(Deciding::new(self.fast_occupy(lasts)?, key))
+    }
+
+    /// What the boundary made to hold an open update, if it did.
+    #[inline(always)]
+    pub(crate) fn holder(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
+        self.state().holder.get()
+    }
+
+    /// Keeps what holds an open update, unless there is one.
+    pub(crate) fn set_holder(&self, holder: Arc<dyn Any + Send + Sync>) {
+        let _ = self.state().holder.set(holder);
     }
 
     pub(crate) fn count(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<usize, Error> {
@@ -611,7 +670,7 @@ fn made(pairs: &[(Key<'_>, ValueRef<'_>)]) -> Result<Vec<Pair>, Error> {
     Ok(ready)
 }
 
-fn copy_key(key: &[u8]) -> Result<Box<[u8]>, Error> {
+pub(crate) fn copy_key(key: &[u8]) -> Result<Box<[u8]>, Error> {
     let mut copy = Vec::new();
     memory::reserve(&mut copy, key.len())?;
     copy.extend_from_slice(key);

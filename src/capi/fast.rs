@@ -41,6 +41,12 @@ pub(super) fn fast<H: Handle, R>(
     })
 }
 
+/// Runs `work` pinned, without a handle.
+#[inline(always)]
+pub(super) fn pinned<R>(work: impl FnOnce(&Guard) -> Option<R>) -> Option<R> {
+    reclaim::fast_pin(Process::if_any()?.system().domain(), work)
+}
+
 /// Runs a read with the object of a handle, unless casts of the calling thread are queued
 /// somewhere: it must not pass them.
 #[inline(always)]

@@ -18,6 +18,7 @@
 mod layout;
 
 mod argument;
+mod begun;
 mod fast;
 mod guard;
 mod info;

@@ -3,14 +3,15 @@
 
 use std::collections::LinkedList;
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::Arc;
 
 use super::argument::Out;
+use super::begun;
 use super::fast::fast;
 use super::items::Items;
 use super::status::{Failure, Status};
-use crate::bucket::{BucketServer, Deciding};
+use crate::bucket::BucketServer;
 use crate::handle_table::{Invalid, Kind, Removed};
 use crate::inbox::InboxCore;
 use crate::listener::ListenerCore;
@@ -21,7 +22,6 @@ use crate::registry::RegistryServer;
 use crate::registry::Supervisor;
 use crate::runtime::platform;
 use crate::server::Caller;
-use crate::server::{hold, Held, Open};
 use crate::sync::raw_arc;
 use crate::time::Timeout;
 
@@ -96,58 +96,6 @@ impl Object for BucketServer {
     }
 }
 
-/// An update that has begun, until it is ended.
-pub(super) struct Begun {
-    held: Held<Deciding>,
-    /// Of its handle.
-    token: AtomicU64,
-}
-
-impl Begun {
-    pub(super) fn make(deciding: Deciding, handle: &Out<*mut kvreg_update>) -> Result<(), Failure> {
-        let begun = Arc::new(Begun {
-            held: deciding.held(),
-            token: AtomicU64::new(0),
-        });
-        let mut made = std::ptr::null_mut();
-        // SAFETY: an output.
-        make(Arc::clone(&begun), &unsafe { Out::new(&mut made, made) })?;
-        begun.token.store(token(made), Ordering::Relaxed);
-        if let Err(refused) = hold(&begun.held, &begun) {
-            begun.abort();
-            return Err(refused.into());
-        }
-        handle.set(made);
-        Ok(())
-    }
-
-    /// `None` if it was ended already.
-    pub(super) fn take(self: &Arc<Self>) -> Option<Deciding> {
-        self.held.take(self)
-    }
-}
-
-impl Open for Begun {
-    /// Its handle goes with it.
-    fn abort(&self) {
-        drop(self.held.give_up());
-        let handle = self.token.load(Ordering::Relaxed) as usize;
-        let _ = free::<kvreg_update>(std::ptr::without_provenance_mut(handle));
-    }
-}
-
-// SAFETY: the only type of this kind.
-unsafe impl Handle for kvreg_update {
-    const KIND: Kind = Kind::Update;
-    type Object = Begun;
-}
-
-impl Object for Begun {
-    fn freed(self: &Arc<Self>) {
-        drop(self.take()); // gives the turn back, now and not when the epoch allows
-    }
-}
-
 // SAFETY: the only type of this kind.
 unsafe impl Handle for kvreg_items {
     const KIND: Kind = Kind::Items;
@@ -189,14 +137,19 @@ pub(super) fn token<H>(handle: *mut H) -> u64 {
     handle.addr() as u64
 }
 
+/// Whether a token is a handle of the process that this one forked from.
+pub(super) fn is_inherited_handle(token: u64) -> bool {
+    Process::inherited().any(|process| process.handles().knows(token))
+}
+
 /// Whether a token was a handle of the process that this one forked from.
-fn is_inherited(token: u64) -> bool {
+pub(super) fn is_inherited(token: u64) -> bool {
     let knows = |process: &Process| process.handles().knows(token) || process.is_shut_down();
     Process::inherited().any(knows)
 }
 
 /// Why a token that is not in the table is not there.
-fn missing(token: u64, invalid: Invalid) -> Failure {
+pub(super) fn missing(token: u64, invalid: Invalid) -> Failure {
     if is_inherited(token) {
         return Status::Forked.into();
     }
@@ -445,7 +398,7 @@ pub(super) fn free<H: Handle>(handle: *mut H) -> Result<(), Failure> {
         return Ok(());
     }
     let token = token(handle);
-    if Process::inherited().any(|process| process.handles().knows(token)) {
+    if is_inherited_handle(token) {
         return Ok(()); // the parent's, and none of the child's business
     }
     let Some(process) = Process::if_any() else {
@@ -515,7 +468,7 @@ pub(crate) fn free_all(process: &'static Process) {
             registry.registry().end(shut_down());
         }
         Kind::Bucket => retire_counted::<BucketServer>(process, removed).end(shut_down()),
-        Kind::Update => retire_counted::<Begun>(process, removed).freed(),
+        Kind::Update => drop(begun::taken(removed)),
         Kind::Items => retire_counted::<Items>(process, removed).freed(),
         Kind::Listener => retire_counted::<ListenerCore>(process, removed).freed(),
         Kind::Inbox => inboxes.push_back(removed),

@@ -78,7 +78,6 @@ pub(super) unsafe fn put(
     // SAFETY: by contract.
     let done = unsafe { value.as_ref() }.and_then(|value| unsafe {
         let value = value.get_small()?;
-        argument::touch_to_read(value.text().as_ptr(), value.text().len());
         let key = fast::key(key.cast(), key_len)?;
         fast::fast(bucket, |bucket, pinned| bucket.fast_put(key, value, pinned))
     });

@@ -3,16 +3,20 @@
 use std::ffi::c_void;
 
 use super::argument::{self, invalid, Out};
+use super::begun::{self, Begun, Key};
+use super::fast::{self, Output};
 use super::guard::{guard, guard_since};
-use super::object::{free, kvreg_bucket, kvreg_update, releasing, with, Begun};
+use super::object::{kvreg_bucket, kvreg_update, with};
+use super::one_key::OK;
 use super::status::{kvreg_status, kvreg_verdict, Failure, Status};
 use super::value::{given, kvreg_value, Copies};
-use crate::bucket::Deciding;
+use crate::bucket::{Deciding, Decision};
 use crate::error::Error;
+use crate::memory;
 use crate::runtime;
 use crate::runtime::platform;
 use crate::server::Lasts;
-use crate::value::Value;
+use crate::store;
 
 const KEEP: kvreg_verdict = 0;
 const STORE: kvreg_verdict = 1;
@@ -36,8 +40,9 @@ pub type kvreg_update_fn = Option<
 ///
 /// # Safety
 /// `next` is null, or an initialised value whose text is good for its length.
+#[cold]
 unsafe fn apply(
-    update: &mut Deciding,
+    update: Decision<'_>,
     verdict: kvreg_verdict,
     next: *const kvreg_value,
 ) -> Result<(), Failure> {
@@ -53,8 +58,41 @@ unsafe fn apply(
     }?)
 }
 
+/// Does what was decided by the short way, after which the update is to be dropped at once. `false`
+/// if nothing was done.
+///
+/// # Safety
+/// As of `apply`.
+#[inline(always)]
+unsafe fn fast_apply(
+    update: Decision<'_>,
+    verdict: kvreg_verdict,
+    next: *const kvreg_value,
+) -> bool {
+    match verdict {
+        KEEP => update.fast_keep(),
+        STORE => {
+            // SAFETY: by contract.
+            let Some(value) = (unsafe { next.as_ref().and_then(|next| next.get_small()) }) else {
+                return false;
+            };
+            let stored = fast::pinned(|pinned| update.fast_store(value, pinned).then_some(()));
+            stored.is_some()
+        }
+        _ => false,
+    }
+}
+
 type Callback =
     unsafe extern "C" fn(*mut c_void, *const kvreg_value, *mut kvreg_value) -> kvreg_verdict;
+
+/// Reads the value that is to be decided about, by the long way; absent is a value too.
+fn read(update: Decision<'_>) -> Result<kvreg_value, Failure> {
+    match update.current()? {
+        Some(value) => kvreg_value::owned(value),
+        None => Ok(kvreg_value::ABSENT),
+    }
+}
 
 /// Asks the callback. What is `next` then may point into `current` and `copies`.
 ///
@@ -64,14 +102,20 @@ type Callback =
 unsafe fn ask(
     callback: Callback,
     user_data: *mut c_void,
-    current: Option<&Value>,
+    current: &mut kvreg_value,
     next: &mut kvreg_value,
     copies: &Copies,
 ) -> kvreg_verdict {
-    let view = current.map(kvreg_value::borrowed);
-    let view = view.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // The callback sees a value that owns nothing.
+    let owned = current.lend();
+    let view = match current.is_absent() {
+        true => std::ptr::null(),
+        false => std::ptr::from_ref(current),
+    };
     // SAFETY: by contract; the view lives until the callback returns.
-    copies.keep(|| unsafe { callback(user_data, view, next) })
+    let verdict = copies.keep(|| unsafe { callback(user_data, view, next) });
+    current.take_back(owned);
+    verdict
 }
 
 /// Asks the callback, and does what it decided.
@@ -79,17 +123,19 @@ unsafe fn ask(
 /// # Safety
 /// As for `ask`.
 unsafe fn decide(
-    update: &mut Deciding,
+    update: Decision<'_>,
     callback: Callback,
     user_data: *mut c_void,
 ) -> Result<(), Failure> {
-    let current = update.current()?;
+    let mut current = read(update)?;
     let (mut next, copies) = (kvreg_value::NIL, Copies::new());
     // SAFETY: by contract; what `next` may point into lives until the end of this function.
-    unsafe {
-        let verdict = ask(callback, user_data, current.as_ref(), &mut next, &copies);
+    let done = unsafe {
+        let verdict = ask(callback, user_data, &mut current, &mut next, &copies);
         apply(update, verdict, &next)
-    }
+    };
+    current.clear();
+    done
 }
 
 /// @name Updates
@@ -109,34 +155,125 @@ pub unsafe extern "C" fn kvreg_bucket_update(
     user_data: *mut c_void,
 ) -> kvreg_status {
     const NAME: &str = "kvreg_bucket_update";
-    let lineage = runtime::lineage();
-    let mut begun = None;
-    let status = guard_since(lineage, NAME, || {
-        let mut deciding = with(bucket, |bucket, caller| {
-            update.ok_or_else(|| invalid("the callback is NULL"))?;
-            // SAFETY: the key is good for its length.
-            let key = unsafe { argument::key(key, key_len) }?;
-            Ok(bucket.update_begin(caller, key, Lasts::Call)?)
-        })?;
-        let current = deciding.current()?;
-        begun = Some((deciding, current));
-        Ok(())
-    });
-    // Between the guards, for the callback may update another bucket, and so on: what lies on
-    // the stack under it is on it once for each.
-    let (Some((mut deciding, current)), Some(callback)) = (begun, update) else {
-        return status;
+    // Each of these is on the stack once, and as it is: the callback may update another bucket, and so
+    // on, and all of it lies under that.
+    let (mut current, mut next) = (kvreg_value::ABSENT, kvreg_value::NIL);
+    // SAFETY: the key is good for its length.
+    let mut begun = unsafe { fast_begin(bucket, (key, key_len), update, &mut current) };
+    if current.is_absent() {
+        // SAFETY: as above.
+        let status = unsafe {
+            begin(
+                NAME,
+                &mut begun,
+                bucket,
+                (key, key_len),
+                update,
+                &mut current,
+            )
+        };
+        if status != OK {
+            return status;
+        }
+    }
+    let (Some(deciding), Some(callback)) = (&begun, update) else {
+        return Status::Internal as kvreg_status; // it was checked
     };
-    let (mut next, copies) = (kvreg_value::NIL, Copies::new());
+    let (lineage, copies) = (runtime::lineage(), Copies::new());
     let verdict = platform::uncancelled(|| {
         // SAFETY: the callback and its data are good until this function returns.
-        unsafe { ask(callback, user_data, current.as_ref(), &mut next, &copies) }
+        unsafe { ask(callback, user_data, &mut current, &mut next, &copies) }
     });
-    guard_since(lineage, NAME, || {
-        // SAFETY: what `next` may point into lives until the end of this function.
-        let applied = unsafe { apply(&mut deciding, verdict, &next) };
-        drop(deciding); // the turn
-        applied
+    // SAFETY of both: what `next` may point into lives until the end of this function.
+    let status = if unsafe { fast_apply(deciding.decision(), verdict, &next) } {
+        begun = None; // the turn
+        OK
+    } else {
+        unsafe { apply_slowly(NAME, lineage, &mut begun, verdict, &next) }
+    };
+    debug_assert!(begun.is_none());
+    current.clear();
+    status
+}
+
+/// Takes the turn for a callback, and reads the value, by the short way; a value that it cannot
+/// read is left absent.
+///
+/// # Safety
+/// The key is good for its length.
+#[inline(never)] // what it needs on the stack is not to lie under the callback
+unsafe fn fast_begin<'k>(
+    bucket: *mut kvreg_bucket,
+    (key, key_len): (*const c_void, usize),
+    callback: kvreg_update_fn,
+    current: &mut kvreg_value,
+) -> Option<Deciding<store::Key<'k>>> {
+    callback?;
+    // SAFETY: by contract.
+    let key = unsafe { fast::key(key.cast(), key_len) }?;
+    fast::fast(bucket, |bucket, pinned| {
+        if bucket.is_large() {
+            // Others are not to wait for the memory: it is fetched before the turn is taken.
+            let read = bucket.fast_read(key, pinned, Output).flatten();
+            *current = read.unwrap_or(kvreg_value::NIL);
+            current.clear();
+        }
+        let deciding = bucket.fast_update_begin(key, Lasts::Call)?;
+        let read = deciding.decision().fast_read(pinned, Output);
+        *current = read.flatten().unwrap_or(kvreg_value::ABSENT);
+        Some(deciding)
+    })
+}
+
+/// As `fast_begin`, by the long way; what that has begun is gone on with.
+///
+/// # Safety
+/// The key is good for its length.
+#[cold]
+#[inline(never)]
+unsafe fn begin<'k>(
+    function: &'static str,
+    begun: &mut Option<Deciding<store::Key<'k>>>,
+    bucket: *mut kvreg_bucket,
+    (key, key_len): (*const c_void, usize),
+    callback: kvreg_update_fn,
+    current: &mut kvreg_value,
+) -> kvreg_status {
+    guard(function, || {
+        let deciding = match begun.take() {
+            Some(deciding) => deciding,
+            None => with(bucket, |bucket, caller| {
+                callback.ok_or_else(|| invalid("the callback is NULL"))?;
+                // SAFETY: by contract.
+                let key = store::Key::new(unsafe { argument::key(key, key_len) }?);
+                Ok(bucket.update_begin(caller, key, Lasts::Call)?)
+            })?,
+        };
+        *current = read(deciding.decision())?;
+        *begun = Some(deciding);
+        Ok(())
+    })
+}
+
+/// Does what was decided by the long way, and gives the turn back.
+///
+/// # Safety
+/// As for `apply`.
+#[cold]
+#[inline(never)]
+unsafe fn apply_slowly(
+    function: &'static str,
+    lineage: usize,
+    begun: &mut Option<Deciding<store::Key<'_>>>,
+    verdict: kvreg_verdict,
+    next: *const kvreg_value,
+) -> kvreg_status {
+    guard_since(lineage, function, || {
+        let deciding = begun.take();
+        deciding.map_or(Ok(()), |deciding| {
+            // SAFETY: by contract.
+            unsafe { apply(deciding.decision(), verdict, next) }
+        })
     })
 }
 
@@ -186,14 +323,15 @@ pub unsafe extern "C" fn kvreg_bucket_update_cast(
             let callback = update.ok_or_else(|| invalid("the callback is NULL"))?;
             // SAFETY: the key is good for its length.
             let key = unsafe { argument::key(key, key_len) }?;
-            let run = Box::new(move |mut begun: Deciding| {
+            let run = Box::new(move |begun: Deciding| {
+                let update = begun.decision();
                 let user_data = user_data; // as a whole: it is what is Send, and is dropped
                                            // SAFETY: the callback and its data are good until
                                            // `destroy`.
-                let decided = unsafe { decide(&mut begun, callback, user_data.data) };
+                let decided = unsafe { decide(update, callback, user_data.data) };
                 if let Err(failure) = decided {
                     if !failure.is_expected() {
-                        begun.log_refused(&failure);
+                        update.log_refused(&failure);
                     }
                 }
                 // Within the update: a call into the bucket from `destroy` must not wait.
@@ -222,26 +360,58 @@ pub unsafe extern "C" fn kvreg_bucket_update_begin(
     current: *mut kvreg_value,
     update: *mut *mut kvreg_update,
 ) -> kvreg_status {
+    let mut value = kvreg_value::NIL;
+    let (mut begun, mut is_read) = (None, false);
+    if !update.is_null() && memory::is_ready() {
+        // SAFETY: the key is good for its length.
+        let short = unsafe { fast::bytes(key.cast(), key_len) }.and_then(Key::short);
+        begun = short.and_then(|key| {
+            fast::fast(bucket, |bucket, pinned| {
+                let deciding = bucket.fast_update_begin(key, Lasts::Open)?;
+                let read = deciding.decision().fast_read(pinned, Output).flatten();
+                is_read = read.is_some();
+                value = read.unwrap_or(kvreg_value::NIL);
+                Some(deciding)
+            })
+        });
+    }
+    if is_read {
+        // SAFETY: null or outputs.
+        if let Some(done) = begun.take().and_then(|begun| unsafe {
+            let handle = Begun::open(begun).ok()?;
+            update.write(handle);
+            Some(Out::new(current, value).is_wanted())
+        }) {
+            if !done {
+                value.clear();
+            }
+            return OK;
+        }
+        value.clear();
+    }
     guard("kvreg_bucket_update_begin", || {
         // SAFETY: null or outputs.
         let current = unsafe { Out::new(current, kvreg_value::NIL) };
         let update = unsafe { Out::new(update, std::ptr::null_mut()) };
-        let mut begun = with(bucket, |bucket, caller| {
-            update.required()?;
-            // SAFETY: the key is good for its length.
-            let key = unsafe { argument::key(key, key_len) }?;
-            Ok(bucket.update_begin(caller, key, Lasts::Open)?)
-        })?;
-        let mut value = match begun.current()? {
+        let begun = match begun.take() {
+            Some(begun) => begun,
+            None => with(bucket, |bucket, caller| {
+                update.required()?;
+                // SAFETY: the key is good for its length.
+                let key = Key::new(unsafe { argument::key(key, key_len) }?)?;
+                Ok(bucket.update_begin(caller, key, Lasts::Open)?)
+            })?,
+        };
+        let mut value = match begun.decision().current()? {
             Some(value) if current.is_wanted() => kvreg_value::owned(value)?,
             Some(_) => kvreg_value::NIL,
             None => kvreg_value::ABSENT,
         };
-        let made = Begun::make(begun, &update);
+        let made = Begun::open(begun);
         if made.is_err() {
             value.clear();
         }
-        made?;
+        update.set(made?);
         current.set(value);
         Ok(())
     })
@@ -256,14 +426,23 @@ pub unsafe extern "C" fn kvreg_update_end(
     verdict: kvreg_verdict,
     next: *const kvreg_value,
 ) -> kvreg_status {
-    guard("kvreg_update_end", || {
-        let begun = releasing(update, |begun, _| {
-            begun.take().ok_or_else(|| Failure::from(Status::BadHandle))
-        });
-        let mut begun = begun?;
-        free(update)?;
+    let mut begun = None;
+    if matches!(verdict, KEEP | STORE) {
+        begun = begun::fast_take(update);
+    }
+    if let Some(begun) = &begun {
         // SAFETY: null, or a value whose text is good for its length.
-        unsafe { apply(&mut begun, verdict, next) }
+        if unsafe { fast_apply(begun.decision(), verdict, next) } {
+            return OK;
+        }
+    }
+    guard("kvreg_update_end", || {
+        let begun = match begun.take() {
+            Some(begun) => begun,
+            None => begun::take(update)?,
+        };
+        // SAFETY: as above.
+        unsafe { apply(begun.decision(), verdict, next) }
     })
 }
 
@@ -271,5 +450,5 @@ pub unsafe extern "C" fn kvreg_update_end(
 /// fine. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_update_free(update: *mut kvreg_update) -> kvreg_status {
-    guard("kvreg_update_free", || free(update))
+    guard("kvreg_update_free", || begun::free(update))
 }

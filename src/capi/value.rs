@@ -168,6 +168,22 @@ impl kvreg_value {
         }
     }
 
+    #[inline(always)]
+    pub(super) fn is_absent(&self) -> bool {
+        self.kind == ABSENT
+    }
+
+    /// Makes it own nothing, until it is taken back with what it owned.
+    #[inline(always)]
+    pub(super) fn lend(&mut self) -> u64 {
+        std::mem::take(&mut self.private_)
+    }
+
+    #[inline(always)]
+    pub(super) fn take_back(&mut self, owned: u64) {
+        self.private_ = owned;
+    }
+
     /// Of a value that is no text.
     #[inline(always)]
     pub(super) fn of_scalar(value: ValueRef<'_>) -> kvreg_value {
@@ -182,15 +198,19 @@ impl kvreg_value {
         }
     }
 
-    /// What C gave, if it is small and in order.
+    /// What C gave, if it is small and in order; its bytes have been looked at by then.
     ///
     /// # Safety
     /// As of `get`.
     #[inline(always)]
     pub(super) unsafe fn get_small<'a>(&self) -> Option<ValueRef<'a>> {
-        if !matches!(self.kind, STRING | BYTES) {
+        match self.kind {
+            // SAFETY of both: any bits are a number.
+            INT => return Some(ValueRef::Int(unsafe { self.payload.integer })),
+            FLOAT => return Some(ValueRef::Float(unsafe { self.payload.real })),
+            STRING | BYTES => {}
             // SAFETY: by contract.
-            return unsafe { self.get() }.ok();
+            _ => return unsafe { self.get() }.ok(),
         }
         // SAFETY: any bits are a pointer and a length.
         let RawText { data, len } = unsafe { self.payload.text };
@@ -201,7 +221,11 @@ impl kvreg_value {
         let bytes = unsafe { std::slice::from_raw_parts(data, len) };
         match self.kind {
             STRING => std::str::from_utf8(bytes).ok().map(ValueRef::String),
-            _ => Some(ValueRef::Bytes(bytes)),
+            _ => {
+                // SAFETY: by contract.
+                unsafe { argument::touch_to_read(data, len) };
+                Some(ValueRef::Bytes(bytes))
+            }
         }
     }
 
@@ -330,23 +354,22 @@ thread_local! {
 /// calls the callback, and stays where it is.
 pub(super) struct Copies {
     texts: RefCell<Vec<Text>>,
-    outer: *const Copies,
 }
 
 impl Copies {
+    #[inline(always)]
     pub(super) fn new() -> Copies {
         Copies {
             texts: RefCell::default(),
-            outer: COPIES.get(),
         }
     }
 
     /// What is copied on this thread while `callback` runs is kept as long as this.
     #[inline(always)]
     pub(super) fn keep<R>(&self, callback: impl FnOnce() -> R) -> R {
-        COPIES.set(self);
+        let outer = COPIES.replace(self);
         let answer = callback();
-        COPIES.set(self.outer);
+        COPIES.set(outer);
         answer
     }
 

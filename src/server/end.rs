@@ -152,6 +152,8 @@ impl<S: State> AnyServer for Server<S> {
         };
         S::closed(&self, exit.reason);
         self.close();
+        // What was dropped, or will be: reads find the state closed.
+        self.lock().has_done_all();
         let Some((queue, ties)) = taken else {
             return;
         };

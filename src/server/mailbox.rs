@@ -2,8 +2,10 @@
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use super::thread::Sender;
-use super::{Server, Slow, State, Turn, Until, Writing, MAIL, TURN, WRITE};
+use super::{
+    Patience, Progress, Server, Slow, State, Thread, Turn, Until, Writing, CLOSED, MAIL, RESERVED,
+    TURN, WRITE,
+};
 use crate::error::Error;
 use crate::memory;
 use crate::reason::{Exit, Reason};
@@ -15,11 +17,31 @@ const DRAIN_BUDGET: usize = 256;
 /// Queues that grew beyond this give their memory back when they are empty.
 const KEPT_CAPACITY: usize = 64;
 
+/// So many messages are handled under one hold of `WRITE` and of the lock.
+const BATCH: usize = 32;
+
+/// Who sent what is being handled: several threads.
+const SENDERS: u64 = u64::MAX;
+
 pub(super) struct Envelope<S: State> {
     number: u64,
-    pub(super) body: Body<S>,
-    /// Given to `finish_envelope` after the body was handled.
-    pub(super) sender: Sender,
+    body: Body<S>,
+    /// The number of the thread whose reads wait for it, or 0.
+    sender: u64,
+}
+
+/// Messages that were taken out of the queue together, to be handled in their order.
+pub(super) struct Batch<S: State> {
+    messages: [Option<S::Message>; BATCH],
+    len: usize,
+    last: u64,
+}
+
+impl<S: State> Batch<S> {
+    /// The number of the last one.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
 }
 
 pub(super) enum Body<S: State> {
@@ -38,8 +60,14 @@ impl<S: State> Slow<S> {
 
     /// Whether all envelopes numbered below `limit` have been handled.
     pub(super) fn has_handled_below(&self, limit: u64) -> bool {
-        let handling = self.handling.1;
-        self.first_below(limit).is_none() && (handling == 0 || handling >= limit)
+        self.done >= limit
+    }
+
+    /// Nothing will be handled any more, and the state is closed.
+    pub(super) fn has_done_all(&mut self) {
+        if let Some(progress) = &self.progress {
+            progress.tell(u64::MAX);
+        }
     }
 
     /// Whether a caller on the long way came before the envelope of this number.
@@ -49,24 +77,32 @@ impl<S: State> Slow<S> {
 
     /// The number of the last envelope of `sender` that is queued or being handled.
     pub(super) fn last_of(&self, sender: u64) -> Option<u64> {
-        let queued = self.queue.iter().rev().find(|l| l.sender.id() == sender);
-        match queued {
-            Some(envelope) => Some(envelope.number),
-            None => (self.handling.0 == sender).then_some(self.handling.1),
+        let queued = self.queue.iter().rev().find(|l| l.sender == sender);
+        match (queued, self.handling) {
+            (Some(envelope), _) => Some(envelope.number),
+            (None, (SENDERS, number)) => Some(number), // kvreg's own work, and soon done
+            (None, (handling, number)) => (handling == sender).then_some(number),
         }
+    }
+}
+
+/// Who sent mail to a server that nobody knows any more waits for nothing.
+impl<S: State> Drop for Slow<S> {
+    fn drop(&mut self) {
+        self.has_done_all();
     }
 }
 
 impl<S: State> Server<S> {
     /// Ends the server once what is queued has been handled, and does not wait for it.
     pub(crate) fn stop_later(self: &Arc<Self>) -> Result<(), Error> {
-        if self.try_enter() {
-            self.release(WRITE);
+        if self.try_enter(Patience::Cast) {
+            self.release_write();
             self.end_inside(Exit::new(Reason::Normal, ""));
             self.release(TURN);
             return Ok(());
         }
-        match self.post(Body::Stop) {
+        match self.post(Body::Stop, true) {
             // No thread is to be had, so none was: nothing can be queued before it.
             Err(Error::Io { .. }) => self.end(Exit::new(Reason::Normal, "")),
             posted => posted?,
@@ -74,43 +110,50 @@ impl<S: State> Server<S> {
         Ok(())
     }
 
-    pub(super) fn post(self: &Arc<Self>, body: Body<S>) -> Result<(), Error> {
-        self.post_from(body, Sender::current)
-    }
-
-    /// As `post`, for a sender that is asked for once it is sure that it is needed.
-    pub(super) fn post_from(
-        self: &Arc<Self>,
-        body: Body<S>,
-        sender: fn() -> Sender,
-    ) -> Result<(), Error> {
+    /// Queues an envelope. The calling thread's reads wait for it, if it `is_awaited`.
+    pub(super) fn post(self: &Arc<Self>, body: Body<S>, is_awaited: bool) -> Result<(), Error> {
         if self.has_ended() {
             return Err(self.finish_end(Error::NoProcess));
         }
-        let refused = if let Err(refused) = self.system.threads().start() {
-            refused
-        } else {
-            let is_stop = matches!(body, Body::Stop); // there is one, and it cannot be taken back
-            let sender = sender();
-            let mut slow = self.lock();
-            if slow.closed {
-                Error::NoProcess
-            } else if slow.queue.len() >= self.state.mailbox_limit() && !is_stop {
-                Error::Limit("the mailbox is full")
-            } else if memory::without_reserve(|| slow.queue.try_reserve(1)).is_err() {
-                Error::NoMemory
-            } else {
-                let number = slow.next;
-                slow.next += 1;
-                slow.queue.push_back(Envelope {
-                    number,
-                    body,
-                    sender,
-                });
-                if self.word.fetch_or(MAIL, Ordering::Relaxed) & TURN == 0 {
-                    self.schedule(&mut slow);
+        let sender = self
+            .system
+            .threads()
+            .start()
+            .and_then(|()| match is_awaited {
+                true => Thread::will_send(),
+                false => Ok(0),
+            });
+        let refused = match sender {
+            Err(refused) => refused,
+            Ok(sender) => {
+                let is_stop = matches!(body, Body::Stop); // there is one, and it cannot be taken back
+                let mut slow = self.lock();
+                if slow.closed {
+                    Error::NoProcess
+                } else if slow.queue.len() >= self.state.mailbox_limit() && !is_stop {
+                    Error::Limit("the mailbox is full")
+                } else if memory::without_reserve(|| slow.queue.try_reserve(1)).is_err() {
+                    Error::NoMemory
+                } else {
+                    let number = slow.next;
+                    slow.next += 1;
+                    slow.queue.push_back(Envelope {
+                        number,
+                        body,
+                        sender,
+                    });
+                    if sender != 0 {
+                        let (server, done) = (std::ptr::from_ref(&**self).addr(), slow.done);
+                        let progress = slow
+                            .progress
+                            .get_or_insert_with(|| Arc::new(Progress::new(server, done)));
+                        Thread::has_sent(progress, number);
+                    }
+                    if self.word.fetch_or(MAIL, Ordering::Relaxed) & TURN == 0 {
+                        self.schedule(&mut slow);
+                    }
+                    return Ok(());
                 }
-                return Ok(());
             }
         };
         drop(body); // outside the lock: a task may run user code when it is dropped
@@ -133,37 +176,63 @@ impl<S: State> Server<S> {
         self.system.threads().spawn(move || server.drain());
     }
 
-    /// Takes out the first envelope; `finish_envelope` is told when it was handled. Called with
-    /// `TURN`, which keeps the short way shut until then.
-    pub(super) fn take_envelope(&self, slow: &mut MutexGuard<'_, Slow<S>>) -> Envelope<S> {
+    /// Takes out the first envelope; `finish` is told when it was handled. Called with `TURN`,
+    /// which keeps the short way shut until then.
+    fn take_envelope(&self, slow: &mut MutexGuard<'_, Slow<S>>) -> Envelope<S> {
         let envelope = slow.queue.pop_front().expect("looked at before");
-        self.set_in_progress(slow, (envelope.sender.id(), envelope.number));
+        slow.handling = (envelope.sender, envelope.number);
+        self.has_taken(slow);
+        envelope
+    }
+
+    /// Takes out the messages at the front of the queue, as far as they are numbered below `limit`
+    /// and make a batch; there is one at least. Called as `take_envelope` is.
+    pub(super) fn take_batch(&self, slow: &mut MutexGuard<'_, Slow<S>>, limit: u64) -> Batch<S> {
+        let mut batch = Batch {
+            messages: [const { None }; BATCH],
+            len: 0,
+            last: 0,
+        };
+        while batch.len < BATCH && matches!(slow.first_below(limit), Some(Body::Message(_))) {
+            let Some(Envelope { number, body, .. }) = slow.queue.pop_front() else {
+                break;
+            };
+            if let Body::Message(message) = body {
+                batch.messages[batch.len] = Some(message);
+            }
+            batch.len += 1;
+            batch.last = number;
+        }
+        slow.handling = (SENDERS, batch.last);
+        self.has_taken(slow);
+        batch
+    }
+
+    fn has_taken(&self, slow: &mut Slow<S>) {
         if slow.queue.is_empty() {
             self.word.fetch_and(!MAIL, Ordering::Relaxed);
             if slow.queue.capacity() > KEPT_CAPACITY {
                 slow.queue.shrink_to(0);
             }
         }
-        envelope
     }
 
-    /// A envelope was handled, or discarded by the end: the sender's own reads may pass. What
-    /// they find from here on has the cast in it, or is closed (G3).
-    pub(super) fn finish_envelope(self: &Arc<Self>, sender: Sender) {
+    /// The envelopes up to this number were handled, or discarded by the end: the senders' reads
+    /// may pass. What they find from here on has the casts in it, or is closed (G3).
+    pub(super) fn finish(&self, last: u64) -> MutexGuard<'_, Slow<S>> {
         if self.has_ended() {
             self.close();
         }
-        drop(sender);
+        // If it ended since, nothing was discarded.
+        let mut slow = self.lock();
+        self.has_done(&mut slow, last + 1);
+        slow
     }
 
-    /// Handles one envelope, with `TURN` held by the calling thread.
-    pub(super) fn open(self: &Arc<Self>, body: Body<S>) {
+    /// Handles one envelope that is no message, with `TURN` held by the calling thread.
+    fn open(self: &Arc<Self>, body: Body<S>) {
         match body {
-            Body::Message(message) => {
-                if self.lock_write(Until::Closed).is_ok() {
-                    self.handle_message(message);
-                }
-            }
+            Body::Message(_) => {}
             Body::Task(task) => {
                 self.count_handled();
                 let turn = Turn::lent(Arc::clone(self));
@@ -177,18 +246,78 @@ impl<S: State> Server<S> {
         }
     }
 
-    /// Called with `WRITE`, which it gives back.
-    fn handle_message(self: &Arc<Self>, message: S::Message) {
-        self.count_handled();
-        // SAFETY: by contract; it is given back below.
-        let write = unsafe { Writing::new(self) };
-        let handled = catch_unwind(AssertUnwindSafe(|| S::handle(self, &write, message)));
-        self.release(WRITE);
-        match handled {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => S::refused(self, &error),
-            Err(_) => self.end_inside(Exit::new(Reason::Crashed, "a handler panicked")),
+    /// Handles messages with `TURN | WRITE`. `false` if `WRITE` was given back, for the server has
+    /// ended: then what is left was dropped.
+    pub(super) fn handle_batch(self: &Arc<Self>, mut batch: Batch<S>) -> bool {
+        let len = batch.len;
+        for message in batch.messages[..len].iter_mut().filter_map(Option::take) {
+            if self.has_ended() {
+                self.release_write();
+                return false;
+            }
+            self.count_handled();
+            let handled = {
+                // SAFETY: by contract; it is given back after this.
+                let write = unsafe { Writing::new(self) };
+                catch_unwind(AssertUnwindSafe(|| S::handle(self, &write, message)))
+            };
+            match handled {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    self.release_write();
+                    S::refused(self, &error);
+                    if self.lock_write(Until::Closed).is_err() {
+                        return false;
+                    }
+                }
+                Err(_) => {
+                    self.release_write();
+                    self.end_inside(Exit::new(Reason::Crashed, "a handler panicked"));
+                    return false;
+                }
+            }
         }
+        true
+    }
+
+    /// Takes `TURN | WRITE` for a cast, which does not wait. Mail that is there already is handled
+    /// first, if that takes neither user code nor long.
+    pub(super) fn enter_at_once(self: &Arc<Self>) -> bool {
+        if self.try_enter(Patience::Cast) {
+            return true;
+        }
+        let is_behind = self.word.load(Ordering::Relaxed) & MAIL != 0;
+        is_behind && self.try_enter_behind_mail()
+    }
+
+    fn try_enter_behind_mail(self: &Arc<Self>) -> bool {
+        if !self.spin_for(TURN | WRITE, CLOSED | RESERVED, Patience::Cast) {
+            return false;
+        }
+        let mut slow = self.lock();
+        for _ in 0..DRAIN_BUDGET / BATCH {
+            if slow.closed {
+                break;
+            }
+            match slow.queue.front() {
+                None => return true,
+                Some(first) if matches!(first.body, Body::Message(_)) => {}
+                Some(_) => break,
+            }
+            let batch = self.take_batch(&mut slow, u64::MAX);
+            let last = batch.last;
+            drop(slow);
+            let has_write = self.handle_batch(batch);
+            slow = self.finish(last);
+            if !has_write {
+                drop(slow);
+                self.release(TURN);
+                return false;
+            }
+        }
+        drop(slow);
+        self.release(TURN | WRITE);
+        false
     }
 
     /// Runs on the runtime: takes the turn and handles what is queued. Finds it taken: then
@@ -197,7 +326,7 @@ impl<S: State> Server<S> {
         {
             let mut slow = self.lock();
             slow.drain_scheduled = false;
-            if slow.closed || slow.queue.is_empty() || !self.take_turn() {
+            if slow.closed || slow.queue.is_empty() || !self.take_turn(false) {
                 return;
             }
         }
@@ -208,12 +337,9 @@ impl<S: State> Server<S> {
     /// a snapshot, are for the blocking pool, where they cannot keep the runtime from other
     /// servers; the turn goes there with them.
     fn drain_with_turn(self: Arc<Self>, on_blocking_pool: bool) {
-        for _ in 0..DRAIN_BUDGET {
-            let mut slow = self.lock();
-            self.set_in_progress(&mut slow, (0, 0));
-            let Some(first) = slow.queue.front() else {
-                break;
-            };
+        let mut budget = DRAIN_BUDGET;
+        let mut slow = self.lock();
+        while let (Some(first), true) = (slow.queue.front(), budget > 0) {
             let is_task = matches!(first.body, Body::Task(_));
             if is_task && slow.has_caller_before(first.number) {
                 return self.give_way(&mut slow);
@@ -227,15 +353,26 @@ impl<S: State> Server<S> {
                 threads.spawn_blocking(move || self.drain_with_turn(true));
                 return;
             }
-            let Envelope { body, sender, .. } = self.take_envelope(&mut slow);
-            drop(slow);
-            match body {
-                Body::Message(message) if has_write => self.handle_message(message),
-                body => self.open(body),
-            }
-            self.finish_envelope(sender);
+            let last = if is_message {
+                let batch = self.take_batch(&mut slow, u64::MAX);
+                drop(slow);
+                let last = batch.last;
+                budget = budget.saturating_sub(batch.len);
+                let has_write = has_write || self.lock_write(Until::Closed).is_ok();
+                if has_write && self.handle_batch(batch) {
+                    self.release_write();
+                }
+                last
+            } else {
+                let Envelope { body, number, .. } = self.take_envelope(&mut slow);
+                drop(slow);
+                budget -= 1;
+                self.open(body);
+                number
+            };
+            slow = self.finish(last);
         }
-        self.set_in_progress(&mut self.lock(), (0, 0));
+        drop(slow);
         self.release(TURN);
     }
 }

@@ -2,15 +2,17 @@
 //!
 //! # The argument
 //!
-//! **One word.** `word` holds five bits. `TURN`: somebody runs this server's handlers.
+//! **One word.** `word` holds six bits. `TURN`: somebody runs this server's handlers.
 //! `WRITE`: somebody may change its state. `MAIL`: envelopes are queued. `WAITERS`: threads
-//! sleep. `CLOSED`: the server has ended. `TURN` and `WRITE` are taken and given back by
-//! compare-and-swap; the other three change only under the lock of `slow`, which holds the
+//! sleep, and none that was woken is on its way. `CLOSED`: the server has ended. `RESERVED`: a
+//! thread that was passed often is to have the turn next. `TURN` and `WRITE` are taken and given
+//! back by compare-and-swap; the others change only under the lock of `slow`, which holds the
 //! queue. So whoever takes `TURN | WRITE` while no other bit but `WAITERS` is set has passed
 //! nobody's mail, and whoever gives it back by a swap that expects just those two bits has
 //! left nobody asleep: a envelope or a sleeper that came meanwhile has set its bit, the swap
 //! fails, and the slow way looks after it. That pair of swaps is the whole cost of a call
-//! that meets nobody.
+//! that meets nobody; an update takes `TURN` by one, `WRITE` beside it by a second, and gives both
+//! back by a third (`inside.rs`).
 //!
 //! **Who owns what.** The holder of `TURN` decides what is handled next: only it takes
 //! envelopes out (until the end). The holder of `WRITE` owns the state's writing side, for a
@@ -22,11 +24,14 @@
 //!
 //! **Order (G1, G3).** Letters are numbered under the lock. A call first handles all envelopes
 //! numbered before it came, itself or by waiting for the runtime where a envelope is a task
-//! (user code). A cast may run at once only if it takes the turn the short way, that is with
-//! no mail before it. A thread's own casts are counted at the thread; a read passes the
-//! mailbox only when that count, or a look at the queue, says that nothing of its own is here.
-//! A cast that the end dropped, or whose change it discarded, is counted until the state is
-//! closed (`finish_envelope`), and who finds the server closed reads nothing: so no read passes it.
+//! (user code). A cast may run at once only with the turn and no mail before it: none is queued, or
+//! it has just handled what was, which it does for messages and not for many. Messages are taken
+//! out together and handled in their order under one hold of `WRITE`, which is looked up from
+//! after each: an end drops the rest. What is handled is told once for all of them (`finish`), as
+//! the number below which nothing is left to do; each thread notes the number of its last cast at
+//! each server, and a read passes the mailbox if its note is below. A cast that the end dropped, or
+//! whose change it discarded, is told only when the state is closed, and who finds the server closed
+//! reads nothing: so no read passes it.
 //!
 //! **Nothing waits for ever.** If the turn is free and envelopes are queued and the server has not
 //! ended, a drain is scheduled: posting sees to it when the turn is free, giving the turn back sees
@@ -34,10 +39,16 @@
 //! comes to a task gives way to callers who came before it (`callers`): it leaves the turn free and
 //! wakes them, and each takes it, or sees to the next drain as it leaves. A sleeper registers under
 //! the lock, sets `WAITERS`, and looks again before it sleeps; whoever gives a bit back with
-//! `WAITERS` set wakes one sleeper for it, and one that leaves by timeout passes its wake-up on. A
+//! `WAITERS` set wakes one sleeper for it, and one that leaves by timeout passes its wake-up on.
+//! While one that was woken is on its way nobody else is woken, and others may take the turn: what
+//! it was woken for is then given back by somebody else, and `WAITERS` is set again, if more sleep,
+//! when it has arrived; it takes the turn and wakes the next as it leaves, or sleeps again, having
+//! looked. Nobody is passed for ever: a sleeper that finds the turn taken several times reserves
+//! it (`RESERVED`), and until it has the turn, or leaves, nobody else takes it, by whichever way.
+//! Only who waits for the turn and for no envelope reserves it, so it can take it when it is free. A
 //! read that waits for its own casts waits for no bit: whoever has handled the last of them says so
-//! at once (`set_in_progress`), for it may go on to keep the turn. Waiting in a circle is refused
-//! before it begins (`circle.rs`).
+//! at once (`has_done`), for it may go on to keep the turn. Waiting in a circle is refused
+//! before it begins (`deadlock.rs`).
 //!
 //! **The end (G4, G5, G6).** The first to come fixes the exit reason. Then, in this order,
 //! and each step idempotent so that a second one who ends the server can do them too and
@@ -59,8 +70,11 @@ mod child;
 mod deadlock;
 mod end;
 mod handle_count;
+mod inside;
 mod mailbox;
 mod rights;
+mod sent;
+mod sleepers;
 mod system;
 mod thread;
 mod turn;
@@ -83,22 +97,25 @@ use deadlock::Waitable;
 use end::Ties;
 pub(crate) use end::{Ended, Monitor};
 pub(crate) use handle_count::HandleCount;
+pub(crate) use inside::{Inside, OpenTurn, Turn};
 use mailbox::{Body, Envelope};
 pub(crate) use rights::{Exclusive, Writing};
+use sent::{LastSent, Progress};
+use sleepers::{For, Sleepers};
 pub(crate) use system::System;
 #[cfg(test)]
 #[allow(unused_imports)] // the model's scenarios use it
 pub(crate) use thread::abort_open;
 use thread::TurnOwner;
-pub(crate) use thread::{hold, Held, Lasts, Open, Thread, PER_THREAD};
-pub(crate) use turn::Turn;
-use turn::{Goal, Until};
+pub(crate) use thread::{forget, hold, Held, Lasts, Open, Thread, PER_THREAD};
+use turn::{Goal, Patience, Until};
 
 const TURN: u32 = 1;
 const WRITE: u32 = 2;
 const MAIL: u32 = 4;
 const WAITERS: u32 = 8;
 const CLOSED: u32 = 16;
+const RESERVED: u32 = 32;
 
 /// What a server is about. Changes need [`Writing`]; reads that need no exclusion are the
 /// state's own affair.
@@ -186,7 +203,12 @@ struct Slow<S: State> {
     queue: VecDeque<Envelope<S>>,
     /// The number of the next envelope.
     next: u64,
-    /// The sender of the envelope that is being handled, and its number; 0 if none is.
+    /// All envelopes numbered below are handled.
+    done: u64,
+    /// The same, for those who sent them.
+    progress: Option<Arc<Progress>>,
+    /// The sender of the envelopes that are being handled, or `SENDERS`, and the last one's number;
+    /// 0 if none is.
     handling: (u64, u64),
     drain_scheduled: bool,
     /// Of each caller on the long way: the envelopes numbered below come before it.
@@ -208,13 +230,6 @@ struct CastWaiter {
     inside: u64,
 }
 
-/// How many threads sleep for something and how many wake-ups are on their way to them.
-#[derive(Default)]
-struct Sleepers {
-    asleep: usize,
-    woken: usize,
-}
-
 impl<S: State> Server<S> {
     pub(crate) fn start(system: &'static System, state: S) -> Arc<Server<S>> {
         Arc::new_cyclic(|itself| Server {
@@ -223,6 +238,8 @@ impl<S: State> Server<S> {
             slow: Mutex::new(Slow {
                 queue: VecDeque::new(),
                 next: 1,
+                done: 1,
+                progress: None,
                 handling: (0, 0),
                 drain_scheduled: false,
                 callers: Vec::new(),
@@ -266,7 +283,7 @@ impl<S: State> Server<S> {
         caller: &mut Caller<'_>,
         work: impl FnOnce(&Writing<'_, S>) -> R,
     ) -> Result<R, Error> {
-        if !self.try_enter() {
+        if !self.try_enter(Patience::Call) {
             self.enter(caller, Goal::Turn)?;
             if let Err(refused) = self.lock_write(Until::Deadline(caller.begin_blocking())) {
                 self.release(TURN);
@@ -281,28 +298,44 @@ impl<S: State> Server<S> {
     }
 
     /// A cast: handled at once if nobody is in the way, else queued. Never blocks.
-    pub(crate) fn cast(self: &Arc<Self>, mut message: S::Message) -> Result<(), Error> {
-        if self.try_enter() {
+    pub(crate) fn cast(self: &Arc<Self>, message: S::Message) -> Result<(), Error> {
+        if self.enter_at_once() {
             let handled = self.handle_now(|server, write| S::handle(server, write, message));
             // A crash is the server's affair: a cast has no reply.
             return handled.unwrap_or(Ok(()));
         }
+        self.queue(message)
+    }
+
+    /// As `cast`, of what can be done without a message: one is made if it has to be queued.
+    pub(crate) fn cast_or_queue(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Writing<'_, S>) -> Result<(), Error>,
+        message: impl FnOnce() -> Result<S::Message, Error>,
+    ) -> Result<(), Error> {
+        if self.enter_at_once() {
+            return self.handle_now(|_, write| work(write)).unwrap_or(Ok(()));
+        }
+        self.queue(message()?)
+    }
+
+    fn queue(self: &Arc<Self>, mut message: S::Message) -> Result<(), Error> {
         if self.has_ended() {
             return Err(self.finish_end(Error::NoProcess));
         }
         S::queue(self, &mut message)?;
-        self.post(Body::Message(message))
+        self.post(Body::Message(message), true)
     }
 
     /// A cast that runs user code: always queued, run by the runtime. Never blocks.
     pub(crate) fn cast_task(self: &Arc<Self>, task: S::Task) -> Result<(), Error> {
-        self.post(Body::Task(task))
+        self.post(Body::Task(task), true)
     }
 
     /// As `cast_task`, for who awaits an answer of it: no read of this thread waits for it.
     #[cfg(feature = "aio")]
     pub(crate) fn request_task(self: &Arc<Self>, task: S::Task) -> Result<(), Error> {
-        self.post_from(Body::Task(task), thread::Sender::nobody)
+        self.post(Body::Task(task), false)
     }
 
     /// Runs kvreg's own code with `TURN | WRITE`, and gives both back; `None` if it panicked,
@@ -321,40 +354,11 @@ impl<S: State> Server<S> {
                 Some(answer)
             }
             Err(_) => {
-                self.release(WRITE);
+                self.release_write();
                 self.end_inside(Exit::new(Reason::Crashed, "a handler panicked"));
                 self.release(TURN);
                 None
             }
-        }
-    }
-
-    /// Takes the turn for user code: a callback, or what stands between `update_begin` and
-    /// `update_end`. Blocks like a call.
-    pub(crate) fn occupy(
-        self: &Arc<Self>,
-        caller: &mut Caller<'_>,
-        lasts: Lasts,
-    ) -> Result<Turn<S>, Error> {
-        if let Err(refused) = Thread::may_hold_another(lasts) {
-            caller.unpin(); // to finish an end may take a while
-            return Err(self.refusal(refused));
-        }
-        // By the slow way at once: the caller has to let go before user code runs.
-        self.enter(caller, Goal::Turn)?;
-        self.count_handled();
-        Ok(Turn::taken(Arc::clone(self)))
-    }
-
-    /// What comes before a refusal that the server is not asked about.
-    #[cold]
-    fn refusal(self: &Arc<Self>, refused: Error) -> Error {
-        if self.has_ended() {
-            return self.finish_end(Error::NoProcess);
-        }
-        match self.would_wait_for_caller() {
-            true => Error::CallingSelf,
-            false => refused,
         }
     }
 
@@ -373,9 +377,17 @@ impl<S: State> Server<S> {
         if self.is_occupied_by_caller() {
             return Ok(());
         }
+        let last = Thread::last_sent(std::ptr::from_ref(&**self).addr());
+        if let LastSent::None = last {
+            return Ok(());
+        }
         let (is_closed, own) = {
             let slow = self.lock();
-            (slow.closed, slow.last_of(Thread::id()))
+            let own = match last {
+                LastSent::Number(number) => Some(number),
+                _ => slow.last_of(Thread::id()),
+            };
+            (slow.closed, own)
         };
         match own {
             // Its cast may be among those that were taken out to be dropped.
@@ -482,7 +494,7 @@ struct Unlock<'a, S: State>(&'a Server<S>);
 
 impl<S: State> Drop for Unlock<'_, S> {
     fn drop(&mut self) {
-        self.0.release(WRITE);
+        self.0.release_write();
     }
 }
 

@@ -3,13 +3,13 @@
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
-use super::mailbox::{Body, Envelope};
+use super::mailbox::Body;
 use super::{
-    Caller, CastWaiter, Server, Slow, State, Thread, Writing, CLOSED, MAIL, TURN, WAITERS, WRITE,
+    Caller, CastWaiter, For, Server, Slow, State, Thread, Writing, CLOSED, MAIL, RESERVED, TURN,
+    WAITERS, WRITE,
 };
 use crate::error::Error;
-use crate::reason::{Exit, Reason};
-use crate::sync::{back_off, Arc, Condvar, MutexGuard, Ordering, PoisonError, SPINS};
+use crate::sync::{back_off, Arc, MutexGuard, Ordering, PASSES, SPINS};
 use crate::time::Deadline;
 
 /// What a caller goes the long way for.
@@ -48,39 +48,57 @@ impl Until {
     }
 }
 
-/// Which of the two bits a thread sleeps for.
-#[derive(Clone, Copy)]
-enum For {
-    Turn,
-    Write,
+/// How long one looks for a turn before it goes the long way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As it takes others to be done, user code too: most of it is short, and to sleep is not.
+    Call,
+    /// Not for user code: a cast has somewhere else to go.
+    Cast,
 }
 
 impl<S: State> Server<S> {
     /// The short way: takes `TURN | WRITE` if nobody holds either, nothing is queued and the
     /// server lives. Passes sleepers: the order between threads is free, and handing over to
     /// one that must wake first would idle the server.
-    pub(super) fn try_enter(&self) -> bool {
+    pub(super) fn try_enter(&self, patience: Patience) -> bool {
+        self.spin_for(TURN | WRITE, MAIL | CLOSED | RESERVED, patience)
+    }
+
+    /// As `try_enter`, for `TURN` alone.
+    #[inline(always)]
+    pub(super) fn try_occupy(&self) -> bool {
+        let (order, failed) = (Ordering::Acquire, Ordering::Relaxed);
+        let taken = self.word.compare_exchange(0, TURN, order, failed);
+        taken.is_ok() || self.spin_for(TURN, MAIL | CLOSED | RESERVED, Patience::Call)
+    }
+
+    /// Takes bits, `TURN` among them, that are free or soon will be; gives up if one of `barred`
+    /// is set, or the calling thread has the turn itself.
+    pub(super) fn spin_for(&self, bits: u32, barred: u32, patience: Patience) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
         for step in 0..=SPINS {
-            if word & (MAIL | CLOSED) != 0 {
+            if word & barred != 0 {
                 return false;
             }
-            if word & (TURN | WRITE) == 0 {
+            if word & bits == 0 {
                 match self.word.compare_exchange(
                     word,
-                    word | TURN | WRITE,
+                    word | bits,
                     Ordering::Acquire,
                     Ordering::Relaxed,
                 ) {
                     Ok(_) => return true,
                     Err(seen) => word = seen,
                 }
-            } else if self.turn_owner.get() != 0 {
-                return false; // user code: not worth a spin, and perhaps this thread's own
-            } else {
-                back_off(step);
-                word = self.word.load(Ordering::Relaxed);
+                continue;
             }
+            let owner = self.turn_owner.get();
+            if owner != 0 && (patience == Patience::Cast || owner == Thread::id()) {
+                return false;
+            }
+            back_off(step);
+            word = self.word.load(Ordering::Relaxed);
         }
         false
     }
@@ -103,19 +121,30 @@ impl<S: State> Server<S> {
         if answer.is_some() {
             self.count_handled();
         }
-        let left =
-            self.word
-                .compare_exchange(TURN | WRITE, 0, Ordering::Release, Ordering::Relaxed);
-        if left.is_err() {
-            self.release_contained();
+        if !self.fast_release(TURN | WRITE) {
+            self.release_contained(TURN | WRITE);
         }
         answer
     }
 
+    /// As `release`, for who lets no panic out.
     #[cold]
-    fn release_contained(&self) {
-        let release = || catch_unwind(AssertUnwindSafe(|| self.release(TURN | WRITE)));
+    pub(super) fn release_contained(&self, bits: u32) {
+        let release = || catch_unwind(AssertUnwindSafe(|| self.release(bits)));
         let _ = crate::runtime::contain(release);
+    }
+
+    /// As `release_write`, for who lets no panic out.
+    pub(super) fn release_write_contained(&self) {
+        let release = || catch_unwind(AssertUnwindSafe(|| self.release_write()));
+        let _ = crate::runtime::contain(release);
+    }
+
+    /// Gives `bits` back if that concerns nobody: `false` if it was not done.
+    #[inline(always)]
+    pub(super) fn fast_release(&self, bits: u32) -> bool {
+        let (order, failed) = (Ordering::Release, Ordering::Relaxed);
+        self.word.compare_exchange(bits, 0, order, failed).is_ok()
     }
 
     /// The long way to the goal, after all envelopes that come before it: the messages are
@@ -144,7 +173,11 @@ impl<S: State> Server<S> {
         if goal != Goal::Turn {
             slow.cast_waiters.push(waiter);
         }
-        let (mut slow, outcome) = self.wait_for(slow, goal, limit, &deadline);
+        let mut has_reserved = false;
+        let (mut slow, outcome) = self.wait_for(slow, goal, limit, &deadline, &mut has_reserved);
+        if has_reserved {
+            self.word.fetch_and(!RESERVED, Ordering::Relaxed);
+        }
         if let Some(place) = slow.callers.iter().position(|other| *other == limit) {
             slow.callers.swap_remove(place);
         }
@@ -173,8 +206,10 @@ impl<S: State> Server<S> {
         goal: Goal,
         limit: u64,
         deadline: &Deadline,
+        has_reserved: &mut bool,
     ) -> (MutexGuard<'a, Slow<S>>, Result<(), Error>) {
         let mut edge = None;
+        let mut passed = 0;
         loop {
             if slow.closed {
                 return (slow, Err(Error::ServerDown));
@@ -184,13 +219,17 @@ impl<S: State> Server<S> {
             }
             match slow.first_below(limit) {
                 None if goal == Goal::Turn => {
-                    if self.take_turn() {
+                    if self.take_turn(*has_reserved) {
                         return (slow, Ok(()));
+                    }
+                    passed += 1;
+                    if passed > PASSES {
+                        *has_reserved |= self.reserve();
                     }
                 }
                 None | Some(Body::Task(_) | Body::Stop) => {}
                 Some(Body::Message(_)) => {
-                    if !deadline.has_passed() && self.take_turn() {
+                    if !deadline.has_passed() && self.take_turn(false) {
                         slow = self.handle_below(slow, limit, deadline);
                         continue;
                     }
@@ -207,21 +246,41 @@ impl<S: State> Server<S> {
                 return (slow, Err(refused));
             }
             if edge.is_none() && Thread::holds_a_turn() {
-                // Under the lock: `set_in_progress` finds the edge, or this thread what it handled.
+                // Under the lock: `has_done` finds the edge, or this thread what it handled.
                 let wait_graph = self.system.wait_graph();
                 match wait_graph.wait_for(Thread::id(), Arc::clone(self) as _) {
                     Ok(waits) => edge = Some(waits),
                     Err(circle) => return (slow, Err(circle)),
                 }
             }
+            let barred = match *has_reserved {
+                true => TURN,
+                false => TURN | RESERVED,
+            };
             let ready = |slow: &Slow<S>, word: u32| match slow.first_below(limit) {
                 Some(Body::Task(_) | Body::Stop) => false,
-                Some(Body::Message(_)) => word & TURN == 0,
-                None if goal == Goal::Turn => word & TURN == 0,
+                Some(Body::Message(_)) => word & (TURN | RESERVED) == 0,
+                None if goal == Goal::Turn => word & barred == 0,
                 None => slow.has_handled_below(limit),
             };
             slow = self.sleep(slow, For::Turn, deadline.left(), ready);
+            if SPINS > 0 && goal == Goal::Turn && slow.first_below(limit).is_none() {
+                // Others may take the turn before this thread is quite awake, and will be done
+                // with it soon.
+                drop(slow);
+                let taken = self.spin_for(TURN, barred & !TURN | CLOSED, Patience::Call);
+                slow = self.lock();
+                if taken {
+                    return (slow, Ok(()));
+                }
+            }
         }
+    }
+
+    /// Keeps the turn for the calling thread, which was passed often enough: nobody else takes it
+    /// from here on. `false` if another thread did so before. Called under the lock.
+    fn reserve(&self) -> bool {
+        self.word.fetch_or(RESERVED, Ordering::Relaxed) & RESERVED == 0
     }
 
     /// Handles messages below `limit` with the turn just taken; keeps it if none is left,
@@ -233,13 +292,14 @@ impl<S: State> Server<S> {
         deadline: &Deadline,
     ) -> MutexGuard<'a, Slow<S>> {
         while matches!(slow.first_below(limit), Some(Body::Message(_))) && !deadline.has_passed() {
-            let Envelope { body, sender, .. } = self.take_envelope(&mut slow);
+            let batch = self.take_batch(&mut slow, limit);
+            let last = batch.last();
             drop(slow);
-            self.open(body);
-            self.finish_envelope(sender);
-            slow = self.lock();
+            if self.lock_write(Until::Closed).is_ok() && self.handle_batch(batch) {
+                self.release_write();
+            }
+            slow = self.finish(last);
         }
-        self.set_in_progress(&mut slow, (0, 0));
         self.word.fetch_and(!TURN, Ordering::Release);
         // Not woken anybody yet: if the turn is still wanted, this thread takes it again
         // under the same lock. Otherwise the news is given on.
@@ -249,10 +309,14 @@ impl<S: State> Server<S> {
         slow
     }
 
-    /// Notes which envelope is being handled now, by sender and number; 0 if none is. Those who
-    /// waited for the envelopes before it are told now: the turn may not be free for long yet.
-    pub(super) fn set_in_progress(&self, slow: &mut Slow<S>, envelope: (u64, u64)) {
-        slow.handling = envelope;
+    /// Notes that all envelopes numbered below `number` are handled. Those who waited for one of
+    /// them are told now: the turn may not be free for long yet.
+    pub(super) fn has_done(&self, slow: &mut Slow<S>, number: u64) {
+        slow.handling = (0, 0);
+        slow.done = number;
+        if let Some(progress) = &slow.progress {
+            progress.tell(number);
+        }
         if slow.cast_waiters.is_empty() {
             return;
         }
@@ -285,8 +349,12 @@ impl<S: State> Server<S> {
         self.wake_for_turn(slow);
     }
 
-    /// Takes `TURN` under the lock of `slow`.
-    pub(super) fn take_turn(&self) -> bool {
+    /// Takes `TURN` under the lock of `slow`, if it is not reserved for another thread.
+    pub(super) fn take_turn(&self, has_reserved: bool) -> bool {
+        let is_reserved = self.word.load(Ordering::Relaxed) & RESERVED != 0;
+        if is_reserved && !has_reserved {
+            return false;
+        }
         self.word.fetch_or(TURN, Ordering::Acquire) & TURN == 0
     }
 
@@ -351,11 +419,7 @@ impl<S: State> Server<S> {
 
     /// Gives `bits` back, and wakes or schedules whom that concerns.
     pub(super) fn release(&self, bits: u32) {
-        if self
-            .word
-            .compare_exchange(bits, 0, Ordering::Release, Ordering::Relaxed)
-            .is_ok()
-        {
+        if self.fast_release(bits) {
             return;
         }
         let mut slow = self.lock();
@@ -363,176 +427,11 @@ impl<S: State> Server<S> {
         self.wake(&mut slow);
     }
 
-    /// Wakes one sleeper for each bit that is free.
-    fn wake(&self, slow: &mut Slow<S>) {
-        let word = self.word.load(Ordering::Relaxed);
-        if word & WRITE == 0 && slow.for_write.asleep > 0 {
-            slow.for_write.asleep -= 1;
-            slow.for_write.woken += 1;
-            self.write_free.notify_one();
-        }
-        if word & TURN == 0 {
-            if slow.for_turn.asleep > 0 {
-                slow.for_turn.asleep -= 1;
-                slow.for_turn.woken += 1;
-                self.turn_free.notify_one();
-            }
-            self.schedule(slow);
-        }
-        self.note_sleepers(slow);
-    }
-
-    /// Wakes all: the server has ended.
-    pub(super) fn wake_all(&self, slow: &mut Slow<S>) {
-        slow.for_turn.wake_all(&self.turn_free);
-        slow.for_write.wake_all(&self.write_free);
-        self.note_sleepers(slow);
-    }
-
-    fn note_sleepers(&self, slow: &Slow<S>) {
-        if slow.for_turn.asleep + slow.for_write.asleep == 0 {
-            self.word.fetch_and(!WAITERS, Ordering::Relaxed);
-        }
-    }
-
-    /// Sleeps until it is woken for a bit, or time is up. `ready` is asked once more after
-    /// `WAITERS` is set: whoever gave the bit back before that woke nobody.
-    fn sleep<'a>(
-        &'a self,
-        mut slow: MutexGuard<'a, Slow<S>>,
-        bit: For,
-        left: Option<Duration>,
-        ready: impl Fn(&Slow<S>, u32) -> bool,
-    ) -> MutexGuard<'a, Slow<S>> {
-        slow.sleepers(bit).asleep += 1;
-        let word = self.word.fetch_or(WAITERS, Ordering::Relaxed);
-        if ready(&slow, word) {
-            slow.sleepers(bit).asleep -= 1;
-            self.note_sleepers(&slow);
-            return slow;
-        }
-        let free = match bit {
-            For::Turn => &self.turn_free,
-            For::Write => &self.write_free,
-        };
-        let deadline = left.map(|left| (std::time::Instant::now(), left));
-        loop {
-            let left = deadline.map(|(since, left)| left.saturating_sub(since.elapsed()));
-            if left.is_some_and(|left| left.is_zero()) {
-                slow.sleepers(bit).asleep -= 1;
-                self.note_sleepers(&slow);
-                return slow;
-            }
-            slow = wait(free, slow, left);
-            // A wake-up is a count, not a name: any sleeper may take it, once.
-            let sleepers = slow.sleepers(bit);
-            if sleepers.woken > 0 {
-                sleepers.woken -= 1;
-                return slow;
-            }
-        }
-    }
-}
-
-fn wait<'a, T>(
-    condvar: &Condvar,
-    guard: MutexGuard<'a, T>,
-    left: Option<Duration>,
-) -> MutexGuard<'a, T> {
-    match left {
-        None => condvar.wait(guard).unwrap_or_else(PoisonError::into_inner),
-        Some(left) => {
-            let waited = condvar.wait_timeout(guard, left);
-            waited.unwrap_or_else(PoisonError::into_inner).0
-        }
-    }
-}
-
-impl super::Sleepers {
-    /// To notify nobody would be a system call for nothing, in the end of every server.
-    fn wake_all(&mut self, condvar: &Condvar) {
-        if self.asleep > 0 {
-            self.woken += std::mem::take(&mut self.asleep);
-            condvar.notify_all();
-        }
-    }
-}
-
-impl<S: State> Slow<S> {
-    fn sleepers(&mut self, bit: For) -> &mut super::Sleepers {
-        match bit {
-            For::Turn => &mut self.for_turn,
-            For::Write => &mut self.for_write,
-        }
-    }
-}
-
-/// A turn that user code has.
-pub(crate) struct Turn<S: State> {
-    server: Arc<Server<S>>,
-    thread: Arc<Thread>,
-    /// A drain holds `TURN`, and goes on with it afterwards.
-    lent: bool,
-}
-
-impl<S: State> Turn<S> {
-    /// For the calling thread, which has just taken `TURN`.
-    pub(super) fn taken(server: Arc<Server<S>>) -> Turn<S> {
-        Turn::occupy(server, false)
-    }
-
-    /// For one task of a drain.
-    pub(super) fn lent(server: Arc<Server<S>>) -> Turn<S> {
-        Turn::occupy(server, true)
-    }
-
-    fn occupy(server: Arc<Server<S>>, lent: bool) -> Turn<S> {
-        let thread = Thread::enters_turn();
-        server.turn_owner.set(Thread::id());
-        Turn {
-            server,
-            thread,
-            lent,
-        }
-    }
-
-    pub(crate) fn server(&self) -> &Arc<Server<S>> {
-        &self.server
-    }
-
-    /// The thread that took it.
-    pub(crate) fn thread(&self) -> &Arc<Thread> {
-        &self.thread
-    }
-
-    /// Changes the state; refused if the server ended meanwhile. Blocks only for snapshots.
-    pub(crate) fn commit<R>(&self, work: impl FnOnce(&Writing<'_, S>) -> R) -> Result<R, Error> {
-        if !self.server.system.is_current() {
-            return Err(Error::Forked); // the user code forked, and this is the child
-        }
-        let done = self.server.with_write_lock_until(Until::Closed, work);
-        done.map_err(|_| Error::ServerDown)
-    }
-
-    /// Ends the server from inside: its user code said so, or panicked.
-    pub(crate) fn crash(&self, detail: &str) -> Error {
-        if !self.server.system.is_current() {
-            return Error::Forked;
-        }
-        self.server.end(Exit::new(Reason::Crashed, detail));
-        Error::ServerDown
-    }
-}
-
-impl<S: State> Drop for Turn<S> {
-    fn drop(&mut self) {
-        if !self.server.system.is_current() {
-            return; // it stayed with the parent
-        }
-        self.server.turn_owner.set(0);
-        self.thread.leaves_turn();
-        if !self.lent {
-            self.server.release(TURN);
+    /// Gives `WRITE` back, in or outside the turn: who waits for it has said so.
+    pub(super) fn release_write(&self) {
+        let word = self.word.fetch_and(!WRITE, Ordering::Release);
+        if word & WAITERS != 0 {
+            self.wake(&mut self.lock());
         }
     }
 }

@@ -33,6 +33,10 @@ pub(crate) const ZEROS_ARE_ATOMICS: bool = true;
 /// How often a caller looks again before it sleeps. Turns are short: most are over by then.
 pub(crate) const SPINS: u32 = 12;
 
+/// How often a sleeper may find, when it was woken, that others took what it was woken for, before
+/// it is kept for the sleeper.
+pub(crate) const PASSES: u32 = 3;
+
 /// Tells the processor, or the model checker, that this thread waits for another.
 pub(crate) fn spin() {
     std::hint::spin_loop();

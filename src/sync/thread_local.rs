@@ -27,17 +27,17 @@ impl Area {
     const fn words(self) -> (usize, usize) {
         match self {
             Area::Pins => (0, 4),
-            Area::Turns => (4, 2),
-            Area::Handles => (6, 3),
-            Area::Buffers => (9, 9),
-            Area::Panics => (18, 1),
-            Area::End => (19, 2),
-            Area::Stripe => (21, 1),
+            Area::Turns => (4, 6),
+            Area::Handles => (10, 3),
+            Area::Buffers => (13, 9),
+            Area::Panics => (22, 1),
+            Area::End => (23, 2),
+            Area::Stripe => (25, 1),
         }
     }
 }
 
-const WORDS: usize = 22;
+const WORDS: usize = 26;
 
 struct Block(UnsafeCell<[u64; WORDS]>);
 

@@ -28,5 +28,6 @@ mod sync;
 mod table;
 #[path = "../../../src/time.rs"]
 mod time;
+mod updates;
 #[path = "../../../src/value/mod.rs"]
 mod value;

@@ -8,13 +8,13 @@ use loom::thread::spawn;
 
 use crate::error::Error;
 use crate::server::{abort_open, hold, AnyServer, Caller, Held, Lasts, Open};
-use crate::server::{Server, Turn};
+use crate::server::{OpenTurn, Server, Turn};
 use crate::subject::{call, cast, forever, kill, peek, system, task, Facts, Inbox, Subject};
 use crate::time::Timeout;
 
-type Counter = Arc<Server<Subject>>;
+pub(crate) type Counter = Arc<Server<Subject>>;
 
-fn check(scenario: impl Fn() + Sync + Send + 'static) {
+pub(crate) fn check(scenario: impl Fn() + Sync + Send + 'static) {
     check_bounded(3, scenario);
 }
 
@@ -29,19 +29,19 @@ pub(crate) fn deeper(preemptions: usize) -> usize {
 }
 
 /// For scenarios of many steps, which would take minutes.
-fn check_bounded(preemptions: usize, scenario: impl Fn() + Sync + Send + 'static) {
+pub(crate) fn check_bounded(preemptions: usize, scenario: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(deeper(preemptions));
     model.max_branches = 20_000;
     model.check(scenario);
 }
 
-fn facts(server: &Counter) -> Arc<Facts> {
+pub(crate) fn facts(server: &Counter) -> Arc<Facts> {
     Arc::clone(&server.state().facts)
 }
 
 /// One that was refused did nothing, one that was answered did it once.
-fn answered(answer: &Result<u32, Error>) -> u32 {
+pub(crate) fn answered(answer: &Result<u32, Error>) -> u32 {
     match answer {
         Ok(_) => 1,
         Err(Error::NoProcess | Error::ServerDown) => 0,
@@ -126,14 +126,18 @@ fn a_task_comes_before_a_later_call() {
 }
 
 /// Waits for what no caller waits for; the checker gives up if it never happens.
-fn until(happened: impl Fn() -> bool) {
+pub(crate) fn until(happened: impl Fn() -> bool) {
     while !happened() {
         loom::thread::yield_now();
     }
 }
 
-impl Open for Held<Turn<Subject>> {
-    fn abort(&self) {
+impl Open for Held<OpenTurn<Subject>> {
+    fn is_open(&self, _ticket: u64) -> bool {
+        self.with(|_| ()).is_some()
+    }
+
+    fn abort(&self, _ticket: u64) {
         drop(self.give_up());
     }
 }
@@ -143,11 +147,14 @@ fn a_turn_left_open_is_ended_once_and_comes_back() {
     check(|| {
         let server = Subject::start();
         let turn = server.occupy(&mut forever(), Lasts::Open).unwrap();
-        let held = Arc::new(Held::new(Arc::clone(turn.thread()), turn));
-        hold(&held, &held).unwrap();
+        let held = Arc::new(Held::new(turn.open()));
+        hold(&held, 0).unwrap();
         let other = Arc::clone(&server);
         let ender = spawn(move || match held.take(&held) {
-            Some(turn) => turn.commit(|write| write.state().add(write)).is_ok(),
+            Some(turn) => turn
+                .inside()
+                .commit(|write| write.state().add(write))
+                .is_ok(),
             None => false,
         });
         let caller = spawn(move || call(&other).unwrap());
@@ -398,7 +405,7 @@ fn an_update_against_kill_and_call() {
         let thread = spawn(move || {
             let turn = other.occupy(&mut forever(), Lasts::Call)?;
             other.state().step_inside();
-            turn.commit(|write| write.state().add(write))
+            turn.inside().commit(|write| write.state().add(write))
         });
         let killer = Arc::clone(&server);
         let killer = spawn(move || kill(&killer));
@@ -418,7 +425,10 @@ fn a_kill_answers_those_who_wait_for_an_update() {
         kill(&server);
         // Joined while the turn is held: nobody else will wake it.
         assert_eq!(waiting.join().unwrap(), 0);
-        assert!(turn.commit(|write| write.state().add(write)).is_err());
+        assert!(turn
+            .inside()
+            .commit(|write| write.state().add(write))
+            .is_err());
     });
 }
 
@@ -430,7 +440,9 @@ fn an_update_has_the_turn_to_itself() {
         let thread = spawn(move || {
             let turn = other.occupy(&mut forever(), Lasts::Call).unwrap();
             other.state().step_inside();
-            turn.commit(|write| write.state().add(write)).unwrap();
+            turn.inside()
+                .commit(|write| write.state().add(write))
+                .unwrap();
             other.state().step_inside();
         });
         cast(&server).unwrap();
@@ -449,7 +461,9 @@ fn an_update_keeps_no_snapshot_waiting() {
         // Joined while the turn is held: it must get through.
         let seen = spawn(move || peek(&other)).join().unwrap();
         assert_eq!(seen, Ok(0));
-        turn.commit(|write| write.state().add(write)).unwrap();
+        turn.inside()
+            .commit(|write| write.state().add(write))
+            .unwrap();
         drop(turn);
         assert_eq!(peek(&server), Ok(1));
     });

@@ -97,10 +97,14 @@ unsafe impl State for Subject {
     }
 
     fn run(turn: Turn<Self>, mut task: Mail) {
-        let state = turn.server().state();
+        let state = turn.inside().server().state();
         state.step_inside();
         state.facts.tasks_run.fetch_add(1, Ordering::SeqCst);
-        if turn.commit(|write| write.state().add(write)).is_ok() {
+        if turn
+            .inside()
+            .commit(|write| write.state().add(write))
+            .is_ok()
+        {
             task.handled = true;
         }
     }

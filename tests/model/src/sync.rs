@@ -60,6 +60,9 @@ pub(crate) const ACQUIRED_BY_FENCE: Ordering = Ordering::Relaxed;
 /// A spin is a wait that the checker would have to try in every length.
 pub(crate) const SPINS: u32 = 0;
 
+/// So that the checker comes to it.
+pub(crate) const PASSES: u32 = 1;
+
 pub(crate) fn spin() {
     loom::thread::yield_now();
 }

@@ -1,0 +1,229 @@
+//! Open updates: what stands between `kvreg_bucket_update_begin` and `kvreg_update_end`.
+//!
+//! # The argument
+//!
+//! A bucket has one turn, so at most one update of it is open. What holds it is made once for each
+//! bucket, with a slot of the handle table, and used again by each update under a new token.
+//!
+//! Who begins an update has the turn, and so is alone: it puts the update in, and then publishes
+//! the token. Who ends it (by the handle, as its thread ends, or at `kvreg_shutdown`) takes the
+//! token out of the table first, which one of them does, once; then the update is that one's, and
+//! nobody looks here before it has given the turn back. So the cell is looked at by one thread at
+//! a time. The token's swap, and the turn's, order one after the other.
+//!
+//! Nobody finds this by a token without taking the token out: so it need not wait for readers when
+//! its bucket goes. A bucket with an open update does not go, for the update knows it.
+
+use std::cell::UnsafeCell;
+use std::sync::Arc;
+
+use super::object::{is_inherited, is_inherited_handle, kvreg_update, missing, token};
+use super::status::{Failure, Status};
+use crate::bucket::{BucketServer, Deciding, Keyed, OpenUpdate};
+use crate::error::Error;
+use crate::handle_table::{Invalid, Kind, Removed, RemovedSlot};
+use crate::process::Process;
+use crate::reclaim;
+use crate::runtime::platform;
+use crate::server::{forget, hold, Open};
+use crate::store;
+use crate::sync::raw_arc;
+
+/// Keys up to so many bytes lie in the holder itself.
+const SHORT: usize = 30;
+
+/// The key of an open update.
+pub(super) enum Key {
+    Short(u8, [u8; SHORT]),
+    Long(Box<[u8]>),
+}
+
+impl Key {
+    #[inline(always)]
+    pub(super) fn short(key: &[u8]) -> Option<Key> {
+        let mut short = [0; SHORT];
+        short.get_mut(..key.len())?.copy_from_slice(key);
+        Some(Key::Short(key.len() as u8, short))
+    }
+
+    pub(super) fn new(key: &[u8]) -> Result<Key, Error> {
+        match Key::short(key) {
+            Some(key) => Ok(key),
+            None => crate::bucket::copy_key(key).map(Key::Long),
+        }
+    }
+}
+
+impl Keyed for Key {
+    #[inline(always)]
+    fn key(&self) -> store::Key<'_> {
+        store::Key::new(match self {
+            Key::Short(len, key) => &key[..usize::from(*len)],
+            Key::Long(key) => key,
+        })
+    }
+}
+
+/// Holds the open update of a bucket.
+pub(super) struct Begun {
+    process: &'static Process,
+    inner: UnsafeCell<Inner>,
+}
+
+struct Inner {
+    /// None once its handles are used up.
+    slot: Option<RemovedSlot>,
+    update: Option<OpenUpdate<Key>>,
+}
+
+// SAFETY: see the module: one thread at a time looks at the cell.
+unsafe impl Send for Begun {}
+// SAFETY: as above.
+unsafe impl Sync for Begun {}
+
+impl Begun {
+    /// That of a bucket, if it had one.
+    #[inline(always)]
+    fn if_any(bucket: &BucketServer) -> Option<Arc<Begun>> {
+        Arc::clone(bucket.holder()?).downcast().ok()
+    }
+
+    #[cold]
+    fn make(bucket: &BucketServer) -> Arc<Begun> {
+        let begun = Arc::new(Begun {
+            process: Process::current(),
+            inner: UnsafeCell::new(Inner {
+                slot: None,
+                update: None,
+            }),
+        });
+        bucket.set_holder(Arc::clone(&begun) as _);
+        begun
+    }
+
+    /// Keeps an update open, and makes its handle; drops it if that cannot be done.
+    #[inline(always)]
+    pub(super) fn open(deciding: Deciding<Key>) -> Result<*mut kvreg_update, Failure> {
+        let update = deciding.open();
+        let bucket = update.decision().bucket();
+        let begun = Begun::if_any(bucket).unwrap_or_else(|| Begun::make(bucket));
+        let process = begun.process;
+        let token = begun.put(update)?;
+        // Either `shutdown` sees this handle and ends it, or this thread sees the shutdown.
+        reclaim::light();
+        if process.is_shut_down() {
+            drop(take_by(process, token));
+            return Err(Status::ShutDown.into());
+        }
+        Ok(std::ptr::without_provenance_mut(token as usize))
+    }
+
+    #[inline(always)]
+    fn put(self: &Arc<Self>, update: OpenUpdate<Key>) -> Result<u64, Error> {
+        let handles = self.process.handles();
+        let token = {
+            // SAFETY: the update has the turn, and its token is not published.
+            let inner = unsafe { &mut *self.inner.get() };
+            let slot = match inner.slot.take() {
+                Some(slot) => slot,
+                None => handles.reserve(raw_arc::pointer(self))?,
+            };
+            let token = handles.next(Kind::Update, inner.slot.insert(slot));
+            hold(self, token)?;
+            inner.update = Some(update);
+            token
+        };
+        handles.publish(token);
+        Ok(token)
+    }
+
+    /// The update of a token that was just taken out of the table.
+    #[inline(always)]
+    fn taken(&self, slot: &RemovedSlot) -> Option<OpenUpdate<Key>> {
+        // SAFETY: this thread took the token out.
+        let inner = unsafe { &mut *self.inner.get() };
+        if self.process.handles().is_used_up(slot) {
+            inner.slot = None;
+        }
+        inner.update.take()
+    }
+}
+
+/// Takes out the update of a token.
+#[inline(always)]
+fn take_by(process: &'static Process, token: u64) -> Result<OpenUpdate<Key>, Invalid> {
+    let removed = process.handles().remove(token, Kind::Update)?;
+    taken(removed).ok_or(Invalid::Bad)
+}
+
+/// What a handle held that was just taken out of the table.
+#[inline(always)]
+pub(super) fn taken(removed: Removed) -> Option<OpenUpdate<Key>> {
+    // SAFETY: slots of this kind are reserved for these, by `put`; and it is still there, for its
+    // update knows the bucket.
+    let begun = unsafe { raw_arc::kept::<Begun>(removed.object) };
+    let update = begun.taken(&removed.slot);
+    forget(Arc::as_ptr(&begun).cast());
+    update
+}
+
+/// Takes the update of a handle out to be ended, by the short way: `None` if there is none.
+#[inline(always)]
+pub(super) fn fast_take(handle: *mut kvreg_update) -> Option<OpenUpdate<Key>> {
+    if platform::is_ending() {
+        return None;
+    }
+    take_by(Process::if_any()?, token(handle)).ok()
+}
+
+/// Takes the update of a handle out to be ended.
+pub(super) fn take(handle: *mut kvreg_update) -> Result<OpenUpdate<Key>, Failure> {
+    if platform::is_ending() {
+        return Err(Status::ShutDown.into());
+    }
+    let token = token(handle);
+    let process = Process::if_any().ok_or_else(|| missing(token, Invalid::Bad))?;
+    take_by(process, token).map_err(|invalid| missing(token, invalid))
+}
+
+/// Ends the update of a handle with nothing changed. NULL is fine, and after `shutdown` every
+/// handle is.
+pub(super) fn free(handle: *mut kvreg_update) -> Result<(), Failure> {
+    if handle.is_null() || platform::is_ending() {
+        return Ok(());
+    }
+    let token = token(handle);
+    if is_inherited_handle(token) {
+        return Ok(()); // the parent's, and none of the child's business
+    }
+    match take(handle) {
+        Ok(update) => {
+            drop(update);
+            Ok(())
+        }
+        Err(_) if Process::if_any().is_some_and(Process::is_shut_down) => Ok(()),
+        Err(_) if is_inherited(token) => Ok(()),
+        Err(failure) => Err(failure),
+    }
+}
+
+impl Open for Begun {
+    fn is_open(&self, ticket: u64) -> bool {
+        self.process.handles().knows(ticket)
+    }
+
+    /// Its handle goes with it.
+    fn abort(&self, ticket: u64) {
+        drop(take_by(self.process, ticket));
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let slot = self.inner.get_mut().slot.take();
+        // A forked child leaves the parent's alone.
+        if let (Some(slot), true) = (slot, self.process.system().is_current()) {
+            self.process.handles().give_back(slot);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What is tried of the short ways of updates and of casts, and of who passes whom.
+
+use std::sync::Arc;
+
+use loom::thread::spawn;
+
+use crate::error::Error;
+use crate::scenarios::{answered, check, check_bounded, facts, until, Counter};
+use crate::server::{Lasts, Writing};
+use crate::subject::{call, cast, forever, kill, peek, task, Facts, Subject};
+
+/// An update by the short way, as far as that is open.
+fn update(server: &Counter) -> Result<u32, Error> {
+    let turn = match server.fast_occupy(Lasts::Call) {
+        Some(turn) => turn,
+        None => server.occupy(&mut forever(), Lasts::Call)?,
+    };
+    server.state().step_inside();
+    let mut seen = 0;
+    let add = |write: &Writing<'_, Subject>| {
+        seen = write.state().add(write);
+        true
+    };
+    match turn.inside().fast_commit(add) {
+        true => Ok(seen),
+        false => turn.inside().commit(|write| write.state().add(write)),
+    }
+}
+
+#[test]
+fn short_updates_against_each_other() {
+    check(|| {
+        let server = Subject::start();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || update(&other).unwrap());
+        let mut seen = [update(&server).unwrap(), thread.join().unwrap()];
+        seen.sort_unstable();
+        assert_eq!(seen, [1, 2]);
+    });
+}
+
+/// The snapshot takes `WRITE` alone, at any moment of the update.
+#[test]
+fn a_short_update_against_a_snapshot() {
+    check(|| {
+        let server = Subject::start();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || peek(&other).unwrap());
+        assert_eq!(update(&server), Ok(1));
+        assert!(thread.join().unwrap() <= 1);
+        assert_eq!(peek(&server), Ok(1));
+    });
+}
+
+#[test]
+fn a_short_update_against_a_call_and_a_kill() {
+    check_bounded(2, || {
+        let server = Subject::start();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || update(&other));
+        let killer = Arc::clone(&server);
+        let killer = spawn(move || kill(&killer));
+        answered(&call(&server));
+        answered(&thread.join().unwrap());
+        killer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_short_update_leaves_no_cast_behind() {
+    check(|| {
+        let server = Subject::start();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || {
+            cast(&other).unwrap();
+            assert!(peek(&other).unwrap() >= 1);
+        });
+        update(&server).unwrap();
+        thread.join().unwrap();
+        let facts = facts(&server);
+        until(|| Facts::count(&facts.handled) == 1);
+        assert_eq!(peek(&server), Ok(2));
+    });
+}
+
+#[test]
+fn what_changed_nothing_ends_the_short_way() {
+    check(|| {
+        let server = Subject::start();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || call(&other).unwrap());
+        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
+        if !turn.inside().fast_keep() {
+            turn.inside().commit(|_| ()).unwrap();
+        }
+        drop(turn);
+        assert_eq!(thread.join().unwrap(), 1);
+    });
+}
+
+/// Two casts are queued, so that they are taken out together: by the drain, or by the read.
+#[test]
+fn a_read_waits_for_casts_that_are_taken_together() {
+    check_bounded(2, || {
+        let server = Subject::start();
+        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || {
+            cast(&other).unwrap();
+            cast(&other).unwrap();
+            assert!(peek(&other).unwrap() >= 2);
+        });
+        drop(turn);
+        thread.join().unwrap();
+        assert_eq!(Facts::count(&facts(&server).handled), 2);
+    });
+}
+
+/// Whatever was taken out when the end came: the sender's read passes only behind it.
+#[test]
+fn casts_that_are_taken_together_against_a_kill() {
+    check_bounded(2, || {
+        let server = Subject::start();
+        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
+        let sent = [(); 2].map(|()| cast(&server).is_ok());
+        assert_eq!(sent, [true, true]);
+        drop(turn);
+        let other = Arc::clone(&server);
+        let thread = spawn(move || kill(&other));
+        let facts = facts(&server);
+        let passes = server.await_own_casts(&mut forever()).is_ok();
+        if passes && Facts::count(&facts.closed) == 0 {
+            assert_eq!(Facts::count(&facts.handled), 2);
+        }
+        thread.join().unwrap();
+        until(|| Facts::count(&facts.handled) + Facts::count(&facts.dropped) == 2);
+    });
+}
+
+/// A cast that finds mail there handles it, and then itself; or the drain was faster.
+#[test]
+fn a_cast_behind_mail() {
+    check_bounded(2, || {
+        let server = Subject::start();
+        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
+        cast(&server).unwrap();
+        drop(turn);
+        cast(&server).unwrap();
+        assert_eq!(peek(&server), Ok(2));
+        assert_eq!(Facts::count(&facts(&server).handled), 2);
+    });
+}
+
+#[test]
+fn a_cast_behind_a_task() {
+    check_bounded(2, || {
+        let server = Subject::start();
+        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
+        task(&server).unwrap();
+        drop(turn);
+        cast(&server).unwrap();
+        assert_eq!(peek(&server), Ok(2));
+        assert_eq!(Facts::count(&facts(&server).handled), 2);
+    });
+}
+
+/// Two sleep, and a third passes: each gets its turn.
+#[test]
+fn sleepers_against_who_passes_them() {
+    check_bounded(1, || {
+        let server = Subject::start();
+        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
+        let threads = [(); 2].map(|()| {
+            let other = Arc::clone(&server);
+            spawn(move || call(&other).unwrap())
+        });
+        drop(turn);
+        update(&server).unwrap();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(peek(&server), Ok(3));
+    });
+}
+
+/// One sleeps, and another passes as often as it may.
+#[test]
+fn a_sleeper_against_who_passes_it() {
+    check_bounded(2, || {
+        let server = Subject::start();
+        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || call(&other).unwrap());
+        drop(turn);
+        for _ in 0..2 {
+            update(&server).unwrap();
+        }
+        thread.join().unwrap();
+        assert_eq!(peek(&server), Ok(3));
+    });
+}
