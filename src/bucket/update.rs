@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::reason::{Exit, Reason};
 use crate::reclaim::Guard;
 use crate::server::{Held, Inside, Open, OpenTurn, Turn};
-use crate::store::{Key, Pair, Reader, Unread};
+use crate::store::{Key, Pair, Reader, Small, Unread};
 use crate::value::{Value, ValueRef};
 
 /// What an update decides. A value that is to be stored is a verdict too, by `into`.
@@ -161,9 +161,12 @@ impl<'a> Decision<'a> {
     /// nothing was done. Does not panic.
     #[inline(always)]
     pub(crate) fn fast_store(&self, value: ValueRef<'_>, pinned: &Guard) -> bool {
+        let Some(small) = Small::of(value) else {
+            return false;
+        };
         self.inside.fast_commit(|write| {
             value.text().len() <= write.state().spec.options.max_value
-                && write.exclusive().fast_put(self.key, value, pinned)
+                && write.exclusive().fast_put(self.key, &small, pinned)
         })
     }
 

@@ -212,20 +212,15 @@ unsafe fn fast_begin<'k>(
     // SAFETY: by contract.
     let key = unsafe { fast::key(key.cast(), key_len) }?;
     fast::fast(bucket, |bucket, pinned| {
-        // SAFETY of both: a variable of the caller's.
         if bucket.is_large() {
             // Others are not to wait for the memory: it is fetched before the turn is taken.
-            bucket.fast_read(key, pinned, unsafe { Output::new(current) });
-            current.clear();
+            if let Some(mut early) = bucket.fast_read(key, pinned, Output).flatten() {
+                early.clear();
+            }
         }
         let deciding = bucket.fast_update_begin(key, Lasts::Call)?;
-        *current = kvreg_value::ABSENT;
-        let read = deciding
-            .decision()
-            .fast_read(pinned, unsafe { Output::new(current) });
-        if read.flatten().is_none() {
-            *current = kvreg_value::ABSENT;
-        }
+        let read = deciding.decision().fast_read(pinned, Output).flatten();
+        *current = read.unwrap_or(kvreg_value::ABSENT);
         Some(deciding)
     })
 }
@@ -373,10 +368,9 @@ pub unsafe extern "C" fn kvreg_bucket_update_begin(
         begun = short.and_then(|key| {
             fast::fast(bucket, |bucket, pinned| {
                 let deciding = bucket.fast_update_begin(key, Lasts::Open)?;
-                // SAFETY: a variable of this function.
-                let output = unsafe { Output::new(&mut value) };
-                let read = deciding.decision().fast_read(pinned, output);
-                is_read = read.flatten().is_some();
+                if let Some(read) = deciding.decision().fast_read(pinned, Output).flatten() {
+                    (value, is_read) = (read, true);
+                }
                 Some(deciding)
             })
         });
