@@ -214,13 +214,13 @@ unsafe fn fast_begin<'k>(
     fast::fast(bucket, |bucket, pinned| {
         if bucket.is_large() {
             // Others are not to wait for the memory: it is fetched before the turn is taken.
-            let read = bucket.fast_read(key, pinned, Output).flatten();
-            *current = read.unwrap_or(kvreg_value::NIL);
-            current.clear();
+            if let Some(mut early) = bucket.fast_read(key, pinned, Output).flatten() {
+                early.clear();
+            }
         }
         let deciding = bucket.fast_update_begin(key, Lasts::Call)?;
-        let read = deciding.decision().fast_read(pinned, Output);
-        *current = read.flatten().unwrap_or(kvreg_value::ABSENT);
+        let read = deciding.decision().fast_read(pinned, Output).flatten();
+        *current = read.unwrap_or(kvreg_value::ABSENT);
         Some(deciding)
     })
 }
@@ -368,9 +368,9 @@ pub unsafe extern "C" fn kvreg_bucket_update_begin(
         begun = short.and_then(|key| {
             fast::fast(bucket, |bucket, pinned| {
                 let deciding = bucket.fast_update_begin(key, Lasts::Open)?;
-                let read = deciding.decision().fast_read(pinned, Output).flatten();
-                is_read = read.is_some();
-                value = read.unwrap_or(kvreg_value::NIL);
+                if let Some(read) = deciding.decision().fast_read(pinned, Output).flatten() {
+                    (value, is_read) = (read, true);
+                }
                 Some(deciding)
             })
         });
