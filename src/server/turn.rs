@@ -264,7 +264,7 @@ impl<S: State> Server<S> {
                 None => slow.has_handled_below(limit),
             };
             slow = self.sleep(slow, For::Turn, deadline.left(), ready);
-            if SPINS > 0 && goal == Goal::Turn && slow.first_below(limit).is_none() {
+            if SPINS != 0 && goal == Goal::Turn && slow.first_below(limit).is_none() {
                 // Others may take the turn before this thread is quite awake, and will be done
                 // with it soon.
                 drop(slow);

@@ -178,19 +178,19 @@ impl Exclusive<'_, Contents> {
         if self.is_observed() {
             return None;
         }
-        let mut cost = Cost::default();
-        let removed = self.writer(pinned).fast_remove(key.hash, &key, |found| {
-            if found.value().is_shared() || size(found) >= LARGE {
-                return None; // it is to be freed at once
-            }
-            let old = fast_read(found, reader)?;
-            cost = Cost::of(found);
-            self.begin_over(found, key.hash, pinned);
-            Some(old)
-        })?;
+        let writer = self.writer(pinned);
+        let removable = writer.fast_find(key.hash, &key)?;
+        let found = removable.found();
+        let cost = Cost::of(&found);
+        if found.value().is_shared() || cost.bytes >= LARGE {
+            return None; // it is to be freed at once
+        }
+        let old = fast_read(&found, reader)?;
+        self.begin_over(&found, key.hash, pinned);
+        writer.fast_remove(removable, key.hash);
         self.revisions.commit();
         self.discharge(cost);
-        Some(removed)
+        Some(old)
     }
 
     /// Stores a small value: in the place of the older one if there is one with room for it.

@@ -99,7 +99,9 @@ fn change(writer: &Writer<'_, u64>, model: &mut Model, what: u8, step: u64, byte
         }
         4 => {
             let key = bytes.key();
-            if let Some(old) = writer.fast_remove(hash(&key), &key, |found| Some(*found.value())) {
+            if let Some(removable) = writer.fast_find(hash(&key), &key) {
+                let old = *removable.found().value();
+                writer.fast_remove(removable, hash(&key));
                 assert_eq!(Some(old), model.remove(&key));
             }
         }

@@ -33,6 +33,20 @@ impl<V: TableValue> FreePlace<'_, V> {
     }
 }
 
+/// An entry that can be taken out.
+pub(crate) struct Removable<'t, V> {
+    array: Array<'t, V>,
+    at: At<V>,
+}
+
+impl<'t, V> Removable<'t, V> {
+    #[inline(always)]
+    pub(crate) fn found(&self) -> Found<'t, V> {
+        // SAFETY: an entry of the table, and the writer, which found it, is pinned.
+        unsafe { Found::new(self.at.entry) }
+    }
+}
+
 /// The writer's.
 pub(super) fn change_len(len: &AtomicUsize, by: isize) {
     let before = len.load(Ordering::Relaxed);
@@ -94,26 +108,22 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
         }))
     }
 
-    /// Takes the entry of `key` out, if `read` finds it as it should be; unless the table is moving
-    /// or should. Does not panic.
+    /// Where the entry of a key is, if it can be taken out by `fast_remove`: unless the table is
+    /// moving or should. Does not panic.
     #[inline(always)]
-    pub(crate) fn fast_remove<R>(
-        &self,
-        hash: u64,
-        key: &[u8],
-        read: impl FnOnce(&Found<'t, V>) -> Option<R>,
-    ) -> Option<R> {
+    pub(crate) fn fast_find(&self, hash: u64, key: &[u8]) -> Option<Removable<'t, V>> {
         let array = self.array().ok()??;
         let at = array.find(hash, key)?;
-        if array.is_wide_for(self.len() - 1) || self.is_moving() {
-            return None;
-        }
-        // SAFETY: an entry of the table, and the writer is pinned.
-        let answer = read(unsafe { &Found::new(at.entry) })?;
-        array.remove(&at, hash);
+        let stays = !array.is_wide_for(self.len() - 1) && !self.is_moving();
+        stays.then_some(Removable { array, at })
+    }
+
+    /// Takes out what was just found. Does not panic.
+    #[inline(always)]
+    pub(crate) fn fast_remove(&self, found: Removable<'t, V>, hash: u64) {
+        found.array.remove(&found.at, hash);
         change_len(&self.table.len, -1);
-        self.retire(at.entry);
-        Some(answer)
+        self.retire(found.at.entry);
     }
 
     /// Stores the entry, in the place of an older one of its key; that one can be read as
