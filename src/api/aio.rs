@@ -225,15 +225,29 @@ impl Bucket {
         key: impl AsRef<[u8]>,
         decide: impl FnOnce(Option<&Value>) -> V + Send + 'static,
     ) -> Result<(), Error> {
-        let (server, key) = (self.0.server(), check_key(key.as_ref())?);
-        super::check_inherited(server.system())?;
+        let key = check_key(key.as_ref())?;
+        super::check_inherited(self.0.server().system())?;
+        match self.update_now(key, decide) {
+            Ok(done) => done,
+            Err(decide) => self.later(key, |turn| decided(turn, decide)).await,
+        }
+    }
+
+    /// Updates without waiting, or gives back what decides. The turn, which belongs to the thread
+    /// that took it, is over when this returns.
+    fn update_now<V: Into<Verdict>, F: FnOnce(Option<&Value>) -> V>(
+        &self,
+        key: &[u8],
+        decide: F,
+    ) -> Result<Result<(), Error>, F> {
+        let server = self.0.server();
         let begun = server.update_begin(&mut Caller::new(Timeout::Now), Key::new(key), Lasts::Call);
         match begun {
-            Err(Error::Timeout) => self.later(key, |turn| decided(turn, decide)).await,
-            begun => told(
+            Err(Error::Timeout) => Err(decide),
+            begun => Ok(told(
                 server.system(),
                 begun.and_then(|turn| decided(turn.decision(), decide)),
-            ),
+            )),
         }
     }
 
