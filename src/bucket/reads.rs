@@ -14,8 +14,10 @@ use crate::value::{Text, Value};
 /// Bytes of keys and values that are likely to be in a processor's cache.
 const NEAR: usize = 1 << 20;
 
-/// How long a reader waits for a writer before it looks again.
+/// How long a reader waits for a writer before it looks again, and how often it does at least: a
+/// writer that lost its processor gets it back by then.
 const WRITE_STEP: Duration = Duration::from_millis(1);
+const WRITE_STEPS: usize = 100;
 
 /// How often a snapshot is begun anew before it is taken in one piece.
 const SNAPSHOTS: usize = 4;
@@ -73,18 +75,24 @@ impl BucketServer {
         caller: &mut Caller<'_>,
         read: impl Fn() -> Result<T, Unread>,
     ) -> Result<T, Error> {
+        let mut steps = 0;
         loop {
             match read() {
                 Ok(read) => return Ok(read),
                 Err(Unread::Error(error)) => return Err(error),
-                Err(Unread::Busy) => caller.unpin(),
+                Err(Unread::Busy) => {}
             }
+            let deadline = caller.begin_blocking();
             let soon = Deadline::after(WRITE_STEP);
             match self.with_write_lock_before(soon, |_| read()) {
                 Ok(Ok(read)) => return Ok(read),
                 Ok(Err(Unread::Error(error))) => return Err(error),
                 Ok(Err(Unread::Busy)) | Err(Error::Timeout) => {}
                 Err(refused) => return Err(refused),
+            }
+            steps += 1;
+            if steps >= WRITE_STEPS && deadline.has_passed() {
+                return Err(Error::Timeout);
             }
         }
     }

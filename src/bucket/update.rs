@@ -11,6 +11,9 @@ use crate::server::{Held, Inside, Open, OpenTurn, Turn};
 use crate::store::{Key, Pair, Reader, Small, Unread};
 use crate::value::{Value, ValueRef};
 
+/// The key of an update that outlives the call that began it.
+pub(crate) type OwnedKey = Box<[u8]>;
+
 /// What an update decides. A value that is to be stored is a verdict too, by `into`.
 ///
 /// ```
@@ -67,7 +70,7 @@ impl Keyed for Box<[u8]> {
 
 /// An update that has the bucket's turn until it is dropped. Dropped without a verdict, it changes
 /// nothing. The key is the caller's own where it may be.
-pub(crate) struct Deciding<K = Box<[u8]>> {
+pub(crate) struct Deciding<K = OwnedKey> {
     turn: Turn<BucketState>,
     key: K,
 }
@@ -95,7 +98,7 @@ impl<K: Keyed> Deciding<K> {
 }
 
 /// As `Deciding`, until somebody ends it or the thread that began it ends.
-pub(crate) struct OpenUpdate<K = Box<[u8]>> {
+pub(crate) struct OpenUpdate<K = OwnedKey> {
     turn: OpenTurn<BucketState>,
     key: K,
 }

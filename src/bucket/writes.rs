@@ -190,11 +190,18 @@ fn with_memory<R>(
     caller: &mut Caller<'_>,
     write: impl Fn(&mut Caller<'_>) -> Result<R, Error>,
 ) -> Result<R, Error> {
+    let mut is_again = false;
     loop {
-        match write(caller) {
-            Err(Error::NoMemory) if reclaim::free_for_writer(&caller.begin_blocking()) => {}
-            written => return written,
+        let written = write(caller);
+        if !matches!(written, Err(Error::NoMemory)) {
+            return written;
         }
+        // Others may leave more to be freed for ever.
+        let deadline = caller.begin_blocking();
+        if is_again && deadline.has_passed() || !reclaim::free_for_writer(&deadline) {
+            return written;
+        }
+        is_again = true;
     }
 }
 

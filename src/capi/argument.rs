@@ -3,6 +3,7 @@
 use std::ffi::{c_char, c_void};
 
 use super::status::{Failure, Status};
+use crate::value::{ValueRef, COPY_LIMIT};
 
 /// `KVREG_NUL`: the text ends at its NUL.
 pub(super) const NUL: usize = usize::MAX;
@@ -174,6 +175,16 @@ pub(super) unsafe fn touch_to_read(data: *const u8, len: usize) {
             data.add(len - 1).read_volatile();
         }
     }
+}
+
+/// A value whose bytes are at hand, if they are few enough to be copied in place.
+pub(super) fn at_hand(value: ValueRef<'_>) -> ValueRef<'_> {
+    let text = value.text();
+    if text.len() <= COPY_LIMIT {
+        // SAFETY: a text is good for its length.
+        unsafe { touch_to_read(text.as_ptr(), text.len()) };
+    }
+    value
 }
 
 /// Has bytes at hand that will be written, and leaves them as they are.

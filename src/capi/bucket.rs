@@ -435,7 +435,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_many(
                 let (key, value) =
                     unsafe { (argument::key(pair.key, pair.key_len)?, pair.value.get()) };
                 match value {
-                    Ok(value) => ready.push((Key::new(key), value)),
+                    Ok(value) => ready.push((Key::new(key), argument::at_hand(value))),
                     // What is invalid behind it comes first.
                     Err(failure) if failure.is_limit() => too_large = Some(failure),
                     Err(failure) => return Err(failure),

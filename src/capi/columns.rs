@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use super::argument::{invalid, options, Options};
+use super::argument::{self, invalid, options, Options};
 use super::guard::guard;
 use super::object::{kvreg_bucket, with};
 use super::one_key::{ranked, How};
@@ -165,7 +165,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_columns(
                     }
                     // SAFETY: as above; each value before it was read.
                     match unsafe { values.next(at) } {
-                        Ok(value) => ready.push((Key::new(key), value)),
+                        Ok(value) => ready.push((Key::new(key), argument::at_hand(value))),
                         Err(failure) if failure.is_limit() => too_large = Some(failure),
                         Err(failure) => return Err(failure),
                     }

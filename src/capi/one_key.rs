@@ -13,7 +13,6 @@ use crate::bucket::BucketServer;
 use crate::store::{Key, Reader};
 
 pub(super) const OK: kvreg_status = Status::Ok as kvreg_status;
-const NO_MEMORY: kvreg_status = Status::NoMemory as kvreg_status;
 
 /// Reads the value of a key with a reader, and does with what that answers what `done` says.
 /// `check` looks at the arguments, where it is their turn, and resets the outputs.
@@ -84,7 +83,7 @@ pub(super) unsafe fn put(
     if done.is_some() {
         return OK;
     }
-    let put = || {
+    guard(function, || {
         with(bucket, |bucket, caller| {
             // SAFETY: by contract.
             let (key, value) = unsafe { (argument::key(key, key_len)?, given(value)) };
@@ -94,12 +93,7 @@ pub(super) unsafe fn put(
                 How::Cast => bucket.put_cast(key, value),
             }?)
         })
-    };
-    match guard(function, put) {
-        // Nothing was changed; and what was deleted before is free by now.
-        NO_MEMORY => guard(function, put),
-        status => status,
-    }
+    })
 }
 
 /// A limit is named only to who could have got further: the statuses of the header's order that

@@ -177,7 +177,7 @@ pub unsafe extern "C" fn kvreg_bucket_get_float(
 /// and sets `len` to their length in bytes. It answers KVREG_TOO_SMALL if that is more than
 /// `capacity`, and sets `len` nevertheless; and KVREG_WRONG_TYPE if the value is neither text nor
 /// bytes. What `buffer` holds then is undefined, if others write the key meanwhile. It may be NULL
-/// if `capacity` is 0. Blocks only while casts of this thread to the bucket are queued.
+/// if `capacity` is 0, and must not overlap the key. Blocks only while casts of this thread to the bucket are queued.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_get_bytes(
     bucket: *mut kvreg_bucket,
@@ -224,8 +224,8 @@ pub unsafe extern "C" fn kvreg_bucket_get_bytes(
 /// Gives the value of a key, as kvreg_bucket_get does, but without memory of its own where it can.
 /// A text of at most `capacity` bytes is copied into `buffer`, without a NUL, and `value` borrows
 /// it there. A longer one is to be cleared; to clear any other does nothing. What `buffer` holds
-/// beside that text, or after a failure, is undefined. It may be NULL if `capacity` is 0. Blocks
-/// only while casts of this thread to the bucket are queued.
+/// beside that text, or after a failure, is undefined. It may be NULL if `capacity` is 0, and must
+/// not overlap the key. Blocks only while casts of this thread to the bucket are queued.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_get_into(
     bucket: *mut kvreg_bucket,

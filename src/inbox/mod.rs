@@ -164,8 +164,16 @@ impl InboxCore {
         let deadline = timeout.deadline();
         let mut state = self.open_state()?;
         loop {
-            if let Some(event) = state.take()? {
-                return Ok(event);
+            match state.take() {
+                Ok(Some(event)) => return Ok(event),
+                Ok(None) => {}
+                Err(refused) => {
+                    // The event is there yet, for another who sleeps.
+                    if state.asleep > 0 {
+                        self.arrived.notify_one();
+                    }
+                    return Err(refused);
+                }
             }
             if deadline.has_passed() {
                 return Err(Error::Timeout);

@@ -277,5 +277,9 @@ fn sweep() {
             }
         }
     }
-    domain.is_swept.store(false, Ordering::Release);
+    domain.is_swept.store(false, Ordering::SeqCst);
+    // Who left something meanwhile saw that it is seen to.
+    if domain.collector.is_crowded() && looks < LOOKS {
+        have_swept(domain);
+    }
 }

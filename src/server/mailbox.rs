@@ -103,8 +103,9 @@ impl<S: State> Server<S> {
             return Ok(());
         }
         match self.post(Body::Stop, true) {
-            // No thread is to be had, so none was: nothing can be queued before it.
-            Err(Error::Io { .. }) => self.end(Exit::new(Reason::Normal, "")),
+            // No thread is to be had, so none was: nothing can be queued before it. Or there is no
+            // memory to queue it: then it overtakes what is queued, rather than never come.
+            Err(Error::Io { .. } | Error::NoMemory) => self.end(Exit::new(Reason::Normal, "")),
             posted => posted?,
         }
         Ok(())
@@ -307,13 +308,15 @@ impl<S: State> Server<S> {
             let batch = self.take_batch(&mut slow, u64::MAX);
             let last = batch.last;
             drop(slow);
-            let has_write = self.handle_batch(batch);
-            slow = self.finish(last);
-            if !has_write {
-                drop(slow);
+            if !self.handle_batch(batch) {
+                drop(self.finish(last));
                 self.release(TURN);
                 return false;
             }
+            // Not by `finish`: nothing was discarded, and to close the state it would wait for the
+            // right to write, which this thread has.
+            slow = self.lock();
+            self.has_done(&mut slow, last + 1);
         }
         drop(slow);
         self.release(TURN | WRITE);

@@ -302,8 +302,10 @@ impl<S: State> Server<S> {
         }
         self.word.fetch_and(!TURN, Ordering::Release);
         // Not woken anybody yet: if the turn is still wanted, this thread takes it again
-        // under the same lock. Otherwise the news is given on.
-        if slow.closed || slow.first_below(limit).is_some() {
+        // under the same lock. Otherwise, or if one who was passed too often comes first, the news
+        // is given on.
+        let is_reserved = self.word.load(Ordering::Relaxed) & RESERVED != 0;
+        if slow.closed || slow.first_below(limit).is_some() || is_reserved {
             self.wake(&mut slow);
         }
         slow

@@ -130,9 +130,12 @@ impl Exclusive<'_, Contents> {
         writer.reserve(new)?;
         let mut batch = Batch::begin(&writer, pairs.len())?;
         let (less, more) = self.costs(&writer, &pairs)?;
-        self.charge(less, more)?;
         let mut changes = Vec::new();
-        memory::reserve(&mut changes, pairs.len())?;
+        if self.observer().is_some() {
+            memory::reserve(&mut changes, pairs.len())?;
+        }
+        // From here on nothing fails.
+        self.charge(less, more)?;
         changes.extend(pairs.iter().map(|pair| self.tell_stored(pair)));
         let first = self.revisions.begin(pairs.len() as u64);
         for (pair, revision) in pairs.into_iter().zip(first..) {

@@ -67,13 +67,15 @@ impl Contents {
     /// could not.
     fn get_many_beside_writer(&self, keys: &[Key<'_>]) -> Result<Option<Many>, Error> {
         let filter = Filter::of(keys.iter().map(|key| key.hash))?;
-        let Ok(noted) = Noted::new(self, About::Some(filter)) else {
+        let Ok(noted) = Noted::new(self, Snapshot::new(About::Some(filter))) else {
             return Ok(None);
         };
         if !reclaim::heavy() {
             return Ok(None);
         }
+        // Known from here on, so that no more is kept than is of it.
         let revision = self.revisions.begun();
+        noted.snapshot.set_revision(revision);
         let mut step = 0;
         while self.revisions.committed() < revision {
             if step == WAITS {
@@ -82,7 +84,6 @@ impl Contents {
             back_off(step);
             step += 1;
         }
-        noted.snapshot.set_revision(revision);
         let mut values = room_for(keys.len())?;
         let mut missing = Vec::new();
         for key in keys {
@@ -152,9 +153,8 @@ struct Noted<'c> {
 }
 
 impl<'c> Noted<'c> {
-    fn new(contents: &'c Contents, about: About) -> Result<Noted<'c>, Error> {
-        let snapshot = Box::new(Snapshot::new(about));
-        let snapshot = contents.snapshots.add(snapshot);
+    fn new(contents: &'c Contents, snapshot: Snapshot) -> Result<Noted<'c>, Error> {
+        let snapshot = contents.snapshots.add(Box::new(snapshot));
         let snapshot = snapshot.map_err(|_| Error::Limit("snapshots of a bucket"))?;
         contents.heed.fetch_add(1, Ordering::SeqCst);
         Ok(Noted { contents, snapshot })
@@ -166,11 +166,16 @@ impl Drop for Noted<'_> {
         self.contents.heed.fetch_sub(1, Ordering::Release);
         let pinned = reclaim::pin();
         self.contents.snapshots.remove(self.snapshot, &pinned);
+        // The writer may have it yet, but keeps nothing more; and what it kept is freed here.
+        self.snapshot.fail();
+        drop(self.snapshot.take_kept());
     }
 }
 
 /// All keys and values at one instant, read in slices.
 pub(crate) struct Items<'c> {
+    contents: &'c Contents,
+    in_slices: bool,
     /// `None`: all is to be read in one slice.
     noted: Option<Noted<'c>>,
     position: Position,
@@ -190,9 +195,10 @@ impl Contents {
     /// To be begun, continued until nothing is left, and finished: the first two under the write
     /// exclusion.
     pub(crate) fn items(&self, in_slices: bool) -> Items<'_> {
-        let about = About::Rest(Mutex::new(Position::BEGINNING));
         Items {
-            noted: in_slices.then(|| Noted::new(self, about).ok()).flatten(),
+            contents: self,
+            in_slices,
+            noted: None,
             position: Position::BEGINNING,
             read: Vec::new(),
         }
@@ -215,8 +221,11 @@ impl Exclusive<'_, Contents> {
     /// The instant is now.
     pub(crate) fn begin_items(&self, items: &mut Items<'_>) -> Result<(), Error> {
         items.read = room_for(self.count()?)?;
-        if let Some(noted) = &items.noted {
-            noted.snapshot.set_revision(self.revisions.committed());
+        if items.in_slices {
+            let about = About::Rest(Mutex::new(Position::BEGINNING));
+            let snapshot = Snapshot::new(about);
+            snapshot.set_revision(self.revisions.committed());
+            items.noted = Noted::new(items.contents, snapshot).ok();
         }
         Ok(())
     }

@@ -19,15 +19,15 @@
 //! at the first slice, and the writer keeps what lies behind the position that the scan has
 //! reached: what lies before it has been read.
 //!
-//! What the writer cannot keep for want of memory, and `clear`, make the snapshot fail: whoever
-//! takes it begins anew. A snapshot is freed through the epoch: the writer is pinned.
+//! What the writer cannot keep for want of memory, or because it is too much, and `clear`, make the
+//! snapshot fail: whoever takes it begins anew. A snapshot is freed through the epoch: the writer is pinned.
 
-use super::reading::read;
+use super::reading::{read, size};
 use super::stored::Stored;
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim::Guard;
-use crate::sync::{lock, AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering};
+use crate::sync::{lock, AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::table::{Found, Position};
 use crate::value::{Text, Value};
 
@@ -68,8 +68,13 @@ pub(super) struct Snapshot {
     revision: AtomicU64,
     pub(super) about: About,
     kept: Mutex<Vec<Kept>>,
+    /// Bytes of what was kept.
+    bytes: AtomicUsize,
     has_failed: AtomicBool,
 }
+
+/// A snapshot fails for which more is kept: its reader has stopped, or is too slow.
+const MAX_KEPT: usize = 16 << 20;
 
 /// Keys, by bits of their hashes.
 pub(super) struct Filter {
@@ -112,6 +117,7 @@ impl Snapshot {
             revision: AtomicU64::new(UNKNOWN),
             about,
             kept: Mutex::new(Vec::new()),
+            bytes: AtomicUsize::new(0),
             has_failed: AtomicBool::new(false),
         }
     }
@@ -152,6 +158,10 @@ impl Snapshot {
         }
         let copy = || {
             let (key, value) = (Text::copy(found.key())?, read(found)?);
+            let bytes = size_of::<Kept>() + size(found);
+            if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > MAX_KEPT {
+                return Err(Error::NoMemory);
+            }
             let mut kept = lock(&self.kept);
             let grown = memory::without_reserve(|| kept.try_reserve(1));
             grown.map_err(|_| Error::NoMemory)?;
@@ -166,6 +176,7 @@ impl Snapshot {
         };
         if copy().is_err() {
             self.fail();
+            drop(self.take_kept());
         }
     }
 }

@@ -81,7 +81,7 @@ impl Exclusive<'_, Contents> {
         // Without memory for the copy there is none for the line either: told as nil.
         let value = read(&view).unwrap_or(Value::Nil);
         Some(Change {
-            key: view.key().into(),
+            key: memory::bytes(view.key())?,
             value: Some(value),
         })
     }
@@ -94,8 +94,10 @@ impl Exclusive<'_, Contents> {
 
     fn tell_deleted(&self, key: &[u8]) {
         if let Some(observer) = self.observer() {
-            let key = key.into();
-            observer.changed(Change { key, value: None });
+            // Without memory for the key nobody can be told.
+            if let Some(key) = memory::bytes(key) {
+                observer.changed(Change { key, value: None });
+            }
         }
     }
 

@@ -28,11 +28,11 @@ pub(super) struct Group<V> {
     cells: [AtomicPtr<Entry<V>>; CELLS],
 }
 
-/// In front of the first group: where its memory begins, and how it is freed once it was taken out.
+/// Where an array's memory begins: how it is freed once it was taken out. Right in front of the
+/// first group lies a pointer to it.
 #[repr(C)]
 pub(super) struct Head<V> {
     node: WholeNode,
-    memory: *mut u8,
     log: u32,
     /// Its entries were taken out with it.
     has_entries: bool,
@@ -46,6 +46,21 @@ pub(super) struct Array<'g, V> {
     first: *const Group<V>,
     mask: usize,
     lives: PhantomData<&'g Group<V>>,
+}
+
+impl<V> Head<V> {
+    /// The first group of the array.
+    ///
+    /// # Safety
+    /// The memory behind the head is that of an array.
+    unsafe fn first(head: *mut Head<V>) -> *mut Group<V> {
+        // SAFETY: by contract; there is room to align what follows.
+        unsafe {
+            let behind = head.add(1).cast::<*mut Head<V>>().add(1).cast::<u8>();
+            let first = behind.add(behind.align_offset(align_of::<Group<V>>()));
+            first.cast()
+        }
+    }
 }
 
 impl<V> Clone for Array<'_, V> {
@@ -128,13 +143,15 @@ impl<V> Group<V> {
     /// The entry of a cell whose tag was seen, if it has the key.
     #[inline(always)]
     fn entry_of(&self, cell: usize, key: &[u8]) -> Option<*mut Entry<V>> {
-        // SAFETY: one of the seven. A tag is stored after its entry; what is found there
-        // instead was put there later.
+        // SAFETY: one of the seven.
         let entry = unsafe { self.cells.get_unchecked(cell) }.load(Ordering::Acquire);
+        if entry.is_null() {
+            return None; // not there yet, or no longer
+        }
         // Most values end in the next line.
         will_read(entry.cast::<u8>().wrapping_add(64));
-        // SAFETY: retired through the epoch after its tag was taken away, and whoever has seen the
-        // tag is pinned, or the writer.
+        // SAFETY: retired through the epoch after it left its cell, and whoever has found it there
+        // is pinned, or the writer.
         is_same(unsafe { Entry::key(entry) }, key).then_some(entry)
     }
 
@@ -161,7 +178,7 @@ impl<'g, V> Array<'g, V> {
 
     /// The memory of so many groups: a head, and room to align what follows.
     fn layout(len: usize) -> Result<Layout, Error> {
-        const { assert!(size_of::<Head<V>>() <= size_of::<Group<V>>()) }
+        const { assert!(size_of::<Head<V>>() + size_of::<*mut ()>() <= size_of::<Group<V>>()) }
         let bytes = len
             .checked_add(2)
             .and_then(|len| len.checked_mul(size_of::<Group<V>>()));
@@ -184,11 +201,9 @@ impl<'g, V> Array<'g, V> {
             if memory.is_null() {
                 return Err(Error::NoMemory);
             }
-            let behind = memory.add(size_of::<Head<V>>());
-            let first = behind.add(behind.align_offset(align_of::<Group<V>>()));
-            let first = first.cast::<Group<V>>();
-            let head = first.cast::<Head<V>>().sub(1);
-            (&raw mut (*head).memory).write(memory);
+            let head = memory.cast::<Head<V>>();
+            let first = Head::first(head);
+            first.cast::<*mut Head<V>>().sub(1).write(head);
             if !ZEROS_ARE_ATOMICS {
                 (0..len).for_each(|at| first.add(at).write(Group::new()));
             }
@@ -199,7 +214,7 @@ impl<'g, V> Array<'g, V> {
     /// Where its memory begins.
     pub(super) fn beginning(self) -> *mut u8 {
         // SAFETY: `build` wrote it in front of the first group.
-        unsafe { (&raw const (*self.first.cast::<Head<V>>().sub(1)).memory).read() }
+        unsafe { self.first.cast::<*mut u8>().sub(1).read() }
     }
 
     /// Its bytes, with about what its entries have that go with it.
@@ -212,8 +227,8 @@ impl<'g, V> Array<'g, V> {
     /// # Safety
     /// It was made by `build`, and is retired once.
     pub(super) unsafe fn head(self, has_entries: bool) -> *mut Head<V> {
-        let head = self.first.cast_mut().cast::<Head<V>>().wrapping_sub(1);
-        // SAFETY: in front of the first group, where no reader looks; the node is written when it
+        let head = self.beginning().cast::<Head<V>>();
+        // SAFETY: where the memory begins, and no reader looks; the node is written when it
         // is retired.
         unsafe {
             (&raw mut (*head).log).write(self.log());
@@ -383,9 +398,9 @@ impl<'g, V> Array<'g, V> {
             let free = cells_with(tags, 0);
             if free != 0 {
                 let cell = first_cell(free);
+                group.change_tags(|tags| tags | tag(hash) << (cell * 8));
                 // SAFETY: one of the seven.
                 unsafe { group.cells.get_unchecked(cell) }.store(entry, Ordering::Release);
-                group.change_tags(|tags| tags | tag(hash) << (cell * 8));
                 return at & self.mask;
             }
             group.change_tags(|tags| match tags >> OVERFLOW_SHIFT {
@@ -429,6 +444,7 @@ impl<'g, V> Array<'g, V> {
     /// Takes an entry out. The writer's.
     pub(super) fn remove(self, at: &At<V>, hash: u64) {
         let group = self.group(at.group);
+        group.cells[at.cell].store(ptr::null_mut(), Ordering::Release);
         group.change_tags(|tags| tags & !(0xff << (at.cell * 8)));
         let mut passed = hash as usize;
         while passed & self.mask != at.group & self.mask {
@@ -465,7 +481,7 @@ unsafe impl<V: TableValue> RetireWhole for Head<V> {
     unsafe fn free_slice(head: *mut Head<V>, budget: usize) -> bool {
         // SAFETY: by contract, the head and the array behind it are this one's alone.
         unsafe {
-            let word = head.add(1).cast::<Group<V>>();
+            let word = Head::first(head);
             let word = word.map_addr(|address| address | (*head).log as usize);
             let Some(array) = Array::of(word) else {
                 return true;

@@ -4,12 +4,12 @@
 //! to themselves, so writers need no order among themselves here; readers come from anywhere.
 //!
 //! **Argument.** An entry's key never changes once it is published; what belongs to it changes
-//! only as it allows itself. The writer publishes an entry by storing its address in a cell
-//! and then the cell's tag (Release; readers load both with Acquire); replaces it by storing
-//! another address in the same cell, so a reader sees the old or the new one; removes it by
-//! taking the tag away. A reader that had seen the tag may find a later entry in the cell:
-//! it compares keys. An entry never moves, so a search that passes its cell while it is there
-//! finds it. The writer grows the table by building a second array of the same entries, step by
+//! only as it allows itself. The writer publishes an entry by storing a tag and then its
+//! address in a cell, which is null until then (Release; readers load both with Acquire); so
+//! whoever sees it found its tag. It replaces it by storing another address in the same cell, so a
+//! reader sees the old or the new one; and removes it by storing null there, and then taking the
+//! tag away. A reader that had seen the tag may find a later entry in the cell: it compares keys.
+//! An entry never moves, so a search that passes its cell while it is there finds it. The writer grows the table by building a second array of the same entries, step by
 //! step (`growth`), and publishing that. A reader that still searches the old array sees the
 //! table as it was when it was replaced, which is a moment of its own read. `clear` and `close`
 //! replace the array by a marker, which takes effect at one instant. What was taken out is given

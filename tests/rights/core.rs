@@ -9,8 +9,8 @@ use crate::reclaim::Guard;
 use crate::server::{Caller, Exclusive, Server, State, Turn, Writing};
 use crate::store::{Contents, Pair, Reader};
 use crate::sync::{Area, ThreadLocal};
-use crate::table::Table;
-use crate::value::{Blob, ValueRef};
+use crate::table::{Table, TableValue};
+use crate::value::{Shared, ValueRef};
 
 /// A server's state that holds contents, and others beside them.
 pub(crate) struct Mine {
@@ -108,7 +108,11 @@ pub(crate) fn keeps_a_part(server: &Arc<Server<Mine>>, caller: &mut Caller<'_>) 
     let _ = kept.take();
 }
 
-pub(crate) fn writes_a_table(table: &Table<u64>, pinned: &Guard) {
+pub(crate) struct Number(u64);
+
+impl TableValue for Number {}
+
+pub(crate) fn writes_a_table(table: &Table<Number>, pinned: &Guard) {
     // E0133: is unsafe and requires unsafe
     let writer = table.writer(pinned); // wrong
     let writer = unsafe { table.writer(pinned) }; // right
@@ -130,7 +134,7 @@ unsafe impl Reader for Roomless { // right
         Some(())
     }
     fn copied(self, _is_string: bool, _text: ()) {}
-    fn shared(self, _is_string: bool, _blob: &Arc<Blob>) {}
+    fn shared(self, _is_string: bool, _text: &Shared) {}
 }
 
 /// Takes another's area.

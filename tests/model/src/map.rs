@@ -102,6 +102,27 @@ fn a_cell_that_is_used_again_shows_no_other_key() {
     });
 }
 
+/// Once a key that comes back was seen, it stays.
+#[test]
+fn a_key_that_comes_back_is_not_missed_again() {
+    check(|| {
+        let table = table();
+        put(&table, A, 1);
+        let other = Arc::clone(&table);
+        let writer = spawn(move || {
+            remove(&other, A);
+            put(&other, A, 2);
+        });
+        let first = get(&table, A);
+        let second = get(&table, A);
+        assert!(
+            first != Some(2) || second == Some(2),
+            "{first:?} {second:?}"
+        );
+        writer.join().unwrap();
+    });
+}
+
 /// Fills the first of two groups, so that one more of its keys goes to the second.
 fn crowd(table: &Table<u64>) {
     for number in 0..8u8 {
