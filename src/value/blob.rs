@@ -12,10 +12,10 @@
 use std::alloc::{dealloc, Layout};
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{fence, AtomicUsize, Ordering}; // nothing for the model to explore
 
 use crate::error::Error;
 use crate::memory;
-use crate::sync::{fence, AtomicUsize, Ordering};
 
 #[repr(C)]
 struct Head {
