@@ -151,6 +151,22 @@ fn a_cast_behind_mail() {
     });
 }
 
+/// The end comes while a cast handles the mail before it.
+#[test]
+fn a_cast_behind_mail_against_a_kill() {
+    check_bounded(1, || {
+        let server = Subject::start();
+        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
+        cast(&server).unwrap();
+        drop(turn);
+        let other = Arc::clone(&server);
+        let thread = spawn(move || kill(&other));
+        let _ = cast(&server);
+        thread.join().unwrap();
+        assert_eq!(Facts::count(&facts(&server).ended), 1);
+    });
+}
+
 #[test]
 fn a_cast_behind_a_task() {
     check_bounded(2, || {
