@@ -17,7 +17,7 @@ use crate::memory;
 use crate::process::Process;
 use crate::reason::Reason;
 use crate::server::State;
-use crate::store::Key;
+use crate::store::{Key, Reader};
 use crate::value::{Text, Value};
 
 /// The header's `kvreg_pair`.
@@ -267,13 +267,15 @@ pub unsafe extern "C" fn kvreg_bucket_delete(
     key_len: usize,
     old: *mut kvreg_value,
 ) -> kvreg_status {
-    if !old.is_null() {
-        // SAFETY: an output; the key is good for its length.
-        unsafe {
-            if let Some(removed) = fast_delete(bucket, key, key_len) {
-                old.write(removed);
+    // SAFETY: null or an output; the key is good for its length.
+    unsafe {
+        if old.is_null() {
+            if fast_delete(bucket, (key, key_len), fast::Unwanted).is_some() {
                 return OK;
             }
+        } else if let Some(removed) = fast_delete(bucket, (key, key_len), fast::Output).flatten() {
+            old.write(removed);
+            return OK;
         }
     }
     guard("kvreg_bucket_delete", || {
@@ -295,15 +297,15 @@ pub unsafe extern "C" fn kvreg_bucket_delete(
 /// # Safety
 /// The key is good for its length.
 #[inline(always)]
-unsafe fn fast_delete(
+unsafe fn fast_delete<R: Reader>(
     bucket: *mut kvreg_bucket,
-    key: *const c_void,
-    key_len: usize,
-) -> Option<kvreg_value> {
+    (key, key_len): (*const c_void, usize),
+    reader: R,
+) -> Option<R::Read> {
     // SAFETY: by contract.
     let key = unsafe { fast::key(key.cast(), key_len) }?;
     fast::fast(bucket, |bucket, pinned| {
-        bucket.fast_delete(key, pinned, fast::Output)?
+        bucket.fast_delete(key, pinned, reader)
     })
 }
 

@@ -264,6 +264,26 @@ unsafe impl Reader for IntoBuffer {
     }
 }
 
+/// Wants nothing: for who takes a key out.
+#[derive(Clone, Copy)]
+pub(super) struct Unwanted;
+
+// SAFETY: it copies nothing.
+unsafe impl Reader for Unwanted {
+    type Read = ();
+    type Copy = ();
+
+    fn scalar(self, _value: ValueRef<'static>) {}
+
+    fn copy(&self, _len: usize, _fill: impl FnOnce(*mut u8)) -> Option<()> {
+        Some(())
+    }
+
+    fn copied(self, _is_string: bool, (): ()) {}
+
+    fn shared(self, _is_string: bool, _text: &Shared) {}
+}
+
 /// Takes a number, as long as it is of the right type.
 #[derive(Clone, Copy)]
 pub(super) struct Scalar<F>(pub(super) F);
