@@ -299,10 +299,13 @@ impl Process {
 
     /// Refused if there is no memory for what cannot fail.
     pub(crate) fn with_memory() -> Result<(), Error> {
-        match memory::is_ready() {
-            true => Ok(()),
-            false => Err(Error::NoMemory),
+        // What was taken out before, and waits to be freed, may be what is missing.
+        while !memory::is_ready() {
+            if !reclaim::free_for_writer(&Timeout::Now.deadline()) {
+                return Err(Error::NoMemory);
+            }
         }
+        Ok(())
     }
 
     pub(crate) fn is_shut_down(&self) -> bool {

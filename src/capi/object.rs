@@ -289,7 +289,8 @@ fn with_timeout<H: Handle, R>(
     };
     let mut caller = Caller::unpinning(timeout, &mut unpin);
     if needs == Needs::Memory && !memory::is_ready() {
-        return Err(Status::NoMemory.into());
+        caller.unpin(); // to free what waits
+        Process::with_memory()?;
     }
     work(&object, timeout_ms, &mut caller)
 }
