@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-import select
 import signal
-import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import kvreg
 import pytest
@@ -23,7 +22,7 @@ from kvreg._shell import Shell
 from kvreg._signals import Signalled, Signals
 from kvreg._streams import Output, Streams, WritingFailed
 from kvreg._terminal import Terminal
-from support import Worker
+from support import Worker, posix
 
 SESSION = b"CREATE shopping\nPUT shopping milk 1\r\nGET shopping milk\n\nGET shopping"
 REPLIES = b"OK\r\nOK\r\n1\r\nOK\r\nUNKNOWN COMMAND\r\nUNKNOWN COMMAND\r\n"
@@ -136,46 +135,16 @@ def test_main_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("given", [b"", SESSION, None])
 def test_main_serves(given: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    served = []
+    def waits(signals: Signals) -> NoReturn:
+        signals.during(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        pytest.fail("it was signalled")
 
-    def waits(*descriptors: list[socket.socket]) -> tuple[list[socket.socket], ...]:
-        served.append(True)
-        if len(served) == 2:  # it may wake up
-            os.kill(os.getpid(), signal.SIGTERM)
-        return [], [], []
-
-    monkeypatch.setattr(select, "select", waits)
+    monkeypatch.setattr(Signals, "wait", waits)
     status, output, errors = main("--listen=0", given=given)
-    assert (status, output, len(served)) == (0, REPLIES if given else b"", 2)
+    assert (status, output) == (0, REPLIES if given else b"")
     assert errors.startswith(b"kvreg: listening at 127.0.0.1:")
     # Who typed its lines has left it by ending them, even if its output is no terminal.
     assert main("--listen=0", given=SESSION, reads_terminal=True)[:2] == (0, REPLIES)
-
-
-def test_a_signal_right_before_the_wait() -> None:
-    before = signal.set_wakeup_fd(-1)
-    signal.set_wakeup_fd(before)
-    seen: list[bool] = []
-
-    def looks(read: list[socket.socket], *others: Any) -> Any:
-        # What Python does when a signal comes whose handler it has not called yet.
-        written = signal.set_wakeup_fd(-1)
-        signal.set_wakeup_fd(written)
-        os.write(written, b"\0")
-        ready = really(read, *others)
-        seen.append(ready[0] == read)
-        if len(seen) == 2:  # what was written was read: nothing is left of the first
-            os.kill(os.getpid(), signal.SIGTERM)
-        return ready
-
-    really = select.select
-    with pytest.MonkeyPatch.context() as patch, Signals() as signals:
-        patch.setattr(select, "select", looks)
-        with pytest.raises(Signalled) as raised:
-            signals.wait()
-    assert raised.value.number == signal.SIGTERM
-    assert seen == [True, True]
-    assert signal.set_wakeup_fd(before) == before
 
 
 def test_main_at_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -325,6 +294,49 @@ def test_a_second_signal_waits_for_its_turn() -> None:
         assert caught.value.__context__ is None  # it raised nothing on the way out
         with pytest.raises(Signalled):
             signals.during(lambda: pytest.fail("it waits"))
+
+
+@posix
+@pytest.mark.parametrize("wait", ["pipe", "wait"])
+def test_a_signal_that_the_main_thread_does_not_see(wait: str) -> None:
+    """Python's part runs in another thread, while the main one is in the system already."""
+    looked, main = signal.set_wakeup_fd(-1), threading.get_native_id()
+
+    def sends() -> None:
+        state = Path(f"/proc/self/task/{main}/stat")
+        while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "S":
+            pass
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    read, write = os.pipe()
+    with Signals() as signals:
+        sender = Worker(sends)
+        with pytest.raises(Signalled) as caught:
+            if wait == "wait":
+                signals.wait()
+            signals.during(lambda: os.read(read, 1))
+        sender.result()
+    assert caught.value.number == signal.SIGTERM
+    assert signal.set_wakeup_fd(-1) == looked
+    os.close(read)
+    os.close(write)
+
+
+@posix
+def test_a_signal_where_what_is_raised_is_dropped() -> None:
+    read, write = os.pipe()
+    with Signals() as signals:
+        complete = signals.apart(lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+        def reads() -> None:
+            complete()  # as readline asks for completions
+            os.read(read, 1)
+
+        with pytest.raises(Signalled) as caught:
+            signals.during(reads)
+        assert caught.value.number == signal.SIGTERM
+    os.close(read)
+    os.close(write)
 
 
 def test_signals_in_another_thread() -> None:

@@ -3,10 +3,17 @@
 Python runs a handler between any two steps of the main thread, so one that always raised could
 do so in the middle of an end or of another handler. This one raises only where the shell waits;
 what comes elsewhere is kept until it waits again.
+
+A signal may come when Python has looked for signals and the system has not yet begun to wait,
+and the system may give it to another thread: the main thread would notice it after the wait
+only. So a thread hears of every signal, from a pipe that Python writes to, and sends it to the
+main thread again until the handler has run there.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -15,6 +22,9 @@ from typing import Any, Callable, NoReturn, TypeVar
 _Answer = TypeVar("_Answer")
 
 _TAKEN = ("SIGINT", "SIGTERM", "SIGHUP")
+
+_AGAIN = 0.01
+"""Seconds after which a signal is sent again."""
 
 
 class Signalled(BaseException):
@@ -32,16 +42,21 @@ class Signals:
     """
 
     def __init__(self) -> None:
-        self._before: dict[int, Any] = {}
         self._waits = False
         self._kept = 0
+        self._apart = False
+        self._ran = 0
+        # Free when a signal came; an Event could be left locked by what is raised inside it.
+        self._nothing_came = threading.Lock()
+        self._nothing_came.acquire()
+        self._over = threading.Event()
+        self._taken = contextlib.ExitStack()
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            for name in _TAKEN:
-                number = getattr(signal, name, None)  # Windows has no SIGHUP
-                if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._come)
+            with contextlib.ExitStack() as taken:
+                self._take(taken)
+                self._taken = taken.pop_all()
         return self
 
     def __exit__(
@@ -50,8 +65,7 @@ class Signals:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._taken.close()
 
     def during(self, wait: Callable[[], _Answer]) -> _Answer:
         """What `wait` gives, unless a signal comes, or has come before: then `Signalled`."""
@@ -64,32 +78,62 @@ class Signals:
         finally:
             self._waits = False
 
-    def wait(self) -> NoReturn:
-        """Waits for a signal: `Signalled`.
+    def apart(self, act: Callable[..., _Answer]) -> Callable[..., _Answer]:
+        """`act`, for somebody who calls it during a wait and drops what it raises."""
 
-        Python would not notice one that comes when it has looked for signals and the system has
-        not yet begun a sleep; a socket becomes readable then too.
-        """
-        import select
-        import socket
-
-        readable, written = socket.socketpair()
-        with readable, written:
-            written.setblocking(False)
-            before = None
-            if threading.current_thread() is threading.main_thread():
-                before = signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
+        def acts(*arguments: Any) -> _Answer:
+            self._apart = True
             try:
-                while True:
-                    if self.during(lambda: select.select([readable], [], []))[0]:
-                        readable.recv(4096)
+                return act(*arguments)
             finally:
-                if before is not None:
-                    signal.set_wakeup_fd(before)
+                self._apart = False
+
+        return acts
+
+    def wait(self) -> NoReturn:
+        """Waits for a signal: `Signalled`."""
+        while True:
+            self.during(self._nothing_came.acquire)
+
+    def _take(self, taken: contextlib.ExitStack) -> None:
+        for name in _TAKEN:
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+                taken.callback(signal.signal, number, signal.signal(number, self._come))
+        heard, written = os.pipe()
+        taken.callback(os.close, heard)
+        if os.name == "posix":
+            os.set_blocking(written, False)
+        hears = threading.Thread(target=self._hear, args=(heard,), daemon=True)
+        hears.start()
+        taken.callback(hears.join)
+        taken.callback(os.close, written)  # which ends the thread
+        taken.callback(self._over.set)
+        before = signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+        taken.callback(signal.set_wakeup_fd, before)
 
     def _come(self, number: int, _frame: FrameType | None) -> None:
+        if self._apart:
+            return  # it is sent again
+        self._ran += 1
         if self._waits:
             self._waits = False  # so that a second one raises nowhere on the way out
             raise Signalled(number)
         if self._kept in (0, signal.SIGINT):  # which may only drop a line
             self._kept = number
+
+    def _hear(self, heard: int) -> None:
+        ran = sent = 0
+        while numbers := os.read(heard, 4096):
+            if self._nothing_came.locked():
+                self._nothing_came.release()
+            sent -= len(numbers)
+            if sent >= 0 or not hasattr(signal, "pthread_kill"):
+                continue  # it was sent here
+            sent = 0
+            number = max(numbers, key=lambda number: number != signal.SIGINT)
+            # Two that came as one are taken for one that did not run, and a third is sent.
+            while not self._over.wait(_AGAIN) and self._ran == ran:
+                signal.pthread_kill(threading.main_thread().ident or 0, number)
+                sent += 1
+            ran = self._ran

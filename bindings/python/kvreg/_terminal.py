@@ -128,7 +128,8 @@ class Terminal:
         libedit = "libedit" in (readline.__doc__ or "")
         readline.parse_and_bind("bind ^I rl_complete" if libedit else "tab: complete")
         readline.set_completer_delims(" \t\n")
-        readline.set_completer(Completer(self._shell.registry, readline))
+        complete = Completer(self._shell.registry, readline)
+        readline.set_completer(self._shell.signals.apart(complete))
         history = History(readline, self._shell.streams.complain)
         history.load()
         try:
