@@ -186,7 +186,7 @@ impl Bucket {
 
     /// As [`kvreg::Bucket::get`](crate::Bucket::get).
     pub async fn get<T: FromValue>(&self, key: impl AsRef<[u8]>) -> Result<T, Error> {
-        let found = match self.now().get::<Found>(&key) {
+        let found = match self.now().get::<OrAbsent>(&key) {
             Err(Error::Timeout) => self.later(key.as_ref(), |turn| turn.current()).await?,
             found => found?.0,
         };
@@ -318,15 +318,15 @@ impl Bucket {
 }
 
 /// A value, if it is there; nil is.
-struct Found(Option<Value>);
+struct OrAbsent(Option<Value>);
 
-impl FromValue for Found {
-    fn from_value(value: Value) -> Result<Found, Error> {
-        Ok(Found(Some(value)))
+impl FromValue for OrAbsent {
+    fn from_value(value: Value) -> Result<OrAbsent, Error> {
+        Ok(OrAbsent(Some(value)))
     }
 
-    fn absent() -> Result<Found, Error> {
-        Ok(Found(None))
+    fn absent() -> Result<OrAbsent, Error> {
+        Ok(OrAbsent(None))
     }
 }
 

@@ -48,19 +48,19 @@ impl<T: Copy> Out<T> {
     }
 }
 
-/// A struct of options: plain integers and pointers, of which all zero is the default, and
+/// A struct with its size in front: plain integers and pointers, of which all zero is the default, and
 /// the first is its size.
 ///
 /// # Safety
 /// Any bytes are a value of it, and it begins with a u32.
-pub(super) unsafe trait Options: Copy {}
+pub(super) unsafe trait WithSize: Copy {}
 
 /// Options as the caller knows them: what its version of the struct lacks is zero, what this
 /// version lacks must be. `None` if the pointer is null.
 ///
 /// # Safety
 /// `pointer` is null, or to a struct of the size it tells.
-pub(super) unsafe fn options<T: Options>(pointer: *const T) -> Result<Option<T>, Failure> {
+pub(super) unsafe fn options<T: WithSize>(pointer: *const T) -> Result<Option<T>, Failure> {
     /// Larger than any version will be.
     const LARGEST: usize = 4096;
     if pointer.is_null() {

@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use super::argument::{self, invalid, options, Options};
+use super::argument::{self, invalid, options, WithSize};
 use super::guard::guard;
 use super::object::{kvreg_bucket, with};
 use super::one_key::{ranked, How};
@@ -26,7 +26,7 @@ pub struct kvreg_columns {
 }
 
 // SAFETY: integers and pointers, and the first is a u32.
-unsafe impl Options for kvreg_columns {}
+unsafe impl WithSize for kvreg_columns {}
 
 #[cfg(test)]
 laid_out_as_in_c!(kvreg_columns {

@@ -1,6 +1,6 @@
 //! The header's structs of information, filled as far as the caller knows them.
 
-use super::argument::{invalid, Options};
+use super::argument::{invalid, WithSize};
 use super::status::Failure;
 use crate::bucket::BucketInfo;
 use crate::reason::Reason;
@@ -32,8 +32,8 @@ pub struct kvreg_bucket_stats {
 }
 
 // SAFETY of both: integers, and the first is a u32.
-unsafe impl Options for kvreg_registry_stats {}
-unsafe impl Options for kvreg_bucket_stats {}
+unsafe impl WithSize for kvreg_registry_stats {}
+unsafe impl WithSize for kvreg_bucket_stats {}
 
 #[cfg(test)]
 laid_out_as_in_c!(kvreg_registry_stats {
@@ -95,7 +95,7 @@ impl From<BucketInfo> for kvreg_bucket_stats {
 ///
 /// # Safety
 /// `place` is null, or may be written for as many bytes as the size that it begins with.
-pub(super) unsafe fn fill<T: Options>(
+pub(super) unsafe fn fill<T: WithSize>(
     place: *mut T,
     facts: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<(), Failure> {

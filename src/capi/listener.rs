@@ -3,7 +3,7 @@
 use std::ffi::{c_char, CStr};
 use std::time::Duration;
 
-use super::argument::{bytes, invalid, limit, options, Options, Out};
+use super::argument::{bytes, invalid, limit, options, Out, WithSize};
 use super::guard::guard;
 use super::object::{free, kvreg_listener, kvreg_registry, make, releasing, with};
 use super::status::{kvreg_status, Failure};
@@ -27,7 +27,7 @@ pub struct kvreg_listener_options {
 }
 
 // SAFETY: integers and a pointer, and the first is a u32.
-unsafe impl Options for kvreg_listener_options {}
+unsafe impl WithSize for kvreg_listener_options {}
 
 #[cfg(test)]
 laid_out_as_in_c!(kvreg_listener_options {

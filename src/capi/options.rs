@@ -3,7 +3,7 @@
 use std::ffi::{c_char, CStr};
 use std::time::Duration;
 
-use super::argument::{self, invalid, limit, options, Options};
+use super::argument::{self, invalid, limit, options, WithSize};
 use super::status::Failure;
 use crate::bucket::BucketOptions;
 use crate::process;
@@ -49,9 +49,9 @@ pub struct kvreg_registry_options {
 }
 
 // SAFETY of all: integers and pointers, and the first is a u32.
-unsafe impl Options for kvreg_options {}
-unsafe impl Options for kvreg_bucket_options {}
-unsafe impl Options for kvreg_registry_options {}
+unsafe impl WithSize for kvreg_options {}
+unsafe impl WithSize for kvreg_bucket_options {}
+unsafe impl WithSize for kvreg_registry_options {}
 
 #[cfg(test)]
 laid_out_as_in_c!(kvreg_options {

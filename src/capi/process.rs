@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use super::argument::Options;
+use super::argument::WithSize;
 use super::free_all;
 use super::guard::guard;
 use super::info::fill;
@@ -115,7 +115,7 @@ laid_out_as_in_c!(kvreg_live {
 });
 
 // SAFETY: integers, and the first is a u32.
-unsafe impl Options for kvreg_live {}
+unsafe impl WithSize for kvreg_live {}
 
 /// Counts what lives in the library now: servers that have not ended, and handles that were not
 /// freed. It fills as much of `live` as its `size` says. Never blocks.

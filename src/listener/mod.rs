@@ -192,7 +192,7 @@ impl ListenerCore {
             has_stopped: Condvar::new(),
         });
         listener.watch_registry();
-        let end = End(Arc::clone(&listener));
+        let end = EndsListener(Arc::clone(&listener));
         runtime.spawn(Arc::clone(&listener).accept(socket, end));
         let text = format!("listening on {}", listener.address);
         supervisor.around().logs().info(supervisor.name(), &text);
@@ -222,7 +222,7 @@ impl ListenerCore {
         self.supervisor.around().system()
     }
 
-    async fn accept(self: Arc<Self>, socket: Socket, end: End) {
+    async fn accept(self: Arc<Self>, socket: Socket, end: EndsListener) {
         let _end = end; // dropped last, also if the runtime drops this task
         let mut stopping = self.stopping.subscribe();
         let mut connections = JoinSet::new();
@@ -263,7 +263,7 @@ impl ListenerCore {
             let registry = self.supervisor.registry();
             if registry.monitor(self.reference, Arc::clone(&itself) as _) {
                 if *lock(&self.stopped) {
-                    registry.demonitor(self.reference); // `End` may have looked elsewhere
+                    registry.demonitor(self.reference); // `EndsListener` may have looked elsewhere
                 }
                 return;
             }
@@ -282,9 +282,9 @@ impl Monitor for ListenerCore {
 }
 
 /// The end of a listener, however its task ends.
-struct End(Arc<ListenerCore>);
+struct EndsListener(Arc<ListenerCore>);
 
-impl Drop for End {
+impl Drop for EndsListener {
     fn drop(&mut self) {
         let listener = &self.0;
         *lock(&listener.stopped) = true;

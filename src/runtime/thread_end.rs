@@ -194,16 +194,16 @@ mod system {
     /// There is but one.
     pub(super) const ABORTS: u8 = 1;
 
-    struct End;
+    struct ThreadEnd;
 
-    impl Drop for End {
+    impl Drop for ThreadEnd {
         fn drop(&mut self) {
             super::notice();
         }
     }
 
     thread_local! {
-        static END: End = const { End };
+        static END: ThreadEnd = const { End };
     }
 
     /// Refused if the thread's storage is being taken down.
