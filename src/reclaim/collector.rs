@@ -28,7 +28,7 @@
 //! What a thread has of its own is bounded by when it looks after it, and what it left to the
 //! process by `has_room`, for which writers wait.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::sync::atomic::AtomicUsize;
 
 use super::barrier;
@@ -98,7 +98,12 @@ struct Left {
     /// Bytes of blocks, and of wholes: hints, and nothing for the model to explore.
     bytes: AtomicUsize,
     whole_bytes: AtomicUsize,
+    /// How many threads have an allowance.
+    allowances: AtomicUsize,
 }
+
+/// So many threads at a time.
+const ALLOWANCES: usize = 4;
 
 struct Stages {
     /// What no grace period was begun for.
@@ -146,6 +151,7 @@ impl Collector {
                 }),
                 bytes: AtomicUsize::new(0),
                 whole_bytes: AtomicUsize::new(0),
+                allowances: AtomicUsize::new(0),
             }),
         }
     }
@@ -240,23 +246,50 @@ impl Collector {
         self.participants().any(is_late)
     }
 
-    /// Goes through a grace period for what the calling thread took out, which it may free then.
+    /// Goes through a grace period for what the calling thread took out, which it may free then, and
+    /// tells its number.
     /// If a reader does not let go, it is left to the process.
     ///
     /// # Safety
     /// As of `Participant::with_limbo`, and the thread is not pinned.
-    pub(crate) unsafe fn take_own(&self, participant: &Participant) -> Option<Taken> {
+    pub(crate) unsafe fn take_own(
+        &self,
+        participant: &Participant,
+        last: &Cell<u64>,
+    ) -> Option<Taken> {
         // SAFETY: by contract.
         let limbo = unsafe { participant.with_limbo(Limbo::take) };
         if limbo.is_empty() {
             return None;
         }
-        let is_over = |period| self.is_soon_over(period);
+        let is_over = |period| {
+            last.set(period);
+            self.is_soon_over(period)
+        };
         if self.is_held_up() || !self.begin().is_some_and(is_over) {
             self.hand_over(limbo);
             return None;
         }
         Some(Taken { limbo, bytes: 0 })
+    }
+
+    /// Whether nobody has begun a grace period since this one.
+    pub(crate) fn is_last_period(&self, period: u64) -> bool {
+        self.epoch.load(Ordering::Relaxed) == period
+    }
+
+    /// Whether the calling thread may have more than others, until it gives this back.
+    pub(crate) fn take_allowance(&self) -> bool {
+        let allowances = &self.left.0.allowances;
+        let has = allowances.fetch_add(1, Ordering::Relaxed) < ALLOWANCES;
+        if !has {
+            self.give_allowance_back();
+        }
+        has
+    }
+
+    pub(crate) fn give_allowance_back(&self) {
+        self.left.0.allowances.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Leaves a limbo to the process.

@@ -110,7 +110,8 @@ fn tidy_now(pins: &Pins) {
     let is_last = pins.clear(LAST);
     pins.set(FREES);
     let frees = Frees(pins);
-    if pins.clear(DUE) {
+    let keeps = !is_last && !pins.has(FULL) && pins.has_allowance(&domain.collector);
+    if pins.clear(DUE) && !keeps {
         free_own(pins, domain);
     }
     if is_last {
@@ -145,8 +146,9 @@ fn free_own(pins: &Pins, domain: &'static Domain) -> bool {
     let Some(participant) = pins.participant() else {
         return false;
     };
+    pins.end_allowance(&domain.collector);
     // SAFETY: the thread's own, which is not pinned.
-    let taken = unsafe { domain.collector.take_own(participant) };
+    let taken = unsafe { domain.collector.take_own(participant, &pins.period) };
     let has_taken = taken.is_some();
     if let Some(mut taken) = taken {
         taken.free(|| false);

@@ -7,8 +7,9 @@
 //! what they took out is left where it is.
 //!
 //! To retire takes no memory (`limbo.rs`), and what waits to be freed is bounded (`collector.rs`):
-//! a thread frees what it took out one by one before it has 16 KiB of it, and what it cannot free
-//! goes to the process, which has a bound too. Who writes waits for room there before it takes a
+//! a thread frees what it took out one by one before it has 16 KiB of it (where several do so, a
+//! few may have 96 KiB, so that they disturb each other less), and what it cannot free goes to the
+//! process, which has a bound too. Who writes waits for room there before it takes a
 //! turn ([`wait_for_room`]); what releases does not. What was taken out as a whole, however large,
 //! is freed in slices: by a thread of the runtime, or where there is none by those who call.
 //!
@@ -73,6 +74,8 @@ impl Domain {
 /// A thread that took out so many bytes sees to it: a short way may add a little yet, and at rest it
 /// has no more than 16 KiB.
 const MUCH: usize = 12 << 10;
+/// What a thread may have beside that has an allowance.
+const ALLOWANCE: usize = 80 << 10;
 
 const DEPTH: u32 = 0xffff;
 /// It has taken much out.
@@ -98,6 +101,10 @@ pub(crate) struct Pins {
     state: Cell<u32>,
     /// How often it does not look whether others left something that can be freed now.
     patience: Cell<u32>,
+    /// 0, or [`ALLOWANCE`].
+    allowance: Cell<usize>,
+    /// Of the grace period that it last went through.
+    period: Cell<u64>,
 }
 
 // SAFETY: no participant and no domain, and not pinned; the area is its own.
@@ -190,9 +197,33 @@ impl Pins {
         if let (Some(collector), Some(participant)) = (self.collector(), self.participant()) {
             // SAFETY: the thread's own, until here.
             unsafe { collector.leave(participant) };
+            self.end_allowance(collector);
         }
         self.participant.set(ptr::null());
         self.clear(IS_JOINED);
+    }
+
+    /// Whether it may keep for a while what it took out. A barrier disturbs all other threads that
+    /// run; alone, a thread needs no allowance.
+    fn has_allowance(&self, collector: &Collector) -> bool {
+        let bytes = self.participant().map_or(0, |participant| {
+            // SAFETY: the thread's own.
+            unsafe { participant.with_limbo(|limbo| limbo.bytes()) }
+        });
+        if self.allowance.get() == 0
+            && bytes >= MUCH
+            && !collector.is_last_period(self.period.get())
+        {
+            let has = collector.take_allowance();
+            self.allowance.set(if has { ALLOWANCE } else { 0 });
+        }
+        bytes < MUCH + self.allowance.get() && bytes >= MUCH
+    }
+
+    fn end_allowance(&self, collector: &Collector) {
+        if self.allowance.replace(0) > 0 {
+            collector.give_allowance_back();
+        }
     }
 
     fn end_of_thread(&self) {
@@ -276,7 +307,7 @@ impl Guard {
             let much = unsafe {
                 (*pins.participant.get()).with_limbo(|limbo| {
                     limbo.push(block, bytes);
-                    limbo.bytes() >= MUCH
+                    limbo.bytes() >= MUCH + pins.allowance.get()
                 })
             };
             if much {
@@ -292,7 +323,7 @@ impl Guard {
             let much = unsafe {
                 (*pins.participant.get()).with_limbo(|limbo| {
                     limbo.count(bytes);
-                    limbo.bytes() >= MUCH
+                    limbo.bytes() >= MUCH + pins.allowance.get()
                 })
             };
             if much {
@@ -350,6 +381,7 @@ fn forget_parent() {
         pins.participant.set(ptr::null());
         pins.domain.set(ptr::null());
         pins.state.set(0);
+        pins.allowance.set(0);
     });
 }
 

@@ -26,18 +26,18 @@ impl Area {
     /// Where it begins, and how long it is, in words.
     const fn words(self) -> (usize, usize) {
         match self {
-            Area::Pins => (0, 4),
-            Area::Turns => (4, 6),
-            Area::Handles => (10, 3),
-            Area::Buffers => (13, 9),
-            Area::Panics => (22, 1),
-            Area::End => (23, 2),
-            Area::Stripe => (25, 1),
+            Area::Pins => (0, 5),
+            Area::Turns => (5, 6),
+            Area::Handles => (11, 3),
+            Area::Buffers => (14, 9),
+            Area::Panics => (23, 1),
+            Area::End => (24, 2),
+            Area::Stripe => (26, 1),
         }
     }
 }
 
-const WORDS: usize = 26;
+const WORDS: usize = 27;
 
 struct Block(UnsafeCell<[u64; WORDS]>);
 

@@ -1,5 +1,6 @@
 //! Freeing what others may still read: a pin beside who takes out, hands over and frees.
 
+use std::cell::Cell;
 use std::sync::atomic::AtomicBool as Flag;
 use std::sync::Arc;
 
@@ -100,7 +101,7 @@ fn replace(place: &Place, participant: &Participant) {
 /// Frees what the calling thread took out, or leaves it to the process.
 fn free_own(collector: &Collector, participant: &Participant) {
     // SAFETY: the calling thread's, which is not pinned.
-    if let Some(mut taken) = unsafe { collector.take_own(participant) } {
+    if let Some(mut taken) = unsafe { collector.take_own(participant, &Cell::new(0)) } {
         assert!(taken.free(|| false));
     }
 }
