@@ -241,6 +241,13 @@ enum {
     KVREG_DEMONITOR_FLUSH = 1 /**< Remove a DOWN that waits already, too. */
 };
 
+/** Times to live of keys, in milliseconds, that are no number of them. */
+enum {
+    KVREG_TTL_KEEP = -2,   /**< That which the key has. */
+    KVREG_TTL_NEVER = -1,  /**< None: the key stays for ever. */
+    KVREG_TTL_DEFAULT = 0  /**< The bucket's default. */
+};
+
 /** @} */
 
 #ifndef KVREG_NO_OLD_NAMES
@@ -298,6 +305,19 @@ typedef struct kvreg_pair {
     size_t key_len;    /**< 0 to 65,536, or KVREG_NUL. */
     kvreg_value value; /**< The value to store, or the one that was read. */
 } kvreg_pair;
+
+/**
+ * A key's value, and what is known of it, as kvreg_bucket_get_entry gives it. Set size to sizeof, or
+ * use kvreg_entry_init. Cleared by kvreg_value_clear(&entry.value).
+ */
+typedef struct kvreg_entry {
+    uint32_t size;     /**< sizeof(kvreg_entry). */
+    uint32_t reserved; /**< 0. */
+    kvreg_value value; /**< The value. */
+    uint64_t revision; /**< Of the change that stored it: the later a change of a bucket, or of those
+                            that had its name, the larger. Never 0. */
+    int64_t ttl_ms;    /**< How long the key is still there, in milliseconds: -1, for ever. */
+} kvreg_entry;
 
 /**
  * Many keys with values of one type, as columns. A program in another language often has its data
@@ -523,6 +543,14 @@ static inline kvreg_live kvreg_live_init(void) {
     memset(&live, 0, sizeof live);
     live.size = sizeof live;
     return live;
+}
+
+/** Gives an entry whose value is nil, to be filled. */
+static inline kvreg_entry kvreg_entry_init(void) {
+    kvreg_entry entry;
+    memset(&entry, 0, sizeof entry);
+    entry.size = sizeof entry;
+    return entry;
 }
 
 /** Gives columns without keys, whose values are nil. */
@@ -1129,6 +1157,91 @@ kvreg_status kvreg_bucket_get_into(kvreg_bucket *bucket,
                                    void *buffer,
                                    size_t capacity,
                                    kvreg_value *value);
+
+/** @} */
+
+/** @name Buckets: revisions and conditions
+ *  @{ */
+
+/**
+ * Gives the value of a key with its revision, as kvreg_bucket_get does, or answers
+ * KVREG_NOT_FOUND; clear `entry->value`. Set `entry->size` before, or use kvreg_entry_init. Both
+ * are of the same change. Blocks only while casts of this thread to the bucket are queued.
+ */
+kvreg_status kvreg_bucket_get_entry(kvreg_bucket *bucket,
+                                    const void *key,
+                                    size_t key_len,
+                                    kvreg_entry *entry);
+
+/**
+ * Stores a value, as kvreg_bucket_put does, and tells the revision of that change. `ttl_ms` is
+ * one of KVREG_TTL_KEEP, KVREG_TTL_NEVER and KVREG_TTL_DEFAULT; keys with a time to live are not
+ * there yet: one above 0 is KVREG_UNSUPPORTED. `revision` may be NULL; it is 0 on failure. Blocks
+ * for its turn.
+ */
+kvreg_status kvreg_bucket_put_entry(kvreg_bucket *bucket,
+                                    const void *key,
+                                    size_t key_len,
+                                    const kvreg_value *value,
+                                    int64_t ttl_ms,
+                                    uint64_t *revision);
+
+/**
+ * Stores a value only if the revision of the key is `expected`, in one step; 0 means: only if the
+ * key is absent. If it is not so the answer is KVREG_CONFLICT, and nothing has changed. A revision
+ * that no change has yet is a conflict too. For the rest it is as kvreg_bucket_put_entry. Blocks
+ * for its turn.
+ */
+kvreg_status kvreg_bucket_put_if(kvreg_bucket *bucket,
+                                 const void *key,
+                                 size_t key_len,
+                                 const kvreg_value *value,
+                                 uint64_t expected,
+                                 int64_t ttl_ms,
+                                 uint64_t *revision);
+
+/**
+ * Takes a key out only if its revision is `expected`, in one step, and gives its value; clear the
+ * value. If it has another one the answer is KVREG_CONFLICT, if it is absent KVREG_NOT_FOUND. An
+ * `expected` of 0 is KVREG_INVALID_ARGUMENT. `old` may be NULL. Blocks for its turn.
+ */
+kvreg_status kvreg_bucket_delete_if(kvreg_bucket *bucket,
+                                    const void *key,
+                                    size_t key_len,
+                                    uint64_t expected,
+                                    kvreg_value *old);
+
+/**
+ * Stores a value only if the key has the value `expected`, in one step: of the same type, with the
+ * same bytes; floating-point numbers are compared by their bits. `expected` NULL means that the
+ * key is absent; `value` NULL takes the key out. If it is not as expected the answer is
+ * KVREG_CONFLICT, and nothing has changed. To store the same value again is a change; where an
+ * absent key stays absent there is none, and the revision is 0. `revision` may be NULL. Blocks for
+ * its turn.
+ */
+kvreg_status kvreg_bucket_put_if_equal(kvreg_bucket *bucket,
+                                       const void *key,
+                                       size_t key_len,
+                                       const kvreg_value *expected,
+                                       const kvreg_value *value,
+                                       uint64_t *revision);
+
+/**
+ * Adds `delta` to the integer under a key, in one step, and gives the sum; a key that is absent
+ * counts as 0. It answers KVREG_WRONG_TYPE if the value is no INT, and KVREG_LIMIT if the sum has
+ * no room in 64 bits; then nothing has changed. `sum` may be NULL. Blocks for its turn.
+ */
+kvreg_status kvreg_bucket_add_int(kvreg_bucket *bucket,
+                                  const void *key,
+                                  size_t key_len,
+                                  int64_t delta,
+                                  int64_t *sum);
+
+/**
+ * Gives the revision of the bucket's last change, or 0 if it was never changed. Blocks only while
+ * casts of this thread to the bucket are queued.
+ */
+kvreg_status kvreg_bucket_revision(kvreg_bucket *bucket, uint64_t *revision);
 
 /** @} */
 

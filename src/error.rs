@@ -38,6 +38,8 @@ pub enum Error {
     WrongType,
     /// The argument named here is not one that the function takes.
     InvalidArgument(&'static str),
+    /// The key is not as it was expected to be; nothing was changed.
+    Conflict,
     /// The limit named here is reached; nothing was changed.
     Limit(&'static str),
     /// An allocation failed; nothing was changed.
@@ -96,6 +98,7 @@ impl fmt::Display for Error {
             Error::CallingSelf => "the caller would wait for itself",
             Error::WrongKind => "another kind of server",
             Error::WrongType => "the value is of another type",
+            Error::Conflict => "the key was changed meanwhile",
             Error::InvalidArgument(what) => return write!(f, "invalid argument: {what}"),
             Error::Limit(what) => return write!(f, "limit reached: {what}"),
             Error::NoMemory => "out of memory",

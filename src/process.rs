@@ -386,7 +386,7 @@ impl Process {
             return Err(Error::InvalidArgument(text));
         }
         let around = self.around_buckets();
-        let spec = Arc::new(BucketSpec { options, around });
+        let spec = Arc::new(BucketSpec::alone(options, around));
         Ok(BucketServer::start_bucket(spec, None))
     }
 

@@ -1,6 +1,7 @@
 //! A bucket: a server that holds a map from key to value (the guide's `KV.Bucket`, an Agent).
 
 mod callbacks;
+mod conditions;
 mod options;
 mod reads;
 mod small_pair;
@@ -17,7 +18,7 @@ use crate::reason::{Exit, Reason};
 use crate::reclaim;
 use crate::server::{Caller, HandleCount, Lasts, NamedServer, Place, Reservation};
 use crate::server::{ChildSpec, RestartPolicy, Server, State, System, Turn, Writing};
-use crate::store::{Contents, Key, Limits, Pair, KEY_LIMIT};
+use crate::store::{Always, Contents, Key, Limits, Pair, RevisionBlocks, KEY_LIMIT};
 use crate::sync::Counter;
 use crate::watch::{Subscriber, Subscribers};
 
@@ -42,7 +43,7 @@ pub(crate) struct Buckets {
 impl Buckets {
     pub(crate) fn lone_spec(&self, around: Surroundings) -> Arc<BucketSpec> {
         let options = BucketOptions::default();
-        let spec = || Arc::new(BucketSpec { options, around });
+        let spec = || Arc::new(BucketSpec::alone(options, around));
         Arc::clone(self.lone_spec.get_or_init(spec))
     }
 
@@ -68,6 +69,19 @@ pub(crate) struct Surroundings {
 pub(crate) struct BucketSpec {
     pub(crate) options: BucketOptions,
     pub(crate) around: Surroundings,
+    /// Where its registry's buckets draw their revisions; one that has none shares with nobody.
+    pub(crate) revisions: Option<Arc<RevisionBlocks>>,
+}
+
+impl BucketSpec {
+    /// Of a bucket that no registry knows.
+    pub(crate) fn alone(options: BucketOptions, around: Surroundings) -> BucketSpec {
+        BucketSpec {
+            options,
+            around,
+            revisions: None,
+        }
+    }
 }
 
 impl ChildSpec for BucketSpec {
@@ -146,11 +160,12 @@ unsafe impl State for BucketState {
         match message {
             Message::Put(pair, reserved) => {
                 drop(reserved);
-                write.exclusive().put(pair)
+                write.exclusive().put(pair, Always).map(|_| ())
             }
             Message::PutSmall(pair) => {
                 let key = Key::new(pair.key());
-                write.exclusive().put_small(key, pair.value())
+                let put = write.exclusive().put_small(key, pair.value(), Always);
+                put.map(|_| ())
             }
             Message::Delete(key) => match write.exclusive().remove(Key::new(&key)) {
                 Err(Error::NotFound) => Ok(()),
@@ -224,7 +239,7 @@ impl BucketServer {
             around.system,
             BucketState {
                 is_limited: limits.is_some(),
-                contents: Contents::new(limits),
+                contents: Contents::new(limits, spec.revisions.clone()),
                 spec,
                 place,
                 handles: HandleCount::default(),

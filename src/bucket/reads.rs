@@ -57,6 +57,35 @@ impl BucketServer {
         self.read_again(caller, || self.state().contents.read(key, reader))
     }
 
+    /// As `fast_read`, with the revision of the key's last change.
+    #[inline(always)]
+    pub(crate) fn fast_read_entry<R: Reader>(
+        &self,
+        key: Key<'_>,
+        pinned: &Guard,
+        reader: R,
+    ) -> Option<(R::Read, u64)> {
+        let contents = &self.state().contents;
+        contents.fast_read_entry(key, pinned, reader)
+    }
+
+    /// As `read`, with the revision of the key's last change.
+    pub(crate) fn read_entry<R: Reader + Copy>(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        key: Key<'_>,
+        reader: R,
+    ) -> Result<(R::Read, u64), Error> {
+        self.await_own_casts(caller)?;
+        self.read_again(caller, || self.state().contents.read_entry(key, reader))
+    }
+
+    /// The revision of the last change; 0 if there was none.
+    pub(crate) fn revision(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<u64, Error> {
+        self.await_own_casts(caller)?;
+        self.state().contents.revision()
+    }
+
     pub(crate) fn get(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,

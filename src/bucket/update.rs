@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::reason::{Exit, Reason};
 use crate::reclaim::Guard;
 use crate::server::{Held, Inside, Open, OpenTurn, Turn};
-use crate::store::{Key, Pair, Reader, Small, Unread};
+use crate::store::{Always, Key, Pair, Reader, Small, Unread};
 use crate::value::{Value, ValueRef};
 
 /// The key of an update that outlives the call that began it.
@@ -169,7 +169,10 @@ impl<'a> Decision<'a> {
         };
         self.inside.fast_commit(|write| {
             value.text().len() <= write.state().spec.options.max_value
-                && write.exclusive().fast_put(self.key, &small, pinned)
+                && write
+                    .exclusive()
+                    .fast_put(self.key, &small, Always, pinned)
+                    .is_some()
         })
     }
 
@@ -191,11 +194,15 @@ impl<'a> Decision<'a> {
             let key = self.key;
             return self
                 .inside
-                .commit(|write| write.exclusive().put_small(key, value))?;
+                .commit(|write| write.exclusive().put_small(key, value, Always))?
+                .map(|_| ());
         }
         // What is large is copied before anybody is kept out.
         let pair = Pair::new(&self.key, value)?;
-        self.inside.commit(|write| write.exclusive().put(pair))?
+        let put = self
+            .inside
+            .commit(|write| write.exclusive().put(pair, Always))?;
+        put.map(|_| ())
     }
 
     pub(crate) fn remove(&self) -> Result<(), Error> {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::small_pair::SmallPair;
-use super::{copy_key, BucketServer, Message};
+use super::{copy_key, BucketServer, BucketState, Message};
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim::{self, Guard};
-use crate::server::Caller;
-use crate::store::{Contents, Key, Pair, Reader, Small};
+use crate::server::{Caller, Writing};
+use crate::store::{Always, Changed, Condition, Contents, Key, Pair, Reader, Small};
 use crate::value::{Value, ValueRef};
 
 /// Each as `BucketState` of the module's server. Calls may block for their turn; casts and the
@@ -35,11 +35,19 @@ impl BucketServer {
 
     /// The short way of a put: `None` if nothing was done. Does not panic.
     #[inline(always)]
-    pub(crate) fn fast_put(&self, key: Key<'_>, value: ValueRef<'_>, pinned: &Guard) -> Option<()> {
+    pub(crate) fn fast_put(
+        &self,
+        key: Key<'_>,
+        value: ValueRef<'_>,
+        condition: impl Condition,
+        pinned: &Guard,
+    ) -> Option<Changed> {
         let small = Small::of(value)?;
         self.fast_call(|write| {
-            let fits = value.text().len() <= write.state().spec.options.max_value;
-            (fits && write.exclusive().fast_put(key, &small, pinned)).then_some(())
+            if value.text().len() > write.state().spec.options.max_value {
+                return None;
+            }
+            write.exclusive().fast_put(key, &small, condition, pinned)
         })
     }
 
@@ -65,14 +73,28 @@ impl BucketServer {
         if !reclaim::has_room() && self.put_without_room(caller, &[(key, value)])? {
             return Ok(());
         }
+        self.put_with_room(caller, key, value, Always).map(|_| ())
+    }
+
+    /// Stores a value on a condition; answers the revision.
+    pub(super) fn put_with_room(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        key: Key<'_>,
+        value: ValueRef<'_>,
+        condition: impl Condition,
+    ) -> Result<u64, Error> {
         with_memory(caller, |caller| {
             if value.is_small() {
-                return self.call(caller, |write| write.exclusive().put_small(key, value))?;
+                let put = |write: &Writing<'_, BucketState>| {
+                    write.exclusive().put_small(key, value, condition)
+                };
+                return self.call(caller, put)?;
             }
             // What is large is copied before the turn is taken.
             caller.unpin();
             let pair = Pair::new(&key, value)?;
-            self.call(caller, |write| write.exclusive().put(pair))?
+            self.call(caller, |write| write.exclusive().put(pair, condition))?
         })
     }
 
@@ -129,7 +151,10 @@ impl BucketServer {
         }
         let hashed = Key::new(key);
         self.cast_or_queue(
-            |write| write.exclusive().put_small(hashed, value),
+            |write| {
+                let put = write.exclusive().put_small(hashed, value, Always);
+                put.map(|_| ())
+            },
             || match SmallPair::new(key, value) {
                 Some(pair) if !self.state().is_limited => Ok(Message::PutSmall(pair)),
                 _ => Ok(Message::Put(Pair::new(key, value)?, Vec::new())),
@@ -186,7 +211,7 @@ impl BucketServer {
 }
 
 /// Writes; what finds no memory frees what waits for that, and tries again.
-fn with_memory<R>(
+pub(super) fn with_memory<R>(
     caller: &mut Caller<'_>,
     write: impl Fn(&mut Caller<'_>) -> Result<R, Error>,
 ) -> Result<R, Error> {

@@ -42,6 +42,8 @@ mod columns;
 
 mod typed;
 
+mod entry;
+
 mod update;
 
 mod items;

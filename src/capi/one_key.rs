@@ -10,7 +10,7 @@ use super::object::{kvreg_bucket, with};
 use super::status::{kvreg_status, Failure, Status};
 use super::value::{given, kvreg_value};
 use crate::bucket::BucketServer;
-use crate::store::{Key, Reader};
+use crate::store::{Always, Key, Reader};
 
 pub(super) const OK: kvreg_status = Status::Ok as kvreg_status;
 
@@ -78,7 +78,9 @@ pub(super) unsafe fn put(
     let done = unsafe { value.as_ref() }.and_then(|value| unsafe {
         let value = value.get_small()?;
         let key = fast::key(key.cast(), key_len)?;
-        fast::fast(bucket, |bucket, pinned| bucket.fast_put(key, value, pinned))
+        fast::fast(bucket, |bucket, pinned| {
+            bucket.fast_put(key, value, Always, pinned)
+        })
     });
     if done.is_some() {
         return OK;

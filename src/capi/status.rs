@@ -124,6 +124,7 @@ impl From<Error> for Failure {
             Error::Timeout => Status::Timeout.into(),
             Error::CallingSelf => Status::CallingSelf.into(),
             Error::WrongType => Status::WrongType.into(),
+            Error::Conflict => Status::Conflict.into(),
             Error::InvalidArgument(text) => Failure::new(Status::InvalidArgument, text),
             Error::Limit(text) => Failure::new(Status::Limit, text),
             Error::NoMemory => Status::NoMemory.into(),

@@ -238,6 +238,13 @@ enum {
     KVREG_DEMONITOR_FLUSH = 1 /**< Remove a DOWN that waits already, too. */
 };
 
+/** Times to live of keys, in milliseconds, that are no number of them. */
+enum {
+    KVREG_TTL_KEEP = -2,   /**< That which the key has. */
+    KVREG_TTL_NEVER = -1,  /**< None: the key stays for ever. */
+    KVREG_TTL_DEFAULT = 0  /**< The bucket's default. */
+};
+
 /** @} */
 
 #ifndef KVREG_NO_OLD_NAMES
@@ -295,6 +302,19 @@ typedef struct kvreg_pair {
     size_t key_len;    /**< 0 to 65,536, or KVREG_NUL. */
     kvreg_value value; /**< The value to store, or the one that was read. */
 } kvreg_pair;
+
+/**
+ * A key's value, and what is known of it, as kvreg_bucket_get_entry gives it. Set size to sizeof, or
+ * use kvreg_entry_init. Cleared by kvreg_value_clear(&entry.value).
+ */
+typedef struct kvreg_entry {
+    uint32_t size;     /**< sizeof(kvreg_entry). */
+    uint32_t reserved; /**< 0. */
+    kvreg_value value; /**< The value. */
+    uint64_t revision; /**< Of the change that stored it: the later a change of a bucket, or of those
+                            that had its name, the larger. Never 0. */
+    int64_t ttl_ms;    /**< How long the key is still there, in milliseconds: -1, for ever. */
+} kvreg_entry;
 
 /**
  * Many keys with values of one type, as columns. A program in another language often has its data
@@ -520,6 +540,14 @@ static inline kvreg_live kvreg_live_init(void) {
     memset(&live, 0, sizeof live);
     live.size = sizeof live;
     return live;
+}
+
+/** Gives an entry whose value is nil, to be filled. */
+static inline kvreg_entry kvreg_entry_init(void) {
+    kvreg_entry entry;
+    memset(&entry, 0, sizeof entry);
+    entry.size = sizeof entry;
+    return entry;
 }
 
 /** Gives columns without keys, whose values are nil. */

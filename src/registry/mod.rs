@@ -269,8 +269,12 @@ impl RegistryServer {
 
     /// How a bucket with these options is started here.
     pub(crate) fn spec_of(&self, options: crate::bucket::BucketOptions) -> Arc<BucketSpec> {
-        let around = self.state().around.of_buckets;
-        Arc::new(BucketSpec { options, around })
+        let state = self.state();
+        Arc::new(BucketSpec {
+            options,
+            around: state.around.of_buckets,
+            revisions: state.spec.revisions.clone(),
+        })
     }
 
     /// The bucket of that name, started if there is none; `exclusive`: only if there is none.

@@ -40,6 +40,7 @@ impl Supervisor {
         let spec = Arc::new(BucketSpec {
             options: options.bucket.clone(),
             around: around.of_buckets,
+            revisions: Some(Arc::default()),
         });
         let supervisor = Arc::new_cyclic(|itself| {
             let (itself_again, first_spec) = (Weak::clone(itself), Arc::clone(&spec));

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use super::key::Key;
 use super::limits::{Cost, Limits};
-use super::reading::{fast_read, size, try_read, Owned, Reader, Tried};
-use super::revisions::Revisions;
+use super::reading::{fast_read, size, try_read, try_read_entry, Owned, Reader, Tried};
+use super::revisions::{RevisionBlocks, Revisions};
 use super::snapshot::Slots;
 use super::stored::{Look, Obstacle, Small, Stored, MIN_TAIL};
 use crate::error::Error;
@@ -97,13 +97,16 @@ pub(crate) struct Contents {
 }
 
 impl Contents {
-    pub(crate) fn new(limits: Option<Box<Limits>>) -> Contents {
+    pub(crate) fn new(
+        limits: Option<Box<Limits>>,
+        blocks: Option<Arc<RevisionBlocks>>,
+    ) -> Contents {
         Contents {
             table: Table::new(),
             limits,
             heed: AtomicU32::new(0),
             bytes: AtomicUsize::new(0),
-            revisions: Revisions::default(),
+            revisions: Revisions::of(blocks),
             snapshots: Slots::default(),
             observer: OnceLock::new(),
         }
@@ -133,6 +136,22 @@ impl Contents {
     ) -> Result<R::Read, Unread> {
         let read = self.resolve(key, &reclaim::pin(), |look| try_read(look, reader))?;
         read.ok_or(Unread::Error(Error::NotFound))
+    }
+
+    /// As `read`, with the revision of the key's last change.
+    pub(crate) fn read_entry<R: Reader + Copy>(
+        &self,
+        key: Key<'_>,
+        reader: R,
+    ) -> Result<(R::Read, u64), Unread> {
+        let read = self.resolve(key, &reclaim::pin(), |look| try_read_entry(look, reader))?;
+        read.ok_or(Unread::Error(Error::NotFound))
+    }
+
+    /// The revision of the last change; 0 if there was none.
+    pub(crate) fn revision(&self) -> Result<u64, Error> {
+        self.count()?; // of one that has ended there is none
+        Ok(self.revisions.committed())
     }
 
     /// The value of a key. For who has the turn, or may wait for the writer.
@@ -194,6 +213,22 @@ impl Contents {
         reader: R,
     ) -> Option<R::Read> {
         fast_read(&self.table.get(key.hash, &key, pinned).ok()??, reader)
+    }
+
+    /// As `fast_read`, with the revision of the key's last change.
+    #[inline(always)]
+    pub(crate) fn fast_read_entry<R: Reader>(
+        &self,
+        key: Key<'_>,
+        pinned: &Guard,
+        reader: R,
+    ) -> Option<(R::Read, u64)> {
+        let found = self.table.get(key.hash, &key, pinned).ok()??;
+        let look = found.value().look(found.tail()).ok()?;
+        match try_read_entry(&look, reader) {
+            Tried::Read(read) => Some(read),
+            Tried::NoMemory | Tried::Torn => None,
+        }
     }
 
     pub(crate) fn count(&self) -> Result<usize, Error> {

@@ -4,6 +4,7 @@
 //! knows neither the table nor its entries: it prepares a [`Pair`], and asks.
 
 mod batch;
+mod conditions;
 mod contents;
 mod key;
 mod limits;
@@ -14,12 +15,14 @@ mod snapshot;
 mod stored;
 mod writing;
 
+pub(crate) use conditions::{Always, Changed, Condition, Expected, New};
 pub(crate) use contents::{Change, Contents, Observer, Pair, Unread};
 pub(crate) use key::Key;
 pub use key::KEY_LIMIT;
 pub(crate) use limits::Limits;
 pub(crate) use many::{Left, Many};
 pub(crate) use reading::Reader;
+pub(crate) use revisions::RevisionBlocks;
 pub(crate) use stored::Small;
 #[cfg(test)]
 #[allow(unused_imports)] // the model's scenarios use it

@@ -55,6 +55,18 @@ pub(super) fn try_read<R: Reader>(look: &Look<'_>, reader: R) -> Tried<R::Read> 
     Tried::Torn
 }
 
+/// As `try_read`, with the revision: read first, it is the value's if that holds. A shared value
+/// never gets another.
+#[inline(always)]
+pub(super) fn try_read_entry<R: Reader>(look: &Look<'_>, reader: R) -> Tried<(R::Read, u64)> {
+    let revision = look.revision();
+    match try_read(look, reader) {
+        Tried::Read(read) => Tried::Read((read, revision)),
+        Tried::NoMemory => Tried::NoMemory,
+        Tried::Torn => Tried::Torn,
+    }
+}
+
 /// The value of an entry, if it can be read at once. Does not panic.
 #[inline(always)]
 pub(super) fn fast_read<R: Reader>(found: &Found<'_, Stored>, reader: R) -> Option<R::Read> {

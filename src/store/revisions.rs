@@ -1,4 +1,4 @@
-//! The numbers of a bucket's changes.
+//! The numbers of a bucket's changes, its revisions (G15).
 //!
 //! # The argument
 //!
@@ -10,17 +10,56 @@
 //! reads one of them (Acquire) finds that `begun` too.
 //!
 //! A number whose change came to nothing is not used again.
+//!
+//! A bucket of a registry draws its numbers from there, a block at a time, the first at its first
+//! change. So whatever changed before, in a bucket that had this name or any other, has a smaller
+//! number; no two buckets of a registry share one; and nothing is kept by name. The blocks belong
+//! to the registry as its handles know it, which outlives its restarts.
+
+use std::sync::atomic::AtomicU64 as Drawn;
+use std::sync::Arc;
 
 use crate::reclaim;
 use crate::sync::{fence, AtomicU64, Ordering};
+
+/// So many numbers are drawn at a time, a power of two.
+const BLOCK: u64 = 1 << 20;
+
+/// Where the buckets of a registry draw their numbers.
+#[derive(Default)]
+pub(crate) struct RevisionBlocks {
+    /// A hint to nobody: a number, and nothing for the model to explore.
+    drawn: Drawn,
+}
+
+impl RevisionBlocks {
+    /// Numbers after the first and up to the second that are nobody else's; so many at least.
+    fn draw(&self, numbers: u64) -> (u64, u64) {
+        let blocks = numbers / BLOCK + 1;
+        let first = self.drawn.fetch_add(blocks, Ordering::Relaxed);
+        // The last of them would be a block's name: none is 0.
+        (first * BLOCK, (first + blocks) * BLOCK - 1)
+    }
+}
 
 #[derive(Default)]
 pub(super) struct Revisions {
     begun: AtomicU64,
     committed: AtomicU64,
+    /// Up to here the numbers are this bucket's. The writer's.
+    end: Drawn,
+    /// None if it shares them with nobody.
+    blocks: Option<Arc<RevisionBlocks>>,
 }
 
 impl Revisions {
+    pub(super) fn of(blocks: Option<Arc<RevisionBlocks>>) -> Revisions {
+        Revisions {
+            blocks,
+            ..Revisions::default()
+        }
+    }
+
     /// The number of the last change that counts.
     #[inline(always)]
     pub(super) fn committed(&self) -> u64 {
@@ -36,11 +75,24 @@ impl Revisions {
     /// Begins a change of so many numbers, and answers the first of them. The writer's.
     #[inline(always)]
     pub(super) fn begin(&self, numbers: u64) -> u64 {
-        let last = self.committed.load(Ordering::Relaxed);
+        let mut last = self.committed.load(Ordering::Relaxed);
+        if self.end.load(Ordering::Relaxed) - last < numbers {
+            last = self.draw(last, numbers);
+        }
         self.begun.store(last + numbers, Ordering::Relaxed);
         // What the writer looks at from here on is what those stored who read an older `begun`.
         reclaim::light();
         last + 1
+    }
+
+    #[cold]
+    fn draw(&self, last: u64, numbers: u64) -> u64 {
+        let (before, end) = match &self.blocks {
+            Some(blocks) => blocks.draw(numbers),
+            None => (last, u64::MAX),
+        };
+        self.end.store(end, Ordering::Relaxed);
+        before
     }
 
     /// What began last counts. The writer's.

@@ -257,6 +257,13 @@ impl Stored {
         }
     }
 
+    /// The value, if it is an integer. The writer's.
+    #[inline(always)]
+    pub(crate) fn int(&self, tail: &[AtomicU64]) -> Option<i64> {
+        let word = tail.first()?.load(Ordering::Relaxed);
+        (self.what() == INT).then_some(word as i64)
+    }
+
     /// As `size`, of a value that is not shared.
     #[inline(always)]
     pub(crate) fn small_size(&self) -> usize {

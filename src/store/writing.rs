@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::conditions::{Changed, Condition};
 use super::contents::{Change, Contents, Observer, Pair, OBSERVED};
 use super::key::Key;
 use super::limits::Cost;
@@ -52,7 +53,7 @@ impl Exclusive<'_, Contents> {
     }
 
     #[inline(always)]
-    fn is_observed(&self) -> bool {
+    pub(super) fn is_observed(&self) -> bool {
         self.heed.load(Ordering::Relaxed) & OBSERVED != 0
     }
 
@@ -117,22 +118,34 @@ impl Exclusive<'_, Contents> {
     }
 
     /// Stores a small value in the place of an older one, or as that of a new key that finds
-    /// room; `false` if that cannot be done, or others are to be told. Does not panic.
+    /// room; `None` if that cannot be done, or others are to be told. Does not panic.
     #[inline(always)]
-    pub(crate) fn fast_put(&self, key: Key<'_>, value: &Small<'_>, pinned: &Guard) -> bool {
+    pub(crate) fn fast_put(
+        &self,
+        key: Key<'_>,
+        value: &Small<'_>,
+        condition: impl Condition,
+        pinned: &Guard,
+    ) -> Option<Changed> {
         if self.is_observed() {
-            return false;
+            return None;
         }
-        match self.writer(pinned).fast_place(key.hash, &key) {
-            Some(Place::Taken(found)) => self.fast_overwrite(&found, key, value, pinned),
-            Some(Place::Free(place)) => {
+        match self.writer(pinned).fast_place(key.hash, &key)? {
+            Place::Taken(found) => {
+                if !condition.allows(Some(found.value().revision())) {
+                    return Some(Changed::Conflict);
+                }
+                self.fast_overwrite(&found, key, value, pinned)
+            }
+            Place::Free(place) => {
+                if !condition.allows(None) {
+                    return Some(Changed::Conflict);
+                }
                 let cost = Cost {
                     keys: 1,
                     bytes: key.len() + value.size(),
                 };
-                if self.charge(Cost::default(), cost).is_err() {
-                    return false;
-                }
+                self.charge(Cost::default(), cost).ok()?;
                 let revision = self.revisions.begin(1);
                 let stored = Stored::small(value, revision);
                 let filled = place.fill(&key, stored, value.tail(), MIN_TAIL).is_ok();
@@ -140,33 +153,32 @@ impl Exclusive<'_, Contents> {
                 if !filled {
                     self.discharge(cost);
                 }
-                filled
+                filled.then_some(Changed::To(revision))
             }
-            None => false,
         }
     }
 
     #[inline(always)]
-    fn fast_overwrite(
+    pub(super) fn fast_overwrite(
         &self,
         found: &Found<'_, Stored>,
         key: Key<'_>,
         value: &Small<'_>,
         pinned: &Guard,
-    ) -> bool {
+    ) -> Option<Changed> {
         let (stored, tail) = (found.value(), found.tail());
         if !stored.can_become(tail, value) {
-            return false;
+            return None;
         }
         let (less, more) = (stored.small_size(), value.size());
         let (less, more) = (Cost::of_bytes(less), Cost::of_bytes(more));
         if less.bytes != more.bytes && self.charge(less, more).is_err() {
-            return false;
+            return None;
         }
         let revision = self.begin_over(found, key.hash, pinned);
         stored.overwrite(tail, value, revision);
         self.revisions.commit();
-        true
+        Some(Changed::To(revision))
     }
 
     /// Takes out a small value, if nobody is to be told. Does not panic.
@@ -196,21 +208,31 @@ impl Exclusive<'_, Contents> {
     }
 
     /// Stores a small value: in the place of the older one if there is one with room for it.
-    /// That costs no memory, and leaves nothing to be freed.
-    pub(crate) fn put_small(&self, key: Key<'_>, value: ValueRef<'_>) -> Result<(), Error> {
+    /// That costs no memory, and leaves nothing to be freed. Answers the revision.
+    pub(crate) fn put_small(
+        &self,
+        key: Key<'_>,
+        value: ValueRef<'_>,
+        condition: impl Condition,
+    ) -> Result<u64, Error> {
         let pinned = reclaim::pin();
-        if Small::of(value).is_some_and(|small| self.fast_put(key, &small, &pinned)) {
-            return Ok(());
+        let small = Small::of(value);
+        match small.and_then(|small| self.fast_put(key, &small, condition, &pinned)) {
+            Some(changed) => changed.into(),
+            None => self.put(Pair::new(&key, value)?, condition),
         }
-        self.put(Pair::new(&key, value)?)
     }
 
-    pub(crate) fn put(&self, pair: Pair) -> Result<(), Error> {
+    /// Stores a pair; answers the revision.
+    pub(crate) fn put(&self, pair: Pair, condition: impl Condition) -> Result<u64, Error> {
         let pinned = reclaim::pin();
         let writer = self.writer(&pinned);
         let hash = pair.0.hash();
         let old = writer.get(hash, pair.0.key());
         let old = old.map_err(|Closed| Error::ServerDown)?;
+        if !condition.allows(old.as_ref().map(|old| old.value().revision())) {
+            return Err(Error::Conflict);
+        }
         let (less, more) = (old.as_ref().map(Cost::of), pair.cost());
         self.charge(less.unwrap_or_default(), more)?;
         let change = self.tell_stored(&pair);
@@ -230,7 +252,7 @@ impl Exclusive<'_, Contents> {
             }
         }
         self.tell(change);
-        Ok(())
+        Ok(revision)
     }
 
     /// Takes the key out; its value is the answer. Fails, with nothing changed, if the value

@@ -65,6 +65,14 @@ impl<'a> ValueRef<'a> {
         }
     }
 
+    /// The same type and the same bytes: so a NaN is identical to itself, and 0.0 is not to -0.0.
+    pub(crate) fn is_identical(self, other: ValueRef<'_>) -> bool {
+        match (self, other) {
+            (ValueRef::Float(one), ValueRef::Float(other)) => one.to_bits() == other.to_bits(),
+            (one, other) => one == other,
+        }
+    }
+
     /// Whether it is copied instead of shared.
     #[inline]
     pub(crate) fn is_small(&self) -> bool {

@@ -90,6 +90,10 @@ CREATE_EXCLUSIVE = 1
 
 DEMONITOR_FLUSH = 1
 
+TTL_KEEP = -2
+TTL_NEVER = -1
+TTL_DEFAULT = 0
+
 TEMPORARY = 0
 TRANSIENT = 1
 PERMANENT = 2
@@ -171,6 +175,23 @@ class Pair(Structure):
         ("key", c_char_p),
         ("key_len", c_size_t),
         ("value", Value),
+    ]
+
+
+class Entry(Sized):
+    """`kvreg_entry`."""
+
+    size: int
+    reserved: int
+    value: Value
+    revision: int
+    ttl_ms: int
+    _fields_ = [
+        ("size", c_uint32),
+        ("reserved", c_uint32),
+        ("value", Value),
+        ("revision", c_uint64),
+        ("ttl_ms", c_int64),
     ]
 
 
@@ -463,6 +484,33 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
         c_int32,
         [c_void_p, c_char_p, c_size_t, c_void_p, c_size_t, POINTER(Value)],
     ),
+    ("kvreg_bucket_get_entry", c_int32, [c_void_p, c_char_p, c_size_t, POINTER(Entry)]),
+    (
+        "kvreg_bucket_put_entry",
+        c_int32,
+        [c_void_p, c_char_p, c_size_t, POINTER(Value), c_int64, POINTER(c_uint64)],
+    ),
+    (
+        "kvreg_bucket_put_if",
+        c_int32,
+        [c_void_p, c_char_p, c_size_t, POINTER(Value), c_uint64, c_int64, POINTER(c_uint64)],
+    ),
+    (
+        "kvreg_bucket_delete_if",
+        c_int32,
+        [c_void_p, c_char_p, c_size_t, c_uint64, POINTER(Value)],
+    ),
+    (
+        "kvreg_bucket_put_if_equal",
+        c_int32,
+        [c_void_p, c_char_p, c_size_t, POINTER(Value), POINTER(Value), POINTER(c_uint64)],
+    ),
+    (
+        "kvreg_bucket_add_int",
+        c_int32,
+        [c_void_p, c_char_p, c_size_t, c_int64, POINTER(c_int64)],
+    ),
+    ("kvreg_bucket_revision", c_int32, [c_void_p, POINTER(c_uint64)]),
     (
         "kvreg_bucket_update_begin",
         c_int32,

@@ -436,6 +436,81 @@ static void step_bucket(struct actor *me, enum function function) {
     }
 }
 
+static void step_get_entry(struct actor *me, kvreg_bucket *bucket, struct bytes key) {
+    kvreg_entry entry = kvreg_entry_init();
+    kvreg_entry *out = OUTPUT(&entry);
+    bool has_size = !once_in(me, 48);
+    entry.value = poisoned();
+    if (!has_size)
+        entry.size = below(me, (unsigned)sizeof entry);
+    kvreg_status status = answer(me, DO_bucket_get_entry,
+                                 kvreg_bucket_get_entry(bucket, key.data, key.len, out));
+    if (!has_size && out != NULL) {
+        CHECK(status != KVREG_OK);
+        return;
+    }
+    if (out != NULL)
+        CHECK((status == KVREG_OK) == (entry.revision != 0));
+    read_value(me, status, &entry.value, out == NULL ? NULL : &entry.value);
+}
+
+/* Mostly a revision of a young bucket, now and then that of a key. */
+static uint64_t some_revision(struct actor *me, kvreg_bucket *bucket, struct bytes key) {
+    kvreg_entry entry = kvreg_entry_init();
+    if (once_in(me, 2) || kvreg_bucket_get_entry(bucket, key.data, key.len, &entry) != KVREG_OK)
+        return once_in(me, 4) ? next_random(me) : below(me, 8);
+    kvreg_value_clear(&entry.value);
+    return entry.revision;
+}
+
+static int64_t some_ttl(struct actor *me) {
+    return once_in(me, 16) ? (int64_t)next_random(me) : (int64_t)below(me, 3) - 2;
+}
+
+static void step_revisions(struct actor *me, enum function function) {
+    kvreg_bucket *bucket = pick(me, BUCKET);
+    struct bytes key = some_key(me);
+    kvreg_value value = some_value(me), expected = some_value(me);
+    uint64_t revision = 0;
+    int64_t sum = 0;
+    switch (function) {
+    case DO_bucket_get_entry:
+        step_get_entry(me, bucket, key);
+        break;
+    case DO_bucket_put_entry:
+        answer(me, function,
+               kvreg_bucket_put_entry(bucket, key.data, key.len, OUTPUT(&value), some_ttl(me),
+                                      OUTPUT(&revision)));
+        break;
+    case DO_bucket_put_if:
+        answer(me, function,
+               kvreg_bucket_put_if(bucket, key.data, key.len, OUTPUT(&value),
+                                   some_revision(me, bucket, key), some_ttl(me),
+                                   OUTPUT(&revision)));
+        break;
+    case DO_bucket_delete_if:
+        revision = some_revision(me, bucket, key);
+        READ(function, kvreg_bucket_delete_if(bucket, key.data, key.len, revision, out));
+        break;
+    case DO_bucket_put_if_equal:
+        answer(me, function,
+               kvreg_bucket_put_if_equal(bucket, key.data, key.len,
+                                         once_in(me, 4) ? NULL : &expected,
+                                         once_in(me, 4) ? NULL : &value, OUTPUT(&revision)));
+        break;
+    case DO_bucket_add_int:
+        answer(me, function,
+               kvreg_bucket_add_int(bucket, key.data, key.len, (int64_t)next_random(me),
+                                    OUTPUT(&sum)));
+        break;
+    case DO_bucket_revision:
+        answer(me, function, kvreg_bucket_revision(bucket, OUTPUT(&revision)));
+        break;
+    default:
+        CHECK(!"a function that no step calls");
+    }
+}
+
 static void step_inbox(struct actor *me, enum function function) {
     int fd = -1;
     void *handle = NULL;
@@ -535,6 +610,11 @@ static void step(struct actor *me) {
     case DO_bucket_set_timeout: case DO_bucket_stop: case DO_bucket_exit: case DO_bucket_free:
     case DO_bucket_update: case DO_bucket_update_cast: case DO_bucket_update_begin:
         step_bucket(me, function);
+        break;
+    case DO_bucket_get_entry: case DO_bucket_put_entry: case DO_bucket_put_if:
+    case DO_bucket_delete_if: case DO_bucket_put_if_equal: case DO_bucket_add_int:
+    case DO_bucket_revision:
+        step_revisions(me, function);
         break;
     case DO_update_end:
         step_update_end(me);

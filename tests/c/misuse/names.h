@@ -66,6 +66,13 @@
     F(bucket_get_float) \
     F(bucket_get_bytes) \
     F(bucket_get_into) \
+    F(bucket_get_entry) \
+    F(bucket_put_entry) \
+    F(bucket_put_if) \
+    F(bucket_delete_if) \
+    F(bucket_put_if_equal) \
+    F(bucket_add_int) \
+    F(bucket_revision) \
     F(bucket_update) \
     F(bucket_update_cast) \
     F(bucket_update_begin) \

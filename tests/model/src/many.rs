@@ -14,7 +14,7 @@ const A: &[u8] = &[1, 0, b'a'];
 const B: &[u8] = &[2, 0, b'b'];
 
 fn contents(keys: &[&[u8]]) -> Arc<Contents> {
-    let contents = Arc::new(Contents::new(None));
+    let contents = Arc::new(Contents::new(None, None));
     for key in keys {
         put(&contents, key, 1);
     }

@@ -1,0 +1,109 @@
+//! Changes that tell their revision, or ask something of the key first (G15, G16), and sums.
+
+use std::sync::Arc;
+
+use super::writes::with_memory;
+use super::{BucketServer, BucketState};
+use crate::error::Error;
+use crate::reclaim::{self, Guard};
+use crate::server::{Caller, Writing};
+use crate::store::{Condition, Key, New, Pair};
+use crate::value::{Value, ValueRef};
+
+/// Each as `BucketState` of the module's server. Calls may block for their turn; the short ways do
+/// not.
+impl BucketServer {
+    /// Stores a value if the condition allows it, else it answers `Error::Conflict`. Answers the
+    /// revision.
+    pub(crate) fn put_on(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        key: &[u8],
+        value: ValueRef<'_>,
+        condition: impl Condition,
+    ) -> Result<u64, Error> {
+        self.check_value(&value, true)?;
+        self.ask_for_room(caller)?;
+        self.put_with_room(caller, Key::new(key), value, condition)
+    }
+
+    fn ask_for_room(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
+        match reclaim::has_room() {
+            true => Ok(()),
+            false => self.wait_for_room(caller),
+        }
+    }
+
+    /// Takes a key out if its last change has this revision. Answers the value.
+    pub(crate) fn delete_if(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        key: &[u8],
+        expected: u64,
+    ) -> Result<Value, Error> {
+        let key = Key::new(key);
+        self.call(caller, |write| write.exclusive().delete_if(key, expected))?
+    }
+
+    /// As `delete_if`, for callers who do not want the value.
+    pub(crate) fn remove_if(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        key: &[u8],
+        expected: u64,
+    ) -> Result<(), Error> {
+        let key = Key::new(key);
+        self.call(caller, |write| write.exclusive().remove_if(key, expected))?
+    }
+
+    /// Stores a value, or takes the key out, if the key has the expected value; `None` is no value.
+    /// Answers the revision, 0 where absent stayed absent.
+    pub(crate) fn put_if_equal(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        key: &[u8],
+        expected: Option<ValueRef<'_>>,
+        value: Option<ValueRef<'_>>,
+    ) -> Result<u64, Error> {
+        if let Some(value) = &value {
+            self.check_value(value, true)?;
+            self.ask_for_room(caller)?;
+        }
+        let key = Key::new(key);
+        with_memory(caller, |caller| {
+            let new = match value {
+                None => New::Nothing,
+                Some(value) if value.is_small() => New::Small(value),
+                Some(value) => {
+                    // What is large is copied before the turn is taken.
+                    caller.unpin();
+                    New::Pair(Pair::new(&key, value)?)
+                }
+            };
+            let put = |write: &Writing<'_, BucketState>| {
+                write.exclusive().put_if_equal(key, expected, new)
+            };
+            self.call(caller, put)?
+        })
+    }
+
+    /// Adds to an integer, by the short way: `None` if nothing was done. Does not panic.
+    #[inline(always)]
+    pub(crate) fn fast_add(&self, key: Key<'_>, delta: i64, pinned: &Guard) -> Option<i64> {
+        self.fast_call(|write| write.exclusive().fast_add(key, delta, pinned))
+    }
+
+    /// Adds to an integer; a key that is absent counts as 0. Answers the sum.
+    pub(crate) fn add_int(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        key: &[u8],
+        delta: i64,
+    ) -> Result<i64, Error> {
+        self.ask_for_room(caller)?;
+        let key = Key::new(key);
+        with_memory(caller, |caller| {
+            self.call(caller, |write| write.exclusive().add(key, delta))?
+        })
+    }
+}

@@ -1,0 +1,352 @@
+//! Keys with their revisions: reads that tell them, changes on a condition, and sums.
+
+use std::ffi::c_void;
+
+use super::argument::{self, invalid, Out};
+use super::fast;
+use super::guard::guard;
+use super::object::{kvreg_bucket, releasing, with};
+use super::one_key::{ranked, How, OK};
+use super::status::{kvreg_status, Failure, Status};
+use super::value::{given, kvreg_value};
+use crate::store::{Always, Changed, Condition, Expected, Key};
+
+/// The header's `kvreg_entry`.
+#[repr(C)]
+pub struct kvreg_entry {
+    size: u32,
+    reserved: u32,
+    value: kvreg_value,
+    revision: u64,
+    ttl_ms: i64,
+}
+
+#[cfg(test)]
+laid_out_as_in_c!(kvreg_entry {
+    size,
+    reserved,
+    value,
+    revision,
+    ttl_ms
+});
+
+const TTL_KEEP: i64 = -2;
+const TTL_NEVER: i64 = -1;
+/// 100 years.
+const TTL_MAX: i64 = 100 * 366 * 24 * 3600 * 1000;
+
+/// Of a time to live that was given: no key has one yet.
+fn check_ttl(ttl_ms: i64) -> Result<(), Failure> {
+    match ttl_ms {
+        TTL_KEEP..=0 => Ok(()),
+        1..=TTL_MAX => Err(Failure::new(Status::Unsupported, "times to live")),
+        _ => Err(invalid("a time to live is below -2, or above 100 years")),
+    }
+}
+
+/// An entry that a caller wants filled.
+#[derive(Clone, Copy)]
+struct Wanted(*mut kvreg_entry);
+
+impl Wanted {
+    /// Whether there is room for all of it.
+    ///
+    /// # Safety
+    /// It is null, or may be written for as many bytes as the size that it begins with.
+    #[inline(always)]
+    unsafe fn is_whole(self) -> bool {
+        // SAFETY: by contract.
+        !self.0.is_null() && unsafe { (*self.0).size } as usize >= size_of::<kvreg_entry>()
+    }
+
+    /// # Safety
+    /// It is whole.
+    #[inline(always)]
+    unsafe fn fill(self, value: kvreg_value, revision: u64, ttl_ms: i64) {
+        // SAFETY: by contract.
+        unsafe {
+            (*self.0).reserved = 0;
+            (*self.0).value = value;
+            (*self.0).revision = revision;
+            (*self.0).ttl_ms = ttl_ms;
+        }
+    }
+
+    /// Empties it, so that it can be cleared after a failure.
+    ///
+    /// # Safety
+    /// As of `is_whole`.
+    unsafe fn required(self) -> Result<(), Failure> {
+        if self.0.is_null() {
+            return Err(invalid("an output is NULL"));
+        }
+        // SAFETY: by contract, and it is whole.
+        unsafe {
+            if !self.is_whole() {
+                return Err(invalid("the size of the entry is not set"));
+            }
+            self.fill(kvreg_value::NIL, 0, 0);
+        }
+        Ok(())
+    }
+}
+
+/// @name Buckets: revisions and conditions
+///
+/// Gives the value of a key with its revision, as kvreg_bucket_get does, or answers
+/// KVREG_NOT_FOUND; clear `entry->value`. Set `entry->size` before, or use kvreg_entry_init. Both
+/// are of the same change. Blocks only while casts of this thread to the bucket are queued.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_get_entry(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    entry: *mut kvreg_entry,
+) -> kvreg_status {
+    let wanted = Wanted(entry);
+    // SAFETY: null or an output; the key is good for its length.
+    unsafe {
+        if wanted.is_whole() {
+            let read = fast::key(key.cast(), key_len).and_then(|key| {
+                fast::fast_read(bucket, |bucket, pinned| {
+                    bucket.fast_read_entry(key, pinned, fast::Output)
+                })
+            });
+            if let Some((Some(value), revision)) = read {
+                wanted.fill(value, revision, TTL_NEVER);
+                return OK;
+            }
+        }
+    }
+    guard("kvreg_bucket_get_entry", move || {
+        // SAFETY: as above.
+        let checked = unsafe { wanted.required() };
+        with(bucket, |bucket, caller| {
+            checked?;
+            // SAFETY: as above.
+            let key = Key::new(unsafe { argument::key(key, key_len) }?);
+            let (value, revision) = bucket.read_entry(caller, key, fast::Output)?;
+            // SAFETY: it was found whole.
+            unsafe { wanted.fill(value.ok_or(Status::NoMemory)?, revision, TTL_NEVER) };
+            Ok(())
+        })
+    })
+}
+
+/// Stores a value on a condition, and tells its revision.
+///
+/// # Safety
+/// Key and value are good for their lengths; the value may be null, and so may the output.
+#[inline(always)]
+unsafe fn put_on(
+    function: &'static str,
+    bucket: *mut kvreg_bucket,
+    (key, key_len): (*const c_void, usize),
+    value: *const kvreg_value,
+    (condition, ttl_ms): (impl Condition, i64),
+    revision: *mut u64,
+) -> kvreg_status {
+    // SAFETY: by contract.
+    let changed = unsafe { value.as_ref() }.and_then(|value| unsafe {
+        if ttl_ms > 0 || ttl_ms < TTL_KEEP {
+            return None;
+        }
+        let value = value.get_small()?;
+        let key = fast::key(key.cast(), key_len)?;
+        fast::fast(bucket, |bucket, pinned| {
+            bucket.fast_put(key, value, condition, pinned)
+        })
+    });
+    if let Some(Changed::To(number)) = changed {
+        if !revision.is_null() {
+            // SAFETY: an output.
+            unsafe { revision.write(number) };
+        }
+        return OK;
+    }
+    guard(function, || {
+        // SAFETY: null or an output.
+        let revision = unsafe { Out::new(revision, 0) };
+        if let Some(Changed::Conflict) = changed {
+            return Err(Status::Conflict.into()); // found by this call: it is not made twice
+        }
+        with(bucket, |bucket, caller| {
+            check_ttl(ttl_ms)?;
+            // SAFETY: by contract.
+            let (key, value) = unsafe { (argument::key(key, key_len)?, given(value)) };
+            let value = value.map_err(|failure| ranked(bucket, failure, How::Call))?;
+            revision.set(bucket.put_on(caller, key, value, condition)?);
+            Ok(())
+        })
+    })
+}
+
+/// Stores a value, as kvreg_bucket_put does, and tells the revision of that change. `ttl_ms` is
+/// one of KVREG_TTL_KEEP, KVREG_TTL_NEVER and KVREG_TTL_DEFAULT; keys with a time to live are not
+/// there yet: one above 0 is KVREG_UNSUPPORTED. `revision` may be NULL; it is 0 on failure. Blocks
+/// for its turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_put_entry(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    value: *const kvreg_value,
+    ttl_ms: i64,
+    revision: *mut u64,
+) -> kvreg_status {
+    // SAFETY: null, or a value; key and value are good for their lengths; null or an output.
+    unsafe {
+        put_on(
+            "kvreg_bucket_put_entry",
+            bucket,
+            (key, key_len),
+            value,
+            (Always, ttl_ms),
+            revision,
+        )
+    }
+}
+
+/// Stores a value only if the revision of the key is `expected`, in one step; 0 means: only if the
+/// key is absent. If it is not so the answer is KVREG_CONFLICT, and nothing has changed. A revision
+/// that no change has yet is a conflict too. For the rest it is as kvreg_bucket_put_entry. Blocks
+/// for its turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_put_if(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    value: *const kvreg_value,
+    expected: u64,
+    ttl_ms: i64,
+    revision: *mut u64,
+) -> kvreg_status {
+    // SAFETY: null, or a value; key and value are good for their lengths; null or an output.
+    unsafe {
+        put_on(
+            "kvreg_bucket_put_if",
+            bucket,
+            (key, key_len),
+            value,
+            (Expected(expected), ttl_ms),
+            revision,
+        )
+    }
+}
+
+/// Takes a key out only if its revision is `expected`, in one step, and gives its value; clear the
+/// value. If it has another one the answer is KVREG_CONFLICT, if it is absent KVREG_NOT_FOUND. An
+/// `expected` of 0 is KVREG_INVALID_ARGUMENT. `old` may be NULL. Blocks for its turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_delete_if(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    expected: u64,
+    old: *mut kvreg_value,
+) -> kvreg_status {
+    guard("kvreg_bucket_delete_if", || {
+        // SAFETY: null or an output.
+        let old = unsafe { Out::new(old, kvreg_value::NIL) };
+        releasing(bucket, |bucket, caller| {
+            // SAFETY: the key is good for its length.
+            let key = unsafe { argument::key(key, key_len) }?;
+            if expected == 0 {
+                return Err(invalid("a key that is absent cannot be deleted"));
+            }
+            if old.is_wanted() {
+                let value = bucket.delete_if(caller, key, expected)?;
+                old.set(kvreg_value::owned(value)?);
+            } else {
+                bucket.remove_if(caller, key, expected)?;
+            }
+            Ok(())
+        })
+    })
+}
+
+/// Stores a value only if the key has the value `expected`, in one step: of the same type, with the
+/// same bytes; floating-point numbers are compared by their bits. `expected` NULL means that the
+/// key is absent; `value` NULL takes the key out. If it is not as expected the answer is
+/// KVREG_CONFLICT, and nothing has changed. To store the same value again is a change; where an
+/// absent key stays absent there is none, and the revision is 0. `revision` may be NULL. Blocks for
+/// its turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_put_if_equal(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    expected: *const kvreg_value,
+    value: *const kvreg_value,
+    revision: *mut u64,
+) -> kvreg_status {
+    guard("kvreg_bucket_put_if_equal", || {
+        // SAFETY: null or an output.
+        let revision = unsafe { Out::new(revision, 0) };
+        with(bucket, |bucket, caller| {
+            // SAFETY: all are good for their lengths.
+            let (key, expected, value) = unsafe {
+                let given = |value: *const kvreg_value| match value.is_null() {
+                    true => Ok(None),
+                    false => given(value).map(Some),
+                };
+                (argument::key(key, key_len)?, given(expected), given(value))
+            };
+            let rank = |failure| ranked(bucket, failure, How::Call);
+            let (expected, value) = (expected.map_err(rank)?, value.map_err(rank)?);
+            revision.set(bucket.put_if_equal(caller, key, expected, value)?);
+            Ok(())
+        })
+    })
+}
+
+/// Adds `delta` to the integer under a key, in one step, and gives the sum; a key that is absent
+/// counts as 0. It answers KVREG_WRONG_TYPE if the value is no INT, and KVREG_LIMIT if the sum has
+/// no room in 64 bits; then nothing has changed. `sum` may be NULL. Blocks for its turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_add_int(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    delta: i64,
+    sum: *mut i64,
+) -> kvreg_status {
+    // SAFETY: the key is good for its length.
+    let added = unsafe { fast::key(key.cast(), key_len) }
+        .and_then(|key| fast::fast(bucket, |bucket, pinned| bucket.fast_add(key, delta, pinned)));
+    if let Some(added) = added {
+        if !sum.is_null() {
+            // SAFETY: an output.
+            unsafe { sum.write(added) };
+        }
+        return OK;
+    }
+    guard("kvreg_bucket_add_int", || {
+        // SAFETY: null or an output.
+        let sum = unsafe { Out::new(sum, 0) };
+        with(bucket, |bucket, caller| {
+            // SAFETY: the key is good for its length.
+            let key = unsafe { argument::key(key, key_len) }?;
+            sum.set(bucket.add_int(caller, key, delta)?);
+            Ok(())
+        })
+    })
+}
+
+/// Gives the revision of the bucket's last change, or 0 if it was never changed. Blocks only while
+/// casts of this thread to the bucket are queued.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_revision(
+    bucket: *mut kvreg_bucket,
+    revision: *mut u64,
+) -> kvreg_status {
+    guard("kvreg_bucket_revision", || {
+        // SAFETY: null or an output.
+        let revision = unsafe { Out::new(revision, 0) };
+        with(bucket, |bucket, caller| {
+            revision.required()?;
+            revision.set(bucket.revision(caller)?);
+            Ok(())
+        })
+    })
+}

@@ -1,0 +1,194 @@
+//! What a change asks of its key before it is made (G16): compared and changed in one step, by the
+//! one thread that may change the bucket.
+
+use super::contents::{Contents, Pair};
+use super::key::Key;
+use super::reading::{read, size};
+use super::stored::{Small, Stored};
+use crate::error::Error;
+use crate::reclaim::{self, Guard};
+use crate::server::Exclusive;
+use crate::table::{Closed, Found, Place};
+use crate::value::{Value, ValueRef};
+
+/// What is asked of a key.
+pub(crate) trait Condition: Copy {
+    /// Whether the change may be made: of a key whose last change has this revision, or of one that
+    /// is absent.
+    fn allows(self, revision: Option<u64>) -> bool;
+}
+
+/// Nothing is asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Always;
+
+impl Condition for Always {
+    #[inline(always)]
+    fn allows(self, _revision: Option<u64>) -> bool {
+        true
+    }
+}
+
+/// The key's last change has this revision; 0: it is absent.
+#[derive(Clone, Copy)]
+pub(crate) struct Expected(pub(crate) u64);
+
+impl Condition for Expected {
+    #[inline(always)]
+    fn allows(self, revision: Option<u64>) -> bool {
+        revision.unwrap_or(0) == self.0
+    }
+}
+
+/// What became of a short change.
+#[derive(Clone, Copy)]
+pub(crate) enum Changed {
+    /// It has this revision.
+    To(u64),
+    Conflict,
+}
+
+impl From<Changed> for Result<u64, Error> {
+    fn from(changed: Changed) -> Result<u64, Error> {
+        match changed {
+            Changed::To(revision) => Ok(revision),
+            Changed::Conflict => Err(Error::Conflict),
+        }
+    }
+}
+
+/// Why a number was not added to.
+enum NotAdded {
+    /// By the short way: the key is absent, or has no room for a number, or others are to be told.
+    Long,
+    Error(Error),
+}
+
+impl Exclusive<'_, Contents> {
+    /// Adds to a number in its place, by the short way: `None` if that is not possible. Does not
+    /// panic.
+    #[inline(always)]
+    pub(crate) fn fast_add(&self, key: Key<'_>, delta: i64, pinned: &Guard) -> Option<i64> {
+        self.add_in_place(key, delta, pinned).ok()
+    }
+
+    #[inline(always)]
+    fn add_in_place(&self, key: Key<'_>, delta: i64, pinned: &Guard) -> Result<i64, NotAdded> {
+        if self.is_observed() {
+            return Err(NotAdded::Long);
+        }
+        let Some(Place::Taken(found)) = self.writer(pinned).fast_place(key.hash, &key) else {
+            return Err(NotAdded::Long);
+        };
+        let sum = added(number(&found), delta).map_err(NotAdded::Error)?;
+        let value = Small::of(ValueRef::Int(sum)).ok_or(NotAdded::Long)?;
+        let changed = self.fast_overwrite(&found, key, &value, pinned);
+        changed.map(|_| sum).ok_or(NotAdded::Long)
+    }
+
+    /// Adds to a number; a key that is absent counts as 0. Answers the sum.
+    pub(crate) fn add(&self, key: Key<'_>, delta: i64) -> Result<i64, Error> {
+        let pinned = reclaim::pin();
+        match self.add_in_place(key, delta, &pinned) {
+            Ok(sum) => return Ok(sum),
+            Err(NotAdded::Error(error)) => return Err(error),
+            Err(NotAdded::Long) => {}
+        }
+        let sum = match self.found(key, &pinned)? {
+            Some(found) => added(number(&found), delta)?,
+            None => delta,
+        };
+        self.put_small(key, ValueRef::Int(sum), Always)?;
+        Ok(sum)
+    }
+
+    fn found<'t>(
+        &'t self,
+        key: Key<'_>,
+        pinned: &'t Guard,
+    ) -> Result<Option<Found<'t, Stored>>, Error> {
+        let found = self.writer(pinned).get(key.hash, &key);
+        found.map_err(|Closed| Error::ServerDown)
+    }
+
+    /// Takes the key out if its last change has this revision. Answers the value.
+    pub(crate) fn delete_if(&self, key: Key<'_>, expected: u64) -> Result<Value, Error> {
+        let pinned = reclaim::pin();
+        let found = self.found(key, &pinned)?.ok_or(Error::NotFound)?;
+        if found.value().revision() != expected {
+            return Err(Error::Conflict);
+        }
+        let old = read(&found)?;
+        self.remove(key)?;
+        Ok(old)
+    }
+
+    /// As `delete_if`, for who does not want the value.
+    pub(crate) fn remove_if(&self, key: Key<'_>, expected: u64) -> Result<(), Error> {
+        let pinned = reclaim::pin();
+        let found = self.found(key, &pinned)?.ok_or(Error::NotFound)?;
+        match found.value().revision() == expected {
+            true => self.remove(key),
+            false => Err(Error::Conflict),
+        }
+    }
+
+    /// Stores the value if the key has the expected one; `None` on either side is no value. Answers
+    /// the revision of the change, or 0 where there was nothing to take out.
+    pub(crate) fn put_if_equal(
+        &self,
+        key: Key<'_>,
+        expected: Option<ValueRef<'_>>,
+        new: New<'_>,
+    ) -> Result<u64, Error> {
+        let pinned = reclaim::pin();
+        let found = self.found(key, &pinned)?;
+        let is_equal = match (&found, expected) {
+            (Some(found), Some(expected)) => is_value(found, expected)?,
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_equal {
+            return Err(Error::Conflict);
+        }
+        match new {
+            New::Small(value) => self.put_small(key, value, Always),
+            New::Pair(pair) => self.put(pair, Always),
+            New::Nothing if found.is_none() => Ok(0),
+            New::Nothing => {
+                self.remove(key)?;
+                Ok(self.revisions.committed())
+            }
+        }
+    }
+}
+
+/// What is stored instead: a value that is copied into its place, a pair that was made before the
+/// turn was taken, or nothing.
+pub(crate) enum New<'a> {
+    Small(ValueRef<'a>),
+    Pair(Pair),
+    Nothing,
+}
+
+/// The number under a key, if it is one. The writer's.
+#[inline(always)]
+fn number(found: &Found<'_, Stored>) -> Option<i64> {
+    found.value().int(found.tail())
+}
+
+#[inline(always)]
+fn added(number: Option<i64>, delta: i64) -> Result<i64, Error> {
+    let number = number.ok_or(Error::WrongType)?;
+    number
+        .checked_add(delta)
+        .ok_or(Error::Limit("a sum of 64 bits"))
+}
+
+/// Whether a key has this value: of the same type, with the same bytes. The writer's.
+fn is_value(found: &Found<'_, Stored>, value: ValueRef<'_>) -> Result<bool, Error> {
+    if size(found) - found.key().len() != value.size() {
+        return Ok(false);
+    }
+    Ok(read(found)?.as_ref().is_identical(value))
+}
