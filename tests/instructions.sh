@@ -20,8 +20,10 @@ per_call() {
 loop=$(per_call nothing)
 failed=0
 recorded=
-for what in get put put_cast lookup; do
+declare -A of
+for what in get put put_cast lookup get_entry put_entry put_if add_int; do
     measured=$(($(per_call "$what") - loop))
+    of[$what]=$measured
     recorded="$recorded$what $measured"$'\n'
     [ "${2:-}" != --record ] || continue
     expected=$(awk -v what="$what" '$1 == what { print $2 }' "$record")
@@ -31,6 +33,18 @@ for what in get put put_cast lookup; do
         failed=1
     fi
 done
+# What is promised whatever the compiler: WHAT takes at most so many hundredths of another.
+at_most() {
+    if [ "${of[$1]}" -gt $((of[$3] * $2 / 100)) ]; then
+        echo "$1 takes more than $2 % of $3" >&2
+        failed=1
+    fi
+}
+at_most get_entry 125 get
+at_most put_entry 125 put
+at_most put_if 125 put
+at_most add_int 100 put
+
 if [ "${2:-}" = --record ]; then
     printf '%s' "$recorded" >"$record"
     cat "$record"

@@ -43,12 +43,15 @@ impl BucketServer {
         pinned: &Guard,
     ) -> Option<Changed> {
         let small = Small::of(value)?;
-        self.fast_call(|write| {
-            if value.text().len() > write.state().spec.options.max_value {
-                return None;
-            }
-            write.exclusive().fast_put(key, &small, condition, pinned)
-        })
+        // No closure: one that is called from several places is not inlined.
+        let turn = self.fast_enter()?;
+        let write = turn.writing();
+        if value.text().len() > write.state().spec.options.max_value {
+            return None;
+        }
+        let changed = write.exclusive().fast_put(key, &small, condition, pinned)?;
+        turn.count_handled();
+        Some(changed)
     }
 
     /// The short way of a delete: `None` if nothing was done. Does not panic.
