@@ -36,7 +36,7 @@ mod watch;
 
 #[cfg(feature = "aio")]
 pub use api::aio;
-pub use api::{configure, version, Bucket, Inbox, Listener, Names, Registry, Update};
+pub use api::{configure, version, Bucket, Entry, Inbox, Listener, Names, Registry, Update};
 pub use bucket::{BucketInfo, BucketOptions, Verdict};
 pub use error::Error;
 pub use inbox::Event;

@@ -85,6 +85,40 @@ async fn every_call_does_what_its_twin_does() {
 
 /// All of them behind a bucket that is busy, on one thread, which goes on meanwhile.
 #[tokio::test]
+async fn conditions_and_sums_wait_for_their_turn() {
+    for busy in [false, true] {
+        let bucket = bucket();
+        let first = bucket.put_entry("k", "one").await.unwrap();
+        let large = "x".repeat(10_000);
+        let holds = busy.then(|| Busy::new(&bucket));
+        let waits = async {
+            let second = bucket.put_if("k", &large, first).await.unwrap();
+            let stale = bucket.put_if("k", 1, first).await;
+            assert_eq!(stale, Err(Error::Conflict));
+            bucket
+                .put_if_equal("k", Some(&*large), Some(2))
+                .await
+                .unwrap();
+            assert_eq!(bucket.add_int("k", 3).await, Ok(5));
+            let entry = bucket.entry::<i64>("k").await.unwrap();
+            assert!(entry.value == 5 && entry.revision > second);
+            assert_eq!(bucket.revision().await, Ok(entry.revision));
+            let stale = bucket.delete_if("k", second).await;
+            assert_eq!(stale, Err(Error::Conflict));
+            bucket.delete_if("k", entry.revision).await.unwrap();
+            assert_eq!(bucket.entry::<i64>("k").await, Err(Error::NotFound));
+        };
+        let ends = async {
+            if let Some(holds) = holds {
+                queued(&bucket).await;
+                holds.end();
+            }
+        };
+        tokio::join!(waits, ends);
+    }
+}
+
+#[tokio::test]
 async fn what_waits_blocks_no_worker() {
     let bucket = bucket();
     bucket.put("old", 1).await.unwrap();

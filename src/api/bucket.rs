@@ -74,7 +74,7 @@ impl Bucket {
 
     /// Makes a call on the server, with the key it is about.
     #[inline]
-    fn call<R>(
+    pub(super) fn call<R>(
         &self,
         key: &[u8],
         work: impl FnOnce(&Arc<BucketServer>, &mut Caller<'_>, &[u8]) -> Result<R, Error>,
@@ -90,7 +90,7 @@ impl Bucket {
 
     /// The same, and tidies up after a call that may have replaced much.
     #[inline]
-    fn change<R>(
+    pub(super) fn change<R>(
         &self,
         key: &[u8],
         work: impl FnOnce(&Arc<BucketServer>, &mut Caller<'_>, &[u8]) -> Result<R, Error>,

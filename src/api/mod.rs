@@ -3,6 +3,7 @@
 #[cfg(feature = "aio")]
 pub mod aio;
 mod bucket;
+mod conditions;
 mod inbox;
 mod listener;
 mod process;
@@ -10,6 +11,7 @@ mod registry;
 mod update;
 
 pub use bucket::Bucket;
+pub use conditions::Entry;
 pub use inbox::Inbox;
 pub use listener::Listener;
 pub(crate) use process::shut_down;

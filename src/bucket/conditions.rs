@@ -3,12 +3,25 @@
 use std::sync::Arc;
 
 use super::writes::with_memory;
+#[cfg(feature = "aio")]
+use super::Decision;
 use super::{BucketServer, BucketState};
 use crate::error::Error;
 use crate::reclaim::{self, Guard};
 use crate::server::{Caller, Writing};
+#[cfg(feature = "aio")]
+use crate::store::Owned;
 use crate::store::{Condition, Key, New, Pair};
 use crate::value::{Value, ValueRef};
+
+/// What is large is copied before the turn is taken.
+fn new_of<'a>(key: Key<'_>, value: Option<ValueRef<'a>>) -> Result<New<'a>, Error> {
+    Ok(match value {
+        None => New::Nothing,
+        Some(value) if value.is_small() => New::Small(value),
+        Some(value) => New::Pair(Pair::new(&key, value)?),
+    })
+}
 
 /// Each as `BucketState` of the module's server. Calls may block for their turn; the short ways do
 /// not.
@@ -71,15 +84,8 @@ impl BucketServer {
         }
         let key = Key::new(key);
         with_memory(caller, |caller| {
-            let new = match value {
-                None => New::Nothing,
-                Some(value) if value.is_small() => New::Small(value),
-                Some(value) => {
-                    // What is large is copied before the turn is taken.
-                    caller.unpin();
-                    New::Pair(Pair::new(&key, value)?)
-                }
-            };
+            caller.unpin();
+            let new = new_of(key, value)?;
             let put = |write: &Writing<'_, BucketState>| {
                 write.exclusive().put_if_equal(key, expected, new)
             };
@@ -105,5 +111,48 @@ impl BucketServer {
         with_memory(caller, |caller| {
             self.call(caller, |write| write.exclusive().add(key, delta))?
         })
+    }
+}
+
+/// The same with the bucket's turn, for who has waited for it.
+#[cfg(feature = "aio")]
+impl Decision<'_> {
+    /// The value to decide about, with its revision.
+    pub(crate) fn entry(&self) -> Result<Option<(Value, u64)>, Error> {
+        self.read(|contents| contents.read_entry(self.key(), Owned))
+    }
+
+    pub(crate) fn put_on(
+        &self,
+        value: ValueRef<'_>,
+        condition: impl Condition,
+    ) -> Result<u64, Error> {
+        self.bucket().check_value(&value, false)?;
+        let key = self.key();
+        if value.is_small() {
+            return self.commit(|contents| contents.put_small(key, value, condition));
+        }
+        let pair = Pair::new(&key, value)?;
+        self.commit(|contents| contents.put(pair, condition))
+    }
+
+    pub(crate) fn delete_if(&self, expected: u64) -> Result<Value, Error> {
+        self.commit(|contents| contents.delete_if(self.key(), expected))
+    }
+
+    pub(crate) fn put_if_equal(
+        &self,
+        expected: Option<ValueRef<'_>>,
+        value: Option<ValueRef<'_>>,
+    ) -> Result<u64, Error> {
+        if let Some(value) = &value {
+            self.bucket().check_value(value, false)?;
+        }
+        let new = new_of(self.key(), value)?;
+        self.commit(|contents| contents.put_if_equal(self.key(), expected, new))
+    }
+
+    pub(crate) fn add_int(&self, delta: i64) -> Result<i64, Error> {
+        self.commit(|contents| contents.add(self.key(), delta))
     }
 }

@@ -7,8 +7,10 @@ use crate::error::Error;
 #[cfg(feature = "aio")]
 use crate::reason::{Exit, Reason};
 use crate::reclaim::Guard;
+#[cfg(feature = "aio")]
+use crate::server::Exclusive;
 use crate::server::{Held, Inside, Open, OpenTurn, Turn};
-use crate::store::{Always, Key, Pair, Reader, Small, Unread};
+use crate::store::{Always, Contents, Key, Pair, Reader, Small, Unread};
 use crate::value::{Value, ValueRef};
 
 /// The key of an update that outlives the call that began it.
@@ -126,9 +128,17 @@ impl<'a> Decision<'a> {
 
     /// The value to decide about; `None` if the key is absent.
     pub(crate) fn current(&self) -> Result<Option<Value>, Error> {
+        self.read(|contents| contents.get(self.key))
+    }
+
+    /// What is read of the key; `None` if it is absent.
+    pub(super) fn read<T>(
+        &self,
+        read: impl Fn(&Contents) -> Result<T, Unread>,
+    ) -> Result<Option<T>, Error> {
         let contents = &self.inside.server().state().contents;
         loop {
-            return match contents.get(self.key) {
+            return match read(contents) {
                 Ok(value) => Ok(Some(value)),
                 Err(Unread::Error(Error::NotFound)) => Ok(None),
                 Err(Unread::Error(Error::NoProcess)) => Err(Error::ServerDown),
@@ -136,6 +146,20 @@ impl<'a> Decision<'a> {
                 Err(Unread::Busy) => continue, // nobody writes but who has the turn
             };
         }
+    }
+
+    #[cfg(feature = "aio")]
+    pub(super) fn key(&self) -> Key<'a> {
+        self.key
+    }
+
+    /// Changes what the bucket holds.
+    #[cfg(feature = "aio")]
+    pub(super) fn commit<R>(
+        &self,
+        change: impl FnOnce(Exclusive<'_, Contents>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        self.inside.commit(|write| change(write.exclusive()))?
     }
 
     pub(crate) fn apply(&self, verdict: Verdict) -> Result<(), Error> {

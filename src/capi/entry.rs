@@ -148,7 +148,7 @@ unsafe fn put_on(
 ) -> kvreg_status {
     // SAFETY: by contract.
     let changed = unsafe { value.as_ref() }.and_then(|value| unsafe {
-        if ttl_ms > 0 || ttl_ms < TTL_KEEP {
+        if !(TTL_KEEP..=0).contains(&ttl_ms) {
             return None;
         }
         let value = value.get_small()?;

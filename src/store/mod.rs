@@ -21,7 +21,7 @@ pub(crate) use key::Key;
 pub use key::KEY_LIMIT;
 pub(crate) use limits::Limits;
 pub(crate) use many::{Left, Many};
-pub(crate) use reading::Reader;
+pub(crate) use reading::{Owned, Reader};
 pub(crate) use revisions::RevisionBlocks;
 pub(crate) use stored::Small;
 #[cfg(test)]

@@ -79,7 +79,7 @@ pub(super) fn fast_read<R: Reader>(found: &Found<'_, Stored>, reader: R) -> Opti
 
 /// Makes a value of its own.
 #[derive(Clone, Copy)]
-pub(super) struct Owned;
+pub(crate) struct Owned;
 
 // SAFETY: `Copied::new` makes room for `len` bytes.
 unsafe impl Reader for Owned {

@@ -28,6 +28,8 @@
 //! # }
 //! ```
 
+mod conditions;
+
 use std::future::Future;
 use std::ops::Deref;
 use std::panic::{catch_unwind, AssertUnwindSafe};
