@@ -194,7 +194,7 @@ impl<'a> Decision<'a> {
                 .commit(|write| write.exclusive().put_small(key, value))?;
         }
         // What is large is copied before anybody is kept out.
-        let pair = Pair::new(&self.key, value)?;
+        let pair = Pair::new(self.key, value)?;
         self.inside.commit(|write| write.exclusive().put(pair))?
     }
 

@@ -71,7 +71,7 @@ impl BucketServer {
             }
             // What is large is copied before the turn is taken.
             caller.unpin();
-            let pair = Pair::new(&key, value)?;
+            let pair = Pair::new(key, value)?;
             self.call(caller, |write| write.exclusive().put(pair))?
         })
     }
@@ -124,15 +124,15 @@ impl BucketServer {
         if !reclaim::has_room() {
             return Err(Error::NoMemory);
         }
-        if !value.is_small() {
-            return self.cast(Message::Put(Pair::new(key, value)?, Vec::new()));
-        }
         let hashed = Key::new(key);
+        if !value.is_small() {
+            return self.cast(Message::Put(Pair::new(hashed, value)?, Vec::new()));
+        }
         self.cast_or_queue(
             |write| write.exclusive().put_small(hashed, value),
             || match SmallPair::new(key, value) {
                 Some(pair) if !self.state().is_limited => Ok(Message::PutSmall(pair)),
-                _ => Ok(Message::Put(Pair::new(key, value)?, Vec::new())),
+                _ => Ok(Message::Put(Pair::new(hashed, value)?, Vec::new())),
             },
         )
     }
@@ -149,7 +149,7 @@ impl BucketServer {
         value: ValueRef<'_>,
     ) -> Result<Pair, Error> {
         self.check_value(&value, false)?;
-        Pair::new(key, value)
+        Pair::new(Key::new(key), value)
     }
 
     /// Stores all pairs, or none.
@@ -209,7 +209,7 @@ fn made(pairs: &[(Key<'_>, ValueRef<'_>)]) -> Result<Vec<Pair>, Error> {
     let mut ready = Vec::new();
     memory::reserve(&mut ready, pairs.len())?;
     for (key, value) in pairs {
-        ready.push(Pair::new(key, *value)?);
+        ready.push(Pair::new(*key, *value)?);
     }
     Ok(ready)
 }

@@ -25,18 +25,19 @@ impl Pair {
         Cost::of(&self.0.view())
     }
 
-    pub(crate) fn new(key: &[u8], value: ValueRef<'_>) -> Result<Pair, Error> {
+    pub(crate) fn new(key: Key<'_>, value: ValueRef<'_>) -> Result<Pair, Error> {
         if value.text().len() > VALUE_LIMIT {
             return Err(Error::Limit("a value has at most 512 MiB"));
         }
         if let Some(small) = Small::of(value) {
             let stored = Stored::small(&small, 0);
-            return Entry::allocate(key, stored, small.tail(), MIN_TAIL).map(Pair);
+            let entry = Entry::allocate_hashed(&key, key.hash, stored, small.tail(), MIN_TAIL);
+            return entry.map(Pair);
         }
         let text = Shared::new(value.text())?;
         let is_string = matches!(value, ValueRef::String(_));
         let (stored, tail) = Stored::shared(is_string, &text);
-        let entry = Entry::allocate(key, stored, &tail, MIN_TAIL)?;
+        let entry = Entry::allocate_hashed(&key, key.hash, stored, &tail, MIN_TAIL)?;
         let _ = text.into_address(); // the count is the entry's now
         Ok(Pair(entry))
     }

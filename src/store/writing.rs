@@ -27,7 +27,7 @@ pub(super) fn count_retired(retired: Option<&Found<'_, Stored>>, pinned: &Guard)
 
 impl Exclusive<'_, Contents> {
     #[inline(always)]
-    fn count_bytes(&self, less: usize, more: usize) {
+    pub(super) fn count_bytes(&self, less: usize, more: usize) {
         if less == more {
             return; // and leave the cache line to readers, who find the table there
         }
@@ -202,7 +202,7 @@ impl Exclusive<'_, Contents> {
         if Small::of(value).is_some_and(|small| self.fast_put(key, &small, &pinned)) {
             return Ok(());
         }
-        self.put(Pair::new(&key, value)?)
+        self.put(Pair::new(key, value)?)
     }
 
     pub(crate) fn put(&self, pair: Pair) -> Result<(), Error> {

@@ -82,7 +82,7 @@ impl<V> Entry<V> {
 
     /// Allocates an entry for a key whose hash is known.
     #[inline]
-    pub(super) fn allocate_hashed(
+    pub(crate) fn allocate_hashed(
         key: &[u8],
         hash: u64,
         value: V,
