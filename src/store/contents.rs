@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::reclaim::{self, Guard};
 use crate::server::Reservation;
 use crate::sync::{AtomicU32, AtomicUsize, Ordering};
-use crate::table::{Closed, Entry, Found, NewEntry, Table};
+use crate::table::{Closed, Entry, Found, NewEntry, Spot, Table};
 use crate::value::{Shared, Value, ValueRef, VALUE_LIMIT};
 
 /// A key with its value, ready to be stored: made before the turn is taken, and the only
@@ -77,6 +77,9 @@ impl From<Error> for Unread {
         Unread::Error(error)
     }
 }
+
+/// Where the value of a key lies, beyond the pin of who found it.
+pub(crate) struct ValueSpot(pub(super) Spot<Stored>);
 
 /// How often a value is copied in vain, for it changed meanwhile.
 const TRIES: u32 = 32;
@@ -195,6 +198,19 @@ impl Contents {
         reader: R,
     ) -> Option<R::Read> {
         fast_read(&self.table.get(key.hash, &key, pinned).ok()??, reader)
+    }
+
+    /// As `fast_read`, and where the value lies.
+    #[inline(always)]
+    pub(crate) fn fast_read_at<R: Reader>(
+        &self,
+        key: Key<'_>,
+        pinned: &Guard,
+        reader: R,
+    ) -> Option<(R::Read, ValueSpot)> {
+        let found = self.table.get(key.hash, &key, pinned).ok()??;
+        let read = fast_read(&found, reader)?;
+        Some((read, ValueSpot(Spot::of(&found))))
     }
 
     pub(crate) fn count(&self) -> Result<usize, Error> {

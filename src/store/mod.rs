@@ -14,7 +14,7 @@ mod snapshot;
 mod stored;
 mod writing;
 
-pub(crate) use contents::{Change, Contents, Observer, Pair, Unread};
+pub(crate) use contents::{Change, Contents, Observer, Pair, Unread, ValueSpot};
 pub(crate) use key::Key;
 pub use key::KEY_LIMIT;
 pub(crate) use limits::Limits;

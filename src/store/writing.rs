@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::contents::{Change, Contents, Observer, Pair, OBSERVED};
+use super::contents::{Change, Contents, Observer, Pair, ValueSpot, OBSERVED};
 use super::key::Key;
 use super::limits::Cost;
 use super::reading::{fast_read, read, size, Reader};
@@ -124,7 +124,9 @@ impl Exclusive<'_, Contents> {
             return false;
         }
         match self.writer(pinned).fast_place(key.hash, &key) {
-            Some(Place::Taken(found)) => self.fast_overwrite(&found, key, value, pinned),
+            Some(Place::Taken(found)) => {
+                self.fast_overwrite(&found, value, Some((key.hash, pinned)))
+            }
             Some(Place::Free(place)) => {
                 let cost = Cost {
                     keys: 1,
@@ -146,13 +148,24 @@ impl Exclusive<'_, Contents> {
         }
     }
 
+    /// As `fast_put` of a key whose value lies there. Needs no pin.
+    ///
+    /// # Safety
+    /// The entry was not taken out since it was found.
+    #[inline(always)]
+    pub(crate) unsafe fn fast_put_at(&self, spot: ValueSpot, value: &Small<'_>) -> bool {
+        // SAFETY: by contract, and nobody else may take it out as long as this thread may write.
+        let found = unsafe { spot.0.found() };
+        !self.is_observed() && self.fast_overwrite(&found, value, None)
+    }
+
+    /// The hash and a pin are needed to keep the older value for snapshots.
     #[inline(always)]
     fn fast_overwrite(
         &self,
         found: &Found<'_, Stored>,
-        key: Key<'_>,
         value: &Small<'_>,
-        pinned: &Guard,
+        keep: Option<(u64, &Guard)>,
     ) -> bool {
         let (stored, tail) = (found.value(), found.tail());
         if !stored.can_become(tail, value) {
@@ -160,13 +173,18 @@ impl Exclusive<'_, Contents> {
         }
         let (less, more) = (stored.small_size(), value.size());
         let (less, more) = (Cost::of_bytes(less), Cost::of_bytes(more));
-        if less.bytes != more.bytes && self.charge(less, more).is_err() {
-            return false;
+        let revision = self.revisions.begin(1);
+        let is_heeded = self.heed.load(Ordering::Relaxed) != 0;
+        let can_heed = !is_heeded || keep.is_some();
+        let is_done = can_heed && (less.bytes == more.bytes || self.charge(less, more).is_ok());
+        if is_done {
+            if let (true, Some((hash, pinned))) = (is_heeded, keep) {
+                self.snapshots.keep(found, hash, revision, pinned);
+            }
+            stored.overwrite(tail, value, revision);
         }
-        let revision = self.begin_over(found, key.hash, pinned);
-        stored.overwrite(tail, value, revision);
-        self.revisions.commit();
-        true
+        self.revisions.commit(); // of a change that came to nothing too
+        is_done
     }
 
     /// Takes out a small value, if nobody is to be told. Does not panic.

@@ -245,6 +245,26 @@ impl<'g, V> Found<'g, V> {
     }
 }
 
+/// Where an entry is that was found, for who follows it when the pin is gone.
+pub(crate) struct Spot<V>(*const Entry<V>);
+
+// SAFETY: an address. Who follows it says why that may be done, and shares the entry with readers.
+unsafe impl<V: Sync> Send for Spot<V> {}
+
+impl<V> Spot<V> {
+    #[inline(always)]
+    pub(crate) fn of(found: &Found<'_, V>) -> Spot<V> {
+        Spot(found.0)
+    }
+
+    /// # Safety
+    /// The entry was not taken out of its table since it was found, nor is it before 'g is over.
+    #[inline(always)]
+    pub(crate) unsafe fn found<'g>(self) -> Found<'g, V> {
+        Found(self.0, PhantomData)
+    }
+}
+
 /// # Safety
 /// There is room for so many words, and the tail has no more.
 #[inline(always)]
