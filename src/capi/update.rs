@@ -195,7 +195,8 @@ pub unsafe extern "C" fn kvreg_bucket_update(
         unsafe { apply_slowly(NAME, lineage, &mut begun, verdict, &next) }
     };
     debug_assert!(begun.is_none());
-    current.clear();
+    current.clear_here();
+    copies.release();
     status
 }
 

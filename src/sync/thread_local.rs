@@ -20,6 +20,7 @@ pub(crate) enum Area {
     Panics,
     End,
     Stripe,
+    Copies,
 }
 
 impl Area {
@@ -33,11 +34,12 @@ impl Area {
             Area::Panics => (22, 1),
             Area::End => (23, 2),
             Area::Stripe => (25, 1),
+            Area::Copies => (26, 1),
         }
     }
 }
 
-const WORDS: usize = 26;
+const WORDS: usize = 27;
 
 struct Block(UnsafeCell<[u64; WORDS]>);
 
@@ -81,6 +83,7 @@ mod tests {
             Area::Panics,
             Area::End,
             Area::Stripe,
+            Area::Copies,
         ];
         let end = areas.into_iter().fold(0, |end, area| {
             assert_eq!(area.words().0, end);
