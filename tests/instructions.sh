@@ -20,7 +20,7 @@ per_call() {
 loop=$(per_call nothing)
 failed=0
 recorded=
-for what in get put put_cast lookup; do
+for what in get put put_cast lookup update update_begin put_many put_many_anew; do
     measured=$(($(per_call "$what") - loop))
     recorded="$recorded$what $measured"$'\n'
     [ "${2:-}" != --record ] || continue

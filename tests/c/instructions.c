@@ -1,44 +1,114 @@
 /*
  * Calls to be counted: `instructions WHAT COUNT`. The instructions of one call are those of a
- * run with 2 N of them less those of a run with N, by N.
+ * run with 2 N of them less those of a run with N, by N. What is called is looked for once: the
+ * loop takes as much whatever it is.
  */
 #include "check.h"
 
-enum { KEYS = 100, KEY = 10 };
+enum { KEYS = 100, KEY = 10, MANY = 20 };
 
 static char keys[KEYS][KEY + 1];
+static char text[600];
+static kvreg_registry *registry;
+static kvreg_bucket *bucket;
+
+static void nothing(const char *key, kvreg_value value) {
+    (void)key;
+    (void)value;
+}
+
+static void get(const char *key, kvreg_value value) {
+    OK(kvreg_bucket_get(bucket, key, KEY, &value));
+    kvreg_value_clear(&value);
+}
+
+static void put(const char *key, kvreg_value value) {
+    OK(kvreg_bucket_put(bucket, key, KEY, &value));
+}
+
+static void put_cast(const char *key, kvreg_value value) {
+    OK(kvreg_bucket_put_cast(bucket, key, KEY, &value));
+}
+
+static void lookup(const char *key, kvreg_value value) {
+    kvreg_bucket *found;
+    (void)key;
+    (void)value;
+    OK(kvreg_registry_lookup(registry, "shopping", 8, &found));
+    OK(kvreg_bucket_free(found));
+}
+
+static kvreg_verdict store(void *value, const kvreg_value *current, kvreg_value *next) {
+    (void)current;
+    *next = *(const kvreg_value *)value;
+    return KVREG_STORE;
+}
+
+static void update(const char *key, kvreg_value value) {
+    OK(kvreg_bucket_update(bucket, key, KEY, store, &value));
+}
+
+static void update_begin(const char *key, kvreg_value value) {
+    kvreg_value current;
+    kvreg_update *begun;
+    OK(kvreg_bucket_update_begin(bucket, key, KEY, &current, &begun));
+    OK(kvreg_update_end(begun, KVREG_STORE, &value));
+    kvreg_value_clear(&current);
+}
+
+/* A batch of `MANY` keys, from one on. */
+static void put_from(const char *key, kvreg_value value) {
+    kvreg_pair pairs[MANY];
+    size_t first = (size_t)(key - keys[0]) / sizeof keys[0];
+    for (size_t i = 0; i < MANY; i++) {
+        pairs[i].key = keys[(first + i) % KEYS];
+        pairs[i].key_len = KEY;
+        pairs[i].value = value;
+    }
+    OK(kvreg_bucket_put_many(bucket, pairs, MANY));
+}
+
+/* What is there is of the other length, so nothing is written in its place. */
+static void put_anew(const char *key, kvreg_value value) {
+    static bool is_longer;
+    is_longer = !is_longer;
+    value.as.text.len = is_longer ? sizeof text : 8;
+    put_from(keys[0], value);
+    (void)key;
+}
+
+static const struct {
+    const char *name;
+    void (*call)(const char *key, kvreg_value value);
+} calls[] = {
+    {"nothing", nothing},           {"get", get},
+    {"put", put},                   {"put_cast", put_cast},
+    {"lookup", lookup},             {"update", update},
+    {"update_begin", update_begin}, {"put_many", put_from},
+    {"put_many_anew", put_anew},
+};
 
 int main(int count, char **arguments) {
-    kvreg_registry *registry;
-    kvreg_bucket *bucket, *found;
-    kvreg_value value, got;
-    char text[64];
+    void (*call)(const char *key, kvreg_value value) = NULL;
+    kvreg_value value;
     CHECK(count == 3);
-    const char *what = arguments[1];
-    unsigned long calls = strtoul(arguments[2], NULL, 10);
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        if (strcmp(arguments[1], calls[i].name) == 0) {
+            call = calls[i].call;
+        }
+    }
+    CHECK(call != NULL);
+    unsigned long times = strtoul(arguments[2], NULL, 10);
     memset(text, 'x', sizeof text);
-    value = kvreg_bytes(text, sizeof text);
+    value = kvreg_bytes(text, 64);
     OK(kvreg_registry_start(NULL, &registry));
     OK(kvreg_registry_create(registry, "shopping", 8, 0, &bucket));
     for (int i = 0; i < KEYS; i++) {
         snprintf(keys[i], sizeof keys[i], "key%07d", i);
         OK(kvreg_bucket_put(bucket, keys[i], KEY, &value));
     }
-    for (unsigned long i = 0; i < calls; i++) {
-        const char *key = keys[i % KEYS];
-        if (strcmp(what, "get") == 0) {
-            OK(kvreg_bucket_get(bucket, key, KEY, &got));
-            kvreg_value_clear(&got);
-        } else if (strcmp(what, "put") == 0) {
-            OK(kvreg_bucket_put(bucket, key, KEY, &value));
-        } else if (strcmp(what, "put_cast") == 0) {
-            OK(kvreg_bucket_put_cast(bucket, key, KEY, &value));
-        } else if (strcmp(what, "lookup") == 0) {
-            OK(kvreg_registry_lookup(registry, "shopping", 8, &found));
-            OK(kvreg_bucket_free(found));
-        } else {
-            CHECK(strcmp(what, "nothing") == 0);
-        }
+    for (unsigned long i = 0; i < times; i++) {
+        call(keys[i % KEYS], value);
     }
     OK(kvreg_bucket_free(bucket));
     OK(kvreg_registry_free(registry));
