@@ -21,7 +21,7 @@ loop=$(per_call nothing)
 failed=0
 recorded=
 declare -A of
-for what in get put put_cast lookup get_entry put_entry put_if add_int; do
+for what in get put put_cast lookup update update_begin put_many put_many_anew get_entry put_entry put_if add_int; do
     measured=$(($(per_call "$what") - loop))
     of[$what]=$measured
     recorded="$recorded$what $measured"$'\n'
@@ -33,7 +33,7 @@ for what in get put put_cast lookup get_entry put_entry put_if add_int; do
         failed=1
     fi
 done
-# What is promised whatever the compiler: WHAT takes at most so many hundredths of another.
+# What is promised whatever the compiler: one call takes at most so many hundredths of another.
 at_most() {
     if [ "${of[$1]}" -gt $((of[$3] * $2 / 100)) ]; then
         echo "$1 takes more than $2 % of $3" >&2

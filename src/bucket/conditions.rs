@@ -19,7 +19,7 @@ fn new_of<'a>(key: Key<'_>, value: Option<ValueRef<'a>>) -> Result<New<'a>, Erro
     Ok(match value {
         None => New::Nothing,
         Some(value) if value.is_small() => New::Small(value),
-        Some(value) => New::Pair(Pair::new(&key, value)?),
+        Some(value) => New::Pair(Pair::new(key, value)?),
     })
 }
 
@@ -119,7 +119,8 @@ impl BucketServer {
 impl Decision<'_> {
     /// The value to decide about, with its revision.
     pub(crate) fn entry(&self) -> Result<Option<(Value, u64)>, Error> {
-        self.read(|contents| contents.read_entry(self.key(), Owned))
+        let key = self.key();
+        self.read(|contents| contents.read_entry(key, Owned))
     }
 
     pub(crate) fn put_on(
@@ -130,14 +131,14 @@ impl Decision<'_> {
         self.bucket().check_value(&value, false)?;
         let key = self.key();
         if value.is_small() {
-            return self.commit(|contents| contents.put_small(key, value, condition));
+            return self.commit(|write| write.exclusive().put_small(key, value, condition))?;
         }
-        let pair = Pair::new(&key, value)?;
-        self.commit(|contents| contents.put(pair, condition))
+        let pair = Pair::new(key, value)?;
+        self.commit(|write| write.exclusive().put(pair, condition))?
     }
 
     pub(crate) fn delete_if(&self, expected: u64) -> Result<Value, Error> {
-        self.commit(|contents| contents.delete_if(self.key(), expected))
+        self.commit(|write| write.exclusive().delete_if(self.key(), expected))?
     }
 
     pub(crate) fn put_if_equal(
@@ -149,10 +150,10 @@ impl Decision<'_> {
             self.bucket().check_value(value, false)?;
         }
         let new = new_of(self.key(), value)?;
-        self.commit(|contents| contents.put_if_equal(self.key(), expected, new))
+        self.commit(|write| write.exclusive().put_if_equal(self.key(), expected, new))?
     }
 
     pub(crate) fn add_int(&self, delta: i64) -> Result<i64, Error> {
-        self.commit(|contents| contents.add(self.key(), delta))
+        self.commit(|write| write.exclusive().add(self.key(), delta))?
     }
 }

@@ -1,5 +1,19 @@
 //! Updates: user code decides about one key while the bucket waits.
+//!
+//! # The argument
+//!
+//! The short way looks the key up once. It keeps where the value lies beyond the pin by which it
+//! read it ([`ValueSpot`]), and stores into it when user code has decided. Only who may write takes
+//! an entry out, and that is, beside those who have the turn, the end of the bucket alone: it says
+//! so in the word (`CLOSED`) before it takes `WRITE` to close the state. Others who take `WRITE`
+//! without the turn only look (snapshots, observers). The update has had the turn since before it
+//! found the entry, and user code cannot give it back: what that asks of the bucket meanwhile is
+//! refused, or queued. So nothing was taken out if the end has not begun; and the swap by which
+//! `fast_commit` takes `WRITE` expects `TURN` and nothing else, so it fails if it has, and holds it
+//! up if not. Entries never move when the table grows. What the update itself changes by another
+//! way makes it forget the place first (`commit`).
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::{BucketServer, BucketState};
@@ -7,10 +21,8 @@ use crate::error::Error;
 #[cfg(feature = "aio")]
 use crate::reason::{Exit, Reason};
 use crate::reclaim::Guard;
-#[cfg(feature = "aio")]
-use crate::server::Exclusive;
-use crate::server::{Held, Inside, Open, OpenTurn, Turn};
-use crate::store::{Always, Contents, Key, Pair, Reader, Small, Unread};
+use crate::server::{Held, Inside, Open, OpenTurn, Turn, Writing};
+use crate::store::{Always, Contents, Key, Pair, Reader, Small, Unread, ValueSpot};
 use crate::value::{Value, ValueRef};
 
 /// The key of an update that outlives the call that began it.
@@ -52,7 +64,7 @@ impl<T: Into<Value>> From<T> for Verdict {
     }
 }
 
-/// The key of an update, however it is kept.
+/// The key of an update, however it is kept. It is hashed when it is asked for.
 pub(crate) trait Keyed {
     fn key(&self) -> Key<'_>;
 }
@@ -75,19 +87,32 @@ impl Keyed for Box<[u8]> {
 pub(crate) struct Deciding<K = OwnedKey> {
     turn: Turn<BucketState>,
     key: K,
+    spot: Cell<Option<ValueSpot>>,
 }
 
 impl<K: Keyed> Deciding<K> {
     pub(crate) fn new(turn: Turn<BucketState>, key: K) -> Deciding<K> {
-        Deciding { turn, key }
+        Deciding {
+            turn,
+            key,
+            spot: Cell::new(None),
+        }
     }
 
     /// What can be decided.
+    #[inline(always)]
     pub(crate) fn decision(&self) -> Decision<'_> {
         Decision {
             inside: self.turn.inside(),
-            key: self.key.key(),
+            keyed: &self.key,
+            spot: &self.spot,
         }
+    }
+
+    /// As to drop it, where a call would cost as much.
+    #[inline(always)]
+    pub(crate) fn leave(self) {
+        self.turn.leave();
     }
 
     /// For who keeps it beyond the call that began it.
@@ -95,6 +120,7 @@ impl<K: Keyed> Deciding<K> {
         OpenUpdate {
             turn: self.turn.open(),
             key: self.key,
+            spot: self.spot,
         }
     }
 }
@@ -103,13 +129,16 @@ impl<K: Keyed> Deciding<K> {
 pub(crate) struct OpenUpdate<K = OwnedKey> {
     turn: OpenTurn<BucketState>,
     key: K,
+    spot: Cell<Option<ValueSpot>>,
 }
 
 impl<K: Keyed> OpenUpdate<K> {
+    #[inline(always)]
     pub(crate) fn decision(&self) -> Decision<'_> {
         Decision {
             inside: self.turn.inside(),
-            key: self.key.key(),
+            keyed: &self.key,
+            spot: &self.spot,
         }
     }
 }
@@ -118,7 +147,9 @@ impl<K: Keyed> OpenUpdate<K> {
 #[derive(Clone, Copy)]
 pub(crate) struct Decision<'a> {
     inside: &'a Inside<BucketState>,
-    key: Key<'a>,
+    keyed: &'a dyn Keyed,
+    /// Where the value lies that was read by the short way.
+    spot: &'a Cell<Option<ValueSpot>>,
 }
 
 impl<'a> Decision<'a> {
@@ -128,7 +159,8 @@ impl<'a> Decision<'a> {
 
     /// The value to decide about; `None` if the key is absent.
     pub(crate) fn current(&self) -> Result<Option<Value>, Error> {
-        self.read(|contents| contents.get(self.key))
+        let key = self.key();
+        self.read(|contents| contents.get(key))
     }
 
     /// What is read of the key; `None` if it is absent.
@@ -148,18 +180,8 @@ impl<'a> Decision<'a> {
         }
     }
 
-    #[cfg(feature = "aio")]
     pub(super) fn key(&self) -> Key<'a> {
-        self.key
-    }
-
-    /// Changes what the bucket holds.
-    #[cfg(feature = "aio")]
-    pub(super) fn commit<R>(
-        &self,
-        change: impl FnOnce(Exclusive<'_, Contents>) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        self.inside.commit(|write| change(write.exclusive()))?
+        self.keyed.key()
     }
 
     pub(crate) fn apply(&self, verdict: Verdict) -> Result<(), Error> {
@@ -181,11 +203,29 @@ impl<'a> Decision<'a> {
     /// As `current`, by the short way: `None` if anything is out of the ordinary. Does not panic.
     #[inline(always)]
     pub(crate) fn fast_read<R: Reader>(&self, pinned: &Guard, reader: R) -> Option<R::Read> {
-        self.bucket().fast_read(self.key, pinned, reader)
+        let contents = &self.bucket().state().contents;
+        let (read, spot) = contents.fast_read_at(self.key(), pinned, reader)?;
+        self.spot.set(Some(spot));
+        Some(read)
     }
 
-    /// Stores a small value by the short way: then the update is to be dropped at once. `false` if
-    /// nothing was done. Does not panic.
+    /// Stores a small value where the older one was read by the short way: then the update is to be
+    /// dropped at once. `None` if none was, `false` if nothing was done. Does not panic.
+    #[inline(always)]
+    pub(crate) fn fast_store_there(&self, value: ValueRef<'_>) -> Option<bool> {
+        let spot = self.spot.take()?;
+        let Some(small) = Small::of(value) else {
+            return Some(false);
+        };
+        let len = value.text().len();
+        Some(self.inside.fast_commit(move |write| {
+            len <= write.state().spec.options.max_value
+                // SAFETY: see the module.
+                && unsafe { write.exclusive().fast_put_at(spot, &small) }
+        }))
+    }
+
+    /// As `fast_store_there`, wherever the key is, if it is there at all.
     #[inline(always)]
     pub(crate) fn fast_store(&self, value: ValueRef<'_>, pinned: &Guard) -> bool {
         let Some(small) = Small::of(value) else {
@@ -195,7 +235,7 @@ impl<'a> Decision<'a> {
             value.text().len() <= write.state().spec.options.max_value
                 && write
                     .exclusive()
-                    .fast_put(self.key, &small, Always, pinned)
+                    .fast_put(self.key(), &small, Always, pinned)
                     .is_some()
         })
     }
@@ -207,32 +247,37 @@ impl<'a> Decision<'a> {
         self.inside.fast_keep()
     }
 
+    /// Changes the contents by the long way.
+    pub(super) fn commit<R>(
+        &self,
+        work: impl FnOnce(&Writing<'_, BucketState>) -> R,
+    ) -> Result<R, Error> {
+        self.spot.set(None); // the entry may go
+        self.inside.commit(work)
+    }
+
     pub(crate) fn keep(&self) -> Result<(), Error> {
-        self.inside.commit(|_| ())
+        self.commit(|_| ())
     }
 
     pub(crate) fn store(&self, value: ValueRef<'_>) -> Result<(), Error> {
         let server = self.inside.server();
         server.check_value(&value, false)?;
         if value.is_small() {
-            let key = self.key;
-            return self
-                .inside
-                .commit(|write| write.exclusive().put_small(key, value, Always))?
-                .map(|_| ());
+            let key = self.key();
+            let put = self.commit(|write| write.exclusive().put_small(key, value, Always))?;
+            return put.map(|_| ());
         }
         // What is large is copied before anybody is kept out.
-        let pair = Pair::new(&self.key, value)?;
-        let put = self
-            .inside
-            .commit(|write| write.exclusive().put(pair, Always))?;
+        let pair = Pair::new(self.key(), value)?;
+        let put = self.commit(|write| write.exclusive().put(pair, Always))?;
         put.map(|_| ())
     }
 
     pub(crate) fn remove(&self) -> Result<(), Error> {
-        self.inside.commit(|write| {
+        self.commit(|write| {
             // Absent is as good as removed.
-            let _ = write.exclusive().remove(self.key);
+            let _ = write.exclusive().remove(self.key());
         })
     }
 
@@ -251,12 +296,11 @@ impl Decision<'_> {
             .iter()
             .map(|(key, value)| server.pair_inside(key, *value));
         let pairs = pairs.collect::<Result<_, Error>>()?;
-        self.inside
-            .commit(|write| write.exclusive().put_many(pairs))?
+        self.commit(|write| write.exclusive().put_many(pairs))?
     }
 
     pub(crate) fn clear(&self) -> Result<(), Error> {
-        self.inside.commit(|write| write.exclusive().clear())
+        self.commit(|write| write.exclusive().clear())
     }
 
     /// Ends the bucket, reason NORMAL.

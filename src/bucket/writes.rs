@@ -96,7 +96,7 @@ impl BucketServer {
             }
             // What is large is copied before the turn is taken.
             caller.unpin();
-            let pair = Pair::new(&key, value)?;
+            let pair = Pair::new(key, value)?;
             self.call(caller, |write| write.exclusive().put(pair, condition))?
         })
     }
@@ -149,10 +149,10 @@ impl BucketServer {
         if !reclaim::has_room() {
             return Err(Error::NoMemory);
         }
-        if !value.is_small() {
-            return self.cast(Message::Put(Pair::new(key, value)?, Vec::new()));
-        }
         let hashed = Key::new(key);
+        if !value.is_small() {
+            return self.cast(Message::Put(Pair::new(hashed, value)?, Vec::new()));
+        }
         self.cast_or_queue(
             |write| {
                 let put = write.exclusive().put_small(hashed, value, Always);
@@ -160,7 +160,7 @@ impl BucketServer {
             },
             || match SmallPair::new(key, value) {
                 Some(pair) if !self.state().is_limited => Ok(Message::PutSmall(pair)),
-                _ => Ok(Message::Put(Pair::new(key, value)?, Vec::new())),
+                _ => Ok(Message::Put(Pair::new(hashed, value)?, Vec::new())),
             },
         )
     }
@@ -177,7 +177,7 @@ impl BucketServer {
         value: ValueRef<'_>,
     ) -> Result<Pair, Error> {
         self.check_value(&value, false)?;
-        Pair::new(key, value)
+        Pair::new(Key::new(key), value)
     }
 
     /// Stores all pairs, or none.
@@ -237,7 +237,7 @@ fn made(pairs: &[(Key<'_>, ValueRef<'_>)]) -> Result<Vec<Pair>, Error> {
     let mut ready = Vec::new();
     memory::reserve(&mut ready, pairs.len())?;
     for (key, value) in pairs {
-        ready.push(Pair::new(key, *value)?);
+        ready.push(Pair::new(*key, *value)?);
     }
     Ok(ready)
 }

@@ -30,20 +30,29 @@ use crate::store;
 use crate::sync::raw_arc;
 
 /// Keys up to so many bytes lie in the holder itself.
-const SHORT: usize = 30;
+const SHORT: usize = 31;
 
-/// The key of an open update.
+/// The key of an open update. The bytes of a short one lie in words, the length in the last byte:
+/// so it is moved word by word. Bytes at odd places would be moved by pieces that overlap, and a
+/// processor waits for the one before each time.
 pub(super) enum Key {
-    Short(u8, [u8; SHORT]),
+    Short([u64; 4]),
     Long(Box<[u8]>),
 }
 
 impl Key {
     #[inline(always)]
     pub(super) fn short(key: &[u8]) -> Option<Key> {
-        let mut short = [0; SHORT];
-        short.get_mut(..key.len())?.copy_from_slice(key);
-        Some(Key::Short(key.len() as u8, short))
+        if key.len() > SHORT {
+            return None;
+        }
+        let mut short = [0; SHORT + 1];
+        short[..key.len()].copy_from_slice(key);
+        short[SHORT] = key.len() as u8;
+        // SAFETY: of one size, and any bytes are words.
+        Some(Key::Short(unsafe {
+            std::mem::transmute::<[u8; 32], [u64; 4]>(short)
+        }))
     }
 
     pub(super) fn new(key: &[u8]) -> Result<Key, Error> {
@@ -58,7 +67,11 @@ impl Keyed for Key {
     #[inline(always)]
     fn key(&self) -> store::Key<'_> {
         store::Key::new(match self {
-            Key::Short(len, key) => &key[..usize::from(*len)],
+            Key::Short(words) => {
+                // SAFETY: as in `short`; lent as long as the words.
+                let bytes = unsafe { &*words.as_ptr().cast::<[u8; SHORT + 1]>() };
+                &bytes[..usize::from(bytes[SHORT])]
+            }
             Key::Long(key) => key,
         })
     }
@@ -119,14 +132,15 @@ impl Begun {
     }
 
     #[inline(always)]
-    fn put(self: &Arc<Self>, update: OpenUpdate<Key>) -> Result<u64, Error> {
+    fn put(self: Arc<Self>, update: OpenUpdate<Key>) -> Result<u64, Error> {
         let handles = self.process.handles();
         let token = {
-            // SAFETY: the update has the turn, and its token is not published.
+            // SAFETY: the update has the turn, and its token is not published. The bucket, which
+            // the update knows, has a count of this.
             let inner = unsafe { &mut *self.inner.get() };
             let slot = match inner.slot.take() {
                 Some(slot) => slot,
-                None => handles.reserve(raw_arc::pointer(self))?,
+                None => handles.reserve(raw_arc::pointer(&self))?,
             };
             let token = handles.next(Kind::Update, inner.slot.insert(slot));
             hold(self, token)?;

@@ -76,8 +76,9 @@ unsafe fn fast_apply(
             let Some(value) = (unsafe { next.as_ref().and_then(|next| next.get_small()) }) else {
                 return false;
             };
-            let stored = fast::pinned(|pinned| update.fast_store(value, pinned).then_some(()));
-            stored.is_some()
+            update.fast_store_there(value).unwrap_or_else(|| {
+                fast::pinned(|pinned| update.fast_store(value, pinned).then_some(())).is_some()
+            })
         }
         _ => false,
     }
@@ -186,13 +187,16 @@ pub unsafe extern "C" fn kvreg_bucket_update(
     });
     // SAFETY of both: what `next` may point into lives until the end of this function.
     let status = if unsafe { fast_apply(deciding.decision(), verdict, &next) } {
-        begun = None; // the turn
+        if let Some(deciding) = begun.take() {
+            deciding.leave();
+        }
         OK
     } else {
         unsafe { apply_slowly(NAME, lineage, &mut begun, verdict, &next) }
     };
     debug_assert!(begun.is_none());
-    current.clear();
+    current.clear_here();
+    copies.release();
     status
 }
 

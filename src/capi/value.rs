@@ -7,11 +7,11 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
-use std::ptr;
 
 use super::argument::{self, invalid};
 use super::guard::guard;
 use super::status::{kvreg_status, Failure, Status};
+use crate::sync::{Area, ThreadLocal};
 use crate::value::{Copied, Repr, Shared, Text, Value, ValueRef, COPY_LIMIT, VALUE_LIMIT};
 
 pub(super) const NIL: u32 = 0;
@@ -260,6 +260,12 @@ impl kvreg_value {
 
     /// Gives up what the value owns, and makes it nil.
     pub(super) fn clear(&mut self) {
+        self.clear_here();
+    }
+
+    /// As `clear`, where a call would cost as much.
+    #[inline(always)]
+    pub(super) fn clear_here(&mut self) {
         let private_ = std::mem::replace(self, kvreg_value::NIL).private_;
         let address = (private_ & ((1 << ADDRESS_BITS) - 1)) as usize;
         // SAFETY: `private_` was made by `owned_text` from an owner that nobody has dropped:
@@ -345,9 +351,12 @@ pub unsafe extern "C" fn kvreg_value_clear(value: *mut kvreg_value) {
     }
 }
 
-thread_local! {
-    /// Of the innermost callback that runs on this thread, or null. Has no destructor.
-    static COPIES: Cell<*const Copies> = const { Cell::new(ptr::null()) };
+/// What the innermost callback that runs on this thread copies, or null.
+struct Innermost(Cell<*const Copies>);
+
+// SAFETY: null at first; the area is its own.
+unsafe impl ThreadLocal for Innermost {
+    const AREA: Area = Area::Copies;
 }
 
 /// Keeps what a callback copies until the update is done with it. It lies on the stack of who
@@ -367,16 +376,26 @@ impl Copies {
     /// What is copied on this thread while `callback` runs is kept as long as this.
     #[inline(always)]
     pub(super) fn keep<R>(&self, callback: impl FnOnce() -> R) -> R {
-        let outer = COPIES.replace(self);
+        let outer = Innermost::own(|innermost| innermost.0.replace(self));
         let answer = callback();
-        COPIES.set(outer);
+        Innermost::own(|innermost| innermost.0.set(outer));
         answer
+    }
+
+    /// Most callbacks copy nothing.
+    #[inline(always)]
+    pub(super) fn release(self) {
+        match self.texts.into_inner() {
+            none if none.capacity() == 0 => std::mem::forget(none),
+            some => drop(some),
+        }
     }
 
     /// Keeps a text for the innermost callback; gives it back if there is none.
     fn add(text: Text) -> Result<Option<Text>, Failure> {
         // SAFETY: null, or on the stack below: `keep` runs.
-        let Some(copies) = (unsafe { COPIES.get().as_ref() }) else {
+        let Some(copies) = (unsafe { Innermost::own(|innermost| innermost.0.get()).as_ref() })
+        else {
             return Ok(Some(text));
         };
         let mut texts = copies.texts.borrow_mut();

@@ -182,6 +182,15 @@ impl<S: State> Turn<S> {
         &self.inside
     }
 
+    /// As to drop it, where a call would cost as much.
+    #[inline(always)]
+    pub(crate) fn leave(self) {
+        let turn = ManuallyDrop::new(self);
+        // SAFETY: it is taken out of what is never dropped, once.
+        let inside = unsafe { ptr::read(&turn.inside) };
+        inside.leave(Thread::leaves_call);
+    }
+
     /// Lets it outlast the call.
     pub(crate) fn open(self) -> OpenTurn<S> {
         let turn = ManuallyDrop::new(self);

@@ -424,7 +424,7 @@ impl<T> Held<T> {
 const LISTED: usize = 8;
 
 /// Tells the calling thread that it has this to give back.
-pub(crate) fn hold(open: &Arc<impl Open + 'static>, ticket: u64) -> Result<(), Error> {
+pub(crate) fn hold(open: Arc<impl Open + 'static>, ticket: u64) -> Result<(), Error> {
     Own::own(|own| {
         let turns = own.turns();
         own.with_open(|all| {
@@ -433,7 +433,7 @@ pub(crate) fn hold(open: &Arc<impl Open + 'static>, ticket: u64) -> Result<(), E
                 // What another thread ended holds nothing any more.
                 all.retain(|(open, ticket)| open.is_open(*ticket));
             }
-            all.push((Arc::clone(open) as _, ticket));
+            all.push((open as _, ticket));
             Ok(())
         })
     })

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use super::contents::{Contents, Pair};
 use super::key::Key;
 use super::limits::Cost;
+use super::reading::size;
 use super::stored::{Small, Stored};
 use super::writing::count_retired;
 use crate::error::Error;
@@ -24,8 +25,19 @@ use crate::value::ValueRef;
 const SHORT: usize = 32;
 const SHORT_BYTES: usize = 4096;
 
-/// Where a short batch is written.
-type Places<'t> = [Option<Found<'t, Stored>>; SHORT];
+/// Where a short batch is written, and what.
+struct Places<'t> {
+    places: [Option<(Found<'t, Stored>, Small<'t>)>; SHORT],
+    /// What was there, and what will be.
+    less: usize,
+    more: usize,
+}
+
+impl<'t> Places<'t> {
+    fn each(&self) -> impl Iterator<Item = &(Found<'t, Stored>, Small<'t>)> {
+        self.places.iter().map_while(Option::as_ref)
+    }
+}
 
 impl Contents {
     /// Whether a batch may be written in its places.
@@ -43,62 +55,63 @@ impl Exclusive<'_, Contents> {
             return false;
         }
         let pinned = reclaim::pin();
-        let mut places: Places<'_> = [const { None }; SHORT];
-        if !self.find_places(pairs, &mut places, &pinned) {
+        let Some(places) = self.find_places(pairs, &pinned) else {
             return false;
-        }
-        let founds = || places.iter().flatten().zip(pairs);
+        };
         let first = self.revisions.begin(pairs.len() as u64);
         // Noted after the look above: then it does not know what is taken away here.
         if self.heed.load(Ordering::Relaxed) != 0 {
-            for ((found, (key, _)), revision) in founds().zip(first..) {
+            let keys = pairs.iter().map(|(key, _)| key);
+            for (((found, _), key), revision) in places.each().zip(keys).zip(first..) {
                 self.snapshots.keep(found, key.hash, revision, &pinned);
             }
         }
         // One whose readers are kept out already is a key that comes twice.
-        let out = founds().take_while(|(found, _)| found.value().keep_readers_out());
+        let out = places.each();
+        let out = out.take_while(|(found, _)| found.value().keep_readers_out());
         let out = out.count();
-        let less = founds().map(|(found, _)| found.value().size(found.tail()));
-        let more = founds().map(|(_, (_, value))| value.size());
-        let (less, more) = (Cost::of_bytes(less.sum()), Cost::of_bytes(more.sum()));
+        let (less, more) = (Cost::of_bytes(places.less), Cost::of_bytes(places.more));
         if out < pairs.len() || self.charge(less, more).is_err() {
-            founds()
-                .take(out)
-                .for_each(|(found, _)| found.value().let_readers_in());
+            for (found, _) in places.each().take(out) {
+                found.value().let_readers_in();
+            }
             self.revisions.commit();
             return false;
         }
-        let smalls =
-            || founds().filter_map(|(found, (_, value))| Some((found, Small::of(*value)?)));
-        for ((found, value), revision) in smalls().zip(first..) {
-            found.value().write_kept_out(found.tail(), &value, revision);
+        for ((found, value), revision) in places.each().zip(first..) {
+            found.value().write_kept_out(found.tail(), value, revision);
         }
-        for (found, value) in smalls() {
-            found.value().let_readers_see(&value);
+        for (found, value) in places.each() {
+            found.value().let_readers_see(value);
         }
         self.revisions.commit();
         true
     }
 
+    /// `None` if there is no place for one.
+    #[inline(always)]
     fn find_places<'t>(
         &'t self,
-        pairs: &[(Key<'_>, ValueRef<'_>)],
-        places: &mut Places<'t>,
+        pairs: &[(Key<'_>, ValueRef<'t>)],
         pinned: &'t Guard,
-    ) -> bool {
+    ) -> Option<Places<'t>> {
         let writer = self.writer(pinned);
-        for ((key, value), place) in pairs.iter().zip(places) {
-            match writer.get(key.hash, key) {
-                Ok(Some(found))
-                    if Small::of(*value)
-                        .is_some_and(|small| found.value().can_become(found.tail(), &small)) =>
-                {
-                    *place = Some(found);
-                }
-                _ => return false,
+        let mut all = Places {
+            places: [const { None }; SHORT],
+            less: 0,
+            more: 0,
+        };
+        for ((key, value), place) in pairs.iter().zip(&mut all.places) {
+            let small = Small::of(*value)?;
+            let found = writer.get(key.hash, key).ok()??;
+            if !found.value().can_become(found.tail(), &small) {
+                return None;
             }
+            all.less += found.value().small_size();
+            all.more += small.size();
+            *place = Some((found, small));
         }
-        true
+        Some(all)
     }
 
     /// What a batch takes of the limits: of keys that it names twice the last one counts.
@@ -116,34 +129,50 @@ impl Exclusive<'_, Contents> {
         Ok((less, more))
     }
 
-    /// Stores all, or none.
-    pub(crate) fn put_many(&self, pairs: Vec<Pair>) -> Result<(), Error> {
-        let pinned = reclaim::pin();
-        let writer = self.writer(&pinned);
+    /// How many keys of a batch the table has not; one that comes twice may count as two.
+    fn count_new(writer: &Writer<'_, Stored>, pairs: &[Pair]) -> Result<usize, Error> {
         let mut new = 0;
-        for pair in &pairs {
+        for pair in pairs {
             let there = writer.get(pair.0.hash(), pair.0.key());
             let is_new = there.map_err(|Closed| Error::ServerDown)?.is_none();
             new += usize::from(is_new);
         }
+        Ok(new)
+    }
+
+    /// Stores all, or none. A key is looked for where it is put; before that only if the table
+    /// might have to grow, or there are limits to be asked.
+    pub(crate) fn put_many(&self, pairs: Vec<Pair>) -> Result<(), Error> {
+        let pinned = reclaim::pin();
+        let writer = self.writer(&pinned);
         // First, so that nothing fails once it is counted.
-        writer.reserve(new)?;
+        if !writer.has_room_for(pairs.len()) {
+            writer.reserve(Self::count_new(&writer, &pairs)?)?;
+        }
         let mut batch = Batch::begin(&writer, pairs.len())?;
-        let (less, more) = self.costs(&writer, &pairs)?;
         let mut changes = Vec::new();
-        if self.observer().is_some() {
+        let is_observed = self.observer().is_some();
+        if is_observed {
             memory::reserve(&mut changes, pairs.len())?;
         }
+        if let Some(limits) = &self.limits {
+            let (less, more) = self.costs(&writer, &pairs)?;
+            limits.change(less, more)?;
+        }
         // From here on nothing fails.
-        self.charge(less, more)?;
-        changes.extend(pairs.iter().map(|pair| self.tell_stored(pair)));
+        if is_observed {
+            changes.extend(pairs.iter().map(|pair| self.tell_stored(pair)));
+        }
         let first = self.revisions.begin(pairs.len() as u64);
+        let (mut less, mut more) = (0, 0);
         for (pair, revision) in pairs.into_iter().zip(first..) {
             let hash = pair.0.hash();
+            more += pair.cost().bytes;
             pair.0.view().value().stage(revision);
             let Some(replaced) = batch.add(pair.0) else {
                 continue;
             };
+            less += size(&replaced);
             if replaced.value().is_withdrawn() {
                 continue;
             }
@@ -152,6 +181,7 @@ impl Exclusive<'_, Contents> {
             }
             count_retired(Some(&replaced), &pinned);
         }
+        self.count_bytes(less, more);
         self.revisions.commit();
         batch.settle();
         for change in changes {

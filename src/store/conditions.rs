@@ -82,7 +82,7 @@ impl Exclusive<'_, Contents> {
         };
         let sum = added(number(&found), delta).map_err(NotAdded::Error)?;
         let value = Small::of(ValueRef::Int(sum)).ok_or(NotAdded::Long)?;
-        let changed = self.fast_overwrite(&found, key, &value, pinned);
+        let changed = self.fast_overwrite(&found, &value, Some((key.hash, pinned)));
         changed.map(|_| sum).ok_or(NotAdded::Long)
     }
 

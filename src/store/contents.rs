@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::reclaim::{self, Guard};
 use crate::server::Reservation;
 use crate::sync::{AtomicU32, AtomicUsize, Ordering};
-use crate::table::{Closed, Entry, Found, NewEntry, Table};
+use crate::table::{Closed, Entry, Found, NewEntry, Spot, Table};
 use crate::value::{Shared, Value, ValueRef, VALUE_LIMIT};
 
 /// A key with its value, ready to be stored: made before the turn is taken, and the only
@@ -25,18 +25,19 @@ impl Pair {
         Cost::of(&self.0.view())
     }
 
-    pub(crate) fn new(key: &[u8], value: ValueRef<'_>) -> Result<Pair, Error> {
+    pub(crate) fn new(key: Key<'_>, value: ValueRef<'_>) -> Result<Pair, Error> {
         if value.text().len() > VALUE_LIMIT {
             return Err(Error::Limit("a value has at most 512 MiB"));
         }
         if let Some(small) = Small::of(value) {
             let stored = Stored::small(&small, 0);
-            return Entry::allocate(key, stored, small.tail(), MIN_TAIL).map(Pair);
+            let entry = Entry::allocate_hashed(&key, key.hash, stored, small.tail(), MIN_TAIL);
+            return entry.map(Pair);
         }
         let text = Shared::new(value.text())?;
         let is_string = matches!(value, ValueRef::String(_));
         let (stored, tail) = Stored::shared(is_string, &text);
-        let entry = Entry::allocate(key, stored, &tail, MIN_TAIL)?;
+        let entry = Entry::allocate_hashed(&key, key.hash, stored, &tail, MIN_TAIL)?;
         let _ = text.into_address(); // the count is the entry's now
         Ok(Pair(entry))
     }
@@ -76,6 +77,9 @@ impl From<Error> for Unread {
         Unread::Error(error)
     }
 }
+
+/// Where the value of a key lies, beyond the pin of who found it.
+pub(crate) struct ValueSpot(pub(super) Spot<Stored>);
 
 /// How often a value is copied in vain, for it changed meanwhile.
 const TRIES: u32 = 32;
@@ -229,6 +233,19 @@ impl Contents {
             Tried::Read(read) => Some(read),
             Tried::NoMemory | Tried::Torn => None,
         }
+    }
+
+    /// As `fast_read`, and where the value lies.
+    #[inline(always)]
+    pub(crate) fn fast_read_at<R: Reader>(
+        &self,
+        key: Key<'_>,
+        pinned: &Guard,
+        reader: R,
+    ) -> Option<(R::Read, ValueSpot)> {
+        let found = self.table.get(key.hash, &key, pinned).ok()??;
+        let read = fast_read(&found, reader)?;
+        Some((read, ValueSpot(Spot::of(&found))))
     }
 
     pub(crate) fn count(&self) -> Result<usize, Error> {

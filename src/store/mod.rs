@@ -16,7 +16,7 @@ mod stored;
 mod writing;
 
 pub(crate) use conditions::{Always, Changed, Condition, Expected, New};
-pub(crate) use contents::{Change, Contents, Observer, Pair, Unread};
+pub(crate) use contents::{Change, Contents, Observer, Pair, Unread, ValueSpot};
 pub(crate) use key::Key;
 pub use key::KEY_LIMIT;
 pub(crate) use limits::Limits;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::conditions::{Changed, Condition};
-use super::contents::{Change, Contents, Observer, Pair, OBSERVED};
+use super::contents::{Change, Contents, Observer, Pair, ValueSpot, OBSERVED};
 use super::key::Key;
 use super::limits::Cost;
 use super::reading::{fast_read, read, size, Reader};
@@ -28,7 +28,7 @@ pub(super) fn count_retired(retired: Option<&Found<'_, Stored>>, pinned: &Guard)
 
 impl Exclusive<'_, Contents> {
     #[inline(always)]
-    fn count_bytes(&self, less: usize, more: usize) {
+    pub(super) fn count_bytes(&self, less: usize, more: usize) {
         if less == more {
             return; // and leave the cache line to readers, who find the table there
         }
@@ -135,7 +135,7 @@ impl Exclusive<'_, Contents> {
                 if !condition.allows(Some(found.value().revision())) {
                     return Some(Changed::Conflict);
                 }
-                self.fast_overwrite(&found, key, value, pinned)
+                self.fast_overwrite(&found, value, Some((key.hash, pinned)))
             }
             Place::Free(place) => {
                 if !condition.allows(None) {
@@ -158,13 +158,24 @@ impl Exclusive<'_, Contents> {
         }
     }
 
+    /// As `fast_put` of a key whose value lies there. Needs no pin.
+    ///
+    /// # Safety
+    /// The entry was not taken out since it was found.
+    #[inline(always)]
+    pub(crate) unsafe fn fast_put_at(&self, spot: ValueSpot, value: &Small<'_>) -> bool {
+        // SAFETY: by contract, and nobody else may take it out as long as this thread may write.
+        let found = unsafe { spot.0.found() };
+        !self.is_observed() && self.fast_overwrite(&found, value, None).is_some()
+    }
+
+    /// The hash and a pin are needed to keep the older value for snapshots.
     #[inline(always)]
     pub(super) fn fast_overwrite(
         &self,
         found: &Found<'_, Stored>,
-        key: Key<'_>,
         value: &Small<'_>,
-        pinned: &Guard,
+        keep: Option<(u64, &Guard)>,
     ) -> Option<Changed> {
         let (stored, tail) = (found.value(), found.tail());
         if !stored.can_become(tail, value) {
@@ -175,7 +186,15 @@ impl Exclusive<'_, Contents> {
         if less.bytes != more.bytes && self.charge(less, more).is_err() {
             return None;
         }
-        let revision = self.begin_over(found, key.hash, pinned);
+        let revision = self.revisions.begin(1);
+        if self.heed.load(Ordering::Relaxed) != 0 {
+            let Some((hash, pinned)) = keep else {
+                self.revisions.commit(); // of a change that came to nothing
+                let _ = self.charge(more, less);
+                return None;
+            };
+            self.snapshots.keep(found, hash, revision, pinned);
+        }
         stored.overwrite(tail, value, revision);
         self.revisions.commit();
         Some(Changed::To(revision))
@@ -219,7 +238,7 @@ impl Exclusive<'_, Contents> {
         let small = Small::of(value);
         match small.and_then(|small| self.fast_put(key, &small, condition, &pinned)) {
             Some(changed) => changed.into(),
-            None => self.put(Pair::new(&key, value)?, condition),
+            None => self.put(Pair::new(key, value)?, condition),
         }
     }
 

@@ -20,6 +20,7 @@ pub(crate) enum Area {
     Panics,
     End,
     Stripe,
+    Copies,
 }
 
 impl Area {
@@ -33,11 +34,12 @@ impl Area {
             Area::Panics => (23, 1),
             Area::End => (24, 2),
             Area::Stripe => (26, 1),
+            Area::Copies => (27, 1),
         }
     }
 }
 
-const WORDS: usize = 27;
+const WORDS: usize = 28;
 
 struct Block(UnsafeCell<[u64; WORDS]>);
 
@@ -81,6 +83,7 @@ mod tests {
             Area::Panics,
             Area::End,
             Area::Stripe,
+            Area::Copies,
         ];
         let end = areas.into_iter().fold(0, |end, area| {
             assert_eq!(area.words().0, end);

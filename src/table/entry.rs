@@ -82,7 +82,7 @@ impl<V> Entry<V> {
 
     /// Allocates an entry for a key whose hash is known.
     #[inline]
-    pub(super) fn allocate_hashed(
+    pub(crate) fn allocate_hashed(
         key: &[u8],
         hash: u64,
         value: V,
@@ -242,6 +242,26 @@ impl<'g, V> Found<'g, V> {
     pub(crate) fn tail(&self) -> &'g [AtomicU64] {
         // SAFETY: as in `key`.
         unsafe { Entry::tail(self.0) }
+    }
+}
+
+/// Where an entry is that was found, for who follows it when the pin is gone.
+pub(crate) struct Spot<V>(*const Entry<V>);
+
+// SAFETY: an address. Who follows it says why that may be done, and shares the entry with readers.
+unsafe impl<V: Sync> Send for Spot<V> {}
+
+impl<V> Spot<V> {
+    #[inline(always)]
+    pub(crate) fn of(found: &Found<'_, V>) -> Spot<V> {
+        Spot(found.0)
+    }
+
+    /// # Safety
+    /// The entry was not taken out of its table since it was found, nor is it before 'g is over.
+    #[inline(always)]
+    pub(crate) unsafe fn found<'g>(self) -> Found<'g, V> {
+        Found(self.0, PhantomData)
     }
 }
 

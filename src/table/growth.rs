@@ -108,11 +108,18 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
         self.begin_moving(Array::<V>::log_for(wanted)?)
     }
 
+    /// Whether there is room for `more` keys, so that inserting them cannot fail.
+    pub(crate) fn has_room_for(&self, more: usize) -> bool {
+        let wanted = self.len().saturating_add(more);
+        let array = self.array().ok().flatten();
+        array.is_some_and(|array| array.has_room_for(wanted)) && !self.is_moving()
+    }
+
     /// Makes room for `more` keys, so that inserting them cannot fail.
     pub(crate) fn reserve(&self, more: usize) -> Result<(), Error> {
         let wanted = self.len().checked_add(more).ok_or(Error::NoMemory)?;
         let array = self.open_array()?;
-        if array.is_some_and(|array| array.has_room_for(wanted)) && !self.is_moving() {
+        if self.has_room_for(more) {
             return Ok(());
         }
         if self.next().is_some_and(|next| next.has_room_for(wanted)) {

@@ -23,7 +23,6 @@
 use super::entry::{Entry, Found, NewEntry};
 use super::{TableValue, Writer};
 use crate::error::Error;
-use crate::hash::hash;
 use crate::memory;
 use crate::sync::Ordering;
 
@@ -43,7 +42,8 @@ pub(crate) trait Staged: TableValue {
 /// The entries of a batch, from the first that was put into its cell on.
 pub(crate) struct Batch<'w, 't, V: Staged + Send + Sync + 'static> {
     writer: &'w Writer<'t, V>,
-    entries: Vec<*mut Entry<V>>,
+    /// With the hashes of their keys, which they get back when they are settled.
+    entries: Vec<(*mut Entry<V>, u64)>,
 }
 
 impl<'g, V: Staged> Found<'g, V> {
@@ -97,13 +97,13 @@ impl<'w, 't, V: Staged + Send + Sync + 'static> Batch<'w, 't, V> {
         if let Some(again) = found.as_ref().filter(|it| it.value().is_staged()) {
             again.value().withdraw();
         }
-        self.entries.push(entry);
+        self.entries.push((entry, hash));
         found
     }
 
     /// Makes all of them ordinary ones. They count by now.
     pub(crate) fn settle(self) {
-        for entry in self.entries {
+        for (entry, hash) in self.entries {
             // SAFETY: put into the table by `add`, by this writer, and not retired yet.
             let (found, word) = unsafe { (Found::<V>::new(entry), Entry::word(entry)) };
             if found.value().is_withdrawn() {
@@ -113,7 +113,7 @@ impl<'w, 't, V: Staged + Send + Sync + 'static> Batch<'w, 't, V> {
             // SAFETY: `add` stored it.
             let older = unsafe { at::<V>(word.load(Ordering::Relaxed)) };
             found.value().settle();
-            word.store(hash(found.key()), Ordering::Release);
+            word.store(hash, Ordering::Release);
             if let Some(older) = older {
                 self.writer.retire(older.entry().cast_mut());
             }

@@ -1,76 +1,142 @@
 /*
  * Calls to be counted: `instructions WHAT COUNT`. The instructions of one call are those of a
- * run with 2 N of them less those of a run with N, by N.
+ * run with 2 N of them less those of a run with N, by N. What is called is looked for once: the
+ * loop takes as much whatever it is.
  */
 #include "check.h"
 
-enum { KEYS = 100, KEY = 10 };
+enum { KEYS = 100, KEY = 10, MANY = 20 };
 
-static char keys[KEYS][KEY + 1], numbers[KEYS][KEY + 1];
+static char keys[KEYS][KEY + 1], number[] = "number0000";
+static uint64_t revisions[KEYS];
+static char text[600];
+static kvreg_registry *registry;
+static kvreg_bucket *bucket;
 
-enum call { NOTHING, GET, PUT, PUT_CAST, LOOKUP, GET_ENTRY, PUT_ENTRY, PUT_IF, ADD_INT, CALLS };
+static void nothing(const char *key, kvreg_value value) {
+    (void)key;
+    (void)value;
+}
 
-static const char *const names[CALLS] = {"nothing",   "get",       "put",    "put_cast", "lookup",
-                                         "get_entry", "put_entry", "put_if", "add_int"};
+static void get(const char *key, kvreg_value value) {
+    OK(kvreg_bucket_get(bucket, key, KEY, &value));
+    kvreg_value_clear(&value);
+}
+
+static void put(const char *key, kvreg_value value) {
+    OK(kvreg_bucket_put(bucket, key, KEY, &value));
+}
+
+static void put_cast(const char *key, kvreg_value value) {
+    OK(kvreg_bucket_put_cast(bucket, key, KEY, &value));
+}
+
+static void lookup(const char *key, kvreg_value value) {
+    kvreg_bucket *found;
+    (void)key;
+    (void)value;
+    OK(kvreg_registry_lookup(registry, "shopping", 8, &found));
+    OK(kvreg_bucket_free(found));
+}
+
+static kvreg_verdict store(void *value, const kvreg_value *current, kvreg_value *next) {
+    (void)current;
+    *next = *(const kvreg_value *)value;
+    return KVREG_STORE;
+}
+
+static void update(const char *key, kvreg_value value) {
+    OK(kvreg_bucket_update(bucket, key, KEY, store, &value));
+}
+
+static void update_begin(const char *key, kvreg_value value) {
+    kvreg_value current;
+    kvreg_update *begun;
+    OK(kvreg_bucket_update_begin(bucket, key, KEY, &current, &begun));
+    OK(kvreg_update_end(begun, KVREG_STORE, &value));
+    kvreg_value_clear(&current);
+}
+
+/* A batch of `MANY` keys, from one on. */
+static void put_from(const char *key, kvreg_value value) {
+    kvreg_pair pairs[MANY];
+    size_t first = (size_t)(key - keys[0]) / sizeof keys[0];
+    for (size_t i = 0; i < MANY; i++) {
+        pairs[i].key = keys[(first + i) % KEYS];
+        pairs[i].key_len = KEY;
+        pairs[i].value = value;
+    }
+    OK(kvreg_bucket_put_many(bucket, pairs, MANY));
+}
+
+/* What is there is of the other length, so nothing is written in its place. */
+static void put_anew(const char *key, kvreg_value value) {
+    static bool is_longer;
+    is_longer = !is_longer;
+    value.as.text.len = is_longer ? sizeof text : 8;
+    put_from(keys[0], value);
+    (void)key;
+}
+
+static void get_entry(const char *key, kvreg_value value) {
+    kvreg_entry entry = kvreg_entry_init();
+    (void)value;
+    OK(kvreg_bucket_get_entry(bucket, key, KEY, &entry));
+    kvreg_value_clear(&entry.value);
+}
+
+static void put_entry(const char *key, kvreg_value value) {
+    uint64_t revision;
+    OK(kvreg_bucket_put_entry(bucket, key, KEY, &value, KVREG_TTL_NEVER, &revision));
+}
+
+static void put_if(const char *key, kvreg_value value) {
+    uint64_t *revision = &revisions[(size_t)(key - keys[0]) / sizeof keys[0]];
+    OK(kvreg_bucket_put_if(bucket, key, KEY, &value, *revision, KVREG_TTL_NEVER, revision));
+}
+
+static void add_int(const char *key, kvreg_value value) {
+    int64_t sum;
+    (void)key;
+    (void)value;
+    OK(kvreg_bucket_add_int(bucket, number, KEY, 1, &sum));
+}
+
+static const struct {
+    const char *name;
+    void (*call)(const char *key, kvreg_value value);
+} calls[] = {
+    {"nothing", nothing},           {"get", get},
+    {"put", put},                   {"put_cast", put_cast},
+    {"lookup", lookup},             {"update", update},
+    {"update_begin", update_begin}, {"put_many", put_from},
+    {"put_many_anew", put_anew},    {"get_entry", get_entry},
+    {"put_entry", put_entry},       {"put_if", put_if},
+    {"add_int", add_int},
+};
 
 int main(int count, char **arguments) {
-    kvreg_registry *registry;
-    kvreg_bucket *bucket, *found;
-    kvreg_value value, got;
-    kvreg_entry entry = kvreg_entry_init();
-    uint64_t revision, revisions[KEYS];
-    int64_t sum;
-    char text[64];
+    void (*call)(const char *key, kvreg_value value) = NULL;
+    kvreg_value value;
     CHECK(count == 3);
-    int call = 0;
-    while (call < CALLS && strcmp(names[call], arguments[1]) != 0)
-        call++;
-    CHECK(call < CALLS);
-    unsigned long calls = strtoul(arguments[2], NULL, 10);
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        if (strcmp(arguments[1], calls[i].name) == 0) {
+            call = calls[i].call;
+        }
+    }
+    CHECK(call != NULL);
+    unsigned long times = strtoul(arguments[2], NULL, 10);
     memset(text, 'x', sizeof text);
-    value = kvreg_bytes(text, sizeof text);
+    value = kvreg_bytes(text, 64);
     OK(kvreg_registry_start(NULL, &registry));
     OK(kvreg_registry_create(registry, "shopping", 8, 0, &bucket));
     for (int i = 0; i < KEYS; i++) {
         snprintf(keys[i], sizeof keys[i], "key%07d", i);
-        snprintf(numbers[i], sizeof numbers[i], "num%07d", i);
-        OK(kvreg_bucket_put_entry(bucket, keys[i], KEY, &value, -1, &revisions[i]));
-        OK(kvreg_bucket_put_int(bucket, numbers[i], KEY, 0));
+        OK(kvreg_bucket_put_entry(bucket, keys[i], KEY, &value, KVREG_TTL_NEVER, &revisions[i]));
     }
-    for (unsigned long i = 0; i < calls; i++) {
-        const char *key = keys[i % KEYS];
-        switch (call) {
-        case GET:
-            OK(kvreg_bucket_get(bucket, key, KEY, &got));
-            kvreg_value_clear(&got);
-            break;
-        case PUT:
-            OK(kvreg_bucket_put(bucket, key, KEY, &value));
-            break;
-        case PUT_CAST:
-            OK(kvreg_bucket_put_cast(bucket, key, KEY, &value));
-            break;
-        case LOOKUP:
-            OK(kvreg_registry_lookup(registry, "shopping", 8, &found));
-            OK(kvreg_bucket_free(found));
-            break;
-        case GET_ENTRY:
-            OK(kvreg_bucket_get_entry(bucket, key, KEY, &entry));
-            kvreg_value_clear(&entry.value);
-            break;
-        case PUT_ENTRY:
-            OK(kvreg_bucket_put_entry(bucket, key, KEY, &value, -1, &revision));
-            break;
-        case PUT_IF:
-            OK(kvreg_bucket_put_if(bucket, key, KEY, &value, revisions[i % KEYS], -1,
-                                   &revisions[i % KEYS]));
-            break;
-        case ADD_INT:
-            OK(kvreg_bucket_add_int(bucket, numbers[i % KEYS], KEY, 1, &sum));
-            break;
-        default:
-            break;
-        }
+    OK(kvreg_bucket_put_int(bucket, number, KEY, 0));
+    for (unsigned long i = 0; i < times; i++) {
+        call(keys[i % KEYS], value);
     }
     OK(kvreg_bucket_free(bucket));
     OK(kvreg_registry_free(registry));

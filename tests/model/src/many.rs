@@ -64,7 +64,7 @@ fn seen_whole(before: &'static [&'static [u8]], store: fn(&Contents)) {
 }
 
 fn pair(key: &[u8], value: i64) -> Pair {
-    Pair::new(key, ValueRef::Int(value)).unwrap()
+    Pair::new(Key::new(key), ValueRef::Int(value)).unwrap()
 }
 
 #[test]

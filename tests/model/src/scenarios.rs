@@ -148,7 +148,7 @@ fn a_turn_left_open_is_ended_once_and_comes_back() {
         let server = Subject::start();
         let turn = server.occupy(&mut forever(), Lasts::Open).unwrap();
         let held = Arc::new(Held::new(turn.open()));
-        hold(&held, 0).unwrap();
+        hold(Arc::clone(&held), 0).unwrap();
         let other = Arc::clone(&server);
         let ender = spawn(move || match held.take(&held) {
             Some(turn) => turn
