@@ -215,3 +215,24 @@ fn a_sleeper_against_who_passes_it() {
         assert_eq!(peek(&server), Ok(3));
     });
 }
+
+/// One was passed, and is kept the turn while another handles mail that came after it: who gives
+/// that turn back does not take it again, and wakes the one it is kept for.
+#[test]
+fn a_turn_that_is_kept_for_a_sleeper_wakes_it() {
+    check_bounded(2, || {
+        let server = Subject::start();
+        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
+        let other = Arc::clone(&server);
+        let thread = spawn(move || call(&other).unwrap());
+        // It looks, finds the turn taken, and sleeps.
+        for _ in 0..2 {
+            loom::thread::yield_now();
+        }
+        cast(&server).unwrap();
+        drop(turn);
+        call(&server).unwrap();
+        thread.join().unwrap();
+        assert_eq!(peek(&server), Ok(3));
+    });
+}
