@@ -1,11 +1,7 @@
 //! What is tried of the short ways of updates and of casts, and of who passes whom.
 
-use std::sync::Arc;
-
-use loom::thread::spawn;
-
 use crate::error::Error;
-use crate::scenarios::{answered, check, check_bounded, facts, until, Counter};
+use crate::openings::{answered, beside, check, check_bounded, facts, occupied, until, Counter};
 use crate::server::{Lasts, Writing};
 use crate::subject::{call, cast, forever, kill, peek, task, Facts, Subject};
 
@@ -31,8 +27,7 @@ fn update(server: &Counter) -> Result<u32, Error> {
 fn short_updates_against_each_other() {
     check(|| {
         let server = Subject::start();
-        let other = Arc::clone(&server);
-        let thread = spawn(move || update(&other).unwrap());
+        let thread = beside(&server, |other| update(other).unwrap());
         let mut seen = [update(&server).unwrap(), thread.join().unwrap()];
         seen.sort_unstable();
         assert_eq!(seen, [1, 2]);
@@ -44,8 +39,7 @@ fn short_updates_against_each_other() {
 fn a_short_update_against_a_snapshot() {
     check(|| {
         let server = Subject::start();
-        let other = Arc::clone(&server);
-        let thread = spawn(move || peek(&other).unwrap());
+        let thread = beside(&server, |other| peek(other).unwrap());
         assert_eq!(update(&server), Ok(1));
         assert!(thread.join().unwrap() <= 1);
         assert_eq!(peek(&server), Ok(1));
@@ -56,10 +50,8 @@ fn a_short_update_against_a_snapshot() {
 fn a_short_update_against_a_call_and_a_kill() {
     check_bounded(2, || {
         let server = Subject::start();
-        let other = Arc::clone(&server);
-        let thread = spawn(move || update(&other));
-        let killer = Arc::clone(&server);
-        let killer = spawn(move || kill(&killer));
+        let thread = beside(&server, update);
+        let killer = beside(&server, kill);
         answered(&call(&server));
         answered(&thread.join().unwrap());
         killer.join().unwrap();
@@ -70,10 +62,9 @@ fn a_short_update_against_a_call_and_a_kill() {
 fn a_short_update_leaves_no_cast_behind() {
     check(|| {
         let server = Subject::start();
-        let other = Arc::clone(&server);
-        let thread = spawn(move || {
-            cast(&other).unwrap();
-            assert!(peek(&other).unwrap() >= 1);
+        let thread = beside(&server, |other| {
+            cast(other).unwrap();
+            assert!(peek(other).unwrap() >= 1);
         });
         update(&server).unwrap();
         thread.join().unwrap();
@@ -87,8 +78,7 @@ fn a_short_update_leaves_no_cast_behind() {
 fn what_changed_nothing_ends_the_short_way() {
     check(|| {
         let server = Subject::start();
-        let other = Arc::clone(&server);
-        let thread = spawn(move || call(&other).unwrap());
+        let thread = beside(&server, |other| call(other).unwrap());
         let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
         if !turn.inside().fast_keep() {
             turn.inside().commit(|_| ()).unwrap();
@@ -102,13 +92,11 @@ fn what_changed_nothing_ends_the_short_way() {
 #[test]
 fn a_read_waits_for_casts_that_are_taken_together() {
     check_bounded(2, || {
-        let server = Subject::start();
-        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
-        let other = Arc::clone(&server);
-        let thread = spawn(move || {
-            cast(&other).unwrap();
-            cast(&other).unwrap();
-            assert!(peek(&other).unwrap() >= 2);
+        let (server, turn) = occupied();
+        let thread = beside(&server, |other| {
+            cast(other).unwrap();
+            cast(other).unwrap();
+            assert!(peek(other).unwrap() >= 2);
         });
         drop(turn);
         thread.join().unwrap();
@@ -120,13 +108,11 @@ fn a_read_waits_for_casts_that_are_taken_together() {
 #[test]
 fn casts_that_are_taken_together_against_a_kill() {
     check_bounded(2, || {
-        let server = Subject::start();
-        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
+        let (server, turn) = occupied();
         let sent = [(); 2].map(|()| cast(&server).is_ok());
         assert_eq!(sent, [true, true]);
         drop(turn);
-        let other = Arc::clone(&server);
-        let thread = spawn(move || kill(&other));
+        let thread = beside(&server, kill);
         let facts = facts(&server);
         let passes = server.await_own_casts(&mut forever()).is_ok();
         if passes && Facts::count(&facts.closed) == 0 {
@@ -141,8 +127,7 @@ fn casts_that_are_taken_together_against_a_kill() {
 #[test]
 fn a_cast_behind_mail() {
     check_bounded(2, || {
-        let server = Subject::start();
-        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
+        let (server, turn) = occupied();
         cast(&server).unwrap();
         drop(turn);
         cast(&server).unwrap();
@@ -155,12 +140,10 @@ fn a_cast_behind_mail() {
 #[test]
 fn a_cast_behind_mail_against_a_kill() {
     check_bounded(1, || {
-        let server = Subject::start();
-        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
+        let (server, turn) = occupied();
         cast(&server).unwrap();
         drop(turn);
-        let other = Arc::clone(&server);
-        let thread = spawn(move || kill(&other));
+        let thread = beside(&server, kill);
         let _ = cast(&server);
         thread.join().unwrap();
         assert_eq!(Facts::count(&facts(&server).ended), 1);
@@ -170,8 +153,7 @@ fn a_cast_behind_mail_against_a_kill() {
 #[test]
 fn a_cast_behind_a_task() {
     check_bounded(2, || {
-        let server = Subject::start();
-        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
+        let (server, turn) = occupied();
         task(&server).unwrap();
         drop(turn);
         cast(&server).unwrap();
@@ -184,12 +166,8 @@ fn a_cast_behind_a_task() {
 #[test]
 fn sleepers_against_who_passes_them() {
     check_bounded(1, || {
-        let server = Subject::start();
-        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
-        let threads = [(); 2].map(|()| {
-            let other = Arc::clone(&server);
-            spawn(move || call(&other).unwrap())
-        });
+        let (server, turn) = occupied();
+        let threads = [(); 2].map(|()| beside(&server, |other| call(other).unwrap()));
         drop(turn);
         update(&server).unwrap();
         for thread in threads {
@@ -203,10 +181,8 @@ fn sleepers_against_who_passes_them() {
 #[test]
 fn a_sleeper_against_who_passes_it() {
     check_bounded(2, || {
-        let server = Subject::start();
-        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
-        let other = Arc::clone(&server);
-        let thread = spawn(move || call(&other).unwrap());
+        let (server, turn) = occupied();
+        let thread = beside(&server, |other| call(other).unwrap());
         drop(turn);
         for _ in 0..2 {
             update(&server).unwrap();
@@ -221,10 +197,8 @@ fn a_sleeper_against_who_passes_it() {
 #[test]
 fn a_turn_that_is_kept_for_a_sleeper_wakes_it() {
     check_bounded(2, || {
-        let server = Subject::start();
-        let turn = server.occupy(&mut forever(), Lasts::Call).unwrap();
-        let other = Arc::clone(&server);
-        let thread = spawn(move || call(&other).unwrap());
+        let (server, turn) = occupied();
+        let thread = beside(&server, |other| call(other).unwrap());
         // It looks, finds the turn taken, and sleeps.
         for _ in 0..2 {
             loom::thread::yield_now();
