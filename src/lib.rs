@@ -25,11 +25,14 @@ mod registry;
 mod runtime;
 mod server;
 mod store;
+#[cfg(test)]
+#[path = "store/tests.rs"]
+mod store_tests; // not in the model, which has scenarios of its own
 mod sync;
 mod table;
 #[cfg(test)]
 #[path = "table/tests.rs"]
-mod table_tests; // not in the model, which has scenarios of its own
+mod table_tests; // nor these
 mod time;
 mod value;
 mod watch;

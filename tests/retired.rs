@@ -2,12 +2,18 @@
 //! parts look at the memory of the whole process.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
+use std::cell::Cell;
+use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
 use kvreg::{Bucket, Error, Value};
+
+#[path = "common/stopped.rs"]
+mod stopped;
+use stopped::stop;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -21,6 +27,25 @@ fn in_use() -> usize {
 
 fn grown_since(before: usize) -> usize {
     in_use().saturating_sub(before)
+}
+
+thread_local! {
+    /// Blocks that the thread freed.
+    static FREED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// In the place of the C library's, which it calls.
+///
+/// # Safety
+/// As of the C library's.
+#[no_mangle]
+unsafe extern "C" fn free(block: *mut c_void) {
+    extern "C" {
+        fn __libc_free(block: *mut c_void);
+    }
+    FREED.set(FREED.get() + 1);
+    // SAFETY: by contract.
+    unsafe { __libc_free(block) }
 }
 
 #[test]
@@ -93,9 +118,10 @@ fn under_load_it_stays_within_the_bound() {
 }
 
 fn what_is_cleared_is_freed_later_and_by_others() {
+    const COUNT: u32 = 300_000;
     let bucket = Bucket::start().unwrap();
     let fill = || {
-        for number in 0..300_000u32 {
+        for number in 0..COUNT {
             bucket.put(number.to_le_bytes(), 1).unwrap();
         }
     };
@@ -103,10 +129,14 @@ fn what_is_cleared_is_freed_later_and_by_others() {
         let before = in_use();
         fill();
         let full = grown_since(before);
+        let freed_before = FREED.get();
         match ends {
             false => bucket.clear().unwrap(),
             true => bucket.stop().unwrap(),
         }
+        // It helps a little, and does not go on until all is freed.
+        let freed = FREED.get() - freed_before;
+        assert!(freed < COUNT as usize / 2, "the caller freed {freed}");
         // Nobody calls meanwhile.
         while grown_since(before) > full / 100 {
             thread::sleep(Duration::from_millis(5));
@@ -114,22 +144,7 @@ fn what_is_cleared_is_freed_later_and_by_others() {
     }
 }
 
-static IS_STOPPED: AtomicBool = AtomicBool::new(false);
-static STOPS: AtomicBool = AtomicBool::new(false);
-
-/// Stops a thread wherever it is, until it is told to go on.
-extern "C" fn stop(_signal: libc::c_int) {
-    IS_STOPPED.store(true, Ordering::SeqCst);
-    while STOPS.load(Ordering::SeqCst) {
-        // SAFETY: may be called by a handler.
-        unsafe { libc::usleep(1000) };
-    }
-    IS_STOPPED.store(false, Ordering::SeqCst);
-}
-
 fn a_stopped_reader_holds_back_no_more_than_the_bound() {
-    // SAFETY: a handler that does no more than a handler may.
-    unsafe { libc::signal(libc::SIGUSR1, stop as *const () as libc::sighandler_t) };
     let bucket = Bucket::start().unwrap();
     bucket.put(b"read", 1).unwrap();
     for number in 0..20_000u32 {
@@ -158,14 +173,8 @@ fn a_stopped_reader_holds_back_no_more_than_the_bound() {
 
 /// Stops the reader and writes; `false` if it held back nothing.
 fn is_held_back(bucket: &Bucket, reader: &thread::JoinHandle<()>) -> bool {
-    use std::os::unix::thread::JoinHandleExt;
     const COUNT: usize = 10_000;
-    STOPS.store(true, Ordering::SeqCst);
-    // SAFETY: a thread that was not joined.
-    unsafe { libc::pthread_kill(reader.as_pthread_t(), libc::SIGUSR1) };
-    while !IS_STOPPED.load(Ordering::SeqCst) {
-        thread::yield_now();
-    }
+    let stopped = stop(reader);
     let hurried = bucket.clone().with_timeout(Duration::from_millis(20));
     let before = in_use();
     let value = vec![7u8; 8 * KIB];
@@ -182,10 +191,7 @@ fn is_held_back(bucket: &Bucket, reader: &thread::JoinHandle<()>) -> bool {
         assert_eq!(bucket.put_cast(b"k", 1), Err(Error::NoMemory));
         what_leaves_nothing_or_releases_passes(bucket);
     }
-    STOPS.store(false, Ordering::SeqCst);
-    while IS_STOPPED.load(Ordering::SeqCst) {
-        thread::yield_now();
-    }
+    drop(stopped);
     put(0).unwrap();
     refused.is_some()
 }

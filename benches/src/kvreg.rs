@@ -1,28 +1,12 @@
 //! kvreg, called from C through the shared library.
 
-use std::ffi::c_void;
 use std::ptr;
 
+use crate::c::*;
 use crate::keys::Keys;
-use crate::peers::Map;
-
-pub type Handle = *mut c_void;
+use crate::peers::{Delete, Map};
 
 extern "C" {
-    fn kvreg_bucket_start(bucket: *mut Handle) -> i32;
-    fn kvreg_bucket_free(bucket: Handle) -> i32;
-    fn kvreg_registry_start(options: *const c_void, registry: *mut Handle) -> i32;
-    fn kvreg_registry_create(
-        registry: Handle,
-        name: *const u8,
-        len: usize,
-        flags: u32,
-        bucket: *mut Handle,
-    ) -> i32;
-    fn kvreg_registry_free(registry: Handle) -> i32;
-    fn kvreg_inbox_open(inbox: *mut Handle) -> i32;
-    fn kvreg_inbox_free(inbox: Handle) -> i32;
-
     fn kvreg_loop_get(bucket: Handle, keys: *const u8, count: usize, sum: *mut u64) -> u64;
     fn kvreg_loop_get_into(bucket: Handle, keys: *const u8, count: usize, sum: *mut u64) -> u64;
     fn kvreg_loop_put(b: Handle, keys: *const u8, count: usize, data: *const u8, n: usize) -> u64;
@@ -117,7 +101,9 @@ impl Map for Bucket {
             kvreg_loop_put(self.0, keys.as_ptr(), keys.len(), data, len)
         });
     }
+}
 
+impl Delete for Bucket {
     fn delete(&self, keys: &Keys) {
         none_failed(unsafe { kvreg_loop_delete(self.0, keys.as_ptr(), keys.len()) });
     }

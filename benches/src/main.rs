@@ -4,6 +4,8 @@
 //!
 //! `kvreg-bench [section...]`, or [`wide`] with its groups.
 
+#[path = "../../tests/common/c.rs"]
+mod c;
 mod keys;
 mod kvreg;
 mod measure;

@@ -83,6 +83,10 @@ impl BucketServer {
             self.ask_for_room(caller)?;
         }
         let key = Key::new(key);
+        // What is large is not looked at while others wait.
+        let large = expected.filter(|expected| !expected.is_small());
+        let large = large.map(Value::new).transpose()?;
+        let expected = large.as_ref().map(Value::as_ref).or(expected);
         with_memory(caller, |caller| {
             caller.unpin();
             let new = new_of(key, value)?;

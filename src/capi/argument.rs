@@ -177,6 +177,29 @@ pub(super) unsafe fn touch_to_read(data: *const u8, len: usize) {
     }
 }
 
+/// Has a key or a name at hand, whose length is not checked yet: all of it, for it may lie across
+/// pages, and its NUL may be far.
+///
+/// # Safety
+/// As for `bytes`.
+pub(super) unsafe fn text_at_hand(data: *const u8, len: usize) {
+    /// No page is smaller.
+    const PAGE: usize = 4096;
+    if data.is_null() || (len > crate::store::KEY_LIMIT && len != NUL) {
+        return; // and is refused
+    }
+    // SAFETY: by contract.
+    unsafe {
+        if len == NUL {
+            std::hint::black_box(libc::strlen(data.cast()));
+            return;
+        }
+        for at in (0..len).step_by(PAGE) {
+            touch_to_read(data.add(at), PAGE.min(len - at));
+        }
+    }
+}
+
 /// A value whose bytes are at hand, if they are few enough to be copied in place.
 pub(super) fn at_hand(value: ValueRef<'_>) -> ValueRef<'_> {
     let text = value.text();

@@ -129,7 +129,8 @@ pub unsafe extern "C" fn kvreg_bucket_info(
 ) -> kvreg_status {
     guard("kvreg_bucket_info", || {
         with(bucket, |bucket, caller| {
-            // SAFETY: null, or a struct of the size it tells.
+            caller.unpin(); // the struct may have to be waited for
+                            // SAFETY: null, or a struct of the size it tells.
             unsafe { fill(stats, || Ok(bucket.info(caller)?.into())) }
         })
     })
@@ -174,10 +175,10 @@ pub unsafe extern "C" fn kvreg_bucket_exit(
 ) -> kvreg_status {
     guard("kvreg_bucket_exit", || {
         releasing(bucket, |bucket, caller| {
+            caller.unpin(); // what is dropped may run user code
             let reason = Reason::from_number(reason).ok_or_else(|| invalid("an unknown reason"))?;
             // SAFETY: the detail is good for its length.
             let detail = unsafe { argument::text(detail, detail_len) }?;
-            caller.unpin(); // what is dropped may run user code
             Ok(bucket.exit(reason, detail)?)
         })
     })
@@ -278,6 +279,8 @@ pub unsafe extern "C" fn kvreg_bucket_delete(
             return OK;
         }
     }
+    // SAFETY: the key is good for its length.
+    unsafe { argument::text_at_hand(key.cast(), key_len) };
     guard("kvreg_bucket_delete", || {
         // SAFETY: null or an output.
         let old = unsafe { Out::new(old, kvreg_value::NIL) };
@@ -340,6 +343,8 @@ pub unsafe extern "C" fn kvreg_bucket_delete_cast(
     key: *const c_void,
     key_len: usize,
 ) -> kvreg_status {
+    // SAFETY: the key is good for its length.
+    unsafe { argument::text_at_hand(key.cast(), key_len) };
     guard("kvreg_bucket_delete_cast", || {
         with(bucket, |bucket, _| {
             // SAFETY: the key is good for its length.

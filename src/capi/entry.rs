@@ -118,6 +118,8 @@ pub unsafe extern "C" fn kvreg_bucket_get_entry(
             }
         }
     }
+    // SAFETY: the key is good for its length.
+    unsafe { argument::text_at_hand(key.cast(), key_len) };
     guard("kvreg_bucket_get_entry", move || {
         // SAFETY: as above.
         let checked = unsafe { wanted.required() };
@@ -126,7 +128,8 @@ pub unsafe extern "C" fn kvreg_bucket_get_entry(
             // SAFETY: as above.
             let key = Key::new(unsafe { argument::key(key, key_len) }?);
             let (value, revision) = bucket.read_entry(caller, key, fast::Output)?;
-            // SAFETY: it was found whole.
+            caller.unpin(); // the output may be slow
+                            // SAFETY: it was found whole.
             unsafe { wanted.fill(value.ok_or(Status::NoMemory)?, revision, TTL_NEVER) };
             Ok(())
         })
@@ -164,6 +167,8 @@ unsafe fn put_on(
         }
         return OK;
     }
+    // SAFETY: by contract.
+    unsafe { argument::text_at_hand(key.cast(), key_len) };
     guard(function, || {
         // SAFETY: null or an output.
         let revision = unsafe { Out::new(revision, 0) };
@@ -172,6 +177,10 @@ unsafe fn put_on(
         }
         with(bucket, |bucket, caller| {
             check_ttl(ttl_ms)?;
+            // SAFETY: null, or a value.
+            if unsafe { value.as_ref() }.is_some_and(kvreg_value::is_long) {
+                caller.unpin(); // it may have to be waited for
+            }
             // SAFETY: by contract.
             let (key, value) = unsafe { (argument::key(key, key_len)?, given(value)) };
             let value = value.map_err(|failure| ranked(bucket, failure, How::Call))?;
@@ -245,6 +254,8 @@ pub unsafe extern "C" fn kvreg_bucket_delete_if(
     expected: u64,
     old: *mut kvreg_value,
 ) -> kvreg_status {
+    // SAFETY: the key is good for its length.
+    unsafe { argument::text_at_hand(key.cast(), key_len) };
     guard("kvreg_bucket_delete_if", || {
         // SAFETY: null or an output.
         let old = unsafe { Out::new(old, kvreg_value::NIL) };
@@ -280,15 +291,18 @@ pub unsafe extern "C" fn kvreg_bucket_put_if_equal(
     value: *const kvreg_value,
     revision: *mut u64,
 ) -> kvreg_status {
+    // SAFETY: the key is good for its length.
+    unsafe { argument::text_at_hand(key.cast(), key_len) };
     guard("kvreg_bucket_put_if_equal", || {
         // SAFETY: null or an output.
         let revision = unsafe { Out::new(revision, 0) };
         with(bucket, |bucket, caller| {
-            // SAFETY: all are good for their lengths.
+            caller.unpin(); // the values may have to be waited for
+                            // SAFETY: all are good for their lengths.
             let (key, expected, value) = unsafe {
                 let given = |value: *const kvreg_value| match value.is_null() {
                     true => Ok(None),
-                    false => given(value).map(Some),
+                    false => given(value).map(|value| Some(argument::at_hand(value))),
                 };
                 (argument::key(key, key_len)?, given(expected), given(value))
             };
@@ -321,6 +335,8 @@ pub unsafe extern "C" fn kvreg_bucket_add_int(
         }
         return OK;
     }
+    // SAFETY: the key is good for its length.
+    unsafe { argument::text_at_hand(key.cast(), key_len) };
     guard("kvreg_bucket_add_int", || {
         // SAFETY: null or an output.
         let sum = unsafe { Out::new(sum, 0) };

@@ -41,6 +41,8 @@ pub(super) unsafe fn read<R: Reader + Copy>(
             return OK;
         }
     }
+    // SAFETY: by contract.
+    unsafe { argument::text_at_hand(key.cast(), key_len) };
     guard(function, move || {
         let checked = check();
         with(bucket, |bucket, caller| {
@@ -85,8 +87,14 @@ pub(super) unsafe fn put(
     if done.is_some() {
         return OK;
     }
+    // SAFETY: by contract.
+    unsafe { argument::text_at_hand(key.cast(), key_len) };
     guard(function, || {
         with(bucket, |bucket, caller| {
+            // SAFETY: null, or a value.
+            if unsafe { value.as_ref() }.is_some_and(kvreg_value::is_long) {
+                caller.unpin(); // it may have to be waited for
+            }
             // SAFETY: by contract.
             let (key, value) = unsafe { (argument::key(key, key_len)?, given(value)) };
             let value = value.map_err(|failure| ranked(bucket, failure, how))?;

@@ -107,6 +107,8 @@ pub unsafe extern "C" fn kvreg_registry_create(
     flags: u32,
     bucket: *mut *mut kvreg_bucket,
 ) -> kvreg_status {
+    // SAFETY: the name is good for its length.
+    unsafe { argument::text_at_hand(name.cast(), name_len) };
     guard("kvreg_registry_create", || {
         // SAFETY: null or an output.
         let bucket = unsafe { Out::new(bucket, std::ptr::null_mut()) };
@@ -130,11 +132,14 @@ pub unsafe extern "C" fn kvreg_registry_create_with(
     options: *const kvreg_bucket_options,
     bucket: *mut *mut kvreg_bucket,
 ) -> kvreg_status {
+    // SAFETY: the name is good for its length.
+    unsafe { argument::text_at_hand(name.cast(), name_len) };
     guard("kvreg_registry_create_with", || {
         // SAFETY: null or an output.
         let bucket = unsafe { Out::new(bucket, std::ptr::null_mut()) };
         with_registry(registry, |registry, caller| {
-            // SAFETY: the name is good for its length; null or options.
+            caller.unpin(); // the options may have to be waited for
+                            // SAFETY: the name is good for its length; null or options.
             let name = unsafe { argument::name(name, name_len) }?;
             let options = unsafe { bucket_options(options) }?;
             create(registry, caller, name, flags, options, &bucket)
@@ -169,6 +174,8 @@ pub unsafe extern "C" fn kvreg_registry_create_cast(
     name: *const c_char,
     name_len: usize,
 ) -> kvreg_status {
+    // SAFETY: the name is good for its length.
+    unsafe { argument::text_at_hand(name.cast(), name_len) };
     guard("kvreg_registry_create_cast", || {
         with_registry(registry, |registry, _| {
             // SAFETY: the name is good for its length.
@@ -202,6 +209,8 @@ pub unsafe extern "C" fn kvreg_registry_lookup(
             return Status::Ok as kvreg_status;
         }
     }
+    // SAFETY: the name is good for its length.
+    unsafe { argument::text_at_hand(name.cast(), name_len) };
     guard("kvreg_registry_lookup", || {
         // SAFETY: null or an output.
         let bucket = unsafe { Out::new(bucket, std::ptr::null_mut()) };
@@ -224,6 +233,8 @@ pub unsafe extern "C" fn kvreg_registry_remove(
     name: *const c_char,
     name_len: usize,
 ) -> kvreg_status {
+    // SAFETY: the name is good for its length.
+    unsafe { argument::text_at_hand(name.cast(), name_len) };
     guard("kvreg_registry_remove", || {
         releasing_registry(registry, |registry, caller| {
             // SAFETY: the name is good for its length.
@@ -287,8 +298,9 @@ pub unsafe extern "C" fn kvreg_registry_send(
     message_len: usize,
 ) -> kvreg_status {
     guard("kvreg_registry_send", || {
-        with_registry(registry, |registry, _| {
-            // SAFETY: the message is good for its length.
+        with_registry(registry, |registry, caller| {
+            caller.unpin(); // the message may have to be waited for
+                            // SAFETY: the message is good for its length.
             let message = unsafe { argument::bytes(message, message_len) }?;
             Ok(registry.send(message)?)
         })
@@ -313,7 +325,8 @@ pub unsafe extern "C" fn kvreg_registry_execute(
         let reply = unsafe { Out::new(reply, kvreg_value::NIL) };
         with_registry(registry, |registry, caller| {
             reply.required()?;
-            // SAFETY: the line is good for its length.
+            caller.unpin(); // the line may have to be waited for
+                            // SAFETY: the line is good for its length.
             let line = unsafe { argument::bytes(line.cast(), line_len) }?;
             let bytes = crate::protocol::execute(registry, caller, line)?;
             let is_text = std::str::from_utf8(&bytes).is_ok();
@@ -354,10 +367,10 @@ pub unsafe extern "C" fn kvreg_registry_exit(
 ) -> kvreg_status {
     guard("kvreg_registry_exit", || {
         releasing_registry(registry, |registry, caller| {
+            caller.unpin(); // what is dropped may run user code
             let reason = Reason::from_number(reason).ok_or_else(|| invalid("an unknown reason"))?;
             // SAFETY: the detail is good for its length.
             let detail = unsafe { argument::text(detail, detail_len) }?;
-            caller.unpin(); // what is dropped may run user code
             Ok(registry.exit(reason, detail)?)
         })
     })
@@ -372,7 +385,8 @@ pub unsafe extern "C" fn kvreg_registry_info(
 ) -> kvreg_status {
     guard("kvreg_registry_info", || {
         with_registry(registry, |registry, caller| {
-            // SAFETY: null, or a struct of the size it tells.
+            caller.unpin(); // the struct may have to be waited for
+                            // SAFETY: null, or a struct of the size it tells.
             unsafe { fill(stats, || Ok(registry.info(caller)?.into())) }
         })
     })

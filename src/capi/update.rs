@@ -243,6 +243,8 @@ unsafe fn begin<'k>(
     callback: kvreg_update_fn,
     current: &mut kvreg_value,
 ) -> kvreg_status {
+    // SAFETY: by contract.
+    unsafe { argument::text_at_hand(key.cast(), key_len) };
     guard(function, || {
         let deciding = match begun.take() {
             Some(deciding) => deciding,
@@ -393,6 +395,8 @@ pub unsafe extern "C" fn kvreg_bucket_update_begin(
         }
         value.clear();
     }
+    // SAFETY: the key is good for its length.
+    unsafe { argument::text_at_hand(key.cast(), key_len) };
     guard("kvreg_bucket_update_begin", || {
         // SAFETY: null or outputs.
         let current = unsafe { Out::new(current, kvreg_value::NIL) };

@@ -229,6 +229,12 @@ impl kvreg_value {
         }
     }
 
+    /// Whether it is a text that is not looked at by `get_small`.
+    pub(super) fn is_long(&self) -> bool {
+        // SAFETY: any bits are a pointer and a length.
+        matches!(self.kind, STRING | BYTES) && unsafe { self.payload.text }.len > COPY_LIMIT
+    }
+
     /// What C gave.
     ///
     /// # Safety

@@ -3,95 +3,12 @@
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
 
+#[path = "../common/c.rs"]
+mod c;
+
 use super::search::{Word, ABSENT};
 use super::values::{self, Shown};
-
-type Token = *mut c_void;
-
-const NIL: u32 = 0;
-const INT: u32 = 2;
-const BYTES: u32 = 5;
-const NOTHING: u32 = 6; // KVREG_ABSENT
-const STORE: i32 = 1;
-const REMOVE: i32 = 2;
-const KILLED: i32 = 2;
-const WRONG_TYPE: i32 = 11;
-const TOO_SMALL: i32 = 21;
-
-/// `kvreg_value`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Value {
-    kind: u32,
-    reserved: u32,
-    word: u64,
-    len: usize,
-    private: u64,
-}
-
-/// `kvreg_pair`.
-#[repr(C)]
-struct Pair {
-    key: *const u8,
-    len: usize,
-    value: Value,
-}
-
-type Decide = unsafe extern "C" fn(*mut c_void, *const Value, *mut Value) -> i32;
-
-extern "C" {
-    fn kvreg_registry_whereis(name: *const u8, len: usize, registry: *mut Token) -> i32;
-    fn kvreg_registry_set_timeout(registry: Token, ms: i64) -> i32;
-    fn kvreg_registry_free(registry: Token) -> i32;
-    fn kvreg_registry_create(r: Token, n: *const u8, l: usize, f: u32, b: *mut Token) -> i32;
-    fn kvreg_registry_lookup(r: Token, n: *const u8, l: usize, b: *mut Token) -> i32;
-    fn kvreg_registry_remove(r: Token, n: *const u8, l: usize) -> i32;
-    fn kvreg_bucket_set_timeout(b: Token, ms: i64) -> i32;
-    fn kvreg_bucket_free(b: Token) -> i32;
-    fn kvreg_bucket_stop(b: Token) -> i32;
-    fn kvreg_bucket_exit(b: Token, reason: i32, detail: *const u8, len: usize) -> i32;
-    fn kvreg_bucket_clear(b: Token) -> i32;
-    fn kvreg_bucket_count(b: Token, count: *mut usize) -> i32;
-    fn kvreg_bucket_put(b: Token, k: *const u8, l: usize, value: *const Value) -> i32;
-    fn kvreg_bucket_put_int(b: Token, k: *const u8, l: usize, number: i64) -> i32;
-    fn kvreg_bucket_put_bytes(b: Token, k: *const u8, l: usize, d: *const u8, n: usize) -> i32;
-    fn kvreg_bucket_put_cast(b: Token, k: *const u8, l: usize, value: *const Value) -> i32;
-    fn kvreg_bucket_delete_cast(b: Token, k: *const u8, l: usize) -> i32;
-    fn kvreg_bucket_delete(b: Token, k: *const u8, l: usize, old: *mut Value) -> i32;
-    fn kvreg_bucket_get(b: Token, k: *const u8, l: usize, value: *mut Value) -> i32;
-    fn kvreg_bucket_get_into(
-        b: Token,
-        k: *const u8,
-        l: usize,
-        buffer: *mut u8,
-        capacity: usize,
-        value: *mut Value,
-    ) -> i32;
-    fn kvreg_bucket_get_int(b: Token, k: *const u8, l: usize, number: *mut i64) -> i32;
-    fn kvreg_bucket_get_bytes(
-        b: Token,
-        k: *const u8,
-        l: usize,
-        buffer: *mut u8,
-        capacity: usize,
-        len: *mut usize,
-    ) -> i32;
-    fn kvreg_bucket_put_many(b: Token, pairs: *const Pair, count: usize) -> i32;
-    fn kvreg_bucket_get_many(b: Token, pairs: *mut Pair, count: usize) -> i32;
-    fn kvreg_bucket_update(b: Token, k: *const u8, l: usize, f: Decide, data: *mut c_void) -> i32;
-    fn kvreg_bucket_update_begin(
-        b: Token,
-        k: *const u8,
-        l: usize,
-        current: *mut Value,
-        update: *mut Token,
-    ) -> i32;
-    fn kvreg_update_end(update: Token, verdict: i32, next: *const Value) -> i32;
-    fn kvreg_bucket_items(b: Token, items: *mut Token) -> i32;
-    fn kvreg_items_next(items: Token, key: *mut Value, value: *mut Value) -> i32;
-    fn kvreg_items_free(items: Token) -> i32;
-    fn kvreg_value_clear(value: *mut Value);
-}
+use c::*;
 
 /// Why a call was not answered OK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,36 +24,21 @@ pub type Answer<T> = Result<T, Refused>;
 
 fn answer(status: i32) -> Answer<()> {
     match status {
-        0 => Ok(()),
-        1 => Err(Refused::NotFound),
-        3 => Err(Refused::NoProcess),
-        4 => Err(Refused::ServerDown),
+        OK => Ok(()),
+        NOT_FOUND => Err(Refused::NotFound),
+        NO_PROCESS => Err(Refused::NoProcess),
+        SERVER_DOWN => Err(Refused::ServerDown),
         other => panic!("a call answered the status {other}"),
-    }
-}
-
-fn empty() -> Value {
-    Value {
-        kind: NIL,
-        reserved: 0,
-        word: 0,
-        len: 0,
-        private: 0,
     }
 }
 
 /// The value of a write; `shown` keeps its bytes.
 fn of(shown: &Shown) -> Value {
-    let mut value = empty();
     match shown {
-        Shown::Nil => {}
-        Shown::Int(number) => (value.kind, value.word) = (INT, *number as u64),
-        Shown::Bytes(bytes) => {
-            (value.kind, value.len) = (BYTES, bytes.len());
-            value.word = bytes.as_ptr() as u64;
-        }
+        Shown::Nil => Value::default(),
+        Shown::Int(number) => Value::int(*number),
+        Shown::Bytes(bytes) => Value::bytes(bytes),
     }
-    value
 }
 
 /// Which write it comes from. A torn one comes from none, and that is a fault.
@@ -145,7 +47,7 @@ fn of(shown: &Shown) -> Value {
 /// It was read, and not cleared.
 unsafe fn word_of(value: &Value) -> Word {
     match value.kind {
-        NOTHING => ABSENT,
+        c::ABSENT => ABSENT,
         NIL => values::NIL,
         INT => values::of_int(value.word as i64),
         BYTES => {
@@ -163,12 +65,12 @@ unsafe fn taken(value: &mut Value) -> Word {
     word
 }
 
-pub struct Registry(Token);
+pub struct Registry(Handle);
 
 // SAFETY: handles are tokens, which any thread may use.
 unsafe impl Sync for Registry {}
 
-pub struct Bucket(Token);
+pub struct Bucket(Handle);
 
 // SAFETY: as above.
 unsafe impl Send for Bucket {}
@@ -257,20 +159,20 @@ unsafe extern "C" fn decide(data: *mut c_void, current: *const Value, next: *mut
 
 impl Bucket {
     /// Its calls wait as long as it takes: that a machine is busy is no failure.
-    fn of(token: Token) -> Bucket {
+    fn of(token: Handle) -> Bucket {
         unsafe { kvreg_bucket_set_timeout(token, -1) };
         Bucket(token)
     }
 
     pub fn get(&self, key: &[u8]) -> Answer<Word> {
-        let mut value = empty();
+        let mut value = Value::default();
         answer(unsafe { kvreg_bucket_get(self.0, key.as_ptr(), key.len(), &mut value) })?;
         Ok(unsafe { taken(&mut value) })
     }
 
     /// Into a buffer, which has no room for the large ones.
     pub fn get_into(&self, key: &[u8]) -> Answer<Word> {
-        let (mut value, mut buffer) = (empty(), [0; 600]);
+        let (mut value, mut buffer) = (Value::default(), [0; 600]);
         let (data, room) = (buffer.as_mut_ptr(), buffer.len());
         answer(unsafe {
             kvreg_bucket_get_into(self.0, key.as_ptr(), key.len(), data, room, &mut value)
@@ -319,7 +221,7 @@ impl Bucket {
 
     /// What was there.
     pub fn delete(&self, key: &[u8]) -> Answer<Word> {
-        let mut old = empty();
+        let mut old = Value::default();
         answer(unsafe { kvreg_bucket_delete(self.0, key.as_ptr(), key.len(), &mut old) })?;
         Ok(unsafe { taken(&mut old) })
     }
@@ -348,33 +250,25 @@ impl Bucket {
 
     /// The same without a callback.
     pub fn update_in_two(&self, key: &[u8], next: Option<Shown>, lingers: Lingers) -> Answer<Word> {
-        let (mut current, mut update) = (empty(), null_mut());
+        let (mut current, mut update) = (Value::default(), null_mut());
         let (data, len) = (key.as_ptr(), key.len());
         answer(unsafe { kvreg_bucket_update_begin(self.0, data, len, &mut current, &mut update) })?;
         let seen = unsafe { taken(&mut current) };
         lingers.while_others_run();
         let verdict = if next.is_some() { STORE } else { REMOVE };
-        let value = next.as_ref().map_or_else(empty, of);
+        let value = next.as_ref().map_or_else(Value::default, of);
         answer(unsafe { kvreg_update_end(update, verdict, &value) })?;
         Ok(seen)
     }
 
     pub fn put_many(&self, pairs: &[(&[u8], Shown)]) -> Answer<()> {
-        let pair = |(key, shown): &(&[u8], Shown)| Pair {
-            key: key.as_ptr(),
-            len: key.len(),
-            value: of(shown),
-        };
+        let pair = |(key, shown): &(&[u8], Shown)| Pair::new(key, of(shown));
         let pairs: Vec<Pair> = pairs.iter().map(pair).collect();
         answer(unsafe { kvreg_bucket_put_many(self.0, pairs.as_ptr(), pairs.len()) })
     }
 
     pub fn get_many(&self, keys: &[&[u8]]) -> Answer<Vec<Word>> {
-        let pair = |key: &&[u8]| Pair {
-            key: key.as_ptr(),
-            len: key.len(),
-            value: empty(),
-        };
+        let pair = |key: &&[u8]| Pair::new(key, Value::default());
         let mut pairs: Vec<Pair> = keys.iter().map(pair).collect();
         answer(unsafe { kvreg_bucket_get_many(self.0, pairs.as_mut_ptr(), pairs.len()) })?;
         let words = pairs
@@ -389,7 +283,7 @@ impl Bucket {
         answer(unsafe { kvreg_bucket_items(self.0, &mut items) })?;
         let (mut words, mut count) = (vec![ABSENT; keys.len()], 0);
         loop {
-            let (mut key, mut value) = (empty(), empty());
+            let (mut key, mut value) = (Value::default(), Value::default());
             if unsafe { kvreg_items_next(items, &mut key, &mut value) } != 0 {
                 break;
             }
@@ -421,7 +315,7 @@ impl Bucket {
     }
 
     pub fn kill(&self) -> Answer<()> {
-        answer(unsafe { kvreg_bucket_exit(self.0, KILLED, null(), 0) })
+        answer(unsafe { kvreg_bucket_exit(self.0, REASON_KILLED, null(), 0) })
     }
 }
 

@@ -7,7 +7,7 @@ use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use super::Map;
+use super::{Delete, Map};
 use crate::keys::Keys;
 
 pub type Bytes = Box<[u8]>;
@@ -39,7 +39,9 @@ impl Map for Dash {
             drop(self.0.insert(key.into(), value.into()));
         }
     }
+}
 
+impl Delete for Dash {
     fn delete(&self, keys: &Keys) {
         for key in keys.iter() {
             drop(self.0.remove(key).expect("it was put"));
@@ -63,7 +65,9 @@ impl Map for Locked {
             drop(old);
         }
     }
+}
 
+impl Delete for Locked {
     fn delete(&self, keys: &Keys) {
         for key in keys.iter() {
             let old = self.0.lock().remove(key);
@@ -86,7 +90,9 @@ impl Map for Papaya {
             self.0.pin().insert(key.into(), value.into());
         }
     }
+}
 
+impl Delete for Papaya {
     fn delete(&self, keys: &Keys) {
         for key in keys.iter() {
             let map = self.0.pin();

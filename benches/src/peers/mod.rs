@@ -27,9 +27,10 @@ pub trait Map: Send + Sync {
     }
 
     fn put(&self, keys: &Keys, value: &[u8]);
+}
 
+/// A map that is asked to delete too.
+pub trait Delete: Map {
     /// Takes each key out, which gives the old value.
-    fn delete(&self, _keys: &Keys) {
-        unimplemented!("not measured")
-    }
+    fn delete(&self, keys: &Keys);
 }

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use kvreg_rust::{Bucket, Text};
 
-use super::Map;
+use super::{Delete, Map};
 use crate::keys::Keys;
 
 pub struct Rust(Bucket);
@@ -30,7 +30,9 @@ impl Map for Rust {
             self.0.put(key, value).expect("there is room");
         }
     }
+}
 
+impl Delete for Rust {
     fn delete(&self, keys: &Keys) {
         for key in keys.iter() {
             drop(self.0.delete(key).expect("it was put"));

@@ -7,7 +7,7 @@ use crate::kvreg::Bucket;
 use crate::measure::{compare, Entry, Time};
 #[cfg(has_glib)]
 use crate::peers::Glib;
-use crate::peers::{Dash, Locked, Map, Papaya, Rust};
+use crate::peers::{Dash, Delete, Locked, Map, Papaya, Rust};
 use crate::report::Report;
 
 const DISTINCT: usize = 1000;
@@ -16,15 +16,23 @@ const VALUE: [u8; 64] = [7; 64];
 
 type Maps = Vec<(&'static str, Arc<dyn Map>)>;
 
-fn maps() -> Maps {
-    #[cfg_attr(not(has_glib), allow(unused_mut))]
-    let mut maps: Maps = vec![
+/// Of those that are measured when keys come and go.
+type Deleting = [(&'static str, Arc<dyn Delete>); 5];
+
+fn deleting() -> Deleting {
+    [
         ("kvreg", Arc::new(Bucket::start())),
         ("DashMap", Arc::new(Dash::default())),
         ("papaya", Arc::new(Papaya::default())),
         ("Mutex<HashMap>", Arc::new(Locked::default())),
         ("kvreg, from Rust", Arc::new(Rust::start())),
-    ];
+    ]
+}
+
+fn maps(deleting: &Deleting) -> Maps {
+    let as_map = |(name, map): &(&'static str, Arc<dyn Delete>)| (*name, Arc::clone(map) as _);
+    #[cfg_attr(not(has_glib), allow(unused_mut))]
+    let mut maps: Maps = deleting.iter().map(as_map).collect();
     #[cfg(has_glib)]
     maps.push(("GHashTable with GMutex, from C", Arc::new(Glib::new())));
     maps
@@ -45,7 +53,8 @@ fn against_dash(times: &[Time]) -> f64 {
 pub fn measure(report: &mut Report) {
     report.section("One thread, one bucket of 1,000 keys, values of 64 bytes");
     let keys = Keys::shuffled(DISTINCT, COUNT);
-    let maps = maps();
+    let deleting = deleting();
+    let maps = maps(&deleting);
     for (_, map) in &maps {
         map.put(&keys, &VALUE);
     }
@@ -74,14 +83,13 @@ pub fn measure(report: &mut Report) {
         against_dash(&put),
         "x",
     );
-    new_keys(report, &maps);
+    new_keys(report, &deleting);
     casts_and_updates(report, &keys);
     sizes(report);
 }
 
 /// Beside keys that stay, so that no table grows or shrinks.
-fn new_keys(report: &mut Report, maps: &Maps) {
-    let maps = &maps[..5]; // GLib's is not asked to delete
+fn new_keys(report: &mut Report, maps: &Deleting) {
     let others = Keys::numbered(1_000_000..1_000_000 + 8 * DISTINCT);
     let keys = Keys::numbered(500_000..500_000 + DISTINCT);
     for (_, map) in maps {

@@ -4,90 +4,13 @@
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
 
-use crate::kvreg::{ok, Bucket, Handle, Inbox, Registry};
+use crate::c::*;
+use crate::kvreg::{ok, Bucket, Inbox, Registry};
 use crate::peers::Store;
 
-const INT: u32 = 2;
-const BYTES: u32 = 5;
-const LIMIT: i32 = 13;
-
-pub const KEEP: i32 = 0;
-pub const STORE: i32 = 1;
-
-/// `kvreg_value`: the number, or where the bytes are.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub struct Value {
-    kind: u32,
-    reserved: u32,
-    word: u64,
-    len: usize,
-    private: u64,
-}
-
-impl Value {
-    pub fn int(number: i64) -> Value {
-        let mut value = Value::default();
-        (value.kind, value.word) = (INT, number as u64);
-        value
-    }
-
-    fn bytes(bytes: &[u8]) -> Value {
-        let mut value = Value::default();
-        (value.kind, value.len) = (BYTES, bytes.len());
-        value.word = bytes.as_ptr() as u64;
-        value
-    }
-}
-
-/// `kvreg_pair`.
-#[repr(C)]
-pub struct Pair {
-    key: *const u8,
-    len: usize,
-    value: Value,
-}
-
-// SAFETY: the keys are borrowed from somebody who outlives the threads.
-unsafe impl Send for Pair {}
-
-type Decide = unsafe extern "C" fn(*mut c_void, *const Value, *mut Value) -> i32;
+pub use crate::c::{KEEP, STORE};
 
 extern "C" {
-    fn kvreg_registry_create(r: Handle, n: *const u8, l: usize, f: u32, b: *mut Handle) -> i32;
-    fn kvreg_registry_lookup(r: Handle, n: *const u8, l: usize, b: *mut Handle) -> i32;
-    fn kvreg_bucket_set_timeout(b: Handle, ms: i64) -> i32;
-    fn kvreg_bucket_stop(b: Handle) -> i32;
-    fn kvreg_bucket_clear(b: Handle) -> i32;
-    fn kvreg_bucket_count(b: Handle, count: *mut usize) -> i32;
-    fn kvreg_bucket_put_int(b: Handle, k: *const u8, l: usize, number: i64) -> i32;
-    fn kvreg_bucket_get_int(b: Handle, k: *const u8, l: usize, number: *mut i64) -> i32;
-    fn kvreg_bucket_put_bytes(b: Handle, k: *const u8, l: usize, d: *const u8, n: usize) -> i32;
-    fn kvreg_bucket_put_cast(b: Handle, k: *const u8, l: usize, value: *const Value) -> i32;
-    fn kvreg_bucket_delete(b: Handle, k: *const u8, l: usize, old: *mut Value) -> i32;
-    fn kvreg_bucket_get(b: Handle, k: *const u8, l: usize, value: *mut Value) -> i32;
-    fn kvreg_bucket_get_bytes(
-        b: Handle,
-        k: *const u8,
-        l: usize,
-        buffer: *mut u8,
-        capacity: usize,
-        len: *mut usize,
-    ) -> i32;
-    fn kvreg_bucket_get_many(b: Handle, pairs: *mut Pair, count: usize) -> i32;
-    fn kvreg_bucket_update(b: Handle, k: *const u8, l: usize, f: Decide, data: *mut c_void) -> i32;
-    fn kvreg_bucket_update_begin(
-        b: Handle,
-        k: *const u8,
-        l: usize,
-        current: *mut Value,
-        update: *mut Handle,
-    ) -> i32;
-    fn kvreg_update_end(update: Handle, verdict: i32, next: *const Value) -> i32;
-    fn kvreg_bucket_items(b: Handle, items: *mut Handle) -> i32;
-    fn kvreg_items_free(items: Handle) -> i32;
-    fn kvreg_value_clear(value: *mut Value);
-
     fn wide_limited(max_bytes: u64, registry: *mut Handle) -> i32;
     fn wide_listen(registry: Handle, listener: *mut Handle, port: *mut u16) -> i32;
     fn wide_unlisten(listener: Handle) -> i32;
@@ -214,12 +137,7 @@ unsafe extern "C" fn add_one(_: *mut c_void, current: *const Value, next: *mut V
 }
 
 pub fn pairs<'a>(keys: impl Iterator<Item = &'a [u8]>) -> Vec<Pair> {
-    let pair = |key: &[u8]| Pair {
-        key: key.as_ptr(),
-        len: key.len(),
-        value: Value::default(),
-    };
-    keys.map(pair).collect()
+    keys.map(|key| Pair::new(key, Value::default())).collect()
 }
 
 impl Store for Bucket {

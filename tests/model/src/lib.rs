@@ -4,6 +4,7 @@
 #![cfg(test)]
 #![allow(dead_code, unused_imports)] // the library uses more of the core than the scenarios do
 
+mod ends;
 #[path = "../../../src/error.rs"]
 mod error;
 mod freeing;
@@ -12,6 +13,7 @@ mod many;
 mod map;
 #[path = "../../../src/memory.rs"]
 mod memory;
+mod openings;
 mod reading;
 #[path = "../../../src/reason.rs"]
 mod reason;
@@ -20,6 +22,7 @@ mod runtime;
 mod scenarios;
 #[path = "../../../src/server/mod.rs"]
 mod server;
+mod spots;
 #[path = "../../../src/store/mod.rs"]
 mod store;
 mod subject;

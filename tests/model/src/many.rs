@@ -7,7 +7,7 @@ use loom::thread::spawn;
 
 use crate::reading::check;
 use crate::server::Exclusive;
-use crate::store::{Contents, Key, Pair};
+use crate::store::{Always, Contents, Key, Pair};
 use crate::value::{Value, ValueRef};
 
 const A: &[u8] = &[1, 0, b'a'];
@@ -29,7 +29,7 @@ fn with_writer<R>(contents: &Contents, work: impl FnOnce(&Exclusive<'_, Contents
 fn put(contents: &Contents, key: &[u8], value: i64) {
     with_writer(contents, |writer| {
         writer
-            .put_small(Key::new(key), ValueRef::Int(value))
+            .put_small(Key::new(key), ValueRef::Int(value), Always)
             .unwrap();
     });
 }

@@ -10,7 +10,7 @@ use crate::value::ValueRef;
 
 pub(crate) fn check(scenario: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(crate::scenarios::deeper(3));
+    model.preemption_bound = Some(crate::openings::deeper(3));
     model.max_branches = 20_000;
     model.check(scenario);
 }
