@@ -121,7 +121,10 @@ impl<S: State> Server<S> {
     pub(crate) fn fast_enter(&self) -> Option<FastTurn<'_, S>> {
         let (order, failed) = (Ordering::Acquire, Ordering::Relaxed);
         let entered = self.word.compare_exchange(0, TURN | WRITE, order, failed);
-        entered.is_ok().then_some(FastTurn(self))
+        match entered {
+            Ok(_) => Some(FastTurn(self)), // made only here: it gives back when it is dropped
+            Err(_) => None,
+        }
     }
 
     /// As `release`, for who lets no panic out.
