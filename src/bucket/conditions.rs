@@ -36,15 +36,18 @@ impl BucketServer {
         condition: impl Condition,
     ) -> Result<u64, Error> {
         self.check_value(&value, true)?;
-        self.ask_for_room(caller)?;
-        self.put_with_room(caller, Key::new(key), value, condition)
-    }
-
-    fn ask_for_room(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
-        match reclaim::has_room() {
-            true => Ok(()),
-            false => self.wait_for_room(caller),
+        let key = Key::new(key);
+        if !reclaim::has_room() {
+            // While no more may wait to be freed, what leaves nothing goes on.
+            let put = |write: &Writing<'_, BucketState>| {
+                write.exclusive().overwrite_on(key, value, condition)
+            };
+            if let Some(revision) = self.call(caller, put)?? {
+                return Ok(revision);
+            }
+            self.wait_for_room(caller)?;
         }
+        self.put_with_room(caller, key, value, condition)
     }
 
     /// Takes a key out if its last change has this revision. Answers the value.
@@ -78,15 +81,14 @@ impl BucketServer {
         expected: Option<ValueRef<'_>>,
         value: Option<ValueRef<'_>>,
     ) -> Result<u64, Error> {
+        let key = Key::new(key);
         if let Some(value) = &value {
             self.check_value(value, true)?;
-            self.ask_for_room(caller)?;
+            if !reclaim::has_room() {
+                self.call(caller, |write| write.exclusive().check_equal(key, expected))??;
+                self.wait_for_room(caller)?;
+            }
         }
-        let key = Key::new(key);
-        // What is large is not looked at while others wait.
-        let large = expected.filter(|expected| !expected.is_small());
-        let large = large.map(Value::new).transpose()?;
-        let expected = large.as_ref().map(Value::as_ref).or(expected);
         with_memory(caller, |caller| {
             caller.unpin();
             let new = new_of(key, value)?;
@@ -110,8 +112,15 @@ impl BucketServer {
         key: &[u8],
         delta: i64,
     ) -> Result<i64, Error> {
-        self.ask_for_room(caller)?;
         let key = Key::new(key);
+        if !reclaim::has_room() {
+            if let Some(sum) =
+                self.call(caller, |write| write.exclusive().add_there(key, delta))??
+            {
+                return Ok(sum);
+            }
+            self.wait_for_room(caller)?;
+        }
         with_memory(caller, |caller| {
             self.call(caller, |write| write.exclusive().add(key, delta))?
         })

@@ -83,7 +83,7 @@ impl BucketServer {
     /// The revision of the last change; 0 if there was none.
     pub(crate) fn revision(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<u64, Error> {
         self.await_own_casts(caller)?;
-        self.state().contents.revision()
+        self.read_again(caller, || self.state().contents.revision())
     }
 
     pub(crate) fn get(

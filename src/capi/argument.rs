@@ -210,6 +210,15 @@ pub(super) fn at_hand(value: ValueRef<'_>) -> ValueRef<'_> {
     value
 }
 
+/// A value whose bytes are at hand, however many: it is looked at while others wait.
+pub(super) fn all_at_hand(value: ValueRef<'_>) -> ValueRef<'_> {
+    for part in value.text().chunks(COPY_LIMIT) {
+        // SAFETY: a part of a text, which is good for its length.
+        unsafe { touch_to_read(part.as_ptr(), part.len()) };
+    }
+    value
+}
+
 /// Has bytes at hand that will be written, and leaves them as they are.
 ///
 /// # Safety

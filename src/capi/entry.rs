@@ -176,13 +176,17 @@ unsafe fn put_on(
             return Err(Status::Conflict.into()); // found by this call: it is not made twice
         }
         with(bucket, |bucket, caller| {
-            check_ttl(ttl_ms)?;
             // SAFETY: null, or a value.
             if unsafe { value.as_ref() }.is_some_and(kvreg_value::is_long) {
                 caller.unpin(); // it may have to be waited for
             }
             // SAFETY: by contract.
             let (key, value) = unsafe { (argument::key(key, key_len)?, given(value)) };
+            let value = match value {
+                Err(failure) if !failure.is_limit() => return Err(failure),
+                value => value,
+            };
+            check_ttl(ttl_ms)?;
             let value = value.map_err(|failure| ranked(bucket, failure, How::Call))?;
             revision.set(bucket.put_on(caller, key, value, condition)?);
             Ok(())
@@ -302,12 +306,19 @@ pub unsafe extern "C" fn kvreg_bucket_put_if_equal(
             let (key, expected, value) = unsafe {
                 let given = |value: *const kvreg_value| match value.is_null() {
                     true => Ok(None),
-                    false => given(value).map(|value| Some(argument::at_hand(value))),
+                    false => given(value).map(|value| Some(argument::all_at_hand(value))),
                 };
                 (argument::key(key, key_len)?, given(expected), given(value))
             };
-            let rank = |failure| ranked(bucket, failure, How::Call);
-            let (expected, value) = (expected.map_err(rank)?, value.map_err(rank)?);
+            let (expected, value) = match (expected, value) {
+                (Ok(expected), Ok(value)) => (expected, value),
+                (Err(limit), Err(failure)) if limit.is_limit() => {
+                    return Err(ranked(bucket, failure, How::Call));
+                }
+                (Err(failure), _) | (_, Err(failure)) => {
+                    return Err(ranked(bucket, failure, How::Call));
+                }
+            };
             revision.set(bucket.put_if_equal(caller, key, expected, value)?);
             Ok(())
         })

@@ -72,7 +72,7 @@ impl Domain {
 }
 
 /// A thread that took out so many bytes sees to it: a short way may add a little yet, and at rest it
-/// has no more than 16 KiB.
+/// has no more than 16 KiB, without an allowance.
 const MUCH: usize = 12 << 10;
 /// What a thread may have beside that has an allowance.
 const ALLOWANCE: usize = 80 << 10;
@@ -210,10 +210,9 @@ impl Pins {
             // SAFETY: the thread's own.
             unsafe { participant.with_limbo(|limbo| limbo.bytes()) }
         });
-        if self.allowance.get() == 0
-            && bytes >= MUCH
-            && !collector.is_last_period(self.period.get())
-        {
+        let period = self.period.get();
+        let is_alone = period == 0 || collector.is_last_period(period);
+        if self.allowance.get() == 0 && bytes >= MUCH && !is_alone {
             let has = collector.take_allowance();
             self.allowance.set(if has { ALLOWANCE } else { 0 });
         }

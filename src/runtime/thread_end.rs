@@ -203,7 +203,7 @@ mod system {
     }
 
     thread_local! {
-        static END: ThreadEnd = const { End };
+        static END: ThreadEnd = const { ThreadEnd };
     }
 
     /// Refused if the thread's storage is being taken down.

@@ -75,7 +75,7 @@ impl Exclusive<'_, Contents> {
             for (found, _) in places.each().take(out) {
                 found.value().let_readers_in();
             }
-            self.revisions.commit();
+            self.revisions.abandon();
             return false;
         }
         for ((found, value), revision) in places.each().zip(first..) {

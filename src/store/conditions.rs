@@ -102,6 +102,66 @@ impl Exclusive<'_, Contents> {
         Ok(sum)
     }
 
+    /// Whether a change may be made.
+    pub(super) fn check(
+        &self,
+        key: Key<'_>,
+        condition: impl Condition,
+        pinned: &Guard,
+    ) -> Result<(), Error> {
+        let found = self.found(key, pinned)?;
+        match condition.allows(found.map(|found| found.value().revision())) {
+            true => Ok(()),
+            false => Err(Error::Conflict),
+        }
+    }
+
+    /// Stores a value in the place of an older one, which leaves nothing to be freed: `None` if that
+    /// cannot be done.
+    pub(crate) fn overwrite_on(
+        &self,
+        key: Key<'_>,
+        value: ValueRef<'_>,
+        condition: impl Condition,
+    ) -> Result<Option<u64>, Error> {
+        let pinned = reclaim::pin();
+        self.check(key, condition, &pinned)?;
+        let (Some(small), false) = (Small::of(value), self.is_observed()) else {
+            return Ok(None);
+        };
+        let Some(found) = self.found(key, &pinned)? else {
+            return Ok(None);
+        };
+        let changed = self.fast_overwrite(&found, &small, Some((key.hash, &pinned)));
+        changed.map(Result::from).transpose()
+    }
+
+    /// Adds to a number in its place: `None` if that cannot be done.
+    pub(crate) fn add_there(&self, key: Key<'_>, delta: i64) -> Result<Option<i64>, Error> {
+        match self.add_in_place(key, delta, &reclaim::pin()) {
+            Ok(sum) => Ok(Some(sum)),
+            Err(NotAdded::Error(error)) => Err(error),
+            Err(NotAdded::Long) => Ok(None),
+        }
+    }
+
+    /// Whether a key has this value; `None` is no value.
+    pub(crate) fn check_equal(
+        &self,
+        key: Key<'_>,
+        expected: Option<ValueRef<'_>>,
+    ) -> Result<(), Error> {
+        let pinned = reclaim::pin();
+        let is_equal = match (self.found(key, &pinned)?, expected) {
+            (Some(found), Some(expected)) => is_value(&found, expected)?,
+            (found, expected) => found.is_none() && expected.is_none(),
+        };
+        match is_equal {
+            true => Ok(()),
+            false => Err(Error::Conflict),
+        }
+    }
+
     fn found<'t>(
         &'t self,
         key: Key<'_>,
@@ -141,20 +201,11 @@ impl Exclusive<'_, Contents> {
         expected: Option<ValueRef<'_>>,
         new: New<'_>,
     ) -> Result<u64, Error> {
-        let pinned = reclaim::pin();
-        let found = self.found(key, &pinned)?;
-        let is_equal = match (&found, expected) {
-            (Some(found), Some(expected)) => is_value(found, expected)?,
-            (None, None) => true,
-            _ => false,
-        };
-        if !is_equal {
-            return Err(Error::Conflict);
-        }
+        self.check_equal(key, expected)?;
         match new {
             New::Small(value) => self.put_small(key, value, Always),
             New::Pair(pair) => self.put(pair, Always),
-            New::Nothing if found.is_none() => Ok(0),
+            New::Nothing if expected.is_none() => Ok(0),
             New::Nothing => {
                 self.remove(key)?;
                 Ok(self.revisions.committed())

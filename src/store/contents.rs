@@ -153,9 +153,9 @@ impl Contents {
     }
 
     /// The revision of the last change; 0 if there was none.
-    pub(crate) fn revision(&self) -> Result<u64, Error> {
+    pub(crate) fn revision(&self) -> Result<u64, Unread> {
         self.count()?; // of one that has ended there is none
-        Ok(self.revisions.committed())
+        self.revisions.last().ok_or(Unread::Busy)
     }
 
     /// The value of a key. For who has the turn, or may wait for the writer.

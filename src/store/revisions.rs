@@ -46,6 +46,8 @@ impl RevisionBlocks {
 pub(super) struct Revisions {
     begun: AtomicU64,
     committed: AtomicU64,
+    /// Of the last change that came to something.
+    last: AtomicU64,
     /// Up to here the numbers are this bucket's. The writer's.
     end: Drawn,
     /// None if it shares them with nobody.
@@ -99,7 +101,22 @@ impl Revisions {
     #[inline(always)]
     pub(super) fn commit(&self) {
         let begun = self.begun.load(Ordering::Relaxed);
+        self.last.store(begun, Ordering::Relaxed);
         self.committed.store(begun, Ordering::Release);
+    }
+
+    /// What began last came to nothing. The writer's.
+    pub(super) fn abandon(&self) {
+        let begun = self.begun.load(Ordering::Relaxed);
+        self.committed.store(begun, Ordering::Release);
+    }
+
+    /// The number of the last change that was made, 0 if there was none; `None` while one is under
+    /// way, which readers may see already.
+    pub(super) fn last(&self) -> Option<u64> {
+        let number = self.between_changes()?;
+        let last = self.last.load(Ordering::Relaxed);
+        self.is_still(number).then_some(last)
     }
 
     /// The number of the last change, if none is under way.

@@ -148,12 +148,13 @@ impl Exclusive<'_, Contents> {
                 self.charge(Cost::default(), cost).ok()?;
                 let revision = self.revisions.begin(1);
                 let stored = Stored::small(value, revision);
-                let filled = place.fill(&key, stored, value.tail(), MIN_TAIL).is_ok();
-                self.revisions.commit();
-                if !filled {
+                if place.fill(&key, stored, value.tail(), MIN_TAIL).is_err() {
+                    self.revisions.abandon();
                     self.discharge(cost);
+                    return None;
                 }
-                filled.then_some(Changed::To(revision))
+                self.revisions.commit();
+                Some(Changed::To(revision))
             }
         }
     }
@@ -183,20 +184,27 @@ impl Exclusive<'_, Contents> {
         }
         let (less, more) = (stored.small_size(), value.size());
         let (less, more) = (Cost::of_bytes(less), Cost::of_bytes(more));
-        if less.bytes != more.bytes && self.charge(less, more).is_err() {
+        // To grow may be refused, and to undo that may not: so what shrinks is counted afterwards.
+        let grows = more.bytes > less.bytes;
+        if grows && self.charge(less, more).is_err() {
             return None;
         }
         let revision = self.revisions.begin(1);
         if self.heed.load(Ordering::Relaxed) != 0 {
             let Some((hash, pinned)) = keep else {
-                self.revisions.commit(); // of a change that came to nothing
-                let _ = self.charge(more, less);
+                self.revisions.abandon();
+                if grows {
+                    let _ = self.charge(more, less);
+                }
                 return None;
             };
             self.snapshots.keep(found, hash, revision, pinned);
         }
         stored.overwrite(tail, value, revision);
         self.revisions.commit();
+        if more.bytes < less.bytes {
+            let _ = self.charge(less, more);
+        }
         Some(Changed::To(revision))
     }
 
@@ -238,7 +246,10 @@ impl Exclusive<'_, Contents> {
         let small = Small::of(value);
         match small.and_then(|small| self.fast_put(key, &small, condition, &pinned)) {
             Some(changed) => changed.into(),
-            None => self.put(Pair::new(key, value)?, condition),
+            None => {
+                self.check(key, condition, &pinned)?; // before memory is asked for
+                self.put(Pair::new(key, value)?, condition)
+            }
         }
     }
 
@@ -260,12 +271,14 @@ impl Exclusive<'_, Contents> {
             None => self.revisions.begin(1),
         };
         pair.0.view().value().set_revision(revision);
-        let inserted = writer.insert(pair.0);
-        self.revisions.commit();
-        match inserted {
-            Ok(replaced) => count_retired(replaced.as_ref(), &pinned),
+        match writer.insert(pair.0) {
+            Ok(replaced) => {
+                self.revisions.commit();
+                count_retired(replaced.as_ref(), &pinned);
+            }
             Err(error) => {
                 // It can only be a new key that finds no room.
+                self.revisions.abandon();
                 self.discharge(more);
                 return Err(error);
             }

@@ -82,6 +82,21 @@ static void what_changes_nothing_has_none(void) {
     finish();
 }
 
+/* What a limit refuses, of one key and of many, by whichever way. */
+static void what_is_refused_has_none(void) {
+    kvreg_bucket_options options = kvreg_bucket_options_init();
+    options.max_bytes = 11;
+    OK(kvreg_bucket_start_with(&options, &bucket));
+    uint64_t revision = put("k", kvreg_bytes("0123456789", 10));
+    kvreg_pair pair = {"k", 1, kvreg_bytes("0123456789abcdef", 16)};
+    IS(KVREG_LIMIT, kvreg_bucket_put_many(bucket, &pair, 1));
+    IS(KVREG_LIMIT, kvreg_bucket_put(bucket, "k", 1, &pair.value));
+    IS(KVREG_LIMIT, kvreg_bucket_put_if(bucket, "k", 1, &pair.value, revision, -1, NULL));
+    IS(KVREG_LIMIT, kvreg_bucket_add_int(bucket, "n", 1, 1, NULL));
+    CHECK(last() == revision && revision_of(bucket, "k") == revision);
+    finish();
+}
+
 static void put_if_compares_and_stores_in_one_step(void) {
     static char text[8192];
     start();
@@ -267,6 +282,7 @@ static void none_is_lost_under_contention(void) {
 static const test tests[] = {
     TEST(each_change_has_a_larger_revision),
     TEST(what_changes_nothing_has_none),
+    TEST(what_is_refused_has_none),
     TEST(put_if_compares_and_stores_in_one_step),
     TEST(put_if_equal_compares_values),
     TEST(sums),

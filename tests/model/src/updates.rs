@@ -210,3 +210,31 @@ fn a_turn_that_is_kept_for_a_sleeper_wakes_it() {
         assert_eq!(peek(&server), Ok(3));
     });
 }
+
+fn short_call(server: &Counter) -> u32 {
+    let added = server.fast_call(|write| Some(write.state().add(write)));
+    u32::from(added.is_some())
+}
+
+#[test]
+fn short_calls_have_the_turn_to_themselves() {
+    check(|| {
+        let server = Subject::start();
+        let thread = beside(&server, |other| short_call(other));
+        let done = short_call(&server) + thread.join().unwrap();
+        assert_eq!(peek(&server), Ok(done));
+    });
+}
+
+#[test]
+fn a_short_call_that_was_refused_leaves_the_turn_where_it_is() {
+    check(|| {
+        let (server, turn) = occupied();
+        let thread = beside(&server, |other| short_call(other) + short_call(other));
+        let during = short_call(&server);
+        assert_eq!(during, 0);
+        drop(turn);
+        let done = thread.join().unwrap();
+        assert_eq!(peek(&server), Ok(done));
+    });
+}

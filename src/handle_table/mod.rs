@@ -17,8 +17,8 @@
 //! nothing about it: a free slot that is given back is in one place, a thread's or the table's, and
 //! who takes it out of there has it alone.
 
-use std::alloc::{dealloc, Layout};
-use std::cell::Cell;
+mod slots;
+
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering};
 use std::sync::Mutex;
@@ -26,8 +26,10 @@ use std::sync::Mutex;
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim::{Guard, Retire};
-use crate::runtime::thread_end::PerThread;
-use crate::sync::{lock, Apart, Area, ThreadLocal};
+use crate::sync::{lock, Apart, ThreadLocal};
+
+pub(crate) use slots::PER_THREAD;
+use slots::{Slots, GIVEN, NEW};
 
 /// What a handle stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,144 +141,6 @@ pub(crate) struct Removed {
 /// The slot of a handle that was ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RemovedSlot(u32);
-
-/// So many a thread keeps, in a block of its own.
-const KEPT: usize = 1024;
-/// What it gives back when it has no room for more, and what it gets when it has none.
-const GIVEN: usize = KEPT / 2;
-/// What it gets of slots that were never used.
-const NEW: usize = 32;
-
-/// Slots that a thread keeps for its next handles, so that making and freeing them takes no
-/// lock. A thread whose end would not be noticed keeps none.
-struct Slots {
-    /// Whose they are: another one's in a forked child.
-    table: Cell<*const HandleTable>,
-    /// Room for `KEPT`, or null.
-    numbers: Cell<*mut u32>,
-    len: Cell<u32>,
-    is_open: Cell<bool>,
-}
-
-// SAFETY: no table and no slots, and not open; the area is its own.
-unsafe impl ThreadLocal for Slots {
-    const AREA: Area = Area::Handles;
-}
-
-pub(crate) const PER_THREAD: PerThread = PerThread {
-    open: || Slots::own(Slots::open),
-    forget: || Slots::own(Slots::forget_parent),
-    end: |_| Slots::own(Slots::close),
-};
-
-impl Slots {
-    /// The thread's end will be noticed.
-    fn open(&self) {
-        self.is_open.set(true);
-    }
-
-    fn take(&self, table: &'static HandleTable) -> Option<u32> {
-        let len = self.len.get();
-        if len == 0 || !std::ptr::eq(self.table.get(), table) {
-            return None;
-        }
-        self.len.set(len - 1);
-        // SAFETY: so many were written by `keep`.
-        Some(unsafe { self.numbers.get().add(len as usize - 1).read() })
-    }
-
-    /// Whether it may keep slots of this table. Then it has room for `KEPT`.
-    #[inline]
-    fn may_keep(&self, table: &'static HandleTable) -> bool {
-        std::ptr::eq(self.table.get(), table) || self.begin(table)
-    }
-
-    #[cold]
-    fn begin(&self, table: &'static HandleTable) -> bool {
-        if !self.is_open.get() {
-            return false;
-        }
-        if self.numbers.get().is_null() {
-            // SAFETY: not of size zero.
-            let numbers = unsafe { memory::try_alloc(Slots::LAYOUT) };
-            if numbers.is_null() {
-                return false; // it does without
-            }
-            self.numbers.set(numbers.cast());
-        }
-        // What it has is of the process before a fork, which has no use for it here.
-        self.table.set(table);
-        self.len.set(0);
-        true
-    }
-
-    const LAYOUT: Layout = Layout::new::<[u32; KEPT]>();
-
-    /// `false` if it keeps none.
-    #[inline]
-    fn keep(&self, table: &'static HandleTable, number: u32) -> bool {
-        if !self.may_keep(table) {
-            return false;
-        }
-        if self.len.get() as usize == KEPT {
-            self.give_back();
-        }
-        let len = self.len.get();
-        // SAFETY: there is room for so many.
-        unsafe { self.numbers.get().add(len as usize).write(number) };
-        self.len.set(len + 1);
-        true
-    }
-
-    /// Makes room: half of them go to the table, those first that it has had for longest.
-    #[cold]
-    fn give_back(&self) {
-        let (numbers, left) = (self.numbers.get(), KEPT - GIVEN);
-        // SAFETY of all: a table that was `'static`, and all of the block is written.
-        if let Some(table) = unsafe { self.table.get().as_ref() } {
-            let given = unsafe { std::slice::from_raw_parts(numbers, GIVEN) };
-            lock(&table.free.0).slots.extend_from_slice(given);
-        }
-        unsafe { numbers.copy_from(numbers.add(GIVEN), left) };
-        self.len.set(left as u32);
-    }
-
-    /// Takes what the table gives for one that has none.
-    fn fill(&self, given: impl Iterator<Item = u32>) {
-        for number in given.take(GIVEN) {
-            let len = self.len.get();
-            // SAFETY: it had none, and there is room for more than `GIVEN`.
-            unsafe { self.numbers.get().add(len as usize).write(number) };
-            self.len.set(len + 1);
-        }
-    }
-
-    /// In a forked child: they are of the parent's table, which is not to be touched.
-    fn forget_parent(&self) {
-        self.table.set(std::ptr::null());
-        self.len.set(0);
-    }
-
-    /// The thread ends.
-    fn close(&self) {
-        self.is_open.set(false);
-        let table = self.table.replace(std::ptr::null());
-        let numbers = self.numbers.replace(std::ptr::null_mut());
-        let len = self.len.replace(0) as usize;
-        if numbers.is_null() {
-            return;
-        }
-        // SAFETY of all: a table that was `'static`; so many were written; and the block is from
-        // `begin`, which has it no more.
-        unsafe {
-            if let Some(table) = table.as_ref() {
-                let given = std::slice::from_raw_parts(numbers, len);
-                lock(&table.free.0).slots.extend_from_slice(given);
-            }
-            dealloc(numbers.cast(), Slots::LAYOUT);
-        }
-    }
-}
 
 impl HandleTable {
     pub(crate) fn new() -> HandleTable {
@@ -467,7 +331,7 @@ impl HandleTable {
             if slots.may_keep(self) {
                 let left = free.slots.len().saturating_sub(GIVEN);
                 slots.fill(free.slots.drain(left..));
-                if slots.len.get() == 0 {
+                if slots.is_empty() {
                     let first = free.next;
                     let (segment, offset) = place(first);
                     // Those of a segment that is there.
@@ -582,112 +446,4 @@ fn place(number: u32) -> (usize, usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::process::Process;
-    use crate::reclaim;
-
-    fn table() -> &'static HandleTable {
-        Box::leak(Box::new(HandleTable::new()))
-    }
-
-    fn object(number: usize) -> *const () {
-        std::ptr::without_provenance(number)
-    }
-
-    #[test]
-    fn every_slot_has_its_place() {
-        let mut expected = (0, 0);
-        for number in 0..if cfg!(miri) { 1000 } else { 100_000 } {
-            assert_eq!(place(number), expected);
-            expected.1 += 1;
-            if expected.1 == segment_len(expected.0) {
-                expected = (expected.0 + 1, 0);
-            }
-        }
-        assert_eq!(place((1 << SLOT_BITS) - 1).0, SEGMENTS - 1);
-    }
-
-    #[test]
-    fn a_token_is_known_until_it_is_removed_and_never_again() {
-        let table = table();
-        Process::current();
-        let guard = reclaim::pin();
-        let mut old = Vec::new();
-        for round in 1..1000 {
-            let token = table.insert(Kind::Bucket, object(round), 7).unwrap();
-            let found = table.get(token, Kind::Bucket, &guard).ok().unwrap();
-            assert_eq!(found.object, object(round));
-            assert_eq!(found.timeout.load(Ordering::Relaxed), 7);
-            let wrong = table.get(token, Kind::Inbox, &guard).err();
-            assert_eq!(wrong, Some(Invalid::WrongKind));
-            assert_eq!(table.remove(token, Kind::Inbox), Err(Invalid::WrongKind));
-            assert_eq!(table.live(Kind::Bucket), 1);
-            let removed = table.remove(token, Kind::Bucket).unwrap();
-            assert_eq!(removed.object, object(round));
-            table.give_back(removed.slot);
-            assert_eq!(table.remove(token, Kind::Bucket), Err(Invalid::Bad));
-            assert_eq!(table.remove(token + 1, Kind::Bucket), Err(Invalid::Bad));
-            old.push(token);
-        }
-        for token in old {
-            assert!(table.get(token, Kind::Bucket, &guard).is_err());
-        }
-        assert_eq!(table.live(Kind::Bucket), 0);
-    }
-
-    #[test]
-    fn made_up_tokens_are_bad() {
-        let table = table();
-        Process::current();
-        let guard = reclaim::pin();
-        let token = table.insert(Kind::Bucket, object(8), 0).unwrap();
-        let far = token | 0xff_ffff << SLOT_SHIFT;
-        let renamed = token ^ (Kind::Bucket as u64 ^ Kind::Inbox as u64) << KIND_SHIFT;
-        for made_up in [0, 1, u64::MAX, token + 1, far, token ^ 1 << 63, renamed] {
-            for kind in Kind::ALL {
-                assert_eq!(table.get(made_up, kind, &guard).err(), Some(Invalid::Bad));
-                assert_eq!(table.remove(made_up, kind), Err(Invalid::Bad));
-            }
-        }
-    }
-
-    #[test]
-    fn tokens_are_not_canonical_addresses() {
-        let table = table();
-        for kind in Kind::ALL {
-            let top = table.insert(kind, object(8), 0).unwrap() >> 56;
-            assert!(top != 0 && top != 0xff);
-        }
-    }
-
-    #[test]
-    fn a_slot_is_used_again_once_it_is_given_back() {
-        let table = table();
-        let first = table.insert(Kind::Bucket, object(8), 0).unwrap();
-        let removed = table.remove(first, Kind::Bucket).unwrap();
-        let second = table.insert(Kind::Bucket, object(8), 0).unwrap();
-        assert_ne!(token_slot(first), token_slot(second));
-        table.give_back(removed.slot);
-        let third = table.insert(Kind::Bucket, object(8), 0).unwrap();
-        assert_eq!(token_slot(first), token_slot(third));
-        assert_ne!(first, third);
-    }
-
-    #[test]
-    fn one_of_many_frees_wins() {
-        let table = table();
-        for _ in 0..if cfg!(miri) { 20 } else { 1000 } {
-            let token = table.insert(Kind::Items, object(8), 0).unwrap();
-            let wins: usize = std::thread::scope(|scope| {
-                let free = || table.remove(token, Kind::Items).is_ok();
-                let threads = [(); 2].map(|()| scope.spawn(free));
-                threads
-                    .map(|thread| usize::from(thread.join().unwrap()))
-                    .iter()
-                    .sum()
-            });
-            assert_eq!(wins, 1);
-        }
-    }
-}
+mod tests;
