@@ -16,6 +16,7 @@ const STORE: i32 = 1;
 const REMOVE: i32 = 2;
 const KILLED: i32 = 2;
 const WRONG_TYPE: i32 = 11;
+const CONFLICT: i32 = 12;
 const TOO_SMALL: i32 = 21;
 
 /// `kvreg_value`.
@@ -35,6 +36,16 @@ struct Pair {
     key: *const u8,
     len: usize,
     value: Value,
+}
+
+/// `kvreg_entry`.
+#[repr(C)]
+struct Entry {
+    size: u32,
+    reserved: u32,
+    value: Value,
+    revision: u64,
+    ttl_ms: i64,
 }
 
 type Decide = unsafe extern "C" fn(*mut c_void, *const Value, *mut Value) -> i32;
@@ -78,6 +89,41 @@ extern "C" {
     ) -> i32;
     fn kvreg_bucket_put_many(b: Token, pairs: *const Pair, count: usize) -> i32;
     fn kvreg_bucket_get_many(b: Token, pairs: *mut Pair, count: usize) -> i32;
+    fn kvreg_bucket_get_entry(b: Token, k: *const u8, l: usize, entry: *mut Entry) -> i32;
+    fn kvreg_bucket_put_entry(
+        b: Token,
+        k: *const u8,
+        l: usize,
+        value: *const Value,
+        ttl_ms: i64,
+        revision: *mut u64,
+    ) -> i32;
+    fn kvreg_bucket_put_if(
+        b: Token,
+        k: *const u8,
+        l: usize,
+        value: *const Value,
+        expected: u64,
+        ttl_ms: i64,
+        revision: *mut u64,
+    ) -> i32;
+    fn kvreg_bucket_delete_if(
+        b: Token,
+        k: *const u8,
+        l: usize,
+        expected: u64,
+        old: *mut Value,
+    ) -> i32;
+    fn kvreg_bucket_put_if_equal(
+        b: Token,
+        k: *const u8,
+        l: usize,
+        expected: *const Value,
+        value: *const Value,
+        revision: *mut u64,
+    ) -> i32;
+    fn kvreg_bucket_add_int(b: Token, k: *const u8, l: usize, delta: i64, sum: *mut i64) -> i32;
+    fn kvreg_bucket_revision(b: Token, revision: *mut u64) -> i32;
     fn kvreg_bucket_update(b: Token, k: *const u8, l: usize, f: Decide, data: *mut c_void) -> i32;
     fn kvreg_bucket_update_begin(
         b: Token,
@@ -101,6 +147,9 @@ pub enum Refused {
     NoProcess,
     /// It ended while it had the request.
     ServerDown,
+    /// It was not as expected.
+    Conflict,
+    WrongType,
 }
 
 pub type Answer<T> = Result<T, Refused>;
@@ -111,6 +160,8 @@ fn answer(status: i32) -> Answer<()> {
         1 => Err(Refused::NotFound),
         3 => Err(Refused::NoProcess),
         4 => Err(Refused::ServerDown),
+        WRONG_TYPE => Err(Refused::WrongType),
+        CONFLICT => Err(Refused::Conflict),
         other => panic!("a call answered the status {other}"),
     }
 }
@@ -404,6 +455,78 @@ impl Bucket {
         }
         unsafe { kvreg_items_free(items) };
         Ok((words, count))
+    }
+
+    /// The value with its revision.
+    pub fn get_entry(&self, key: &[u8]) -> Answer<(Word, u64)> {
+        let mut entry = Entry {
+            size: size_of::<Entry>() as u32,
+            reserved: 0,
+            value: empty(),
+            revision: 0,
+            ttl_ms: 0,
+        };
+        answer(unsafe { kvreg_bucket_get_entry(self.0, key.as_ptr(), key.len(), &mut entry) })?;
+        Ok((unsafe { taken(&mut entry.value) }, entry.revision))
+    }
+
+    /// The revision of the put.
+    pub fn put_entry(&self, key: &[u8], shown: &Shown) -> Answer<u64> {
+        let (value, mut revision) = (of(shown), 0);
+        let (data, len) = (key.as_ptr(), key.len());
+        answer(unsafe { kvreg_bucket_put_entry(self.0, data, len, &value, 0, &mut revision) })?;
+        Ok(revision)
+    }
+
+    /// The revision of the put.
+    pub fn put_if(&self, key: &[u8], shown: &Shown, expected: u64) -> Answer<u64> {
+        let (value, mut revision) = (of(shown), 0);
+        let (data, len, to) = (key.as_ptr(), key.len(), &mut revision);
+        answer(unsafe { kvreg_bucket_put_if(self.0, data, len, &value, expected, 0, to) })?;
+        Ok(revision)
+    }
+
+    /// What was there, if that is wanted.
+    pub fn delete_if(&self, key: &[u8], expected: u64, wanted: bool) -> Answer<Option<Word>> {
+        let mut old = empty();
+        let to = if wanted { &mut old } else { null_mut() };
+        answer(unsafe { kvreg_bucket_delete_if(self.0, key.as_ptr(), key.len(), expected, to) })?;
+        Ok(wanted.then(|| unsafe { taken(&mut old) }))
+    }
+
+    /// The revision of the change; `None` on either side is no value.
+    pub fn put_if_equal(
+        &self,
+        key: &[u8],
+        expected: Option<&Shown>,
+        next: Option<&Shown>,
+    ) -> Answer<u64> {
+        let (expected, next, mut revision) = (expected.map(of), next.map(of), 0);
+        let pointer = |value: &Option<Value>| value.as_ref().map_or(null(), std::ptr::from_ref);
+        let (data, len) = (key.as_ptr(), key.len());
+        let (expected, next) = (pointer(&expected), pointer(&next));
+        answer(unsafe {
+            kvreg_bucket_put_if_equal(self.0, data, len, expected, next, &mut revision)
+        })?;
+        Ok(revision)
+    }
+
+    /// What was there, and the sum; an absent key counts as 0.
+    pub fn add_int(&self, key: &[u8], delta: i64) -> Answer<(Word, Word)> {
+        let mut sum = 0;
+        answer(unsafe { kvreg_bucket_add_int(self.0, key.as_ptr(), key.len(), delta, &mut sum) })?;
+        let before = match sum - delta {
+            0 => ABSENT,
+            number => values::of_int(number),
+        };
+        Ok((before, values::of_int(sum)))
+    }
+
+    /// Of the last change.
+    pub fn revision(&self) -> Answer<u64> {
+        let mut revision = 0;
+        answer(unsafe { kvreg_bucket_revision(self.0, &mut revision) })?;
+        Ok(revision)
     }
 
     pub fn clear(&self) -> Answer<()> {
