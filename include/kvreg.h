@@ -148,7 +148,7 @@ enum {
     KVREG_WRONG_KIND,       /**< A live handle of another kind. */
     KVREG_INVALID_ARGUMENT, /**< NULL output, bad length, bad UTF-8, unknown constant. */
     KVREG_WRONG_TYPE,       /**< The value has another type than was asked for. */
-    KVREG_CONFLICT,         /**< The value was changed meanwhile; no function answers it yet. */
+    KVREG_CONFLICT,         /**< The key is not as the call expects; nothing was changed. */
     KVREG_LIMIT,            /**< A limit is reached; nothing was changed. */
     KVREG_NO_MEMORY,        /**< There is no memory; nothing was changed. */
     KVREG_ABORTED,          /**< The update said KVREG_ABORT. */

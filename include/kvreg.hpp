@@ -7,7 +7,8 @@
 //     shopping.update<std::int64_t>("milk", [](auto n) { return n.value_or(0) + 1; });
 //     assert(shopping.get<std::int64_t>("milk") == 2);
 //
-// Names are those of C without the prefix, but for erase, since delete is a word of C++'s own.
+// Names are those of C without the prefix, but for erase, since delete is a word of C++'s own, for
+// put and erase on a condition, which is an argument, and for add and compare_and_swap.
 // Constants stay KVREG_...; text is a std::string_view, which may hold any bytes.
 //
 // Handles own: a destructor frees the handle (and ends nothing that has a name, as in C), a move
@@ -15,10 +16,11 @@
 // with KVREG_BAD_HANDLE. Handles may be shared between threads as C's may, but a variable that
 // one thread moves from or destroys, another must not use.
 //
-// Failures throw kvreg::error. What users expect to happen is no failure: a key or a name that is
-// not there, or no event in time, is an empty std::optional. To call without exceptions, wrap the
-// call in kvreg::attempt, which gives a kvreg::result: every call can fail in either way. Compiled
-// without exceptions (-fno-exceptions) every call gives a kvreg::result. The header needs no RTTI.
+// Failures throw kvreg::error, and a conflict its kvreg::conflict. What users expect to happen is
+// no failure: a key or a name that is not there, or no event in time, is an empty std::optional. To
+// call without exceptions, wrap the call in kvreg::attempt, which gives a kvreg::result: every call
+// can fail in either way. Compiled without exceptions (-fno-exceptions) every call gives a
+// kvreg::result. The header needs no RTTI.
 
 #ifndef KVREG_HPP
 #define KVREG_HPP
@@ -120,10 +122,17 @@ private:
     std::int32_t os_error_;
 };
 
+// KVREG_CONFLICT. Who writes on a condition catches it, and tries again.
+class conflict : public error {
+public:
+    explicit conflict(const error &failure) : error(failure) {}
+};
+
 namespace detail {
 
 [[noreturn]] inline void raise(const error &failure) {
 #if KVREG_HPP_THROWS
+    if (failure.status() == KVREG_CONFLICT) throw conflict(failure);
     throw failure;
 #else
     (void)failure;
@@ -480,6 +489,40 @@ private:
     value next_;
 };
 
+// Revisions ---------------------------------------------------------------------------------------
+
+// A value, and the revision of the change that stored it.
+struct entry {
+    kvreg::value value;
+    std::uint64_t revision;
+};
+
+// A condition: the key has this revision.
+class if_revision {
+public:
+    constexpr explicit if_revision(std::uint64_t expected) noexcept : expected_(expected) {}
+    constexpr std::uint64_t get() const noexcept { return expected_; }
+
+private:
+    std::uint64_t expected_;
+};
+
+// A condition: the key is absent.
+inline constexpr if_revision if_absent{0};
+
+namespace detail {
+
+// What a value is made of, or an optional of it: empty for an absent key.
+inline std::optional<value_view> maybe(std::nullopt_t) { return std::nullopt; }
+template <class T> std::optional<value_view> maybe(const T &given) {
+    if constexpr (is_optional<T>)
+        return given ? std::optional<value_view>(*given) : std::nullopt;
+    else
+        return value_view(given);
+}
+
+} // namespace detail
+
 // Handles -----------------------------------------------------------------------------------------
 
 namespace detail {
@@ -673,6 +716,55 @@ public:
         return done(kvreg_bucket_delete_cast(get(), key.data(), key.size()));
     }
 
+    // The value with its revision.
+    returned<std::optional<kvreg::entry>> entry(text key) const {
+        return detail::give(find_entry(key));
+    }
+    // A put that gives its revision.
+    returned<std::uint64_t> put_entry(text key, value_view next) {
+        std::uint64_t revision = 0;
+        const auto status = kvreg_bucket_put_entry(get(), key.data(), key.size(), next.get(),
+                                                   KVREG_TTL_DEFAULT, &revision);
+        return detail::give(detail::answer(status, std::move(revision)));
+    }
+    // kvreg_bucket_put_if: gives its revision. If it is not as expected that is a conflict.
+    returned<std::uint64_t> put(text key, value_view next, if_revision expected) {
+        std::uint64_t revision = 0;
+        const auto status = kvreg_bucket_put_if(get(), key.data(), key.size(), next.get(),
+                                                expected.get(), KVREG_TTL_DEFAULT, &revision);
+        return detail::give(detail::answer(status, std::move(revision)));
+    }
+    // kvreg_bucket_delete_if: gives what was there, or nothing if the key is absent.
+    returned<std::optional<value>> erase(text key, if_revision expected) {
+        shared_value old;
+        const auto status = kvreg_bucket_delete_if(get(), key.data(), key.size(),
+                                                   expected.get(), old.get());
+        return detail::give(detail::if_found(status, old.copy()));
+    }
+    // kvreg_bucket_put_if_equal: stores `next` if the value is `expected`, and tells whether it
+    // was. Either may be an optional; an empty one (std::nullopt) stands for an absent key.
+    template <class E, class N>
+    returned<bool> compare_and_swap(text key, const E &expected, const N &next) {
+        const auto seen = detail::maybe(expected), stored = detail::maybe(next);
+        const auto status = kvreg_bucket_put_if_equal(get(), key.data(), key.size(),
+                                                      seen ? seen->get() : nullptr,
+                                                      stored ? stored->get() : nullptr, nullptr);
+        if (status == KVREG_CONFLICT) return false;
+        return detail::give(detail::answer(status, true));
+    }
+    // kvreg_bucket_add_int: gives the sum.
+    returned<std::int64_t> add(text key, std::int64_t delta) {
+        std::int64_t sum = 0;
+        const auto status = kvreg_bucket_add_int(get(), key.data(), key.size(), delta, &sum);
+        return detail::give(detail::answer(status, std::move(sum)));
+    }
+    // Of the last change; 0 if there was none.
+    returned<std::uint64_t> revision() const {
+        std::uint64_t revision = 0;
+        const auto status = kvreg_bucket_revision(get(), &revision);
+        return detail::give(detail::answer(status, std::move(revision)));
+    }
+
     // Calls `function` with the value (std::optional<T>; empty for nil, and if the key is absent)
     // on this thread, once, while the bucket does nothing else, and does what it returns: see
     // decision. What it throws comes out of here, with the bucket unchanged. None of kvreg's
@@ -782,6 +874,15 @@ private:
         shared_value held;
         const auto status = kvreg_bucket_get(get(), key.data(), key.size(), held.get());
         return detail::if_found(status, std::move(held));
+    }
+    result<std::optional<kvreg::entry>> find_entry(text key) const {
+        struct found : kvreg_entry {
+            found() : kvreg_entry(kvreg_entry_init()) {}
+            ~found() { kvreg_value_clear(&value); }
+        } raw;
+        const auto status = kvreg_bucket_get_entry(get(), key.data(), key.size(), &raw);
+        return detail::if_found(status,
+                                kvreg::entry{value_view(raw.value).copy(), raw.revision});
     }
     template <class T> result<std::optional<T>> read_as(text key) const {
         auto held = find(key);

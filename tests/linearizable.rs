@@ -1,6 +1,6 @@
-//! Histories of whole buckets, and whether they are linearizable (G2, G3, G5): threads call a
-//! bucket by chance, and a search looks for an order in which one that does one thing at a time
-//! would have answered the same. The `planted` tests show that it finds what is wrong.
+//! Histories of whole buckets, and whether they are linearizable (G2, G3, G5, G15, G16): threads
+//! call a bucket by chance, and a search looks for an order in which one that does one thing at a
+//! time would have answered the same. The `planted` tests show that it finds what is wrong.
 //!
 //! `make test` plays some, `make proof` for as long as one likes.
 

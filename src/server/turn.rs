@@ -121,8 +121,9 @@ impl<S: State> Server<S> {
     pub(crate) fn fast_enter(&self) -> Option<FastTurn<'_, S>> {
         let (order, failed) = (Ordering::Acquire, Ordering::Relaxed);
         let entered = self.word.compare_exchange(0, TURN | WRITE, order, failed);
+        // Not by `then_some`: a turn that was made is given back, whoever has it.
         match entered {
-            Ok(_) => Some(FastTurn(self)), // made only here: it gives back when it is dropped
+            Ok(_) => Some(FastTurn(self)),
             Err(_) => None,
         }
     }
@@ -437,6 +438,7 @@ impl<S: State> Server<S> {
         }
     }
 }
+
 /// The turn, and the right to write, of a thread that keeps them for a moment.
 pub(crate) struct FastTurn<'s, S: State>(&'s Server<S>);
 

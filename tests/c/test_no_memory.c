@@ -75,6 +75,7 @@ static kvreg_value value, second;
 static kvreg_event event;
 static kvreg_pair pairs[PAIRS];
 static uint64_t reference;
+static kvreg_entry entry;
 static char bytes[LARGE], buffer[LARGE];
 static uint64_t key_lens[PAIRS];
 static int64_t integers[PAIRS];
@@ -119,8 +120,8 @@ static bool releases(enum function function) {
     switch (function) {
     case DO_registry_free: case DO_registry_stop: case DO_registry_exit: case DO_registry_remove:
     case DO_bucket_free: case DO_bucket_stop: case DO_bucket_exit: case DO_bucket_unlink:
-    case DO_bucket_clear: case DO_bucket_delete: case DO_update_free: case DO_update_end:
-    case DO_items_free: case DO_inbox_demonitor: case DO_inbox_free: case DO_listener_stop:
+    case DO_bucket_clear: case DO_bucket_delete: case DO_bucket_delete_if: case DO_update_free:
+    case DO_update_end: case DO_items_free: case DO_inbox_demonitor: case DO_inbox_free: case DO_listener_stop:
     case DO_listener_free: case DO_shutdown:
         return true;
     default:
@@ -143,6 +144,9 @@ static void before(enum function function) {
     case DO_bucket_unlink:
         OK(kvreg_bucket_link(bucket, other));
         break;
+    case DO_bucket_put_if: case DO_bucket_delete_if:
+        OK(kvreg_bucket_get_entry(bucket, "text", 4, &entry));
+        break;
     case DO_value_clear:
         OK(kvreg_bucket_get(bucket, "text", 4, &value));
         break;
@@ -161,6 +165,8 @@ static kvreg_status call(enum function function) {
     kvreg_registry_stats registry_stats = kvreg_registry_stats_init();
     kvreg_live live = kvreg_live_init();
     kvreg_columns many = columns();
+    kvreg_value large = kvreg_bytes(bytes, LARGE);
+    uint64_t revision;
     size_t count;
     int64_t integer;
     double real;
@@ -234,6 +240,19 @@ static kvreg_status call(enum function function) {
         return kvreg_bucket_get_bytes(bucket, "text", 4, buffer, sizeof buffer, &count);
     case DO_bucket_get_into:
         return kvreg_bucket_get_into(bucket, "text", 4, buffer, sizeof buffer, &value);
+    case DO_bucket_get_entry: return kvreg_bucket_get_entry(bucket, "text", 4, &entry);
+    case DO_bucket_put_entry:
+        return kvreg_bucket_put_entry(bucket, "new", 3, &pairs[0].value, KVREG_TTL_DEFAULT,
+                                      &revision);
+    case DO_bucket_put_if:
+        return kvreg_bucket_put_if(bucket, "text", 4, &large, entry.revision, KVREG_TTL_KEEP,
+                                   &revision);
+    case DO_bucket_delete_if:
+        return kvreg_bucket_delete_if(bucket, "text", 4, entry.revision, NULL);
+    case DO_bucket_put_if_equal:
+        return kvreg_bucket_put_if_equal(bucket, "new", 3, NULL, &large, &revision);
+    case DO_bucket_add_int: return kvreg_bucket_add_int(bucket, "new", 3, 1, &integer);
+    case DO_bucket_revision: return kvreg_bucket_revision(bucket, &revision);
     case DO_bucket_update: return kvreg_bucket_update(bucket, "text", 4, store, NULL);
     case DO_bucket_update_cast:
         return kvreg_bucket_update_cast(bucket, "text", 4, store, NULL, NULL);
@@ -291,6 +310,7 @@ static void after(enum function function) {
     OK(kvreg_registry_free(registry));
     kvreg_value_clear(&value);
     kvreg_value_clear(&second);
+    kvreg_value_clear(&entry.value);
     kvreg_event_clear(&event);
     for (int i = 0; i < PAIRS; i++)
         if (function == DO_bucket_get_many) kvreg_value_clear(&pairs[i].value);
@@ -312,6 +332,7 @@ static void begin(enum function function) {
     OK(kvreg_inbox_open(&inbox));
     OK(kvreg_inbox_subscribe_logs(inbox, KVREG_LOG_DEBUG));
     OK(kvreg_inbox_monitor(inbox, other, &reference));
+    entry = kvreg_entry_init();
     if (function == DO_registry_stop || function == DO_registry_exit ||
         function == DO_registry_free) {
         kvreg_bucket *child;

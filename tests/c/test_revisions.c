@@ -31,7 +31,7 @@ static uint64_t last(void) {
     return revision;
 }
 
-static void each_change_has_a_larger_revision(void) {
+static void g15_each_change_has_a_larger_revision(void) {
     static char text[1 << 20];
     memset(text, 'x', sizeof text);
     start();
@@ -60,7 +60,7 @@ static void each_change_has_a_larger_revision(void) {
     finish();
 }
 
-static void what_changes_nothing_has_none(void) {
+static void g15_what_changes_nothing_has_none(void) {
     start();
     kvreg_value one = kvreg_int(1), two = kvreg_int(2);
     uint64_t revision = put("k", one), none = 7;
@@ -83,7 +83,7 @@ static void what_changes_nothing_has_none(void) {
 }
 
 /* What a limit refuses, of one key and of many, by whichever way. */
-static void what_is_refused_has_none(void) {
+static void g15_what_is_refused_has_none(void) {
     kvreg_bucket_options options = kvreg_bucket_options_init();
     options.max_bytes = 11;
     OK(kvreg_bucket_start_with(&options, &bucket));
@@ -97,7 +97,7 @@ static void what_is_refused_has_none(void) {
     finish();
 }
 
-static void put_if_compares_and_stores_in_one_step(void) {
+static void g16_put_if_compares_and_stores_in_one_step(void) {
     static char text[8192];
     start();
     /* Of every kind of value: in its place, shared, of another size. */
@@ -125,7 +125,7 @@ static void put_if_compares_and_stores_in_one_step(void) {
     finish();
 }
 
-static void put_if_equal_compares_values(void) {
+static void g16_put_if_equal_compares_values(void) {
     static char text[8192];
     start();
     uint64_t first, second;
@@ -209,7 +209,7 @@ static void arguments(void) {
 }
 
 /* A bucket that comes back is another one: no old revision is right again. */
-static void a_name_never_goes_back(void) {
+static void g15_a_name_never_goes_back(void) {
     kvreg_registry *registry;
     kvreg_bucket_options options = kvreg_bucket_options_init();
     kvreg_value one = kvreg_int(1);
@@ -262,7 +262,7 @@ static void *increments(void *argument) {
     return NULL;
 }
 
-static void none_is_lost_under_contention(void) {
+static void g16_none_is_lost_under_contention(void) {
     unsigned long count = check_count(20000);
     pthread_t threads[2 * THREADS];
     start();
@@ -280,15 +280,15 @@ static void none_is_lost_under_contention(void) {
 }
 
 static const test tests[] = {
-    TEST(each_change_has_a_larger_revision),
-    TEST(what_changes_nothing_has_none),
-    TEST(what_is_refused_has_none),
-    TEST(put_if_compares_and_stores_in_one_step),
-    TEST(put_if_equal_compares_values),
+    TEST(g15_each_change_has_a_larger_revision),
+    TEST(g15_what_changes_nothing_has_none),
+    TEST(g15_what_is_refused_has_none),
+    TEST(g16_put_if_compares_and_stores_in_one_step),
+    TEST(g16_put_if_equal_compares_values),
     TEST(sums),
     TEST(arguments),
-    TEST(a_name_never_goes_back),
-    TEST(none_is_lost_under_contention),
+    TEST(g15_a_name_never_goes_back),
+    TEST(g16_none_is_lost_under_contention),
 };
 
 CHECK_MAIN(tests)

@@ -22,6 +22,7 @@ pub const NOT_FOUND: i32 = 1;
 pub const NO_PROCESS: i32 = 3;
 pub const SERVER_DOWN: i32 = 4;
 pub const WRONG_TYPE: i32 = 11;
+pub const CONFLICT: i32 = 12;
 pub const LIMIT: i32 = 13;
 pub const TOO_SMALL: i32 = 21;
 
@@ -68,6 +69,28 @@ impl Pair {
     pub fn new(key: &[u8], value: Value) -> Pair {
         let (key, len) = (key.as_ptr(), key.len());
         Pair { key, len, value }
+    }
+}
+
+/// `kvreg_entry`.
+#[repr(C)]
+pub struct Entry {
+    size: u32,
+    reserved: u32,
+    pub value: Value,
+    pub revision: u64,
+    pub ttl_ms: i64,
+}
+
+impl Default for Entry {
+    fn default() -> Entry {
+        Entry {
+            size: size_of::<Entry>() as u32,
+            reserved: 0,
+            value: Value::default(),
+            revision: 0,
+            ttl_ms: 0,
+        }
     }
 }
 
@@ -120,6 +143,47 @@ extern "C" {
     ) -> i32;
     pub fn kvreg_bucket_put_many(b: Handle, pairs: *const Pair, count: usize) -> i32;
     pub fn kvreg_bucket_get_many(b: Handle, pairs: *mut Pair, count: usize) -> i32;
+    pub fn kvreg_bucket_get_entry(b: Handle, k: *const u8, l: usize, entry: *mut Entry) -> i32;
+    pub fn kvreg_bucket_put_entry(
+        b: Handle,
+        k: *const u8,
+        l: usize,
+        value: *const Value,
+        ttl_ms: i64,
+        revision: *mut u64,
+    ) -> i32;
+    pub fn kvreg_bucket_put_if(
+        b: Handle,
+        k: *const u8,
+        l: usize,
+        value: *const Value,
+        expected: u64,
+        ttl_ms: i64,
+        revision: *mut u64,
+    ) -> i32;
+    pub fn kvreg_bucket_delete_if(
+        b: Handle,
+        k: *const u8,
+        l: usize,
+        expected: u64,
+        old: *mut Value,
+    ) -> i32;
+    pub fn kvreg_bucket_put_if_equal(
+        b: Handle,
+        k: *const u8,
+        l: usize,
+        expected: *const Value,
+        value: *const Value,
+        revision: *mut u64,
+    ) -> i32;
+    pub fn kvreg_bucket_add_int(
+        b: Handle,
+        k: *const u8,
+        l: usize,
+        delta: i64,
+        sum: *mut i64,
+    ) -> i32;
+    pub fn kvreg_bucket_revision(b: Handle, revision: *mut u64) -> i32;
     pub fn kvreg_bucket_update(
         b: Handle,
         k: *const u8,

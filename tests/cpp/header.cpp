@@ -54,6 +54,8 @@ void refused(kvreg::bucket &bucket) {
 void refused(kvreg::bucket &bucket) {
     bucket.update("k", [](int) { return 1; });
 }
+#elif REFUSED == 14 // a number for a condition
+void refused(kvreg::bucket &bucket) { bucket.put("k", 1, 7); }
 #elif REFUSED == 7 // a number for a reason
 void refused(kvreg::bucket &bucket) { bucket.exit(KVREG_REASON_KILLED); }
 #endif

@@ -143,6 +143,14 @@ void a_null_pointer_is_no_text() {
     refused([&] { bucket.erase(unset); });
     refused([&] { bucket.erase<int>(unset); });
     refused([&] { bucket.erase_cast(unset); });
+    refused([&] { (void)bucket.entry(unset); });
+    refused([&] { bucket.put_entry("k", unset); });
+    refused([&] { bucket.put("k", unset, kvreg::if_absent); });
+    refused([&] { bucket.put(unset, 1, kvreg::if_absent); });
+    refused([&] { bucket.erase(unset, kvreg::if_revision(1)); });
+    refused([&] { bucket.compare_and_swap("k", std::nullopt, unset); });
+    refused([&] { bucket.compare_and_swap("k", unset, std::nullopt); });
+    refused([&] { bucket.add(unset, 1); });
     refused([&] { bucket.update(unset, [](auto) { return 1; }); });
     refused([&] { bucket.update("k", [&](auto) { return unset; }); });
     refused([&] { bucket.update_cast(unset, [](auto) { return 1; }); });
@@ -433,6 +441,79 @@ void an_update_cast() {
     CHECK(watched.use_count() == 1);
 }
 
+// The call throws kvreg::conflict.
+template <class F> void conflicts(F call) {
+    try {
+        call();
+    } catch (const kvreg::conflict &conflict) {
+        CHECK(conflict.status() == KVREG_CONFLICT);
+        return;
+    }
+    CHECK(it_throws);
+}
+
+void a_revision_says_one_change() {
+    auto bucket = kvreg::bucket::start();
+    CHECK(!bucket.entry("k") && bucket.revision() == 0);
+    const auto first = bucket.put_entry("k", 1), second = bucket.put_entry("k", "text");
+    const auto held = bucket.entry("k");
+    CHECK(first > 0 && second > first && bucket.revision() == second);
+    CHECK(held->value == kvreg::value("text"s) && held->revision == second);
+    bucket.put("large", std::string(100000, 'x'));
+    const auto large = bucket.entry("large");
+    CHECK(std::get<std::string>(large->value).size() == 100000 && large->revision > second);
+    bucket.stop();
+    throws(KVREG_NO_PROCESS, [&] { (void)bucket.entry("k"); });
+    throws(KVREG_NO_PROCESS, [&] { (void)bucket.revision(); });
+}
+
+void puts_and_erases_on_a_condition() {
+    using kvreg::if_absent;
+    using kvreg::if_revision;
+    auto bucket = kvreg::bucket::start();
+    const auto first = bucket.put("k", 1, if_absent);
+    CHECK(first == bucket.entry("k")->revision);
+    conflicts([&] { bucket.put("k", 2, if_absent); });
+    const auto second = bucket.put("k", "two", if_revision(first));
+    CHECK(second > first && bucket.get<std::string>("k") == "two");
+    conflicts([&] { bucket.put("k", 3, if_revision(first)); });
+    conflicts([&] { bucket.put("absent", 3, if_revision(first)); });
+    conflicts([&] { bucket.erase("k", if_revision(first)); });
+    throws(KVREG_INVALID_ARGUMENT, [&] { bucket.erase("k", if_absent); });
+    CHECK(bucket.revision() == second && !bucket.erase("absent", if_revision(second)));
+    CHECK(bucket.erase("k", if_revision(second)) == kvreg::value("two"s) && bucket.count() == 0);
+    // As a result it keeps its status, and is thrown as what it is.
+    const auto failed = kvreg::attempt([&] { return bucket.put("k", 1, if_revision(second)); });
+    CHECK(failed.status() == KVREG_CONFLICT);
+    conflicts([&] { (void)failed.value(); });
+}
+
+void compare_and_swap_compares_values() {
+    auto bucket = kvreg::bucket::start();
+    CHECK(bucket.compare_and_swap("k", std::nullopt, "open"));
+    CHECK(!bucket.compare_and_swap("k", std::nullopt, "open"));
+    CHECK(!bucket.compare_and_swap("k", nullptr, "closed")); // nil is a value
+    CHECK(bucket.compare_and_swap("k", "open"s, 7));
+    CHECK(!bucket.compare_and_swap("k", 7.0, 8) && bucket.get<int>("k") == 7);
+    // What was read is expected, whether there was something or not.
+    for (auto key : {"k", "absent"}) {
+        const auto held = bucket.get(key);
+        CHECK(bucket.compare_and_swap(key, held, 1) && !bucket.compare_and_swap(key, held, 1));
+    }
+    CHECK(bucket.compare_and_swap("k", 1, bucket.get<int>("gone")) && !bucket.get("k"));
+    CHECK(bucket.compare_and_swap("k", std::nullopt, std::optional<int>()));
+    bucket.stop();
+    throws(KVREG_NO_PROCESS, [&] { bucket.compare_and_swap("k", 1, 2); });
+}
+
+void sums() {
+    auto bucket = kvreg::bucket::start();
+    CHECK(bucket.add("n", 5) == 5 && bucket.add("n", -7) == -2 && bucket.get<int>("n") == -2);
+    throws(KVREG_LIMIT, [&] { bucket.add("n", INT64_MIN); });
+    bucket.put("n", "text");
+    throws(KVREG_WRONG_TYPE, [&] { bucket.add("n", 1); });
+}
+
 void casts() {
     auto bucket = kvreg::bucket::start();
     bucket.put_cast("a", 1);
@@ -593,6 +674,10 @@ void no_memory() {
             bucket.update_cast("l", [large](auto) { return large; });
             bucket.update(key, [&](auto held) { return std::get<std::string>(*held) + large; });
             (void)bucket.get<std::string>(key);
+            const auto held = bucket.entry(key);
+            bucket.put(key, large, kvreg::if_revision(held->revision));
+            (void)kvreg::attempt([&] { return bucket.put(key, 1, kvreg::if_absent); });
+            CHECK(bucket.compare_and_swap(key, large, held->value));
             for (auto &item : bucket.items()) (void)std::string(item.first);
             for (auto &name : registry.names()) (void)std::string(name + large);
             (void)kvreg::attempt([] { kvreg::bucket(nullptr).clear(); });
@@ -631,6 +716,10 @@ int main() {
         TEST(what_an_update_throws_comes_out),
         TEST(exceptions_from_many_threads),
         TEST(an_update_cast),
+        TEST(a_revision_says_one_change),
+        TEST(puts_and_erases_on_a_condition),
+        TEST(compare_and_swap_compares_values),
+        TEST(sums),
         TEST(casts),
         TEST(handles_move),
         TEST(names_and_ends),

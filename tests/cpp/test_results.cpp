@@ -41,6 +41,21 @@ void what_cannot_be_stored_is_a_result() {
     CHECK(bucket.update<int>("k", [](auto n) { return *n + 1; }) && **bucket.get<int>("k") == 301);
 }
 
+void conflicts_are_results() {
+    auto bucket = *kvreg::bucket::start();
+    CHECK(!*bucket.entry("k") && *bucket.revision() == 0);
+    const auto first = *bucket.put("k", 1, kvreg::if_absent);
+    CHECK(bucket.put("k", 2, kvreg::if_absent).status() == KVREG_CONFLICT);
+    const auto second = *bucket.put_entry("k", "two");
+    CHECK(bucket.put("k", 2, kvreg::if_revision(first)).status() == KVREG_CONFLICT);
+    CHECK(bucket.erase("k", kvreg::if_revision(first)).status() == KVREG_CONFLICT);
+    CHECK((*bucket.entry("k"))->revision == second && *bucket.revision() == second);
+    CHECK(**bucket.erase("k", kvreg::if_revision(second)) == kvreg::value(std::string("two")));
+    CHECK(*bucket.compare_and_swap("k", std::nullopt, 1));
+    CHECK(!*bucket.compare_and_swap("k", std::nullopt, 1));
+    CHECK(*bucket.add("k", 2) == 3 && bucket.add("k", INT64_MAX).status() == KVREG_LIMIT);
+}
+
 void casts_and_snapshots() {
     auto bucket = *kvreg::bucket::start();
     auto inbox = *kvreg::inbox::open();
@@ -69,6 +84,7 @@ int main() {
     const test tests[] = {
         TEST(calls_give_results),
         TEST(what_cannot_be_stored_is_a_result),
+        TEST(conflicts_are_results),
         TEST(casts_and_snapshots),
         TEST(attempt_passes_results_on),
     };

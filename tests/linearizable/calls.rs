@@ -18,6 +18,9 @@ pub enum Refused {
     NoProcess,
     /// It ended while it had the request.
     ServerDown,
+    /// It was not as expected.
+    Conflict,
+    WrongType,
 }
 
 pub type Answer<T> = Result<T, Refused>;
@@ -28,6 +31,8 @@ fn answer(status: i32) -> Answer<()> {
         NOT_FOUND => Err(Refused::NotFound),
         NO_PROCESS => Err(Refused::NoProcess),
         SERVER_DOWN => Err(Refused::ServerDown),
+        WRONG_TYPE => Err(Refused::WrongType),
+        CONFLICT => Err(Refused::Conflict),
         other => panic!("a call answered the status {other}"),
     }
 }
@@ -298,6 +303,72 @@ impl Bucket {
         }
         unsafe { kvreg_items_free(items) };
         Ok((words, count))
+    }
+
+    /// The value with its revision.
+    pub fn get_entry(&self, key: &[u8]) -> Answer<(Word, u64)> {
+        let mut entry = Entry::default();
+        answer(unsafe { kvreg_bucket_get_entry(self.0, key.as_ptr(), key.len(), &mut entry) })?;
+        Ok((unsafe { taken(&mut entry.value) }, entry.revision))
+    }
+
+    /// The revision of the put.
+    pub fn put_entry(&self, key: &[u8], shown: &Shown) -> Answer<u64> {
+        let (value, mut revision) = (of(shown), 0);
+        let (data, len) = (key.as_ptr(), key.len());
+        answer(unsafe { kvreg_bucket_put_entry(self.0, data, len, &value, 0, &mut revision) })?;
+        Ok(revision)
+    }
+
+    /// The revision of the put.
+    pub fn put_if(&self, key: &[u8], shown: &Shown, expected: u64) -> Answer<u64> {
+        let (value, mut revision) = (of(shown), 0);
+        let (data, len, to) = (key.as_ptr(), key.len(), &mut revision);
+        answer(unsafe { kvreg_bucket_put_if(self.0, data, len, &value, expected, 0, to) })?;
+        Ok(revision)
+    }
+
+    /// What was there, if that is wanted.
+    pub fn delete_if(&self, key: &[u8], expected: u64, wanted: bool) -> Answer<Option<Word>> {
+        let mut old = Value::default();
+        let to = if wanted { &mut old } else { null_mut() };
+        answer(unsafe { kvreg_bucket_delete_if(self.0, key.as_ptr(), key.len(), expected, to) })?;
+        Ok(wanted.then(|| unsafe { taken(&mut old) }))
+    }
+
+    /// The revision of the change; `None` on either side is no value.
+    pub fn put_if_equal(
+        &self,
+        key: &[u8],
+        expected: Option<&Shown>,
+        next: Option<&Shown>,
+    ) -> Answer<u64> {
+        let (expected, next, mut revision) = (expected.map(of), next.map(of), 0);
+        let pointer = |value: &Option<Value>| value.as_ref().map_or(null(), std::ptr::from_ref);
+        let (data, len) = (key.as_ptr(), key.len());
+        let (expected, next) = (pointer(&expected), pointer(&next));
+        answer(unsafe {
+            kvreg_bucket_put_if_equal(self.0, data, len, expected, next, &mut revision)
+        })?;
+        Ok(revision)
+    }
+
+    /// What was there, and the sum; an absent key counts as 0.
+    pub fn add_int(&self, key: &[u8], delta: i64) -> Answer<(Word, Word)> {
+        let mut sum = 0;
+        answer(unsafe { kvreg_bucket_add_int(self.0, key.as_ptr(), key.len(), delta, &mut sum) })?;
+        let before = match sum - delta {
+            0 => ABSENT,
+            number => values::of_int(number),
+        };
+        Ok((before, values::of_int(sum)))
+    }
+
+    /// Of the last change.
+    pub fn revision(&self) -> Answer<u64> {
+        let mut revision = 0;
+        answer(unsafe { kvreg_bucket_revision(self.0, &mut revision) })?;
+        Ok(revision)
     }
 
     pub fn clear(&self) -> Answer<()> {

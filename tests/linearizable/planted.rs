@@ -1,6 +1,9 @@
 //! Histories that are wrong on purpose: the search has to find that they are.
 
-use super::search::{order_of, Cast, Found, Handle, History, Step, Taken, Thread, ABSENT, FIRST};
+use super::search::{
+    order_of, Asked, Cast, Found, Handle, History, Step, Taken, Thread, ABSENT, FIRST,
+};
+use super::values::NIL;
 
 /// A step between two moments.
 fn step(call: u64, answer: u64, step: Step) -> Taken {
@@ -198,4 +201,150 @@ fn a_lookup_does_not_wait_for_casts() {
     assert_eq!(of(vec![own.clone(), other.clone()], false), Found::Order);
     own.steps[0].step = Step::Lives;
     assert_eq!(of(vec![own, other], false), Found::None);
+}
+
+fn change(asked: Asked, word: u64, revision: u64) -> Step {
+    Step::Change(0, asked, word, revision)
+}
+
+/// Steps of one thread, one after another.
+fn in_turn(steps: Vec<Step>) -> Thread {
+    let taken = |(at, one)| step(2 * at as u64, 2 * at as u64 + 1, one);
+    calls(steps.into_iter().enumerate().map(taken).collect())
+}
+
+fn alone(steps: Vec<Step>) -> Found {
+    of(vec![in_turn(steps)], false)
+}
+
+#[test]
+fn an_entry_of_two_changes_is_found() {
+    let entry = |word, revision| {
+        let first = change(Asked::Nothing, 7, 1);
+        let second = change(Asked::Nothing, 8, 2);
+        alone(vec![first, second, Step::Entry(0, word, revision)])
+    };
+    assert_eq!(entry(8, 2), Found::Order);
+    assert_eq!(entry(8, 1), Found::None);
+    assert_eq!(entry(7, 1), Found::None);
+    assert_eq!(entry(8, 3), Found::None);
+    // Of a write whose revision nobody was told: whoever read it first says it for all.
+    let twice = |again| {
+        let entry = Step::Entry(0, NIL, 5);
+        alone(vec![write(0, NIL), entry, Step::Entry(0, NIL, again)])
+    };
+    assert_eq!(twice(5), Found::Order);
+    assert_eq!(twice(6), Found::None);
+}
+
+#[test]
+fn revisions_that_do_not_rise_are_found() {
+    let puts = |first, second| {
+        let put = |word, revision| change(Asked::Nothing, word, revision);
+        alone(vec![put(7, first), put(8, second)])
+    };
+    assert_eq!(puts(1, 2), Found::Order);
+    assert_eq!(puts(2, 1), Found::None);
+    assert_eq!(puts(2, 2), Found::None);
+    // Those of a batch are in order, and of others too that nobody but a reader was told.
+    let batch = |first, second| {
+        let (one, other) = (Step::Entry(0, 7, first), Step::Entry(1, 8, second));
+        alone(vec![Step::Write(vec![(0, 7), (1, 8)]), one, other])
+    };
+    assert_eq!(batch(3, 4), Found::Order);
+    assert_eq!(batch(4, 3), Found::None);
+    let between = |revision| {
+        let first = change(Asked::Nothing, 7, 3);
+        let last = Step::Change(1, Asked::Nothing, 8, 6);
+        let read = Step::Entry(0, NIL, revision);
+        alone(vec![first, write(0, NIL), last, read])
+    };
+    assert_eq!(between(4), Found::Order);
+    assert_eq!(between(2), Found::None);
+    assert_eq!(between(7), Found::None);
+    let last = |revision| {
+        let put = change(Asked::Nothing, 7, 3);
+        alone(vec![put, Step::Revision(revision)])
+    };
+    assert_eq!(last(3), Found::Order);
+    assert_eq!(last(2), Found::None);
+    // It may be that of a write that nobody was told.
+    let unknown = |revision| {
+        let put = change(Asked::Nothing, 7, 3);
+        let read = Step::Entry(0, NIL, revision);
+        alone(vec![put, write(0, NIL), Step::Revision(5), read])
+    };
+    assert_eq!(unknown(5), Found::Order);
+    assert_eq!(unknown(6), Found::None);
+}
+
+/// Two that expect the same: one of them comes first.
+#[test]
+fn two_who_both_win_are_found() {
+    let both = |first, second| {
+        let begins = calls(vec![step(0, 0, change(Asked::Nothing, 7, 1))]);
+        let [first, second] = [first, second].map(|one| calls(vec![step(1, 9, one)]));
+        of(vec![begins, first, second], false)
+    };
+    for asked in [Asked::Revision(1), Asked::Value(7)] {
+        let (one, other) = (change(asked, 8, 2), change(asked, 9, 3));
+        let loses = Step::Conflict(0, asked);
+        assert_eq!(both(one.clone(), other), Found::None);
+        assert_eq!(both(one, loses), Found::Order);
+    }
+}
+
+#[test]
+fn a_conflict_without_a_cause_is_found() {
+    let put = || change(Asked::Nothing, 7, 1);
+    let conflict = |asked| alone(vec![put(), Step::Conflict(0, asked)]);
+    assert_eq!(conflict(Asked::Revision(1)), Found::None);
+    assert_eq!(conflict(Asked::Value(7)), Found::None);
+    for asked in [Asked::Revision(0), Asked::Revision(2), Asked::Value(8)] {
+        assert_eq!(conflict(asked), Found::Order);
+    }
+    let absent = |asked| alone(vec![Step::Conflict(0, asked)]);
+    assert_eq!(absent(Asked::Revision(0)), Found::None);
+    assert_eq!(absent(Asked::Value(ABSENT)), Found::None);
+    assert_eq!(absent(Asked::Revision(1)), Found::Order);
+}
+
+#[test]
+fn a_key_that_another_revision_takes_out_is_found() {
+    let takes = |revision, old| {
+        let takes = Step::TakesOut(0, revision, old);
+        alone(vec![change(Asked::Nothing, 7, 3), takes])
+    };
+    assert_eq!(takes(3, Some(7)), Found::Order);
+    assert_eq!(takes(3, None), Found::Order);
+    assert_eq!(takes(2, None), Found::None);
+    assert_eq!(takes(3, Some(8)), Found::None);
+    // What was put anew has a revision of its own, if it is the same value too.
+    let again = |revision| {
+        let old = Step::TakesOut(0, 3, None);
+        let put = |revision| change(Asked::Nothing, NIL, revision);
+        alone(vec![put(3), old, put(5), Step::TakesOut(0, revision, None)])
+    };
+    assert_eq!(again(5), Found::Order);
+    assert_eq!(again(3), Found::None);
+}
+
+/// A bucket that comes after another has larger revisions.
+#[test]
+fn a_revision_that_comes_back_is_found() {
+    let put = |call, handle, revision| {
+        let word = 7 + u64::from(handle);
+        let mut taken = step(call, call, change(Asked::Revision(0), word, revision));
+        taken.handle = handle;
+        taken
+    };
+    let lives = |first, second| {
+        let mut steps = vec![put(0, FIRST, first)];
+        steps.extend(stop(1, 2));
+        steps.extend([step(3, 4, Step::Makes(1)), put(5, 1, second)]);
+        of(vec![calls(steps)], false)
+    };
+    assert_eq!(lives(5, 9), Found::Order);
+    assert_eq!(lives(5, 5), Found::None);
+    assert_eq!(lives(5, 4), Found::None);
 }

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::calls::{Answer, Bucket, Lingers, Refused, Registry};
-use super::search::{Cast, Handle, Step, Taken, Thread, Word, ABSENT, FIRST, KEYS, THREADS};
+use super::search::{Asked, Cast, Handle, Step, Taken, Thread, Word, ABSENT, FIRST, KEYS, THREADS};
 use super::values::{self, Shown};
 
 pub const NAMES: [&[u8]; KEYS] = [
@@ -89,6 +89,14 @@ impl Kind {
     }
 }
 
+/// What a thread has learned of a key: it is what it asks for later.
+#[derive(Clone, Copy)]
+pub struct Seen {
+    key: usize,
+    word: Word,
+    revision: u64,
+}
+
 /// A thread in a history.
 pub struct Player<'a> {
     pub kind: Kind,
@@ -101,6 +109,7 @@ pub struct Player<'a> {
     pub handle: Handle,
     pub clock: &'a AtomicU64,
     pub writes: u64,
+    pub seen: Vec<Seen>,
     pub record: Thread,
 }
 
@@ -130,7 +139,7 @@ impl Player<'_> {
         let steps = answer.unwrap_or_else(|refused| match refused {
             Refused::NoProcess => vec![Step::Gone],
             Refused::ServerDown => vec![Step::Lives, Step::Gone],
-            Refused::NotFound => panic!("nothing was asked that could be absent"),
+            other => panic!("nothing was asked that could be answered {other:?}"),
         });
         for step in steps {
             self.record.steps.push(Taken {
@@ -153,9 +162,13 @@ impl Player<'_> {
         if self.random.once_in(12) {
             return values::NIL;
         }
+        values::word(self.number(), self.random.below(self.kind.values))
+    }
+
+    /// One that nobody else has.
+    fn number(&mut self) -> u64 {
         self.writes += 1;
-        let number = self.place as u64 * 1000 + self.writes;
-        values::word(number, self.random.below(self.kind.values))
+        self.place as u64 * 1000 + self.writes
     }
 
     /// What is to be stored, or nothing.
@@ -301,6 +314,126 @@ impl Player<'_> {
         self.note(by, call, answer.map(read));
     }
 
+    fn get_entry(&mut self, key: usize) {
+        let call = self.moment();
+        let answer = self.bucket().get_entry(NAMES[key]);
+        let (word, revision) = *answer.as_ref().unwrap_or(&(ABSENT, 0));
+        let steps = match answer {
+            Err(Refused::NotFound) => Ok(vec![Step::Read(vec![(key, ABSENT)])]),
+            other => other.map(|(word, revision)| vec![Step::Entry(key, word, revision)]),
+        };
+        self.note("get_entry", call, steps);
+        self.learn(key, word, revision);
+    }
+
+    fn learn(&mut self, key: usize, word: Word, revision: u64) {
+        self.seen.push(Seen {
+            key,
+            word,
+            revision,
+        });
+    }
+
+    /// What this thread takes for true: mostly what it saw last of the key, and right before.
+    fn expected(&mut self, key: usize) -> Seen {
+        if self.random.once_in(2) {
+            self.get_entry(key);
+        }
+        let absent = Seen {
+            key,
+            word: ABSENT,
+            revision: 0,
+        };
+        let of_key = self.seen.iter().rev().find(|seen| seen.key == key);
+        let last = of_key.copied().unwrap_or(absent);
+        match self.random.below(8) {
+            0 => absent,
+            1 if !self.seen.is_empty() => {
+                self.seen[self.random.below(self.seen.len() as u64) as usize]
+            }
+            _ => last,
+        }
+    }
+
+    /// Writes down a change that tells its revision, or that the key was not as asked.
+    fn note_change(
+        &mut self,
+        by: &'static str,
+        call: u64,
+        (key, asked, word): (usize, Asked, Word),
+        answer: Answer<u64>,
+    ) {
+        if let Ok(revision) = answer {
+            self.learn(key, word, revision);
+        }
+        let change = |revision| vec![Step::Change(key, asked, word, revision)];
+        self.note(by, call, refusable(answer.map(change), key, asked));
+    }
+
+    fn put_entry(&mut self) {
+        let (key, word) = (self.key(), self.word());
+        let shown = values::shown(word);
+        let call = self.moment();
+        let answer = self.bucket().put_entry(NAMES[key], &shown);
+        self.note_change("put_entry", call, (key, Asked::Nothing, word), answer);
+    }
+
+    fn put_if(&mut self) {
+        let (key, word) = (self.key(), self.word());
+        let (expected, shown) = (self.expected(key).revision, values::shown(word));
+        let call = self.moment();
+        let answer = self.bucket().put_if(NAMES[key], &shown, expected);
+        let change = (key, Asked::Revision(expected), word);
+        self.note_change("put_if", call, change, answer);
+    }
+
+    fn put_if_equal(&mut self) {
+        let (key, (word, next)) = (self.key(), self.next());
+        let expected = self.expected(key).word;
+        let shown = (expected != ABSENT).then(|| values::shown(expected));
+        let call = self.moment();
+        let answer = self
+            .bucket()
+            .put_if_equal(NAMES[key], shown.as_ref(), next.as_ref());
+        let change = (key, Asked::Value(expected), word);
+        self.note_change("put_if_equal", call, change, answer);
+    }
+
+    fn delete_if(&mut self) {
+        let (key, wanted) = (self.key(), self.random.once_in(2));
+        let revision = self.expected(key).revision;
+        if revision == 0 {
+            return; // which cannot be asked for
+        }
+        let call = self.moment();
+        let answer = match self.bucket().delete_if(NAMES[key], revision, wanted) {
+            Err(Refused::NotFound) => Ok(vec![Step::Read(vec![(key, ABSENT)])]),
+            other => other.map(|old| vec![Step::TakesOut(key, revision, old)]),
+        };
+        let answer = refusable(answer, key, Asked::Revision(revision));
+        self.note("delete_if", call, answer);
+    }
+
+    fn add(&mut self) {
+        let (key, delta) = (self.key(), values::delta(self.number()));
+        let call = self.moment();
+        let answer = match self.bucket().add_int(NAMES[key], delta) {
+            Err(Refused::WrongType) => Ok(vec![Step::NoNumber(key)]),
+            other => other.map(|(before, sum)| vec![Step::Exchange(key, before, sum)]),
+        };
+        self.note("add_int", call, answer);
+    }
+
+    fn revision(&mut self) {
+        let call = self.moment();
+        let answer = self.bucket().revision();
+        self.note(
+            "revision",
+            call,
+            answer.map(|revision| vec![Step::Revision(revision)]),
+        );
+    }
+
     fn clear(&mut self) {
         let call = self.moment();
         let answer = self.bucket().clear();
@@ -390,7 +523,7 @@ impl Player<'_> {
                 self.end();
                 continue;
             }
-            match self.random.below(20) {
+            match self.random.below(32) {
                 0..=3 => self.get(),
                 4..=5 => self.get_typed(),
                 6..=9 => self.put(),
@@ -399,8 +532,18 @@ impl Player<'_> {
                 14..=16 => self.cast(),
                 17 => self.batch(),
                 18 => self.snapshot(),
-                _ if self.random.once_in(3) => self.clear(),
-                _ => self.snapshot(),
+                19 if self.random.once_in(3) => self.clear(),
+                19 => self.snapshot(),
+                20..=21 => {
+                    let key = self.key();
+                    self.get_entry(key);
+                }
+                22 => self.put_entry(),
+                23..=25 => self.put_if(),
+                26..=27 => self.put_if_equal(),
+                28 => self.delete_if(),
+                29..=30 => self.add(),
+                _ => self.revision(),
             }
         }
         // So that no cast waits when the end is looked at.
@@ -410,6 +553,14 @@ impl Player<'_> {
             self.handle = handle;
             self.get();
         }
+    }
+}
+
+/// That it was not as asked is an answer too.
+fn refusable(answer: Answer<Vec<Step>>, key: usize, asked: Asked) -> Answer<Vec<Step>> {
+    match answer {
+        Err(Refused::Conflict) => Ok(vec![Step::Conflict(key, asked)]),
+        other => other,
     }
 }
 

@@ -99,7 +99,7 @@ fn suspects(history: &History) -> String {
     let mut suspects = Vec::new();
     for (place, thread) in history.threads.iter().enumerate() {
         for (number, taken) in thread.steps.iter().enumerate() {
-            if !matches!(taken.step, Step::Read(_)) {
+            if !matches!(taken.step, Step::Read(_) | Step::Entry(..)) {
                 continue;
             }
             let mut without = history.clone();
@@ -168,6 +168,7 @@ pub fn round(seed: u64, histories: usize) -> Result<Tally, String> {
                 handle: FIRST,
                 clock: &clock,
                 writes: 0,
+                seen: Vec::new(),
                 record: Thread::default(),
             };
             gate.pass(number + 1);

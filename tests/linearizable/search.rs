@@ -7,10 +7,16 @@
 //! name goes, then mail is refused (G5). So a call is a list of steps here, and casts wait beside
 //! the calls of their thread.
 //!
+//! Revisions are known as far as anybody was told them: a write whose value is its own has the
+//! revision with which anybody read it, or which its caller was told. Any other has one that fits
+//! between those of the changes before and after it, until somebody reads it.
+//!
 //! Nothing is excused: a bucket that ends is part of the state, and who is answered OK was answered
 //! by one that lived.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+
+use super::values;
 
 /// What is stored under a key: [`ABSENT`], or the number of the write it comes from.
 pub type Word = u64;
@@ -33,6 +39,18 @@ pub enum Step {
     Write(Vec<(usize, Word)>),
     /// A value that was seen, and what was stored instead.
     Exchange(usize, Word, Word),
+    /// A value and its revision.
+    Entry(usize, Word, u64),
+    /// What a key got, after it was as asked, and the revision of that change.
+    Change(usize, Asked, Word, u64),
+    /// A key that had this revision was taken out; what was there, if that was told.
+    TakesOut(usize, u64, Option<Word>),
+    /// The key was there, or not, in another way than asked.
+    Conflict(usize, Asked),
+    /// What was there is no number.
+    NoNumber(usize),
+    /// The revision of the bucket's last change.
+    Revision(u64),
     Clear,
     Count(usize),
     /// It was there when it was asked.
@@ -52,7 +70,28 @@ pub enum Step {
     RemovedEnds,
 }
 
+/// What a change asks of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    Nothing,
+    /// That it has this revision; 0: that it is absent.
+    Revision(u64),
+    Value(Word),
+}
+
 impl Step {
+    /// The word of one write, and the revision that somebody was told of it.
+    fn told(&self) -> Option<(Word, u64)> {
+        let (word, revision) = match self {
+            Step::Entry(_, word, revision) | Step::Change(_, _, word, revision) => {
+                (*word, *revision)
+            }
+            Step::TakesOut(_, revision, Some(word)) => (*word, *revision),
+            _ => return None,
+        };
+        values::is_of_one_write(word).then_some((word, revision))
+    }
+
     /// The registry is asked, which knows nothing of what waits at a bucket.
     fn is_of_the_registry(&self) -> bool {
         matches!(
@@ -114,12 +153,131 @@ pub enum Found {
 
 const NOBODY: u8 = u8::MAX;
 
+/// The revisions of writes, as far as anybody was told them; 0: nobody was.
+struct Revisions(HashMap<Word, u64>);
+
+impl Revisions {
+    /// `None` if a write has two, or two writes have one.
+    fn told_in(history: &History) -> Option<Revisions> {
+        let (mut told, mut writes) = (HashMap::new(), HashMap::new());
+        let steps = history.threads.iter().flat_map(|thread| &thread.steps);
+        for (word, revision) in steps.filter_map(|taken| taken.step.told()) {
+            let is_right = *told.entry(word).or_insert(revision) == revision
+                && *writes.entry(revision).or_insert(word) == word;
+            if !is_right {
+                return None;
+            }
+        }
+        Some(Revisions(told))
+    }
+
+    fn of(&self, word: Word) -> u64 {
+        self.0.get(&word).copied().unwrap_or(0)
+    }
+}
+
+/// What is under a key.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+struct Held {
+    word: Word,
+    /// 0: it is not known, or the key is absent.
+    revision: u64,
+    /// One that is not known is larger than this,
+    after: u64,
+    /// and smaller than this; 0: nothing larger is known.
+    before: u64,
+}
+
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+struct Contents {
+    keys: [Held; KEYS],
+    /// The largest that is known.
+    revision: u64,
+}
+
+impl Contents {
+    fn holds(&self, key: usize, word: Word) -> bool {
+        self.keys[key].word == word
+    }
+
+    /// Stores a word, or takes the key out, if the change may have this revision; 0: nobody knows.
+    fn set(&mut self, key: usize, word: Word, revision: u64) -> bool {
+        if revision != 0 && !self.rise(revision) {
+            return false;
+        }
+        let is_known = revision != 0 || word == ABSENT;
+        self.keys[key] = Held {
+            word,
+            revision: if word == ABSENT { 0 } else { revision },
+            after: if is_known { 0 } else { self.revision },
+            before: 0,
+        };
+        true
+    }
+
+    /// A change has this revision, if it may.
+    fn rise(&mut self, revision: u64) -> bool {
+        revision > self.revision && self.reaches(revision, revision)
+    }
+
+    /// All changes until now have revisions up to this one, and those of the keys are below `end`.
+    fn reaches(&mut self, revision: u64, end: u64) -> bool {
+        if revision < self.revision {
+            return false;
+        }
+        self.revision = revision;
+        for held in &mut self.keys {
+            if held.word != ABSENT && held.revision == 0 && held.before == 0 {
+                held.before = end;
+            }
+        }
+        true
+    }
+
+    /// Whether the key has this revision, or may have it: then it has it from now on. 0: absent.
+    fn has_revision(&mut self, key: usize, revision: u64) -> bool {
+        let held = &mut self.keys[key];
+        if held.word == ABSENT || revision == 0 || held.revision != 0 {
+            return (held.word == ABSENT) == (revision == 0) && held.revision == revision;
+        }
+        if revision <= held.after || (held.before != 0 && revision >= held.before) {
+            return false;
+        }
+        *held = Held {
+            word: held.word,
+            revision,
+            ..Held::default()
+        };
+        self.revision = self.revision.max(revision);
+        true
+    }
+
+    fn is_as(&mut self, key: usize, asked: Asked) -> bool {
+        match asked {
+            Asked::Nothing => true,
+            Asked::Revision(revision) => self.has_revision(key, revision),
+            Asked::Value(word) => self.holds(key, word),
+        }
+    }
+
+    /// Whether it may be another way than asked.
+    fn may_differ(&self, key: usize, asked: Asked) -> bool {
+        let held = &self.keys[key];
+        match asked {
+            Asked::Nothing => false,
+            Asked::Revision(0) => held.word != ABSENT,
+            Asked::Revision(revision) => held.revision != revision,
+            Asked::Value(word) => held.word != word,
+        }
+    }
+}
+
 /// Buckets are numbered as they are made.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct State {
     named: u8,
     lives: u64,
-    contents: Vec<[Word; KEYS]>,
+    contents: Vec<Contents>,
     /// Which bucket a handle is one to.
     handles: Vec<u8>,
     removing: [u8; THREADS + 1],
@@ -139,9 +297,14 @@ impl State {
         state
     }
 
+    /// Its revisions are larger than all of before, whoever had them.
     fn make(&mut self) -> u8 {
         let bucket = self.contents.len();
-        self.contents.push([ABSENT; KEYS]);
+        let known = self.contents.iter().map(|contents| contents.revision);
+        self.contents.push(Contents {
+            revision: known.max().unwrap_or(0),
+            ..Contents::default()
+        });
         self.lives |= 1 << bucket;
         bucket as u8
     }
@@ -155,39 +318,68 @@ impl State {
     }
 
     /// The contents of the bucket, if it lives.
-    fn of(&mut self, handle: Handle) -> Option<&mut [Word; KEYS]> {
+    fn of(&mut self, handle: Handle) -> Option<&mut Contents> {
         let bucket = self.handles[usize::from(handle)];
         let lives = bucket != NOBODY && self.lives(bucket);
         lives.then(|| &mut self.contents[usize::from(bucket)])
     }
 
     /// Takes a step, if the answer would have been this one.
-    fn take(&mut self, thread: usize, taken: &Taken, restarts: bool) -> bool {
+    fn take(
+        &mut self,
+        thread: usize,
+        taken: &Taken,
+        revisions: &Revisions,
+        restarts: bool,
+    ) -> bool {
         let bucket = self.handles[usize::from(taken.handle)];
         match &taken.step {
             Step::Read(seen) => self
                 .of(taken.handle)
-                .is_some_and(|words| seen.iter().all(|(key, word)| words[*key] == *word)),
-            Step::Write(pairs) => {
-                let Some(words) = self.of(taken.handle) else {
-                    return false;
-                };
-                pairs.iter().for_each(|(key, word)| words[*key] = *word);
-                true
+                .is_some_and(|held| seen.iter().all(|(key, word)| held.holds(*key, *word))),
+            Step::Write(pairs) => self.of(taken.handle).is_some_and(|held| {
+                let mut pairs = pairs.iter();
+                pairs.all(|(key, word)| held.set(*key, *word, revisions.of(*word)))
+            }),
+            Step::Exchange(key, seen, next) => self.of(taken.handle).is_some_and(|held| {
+                held.holds(*key, *seen) && held.set(*key, *next, revisions.of(*next))
+            }),
+            Step::Entry(key, word, revision) => self.of(taken.handle).is_some_and(|held| {
+                held.holds(*key, *word) && *revision != 0 && held.has_revision(*key, *revision)
+            }),
+            Step::Change(key, asked, word, revision) => {
+                self.of(taken.handle).is_some_and(|held| {
+                    if !held.is_as(*key, *asked) {
+                        return false;
+                    }
+                    // Where absent stays absent there is no change.
+                    let changes = *word != ABSENT || !held.holds(*key, ABSENT);
+                    changes == (*revision != 0) && (!changes || held.set(*key, *word, *revision))
+                })
             }
-            Step::Exchange(key, seen, next) => {
-                let words = self.of(taken.handle);
-                let word = words.map(|words| &mut words[*key]);
-                word.filter(|word| **word == *seen)
-                    .map(|word| *word = *next)
-                    .is_some()
-            }
+            Step::TakesOut(key, revision, old) => self.of(taken.handle).is_some_and(|held| {
+                old.is_none_or(|word| held.holds(*key, word))
+                    && held.has_revision(*key, *revision)
+                    && held.set(*key, ABSENT, 0)
+            }),
+            Step::Conflict(key, asked) => self
+                .of(taken.handle)
+                .is_some_and(|held| held.may_differ(*key, *asked)),
+            Step::NoNumber(key) => self.of(taken.handle).is_some_and(|held| {
+                let word = held.keys[*key].word;
+                word != ABSENT && !values::is_int(word)
+            }),
+            // Changes of keys that nobody writes down have revisions too.
+            Step::Revision(revision) => self.of(taken.handle).is_some_and(|held| {
+                let is_none = *revision == 0 && held.keys == <[Held; KEYS]>::default();
+                is_none || held.reaches(*revision, *revision + 1)
+            }),
             Step::Clear => self
                 .of(taken.handle)
-                .map(|words| *words = [ABSENT; KEYS])
+                .map(|held| held.keys = Default::default())
                 .is_some(),
-            Step::Count(count) => self.of(taken.handle).is_some_and(|words| {
-                words.iter().filter(|word| **word != ABSENT).count() == *count
+            Step::Count(count) => self.of(taken.handle).is_some_and(|held| {
+                held.keys.iter().filter(|one| one.word != ABSENT).count() == *count
             }),
             Step::Lives => self.lives(bucket),
             Step::Gone => !self.lives(bucket) && self.named != bucket,
@@ -232,6 +424,7 @@ type Places = [(u8, u32); THREADS + 1];
 
 struct Search<'a> {
     history: &'a History,
+    revisions: Revisions,
     tried: HashSet<(Places, State)>,
     patience: usize,
 }
@@ -270,7 +463,8 @@ impl Search<'_> {
                 let mut after = state.clone();
                 let waits = !taken.step.is_of_the_registry()
                     && self.waits(state, places, thread, taken.casts, to);
-                if !waits && after.take(thread, taken, self.history.restarts) {
+                let restarts = self.history.restarts;
+                if !waits && after.take(thread, taken, &self.revisions, restarts) {
                     let mut places = *places;
                     places[thread].0 += 1;
                     match self.go(&after, &places) {
@@ -290,8 +484,10 @@ impl Search<'_> {
                     continue;
                 }
                 let (mut after, mut places) = (state.clone(), *places);
-                if let Some(words) = after.of(cast.handle) {
-                    words[cast.key] = cast.word;
+                if let Some(held) = after.of(cast.handle) {
+                    if !held.set(cast.key, cast.word, self.revisions.of(cast.word)) {
+                        continue;
+                    }
                 }
                 places[thread].1 |= 1 << place;
                 match self.go(&after, &places) {
@@ -317,8 +513,12 @@ pub fn order_of(history: &History) -> Found {
         _ => None,
     });
     let handles = given.max().unwrap_or(0) + 1;
+    let Some(revisions) = Revisions::told_in(history) else {
+        return Found::None;
+    };
     let mut search = Search {
         history,
+        revisions,
         tried: HashSet::new(),
         patience: PATIENCE,
     };

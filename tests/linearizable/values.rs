@@ -1,4 +1,4 @@
-//! Values that tell which write they come from, of sizes on either side of each limit, and whether
+//! Values that tell which write, or which additions, they come from, of sizes on either side of each limit, and whether
 //! a reader saw one whole.
 
 use super::search::Word;
@@ -16,6 +16,9 @@ pub const NIL: Word = 1;
 
 /// The first word of a write of its own.
 pub const WRITES: Word = 2;
+
+/// From here on words are sums: numbers that came about by additions. Several may be alike.
+const SUMS: Word = 1 << 40;
 
 /// Bytes of a value; none: it is a number.
 const SIZES: [Option<usize>; 16] = [
@@ -45,7 +48,24 @@ pub fn word(number: u64, kind: u64) -> Word {
     WRITES + number * KINDS + kind % KINDS
 }
 
+/// What the addition of this number adds: the sum of a word and additions is no word of a write.
+pub fn delta(number: u64) -> i64 {
+    (SUMS * number) as i64
+}
+
+/// Whether only one write has this word.
+pub fn is_of_one_write(word: Word) -> bool {
+    (WRITES..SUMS).contains(&word)
+}
+
+pub fn is_int(word: Word) -> bool {
+    word >= WRITES && size_of(word).is_none()
+}
+
 fn size_of(word: Word) -> Option<usize> {
+    if word >= SUMS {
+        return None;
+    }
     SIZES[((word - WRITES) % KINDS) as usize]
 }
 
@@ -73,10 +93,7 @@ pub fn shown(word: Word) -> Shown {
 
 pub fn of_int(number: i64) -> Word {
     let word = number as Word;
-    assert!(
-        word >= WRITES && size_of(word).is_none(),
-        "a number that nobody put: {number}"
-    );
+    assert!(is_int(word), "a number that nobody put: {number}");
     word
 }
 
