@@ -19,7 +19,8 @@ miri() {
     MIRIFLAGS=$1 cargo +nightly miri test --target-dir target/miri --quiet "${@:2}"
 }
 miri "$flags -Zmiri-strict-provenance" --lib -- \
-    handle_table:: runtime:: server:: store:: sync:: table_tests:: value:: --skip capi::
+    handle_table:: runtime:: server:: store:: sync:: table_tests:: value:: --skip capi:: --skip value::blob::
 values="$flags -Zmiri-permissive-provenance -Zmiri-ignore-leaks"
+miri "$values" --lib -- value::blob::
 miri "$values" --test sound
 miri "$values" --test process_model

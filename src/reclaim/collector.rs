@@ -16,6 +16,12 @@
 //! sees what it stored there or what it stored later: 0 or a later pin, when it has no use for the
 //! object any more. That is so whenever the look comes: it is repeated without another barrier.
 //!
+//! What a thread did while it was pinned comes before its 0, which is stored with Release, and so
+//! before the pin that it stores next, which is not. The language no longer says that of a plain
+//! store of the same thread; the processors do, for stores of one thread to one place are seen in
+//! their order (on aarch64 what a releasing store orders, later ones to its place inherit).
+//! A pin with Release would have each acquiring load after it wait, and there is one in every read.
+//!
 //! # Who frees
 //!
 //! A thread keeps what it takes out in a limbo of its own, up to some kilobytes; then it goes

@@ -12,6 +12,7 @@
 //!
 //! A block leaves its list before it is freed: what it holds may be the user's, and may panic.
 
+use std::marker::PhantomData;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -71,6 +72,14 @@ unsafe fn lead(link: *mut *mut (), to: *mut ()) {
 
 /// Takes the first block off, and frees it.
 type FreeFirst = unsafe fn(&mut *mut ());
+
+/// By which a list is told from those of other types. A constant: where a function is named it may
+/// have another address each time, and Miri sees to it that it has.
+struct Of<T>(PhantomData<T>);
+
+impl<T: Retire> Of<T> {
+    const FREE_FIRST: FreeFirst = free_first::<T>;
+}
 
 /// # Safety
 /// The list has a block, and all of its blocks are of this type and used by nobody.
@@ -175,7 +184,7 @@ impl Limbo {
         // SAFETY: the block is there.
         let link = unsafe { T::link(block) };
         let list = &mut self.lists[0];
-        if list.is_of(free_first::<T>) && !list.first.is_null() {
+        if list.is_of(Of::<T>::FREE_FIRST) && !list.first.is_null() {
             // SAFETY: the block's own word.
             unsafe { lead(link, list.first) };
             list.first = block.cast();
@@ -184,7 +193,7 @@ impl Limbo {
         self.append_list(List {
             first: block.cast(),
             last_link: link,
-            free_first: free_first::<T>,
+            free_first: Of::<T>::FREE_FIRST,
         });
     }
 

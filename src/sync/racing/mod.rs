@@ -7,6 +7,24 @@
 //! (`wide`): to the compiler they are accesses that it cannot see into, to the processor plain
 //! moves. For the model checker, Miri and ThreadSanitizer, which must see every access, and for
 //! other processors there are the words (`words`).
+//!
+//! # The argument
+//!
+//! A copy has no order of its own; the fences and the state of who copies give it one. The writer
+//! passes a releasing fence before it copies in, and stores its state with Release after that; the
+//! reader loads the state with Acquire, copies out, and passes an acquiring fence before it looks
+//! at the state again.
+//!
+//! The compiler keeps to that: a block of assembler that does not say otherwise may touch all
+//! memory that others know, and so atomics too, and what a fence holds back for these it holds back
+//! for the block. The processor does, for its fences do not ask how memory is touched. On x86-64
+//! neither loads nor stores are overtaken by others of their kind, so the fences are nothing but
+//! the compiler's. On aarch64 they may be overtaken. There the acquiring fence is `dmb ishld`,
+//! which all loads before it precede whatever follows, pairs and those of 16 bytes too; the
+//! releasing one is `dmb ish`, which no later store overtakes; and the state is stored by `stlr`,
+//! which all stores before it precede, and loaded by `ldar`, which precedes all loads after it.
+//!
+//! A move may be torn anywhere, even within a word: the state says so then.
 
 #[cfg(all(
     any(target_arch = "x86_64", target_arch = "aarch64"),
