@@ -121,7 +121,8 @@ impl<S: State> Server<S> {
     pub(crate) fn fast_enter(&self) -> Option<FastTurn<'_, S>> {
         let (order, failed) = (Ordering::Acquire, Ordering::Relaxed);
         let entered = self.word.compare_exchange(0, TURN | WRITE, order, failed);
-        entered.is_ok().then_some(FastTurn(self))
+        // Made only then: one that is dropped gives the turn back, whoever has it.
+        entered.ok().map(|_| FastTurn(self))
     }
 
     /// As `release`, for who lets no panic out.
@@ -434,6 +435,7 @@ impl<S: State> Server<S> {
         }
     }
 }
+
 /// The turn, and the right to write, of a thread that keeps them for a moment.
 pub(crate) struct FastTurn<'s, S: State>(&'s Server<S>);
 
