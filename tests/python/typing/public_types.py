@@ -150,8 +150,13 @@ def codecs() -> None:
 
 
 async def tasks(bucket: aio.Bucket, registry: aio.Registry, inbox: aio.Inbox) -> None:
-    waits: Awaitable[None] = bucket.put("milk", 1)
-    await waits
+    waits: Awaitable[int] = bucket.put("milk", 1, if_absent=True)
+    assert_type(await waits, int)
+    assert_type(await bucket.entry("milk"), kvreg.Entry)
+    assert_type(await bucket.revision(), int)
+    assert_type(await bucket.add("visits", 2), int)
+    assert_type(await bucket.compare_and_swap("state", kvreg.ABSENT, "open"), bool)
+    await bucket.remove("milk", if_revision=await waits)
     assert_type(await bucket.get("milk"), Any)
     assert_type(await bucket.get("milk", 1), Union[Any, int])
     assert_type(await bucket.get_many(["milk"]), list[Any])
