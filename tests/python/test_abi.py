@@ -51,6 +51,7 @@ SCALARS: dict[str, Any] = {
 STRUCTS: dict[str, type[ctypes.Structure]] = {
     "kvreg_value": _abi.Value,
     "kvreg_pair": _abi.Pair,
+    "kvreg_entry": _abi.Entry,
     "kvreg_columns": _abi.Columns,
     "kvreg_text": _abi.Text,
     "kvreg_event": _abi.Event,

@@ -145,6 +145,54 @@ def test_updates_by_a_function() -> None:
     asyncio.run(main())
 
 
+@factories
+def test_revisions_and_conditions(factory: Factory) -> None:
+    async def main() -> None:
+        async with aio.Bucket() as bucket:
+            assert await bucket.revision() == 0
+            first = await bucket.put("milk", 1, if_absent=True)
+            assert await bucket.entry("milk") == kvreg.Entry(1, first)
+            second = await bucket.put(b"milk", 2, if_revision=first)
+            assert await bucket.revision() == second > first
+            with pytest.raises(kvreg.Conflict):
+                await bucket.put("milk", 3, if_absent=True)
+            with pytest.raises(kvreg.Conflict):
+                await bucket.put("milk", 3, if_revision=first)
+            with pytest.raises(ValueError, match="exclude each other"):
+                await bucket.put("milk", 3, if_revision=second, if_absent=True)
+            with pytest.raises(kvreg.Conflict):
+                await bucket.remove("milk", if_revision=first)
+            assert await bucket.entry("milk") == kvreg.Entry(2, second)
+            await bucket.remove("milk", if_revision=second)
+            for absent in (bucket.entry("milk"), bucket.remove("milk")):
+                with pytest.raises(KeyError) as caught:
+                    await absent
+                assert caught.value.args == ("milk",)
+            assert await bucket.add("visits") == 1
+            assert await bucket.add("visits", -3) == -2
+            assert await bucket.compare_and_swap("state", kvreg.ABSENT, "open")
+            assert not await bucket.compare_and_swap("state", "closed", "open")
+            with pytest.raises(kvreg.WrongType):
+                await bucket.add("state")
+            assert await bucket.compare_and_swap("state", "open", kvreg.ABSENT)
+            await bucket.remove("visits")
+            assert await bucket.count() == 0
+
+    run_in(factory, main())
+
+
+def test_revisions_with_a_codec() -> None:
+    async def main() -> None:
+        async with aio.Bucket(codec=kvreg.JSON) as bucket:
+            revision = await bucket.put("list", ["milk"])
+            assert await bucket.entry("list") == kvreg.Entry(["milk"], revision)
+            for wrong in (bucket.add("n"), bucket.compare_and_swap("list", ["milk"], [])):
+                with pytest.raises(TypeError, match="JSON"):
+                    await wrong
+
+    asyncio.run(main())
+
+
 def test_a_registry() -> None:
     async def main() -> None:
         options = kvreg.BucketOptions(max_keys=1)
@@ -323,7 +371,7 @@ def test_it_has_the_methods_of_the_blocking_classes() -> None:
 
     # What only a mapping has, or another name here.
     instead: dict[type, set[str]] = {
-        aio.Bucket: {"of", "put", "delete", "contains", "count"},
+        aio.Bucket: {"of", "delete", "contains", "count"},
         aio.Registry: {"of", "lookup", "contains", "count", "names"},
         aio.Inbox: set(),
     }

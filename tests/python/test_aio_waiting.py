@@ -37,7 +37,9 @@ def test_what_needs_the_turn_waits_for_it_and_the_loop_runs_on(factory: Factory)
                 assert dict(await bucket.items()) == {"a": 1, "b": 2, "c": 3}
                 assert await bucket.get("a") == 1
                 go_on.set()
-                assert await asyncio.gather(*tasks) == [None, 12, 3, 4, None, None]
+                put, *others = await asyncio.gather(*tasks)
+                assert (await bucket.entry("a")).revision == put
+                assert others == [12, 3, 4, None, None]
             assert dict(await bucket.items()) == {"a": 2, "b": 12, "d": 4, "e": 5, "f": 6}
             with held(bucket) as go_on:
                 [delete] = await pending(bucket.delete("nothing"))
@@ -55,6 +57,33 @@ def test_what_needs_the_turn_waits_for_it_and_the_loop_runs_on(factory: Factory)
                 await stop
             with pytest.raises(kvreg.NoProcess):
                 await bucket.get("a")
+
+    run_in(factory, main())
+
+
+@factories
+def test_conditions_wait_for_their_turn_and_reads_of_revisions_do_not(factory: Factory) -> None:
+    async def main() -> None:
+        async with aio.Bucket() as bucket:
+            milk, tea = await bucket.put("milk", 1), await bucket.put("tea", 1)
+            with held(bucket) as go_on:
+                tasks = await pending(
+                    bucket.put("milk", 2, if_revision=milk),
+                    bucket.put("tea", 2, if_absent=True),
+                    bucket.add("visits", 3),
+                    bucket.compare_and_swap("state", kvreg.ABSENT, "open"),
+                    bucket.remove("tea", if_revision=tea),
+                )
+                assert await bucket.entry("milk") == kvreg.Entry(1, milk)
+                assert await bucket.revision() == tea
+                go_on.set()
+                put, conflict, total, swapped, removed = await asyncio.gather(
+                    *tasks, return_exceptions=True
+                )
+            assert isinstance(conflict, kvreg.Conflict)
+            assert (total, swapped, removed) == (3, True, None)
+            assert await bucket.entry("milk") == (2, put, None)
+            assert await bucket.copy() == {"milk": 2, "visits": 3, "state": "open"}
 
     run_in(factory, main())
 
@@ -501,8 +530,8 @@ def test_an_object_that_is_closed_while_a_task_waits() -> None:
             go_on.set()
             # The request has a handle of its own; but it may have come too late for one.
             got = (await asyncio.gather(task, return_exceptions=True))[0]
-        if got is None:
-            assert await again.get("milk") == 1
+        if isinstance(got, int):
+            assert await again.entry("milk") == (1, got, None)
         else:
             assert isinstance(got, kvreg.Closed)
             assert await again.get("milk") is None

@@ -37,6 +37,7 @@ _value = st.runner().flatmap(lambda machine: machine.values)
 _pairs = st.lists(st.tuples(keys, _value), max_size=5)
 _named = st.dictionaries(names, _value, max_size=2)
 _default = st.just(_NOTHING) | _value
+_condition = st.sampled_from(["none", "absent", "as it is", "as it was", "as it will be"])
 
 
 class _Spilt(Exception):
@@ -72,6 +73,7 @@ class BucketMachine(RuleBasedStateMachine):
         super().__init__()
         self.bucket = kvreg.Bucket(codec=self.codec)
         self.model: dict[str, Any] = {}
+        self.last = 0
 
     def teardown(self) -> None:
         self.agree_wholly()
@@ -178,6 +180,93 @@ class BucketMachine(RuleBasedStateMachine):
     def clear(self) -> None:
         self.bucket.clear()
         self.model.clear()
+
+    # Revisions and conditions
+
+    @invariant()
+    def revisions_rise(self) -> None:
+        """That of the last change is the largest; without a change it stays as it is."""
+        last = self.bucket.revision()
+        assert last >= self.last
+        self.last = last
+
+    @rule(key=keys, value=_value, condition=_condition)
+    def put_on_a_condition(self, key: kvreg.Key, value: Any, condition: str) -> None:
+        there, current = text(key) in self.model, 0
+        if there:
+            found, current, ttl = self.bucket.entry(key)
+            assert same(found, self.model[text(key)])
+            assert 0 < current <= self.last
+            assert ttl is None
+        else:
+            with pytest.raises(KeyError) as absent:
+                self.bucket.entry(key)
+            assert absent.value.args == (key,)
+        conditions: dict[str, dict[str, Any]] = {
+            "none": {},
+            "absent": {"if_absent": True},
+            "as it is": {"if_revision": current},
+            "as it was": {"if_revision": max(current - 1, 0)},
+            "as it will be": {"if_revision": self.last + 1},
+        }
+        fits = {"none": True, "absent": not there, "as it is": True}.get(condition, False)
+        if condition == "as it was":
+            fits = current == 0  # which is no revision: the key has to be absent
+        if not fits:
+            with pytest.raises(kvreg.Conflict):
+                self.bucket.put(key, value, **conditions[condition])
+            return
+        revision = self.bucket.put(key, value, **conditions[condition])
+        assert revision == self.bucket.revision() > self.last
+        self._put(key, value)
+
+    @rule(key=keys, condition=st.sampled_from(["none", "as it is", "as it was"]))
+    def remove(self, key: kvreg.Key, condition: str) -> None:
+        if text(key) not in self.model:
+            for revision in (None, 7):
+                with pytest.raises(KeyError) as absent:
+                    self.bucket.remove(key, if_revision=revision)
+                assert absent.value.args == (key,)
+            return
+        current = self.bucket.entry(key).revision
+        if condition == "as it was":
+            with pytest.raises(kvreg.Conflict):
+                self.bucket.remove(key, if_revision=current + 1)
+            return
+        self.bucket.remove(key, if_revision=None if condition == "none" else current)
+        del self.model[text(key)]
+
+    @rule(key=keys, expected=_default, value=_default, known=st.booleans())
+    def compare_and_swap(self, key: kvreg.Key, expected: Any, value: Any, known: bool) -> None:
+        current = self.model.get(text(key), _NOTHING)
+        expected = current if known else expected
+        given = [kvreg.ABSENT if one is _NOTHING else one for one in (expected, value)]
+        if self.codec is not None:
+            with pytest.raises(TypeError):
+                self.bucket.compare_and_swap(key, *given)
+            return
+        swapped = self.bucket.compare_and_swap(key, *given)
+        assert swapped == (expected is current or same(expected, current))
+        if swapped and value is _NOTHING:
+            self.model.pop(text(key), None)
+        elif swapped:
+            self._put(key, value)
+
+    @rule(key=keys, n=st.sampled_from([0, 1, -1, 2**63 - 1, -(2**63)]))
+    def add(self, key: kvreg.Key, n: int) -> None:
+        current = self.model.get(text(key), 0)
+        if self.codec is not None:
+            expected: type[Exception] | None = TypeError
+        elif type(current) is not int:
+            expected = kvreg.WrongType
+        else:
+            expected = None if -(2**63) <= current + n < 2**63 else kvreg.LimitReached
+        if expected is not None:
+            with pytest.raises(expected):
+                self.bucket.add(key, n)
+            return
+        assert self.bucket.add(key, n) == current + n
+        self._put(key, current + n)
 
     # Many keys
 
@@ -291,6 +380,10 @@ class BucketMachine(RuleBasedStateMachine):
             lambda: self.bucket.update([("a", 1), (key, 1)]),
             lambda: self.bucket.put_many([("a", 1), (key, 1)]),
             lambda: self.bucket.get_many([key]),
+            lambda: self.bucket.entry(key),
+            lambda: self.bucket.put(key, 1, if_absent=True),
+            lambda: self.bucket.remove(key),
+            lambda: self.bucket.remove(key, if_revision=1),
         ]
         expected = ValueError if isinstance(key, (str, bytes)) else TypeError
         for call in calls:

@@ -30,6 +30,7 @@ BUILT_IN = {
     "WrongKind": TypeError,
     "InvalidArgument": ValueError,
     "WrongType": TypeError,
+    "Conflict": RuntimeError,
     "NoMemory": MemoryError,
     "ForkedError": RuntimeError,
     "ShutDown": RuntimeError,

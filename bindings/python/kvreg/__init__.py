@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._bucket import Bucket
 from ._codecs import JSON, PICKLE, Codec
-from ._constants import KEEP, REMOVE, LogLevel, Reason, Restart, Status, Verdict
+from ._constants import ABSENT, KEEP, REMOVE, Absent, LogLevel, Reason, Restart, Status, Verdict
 from ._errors import (
     Aborted,
     AlreadyStarted,
@@ -57,6 +57,7 @@ from ._listener import Listener
 from ._live import LiveCounts, live_counts
 from ._process import configure, shutdown
 from ._registry import Registry
+from ._revisions import Entry
 from ._values import Key, Value
 
 if TYPE_CHECKING:
@@ -65,11 +66,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ABSENT",
     "JSON",
     "KEEP",
     "PICKLE",
     "REMOVE",
     "Aborted",
+    "Absent",
     "AlreadyStarted",
     "Bucket",
     "BucketInfo",
@@ -81,6 +84,7 @@ __all__ = [
     "Codec",
     "Conflict",
     "Down",
+    "Entry",
     "Error",
     "Event",
     "ForkedError",

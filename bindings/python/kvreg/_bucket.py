@@ -17,6 +17,7 @@ from ._hot import LONGEST, ROOM, TOO_LONG, new_slot, slots
 from ._info import BucketInfo, exit_reason
 from ._items import SnapshotItems, SnapshotValues, keys, pairs
 from ._library import Library
+from ._revisions import Entry, add, compare_and_swap, entry, last, put, remove
 from ._server import Server
 from ._update import ABSENT, run
 from ._values import Key, Pairs, as_pairs, borrowed, decoded, encode_key, encoded, take
@@ -329,6 +330,69 @@ class Bucket(Server, MutableMapping[str, Any]):
         """
         data = encode_key(key)
         Handle._call(self, "kvreg_bucket_delete_cast", data, len(data))
+
+    # Revisions and conditions
+
+    def entry(self, key: Key) -> Entry:
+        """The value of a key with its revision, both of the same change.
+
+        `KeyError` if the key is absent. Does not wait for writers.
+        """
+        return entry(self, key)
+
+    def put(
+        self,
+        key: Key,
+        value: Any,
+        *,
+        if_revision: int | None = None,
+        if_absent: bool = False,
+    ) -> int:
+        """Stores a value, as `bucket[key] = value` does, and gives the revision of the change.
+
+        A revision says one change: it is larger than those of all changes of this bucket that
+        could be seen before, and of all buckets of its name. With `if_revision` the value is
+        stored only if that is the revision of the key, and with `if_absent` only if the key is
+        absent, which revision 0 means too; otherwise that is a `Conflict`, and nothing was
+        changed. It compares and stores in one step. `ValueError` for both conditions at once,
+        and for a revision that cannot be. Waits for its turn.
+        """
+        return put(self, key, value, if_revision, if_absent)
+
+    def remove(self, key: Key, *, if_revision: int | None = None) -> None:
+        """Takes a key out; `KeyError` if it is absent.
+
+        With `if_revision` only if that is its revision, in one step; otherwise that is a
+        `Conflict`, and nothing was changed. `ValueError` for a revision that cannot be, as 0.
+        Waits for its turn.
+        """
+        remove(self, key, if_revision)
+
+    def add(self, key: Key, n: int = 1) -> int:
+        """Adds an int to that of a key, in one step, and gives the sum; absent counts as 0.
+
+        `WrongType` if the value is no int, `LimitReached` if the sum has no room in 64 bits,
+        `OverflowError` if `n` has none; then nothing was changed. `TypeError` in a bucket
+        with a codec. Waits for its turn.
+        """
+        return add(self, key, n)
+
+    def compare_and_swap(self, key: Key, expected: Any, value: Any) -> bool:
+        """Stores a value if the key has the expected one, in one step; says whether it did.
+
+        `kvreg.ABSENT` stands for no value: as `expected` the key must be absent, and as
+        `value` it is taken out. Values are equal if they are of one type and have the same
+        bytes: 1 is neither True nor 1.0, and of floats the bits count. `TypeError` in a bucket
+        with a codec, which may make other bytes of equal values. Waits for its turn.
+        """
+        return compare_and_swap(self, key, expected, value)
+
+    def revision(self) -> int:
+        """The revision of the last change, of whatever key; 0 if there was none.
+
+        Does not wait for writers.
+        """
+        return last(self)
 
     # Updates
 

@@ -33,7 +33,7 @@ class Status(enum.IntEnum):
     WRONG_TYPE = 11
     """The value has another type than was asked for."""
     CONFLICT = 12
-    """Reserved for compare-and-swap."""
+    """It was not as expected; nothing was changed."""
     LIMIT = 13
     """A limit is reached; nothing was changed."""
     NO_MEMORY = 14
@@ -109,6 +109,20 @@ KEEP = Verdict.KEEP
 """What the function of an update returns to leave the key as it is."""
 REMOVE = Verdict.REMOVE
 """What the function of an update returns to delete the key."""
+
+
+class Absent(enum.Enum):
+    """Stands for no value, where None would be one."""
+
+    ABSENT = "ABSENT"
+    """There is none."""
+
+    def __repr__(self) -> str:
+        return f"kvreg.{self.name}"
+
+
+ABSENT = Absent.ABSENT
+"""Stands for no value in `Bucket.compare_and_swap`, on either side."""
 
 
 def exit_arguments(reason: Reason, detail: str) -> tuple[int, bytes, int]:

@@ -100,8 +100,8 @@ class WrongType(Error, TypeError):
     status = Status.WRONG_TYPE
 
 
-class Conflict(Error):
-    """The value was changed meanwhile."""
+class Conflict(Error, RuntimeError):
+    """The key is not as it was expected to be; nothing was changed."""
 
     status = Status.CONFLICT
 
@@ -199,6 +199,12 @@ _METHODS = {
     "put_float": "__setitem__",
     "get": "__getitem__",
     "get_into": "__getitem__",
+    "get_entry": "entry",
+    "put_entry": "put",
+    "put_if": "put",
+    "delete_if": "remove",
+    "put_if_equal": "compare_and_swap",
+    "add_int": "add",
     "delete": "__delitem__",
     "put_columns": "put_many",
     "update_begin": "update",

@@ -2,7 +2,7 @@
 
 What ctypes does with an argument type costs as much for each argument as the call itself. So
 these take only what needs none, which their callers see to: bytes as they are, handles as
-`c_void_p`, outputs as `byref` gave them, `c_int64` and `c_double`, and an int where a length
+`c_void_p`, outputs as `byref` gave them, `c_int64` and its like, and an int where a length
 is small, since one is passed as a C int of 32 bits. In Windows nobody says what is in the upper
 half of its register then: there those that take a length have their argument types.
 """
@@ -30,9 +30,14 @@ class Hot:
     """Functions that never block: those of buckets and registries at timeout 0."""
 
     __slots__ = (
+        "bucket_add_int",
+        "bucket_get_entry",
         "bucket_get_into",
         "bucket_put_bytes",
+        "bucket_put_entry",
         "bucket_put_float",
+        "bucket_put_if",
+        "bucket_put_if_equal",
         "bucket_put_int",
         "bucket_put_string",
         "bucket_update_begin",
@@ -42,9 +47,14 @@ class Hot:
         "value_clear",
     )
 
+    bucket_add_int: _Function
+    bucket_get_entry: _Function
     bucket_get_into: _Function
     bucket_put_bytes: _Function
+    bucket_put_entry: _Function
     bucket_put_float: _Function
+    bucket_put_if: _Function
+    bucket_put_if_equal: _Function
     bucket_put_int: _Function
     bucket_put_string: _Function
     bucket_update_begin: _Function

@@ -27,7 +27,8 @@ class _Absent(enum.Enum):
 
 
 ABSENT = _Absent.ABSENT
-"""In place of a value or a default: there is none."""
+"""In place of a value or a default: there is none. `kvreg.ABSENT` is another object, which may
+be a default."""
 
 
 _INT_MIN = -(2**63)

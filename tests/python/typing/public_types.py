@@ -35,6 +35,28 @@ def values_of_a_bucket(bucket: kvreg.Bucket) -> None:
     assert_type(bucket.clone(), kvreg.Bucket)
 
 
+def revisions_of_a_bucket(bucket: kvreg.Bucket) -> None:
+    entry = bucket.entry(b"milk")
+    assert_type(entry, kvreg.Entry)
+    assert_type(entry.value, Any)
+    assert_type(entry.revision, int)
+    assert_type(entry.ttl, Optional[float])
+    assert_type(bucket.put("milk", 1), int)
+    assert_type(bucket.put("milk", 1, if_revision=entry.revision), int)
+    assert_type(bucket.put("milk", 1, if_absent=True), int)
+    bucket.put("milk", 1, 7)  # type: ignore[call-arg]
+    bucket.put("milk", 1, if_revision="7")  # type: ignore[arg-type]
+    bucket.remove("milk")
+    bucket.remove("milk", if_revision=entry.revision)
+    assert_type(bucket.add("visits"), int)
+    assert_type(bucket.add("visits", -1), int)
+    bucket.add("visits", 1.5)  # type: ignore[arg-type]
+    assert_type(bucket.compare_and_swap("state", kvreg.ABSENT, "open"), bool)
+    assert_type(bucket.revision(), int)
+    absent: kvreg.Absent = kvreg.ABSENT
+    assert_type(bucket.get("milk", absent), Union[Any, kvreg.Absent])
+
+
 def updates_of_a_bucket(bucket: kvreg.Bucket, other: kvreg.Bucket) -> None:
     assert_type(bucket.update("milk", lambda n: n + 1), Any)
     assert_type(bucket.update("milk", lambda n: n + 1, default=0), Any)
@@ -128,8 +150,13 @@ def codecs() -> None:
 
 
 async def tasks(bucket: aio.Bucket, registry: aio.Registry, inbox: aio.Inbox) -> None:
-    waits: Awaitable[None] = bucket.put("milk", 1)
-    await waits
+    waits: Awaitable[int] = bucket.put("milk", 1, if_absent=True)
+    assert_type(await waits, int)
+    assert_type(await bucket.entry("milk"), kvreg.Entry)
+    assert_type(await bucket.revision(), int)
+    assert_type(await bucket.add("visits", 2), int)
+    assert_type(await bucket.compare_and_swap("state", kvreg.ABSENT, "open"), bool)
+    await bucket.remove("milk", if_revision=await waits)
     assert_type(await bucket.get("milk"), Any)
     assert_type(await bucket.get("milk", 1), Union[Any, int])
     assert_type(await bucket.get_many(["milk"]), list[Any])

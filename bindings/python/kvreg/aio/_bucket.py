@@ -14,6 +14,7 @@ from .._codecs import Codec
 from .._constants import Reason
 from .._errors import CallTimeout
 from .._info import BucketInfo
+from .._revisions import Entry
 from .._update import ABSENT
 from .._values import Key, Pairs, as_pairs
 from ._request import Request, Withdrawn
@@ -106,15 +107,54 @@ class Bucket(Server[_Blocking]):
         """Keys and values at one instant, as a dict of one's own."""
         return await self._read(_Blocking.copy)
 
+    async def entry(self, key: Key, /) -> Entry:
+        """The value of a key with its revision; `KeyError` if it is absent."""
+        return await self._read(lambda bucket: bucket.entry(key))
+
+    async def revision(self) -> int:
+        """The revision of the last change, of whatever key; 0 if there was none."""
+        return await self._read(_Blocking.revision)
+
     async def info(self) -> BucketInfo:
         """What there is to know about the bucket."""
         return await self._read(_Blocking.info)
 
     # Writes
 
-    async def put(self, key: Key, value: Any, /) -> None:
-        """Stores a value."""
-        await self._call(lambda bucket: bucket.__setitem__(key, value))
+    async def put(
+        self,
+        key: Key,
+        value: Any,
+        /,
+        *,
+        if_revision: int | None = None,
+        if_absent: bool = False,
+    ) -> int:
+        """Stores a value and gives the revision of the change; see `kvreg.Bucket.put`.
+
+        `Conflict` if the key has not that revision, or is there.
+        """
+        return await self._call(
+            lambda bucket: bucket.put(key, value, if_revision=if_revision, if_absent=if_absent)
+        )
+
+    async def remove(self, key: Key, /, *, if_revision: int | None = None) -> None:
+        """Takes a key out; `KeyError` if it is absent.
+
+        `Conflict` if it has another revision than that.
+        """
+        await self._call(lambda bucket: bucket.remove(key, if_revision=if_revision))
+
+    async def add(self, key: Key, n: int = 1, /) -> int:
+        """Adds an int to that of a key and gives the sum; see `kvreg.Bucket.add`."""
+        return await self._call(lambda bucket: bucket.add(key, n))
+
+    async def compare_and_swap(self, key: Key, expected: Any, value: Any, /) -> bool:
+        """Stores a value if the key has the expected one, and says whether it did.
+
+        See `kvreg.Bucket.compare_and_swap`.
+        """
+        return await self._call(lambda bucket: bucket.compare_and_swap(key, expected, value))
 
     async def delete(self, key: Key, /) -> None:
         """Takes a key out; `KeyError` if it is absent."""

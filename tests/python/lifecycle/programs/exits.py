@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import builtins
 import concurrent.futures
+import gc
 import os
 import sys
 import threading
@@ -176,6 +177,9 @@ class Circle:
 
 def finalizers() -> None:
     """Objects that go with the interpreter, some of them after everything else."""
+    # None is collected before the end: a daemon that collects the circle is stopped in the
+    # middle of it when the interpreter ends, which then collects nothing any more.
+    gc.set_threshold(1 << 30)
     load = Load()
 
     def of_weakref(registry: kvreg.Registry) -> None:
