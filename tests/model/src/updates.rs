@@ -220,7 +220,7 @@ fn short_call(server: &Counter) -> u32 {
 fn short_calls_have_the_turn_to_themselves() {
     check(|| {
         let server = Subject::start();
-        let thread = beside(&server, |other| short_call(other));
+        let thread = beside(&server, short_call);
         let done = short_call(&server) + thread.join().unwrap();
         assert_eq!(peek(&server), Ok(done));
     });
