@@ -48,8 +48,7 @@ impl<T: Copy> Out<T> {
     }
 }
 
-/// A struct with its size in front: plain integers and pointers, of which all zero is the default, and
-/// the first is its size.
+/// A struct with its size in front: integers and pointers, of which all zero is the default.
 ///
 /// # Safety
 /// Any bytes are a value of it, and it begins with a u32.

@@ -312,7 +312,8 @@ pub unsafe extern "C" fn kvreg_bucket_put_if_equal(
             };
             let (expected, value) = match (expected, value) {
                 (Ok(expected), Ok(value)) => (expected, value),
-                (Err(limit), Err(failure)) if limit.is_limit() => {
+                (Err(first), Err(second)) => {
+                    let failure = if first.is_limit() { second } else { first };
                     return Err(ranked(bucket, failure, How::Call));
                 }
                 (Err(failure), _) | (_, Err(failure)) => {
