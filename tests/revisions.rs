@@ -28,11 +28,6 @@ fn g15_buckets_of_a_registry_share_no_revision() {
     let mut seen = Vec::new();
     for n in 0..100 {
         let bucket = registry.create(&format!("bucket {}", n % 10)).unwrap();
-        // More than a block at once, now and then.
-        if n == 50 {
-            let pairs = (0..(1 << 20) + 1).map(|n: u32| (n.to_ne_bytes(), ValueRef::Nil));
-            bucket.put_many(pairs).unwrap();
-        }
         seen.push(bucket.put_entry("k", n).unwrap());
         if n % 3 == 0 {
             bucket.stop().unwrap();

@@ -131,3 +131,44 @@ impl Revisions {
         self.begun.load(Ordering::Relaxed) == number
     }
 }
+
+#[cfg(all(test, feature = "capi"))] // not in the model, whose atomics need a scenario
+mod tests {
+    use super::*;
+
+    fn change(revisions: &Revisions, numbers: u64) -> u64 {
+        let first = revisions.begin(numbers);
+        revisions.commit();
+        assert_eq!(revisions.last(), Some(first + numbers - 1));
+        first
+    }
+
+    #[test]
+    fn two_buckets_share_no_number() {
+        let blocks: Arc<RevisionBlocks> = Arc::default();
+        let (one, other) = (
+            Revisions::of(Some(Arc::clone(&blocks))),
+            Revisions::of(Some(blocks)),
+        );
+        assert_eq!(one.last(), Some(0));
+        assert_eq!(change(&one, 1), 1);
+        assert_eq!(change(&other, 1), BLOCK + 1);
+        // The rest of a block, but for its last number, and then one more.
+        assert_eq!(change(&one, BLOCK - 2), 2);
+        assert_eq!(change(&one, 1), 2 * BLOCK + 1);
+        // More than a block has, side by side.
+        assert_eq!(change(&one, 2 * BLOCK), 3 * BLOCK + 1);
+        assert_eq!(change(&other, BLOCK), 6 * BLOCK + 1);
+    }
+
+    #[test]
+    fn what_came_to_nothing_is_no_last_change() {
+        let revisions = Revisions::default();
+        assert_eq!(change(&revisions, 1), 1);
+        revisions.begin(5);
+        assert_eq!(revisions.last(), None);
+        revisions.abandon();
+        assert_eq!(revisions.last(), Some(1));
+        assert_eq!(change(&revisions, 1), 7);
+    }
+}
