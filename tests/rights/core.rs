@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::reason::Exit;
 use crate::reclaim::Guard;
 use crate::server::{Caller, Exclusive, Server, State, Turn, Writing};
-use crate::store::{Contents, Pair, Reader};
+use crate::store::{Always, Contents, Pair, Reader};
 use crate::sync::{Area, ThreadLocal};
 use crate::table::{Table, TableValue};
 use crate::value::{Shared, ValueRef};
@@ -29,7 +29,7 @@ unsafe impl State for Mine { // right
         write: &Writing<'_, Self>,
         message: Pair,
     ) -> Result<(), Error> {
-        write.exclusive().put(message)
+        write.exclusive().put(message, Always).map(|_| ())
     }
     fn refused(_server: &Arc<Server<Self>>, _error: &Error) {}
     fn mailbox_limit(&self) -> usize {
@@ -56,8 +56,8 @@ pub(crate) fn changes_another_server(
 ) {
     let _ = one.call(caller, |write| {
         // E0599: no method named `put` found
-        let _ = (write, other.state().contents.put(pair)); // wrong
-        let _ = (write.exclusive().put(pair), other); // right
+        let _ = (write, other.state().contents.put(pair, Always)); // wrong
+        let _ = (write.exclusive().put(pair, Always), other); // right
     });
 }
 
