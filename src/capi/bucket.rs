@@ -225,7 +225,15 @@ pub unsafe extern "C" fn kvreg_bucket_put(
     value: *const kvreg_value,
 ) -> kvreg_status {
     // SAFETY: null, or a value; key and value are good for their lengths.
-    unsafe { put("kvreg_bucket_put", bucket, (key, key_len), value, How::Call) }
+    unsafe {
+        put(
+            || "kvreg_bucket_put",
+            bucket,
+            (key, key_len),
+            value,
+            How::Call,
+        )
+    }
 }
 
 /// Gives the value of a key, or answers KVREG_NOT_FOUND; clear the value. It does not wait for a
@@ -326,7 +334,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_cast(
     // SAFETY: null, or a value; key and value are good for their lengths.
     unsafe {
         put(
-            "kvreg_bucket_put_cast",
+            || "kvreg_bucket_put_cast",
             bucket,
             (key, key_len),
             value,

@@ -63,13 +63,14 @@ pub(super) enum How {
     Cast,
 }
 
-/// Stores a value under a key.
+/// Stores a value under a key. The name is given by a closure, so that each caller has a copy of
+/// what is here: a closure that several share is not inlined.
 ///
 /// # Safety
 /// Key and value are good for their lengths; the value may be null.
 #[inline(always)]
 pub(super) unsafe fn put(
-    function: &'static str,
+    function: impl Fn() -> &'static str,
     bucket: *mut kvreg_bucket,
     (key, key_len): (*const c_void, usize),
     value: *const kvreg_value,
@@ -87,6 +88,20 @@ pub(super) unsafe fn put(
     if done.is_some() {
         return OK;
     }
+    // SAFETY: by contract.
+    unsafe { put_slowly(function(), bucket, (key, key_len), value, how) }
+}
+
+/// # Safety
+/// As of `put`.
+#[cold]
+unsafe fn put_slowly(
+    function: &'static str,
+    bucket: *mut kvreg_bucket,
+    (key, key_len): (*const c_void, usize),
+    value: *const kvreg_value,
+    how: How,
+) -> kvreg_status {
     // SAFETY: by contract.
     unsafe { argument::text_at_hand(key.cast(), key_len) };
     guard(function, || {

@@ -24,7 +24,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_int(
     // SAFETY: key and value are good for their lengths.
     unsafe {
         put(
-            "kvreg_bucket_put_int",
+            || "kvreg_bucket_put_int",
             bucket,
             (key, key_len),
             &value,
@@ -45,7 +45,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_float(
     // SAFETY: key and value are good for their lengths.
     unsafe {
         put(
-            "kvreg_bucket_put_float",
+            || "kvreg_bucket_put_float",
             bucket,
             (key, key_len),
             &value,
@@ -67,7 +67,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_string(
     // SAFETY: key and value are good for their lengths.
     unsafe {
         put(
-            "kvreg_bucket_put_string",
+            || "kvreg_bucket_put_string",
             bucket,
             (key, key_len),
             &value,
@@ -89,7 +89,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_bytes(
     // SAFETY: key and value are good for their lengths.
     unsafe {
         put(
-            "kvreg_bucket_put_bytes",
+            || "kvreg_bucket_put_bytes",
             bucket,
             (key, key_len),
             &value,

@@ -7,7 +7,7 @@
 
 enum { KEYS = 100, KEY = 10, MANY = 20 };
 
-static char keys[KEYS][KEY + 1], number[] = "number0000";
+static char keys[KEYS][KEY + 1];
 static uint64_t revisions[KEYS];
 static char text[600];
 static kvreg_registry *registry;
@@ -97,9 +97,8 @@ static void put_if(const char *key, kvreg_value value) {
 
 static void add_int(const char *key, kvreg_value value) {
     int64_t sum;
-    (void)key;
     (void)value;
-    OK(kvreg_bucket_add_int(bucket, number, KEY, 1, &sum));
+    OK(kvreg_bucket_add_int(bucket, key, KEY, 1, &sum));
 }
 
 static const struct {
@@ -127,14 +126,13 @@ int main(int count, char **arguments) {
     CHECK(call != NULL);
     unsigned long times = strtoul(arguments[2], NULL, 10);
     memset(text, 'x', sizeof text);
-    value = kvreg_bytes(text, 64);
+    value = call == add_int ? kvreg_int(0) : kvreg_bytes(text, 64);
     OK(kvreg_registry_start(NULL, &registry));
     OK(kvreg_registry_create(registry, "shopping", 8, 0, &bucket));
     for (int i = 0; i < KEYS; i++) {
         snprintf(keys[i], sizeof keys[i], "key%07d", i);
         OK(kvreg_bucket_put_entry(bucket, keys[i], KEY, &value, KVREG_TTL_NEVER, &revisions[i]));
     }
-    OK(kvreg_bucket_put_int(bucket, number, KEY, 0));
     for (unsigned long i = 0; i < times; i++) {
         call(keys[i % KEYS], value);
     }
