@@ -25,6 +25,20 @@ pub(super) fn guard_since(
     function: &'static str,
     body: impl FnOnce() -> Result<(), Failure>,
 ) -> kvreg_status {
+    let mut body = Some(body);
+    guard_any(lineage, function, &mut || match body.take() {
+        Some(body) => body(),
+        None => Ok(()), // it runs once
+    })
+}
+
+/// Written once in the library, for all bodies.
+#[inline(never)]
+fn guard_any(
+    lineage: usize,
+    function: &'static str,
+    body: &mut dyn FnMut() -> Result<(), Failure>,
+) -> kvreg_status {
     if platform::is_ending() {
         // The body refuses at once; a thread that is new here has nothing made for it any more.
         return body().map_or_else(|failure| fail(function, failure), |()| Status::Ok as _);

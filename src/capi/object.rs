@@ -266,6 +266,27 @@ fn with_timeout<H: Handle, R>(
     handle: *mut H,
     work: impl FnOnce(&Arc<H::Object>, &AtomicI64, &mut Caller<'_>) -> Result<R, Failure>,
 ) -> Result<R, Failure> {
+    let (mut work, mut done) = (Some(work), None);
+    with_any(needs, handle, &mut |object, timeout_ms, caller| {
+        if let Some(work) = work.take() {
+            done = Some(work(object, timeout_ms, caller)?);
+        }
+        Ok(())
+    })?;
+    done.ok_or_else(|| Status::Internal.into()) // it has run
+}
+
+/// What is done with an object: its handle's timeout is the second.
+type Work<'w, H> =
+    dyn FnMut(&Arc<<H as Handle>::Object>, &AtomicI64, &mut Caller<'_>) -> Result<(), Failure> + 'w;
+
+/// Written once in the library for each kind of handle.
+#[inline(never)]
+fn with_any<H: Handle>(
+    needs: Needs,
+    handle: *mut H,
+    work: &mut Work<'_, H>,
+) -> Result<(), Failure> {
     if platform::is_ending() {
         return Err(Status::ShutDown.into());
     }

@@ -10,6 +10,21 @@ use super::status::{kvreg_status, Status};
 use super::value::kvreg_value;
 use crate::value::ValueRef;
 
+/// Shared by those that follow: a copy of the short way for each would be large.
+///
+/// # Safety
+/// Key and value are good for their lengths.
+#[inline(never)]
+unsafe fn put_typed(
+    function: &'static str,
+    bucket: *mut kvreg_bucket,
+    key: (*const c_void, usize),
+    value: &kvreg_value,
+) -> kvreg_status {
+    // SAFETY: by contract.
+    unsafe { put(|| function, bucket, key, value, How::Call) }
+}
+
 /// @name Buckets: one key, by the type of its value
 ///
 /// Stores an integer under a key, as kvreg_bucket_put does. Blocks for its turn.
@@ -22,15 +37,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_int(
 ) -> kvreg_status {
     let value = kvreg_value::of_scalar(ValueRef::Int(integer));
     // SAFETY: key and value are good for their lengths.
-    unsafe {
-        put(
-            || "kvreg_bucket_put_int",
-            bucket,
-            (key, key_len),
-            &value,
-            How::Call,
-        )
-    }
+    unsafe { put_typed("kvreg_bucket_put_int", bucket, (key, key_len), &value) }
 }
 
 /// Stores a floating-point number under a key, as kvreg_bucket_put does. Blocks for its turn.
@@ -43,15 +50,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_float(
 ) -> kvreg_status {
     let value = kvreg_value::of_scalar(ValueRef::Float(real));
     // SAFETY: key and value are good for their lengths.
-    unsafe {
-        put(
-            || "kvreg_bucket_put_float",
-            bucket,
-            (key, key_len),
-            &value,
-            How::Call,
-        )
-    }
+    unsafe { put_typed("kvreg_bucket_put_float", bucket, (key, key_len), &value) }
 }
 
 /// Stores a text of UTF-8 under a key, as kvreg_bucket_put does. Blocks for its turn.
@@ -65,15 +64,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_string(
 ) -> kvreg_status {
     let value = kvreg_value::string(data.cast(), len);
     // SAFETY: key and value are good for their lengths.
-    unsafe {
-        put(
-            || "kvreg_bucket_put_string",
-            bucket,
-            (key, key_len),
-            &value,
-            How::Call,
-        )
-    }
+    unsafe { put_typed("kvreg_bucket_put_string", bucket, (key, key_len), &value) }
 }
 
 /// Stores bytes under a key, as kvreg_bucket_put does. Blocks for its turn.
@@ -87,15 +78,7 @@ pub unsafe extern "C" fn kvreg_bucket_put_bytes(
 ) -> kvreg_status {
     let value = kvreg_value::bytes(data.cast(), len);
     // SAFETY: key and value are good for their lengths.
-    unsafe {
-        put(
-            || "kvreg_bucket_put_bytes",
-            bucket,
-            (key, key_len),
-            &value,
-            How::Call,
-        )
-    }
+    unsafe { put_typed("kvreg_bucket_put_bytes", bucket, (key, key_len), &value) }
 }
 
 /// Gives the integer under a key, as kvreg_bucket_get does. It answers KVREG_WRONG_TYPE if the
