@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -165,6 +166,12 @@ class SourceDistribution(sdist):
             # They tell of the workspace and the commit, which do not matter here.
             for name in ("Cargo.toml.orig", ".cargo_vcs_info.json"):
                 (unpacked / name).unlink(missing_ok=True)
+            # It is for building: its tests are the checkout's.
+            shutil.rmtree(unpacked / "tests", ignore_errors=True)
+            manifest_path = unpacked / "Cargo.toml"
+            tables = re.split(r"\n(?=\[)", manifest_path.read_text(encoding="utf-8"))
+            kept = [table for table in tables if not table.startswith("[[test]]")]
+            manifest_path.write_text("\n".join(kept), encoding="utf-8")
             # It is a workspace of its own, wherever it is unpacked.
             with (unpacked / "Cargo.toml").open("a") as manifest:
                 manifest.write("\n[workspace]\n")
