@@ -2,6 +2,7 @@
  * A limit of bytes bounds memory: a writer that tries for 1 GiB, by calls and by casts, keeps
  * resident memory within the limit and a stated overhead.
  */
+#include <malloc.h>
 #include <pthread.h>
 
 #include "check.h"
@@ -32,6 +33,20 @@ static long resident_kib(void) {
 /* Before anything was stored: what an allocator keeps for itself counts. */
 static long baseline;
 
+/*
+ * What clear takes out is freed as a whole by and by, and no part of the bound until then: what a
+ * busy machine has not come to yet is waited for, as what malloc has given and not got back.
+ */
+static size_t in_use(void) {
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+static void wait_until_freed(size_t at_most) {
+    while (in_use() > at_most)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
 static uint64_t state = 1;
 
 static uint64_t next_random(void) {
@@ -57,8 +72,13 @@ static void write_on(kvreg_bucket **buckets, unsigned count) {
         tried += (int64_t)len;
         if (status == KVREG_LIMIT) {
             refused++;
-            if (refused % 500 == 0) /* make room now and then, all at once */
+            if (refused % 500 == 0) { /* make room now and then, all at once */
+                kvreg_bucket_stats stats = kvreg_bucket_stats_init();
+                size_t before = in_use();
+                OK(kvreg_bucket_info(bucket, &stats));
                 OK(kvreg_bucket_clear(bucket));
+                wait_until_freed(before - stats.bytes / 10 * 9);
+            }
         } else {
             OK(status);
         }
