@@ -40,7 +40,7 @@ mod watch;
 #[cfg(feature = "aio")]
 pub use api::aio;
 pub use api::{configure, version, Bucket, Entry, Inbox, Listener, Names, Registry, Update};
-pub use bucket::{BucketInfo, BucketOptions, Verdict};
+pub use bucket::{BucketInfo, BucketOptions, OnFull, Order, Verdict};
 pub use error::Error;
 pub use inbox::Event;
 pub use listener::{Address, ListenerOptions, Password};

@@ -23,7 +23,8 @@ use crate::sync::Counter;
 use crate::watch::{Subscriber, Subscribers};
 
 use callbacks::Callbacks;
-pub use options::BucketOptions;
+pub(crate) use options::TTL_LIMIT;
+pub use options::{BucketOptions, OnFull, Order};
 use small_pair::SmallPair;
 pub use update::Verdict;
 pub(crate) use update::{Deciding, Decision, Keyed, OpenUpdate};
@@ -130,6 +131,14 @@ pub struct BucketInfo {
     pub restarts: u64,
     /// Why the last one before this ended.
     pub last_exit: Option<Reason>,
+    /// Reads that found their key, as far as they are counted: where keys are evicted.
+    pub hits: u64,
+    /// Reads that did not, as far as they are counted.
+    pub misses: u64,
+    /// Keys whose time to live was over.
+    pub expired: u64,
+    /// Keys that were taken out to make room.
+    pub evicted: u64,
 }
 
 pub(crate) enum Message {
@@ -265,6 +274,10 @@ impl BucketServer {
             handled: self.handled(),
             restarts,
             last_exit,
+            hits: 0,
+            misses: 0,
+            expired: 0,
+            evicted: 0,
         })
     }
 

@@ -6,6 +6,29 @@ use crate::error::Error;
 use crate::server::{Restart, RestartPolicy};
 use crate::value::VALUE_LIMIT;
 
+/// How a bucket finds keys by their order: it changes the speed of scans alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// A scan looks at every key.
+    #[default]
+    Unordered,
+    /// A scan looks at what it gives; a new key costs more.
+    Ordered,
+}
+
+/// What becomes of a write that would pass a limit of keys or bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFull {
+    /// It is refused, with [`Error::Limit`].
+    #[default]
+    Refuse,
+    /// Keys that are little read are taken out until there is room.
+    Evict,
+}
+
+/// The longest time to live: 100 years.
+pub(crate) const TTL_LIMIT: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
 /// Options of a bucket.
 ///
 /// ```
@@ -35,6 +58,12 @@ pub struct BucketOptions {
     pub max_bytes: usize,
     /// Bytes of one value.
     pub max_value: usize,
+    /// How it finds keys by their order; `Unordered` at first.
+    pub order: Order,
+    /// What becomes of a write that would pass a limit; `Refuse` at first.
+    pub on_full: OnFull,
+    /// The time to live of keys that are stored without one of their own; none at first.
+    pub default_ttl: Option<Duration>,
 }
 
 impl Default for BucketOptions {
@@ -47,6 +76,9 @@ impl Default for BucketOptions {
             max_keys: usize::MAX,
             max_bytes: usize::MAX,
             max_value: VALUE_LIMIT,
+            order: Order::Unordered,
+            on_full: OnFull::Refuse,
+            default_ttl: None,
         }
     }
 }
@@ -101,6 +133,28 @@ impl BucketOptions {
         self
     }
 
+    /// How it finds keys by their order.
+    #[must_use]
+    pub fn order(mut self, order: Order) -> BucketOptions {
+        self.order = order;
+        self
+    }
+
+    /// What becomes of a write that would pass a limit of keys or bytes.
+    #[must_use]
+    pub fn on_full(mut self, on_full: OnFull) -> BucketOptions {
+        self.on_full = on_full;
+        self
+    }
+
+    /// The time to live of keys that are stored without one of their own, 100 years at most; a part
+    /// of a millisecond is a whole one.
+    #[must_use]
+    pub fn default_ttl(mut self, ttl: Duration) -> BucketOptions {
+        self.default_ttl = Some(ttl);
+        self
+    }
+
     pub(super) fn policy(&self) -> RestartPolicy {
         RestartPolicy {
             restart: self.restart,
@@ -112,6 +166,23 @@ impl BucketOptions {
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.max_value > VALUE_LIMIT {
             return Err(Error::InvalidArgument("a value has at most 512 MiB"));
+        }
+        if self
+            .default_ttl
+            .is_some_and(|ttl| ttl.is_zero() || ttl > TTL_LIMIT)
+        {
+            return Err(Error::InvalidArgument(
+                "a time to live is none, or above 100 years",
+            ));
+        }
+        if self.order == Order::Ordered {
+            return Err(Error::Unsupported("ordered buckets"));
+        }
+        if self.on_full == OnFull::Evict {
+            return Err(Error::Unsupported("eviction"));
+        }
+        if self.default_ttl.is_some() {
+            return Err(Error::Unsupported("times to live"));
         }
         Ok(())
     }

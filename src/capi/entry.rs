@@ -9,6 +9,7 @@ use super::object::{kvreg_bucket, releasing, with};
 use super::one_key::{ranked, How, OK};
 use super::status::{kvreg_status, Failure, Status};
 use super::value::{given, kvreg_value};
+use crate::bucket::TTL_LIMIT;
 use crate::store::{Always, Changed, Condition, Expected, Key};
 
 /// The header's `kvreg_entry`.
@@ -32,8 +33,7 @@ laid_out_as_in_c!(kvreg_entry {
 
 const TTL_KEEP: i64 = -2;
 const TTL_NEVER: i64 = -1;
-/// 100 years.
-const TTL_MAX: i64 = 100 * 366 * 24 * 3600 * 1000;
+const TTL_MAX: i64 = TTL_LIMIT.as_millis() as i64;
 
 /// Of a time to live that was given: no key has one yet.
 fn check_ttl(ttl_ms: i64) -> Result<(), Failure> {

@@ -29,6 +29,10 @@ pub struct kvreg_bucket_stats {
     mailbox: u64,
     handled: u64,
     restarts: u64,
+    hits: u64,
+    misses: u64,
+    expired: u64,
+    evicted: u64,
 }
 
 // SAFETY of both: integers, and the first is a u32.
@@ -54,7 +58,11 @@ laid_out_as_in_c!(kvreg_bucket_stats {
     bytes,
     mailbox,
     handled,
-    restarts
+    restarts,
+    hits,
+    misses,
+    expired,
+    evicted
 });
 
 /// -1 if there was none.
@@ -87,6 +95,10 @@ impl From<BucketInfo> for kvreg_bucket_stats {
             mailbox: info.mailbox as u64,
             handled: info.handled,
             restarts: info.restarts,
+            hits: info.hits,
+            misses: info.misses,
+            expired: info.expired,
+            evicted: info.evicted,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::argument::{self, invalid, limit, options, WithSize};
 use super::status::Failure;
-use crate::bucket::BucketOptions;
+use crate::bucket::{BucketOptions, OnFull, Order};
 use crate::process;
 use crate::registry::RegistryOptions;
 use crate::server::Restart;
@@ -33,6 +33,9 @@ pub struct kvreg_bucket_options {
     max_keys: u64,
     max_bytes: u64,
     max_value: u64,
+    order: u32,
+    on_full: u32,
+    default_ttl_ms: i64,
 }
 
 #[repr(C)]
@@ -71,7 +74,10 @@ laid_out_as_in_c!(kvreg_bucket_options {
     max_mailbox,
     max_keys,
     max_bytes,
-    max_value
+    max_value,
+    order,
+    on_full,
+    default_ttl_ms
 });
 #[cfg(test)]
 laid_out_as_in_c!(kvreg_registry_options {
@@ -154,6 +160,21 @@ pub(super) unsafe fn bucket_options(
         max_keys: limit(given.max_keys, default.max_keys),
         max_bytes: limit(given.max_bytes, default.max_bytes),
         max_value: limit(given.max_value, default.max_value),
+        order: match given.order {
+            0 => Order::Unordered,
+            1 => Order::Ordered,
+            _ => return Err(invalid("an unknown order")),
+        },
+        on_full: match given.on_full {
+            0 => OnFull::Refuse,
+            1 => OnFull::Evict,
+            _ => return Err(invalid("an unknown answer to a full bucket")),
+        },
+        default_ttl: match given.default_ttl_ms {
+            0 => None,
+            1.. => Some(Duration::from_millis(given.default_ttl_ms.unsigned_abs())),
+            _ => return Err(invalid("a default time to live is negative")),
+        },
     };
     options.check()?;
     Ok(Some(options))

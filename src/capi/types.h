@@ -380,6 +380,18 @@ enum {
     KVREG_PERMANENT  /**< Always, after kvreg_bucket_stop too; kvreg_registry_remove ends it. */
 };
 
+/** How a bucket finds keys by their order, which kvreg_bucket_scan gives. */
+enum {
+    KVREG_UNORDERED, /**< A scan looks at every key. */
+    KVREG_ORDERED    /**< A scan looks at what it gives; a new key costs more. */
+};
+
+/** What becomes of a write that would pass max_keys or max_bytes. */
+enum {
+    KVREG_REFUSE, /**< KVREG_LIMIT. */
+    KVREG_EVICT   /**< Keys that are little read are taken out until there is room. */
+};
+
 /** Options of the process, for kvreg_configure. */
 typedef struct kvreg_options {
     uint32_t size;              /**< sizeof(kvreg_options). */
@@ -405,6 +417,10 @@ typedef struct kvreg_bucket_options {
                                      counts too; no limit. Each key takes some 100 bytes of memory
                                      beside. */
     uint64_t max_value;         /**< Bytes of one value; 536,870,912, which is also the most. */
+    uint32_t order;             /**< KVREG_UNORDERED or KVREG_ORDERED; changes the speed alone. */
+    uint32_t on_full;           /**< KVREG_REFUSE or KVREG_EVICT. */
+    int64_t default_ttl_ms;     /**< The time to live of keys that are stored without one of their
+                                     own, in milliseconds; none. */
 } kvreg_bucket_options;
 
 /** Options of a registry, for kvreg_registry_start. */
@@ -452,6 +468,10 @@ typedef struct kvreg_bucket_stats {
     uint64_t mailbox;  /**< Messages that wait. */
     uint64_t handled;  /**< Messages handled: calls, casts and updates, not plain reads. */
     uint64_t restarts; /**< Of the bucket of this name. */
+    uint64_t hits;     /**< Reads that found their key; counted with KVREG_EVICT only. */
+    uint64_t misses;   /**< Reads that did not; counted with KVREG_EVICT only. */
+    uint64_t expired;  /**< Keys whose time to live was over. */
+    uint64_t evicted;  /**< Keys that were taken out to make room. */
 } kvreg_bucket_stats;
 
 /** Facts about a registry, which kvreg_registry_info tells. */

@@ -401,7 +401,16 @@ def test_only_buckets_are_linked(registry: kvreg.Registry, bucket: kvreg.Bucket)
 def test_what_a_bucket_tells(bucket: kvreg.Bucket) -> None:
     fresh = bucket.info()
     assert fresh == kvreg.BucketInfo(
-        keys=0, bytes=0, mailbox=0, handled=0, restarts=0, last_exit=None
+        keys=0,
+        bytes=0,
+        mailbox=0,
+        handled=0,
+        restarts=0,
+        last_exit=None,
+        hits=0,
+        misses=0,
+        expired=0,
+        evicted=0,
     )
     bucket["milk"] = 1
     bucket.put_cast("tea", "green")

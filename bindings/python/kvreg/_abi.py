@@ -98,6 +98,12 @@ TEMPORARY = 0
 TRANSIENT = 1
 PERMANENT = 2
 
+UNORDERED = 0
+ORDERED = 1
+
+REFUSE = 0
+EVICT = 1
+
 
 class _TextData(Union):
     _fields_ = [
@@ -275,6 +281,9 @@ class BucketOptions(Sized):
     max_keys: int
     max_bytes: int
     max_value: int
+    order: int
+    on_full: int
+    default_ttl_ms: int
     _fields_ = [
         ("size", c_uint32),
         ("restart", c_uint32),
@@ -284,6 +293,9 @@ class BucketOptions(Sized):
         ("max_keys", c_uint64),
         ("max_bytes", c_uint64),
         ("max_value", c_uint64),
+        ("order", c_uint32),
+        ("on_full", c_uint32),
+        ("default_ttl_ms", c_int64),
     ]
 
 
@@ -345,6 +357,10 @@ class BucketStats(Sized):
     mailbox: int
     handled: int
     restarts: int
+    hits: int
+    misses: int
+    expired: int
+    evicted: int
     _fields_ = [
         ("size", c_uint32),
         ("last_exit", c_int32),
@@ -353,6 +369,10 @@ class BucketStats(Sized):
         ("mailbox", c_uint64),
         ("handled", c_uint64),
         ("restarts", c_uint64),
+        ("hits", c_uint64),
+        ("misses", c_uint64),
+        ("expired", c_uint64),
+        ("evicted", c_uint64),
     ]
 
 

@@ -561,6 +561,10 @@ class Bucket(Server, MutableMapping[str, Any]):
             handled=stats.handled,
             restarts=stats.restarts,
             last_exit=exit_reason(stats.last_exit),
+            hits=stats.hits,
+            misses=stats.misses,
+            expired=stats.expired,
+            evicted=stats.evicted,
         )
 
     def _absent(self, status: int, key: Key) -> Exception:

@@ -34,6 +34,12 @@ class BucketOptions:
     """Of keys and values, 8 for a number; what waits in casts counts too. No limit."""
     max_value: int | None = None
     """Bytes of one value; 536,870,912, which is also the most."""
+    ordered: bool = False
+    """Whether `scan` looks at what it gives only, and not at every key; a new key costs more."""
+    evict: bool = False
+    """Whether keys that are little read make room where a limit of keys or bytes is reached."""
+    default_ttl: float | None = None
+    """The time to live of keys that are stored without one of their own, in seconds; none."""
 
     def __post_init__(self) -> None:
         """Refuses what cannot be here, and not where the options are used."""
@@ -53,4 +59,7 @@ def bucket_struct(options: BucketOptions) -> _abi.BucketOptions:
         max_keys=count("max_keys", options.max_keys),
         max_bytes=count("max_bytes", options.max_bytes),
         max_value=count("max_value", options.max_value),
+        order=bool(options.ordered),
+        on_full=bool(options.evict),
+        default_ttl_ms=span("default_ttl", options.default_ttl),
     )

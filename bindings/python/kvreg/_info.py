@@ -22,6 +22,14 @@ class BucketInfo(NamedTuple):
     """How often the bucket of this name was started again."""
     last_exit: Reason | None
     """Why the bucket of this name before this one ended, if there was one."""
+    hits: int
+    """Reads that found their key; counted in buckets that evict only."""
+    misses: int
+    """Reads that did not; counted in buckets that evict only."""
+    expired: int
+    """Keys whose time to live was over."""
+    evicted: int
+    """Keys that were taken out to make room."""
 
 
 class RegistryInfo(NamedTuple):
