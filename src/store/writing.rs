@@ -19,6 +19,16 @@ use crate::value::{Value, ValueRef};
 /// A value of this size takes the long way out, where it is freed at once.
 const LARGE: usize = 1 << 10;
 
+/// Why a key goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gone {
+    Deleted,
+    /// Its time to live was over.
+    Expired,
+    /// To make room.
+    Evicted,
+}
+
 /// Counts what an entry that was just taken out has beside its own memory.
 pub(super) fn count_retired(retired: Option<&Found<'_, Stored>>, pinned: &Guard) {
     if let Some(retired) = retired.filter(|it| it.value().is_shared()) {
@@ -304,18 +314,30 @@ impl Exclusive<'_, Contents> {
         let writer = self.writer(&pinned);
         let found = writer.get(key.hash, &key);
         if let Ok(Some(found)) = &found {
-            let cost = Cost::of(found);
-            self.begin_over(found, key.hash, &pinned);
-            writer.remove(key.hash, &key);
-            self.revisions.commit();
-            self.discharge(cost);
-            count_retired(Some(found), &pinned);
+            self.take_out(&writer, found, key.hash, Gone::Deleted, &pinned);
         }
         self.tell_deleted(&key);
         match found {
             Ok(Some(_)) => Ok(()),
             Ok(None) | Err(Closed) => Err(Error::NotFound),
         }
+    }
+
+    /// Takes an entry out, as a change of its own.
+    pub(super) fn take_out(
+        &self,
+        writer: &Writer<'_, Stored>,
+        found: &Found<'_, Stored>,
+        hash: u64,
+        _why: Gone,
+        pinned: &Guard,
+    ) {
+        let cost = Cost::of(found);
+        self.begin_over(found, hash, pinned);
+        writer.remove(hash, found.key());
+        self.revisions.commit();
+        self.discharge(cost);
+        count_retired(Some(found), pinned);
     }
 
     pub(crate) fn clear(&self) {

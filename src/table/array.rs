@@ -388,6 +388,29 @@ impl<'g, V> Array<'g, V> {
         }
     }
 
+    /// The entries of this hash. The writer's, between its changes: none is staged.
+    pub(super) fn entries_hashed(
+        self,
+        hash: u64,
+    ) -> impl Iterator<Item = *mut Entry<V>> + use<'g, V> {
+        let (first, tag) = (hash as usize, tag(hash));
+        let mut at = Some(first);
+        let groups = std::iter::from_fn(move || {
+            let here = at?;
+            let tags = self.group(here).tags.load(Ordering::Relaxed);
+            let ends = tags >> OVERFLOW_SHIFT == 0 || here.wrapping_sub(first) >= self.mask;
+            at = (!ends).then(|| here.wrapping_add(1));
+            Some((here, cells_with(tags, tag)))
+        });
+        groups
+            .filter(|(_, cells)| *cells != 0)
+            .flat_map(move |(group, _)| {
+                let entries = self.entries_of(group & self.mask);
+                // SAFETY: the writer takes entries out, and it is here.
+                entries.filter(move |entry| unsafe { Entry::hash(*entry) } == hash)
+            })
+    }
+
     /// Puts an entry whose key is absent into the first free cell; there is one. Answers the group
     /// that it lies in. The writer's.
     pub(super) fn place(self, entry: *mut Entry<V>, hash: u64) -> usize {

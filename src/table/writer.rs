@@ -84,6 +84,16 @@ impl<'t, V: TableValue> Writer<'t, V> {
         self.table.get(hash, key, self.pinned)
     }
 
+    /// The entries of this hash: for who noted that, and no key. Not within a batch.
+    pub(crate) fn hashed(&self, hash: u64) -> impl Iterator<Item = Found<'t, V>> + use<'t, V> {
+        let array = self.array().ok().flatten();
+        let entries = array
+            .into_iter()
+            .flat_map(move |it| it.entries_hashed(hash));
+        // SAFETY: entries of the table, and the writer is pinned.
+        entries.map(|entry| unsafe { Found::new(entry) })
+    }
+
     pub(crate) fn entries(&self) -> Result<impl Iterator<Item = Found<'t, V>>, Closed> {
         let entries = self.array()?.into_iter().flat_map(Array::entries);
         // SAFETY: entries of the table, and the writer is pinned.
