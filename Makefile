@@ -227,13 +227,13 @@ test-python: build $(VENV)/installed ## the Python package
 	$(VENV)/bin/coverage report $(COVERAGE_FILES)
 
 # It is installed as users do, from the wheel, the sources and the checkout, and tested there.
-test-wheel: wheel ## the wheel and the sources, installed
+test-wheel: wheel $(VENV)/installed ## the wheel and the sources, installed
 	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/packaging \
 	    --ignore=$(ELSEWHERE)
 
 # In programs that PyInstaller makes, in archives, and by PyPy.
 ELSEWHERE := tests/packaging/test_elsewhere.py
-test-elsewhere: wheel ## the wheel with PyInstaller, in archives, by PyPy
+test-elsewhere: wheel $(VENV)/installed ## the wheel with PyInstaller, in archives, by PyPy
 	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider $(ELSEWHERE)
 
 # The blocks of the README are compiled and run.

@@ -204,6 +204,26 @@ fn what_leaves_nothing_or_releases_passes(bucket: &Bucket) {
     let grown = grown_since(before);
     assert!(grown < 4 * KIB, "to delete took {grown} bytes");
     bucket.put(10_000u32.to_le_bytes(), 2).unwrap();
+    conditions_and_sums_there_pass(bucket);
     bucket.clear().unwrap();
     assert_eq!(bucket.count(), Ok(0));
+}
+
+/// What they store lies where the older value was. A new key would leave nothing either, but its
+/// table may have to grow: it waits, and is refused at its deadline.
+fn conditions_and_sums_there_pass(bucket: &Bucket) {
+    let key = 10_001u32.to_le_bytes();
+    let hurried = bucket.clone().with_timeout(Duration::from_millis(1));
+    let revision = hurried.put_entry(key, 2).unwrap();
+    let revision = hurried.put_if(key, 3, revision).unwrap();
+    assert_eq!(hurried.put_if(key, 4, revision + 1), Err(Error::Conflict));
+    assert_eq!(
+        hurried.put_if_equal(key, Some(4), Some(5)),
+        Err(Error::Conflict)
+    );
+    assert_eq!(hurried.add_int(key, 4), Ok(7));
+    let large = vec![7u8; 8 * KIB];
+    let put = hurried.put_if(key, &large[..], 0);
+    assert_eq!(put, Err(Error::Conflict)); // named before there is anything to wait for
+    hurried.delete(key).unwrap();
 }

@@ -147,6 +147,12 @@ static void g16_put_if_equal_compares_values(void) {
         OK(kvreg_bucket_put_if_equal(bucket, "k", 1, &values[i], &values[(i + 1) % count], &second));
         CHECK(second > first && revision_of(bucket, "k") == second);
     }
+    /* Of two that are wrong the one that comes first in the header's order is named. */
+    kvreg_value wrong = one, too_large = kvreg_bytes("", (size_t)512 << 20 | 1);
+    wrong.type = 99;
+    IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_put_if_equal(bucket, "k", 1, &wrong, &too_large, NULL));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_put_if_equal(bucket, "k", 1, &too_large, &wrong, NULL));
+    IS(KVREG_LIMIT, kvreg_bucket_put_if_equal(bucket, "k", 1, &too_large, &too_large, NULL));
     OK(kvreg_bucket_put_if_equal(bucket, "k", 1, &large, NULL, &first));
     CHECK(first > second);
     IS(KVREG_NOT_FOUND, kvreg_bucket_delete(bucket, "k", 1, NULL));
