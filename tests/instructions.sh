@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # How many instructions a call takes, against tests/instructions.txt. They do not depend on the
-# machine's mood, but a little on compiler and libc: so a quarter more is too many.
+# machine's mood, but a little on compiler and libc: so a quarter more is too many. Where keys lie is
+# another matter in each process, and rarely some lie far: who takes too many is asked again.
 # instructions.sh PROGRAM [--record]
 set -eu
 program=$1
@@ -27,6 +28,12 @@ for what in get put put_cast lookup update update_begin put_many put_many_anew g
     recorded="$recorded$what $measured"$'\n'
     [ "${2:-}" != --record ] || continue
     expected=$(awk -v what="$what" '$1 == what { print $2 }' "$record")
+    for again in 1 2; do
+        [ "$measured" -gt $((expected * 5 / 4)) ] || break
+        echo "$what: $measured instructions, and once more"
+        measured=$(($(per_call "$what") - loop))
+        of[$what]=$measured
+    done
     echo "$what: $measured instructions, $expected recorded"
     if [ "$measured" -gt $((expected * 5 / 4)) ]; then
         echo "$what takes a quarter more than recorded: find out why, or run $0 $program --record" >&2
