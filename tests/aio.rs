@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use kvreg::{aio, Bucket, Error, Event, Inbox, Reason, Registry, Timeout, Update, Value, Verdict};
+use kvreg::{
+    aio, Batch, Bucket, Error, Event, Inbox, Reason, Registry, Timeout, Update, Value, Verdict,
+};
 use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
 
@@ -107,6 +109,33 @@ async fn conditions_and_sums_wait_for_their_turn() {
             assert_eq!(stale, Err(Error::Conflict));
             bucket.delete_if("k", entry.revision).await.unwrap();
             assert_eq!(bucket.entry::<i64>("k").await, Err(Error::NotFound));
+        };
+        let ends = async {
+            if let Some(holds) = holds {
+                queued(&bucket).await;
+                holds.end();
+            }
+        };
+        tokio::join!(waits, ends);
+    }
+}
+
+/// Behind a bucket that is busy, and one that is not.
+#[tokio::test]
+async fn a_batch_waits_for_its_turn() {
+    for busy in [false, true] {
+        let bucket = bucket();
+        bucket.put("goes", 1).await.unwrap();
+        let mut batch = Batch::new();
+        batch.delete("goes").put("k", "text").add_int("n", 3);
+        let holds = busy.then(|| Busy::new(&bucket));
+        let waits = async {
+            let revisions = bucket.apply(&batch).await.unwrap();
+            assert_eq!(bucket.revision().await, Ok(revisions[2]));
+            assert_eq!(bucket.get::<i64>("n").await, Ok(3));
+            assert_eq!(bucket.count().await, Ok(2));
+            let refused = bucket.apply(&batch).await.unwrap_err();
+            assert_eq!((refused.at, refused.error), (Some(0), Error::NotFound));
         };
         let ends = async {
             if let Some(holds) = holds {

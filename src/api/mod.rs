@@ -2,6 +2,7 @@
 
 #[cfg(feature = "aio")]
 pub mod aio;
+mod batch;
 mod bucket;
 mod conditions;
 mod inbox;
@@ -10,6 +11,7 @@ mod process;
 mod registry;
 mod update;
 
+pub use batch::{Batch, NotApplied};
 pub use bucket::Bucket;
 pub use conditions::Entry;
 pub use inbox::Inbox;

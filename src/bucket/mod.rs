@@ -1,5 +1,6 @@
 //! A bucket: a server that holds a map from key to value (the guide's `KV.Bucket`, an Agent).
 
+mod apply;
 mod callbacks;
 mod conditions;
 mod options;

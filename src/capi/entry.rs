@@ -36,7 +36,7 @@ const TTL_NEVER: i64 = -1;
 const TTL_MAX: i64 = TTL_LIMIT.as_millis() as i64;
 
 /// Of a time to live that was given: no key has one yet.
-fn check_ttl(ttl_ms: i64) -> Result<(), Failure> {
+pub(super) fn check_ttl(ttl_ms: i64) -> Result<(), Failure> {
     match ttl_ms {
         TTL_KEEP..=0 => Ok(()),
         1..=TTL_MAX => Err(Failure::new(Status::Unsupported, "times to live")),

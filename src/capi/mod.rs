@@ -44,6 +44,8 @@ mod typed;
 
 mod entry;
 
+mod apply;
+
 mod update;
 
 mod items;

@@ -316,6 +316,33 @@ typedef struct kvreg_entry {
     int64_t ttl_ms;    /**< How long the key is still there, in milliseconds: -1, for ever. */
 } kvreg_entry;
 
+/** What a kvreg_op does. */
+enum {
+    KVREG_OP_PUT,       /**< Stores `value`. */
+    KVREG_OP_DELETE,    /**< Takes the key out. */
+    KVREG_OP_PUT_IF,    /**< Stores `value` if the revision of the key is `expected`; 0: if the key
+                             is absent. */
+    KVREG_OP_DELETE_IF, /**< Takes the key out if its revision is `expected`. */
+    KVREG_OP_ADD        /**< Adds `delta` to the integer under the key. */
+};
+
+/**
+ * One of the changes of kvreg_bucket_apply. Set size to sizeof, or use kvreg_op_init; the sizes of
+ * all must be the same. Key and value are borrowed.
+ */
+typedef struct kvreg_op {
+    uint32_t size;        /**< sizeof(kvreg_op). */
+    uint32_t op;          /**< KVREG_OP_PUT to KVREG_OP_ADD. */
+    const void *key;      /**< Any bytes. */
+    size_t key_len;       /**< 0 to 65,536, or KVREG_NUL. */
+    kvreg_value value;    /**< PUT, PUT_IF: the value to store. */
+    uint64_t expected;    /**< PUT_IF, DELETE_IF: the revision that the key must have. */
+    int64_t delta;        /**< ADD: what is added. */
+    int64_t ttl_ms;       /**< PUT, PUT_IF: as of kvreg_bucket_put_entry. */
+    uint64_t revision;    /**< Filled on KVREG_OK: the revision of this change. */
+    uint64_t private_[4]; /**< The library's own. */
+} kvreg_op;
+
 /**
  * Many keys with values of one type, as columns. A program in another language often has its data
  * so, or makes columns in fewer steps than pairs. Set size to sizeof, or use kvreg_columns_init.
@@ -568,6 +595,14 @@ static inline kvreg_entry kvreg_entry_init(void) {
     memset(&entry, 0, sizeof entry);
     entry.size = sizeof entry;
     return entry;
+}
+
+/** Gives a change that stores nil. */
+static inline kvreg_op kvreg_op_init(void) {
+    kvreg_op op;
+    memset(&op, 0, sizeof op);
+    op.size = sizeof op;
+    return op;
 }
 
 /** Gives columns without keys, whose values are nil. */

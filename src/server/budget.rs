@@ -41,6 +41,12 @@ impl Budget {
             .map_err(|_| Error::Limit(self.what))
     }
 
+    /// Whether `change` would do it, as it is now.
+    pub(crate) fn has_room(&self, less: usize, more: usize) -> bool {
+        let used = self.used.load(Ordering::Relaxed);
+        more <= less || used.saturating_add(more - less) <= self.limit
+    }
+
     pub(crate) fn give_back(&self, less: usize) {
         self.used.fetch_sub(less, Ordering::Relaxed);
     }

@@ -22,8 +22,8 @@ use crate::table::{Batch, Closed, Found, Staged, Writer};
 use crate::value::ValueRef;
 
 /// So many keys and bytes readers may be kept waiting for.
-const SHORT: usize = 32;
-const SHORT_BYTES: usize = 4096;
+pub(super) const SHORT: usize = 32;
+pub(super) const SHORT_BYTES: usize = 4096;
 
 /// Where a short batch is written, and what.
 struct Places<'t> {

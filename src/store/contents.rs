@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::reclaim::{self, Guard};
 use crate::server::Reservation;
 use crate::sync::{AtomicU32, AtomicUsize, Ordering};
-use crate::table::{Closed, Entry, Found, NewEntry, Spot, Table};
+use crate::table::{Closed, Entry, Found, NewEntry, Spot, Staged, Table};
 use crate::value::{Shared, Value, ValueRef, VALUE_LIMIT};
 
 /// A key with its value, ready to be stored: made before the turn is taken, and the only
@@ -193,6 +193,7 @@ impl Contents {
                     }
                     continue;
                 }
+                Err(Obstacle::Staged) if stored.is_tombstone() => return Ok(None),
                 Err(Obstacle::Staged) => match stored.look_at_staged(tail) {
                     Some(look) => look,
                     None => continue,

@@ -75,6 +75,20 @@ impl Limits {
         Ok(())
     }
 
+    /// Whether `change` would do it, as it is now.
+    pub(super) fn have_room(&self, less: Cost, more: Cost) -> bool {
+        let all = [
+            (&self.keys, less.keys, more.keys),
+            (&self.bytes, less.bytes, more.bytes),
+            (&self.registry, less.bytes, more.bytes),
+        ];
+        let mut all = all.into_iter();
+        all.all(|(budget, less, more)| {
+            let budget = budget.as_ref();
+            budget.is_none_or(|budget| budget.has_room(less, more))
+        })
+    }
+
     /// Counts a cast that waits, until what is returned is dropped.
     pub(super) fn reserve(&self, new_keys: usize, bytes: usize) -> Result<Vec<Reservation>, Error> {
         let amounts = [

@@ -3,12 +3,14 @@
 //! There is one kind of contents, in memory, which the short ways know directly. What is above
 //! knows neither the table nor its entries: it prepares a [`Pair`], and asks.
 
+mod apply;
 mod batch;
 mod conditions;
 mod contents;
 mod key;
 mod limits;
 mod many;
+mod plan;
 mod reading;
 mod revisions;
 mod snapshot;
@@ -21,6 +23,7 @@ pub(crate) use key::Key;
 pub use key::KEY_LIMIT;
 pub(crate) use limits::Limits;
 pub(crate) use many::{Left, Many};
+pub(crate) use plan::{Op, Plan, Refused, What};
 pub(crate) use reading::{Owned, Reader};
 pub(crate) use revisions::RevisionBlocks;
 pub(crate) use stored::Small;

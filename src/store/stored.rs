@@ -39,6 +39,11 @@ const LOOKS: u32 = 8;
 const STAGED: u64 = 1 << 6;
 /// The value is one of a batch that has another one for the key. Its version is odd for ever.
 const WITHDRAWN: u64 = 1 << 7;
+/// There is no value: the key is absent once the batch counts. Staged or withdrawn for ever.
+const TOMBSTONE: u64 = 1 << 4;
+
+/// What is said in the byte of the type beside the type.
+const FLAGS: u32 = (STAGED | WITHDRAWN | TOMBSTONE) as u32;
 
 /// The words behind it belong to it: the text of a small value, a number, or the address of a
 /// shared text of which this holds a count.
@@ -79,6 +84,10 @@ impl Staged for Stored {
         self.state.load(Ordering::Relaxed) & WITHDRAWN != 0
     }
 
+    fn is_tombstone(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & TOMBSTONE != 0
+    }
+
     fn settle(&self) {
         let state = self.state.load(Ordering::Relaxed) & !(STAGED | VERSION);
         self.state.store(state, Ordering::Release);
@@ -110,6 +119,15 @@ impl Stored {
         (Stored::of(what, 0), address.to_ne_bytes())
     }
 
+    /// What a batch puts in the place of an entry that it takes out.
+    pub(crate) fn tombstone() -> Stored {
+        let stored = Stored::of(NIL, 0);
+        stored
+            .state
+            .store(TOMBSTONE | u64::from(NIL), Ordering::Relaxed);
+        stored
+    }
+
     #[inline(always)]
     fn of(what: u32, revision: u64) -> Stored {
         Stored {
@@ -120,12 +138,19 @@ impl Stored {
 
     #[inline(always)]
     fn what(&self) -> u32 {
-        self.state.load(Ordering::Relaxed) as u32 & !((STAGED | WITHDRAWN) as u32)
+        self.state.load(Ordering::Relaxed) as u32 & !FLAGS
     }
 
     /// Of one that is in no table yet.
     pub(crate) fn set_revision(&self, revision: u64) {
         self.revision.store(revision, Ordering::Relaxed);
+    }
+
+    /// Of one that is in no table yet, and is a number.
+    pub(crate) fn set_number(&self, tail: &[AtomicU64], number: i64) {
+        if let Some(first) = tail.first() {
+            first.store(number as u64, Ordering::Relaxed);
+        }
     }
 
     /// Of one that is in no table yet: it belongs to a batch.

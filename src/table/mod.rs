@@ -36,7 +36,7 @@ use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 use array::{closed, Array, Group};
 pub(crate) use entry::{Entry, Found, NewEntry, Spot, TableValue};
 pub(crate) use scan::Position;
-pub(crate) use staging::{Batch, Staged};
+pub(crate) use staging::{Batch, BatchRoom, Staged};
 pub(crate) use writer::{Place, Writer};
 
 /// The table was closed: its server has ended.

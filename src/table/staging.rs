@@ -19,6 +19,19 @@
 //! Of a key that a batch has twice the last entry counts. The one before it stands in no cell any
 //! more, but a reader may have found it there. It is *withdrawn*, which its value says for ever: a
 //! reader searches again.
+//!
+//! What a batch takes out it stages too: a *tombstone* stands in the cell of the entry that goes,
+//! and stands for it until the batch counts. A reader that finds one staged in a batch that counts
+//! answers that the key is absent, and was right at one moment of its read: that at which it found
+//! the tombstone, or, if the batch came to count later, that one; for no other entry of the key is
+//! put before the batch is settled. To settle a tombstone its cell is emptied (Release), then it is
+//! withdrawn (Release), then the older entry and it are retired. So whoever finds it withdrawn
+//! searches again and finds an empty cell, or what was put there since. Whoever takes its first
+//! word and finds it staged afterwards took the address of the older entry, as above: reclamation
+//! stores its own word (Release) after the tombstone was withdrawn.
+//!
+//! As long as an entry is staged its first word is not its hash, so a table does not move from one
+//! array to another within a batch. A table that should shrink does so when all are settled.
 
 use super::entry::{Entry, Found, NewEntry};
 use super::{TableValue, Writer};
@@ -32,6 +45,9 @@ pub(crate) trait Staged: TableValue {
 
     fn is_withdrawn(&self) -> bool;
 
+    /// The key is absent once the batch counts. It never changes.
+    fn is_tombstone(&self) -> bool;
+
     /// It is an ordinary one from here on. The writer's.
     fn settle(&self);
 
@@ -44,6 +60,18 @@ pub(crate) struct Batch<'w, 't, V: Staged + Send + Sync + 'static> {
     writer: &'w Writer<'t, V>,
     /// With the hashes of their keys, which they get back when they are settled.
     entries: Vec<(*mut Entry<V>, u64)>,
+    tombstones: usize,
+}
+
+/// Room for the entries of a batch, for who makes it before the turn.
+pub(crate) struct BatchRoom<V>(Vec<(*mut Entry<V>, u64)>);
+
+impl<V> BatchRoom<V> {
+    pub(crate) fn for_entries(len: usize) -> Result<BatchRoom<V>, Error> {
+        let mut entries = Vec::new();
+        memory::reserve(&mut entries, len)?;
+        Ok(BatchRoom(entries))
+    }
 }
 
 impl<'g, V: Staged> Found<'g, V> {
@@ -67,13 +95,21 @@ unsafe fn at<'g, V>(word: u64) -> Option<Found<'g, V>> {
 impl<'w, 't, V: Staged + Send + Sync + 'static> Batch<'w, 't, V> {
     /// For so many entries; room must have been made in the table.
     pub(crate) fn begin(writer: &'w Writer<'t, V>, len: usize) -> Result<Batch<'w, 't, V>, Error> {
-        let mut entries = Vec::new();
-        memory::reserve(&mut entries, len)?;
-        Ok(Batch { writer, entries })
+        Ok(Batch::within(writer, BatchRoom::for_entries(len)?))
+    }
+
+    /// For as many entries as the room was made for; room must have been made in the table.
+    pub(crate) fn within(writer: &'w Writer<'t, V>, room: BatchRoom<V>) -> Batch<'w, 't, V> {
+        Batch {
+            writer,
+            entries: room.0,
+            tombstones: 0,
+        }
     }
 
     /// Puts an entry, whose value is staged, into its cell, and answers the one that it replaces
-    /// there: of before the batch, or one of the batch that is withdrawn by this.
+    /// there: of before the batch, or one of the batch that is withdrawn by this. A tombstone is
+    /// the only entry of its key in the batch, and replaces one.
     pub(crate) fn add(&mut self, entry: NewEntry<V>) -> Option<Found<'t, V>> {
         let hash = entry.hash();
         let there = self.writer.at(hash, entry.key());
@@ -87,6 +123,12 @@ impl<'w, 't, V: Staged + Send + Sync + 'static> Batch<'w, 't, V> {
         let word = older
             .as_ref()
             .map_or(0, |it| it.entry().expose_provenance());
+        let is_tombstone = entry.view().value().is_tombstone();
+        debug_assert!(
+            !is_tombstone || older.is_some(),
+            "there is nothing to take out"
+        );
+        self.tombstones += usize::from(is_tombstone);
         let entry = entry.into_raw();
         // SAFETY: not published yet.
         unsafe { Entry::word(entry) }.store(word as u64, Ordering::Relaxed);
@@ -101,11 +143,14 @@ impl<'w, 't, V: Staged + Send + Sync + 'static> Batch<'w, 't, V> {
         found
     }
 
-    /// Makes all of them ordinary ones. They count by now.
+    /// Makes all of them ordinary ones, and takes the tombstones out. They count by now.
     pub(crate) fn settle(self) {
-        for (entry, hash) in self.entries {
+        for &(entry, hash) in &self.entries {
             // SAFETY: put into the table by `add`, by this writer, and not retired yet.
             let (found, word) = unsafe { (Found::<V>::new(entry), Entry::word(entry)) };
+            if found.value().is_tombstone() {
+                continue;
+            }
             if found.value().is_withdrawn() {
                 self.writer.retire(entry);
                 continue;
@@ -118,5 +163,31 @@ impl<'w, 't, V: Staged + Send + Sync + 'static> Batch<'w, 't, V> {
                 self.writer.retire(older.entry().cast_mut());
             }
         }
+        if self.tombstones > 0 {
+            self.take_tombstones_out();
+        }
+    }
+
+    fn take_tombstones_out(self) {
+        for &(entry, hash) in &self.entries {
+            // SAFETY: as in `settle`; an entry that was retired there can be read as long as the
+            // writer is pinned.
+            let (found, word) = unsafe { (Found::<V>::new(entry), Entry::word(entry)) };
+            if !found.value().is_tombstone() {
+                continue;
+            }
+            // SAFETY: `add` stored it.
+            let older = unsafe { at::<V>(word.load(Ordering::Relaxed)) };
+            if let Some(at) = self.writer.at_entry(hash, entry) {
+                self.writer.remove_at(&at, hash);
+            }
+            found.value().withdraw();
+            if let Some(older) = older {
+                self.writer.retire(older.entry().cast_mut());
+            }
+            self.writer.retire(entry);
+        }
+        // No entry is staged any more.
+        (0..self.tombstones).for_each(|_| self.writer.shrink());
     }
 }

@@ -80,6 +80,11 @@ impl<'t, V: TableValue> Writer<'t, V> {
         self.array().ok().flatten()?.find(hash, key)
     }
 
+    /// Where an entry is.
+    pub(super) fn at_entry(&self, hash: u64, entry: *mut Entry<V>) -> Option<At<V>> {
+        self.array().ok().flatten()?.find_entry(hash, entry)
+    }
+
     pub(crate) fn get(&self, hash: u64, key: &[u8]) -> Result<Option<Found<'t, V>>, Closed> {
         self.table.get(hash, key, self.pinned)
     }

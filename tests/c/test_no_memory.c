@@ -76,6 +76,7 @@ static kvreg_event event;
 static kvreg_pair pairs[PAIRS];
 static uint64_t reference;
 static kvreg_entry entry;
+static kvreg_op ops[PAIRS];
 static char bytes[LARGE], buffer[LARGE];
 static uint64_t key_lens[PAIRS];
 static int64_t integers[PAIRS];
@@ -253,6 +254,7 @@ static kvreg_status call(enum function function) {
         return kvreg_bucket_put_if_equal(bucket, "new", 3, NULL, &large, &revision);
     case DO_bucket_add_int: return kvreg_bucket_add_int(bucket, "new", 3, 1, &integer);
     case DO_bucket_revision: return kvreg_bucket_revision(bucket, &revision);
+    case DO_bucket_apply: return kvreg_bucket_apply(bucket, ops, PAIRS, &count);
     case DO_bucket_update: return kvreg_bucket_update(bucket, "text", 4, store, NULL);
     case DO_bucket_update_cast:
         return kvreg_bucket_update_cast(bucket, "text", 4, store, NULL, NULL);
@@ -344,7 +346,16 @@ static void begin(enum function function) {
     for (int i = 0; i < PAIRS; i++) {
         pairs[i] = (kvreg_pair){&bytes[i], (size_t)i, kvreg_bytes(bytes, 100)};
         key_lens[i] = (uint64_t)i;
+        ops[i] = kvreg_op_init();
+        ops[i].key = &bytes[i];
+        ops[i].key_len = (size_t)i + 10;
+        ops[i].op = i % 3 == 0 ? KVREG_OP_ADD : KVREG_OP_PUT;
+        ops[i].value = i % 2 ? kvreg_bytes(bytes, LARGE) : kvreg_int(i);
     }
+    ops[1] = kvreg_op_init();
+    ops[1].op = KVREG_OP_DELETE;
+    ops[1].key = "text";
+    ops[1].key_len = 4;
     before(function);
 }
 

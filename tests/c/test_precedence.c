@@ -56,6 +56,13 @@ static kvreg_status put_columns(kvreg_bucket *bucket, bool is_right) {
     columns.key_lens = key_lens;
     return kvreg_bucket_put_columns(bucket, &columns);
 }
+static kvreg_status apply(kvreg_bucket *bucket, bool is_right) {
+    kvreg_op op = kvreg_op_init();
+    op.key = key(is_right);
+    op.key_len = 1;
+    op.value = one;
+    return kvreg_bucket_apply(bucket, &op, 1, NULL);
+}
 static kvreg_status get(kvreg_bucket *bucket, bool is_right) {
     kvreg_value value;
     return kvreg_bucket_get(bucket, "k", 1, is_right ? &value : NULL);
@@ -113,7 +120,7 @@ static const struct {
     FUNCTION(get_bytes, READ),   FUNCTION(get_many, READ),    FUNCTION(delete_key, CALL),
     FUNCTION(delete_cast, CAST), FUNCTION(update, CALL),      FUNCTION(update_cast, CAST),
     FUNCTION(update_begin, CALL), FUNCTION(count, READ),      FUNCTION(items, READ),
-    FUNCTION(exit_, NEVER),
+    FUNCTION(exit_, NEVER),      FUNCTION(apply, CALL),
 };
 enum { FUNCTIONS = sizeof functions / sizeof *functions };
 

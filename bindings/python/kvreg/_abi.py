@@ -94,6 +94,12 @@ TTL_KEEP = -2
 TTL_NEVER = -1
 TTL_DEFAULT = 0
 
+OP_PUT = 0
+OP_DELETE = 1
+OP_PUT_IF = 2
+OP_DELETE_IF = 3
+OP_ADD = 4
+
 TEMPORARY = 0
 TRANSIENT = 1
 PERMANENT = 2
@@ -198,6 +204,33 @@ class Entry(Sized):
         ("value", Value),
         ("revision", c_uint64),
         ("ttl_ms", c_int64),
+    ]
+
+
+class Op(Sized):
+    """`kvreg_op`."""
+
+    size: int
+    op: int
+    key: bytes
+    key_len: int
+    value: Value
+    expected: int
+    delta: int
+    ttl_ms: int
+    revision: int
+    private_: Any
+    _fields_ = [
+        ("size", c_uint32),
+        ("op", c_uint32),
+        ("key", c_char_p),
+        ("key_len", c_size_t),
+        ("value", Value),
+        ("expected", c_uint64),
+        ("delta", c_int64),
+        ("ttl_ms", c_int64),
+        ("revision", c_uint64),
+        ("private_", c_uint64 * 4),
     ]
 
 
@@ -531,6 +564,7 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
         [c_void_p, c_char_p, c_size_t, c_int64, POINTER(c_int64)],
     ),
     ("kvreg_bucket_revision", c_int32, [c_void_p, POINTER(c_uint64)]),
+    ("kvreg_bucket_apply", c_int32, [c_void_p, POINTER(Op), c_size_t, POINTER(c_size_t)]),
     (
         "kvreg_bucket_update_begin",
         c_int32,

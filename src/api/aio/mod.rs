@@ -28,6 +28,7 @@
 //! # }
 //! ```
 
+mod batch;
 mod conditions;
 
 use std::future::Future;

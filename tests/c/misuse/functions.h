@@ -467,6 +467,43 @@ static int64_t some_ttl(struct actor *me) {
     return once_in(me, 16) ? (int64_t)next_random(me) : (int64_t)below(me, 3) - 2;
 }
 
+/* Several changes, of which one may be wrong in any way but for its size, by which the others are
+   found: then all are of the size that the first tells. */
+static void step_apply(struct actor *me, kvreg_bucket *bucket) {
+    enum { OPS = 6 };
+    kvreg_op ops[OPS];
+    size_t count = below(me, OPS + 1), failed = 77;
+    for (int i = 0; i < OPS; i++) {
+        struct bytes key = some_key(me);
+        ops[i] = kvreg_op_init();
+        ops[i].op = once_in(me, 64) ? (uint32_t)next_random(me) : below(me, KVREG_OP_ADD + 1);
+        ops[i].key = key.data;
+        ops[i].key_len = key.len;
+        ops[i].value = some_value(me);
+        ops[i].expected = some_revision(me, bucket, key);
+        ops[i].delta = (int64_t)next_random(me) >> below(me, 64);
+        ops[i].ttl_ms = some_ttl(me);
+        if (once_in(me, 4)) /* that some are right */
+            continue;
+        ops[i].key = big;
+        ops[i].key_len = 1 + below(me, 3);
+        ops[i].op = once_in(me, 4) ? KVREG_OP_ADD : KVREG_OP_PUT;
+        ops[i].value = kvreg_int(i);
+        ops[i].delta = i;
+        ops[i].ttl_ms = KVREG_TTL_DEFAULT;
+    }
+    if (once_in(me, 32))
+        ops[below(me, OPS)].size = below(me, sizeof(kvreg_op));
+    bool has_ops = !once_in(me, 32), has_failed = !once_in(me, 8);
+    kvreg_status status = answer(me, DO_bucket_apply,
+                                 kvreg_bucket_apply(bucket, has_ops ? ops : NULL, count,
+                                                    has_failed ? &failed : NULL));
+    CHECK(!has_failed || (status == KVREG_OK ? failed == count : failed <= count));
+    for (size_t i = 0; i < count; i++)
+        CHECK(status == KVREG_OK ? ops[i].revision == ops[0].revision + i && ops[0].revision > 0
+                                 : ops[i].revision == 0);
+}
+
 static void step_revisions(struct actor *me, enum function function) {
     kvreg_bucket *bucket = pick(me, BUCKET);
     struct bytes key = some_key(me);
@@ -505,6 +542,9 @@ static void step_revisions(struct actor *me, enum function function) {
         break;
     case DO_bucket_revision:
         answer(me, function, kvreg_bucket_revision(bucket, OUTPUT(&revision)));
+        break;
+    case DO_bucket_apply:
+        step_apply(me, bucket);
         break;
     default:
         CHECK(!"a function that no step calls");
@@ -613,7 +653,7 @@ static void step(struct actor *me) {
         break;
     case DO_bucket_get_entry: case DO_bucket_put_entry: case DO_bucket_put_if:
     case DO_bucket_delete_if: case DO_bucket_put_if_equal: case DO_bucket_add_int:
-    case DO_bucket_revision:
+    case DO_bucket_revision: case DO_bucket_apply:
         step_revisions(me, function);
         break;
     case DO_update_end:

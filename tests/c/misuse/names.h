@@ -73,6 +73,7 @@
     F(bucket_put_if_equal) \
     F(bucket_add_int) \
     F(bucket_revision) \
+    F(bucket_apply) \
     F(bucket_update) \
     F(bucket_update_cast) \
     F(bucket_update_begin) \

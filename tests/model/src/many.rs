@@ -7,7 +7,7 @@ use loom::thread::spawn;
 
 use crate::reading::check;
 use crate::server::Exclusive;
-use crate::store::{Always, Contents, Key, Pair};
+use crate::store::{Always, Contents, Key, Op, Pair, Plan, What};
 use crate::value::{Value, ValueRef};
 
 const A: &[u8] = &[1, 0, b'a'];
@@ -156,4 +156,107 @@ fn many_keys_are_read_beside_what_comes_and_goes() {
             [(Some(1), None), (Some(1), Some(2)), (None, Some(2))].contains(&(first, second))
         },
     );
+}
+
+fn op<'a>(key: &'a [u8], what: What<'a>) -> Op<'a> {
+    Op {
+        key: Key::new(key),
+        what,
+        expected: None,
+    }
+}
+
+fn apply(contents: &Contents, ops: &[Op<'_>]) {
+    with_writer(contents, |writer| {
+        let mut plan = Plan::of(ops).unwrap();
+        writer.apply(&mut plan).unwrap();
+    });
+}
+
+/// Takes A out and puts B.
+fn exchange(contents: &Contents) {
+    let two = What::Put(ValueRef::Int(2));
+    apply(contents, &[op(A, What::Delete), op(B, two)]);
+}
+
+/// Once A is seen to be gone B is seen; and B, once seen, was not there before A went.
+#[test]
+fn what_goes_and_what_comes_are_seen_whole() {
+    check(|| {
+        let contents = contents(&[A]);
+        let other = Arc::clone(&contents);
+        let writer = spawn(move || exchange(&other));
+        let first = get(&contents, A);
+        let second = get(&contents, B);
+        assert!(first.is_some() || second == Some(2), "{first:?} {second:?}");
+        writer.join().unwrap();
+        assert_eq!((get(&contents, A), get(&contents, B)), (None, Some(2)));
+    });
+}
+
+#[test]
+fn what_comes_and_what_goes_are_seen_whole() {
+    check(|| {
+        let contents = contents(&[A]);
+        let other = Arc::clone(&contents);
+        let writer = spawn(move || exchange(&other));
+        let first = get(&contents, B);
+        let second = get(&contents, A);
+        assert!(first.is_none() || second.is_none(), "{first:?} {second:?}");
+        writer.join().unwrap();
+    });
+}
+
+/// A reader may have found the tombstone, and the key comes back.
+#[test]
+fn a_key_that_goes_in_a_batch_and_comes_back_is_not_missed_again() {
+    check(|| {
+        let contents = contents(&[A]);
+        let other = Arc::clone(&contents);
+        let writer = spawn(move || {
+            apply(&other, &[op(A, What::Delete)]);
+            put(&other, A, 3);
+        });
+        let first = get(&contents, A);
+        let second = get(&contents, A);
+        let may_be = match first {
+            Some(1) => true,
+            None => second != Some(1),
+            Some(_) => second == Some(3),
+        };
+        assert!(may_be, "{first:?} {second:?}");
+        writer.join().unwrap();
+        assert_eq!(get(&contents, A), Some(3));
+    });
+}
+
+#[test]
+fn many_keys_are_read_beside_a_batch_of_all_kinds() {
+    at_one_instant(&[A], exchange, |first, second| {
+        [(Some(1), None), (None, Some(2))].contains(&(first, second))
+    });
+}
+
+#[test]
+fn short_changes_in_their_places_are_seen_whole() {
+    seen_whole(&[A, B], |contents| {
+        let two = What::Put(ValueRef::Int(2));
+        apply(contents, &[op(A, What::Add(1)), op(B, two)]);
+    });
+}
+
+/// Each change of a key but the last is of no account.
+#[test]
+fn changes_of_one_key_are_seen_as_one() {
+    seen_whole(&[B], |contents| {
+        let (seven, two) = (ValueRef::Int(7), ValueRef::Int(2));
+        let all = [
+            op(A, What::Put(seven)),
+            op(B, What::Delete),
+            op(A, What::Delete),
+            op(A, What::Add(2)),
+            op(B, What::Put(two)),
+        ];
+        apply(contents, &all);
+    });
 }

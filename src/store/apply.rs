@@ -1,0 +1,192 @@
+//! Several changes of several kinds as one change, by the one thread that may make it.
+//!
+//! They are looked at first (`plan.rs`); from then on nothing is refused but by the limits and for
+//! want of memory, and that before anything has changed. A short batch that only writes over what
+//! is there, with room for it, is written in its places, as `batch.rs` does. Any other is put in
+//! entry by entry, tombstones for what goes, and readers see what was before it until all count
+//! (`table::Batch`). Each change has a revision of its own; of a key that is changed twice readers
+//! see the last one only.
+
+use super::batch::{SHORT, SHORT_BYTES};
+use super::contents::{Change, Contents};
+use super::plan::{Net, Plan, Refused, What};
+use super::stored::{Small, Stored};
+use super::writing::count_retired;
+use crate::error::Error;
+use crate::memory;
+use crate::reclaim::{self, Guard};
+use crate::server::Exclusive;
+use crate::sync::Ordering;
+use crate::table::{Batch, Found, Writer};
+use crate::value::{Value, ValueRef};
+
+/// Where a change is written, what, and which change it is.
+type Place<'t> = Option<(Found<'t, Stored>, Small<'t>, usize)>;
+
+impl Plan<'_> {
+    /// Whether it may be written in its places.
+    pub(crate) fn is_short(&self) -> bool {
+        let bytes = self.ops.iter().map(|op| match op.what {
+            What::Put(value) => value.size(),
+            What::Delete | What::Add(_) => 0,
+        });
+        self.ops.len() <= SHORT && bytes.sum::<usize>() <= SHORT_BYTES
+    }
+}
+
+impl Exclusive<'_, Contents> {
+    /// Makes all changes or none. Answers the revision of the first; the others follow it.
+    pub(crate) fn apply(&self, plan: &mut Plan<'_>) -> Result<u64, Refused> {
+        let pinned = reclaim::pin();
+        let writer = self.writer(&pinned);
+        let net = plan.check(&writer)?;
+        if let Some(first) = self.apply_in_places(plan, &net, &pinned)? {
+            return Ok(first);
+        }
+        self.apply_entries(plan, &net, &writer, &pinned)
+    }
+
+    /// As `apply`, if that leaves nothing to be freed; `None` if it would.
+    pub(crate) fn apply_there(&self, plan: &mut Plan<'_>) -> Result<Option<u64>, Refused> {
+        let pinned = reclaim::pin();
+        let net = plan.check(&self.writer(&pinned))?;
+        self.apply_in_places(plan, &net, &pinned)
+    }
+
+    /// Writes what is short in the places of older values; `None` if that cannot be done, or others
+    /// are to be told. Takes no memory.
+    fn apply_in_places(
+        &self,
+        plan: &Plan<'_>,
+        net: &Net,
+        pinned: &Guard,
+    ) -> Result<Option<u64>, Refused> {
+        if !plan.is_short() || self.heed.load(Ordering::Relaxed) != 0 {
+            return Ok(None);
+        }
+        let Some(places) = self.places_of(plan, pinned) else {
+            return Ok(None);
+        };
+        self.charge_plan(plan, net)?;
+        let each = || places.iter().map_while(Option::as_ref);
+        let first = self.revisions.begin(plan.ops.len() as u64);
+        // Noted after the look above: then it does not know what is taken away here.
+        if self.heed.load(Ordering::Relaxed) != 0 {
+            for (found, _, at) in each() {
+                let hash = plan.ops[*at].key.hash;
+                self.snapshots.keep(found, hash, first + *at as u64, pinned);
+            }
+        }
+        for (found, ..) in each() {
+            let were_in = found.value().keep_readers_out();
+            debug_assert!(were_in, "no key has two places");
+        }
+        for (found, value, at) in each() {
+            let revision = first + *at as u64;
+            found.value().write_kept_out(found.tail(), value, revision);
+        }
+        for (found, value, _) in each() {
+            found.value().let_readers_see(value);
+        }
+        self.revisions.commit();
+        Ok(Some(first))
+    }
+
+    /// `None` if there is no place for one.
+    fn places_of<'t>(
+        &'t self,
+        plan: &'t Plan<'_>,
+        pinned: &'t Guard,
+    ) -> Option<[Place<'t>; SHORT]> {
+        let writer = self.writer(pinned);
+        let mut places = [const { None }; SHORT];
+        let mut free = places.iter_mut();
+        let steps = plan.ops.iter().zip(&plan.steps).enumerate();
+        for (at, (op, step)) in steps.filter(|(_, (_, step))| step.is_last) {
+            let value = match op.what {
+                What::Put(value) => value,
+                What::Add(_) => ValueRef::Int(step.sum),
+                What::Delete => return None,
+            };
+            let small = Small::of(value)?;
+            let found = writer.get(op.key.hash, &op.key).ok()??;
+            if !found.value().can_become(found.tail(), &small) {
+                return None;
+            }
+            *free.next()? = Some((found, small, at));
+        }
+        Some(places)
+    }
+
+    fn charge_plan(&self, plan: &Plan<'_>, net: &Net) -> Result<(), Refused> {
+        self.charge(net.less, net.more).map_err(|error| Refused {
+            at: self.limits.as_ref().and_then(|it| plan.first_beyond(it)),
+            error,
+        })
+    }
+
+    /// Puts entries and tombstones in the place of what is there.
+    fn apply_entries(
+        &self,
+        plan: &mut Plan<'_>,
+        net: &Net,
+        writer: &Writer<'_, Stored>,
+        pinned: &Guard,
+    ) -> Result<u64, Refused> {
+        let room = plan.take_room()?;
+        if !writer.has_room_for(net.new) {
+            writer.reserve(net.new)?;
+        }
+        let changes = self.to_tell(plan)?;
+        self.charge_plan(plan, net)?;
+        // From here on nothing fails.
+        let first = self.revisions.begin(plan.ops.len() as u64);
+        let mut batch = Batch::within(writer, room);
+        let steps = plan.ops.iter().zip(&mut plan.steps);
+        for ((op, step), revision) in steps.zip(first..) {
+            let Some(entry) = step.entry.take().filter(|_| step.leaves) else {
+                continue; // it is not the last of its key, or leaves nothing where nothing was
+            };
+            let view = entry.view();
+            if let What::Add(_) = op.what {
+                view.value().set_number(view.tail(), step.sum);
+            }
+            view.value().stage(revision);
+            let Some(replaced) = batch.add(entry) else {
+                continue;
+            };
+            if self.heed.load(Ordering::Relaxed) != 0 {
+                let hash = op.key.hash;
+                self.snapshots.keep(&replaced, hash, revision, pinned);
+            }
+            count_retired(Some(&replaced), pinned);
+        }
+        self.revisions.commit();
+        batch.settle();
+        for change in changes {
+            self.tell(change);
+        }
+        Ok(first)
+    }
+
+    /// What the observer is told, if there is one: of each change.
+    fn to_tell(&self, plan: &Plan<'_>) -> Result<Vec<Option<Change>>, Error> {
+        let mut changes = Vec::new();
+        if self.observer().is_none() {
+            return Ok(changes);
+        }
+        memory::reserve(&mut changes, plan.ops.len())?;
+        changes.extend(plan.ops.iter().zip(&plan.steps).map(|(op, step)| {
+            // Without memory for the copy there is none for the line either: told as nil.
+            let copy = |value| Some(Value::new(value).unwrap_or(Value::Nil));
+            let value = match op.what {
+                What::Put(value) => copy(value),
+                What::Add(_) => copy(ValueRef::Int(step.sum)),
+                What::Delete => None,
+            };
+            let key = memory::bytes(&op.key)?;
+            Some(Change { key, value })
+        }));
+        Ok(changes)
+    }
+}
