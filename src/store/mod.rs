@@ -6,6 +6,7 @@
 mod batch;
 mod conditions;
 mod contents;
+mod eviction;
 mod key;
 mod limits;
 mod many;
