@@ -249,7 +249,10 @@ impl BucketServer {
             around.system,
             BucketState {
                 is_limited: limits.is_some(),
-                contents: Contents::new(limits, spec.revisions.clone()),
+                contents: match spec.options.on_full {
+                    OnFull::Refuse => Contents::new(limits, spec.revisions.clone()),
+                    OnFull::Evict => Contents::new(limits, spec.revisions.clone()).evicting(),
+                },
                 spec,
                 place,
                 handles: HandleCount::default(),
@@ -267,6 +270,7 @@ impl BucketServer {
     pub(crate) fn info(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<BucketInfo, Error> {
         let keys = self.count(caller)?;
         let state = self.state();
+        let cache = state.contents.cache_counts();
         let (restarts, last_exit) = state.place.as_ref().map_or((0, None), Place::history);
         Ok(BucketInfo {
             keys,
@@ -275,10 +279,10 @@ impl BucketServer {
             handled: self.handled(),
             restarts,
             last_exit,
-            hits: 0,
-            misses: 0,
+            hits: cache.hits,
+            misses: cache.misses,
             expired: 0,
-            evicted: 0,
+            evicted: cache.evicted,
         })
     }
 

@@ -178,9 +178,6 @@ impl BucketOptions {
         if self.order == Order::Ordered {
             return Err(Error::Unsupported("ordered buckets"));
         }
-        if self.on_full == OnFull::Evict {
-            return Err(Error::Unsupported("eviction"));
-        }
         if self.default_ttl.is_some() {
             return Err(Error::Unsupported("times to live"));
         }

@@ -47,6 +47,12 @@ impl Budget {
         more <= less || used.saturating_add(more - less) <= self.limit
     }
 
+    /// Whether `more` would fit if `gone` of what is used were not.
+    pub(crate) fn could_hold(&self, gone: usize, more: usize) -> bool {
+        let rest = self.used.load(Ordering::Relaxed).saturating_sub(gone);
+        rest.saturating_add(more) <= self.limit
+    }
+
     pub(crate) fn give_back(&self, less: usize) {
         self.used.fetch_sub(less, Ordering::Relaxed);
     }

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use super::contents::{Contents, Pair};
+use super::eviction::keep_it;
 use super::key::Key;
 use super::limits::Cost;
 use super::reading::size;
@@ -80,6 +81,7 @@ impl Exclusive<'_, Contents> {
         }
         for ((found, value), revision) in places.each().zip(first..) {
             found.value().write_kept_out(found.tail(), value, revision);
+            found.note_use();
         }
         for (found, value) in places.each() {
             found.value().let_readers_see(value);
@@ -140,6 +142,39 @@ impl Exclusive<'_, Contents> {
         Ok(new)
     }
 
+    /// Takes keys out, but for those of the batch, until it is charged, and has room in the table.
+    #[cold]
+    fn evict_for_batch(
+        &self,
+        writer: &Writer<'_, Stored>,
+        pairs: &[Pair],
+        (less, more): (Cost, Cost),
+        refused: Error,
+        pinned: &Guard,
+    ) -> Result<(), Error> {
+        let Some(limits) = &self.limits else {
+            return Err(refused);
+        };
+        let keep = |is_kept| {
+            let there = |pair: &Pair| writer.get(pair.0.hash(), pair.0.key()).ok().flatten();
+            let there = pairs.iter().filter_map(there);
+            there.for_each(|found| keep_it(&found, is_kept));
+        };
+        keep(true);
+        let charged = self.make_room(more, pinned, refused, || limits.change(less, more));
+        keep(false);
+        charged?;
+        // What was taken out may have made the table smaller.
+        let room = match writer.has_room_for(pairs.len()) {
+            true => Ok(()),
+            false => Self::count_new(writer, pairs).and_then(|new| writer.reserve(new)),
+        };
+        if room.is_err() {
+            let _ = limits.change(more, less);
+        }
+        room
+    }
+
     /// Stores all, or none. A key is looked for where it is put; before that only if the table
     /// might have to grow, or there are limits to be asked.
     pub(crate) fn put_many(&self, pairs: Vec<Pair>) -> Result<(), Error> {
@@ -157,7 +192,12 @@ impl Exclusive<'_, Contents> {
         }
         if let Some(limits) = &self.limits {
             let (less, more) = self.costs(&writer, &pairs)?;
-            limits.change(less, more)?;
+            match limits.change(less, more) {
+                Err(refused) if self.eviction.is_some() => {
+                    self.evict_for_batch(&writer, &pairs, (less, more), refused, &pinned)?;
+                }
+                changed => changed?,
+            }
         }
         // From here on nothing fails.
         if is_observed {
@@ -169,6 +209,11 @@ impl Exclusive<'_, Contents> {
             let hash = pair.0.hash();
             more += pair.cost().bytes;
             pair.0.view().value().stage(revision);
+            if self.eviction.is_some() {
+                let there = writer.get(hash, pair.0.key()).ok().flatten();
+                pair.0
+                    .set_marks(self.marks_within_batch(there.as_ref(), hash));
+            }
             let Some(replaced) = batch.add(pair.0) else {
                 continue;
             };

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::eviction::Eviction;
 use super::key::Key;
 use super::limits::{Cost, Limits};
 use super::reading::{fast_read, size, try_read, try_read_entry, Owned, Reader, Tried};
@@ -98,6 +99,8 @@ pub(crate) struct Contents {
     pub(super) revisions: Revisions,
     pub(super) snapshots: Slots,
     pub(super) observer: OnceLock<Arc<dyn Observer>>,
+    /// None where nothing is taken out to make room.
+    pub(super) eviction: Option<Box<Eviction>>,
 }
 
 impl Contents {
@@ -113,7 +116,14 @@ impl Contents {
             revisions: Revisions::of(blocks),
             snapshots: Slots::default(),
             observer: OnceLock::new(),
+            eviction: None,
         }
+    }
+
+    /// From the beginning on keys are taken out where the limits would refuse a write.
+    pub(crate) fn evicting(mut self) -> Contents {
+        self.eviction = Some(Box::default());
+        self
     }
 
     /// The bytes of all keys and values.
@@ -138,8 +148,7 @@ impl Contents {
         key: Key<'_>,
         reader: R,
     ) -> Result<R::Read, Unread> {
-        let read = self.resolve(key, &reclaim::pin(), |look| try_read(look, reader))?;
-        read.ok_or(Unread::Error(Error::NotFound))
+        self.read_with(key, |look| try_read(look, reader))
     }
 
     /// As `read`, with the revision of the key's last change.
@@ -148,8 +157,24 @@ impl Contents {
         key: Key<'_>,
         reader: R,
     ) -> Result<(R::Read, u64), Unread> {
-        let read = self.resolve(key, &reclaim::pin(), |look| try_read_entry(look, reader))?;
-        read.ok_or(Unread::Error(Error::NotFound))
+        self.read_with(key, |look| try_read_entry(look, reader))
+    }
+
+    fn read_with<T>(
+        &self,
+        key: Key<'_>,
+        copy: impl FnMut(&Look<'_>) -> Tried<T>,
+    ) -> Result<T, Unread> {
+        match self.resolve_found(key, &reclaim::pin(), copy)? {
+            Some((read, found)) => {
+                self.note_hit(&found);
+                Ok(read)
+            }
+            None => {
+                self.count_misses(1);
+                Err(Unread::Error(Error::NotFound))
+            }
+        }
     }
 
     /// The revision of the last change; 0 if there was none.
@@ -163,13 +188,25 @@ impl Contents {
         self.read(key, Owned)
     }
 
-    /// What `copy` makes of the value of a key, as it counts now; `None` if the key is absent.
+    /// What `copy` makes of the value of a key, as it counts now; `None` if the key is absent. Not
+    /// noted as a read.
     pub(super) fn resolve<T>(
         &self,
         key: Key<'_>,
         pinned: &Guard,
-        mut copy: impl FnMut(&Look<'_>) -> Tried<T>,
+        copy: impl FnMut(&Look<'_>) -> Tried<T>,
     ) -> Result<Option<T>, Unread> {
+        let found = self.resolve_found(key, pinned, copy)?;
+        Ok(found.map(|(copied, _)| copied))
+    }
+
+    /// As `resolve`, with the entry.
+    pub(super) fn resolve_found<'g, T>(
+        &'g self,
+        key: Key<'_>,
+        pinned: &'g Guard,
+        mut copy: impl FnMut(&Look<'_>) -> Tried<T>,
+    ) -> Result<Option<(T, Found<'g, Stored>)>, Unread> {
         let find = || match self.table.get(key.hash, &key, pinned) {
             Ok(found) => Ok(found),
             Err(Closed) => Err(Error::NoProcess),
@@ -200,7 +237,7 @@ impl Contents {
                 },
             };
             match copy(&look) {
-                Tried::Read(read) => return Ok(Some(read)),
+                Tried::Read(read) => return Ok(found.map(|found| (read, found))),
                 Tried::NoMemory => return Err(Error::NoMemory.into()),
                 Tried::Torn => {}
             }
@@ -217,7 +254,10 @@ impl Contents {
         pinned: &Guard,
         reader: R,
     ) -> Option<R::Read> {
-        fast_read(&self.table.get(key.hash, &key, pinned).ok()??, reader)
+        let found = self.table.get(key.hash, &key, pinned).ok()??;
+        let read = fast_read(&found, reader)?;
+        self.note_hit(&found);
+        Some(read)
     }
 
     /// As `fast_read`, with the revision of the key's last change.
@@ -231,7 +271,10 @@ impl Contents {
         let found = self.table.get(key.hash, &key, pinned).ok()??;
         let look = found.value().look(found.tail()).ok()?;
         match try_read_entry(&look, reader) {
-            Tried::Read(read) => Some(read),
+            Tried::Read(read) => {
+                self.note_hit(&found);
+                Some(read)
+            }
             Tried::NoMemory | Tried::Torn => None,
         }
     }
@@ -246,6 +289,7 @@ impl Contents {
     ) -> Option<(R::Read, ValueSpot)> {
         let found = self.table.get(key.hash, &key, pinned).ok()??;
         let read = fast_read(&found, reader)?;
+        self.note_hit(&found);
         Some((read, ValueSpot(Spot::of(&found))))
     }
 

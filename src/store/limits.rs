@@ -89,6 +89,18 @@ impl Limits {
         })
     }
 
+    /// Whether `more` would be allowed if the bucket, which has so many bytes, were empty.
+    pub(super) fn could_hold(&self, more: Cost, bytes: usize) -> bool {
+        let all = usize::MAX;
+        let fits = |budget: &Option<Arc<Budget>>, gone: usize, more: usize| {
+            let budget = budget.as_ref();
+            budget.is_none_or(|budget| budget.could_hold(gone, more))
+        };
+        fits(&self.keys, all, more.keys)
+            && fits(&self.bytes, all, more.bytes)
+            && fits(&self.registry, bytes, more.bytes)
+    }
+
     /// Counts a cast that waits, until what is returned is dropped.
     pub(super) fn reserve(&self, new_keys: usize, bytes: usize) -> Result<Vec<Reservation>, Error> {
         let amounts = [

@@ -49,9 +49,12 @@ impl Contents {
         for chunk in keys.chunks(CHUNK) {
             let pinned = reclaim::pin();
             for key in chunk {
-                let value = self.resolve(*key, &pinned, |look| try_read(look, Owned));
+                let value = self.resolve_found(*key, &pinned, |look| try_read(look, Owned));
                 match value {
-                    Ok(value) => values.push(value),
+                    Ok(value) => values.push(value.map(|(value, found)| {
+                        found.note_use();
+                        value
+                    })),
                     Err(Unread::Busy) => return Ok(None),
                     Err(Unread::Error(error)) => return Err(error),
                 }
@@ -112,9 +115,22 @@ impl Contents {
 
     /// Reads the keys, if it can be done without the write exclusion.
     pub(crate) fn get_many(&self, keys: &[Key<'_>]) -> Result<Option<Many>, Error> {
-        match self.get_many_between_changes(keys)? {
-            None => self.get_many_beside_writer(keys),
-            read => Ok(read),
+        let read = match self.get_many_between_changes(keys)? {
+            None => self.get_many_beside_writer(keys)?,
+            read => read,
+        };
+        if let Some(values) = &read {
+            self.count_reads(values);
+        }
+        Ok(read)
+    }
+
+    /// Where that is counted.
+    fn count_reads(&self, values: &[Option<Value>]) {
+        if self.eviction.is_some() {
+            let hits = values.iter().flatten().count();
+            self.count_hits(hits);
+            self.count_misses(values.len() - hits);
         }
     }
 }
@@ -213,8 +229,12 @@ impl Exclusive<'_, Contents> {
         for key in keys {
             let found = self.writer(&pinned).get(key.hash, key);
             let found = found.map_err(|Closed| Error::NoProcess)?;
+            if let Some(found) = &found {
+                found.note_use();
+            }
             values.push(found.as_ref().map(read).transpose()?);
         }
+        self.count_reads(&values);
         Ok(values)
     }
 

@@ -7,6 +7,7 @@ mod apply;
 mod batch;
 mod conditions;
 mod contents;
+mod eviction;
 mod key;
 mod limits;
 mod many;

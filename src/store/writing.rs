@@ -103,7 +103,7 @@ impl Exclusive<'_, Contents> {
         }
     }
 
-    fn tell_deleted(&self, key: &[u8]) {
+    pub(super) fn tell_deleted(&self, key: &[u8]) {
         if let Some(observer) = self.observer() {
             // Without memory for the key nobody can be told.
             if let Some(key) = memory::bytes(key) {
@@ -140,7 +140,8 @@ impl Exclusive<'_, Contents> {
         if self.is_observed() {
             return None;
         }
-        match self.writer(pinned).fast_place(key.hash, &key)? {
+        let writer = self.writer(pinned);
+        match writer.fast_place(key.hash, &key)? {
             Place::Taken(found) => {
                 if !condition.allows(Some(found.value().revision())) {
                     return Some(Changed::Conflict);
@@ -155,10 +156,21 @@ impl Exclusive<'_, Contents> {
                     keys: 1,
                     bytes: key.len() + value.size(),
                 };
-                self.charge(Cost::default(), cost).ok()?;
+                let mut place = place;
+                if self.charge(Cost::default(), cost).is_err() {
+                    self.evict_for(Cost::default(), cost, None, pinned).ok()?;
+                    // What was taken out may have made the table smaller.
+                    let Some(Place::Free(again)) = writer.fast_place(key.hash, &key) else {
+                        self.discharge(cost);
+                        return None;
+                    };
+                    place = again;
+                }
+                let marks = self.enter(key.hash, pinned);
                 let revision = self.revisions.begin(1);
                 let stored = Stored::small(value, revision);
-                if place.fill(&key, stored, value.tail(), MIN_TAIL).is_err() {
+                let tail = (value.tail(), MIN_TAIL);
+                if place.fill(&key, stored, tail, marks).is_err() {
                     self.revisions.abandon();
                     self.discharge(cost);
                     return None;
@@ -197,8 +209,10 @@ impl Exclusive<'_, Contents> {
         // To grow may be refused, and to undo that may not: so what shrinks is counted afterwards.
         let grows = more.bytes > less.bytes;
         if grows && self.charge(less, more).is_err() {
-            return None;
+            let (_, pinned) = keep?;
+            self.evict_for(less, more, Some(found), pinned).ok()?;
         }
+        found.note_use();
         let revision = self.revisions.begin(1);
         if self.heed.load(Ordering::Relaxed) != 0 {
             let Some((hash, pinned)) = keep else {
@@ -241,6 +255,7 @@ impl Exclusive<'_, Contents> {
         writer.fast_remove(removable, key.hash);
         self.revisions.commit();
         self.discharge(cost);
+        self.note_gone(Gone::Deleted, &writer, pinned);
         Some(old)
     }
 
@@ -274,7 +289,8 @@ impl Exclusive<'_, Contents> {
             return Err(Error::Conflict);
         }
         let (less, more) = (old.as_ref().map(Cost::of), pair.cost());
-        self.charge(less.unwrap_or_default(), more)?;
+        self.charge_or_evict(less.unwrap_or_default(), more, old.as_ref(), &pinned)?;
+        pair.0.set_marks(self.marks_of(old.as_ref(), hash, &pinned));
         let change = self.tell_stored(&pair);
         let revision = match &old {
             Some(old) => self.begin_over(old, hash, &pinned),
@@ -329,7 +345,7 @@ impl Exclusive<'_, Contents> {
         writer: &Writer<'_, Stored>,
         found: &Found<'_, Stored>,
         hash: u64,
-        _why: Gone,
+        why: Gone,
         pinned: &Guard,
     ) {
         let cost = Cost::of(found);
@@ -338,6 +354,7 @@ impl Exclusive<'_, Contents> {
         self.revisions.commit();
         self.discharge(cost);
         count_retired(Some(found), pinned);
+        self.note_gone(why, writer, pinned);
     }
 
     pub(crate) fn clear(&self) {
@@ -356,6 +373,7 @@ impl Exclusive<'_, Contents> {
         writer.clear();
         self.revisions.commit();
         self.discharge(all);
+        self.forget_places();
         for key in keys {
             self.tell_deleted(&key);
         }
@@ -378,6 +396,7 @@ impl Exclusive<'_, Contents> {
         let was_open = writer.close();
         if was_open {
             self.discharge(all);
+            self.forget_places();
         }
         if let Some(observer) = self.observer.get() {
             observer.close();

@@ -34,6 +34,11 @@ impl Counter {
         self.own().fetch_add(1, Ordering::Relaxed);
     }
 
+    /// So many more.
+    pub(crate) fn add_many(&self, more: usize) {
+        self.own().fetch_add(more, Ordering::Relaxed);
+    }
+
     /// One less, whoever counted it.
     pub(crate) fn remove(&self) {
         self.own().fetch_sub(1, Ordering::Relaxed);

@@ -89,6 +89,9 @@ pub(super) struct At<V> {
     pub(super) entry: *mut Entry<V>,
 }
 
+/// The bits of a hash that make the tag.
+const TAG: u64 = 0xff << 56;
+
 /// 0 is no tag.
 #[inline(always)]
 fn tag(hash: u64) -> u64 {
@@ -388,27 +391,36 @@ impl<'g, V> Array<'g, V> {
         }
     }
 
-    /// The entries of this hash. The writer's, between its changes: none is staged.
-    pub(super) fn entries_hashed(
+    /// The entries of this hash, but for the bits of a mask, none of which says where an entry lies.
+    /// The writer's, between its changes: none is staged.
+    pub(super) fn entries_like(
         self,
         hash: u64,
+        mask: u64,
     ) -> impl Iterator<Item = *mut Entry<V>> + use<'g, V> {
-        let (first, tag) = (hash as usize, tag(hash));
-        let mut at = Some(first);
-        let groups = std::iter::from_fn(move || {
-            let here = at?;
-            let tags = self.group(here).tags.load(Ordering::Relaxed);
-            let ends = tags >> OVERFLOW_SHIFT == 0 || here.wrapping_sub(first) >= self.mask;
-            at = (!ends).then(|| here.wrapping_add(1));
-            Some((here, cells_with(tags, tag)))
-        });
-        groups
-            .filter(|(_, cells)| *cells != 0)
-            .flat_map(move |(group, _)| {
-                let entries = self.entries_of(group & self.mask);
-                // SAFETY: the writer takes entries out, and it is here.
-                entries.filter(move |entry| unsafe { Entry::hash(*entry) } == hash)
-            })
+        debug_assert!(mask & (TAG | self.mask as u64) == 0);
+        let mut at = hash as usize;
+        let mut tags = self.group(at).tags.load(Ordering::Relaxed);
+        let mut cells = cells_with(tags, tag(hash));
+        std::iter::from_fn(move || loop {
+            if cells != 0 {
+                let cell = first_cell(cells);
+                cells &= cells - 1;
+                let entry = self.group(at).cells[cell].load(Ordering::Relaxed);
+                // SAFETY: the writer takes entries out, and it is here: no tag is without one.
+                if (unsafe { Entry::hash(entry) } ^ hash) & !mask == 0 {
+                    return Some(entry);
+                }
+                continue;
+            }
+            let ends = tags >> OVERFLOW_SHIFT == 0;
+            if ends || at.wrapping_sub(hash as usize) >= self.mask {
+                return None;
+            }
+            at = at.wrapping_add(1);
+            tags = self.group(at).tags.load(Ordering::Relaxed);
+            cells = cells_with(tags, tag(hash));
+        })
     }
 
     /// Puts an entry whose key is absent into the first free cell; there is one. Answers the group

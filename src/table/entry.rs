@@ -3,6 +3,7 @@
 use std::alloc::{dealloc, Layout};
 use std::marker::PhantomData;
 use std::ptr;
+use std::sync::atomic::AtomicU8; // of hints: nothing for the model to explore
 
 use crate::error::Error;
 use crate::hash::hash;
@@ -27,9 +28,39 @@ pub(crate) struct Entry<V> {
     word: AtomicU64,
     key_len: u32,
     /// In words of 8 bytes.
-    tail_len: u32,
+    tail_len: u16,
+    /// How often it was used of late; see [`Marks`].
+    uses: AtomicU8,
+    /// Whatever the table's owner notes of it. The writer's.
+    place: AtomicU8,
     value: V,
     // followed by the key, which a reader looks at first, and at the next word the tail
+}
+
+/// What is noted of an entry beside its value: how often it was used, and a byte of the writer's.
+///
+/// Uses are counted by readers, who hold nothing: each reads the byte, and stores one more. Of two
+/// that do so at once one may be lost, and so may what the writer takes off meanwhile; but the
+/// byte is never above `MOST_USES`, as all who store it look at what they read. Then readers write
+/// nothing. `UNNOTED` is for ever: nobody stores over it, and none is made of another number.
+#[derive(Clone, Copy)]
+pub(crate) struct Marks {
+    pub(crate) uses: u8,
+    pub(crate) place: u8,
+}
+
+/// Uses are not counted.
+const UNNOTED: u8 = u8::MAX;
+
+/// More are not told apart.
+pub(crate) const MOST_USES: u8 = 3;
+
+impl Marks {
+    /// Of an entry of whose uses nothing is to be noted.
+    pub(crate) const NONE: Marks = Marks {
+        uses: UNNOTED,
+        place: 0,
+    };
 }
 
 // SAFETY: readers look at the word of a staged entry only. `V` may go to another thread: a table's
@@ -108,6 +139,8 @@ impl<V> Entry<V> {
                 word: AtomicU64::new(hash),
                 key_len,
                 tail_len,
+                uses: AtomicU8::new(Marks::NONE.uses),
+                place: AtomicU8::new(Marks::NONE.place),
                 value,
             });
             let place = entry.add(1).cast::<u64>().add(key.len().div_ceil(8));
@@ -204,6 +237,14 @@ impl<V: TableValue> NewEntry<V> {
         unsafe { Entry::hash(self.0) }
     }
 
+    /// Of an entry that replaces another they are that one's.
+    pub(crate) fn set_marks(&self, marks: Marks) {
+        // SAFETY: as in `key`.
+        let entry = unsafe { &*self.0 };
+        entry.uses.store(marks.uses, Ordering::Relaxed);
+        entry.place.store(marks.place, Ordering::Relaxed);
+    }
+
     /// Gives it away: to a table.
     pub(super) fn into_raw(self) -> *mut Entry<V> {
         std::mem::ManuallyDrop::new(self).0
@@ -242,6 +283,53 @@ impl<'g, V> Found<'g, V> {
     pub(crate) fn tail(&self) -> &'g [AtomicU64] {
         // SAFETY: as in `key`.
         unsafe { Entry::tail(self.0) }
+    }
+
+    #[inline(always)]
+    fn uses(&self) -> &'g AtomicU8 {
+        // SAFETY: as in `key`; it is an atomic.
+        unsafe { &(*self.0).uses }
+    }
+
+    fn place_byte(&self) -> &'g AtomicU8 {
+        // SAFETY: as in `key`; it is an atomic.
+        unsafe { &(*self.0).place }
+    }
+
+    /// Notes that it was used; `false` if that is not to be noted.
+    #[inline(always)]
+    pub(crate) fn note_use(&self) -> bool {
+        let uses = self.uses().load(Ordering::Relaxed);
+        if uses == UNNOTED {
+            return false;
+        }
+        if uses < MOST_USES {
+            self.uses().store(uses + 1, Ordering::Relaxed);
+        }
+        true
+    }
+
+    pub(crate) fn marks(&self) -> Marks {
+        Marks {
+            uses: self.uses().load(Ordering::Relaxed),
+            place: self.place_byte().load(Ordering::Relaxed),
+        }
+    }
+
+    /// The writer's, where uses are noted.
+    pub(crate) fn set_uses(&self, uses: u8) {
+        self.uses().store(uses.min(MOST_USES), Ordering::Relaxed);
+    }
+
+    /// The writer's.
+    pub(crate) fn set_place(&self, place: u8) {
+        self.place_byte().store(place, Ordering::Relaxed);
+    }
+
+    /// The hash of its key. The writer's, not within a batch.
+    pub(crate) fn hash(&self) -> u64 {
+        // SAFETY: as in `key`; the writer stages entries, and it is here.
+        unsafe { Entry::hash(self.0) }
     }
 }
 

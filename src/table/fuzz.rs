@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use crate::hash::hash;
 use crate::reclaim::Guard;
-use crate::table::{Closed, Entry, Found, NewEntry, Place, Position, Table, TableValue, Writer};
+use crate::table::{Closed, Entry, Found, Marks, NewEntry, Place, Position, Table};
+use crate::table::{TableValue, Writer};
 
 type Model = HashMap<Vec<u8>, u64>;
 
@@ -91,7 +92,9 @@ fn change(writer: &Writer<'_, u64>, model: &mut Model, what: u8, step: u64, byte
                     assert_eq!(Some(*found.value()), model.get(&key).copied());
                 }
                 Some(Place::Free(place)) => {
-                    place.fill(&key, step, b"", 0).expect("memory");
+                    place
+                        .fill(&key, step, (b"", 0), Marks::NONE)
+                        .expect("memory");
                     assert_eq!(model.insert(key, step), None);
                 }
                 None => assert!(!model.contains_key(&key), "it was looked for"),

@@ -34,7 +34,7 @@ use std::ptr;
 use crate::reclaim::Guard;
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 use array::{closed, Array, Group};
-pub(crate) use entry::{Entry, Found, NewEntry, Spot, TableValue};
+pub(crate) use entry::{Entry, Found, Marks, NewEntry, Spot, TableValue};
 pub(crate) use scan::Position;
 pub(crate) use staging::{Batch, BatchRoom, Staged};
 pub(crate) use writer::{Place, Writer};

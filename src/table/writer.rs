@@ -3,7 +3,7 @@
 use std::ptr;
 
 use super::array::{closed, Array, At, Word};
-use super::entry::{Entry, Found, NewEntry, TableValue};
+use super::entry::{Entry, Found, Marks, NewEntry, TableValue};
 use super::{Closed, Table};
 use crate::error::Error;
 use crate::reclaim::Guard;
@@ -25,8 +25,15 @@ impl<V: TableValue> FreePlace<'_, V> {
     /// Stores an entry of the key that the place was found for; the tail has so many words at
     /// least.
     #[inline]
-    pub(crate) fn fill(self, key: &[u8], value: V, tail: &[u8], words: usize) -> Result<(), Error> {
+    pub(crate) fn fill(
+        self,
+        key: &[u8],
+        value: V,
+        (tail, words): (&[u8], usize),
+        marks: Marks,
+    ) -> Result<(), Error> {
         let entry = Entry::allocate_hashed(key, self.hash, value, tail, words)?;
+        entry.set_marks(marks);
         self.array.place(entry.into_raw(), self.hash);
         change_len(self.len, 1);
         Ok(())
@@ -94,9 +101,24 @@ impl<'t, V: TableValue> Writer<'t, V> {
         let array = self.array().ok().flatten();
         let entries = array
             .into_iter()
-            .flat_map(move |it| it.entries_hashed(hash));
+            .flat_map(move |it| it.entries_like(hash, 0));
         // SAFETY: entries of the table, and the writer is pinned.
         entries.map(|entry| unsafe { Found::new(entry) })
+    }
+
+    /// An entry whose hash is this one but for the bits of a mask, none of which says where an
+    /// entry lies, if it is the one that is wanted. Not within a batch.
+    pub(crate) fn find_like(
+        &self,
+        hash: u64,
+        mask: u64,
+        is_wanted: impl Fn(&Found<'t, V>) -> bool,
+    ) -> Option<Found<'t, V>> {
+        let array = self.array().ok()??;
+        let entries = array.entries_like(hash, mask);
+        // SAFETY: entries of the table, and the writer is pinned.
+        let mut found = entries.map(|entry| unsafe { Found::new(entry) });
+        found.find(is_wanted)
     }
 
     pub(crate) fn entries(&self) -> Result<impl Iterator<Item = Found<'t, V>>, Closed> {

@@ -9,6 +9,7 @@
 
 enum { LIMIT_MIB = 64, OVERHEAD_MIB = 16, TRIED_MIB = 1024, BUCKETS = 8 };
 
+
 /* ThreadSanitizer's notes on what is stored, and on what was, are resident too. */
 #ifdef __SANITIZE_THREAD__
 enum { TIMES = 8 };
@@ -93,6 +94,62 @@ static void write_on(kvreg_bucket **buckets, unsigned count) {
     CHECK(most - baseline <= most_kib);
 }
 
+enum { WRITERS = 3 };
+
+/* Stores TRIED_MIB in a bucket that takes keys out when it is full: nothing is refused. */
+static void *write_cache(void *data) {
+    kvreg_bucket *bucket = data;
+    static char text[64 << 10]; /* zeros */
+    uint64_t random = (uint64_t)(uintptr_t)&bucket | 1;
+    for (int64_t tried = 0; tried < ((int64_t)TRIED_MIB << 20) / WRITERS;) {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        uint64_t key = random >> 40;
+        size_t len = 256 + (random >> 20) % (key % 4 == 0 ? sizeof text - 256 : 4096);
+        kvreg_value value = kvreg_bytes(text, len);
+        OK(kvreg_bucket_put(bucket, &key, sizeof key, &value));
+        tried += (int64_t)len;
+        if (key % 16 == 0) {
+            kvreg_status status = kvreg_bucket_get(bucket, &key, sizeof key, &value);
+            CHECK(status == KVREG_OK || status == KVREG_NOT_FOUND);
+            kvreg_value_clear(&value);
+        }
+    }
+    return NULL;
+}
+
+/*
+ * What the allocator was asked for: what it makes of that where several threads allocate, and free
+ * what others allocated, is its own matter.
+ */
+static void g14_of_a_cache(void) {
+    kvreg_bucket *bucket;
+    pthread_t writers[WRITERS];
+    size_t before = in_use(), most = before;
+    kvreg_bucket_stats stats = kvreg_bucket_stats_init();
+    kvreg_bucket_options options = kvreg_bucket_options_init();
+    options.max_bytes = (uint64_t)LIMIT_MIB << 20;
+    options.on_full = KVREG_EVICT;
+    OK(kvreg_bucket_start_with(&options, &bucket));
+    OK(kvreg_bucket_set_timeout(bucket, -1));
+    for (int i = 0; i < WRITERS; i++)
+        CHECK(pthread_create(&writers[i], NULL, write_cache, bucket) == 0);
+    do {
+        OK(kvreg_bucket_info(bucket, &stats));
+        CHECK(stats.bytes <= options.max_bytes);
+        size_t now = in_use();
+        most = now > most ? now : most;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    } while (stats.handled < 50000);
+    for (int i = 0; i < WRITERS; i++) CHECK(pthread_join(writers[i], NULL) == 0);
+    OK(kvreg_bucket_info(bucket, &stats));
+    printf("%llu of %llu puts made room, memory grew by %zu KiB at most\n",
+           (unsigned long long)stats.evicted, (unsigned long long)stats.handled,
+           (most - before) >> 10);
+    CHECK(stats.evicted > 0 && stats.bytes > options.max_bytes / 10 * 9);
+    CHECK(most - before <= (size_t)most_kib << 10);
+    OK(kvreg_bucket_free(bucket));
+}
+
 static void g14_of_a_bucket(void) {
     kvreg_registry *registry;
     kvreg_bucket *bucket;
@@ -152,6 +209,7 @@ static void g14_of_what_waits(void) {
 static const test tests[] = {
     TEST(g14_of_what_waits),
     TEST(g14_of_a_bucket),
+    TEST(g14_of_a_cache),
     TEST(g14_of_a_registry),
 };
 CHECK_MAIN(tests)

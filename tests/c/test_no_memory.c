@@ -320,13 +320,24 @@ static void after(enum function function) {
     inbox = opened = NULL, found = registry = NULL;
 }
 
+/* Whether the bucket is full, and takes keys out to make room. */
+static bool is_full;
+
+static void fill(void) {
+    for (int i = 0; i < PAIRS; i++) OK(kvreg_bucket_put_int(bucket, bytes + 1, 200 + (size_t)i, i));
+}
+
 static void begin(enum function function) {
+    kvreg_bucket_options of_bucket = kvreg_bucket_options_init();
     kvreg_registry_options options = kvreg_registry_options_init();
     options.name = "known";
     options.name_len = KVREG_NUL;
     OK(kvreg_registry_start(&options, &registry));
-    OK(kvreg_registry_create(registry, "b", 1, 0, &bucket));
+    of_bucket.on_full = is_full ? KVREG_EVICT : KVREG_REFUSE;
+    of_bucket.max_keys = is_full ? PAIRS + 3 : 0;
+    OK(kvreg_registry_create_with(registry, "b", 1, 0, &of_bucket, &bucket));
     OK(kvreg_registry_create(registry, "other", 5, 0, &other));
+    if (is_full) fill();
     OK(kvreg_bucket_put_int(bucket, "kept", 4, 77));
     OK(kvreg_bucket_put_float(bucket, "float", 5, 1));
     OK(kvreg_bucket_put_bytes(bucket, "text", 4, bytes, 300));
@@ -384,8 +395,16 @@ static bool fail_in(enum function function, long place, bool and_later) {
         CHECK(!"NO_MEMORY, or done");
     }
     int64_t kept = 0;
-    OK(kvreg_bucket_get_int(bucket, "kept", 4, &kept));
-    CHECK(kept == 77);
+    kvreg_status got = kvreg_bucket_get_int(bucket, "kept", 4, &kept);
+    CHECK(got == KVREG_OK ? kept == 77 : is_full && got == KVREG_NOT_FOUND);
+    if (is_full) { /* it goes on as a full one */
+        size_t count;
+        OK(kvreg_bucket_put_int(bucket, "one more", 8, 1));
+        OK(kvreg_bucket_count(bucket, &count));
+        CHECK(count <= PAIRS + 3);
+        fill();
+        OK(kvreg_bucket_get_int(bucket, bytes + 1, 200 + PAIRS - 1, &kept));
+    }
     after(function);
     return has_failed;
 }
@@ -425,6 +444,20 @@ static void g14_every_function_in_each_place(void) {
     for (int function = 0; function < FUNCTIONS_IN_ALL; function++)
         if (function != DO_configure && function != DO_shutdown)
             in_each_place((enum function)function);
+    nothing_was_printed();
+}
+
+static void g14_writes_that_make_room_in_each_place(void) {
+    const enum function writes[] = {
+        DO_bucket_put,       DO_bucket_put_cast,     DO_bucket_put_many, DO_bucket_put_columns,
+        DO_bucket_put_bytes, DO_bucket_put_entry,    DO_bucket_put_if,   DO_bucket_put_if_equal,
+        DO_bucket_add_int,   DO_bucket_put_int,      DO_bucket_update,   DO_bucket_get,
+        DO_bucket_delete,    DO_bucket_delete_cast,  DO_bucket_clear,    DO_bucket_stop,
+    };
+    begin_catching();
+    is_full = true;
+    for (size_t i = 0; i < sizeof writes / sizeof *writes; i++) in_each_place(writes[i]);
+    is_full = false;
     nothing_was_printed();
 }
 
@@ -493,6 +526,7 @@ static void g14_the_first_call_of_a_process(void) {
 static const test tests[] = {
     TEST(g14_the_first_call_of_a_process),
     TEST(g14_every_function_in_each_place),
+    TEST(g14_writes_that_make_room_in_each_place),
 };
 
 CHECK_MAIN(tests)

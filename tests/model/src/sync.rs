@@ -22,6 +22,20 @@ pub(crate) mod racing;
 #[path = "../../../src/sync/raw_arc.rs"]
 pub(crate) mod raw_arc;
 
+/// Counts; nothing for the model to explore.
+#[derive(Default)]
+pub(crate) struct Counter(std::sync::atomic::AtomicUsize);
+
+impl Counter {
+    pub(crate) fn add_many(&self, more: usize) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 pub(crate) enum Area {
     Buffers,
     Turns,
