@@ -9,7 +9,8 @@
 
 use super::batch::{SHORT, SHORT_BYTES};
 use super::contents::{Change, Contents};
-use super::plan::{Net, Plan, Refused, What};
+use super::eviction::keep_it;
+use super::plan::{Net, Op, Plan, Refused, What};
 use super::stored::{Small, Stored};
 use super::writing::count_retired;
 use crate::error::Error;
@@ -67,7 +68,11 @@ impl Exclusive<'_, Contents> {
         let Some(places) = self.places_of(plan, pinned) else {
             return Ok(None);
         };
-        self.charge_plan(plan, net)?;
+        match self.charge(net.less, net.more) {
+            Ok(()) => {}
+            Err(_) if self.eviction.is_some() => return Ok(None), // which makes room
+            Err(error) => return Err(self.beyond(plan, error)),
+        }
         let each = || places.iter().map_while(Option::as_ref);
         let first = self.revisions.begin(plan.ops.len() as u64);
         // Noted after the look above: then it does not know what is taken away here.
@@ -84,6 +89,7 @@ impl Exclusive<'_, Contents> {
         for (found, value, at) in each() {
             let revision = first + *at as u64;
             found.value().write_kept_out(found.tail(), value, revision);
+            found.note_use();
         }
         for (found, value, _) in each() {
             found.value().let_readers_see(value);
@@ -118,10 +124,44 @@ impl Exclusive<'_, Contents> {
         Some(places)
     }
 
-    fn charge_plan(&self, plan: &Plan<'_>, net: &Net) -> Result<(), Refused> {
-        self.charge(net.less, net.more).map_err(|error| Refused {
-            at: self.limits.as_ref().and_then(|it| plan.first_beyond(it)),
-            error,
+    fn beyond(&self, plan: &Plan<'_>, error: Error) -> Refused {
+        let at = self.limits.as_ref().and_then(|it| plan.first_beyond(it));
+        Refused { at, error }
+    }
+
+    /// Counts what the changes take. Where keys are evicted it makes room for that, but by none that
+    /// is changed.
+    fn charge_plan(
+        &self,
+        plan: &Plan<'_>,
+        net: &Net,
+        writer: &Writer<'_, Stored>,
+        pinned: &Guard,
+    ) -> Result<(), Refused> {
+        let charge = || self.charge(net.less, net.more);
+        let refused = match charge() {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
+        if self.eviction.is_none() {
+            return Err(self.beyond(plan, refused));
+        }
+        let keep = |is_kept| {
+            let there = |op: &Op<'_>| writer.get(op.key.hash, &op.key).ok().flatten();
+            let there = plan.ops.iter().filter_map(there);
+            there.for_each(|found| keep_it(&found, is_kept));
+        };
+        keep(true);
+        let charged = self.make_room(net.more, pinned, refused, charge);
+        keep(false);
+        charged.map_err(|refused| self.beyond(plan, refused))?;
+        // What was taken out may have made the table smaller.
+        if writer.has_room_for(net.new) {
+            return Ok(());
+        }
+        writer.reserve(net.new).map_err(|error| {
+            let _ = self.charge(net.more, net.less); // it was charged just now
+            error.into()
         })
     }
 
@@ -138,7 +178,7 @@ impl Exclusive<'_, Contents> {
             writer.reserve(net.new)?;
         }
         let changes = self.to_tell(plan)?;
-        self.charge_plan(plan, net)?;
+        self.charge_plan(plan, net, writer, pinned)?;
         // From here on nothing fails.
         let first = self.revisions.begin(plan.ops.len() as u64);
         let mut batch = Batch::within(writer, room);
@@ -152,6 +192,10 @@ impl Exclusive<'_, Contents> {
                 view.value().set_number(view.tail(), step.sum);
             }
             view.value().stage(revision);
+            if self.eviction.is_some() {
+                let there = writer.get(op.key.hash, &op.key).ok().flatten();
+                entry.set_marks(self.marks_within_batch(there.as_ref(), op.key.hash));
+            }
             let Some(replaced) = batch.add(entry) else {
                 continue;
             };
