@@ -1339,6 +1339,18 @@ kvreg_status kvreg_update_free(kvreg_update *update);
 kvreg_status kvreg_items_next(kvreg_items *items, kvreg_value *key, kvreg_value *value);
 
 /**
+ * As kvreg_items_next, with the revision of the key and what was left of its time to live at the
+ * instant of the snapshot; clear `key` and `entry->value`. Set `entry->size` before, or use
+ * kvreg_entry_init. A name has the revision 0, and is there for ever. Never blocks.
+ */
+kvreg_status kvreg_items_next_entry(kvreg_items *items, kvreg_value *key, kvreg_entry *entry);
+
+/**
+ * Tells how many items of a snapshot are left to be given: at first, how many it has. Never blocks.
+ */
+kvreg_status kvreg_items_count(kvreg_items *items, size_t *count);
+
+/**
  * Frees a snapshot, which takes the time to free its items. NULL is fine. Never blocks.
  */
 kvreg_status kvreg_items_free(kvreg_items *items);

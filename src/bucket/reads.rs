@@ -7,9 +7,9 @@ use super::BucketServer;
 use crate::error::Error;
 use crate::reclaim::Guard;
 use crate::server::Caller;
-use crate::store::{Key, Left, Many, Reader, Unread};
+use crate::store::{Item, Key, Left, Many, Reader, Unread};
 use crate::time::Deadline;
-use crate::value::{Text, Value};
+use crate::value::Value;
 
 /// Bytes of keys and values that are likely to be in a processor's cache.
 const NEAR: usize = 1 << 20;
@@ -145,10 +145,7 @@ impl BucketServer {
     }
 
     /// A snapshot.
-    pub(crate) fn items(
-        self: &Arc<Self>,
-        caller: &mut Caller<'_>,
-    ) -> Result<Vec<(Text, Value)>, Error> {
+    pub(crate) fn items(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<Vec<Item>, Error> {
         self.await_own_casts(caller)?;
         for _ in 0..SNAPSHOTS {
             if let Some(items) = self.try_items(caller, true)? {
@@ -166,7 +163,7 @@ impl BucketServer {
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
         in_slices: bool,
-    ) -> Result<Option<Vec<(Text, Value)>>, Error> {
+    ) -> Result<Option<Vec<Item>>, Error> {
         let mut items = self.state().contents.items(in_slices);
         self.with_write_lock(caller, |write| write.exclusive().begin_items(&mut items))??;
         loop {

@@ -6,6 +6,7 @@
 mod batch;
 mod conditions;
 mod contents;
+mod items;
 mod key;
 mod limits;
 mod many;
@@ -17,10 +18,11 @@ mod writing;
 
 pub(crate) use conditions::{Always, Changed, Condition, Expected, New};
 pub(crate) use contents::{Change, Contents, Observer, Pair, Unread, ValueSpot};
+pub(crate) use items::{Item, Left, NO_TTL};
 pub(crate) use key::Key;
 pub use key::KEY_LIMIT;
 pub(crate) use limits::Limits;
-pub(crate) use many::{Left, Many};
+pub(crate) use many::Many;
 pub(crate) use reading::{Owned, Reader};
 pub(crate) use revisions::RevisionBlocks;
 pub(crate) use stored::Small;

@@ -22,14 +22,14 @@
 //! What the writer cannot keep for want of memory, or because it is too much, and `clear`, make the
 //! snapshot fail: whoever takes it begins anew. A snapshot is freed through the epoch: the writer is pinned.
 
-use super::reading::{read, size};
+use super::items::Item;
+use super::reading::size;
 use super::stored::Stored;
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim::Guard;
 use crate::sync::{lock, AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::table::{Found, Position};
-use crate::value::{Text, Value};
 
 /// So many snapshots of a bucket are taken beside its writer at once.
 const SLOTS: usize = 4;
@@ -44,17 +44,15 @@ pub(super) struct Slots([AtomicPtr<Snapshot>; SLOTS]);
 /// What the writer took away.
 pub(super) struct Kept {
     pub(super) hash: u64,
-    pub(super) key: Text,
-    pub(super) value: Value,
-    /// Of the entry, and of the change that took it away.
-    from: u64,
+    pub(super) item: Item,
+    /// Of the change that took it away.
     until: u64,
 }
 
 impl Kept {
     /// Whether it is what there was at a revision.
     pub(super) fn is_of(&self, revision: u64) -> bool {
-        self.from <= revision && revision < self.until
+        self.item.revision <= revision && revision < self.until
     }
 }
 
@@ -157,7 +155,7 @@ impl Snapshot {
             return;
         }
         let copy = || {
-            let (key, value) = (Text::copy(found.key())?, read(found)?);
+            let item = Item::of(found)?;
             let bytes = size_of::<Kept>() + size(found);
             if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > MAX_KEPT {
                 return Err(Error::NoMemory);
@@ -165,13 +163,7 @@ impl Snapshot {
             let mut kept = lock(&self.kept);
             let grown = memory::without_reserve(|| kept.try_reserve(1));
             grown.map_err(|_| Error::NoMemory)?;
-            kept.push(Kept {
-                hash,
-                key,
-                value,
-                from,
-                until,
-            });
+            kept.push(Kept { hash, item, until });
             Ok::<(), Error>(())
         };
         if copy().is_err() {

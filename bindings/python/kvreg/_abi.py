@@ -539,6 +539,8 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kvreg_update_end", c_int32, [c_void_p, c_int32, POINTER(Value)]),
     ("kvreg_update_free", c_int32, [c_void_p]),
     ("kvreg_items_next", c_int32, [c_void_p, POINTER(Value), POINTER(Value)]),
+    ("kvreg_items_next_entry", c_int32, [c_void_p, POINTER(Value), POINTER(Entry)]),
+    ("kvreg_items_count", c_int32, [c_void_p, POINTER(c_size_t)]),
     ("kvreg_items_free", c_int32, [c_void_p]),
     ("kvreg_inbox_open", c_int32, [POINTER(c_void_p)]),
     ("kvreg_inbox_monitor", c_int32, [c_void_p, c_void_p, POINTER(c_uint64)]),

@@ -79,6 +79,8 @@
     F(update_end) \
     F(update_free) \
     F(items_next) \
+    F(items_next_entry) \
+    F(items_count) \
     F(items_free) \
     F(inbox_open) \
     F(inbox_monitor) \
