@@ -244,11 +244,17 @@ impl BucketServer {
         around.buckets.live.add();
         let shared = place.as_ref().and_then(Place::bytes);
         let limits = Limits::new(spec.options.max_keys, spec.options.max_bytes, shared);
+        let is_limited = limits.is_some();
+        let contents = Contents::new(limits, spec.revisions.clone());
+        let contents = match spec.options.order {
+            Order::Unordered => contents,
+            Order::Ordered => contents.ordered(),
+        };
         Server::start(
             around.system,
             BucketState {
-                is_limited: limits.is_some(),
-                contents: Contents::new(limits, spec.revisions.clone()),
+                is_limited,
+                contents,
                 spec,
                 place,
                 handles: HandleCount::default(),

@@ -155,9 +155,12 @@ impl Exclusive<'_, Contents> {
         if is_observed {
             memory::reserve(&mut changes, pairs.len())?;
         }
+        let entries = pairs.iter().map(|pair| &pair.0);
+        writer.list(entries.clone())?;
         if let Some(limits) = &self.limits {
-            let (less, more) = self.costs(&writer, &pairs)?;
-            limits.change(less, more)?;
+            let costs = self.costs(&writer, &pairs);
+            let charged = costs.and_then(|(less, more)| limits.change(less, more));
+            charged.inspect_err(|_| writer.unlist(entries))?;
         }
         // From here on nothing fails.
         if is_observed {

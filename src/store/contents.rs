@@ -116,6 +116,14 @@ impl Contents {
         }
     }
 
+    /// Empty ones, which can be read in the order of their keys.
+    pub(crate) fn ordered(self) -> Contents {
+        Contents {
+            table: Table::ordered(),
+            ..self
+        }
+    }
+
     /// The bytes of all keys and values.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)

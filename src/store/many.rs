@@ -154,6 +154,7 @@ impl Drop for Noted<'_> {
         // The writer may have it yet, but keeps nothing more; and what it kept is freed here.
         self.snapshot.fail();
         drop(self.snapshot.take_kept());
+        drop(self.snapshot.take_rest());
     }
 }
 

@@ -6,6 +6,7 @@
 mod batch;
 mod conditions;
 mod contents;
+mod gathered;
 mod items;
 mod key;
 mod limits;
@@ -14,6 +15,7 @@ mod reading;
 mod revisions;
 mod snapshot;
 mod stored;
+mod wanted;
 mod writing;
 
 pub(crate) use conditions::{Always, Changed, Condition, Expected, New};
@@ -26,6 +28,7 @@ pub(crate) use many::Many;
 pub(crate) use reading::{Owned, Reader};
 pub(crate) use revisions::RevisionBlocks;
 pub(crate) use stored::Small;
+pub(crate) use wanted::Wanted;
 #[cfg(test)]
 #[allow(unused_imports)] // the model's scenarios use it
 pub(crate) use stored::Stored;

@@ -61,6 +61,9 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
         if let Some(other) = self.other_for(group) {
             other.place(entry, hash);
         }
+        if let Some(index) = &self.table.index {
+            index.put(entry);
+        }
         change_len(&self.table.len, 1);
     }
 
@@ -75,6 +78,9 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
                 other.replace(&at, entry);
             }
         }
+        if let Some(index) = &self.table.index {
+            index.put(entry);
+        }
     }
 
     /// Takes an entry out of its cell.
@@ -87,6 +93,9 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
             if let Some(at) = other.find_entry(hash, at.entry) {
                 other.remove(&at, hash);
             }
+        }
+        if let Some(index) = &self.table.index {
+            index.remove(at.entry);
         }
         change_len(&self.table.len, -1);
     }
