@@ -139,6 +139,8 @@ pub struct BucketInfo {
     pub expired: u64,
     /// Keys that were taken out to make room.
     pub evicted: u64,
+    /// How it finds keys by their order.
+    pub order: Order,
 }
 
 pub(crate) enum Message {
@@ -284,6 +286,7 @@ impl BucketServer {
             misses: 0,
             expired: 0,
             evicted: 0,
+            order: state.spec.options.order,
         })
     }
 

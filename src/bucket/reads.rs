@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::BucketServer;
+use super::{BucketServer, BucketState};
 use crate::error::Error;
 use crate::reclaim::Guard;
-use crate::server::Caller;
+use crate::server::{Caller, Writing};
 use crate::store::{Item, Key, Left, Many, Reader, Unread, Wanted};
 use crate::time::Deadline;
 use crate::value::Value;
@@ -24,6 +24,9 @@ const SNAPSHOTS: usize = 4;
 
 /// What a sleeper needs to wake up, between two slices of a snapshot.
 const GAP: Duration = Duration::from_micros(50);
+
+/// How long a snapshot waits for its next slice, whatever time its caller has.
+const NEXT_SLICE: Duration = Duration::from_secs(1);
 
 /// How long a snapshot waits before it looks again whether there is a place for it.
 const SLOT_STEP: Duration = Duration::from_millis(1);
@@ -165,16 +168,16 @@ impl BucketServer {
         let wanted = Arc::new(wanted);
         let mut failed = 0;
         loop {
-            // In one piece where it was cleared again and again, or others stand before it for long.
+            // In one piece where it was cleared again and again.
             let in_slices = failed < SNAPSHOTS;
             match self.try_items(caller, &wanted, in_slices)? {
                 Taken::Items(items) => return Ok(items),
                 Taken::Failed if in_slices => failed += 1,
-                Taken::TooMany if in_slices => match caller.begin_blocking().has_passed() {
-                    true => failed = SNAPSHOTS,
-                    false => std::thread::sleep(SLOT_STEP),
-                },
-                Taken::Failed | Taken::TooMany => return Err(Error::NoMemory),
+                Taken::TooMany if caller.begin_blocking().has_passed() => {
+                    return Err(Error::Timeout);
+                }
+                Taken::TooMany => std::thread::sleep(SLOT_STEP),
+                Taken::Failed => return Err(Error::NoMemory),
             }
         }
     }
@@ -188,11 +191,13 @@ impl BucketServer {
         in_slices: bool,
     ) -> Result<Taken, Error> {
         let mut items = self.state().contents.items(wanted, in_slices);
+        let mut read = |write: &Writing<'_, BucketState>| {
+            let left = write.exclusive().continue_items(&mut items);
+            (left, write.is_wanted())
+        };
+        let mut slice = self.with_write_lock(caller, &mut read)?;
         loop {
-            let (left, is_wanted) = self.with_write_lock(caller, |write| {
-                let left = write.exclusive().continue_items(&mut items);
-                (left, write.is_wanted())
-            })?;
+            let (left, is_wanted) = slice;
             match left? {
                 Left::More if is_wanted => std::thread::sleep(GAP),
                 Left::More => {}
@@ -200,6 +205,12 @@ impl BucketServer {
                 Left::All => return Ok(Taken::Failed),
                 Left::TooMany => return Ok(Taken::TooMany),
             }
+            // What was read would be lost; and others keep it no longer than a change takes.
+            let soon = Deadline::after(NEXT_SLICE);
+            slice = match self.with_write_lock_before(soon, &mut read) {
+                Err(Error::Timeout) => self.with_write_lock(caller, &mut read)?,
+                locked => locked?,
+            };
         }
     }
 }

@@ -46,6 +46,8 @@ mod entry;
 
 mod update;
 
+mod scan;
+
 mod items;
 
 mod inbox;

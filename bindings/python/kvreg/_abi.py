@@ -101,6 +101,8 @@ PERMANENT = 2
 UNORDERED = 0
 ORDERED = 1
 
+KEYS_ONLY = 1
+
 REFUSE = 0
 EVICT = 1
 
@@ -198,6 +200,27 @@ class Entry(Sized):
         ("value", Value),
         ("revision", c_uint64),
         ("ttl_ms", c_int64),
+    ]
+
+
+class ScanOptions(Sized):
+    """`kvreg_scan_options`."""
+
+    size: int
+    flags: int
+    prefix: bytes
+    prefix_len: int
+    after: bytes
+    after_len: int
+    limit: int
+    _fields_ = [
+        ("size", c_uint32),
+        ("flags", c_uint32),
+        ("prefix", c_char_p),
+        ("prefix_len", c_size_t),
+        ("after", c_char_p),
+        ("after_len", c_size_t),
+        ("limit", c_uint64),
     ]
 
 
@@ -361,6 +384,7 @@ class BucketStats(Sized):
     misses: int
     expired: int
     evicted: int
+    order: int
     _fields_ = [
         ("size", c_uint32),
         ("last_exit", c_int32),
@@ -373,6 +397,7 @@ class BucketStats(Sized):
         ("misses", c_uint64),
         ("expired", c_uint64),
         ("evicted", c_uint64),
+        ("order", c_uint64),
     ]
 
 
@@ -538,6 +563,7 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ),
     ("kvreg_update_end", c_int32, [c_void_p, c_int32, POINTER(Value)]),
     ("kvreg_update_free", c_int32, [c_void_p]),
+    ("kvreg_bucket_scan", c_int32, [c_void_p, POINTER(ScanOptions), POINTER(c_void_p)]),
     ("kvreg_items_next", c_int32, [c_void_p, POINTER(Value), POINTER(Value)]),
     ("kvreg_items_next_entry", c_int32, [c_void_p, POINTER(Value), POINTER(Entry)]),
     ("kvreg_items_count", c_int32, [c_void_p, POINTER(c_size_t)]),

@@ -78,6 +78,7 @@
     F(bucket_update_begin) \
     F(update_end) \
     F(update_free) \
+    F(bucket_scan) \
     F(items_next) \
     F(items_next_entry) \
     F(items_count) \
