@@ -100,9 +100,7 @@ impl Bucket {
     /// [`Order::Ordered`](crate::Order::Ordered) a page costs what it gives; otherwise each scan
     /// looks at every key. Writers wait for a part of it at most, and for no longer than 5 ms.
     pub fn scan(&self, scan: &Scan) -> Result<Vec<Item>, Error> {
-        let items = self.call(b"", |server, caller, _| {
-            server.scan(caller, scan.wanted()?)
-        })?;
+        let items = self.call(b"", |server, caller, _| server.scan(caller, scan.wanted()?))?;
         Ok(items.into_iter().map(Item::from).collect())
     }
 }

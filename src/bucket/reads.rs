@@ -151,10 +151,7 @@ impl BucketServer {
     }
 
     /// A snapshot of all keys, in no order.
-    pub(crate) fn items(
-        self: &Arc<Self>,
-        caller: &mut Caller<'_>,
-    ) -> Result<Vec<Item>, Error> {
+    pub(crate) fn items(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<Vec<Item>, Error> {
         self.scan(caller, Wanted::all())
     }
 

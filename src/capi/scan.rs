@@ -27,7 +27,13 @@ unsafe impl WithSize for kvreg_scan_options {}
 
 #[cfg(test)]
 laid_out_as_in_c!(kvreg_scan_options {
-    size, flags, prefix, prefix_len, after, after_len, limit
+    size,
+    flags,
+    prefix,
+    prefix_len,
+    after,
+    after_len,
+    limit
 });
 
 const KEYS_ONLY: u32 = 1;

@@ -57,7 +57,11 @@ impl Gathered {
     }
 
     /// Copies an entry, if it can be among the smallest; answers what it counts for.
-    pub(super) fn take(&mut self, found: &Found<'_, Stored>, wanted: &Wanted) -> Result<usize, Error> {
+    pub(super) fn take(
+        &mut self,
+        found: &Found<'_, Stored>,
+        wanted: &Wanted,
+    ) -> Result<usize, Error> {
         let copy = || {
             let item = Item::of(found, !wanted.keys_only)?;
             let bytes = item.bytes() + EACH;

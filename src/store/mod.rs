@@ -28,7 +28,7 @@ pub(crate) use many::Many;
 pub(crate) use reading::{Owned, Reader};
 pub(crate) use revisions::RevisionBlocks;
 pub(crate) use stored::Small;
-pub(crate) use wanted::Wanted;
 #[cfg(test)]
 #[allow(unused_imports)] // the model's scenarios use it
 pub(crate) use stored::Stored;
+pub(crate) use wanted::Wanted;

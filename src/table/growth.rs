@@ -52,17 +52,16 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
         self.next().filter(|_| group < self.moved())
     }
 
-    /// Puts an entry of a new key into the table, which has room for it.
+    /// Puts an entry of a new key into the table, which has room for it; it was listed.
     pub(super) fn place_new(&self, entry: *mut Entry<V>, hash: u64) {
         let Ok(Some(array)) = self.array() else {
             return debug_assert!(false, "room was made");
         };
+        let index = self.table.index.as_ref();
+        debug_assert!(index.is_none_or(|it| it.has(entry)), "it was listed");
         let group = array.place(entry, hash);
         if let Some(other) = self.other_for(group) {
             other.place(entry, hash);
-        }
-        if let Some(index) = &self.table.index {
-            index.put(entry);
         }
         change_len(&self.table.len, 1);
     }
@@ -79,7 +78,7 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
             }
         }
         if let Some(index) = &self.table.index {
-            index.put(entry);
+            let _ = index.put(entry); // its key is listed
         }
     }
 

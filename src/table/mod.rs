@@ -26,6 +26,7 @@ mod entry;
 mod growth;
 mod ordered;
 mod scan;
+mod sorted;
 mod staging;
 mod writer;
 

@@ -10,103 +10,66 @@
 //! an entry which is not freed. `clear` and `close` take the whole index away, and then no address
 //! is followed any more; it is freed in slices, like the entries.
 //!
-//! A batch lists its new keys first, while it may still fail; nobody reads before it is over. What
-//! the index takes of memory are nodes of at most 256 bytes, a few at a time, for which the
-//! allocator has a reserve: it is asked whether that is whole before a key is listed, and a key
-//! that takes another's place needs none.
+//! A key is listed before its entry is put into its cell, since that may fail; a batch lists all of
+//! its new keys first, and nobody reads before it is over.
 
 use std::alloc::{dealloc, Layout};
-use std::borrow::Borrow;
-use std::cmp::Ordering as Order;
-use std::collections::{btree_set, BTreeSet};
 use std::mem::MaybeUninit;
 use std::ops::Bound;
 
 use super::entry::{Entry, Found, NewEntry, TableValue};
+use super::sorted::Sorted;
 use super::{Table, Writer};
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim::{Guard, RetireWhole, WholeNode};
-use crate::sync::{lock, will_read, Mutex};
+use crate::sync::{lock, Mutex};
 
 /// An index of so many keys is freed at once.
-const AT_ONCE: usize = 512;
-
-/// Entries that are on their way to the processor.
-const AHEAD: usize = 6;
-
-/// An entry, which is compared by its key.
-struct Listed<V>(*const Entry<V>);
-
-// SAFETY: an address, which is followed by who has the right to write, as the argument says.
-unsafe impl<V: Send + Sync> Send for Listed<V> {}
-
-impl<V> Borrow<[u8]> for Listed<V> {
-    fn borrow(&self) -> &[u8] {
-        // SAFETY: it is not freed as long as it is listed.
-        unsafe { Entry::key(self.0) }
-    }
-}
-
-impl<V> Ord for Listed<V> {
-    fn cmp(&self, other: &Listed<V>) -> Order {
-        let (one, other): (&[u8], &[u8]) = (self.borrow(), other.borrow());
-        one.cmp(other)
-    }
-}
-
-impl<V> PartialOrd for Listed<V> {
-    fn partial_cmp(&self, other: &Listed<V>) -> Option<Order> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<V> PartialEq for Listed<V> {
-    fn eq(&self, other: &Listed<V>) -> bool {
-        self.cmp(other) == Order::Equal
-    }
-}
-
-impl<V> Eq for Listed<V> {}
+const AT_ONCE: usize = 2048;
 
 /// The writer's.
-pub(super) struct Index<V>(Mutex<BTreeSet<Listed<V>>>);
+pub(super) struct Index<V>(Mutex<Sorted<V>>);
+
+// SAFETY: addresses, which are followed by who has the right to write, as the argument says.
+unsafe impl<V: Send + Sync> Send for Index<V> {}
+// SAFETY: as above.
+unsafe impl<V: Send + Sync> Sync for Index<V> {}
 
 impl<V> Index<V> {
     pub(super) fn new() -> Index<V> {
-        Index(Mutex::new(BTreeSet::new()))
-    }
-
-    /// Makes sure that there is memory for one more key.
-    pub(super) fn make_room() -> Result<(), Error> {
-        match memory::is_ready() {
-            true => Ok(()),
-            false => Err(Error::NoMemory),
-        }
+        Index(Mutex::new(Sorted::new()))
     }
 
     /// Lists an entry, in the place of an older one of its key; takes memory for a new key only.
-    pub(super) fn put(&self, entry: *const Entry<V>) {
-        lock(&self.0).replace(Listed(entry));
+    pub(super) fn put(&self, entry: *const Entry<V>) -> Result<(), Error> {
+        // SAFETY: see the argument.
+        unsafe { lock(&self.0).put(entry) }
     }
 
-    /// Takes the entry of the same key out.
+    pub(super) fn has(&self, entry: *const Entry<V>) -> bool {
+        // SAFETY: an entry of the table.
+        lock(&self.0).has(unsafe { Entry::key(entry) })
+    }
+
+    /// Takes an entry out.
     pub(super) fn remove(&self, entry: *const Entry<V>) {
-        lock(&self.0).remove(&Listed(entry));
+        // SAFETY: it is not freed as long as it is listed.
+        lock(&self.0).remove(unsafe { Entry::key(entry) });
     }
 }
 
 impl<V: Send + Sync + 'static> Index<V> {
     /// Takes all out.
     pub(super) fn clear(&self, pinned: &Guard) {
-        let all = std::mem::take(&mut *lock(&self.0));
+        let all = std::mem::replace(&mut *lock(&self.0), Sorted::new());
         let len = all.len();
         if len <= AT_ONCE {
             return;
         }
         let whole = Gone::<V> {
             node: MaybeUninit::uninit(),
-            left: all.into_iter(),
+            left: all,
         };
         // SAFETY: the layout of what is written; and it is this one's alone.
         unsafe {
@@ -115,7 +78,7 @@ impl<V: Send + Sync + 'static> Index<V> {
                 return; // freed here: to take out is not refused for want of memory
             }
             gone.write(whole);
-            pinned.retire_whole(gone, len * size_of::<Listed<V>>());
+            pinned.retire_whole(gone, len * size_of::<u64>() * 4);
         }
     }
 }
@@ -125,7 +88,7 @@ impl<V: Send + Sync + 'static> Index<V> {
 struct Gone<V> {
     /// Written when it is retired.
     node: MaybeUninit<WholeNode>,
-    left: btree_set::IntoIter<Listed<V>>,
+    left: Sorted<V>,
 }
 
 impl<V> Gone<V> {
@@ -137,9 +100,7 @@ unsafe impl<V: Send + Sync> RetireWhole for Gone<V> {
     unsafe fn free_slice(gone: *mut Gone<V>, budget: usize) -> bool {
         // SAFETY: by contract it is this one's alone; the layout is that of its allocation.
         unsafe {
-            // It gives back its nodes as it passes them.
-            let freed = (*gone).left.by_ref().take(budget).count();
-            if freed == budget {
+            if !(*gone).left.free_some(budget) {
                 return false;
             }
             gone.drop_in_place();
@@ -174,24 +135,13 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
         let Some(index) = &self.table.index else {
             return Ok(());
         };
-        let all = lock(&index.0);
-        let entries = all.range::<[u8], _>((from, Bound::Unbounded));
-        let mut ahead = entries.clone();
-        ahead.by_ref().take(AHEAD).for_each(|it| will_read(it.0));
-        for entry in entries {
-            if let Some(next) = ahead.next() {
-                will_read(next.0);
-            }
-            // SAFETY: an entry of the table, and the writer is pinned.
-            if !show(unsafe { Found::new(entry.0) }) {
-                break;
-            }
-        }
+        // SAFETY: an entry of the table, and the writer is pinned.
+        lock(&index.0).walk(from, |entry| show(unsafe { Found::new(entry) }));
         Ok(())
     }
 
-    /// Lists the new keys of a batch, or none of them, so that to put them in cannot fail. What is
-    /// not put in is to be taken out by `unlist`.
+    /// Lists the new keys of a batch, or none of them: before they are put in, which cannot fail
+    /// then. What is not put in is to be taken out by `unlist`.
     pub(crate) fn list<'e>(
         &self,
         entries: impl Iterator<Item = &'e NewEntry<V>> + Clone,
@@ -202,12 +152,17 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
         let Some(index) = &self.table.index else {
             return Ok(());
         };
+        let mut all = lock(&index.0);
         for entry in entries.clone() {
-            if let Err(refused) = Index::<V>::make_room() {
+            if all.has(entry.key()) {
+                continue;
+            }
+            // SAFETY: see the argument.
+            if let Err(refused) = unsafe { all.put(entry.view().entry()) } {
+                drop(all);
                 self.unlist(entries);
                 return Err(refused);
             }
-            lock(&index.0).insert(Listed(entry.view().entry()));
         }
         Ok(())
     }

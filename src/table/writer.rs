@@ -4,7 +4,6 @@ use std::ptr;
 
 use super::array::{closed, Array, At, Word};
 use super::entry::{Entry, Found, NewEntry, TableValue};
-use super::ordered::Index;
 use super::{Closed, Table};
 use crate::error::Error;
 use crate::reclaim::Guard;
@@ -149,8 +148,8 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
             return Ok(Some(self.retire(at.entry)));
         }
         self.reserve_one()?;
-        if self.table.is_ordered() {
-            Index::<V>::make_room()?;
+        if let Some(index) = &self.table.index {
+            index.put(entry.view().entry())?;
         }
         self.place_new(entry.into_raw(), hash);
         Ok(None)
