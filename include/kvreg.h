@@ -347,6 +347,19 @@ typedef struct kvreg_op {
 } kvreg_op;
 
 /**
+ * Which keys kvreg_bucket_scan gives. Set size to sizeof, or use kvreg_scan_options_init: then all.
+ */
+typedef struct kvreg_scan_options {
+    uint32_t size;      /**< sizeof(kvreg_scan_options). */
+    uint32_t flags;     /**< KVREG_KEYS_ONLY, or 0. */
+    const void *prefix; /**< Keys that begin so; NULL: with anything. */
+    size_t prefix_len;  /**< 0 to 65,536, or KVREG_NUL. */
+    const void *after;  /**< Keys above this one, which need not be there; NULL: from the first. */
+    size_t after_len;   /**< As prefix_len. */
+    uint64_t limit;     /**< At most so many keys, the smallest; 0: all. */
+} kvreg_scan_options;
+
+/**
  * Many keys with values of one type, as columns. A program in another language often has its data
  * so, or makes columns in fewer steps than pairs. Set size to sizeof, or use kvreg_columns_init.
  * All is borrowed; the arrays need no alignment.
@@ -414,6 +427,11 @@ enum {
 enum {
     KVREG_UNORDERED, /**< A scan looks at every key. */
     KVREG_ORDERED    /**< A scan looks at what it gives; a new key costs more. */
+};
+
+/** Flags of a scan. */
+enum {
+    KVREG_KEYS_ONLY = 1 /**< Without values: these are nil. */
 };
 
 /** What becomes of a write that would pass max_keys or max_bytes. */
@@ -502,6 +520,7 @@ typedef struct kvreg_bucket_stats {
     uint64_t misses;   /**< Reads that did not; counted with KVREG_EVICT only. */
     uint64_t expired;  /**< Keys whose time to live was over. */
     uint64_t evicted;  /**< Keys that were taken out to make room. */
+    uint64_t order;    /**< KVREG_UNORDERED or KVREG_ORDERED. */
 } kvreg_bucket_stats;
 
 /** Facts about a registry, which kvreg_registry_info tells. */
@@ -606,6 +625,14 @@ static inline kvreg_op kvreg_op_init(void) {
     memset(&op, 0, sizeof op);
     op.size = sizeof op;
     return op;
+}
+
+/** Gives options of a scan of all keys. */
+static inline kvreg_scan_options kvreg_scan_options_init(void) {
+    kvreg_scan_options options;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    return options;
 }
 
 /** Gives columns without keys, whose values are nil. */
@@ -1382,6 +1409,26 @@ kvreg_status kvreg_update_free(kvreg_update *update);
 
 /** @} */
 
+/** @name Buckets: scans
+ *  @{ */
+
+/**
+ * Gives keys and values in the order of their bytes, a shorter key before one that it begins, as
+ * they are at one instant: those that begin with a prefix, that lie above another key, or all. NULL
+ * for `options` means all. With a limit it gives the smallest, and the next page is had with the
+ * last key of this one as `after`: over all pages each key comes at most once, and one that is
+ * there all the time comes. With KVREG_KEYS_ONLY the values are nil. In a bucket with
+ * KVREG_ORDERED a page costs what it gives; otherwise each scan looks at every key, and sorts what
+ * it gives. Writers wait for a part of it at most, and for no longer than 5 ms. A scan takes memory
+ * for what it gives. Blocks only while another thread changes or copies the bucket, and while casts
+ * of this thread to the bucket are queued.
+ */
+kvreg_status kvreg_bucket_scan(kvreg_bucket *bucket,
+                               const kvreg_scan_options *options,
+                               kvreg_items **items);
+
+/** @} */
+
 /** @name Snapshots
  *  @{ */
 
@@ -1391,6 +1438,18 @@ kvreg_status kvreg_update_free(kvreg_update *update);
  * NULL. Threads may share a snapshot: each item goes to one of them. Never blocks.
  */
 kvreg_status kvreg_items_next(kvreg_items *items, kvreg_value *key, kvreg_value *value);
+
+/**
+ * As kvreg_items_next, with the revision of the key and what was left of its time to live at the
+ * instant of the snapshot; clear `key` and `entry->value`. Set `entry->size` before, or use
+ * kvreg_entry_init. A name has the revision 0, and is there for ever. Never blocks.
+ */
+kvreg_status kvreg_items_next_entry(kvreg_items *items, kvreg_value *key, kvreg_entry *entry);
+
+/**
+ * Tells how many items of a snapshot are left to be given: at first, how many it has. Never blocks.
+ */
+kvreg_status kvreg_items_count(kvreg_items *items, size_t *count);
 
 /**
  * Frees a snapshot, which takes the time to free its items. NULL is fine. Never blocks.

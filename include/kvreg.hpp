@@ -642,6 +642,124 @@ public:
 using items = snapshot<std::pair<const std::string, value>>;
 using names = snapshot<std::string>;
 
+// How a scan goes through a bucket.
+struct scan_options {
+    std::optional<std::string> after{}; // begins with the first key above this one
+    std::size_t page = 1000;            // keys that are read at once of an ordered bucket
+};
+
+// Keys in the order of their bytes, to be gone through once: with their values, or alone.
+//
+//     for (auto &&[key, value] : bucket.scan("user:")) ...
+//     for (auto &&key : bucket.scan_keys("user:")) ...
+//
+// Nothing is read before it is asked for: of an ordered bucket a page at a time, as it is at one
+// instant, of another one all at one instant. The bucket must be there until the end. Without
+// exceptions it has no begin and end, as a snapshot has none.
+template <class Item> class ordered_range {
+public:
+    ordered_range(kvreg_bucket *bucket, text prefix, scan_options options)
+        : bucket_(bucket), has_prefix_(prefix.data() != nullptr), prefix_len_(prefix.size()),
+          after_(std::move(options.after)), limit_(options.page) {
+        if (has_prefix_) prefix_.assign(prefix.data(), prefix.size());
+    }
+
+    // Empty at the end.
+    detail::returned<std::optional<Item>> next() { return detail::give(following()); }
+
+private:
+    static constexpr bool has_values = !std::is_same_v<Item, std::string>;
+
+    result<std::optional<Item>> following() {
+        while (left_ == 0) {
+            if (is_last_) return std::optional<Item>();
+            auto read = read_page();
+            if (!read) return read.failure();
+        }
+        shared_value key, held;
+        const auto status = kvreg_items_next(page_.get(), key.get(), held.get());
+        if (status != KVREG_OK) return detail::last_error(status);
+        left_--;
+        if (left_ == 0 && !is_last_) after_ = std::string(key.text());
+        if constexpr (has_values)
+            return std::optional<Item>(std::in_place, key.text(), held.copy());
+        else
+            return std::optional<Item>(std::in_place, key.text());
+    }
+    detail::done read_page() {
+        auto stats = kvreg_bucket_stats_init();
+        auto status = kvreg_bucket_info(bucket_, &stats);
+        if (status != KVREG_OK) return detail::last_error(status);
+        const bool in_pages = stats.order == KVREG_ORDERED && limit_ > 0;
+        auto options = kvreg_scan_options_init();
+        options.flags = has_values ? 0 : KVREG_KEYS_ONLY;
+        options.prefix = has_prefix_ ? prefix_.data() : nullptr;
+        options.prefix_len = prefix_len_;
+        options.after = after_ ? after_->data() : nullptr;
+        options.after_len = after_ ? after_->size() : 0;
+        options.limit = in_pages ? limit_ : 0;
+        kvreg_items *items = nullptr;
+        status = kvreg_bucket_scan(bucket_, &options, &items);
+        if (status != KVREG_OK) return detail::last_error(status);
+        page_ = page(items);
+        status = kvreg_items_count(items, &left_);
+        is_last_ = !in_pages || left_ < limit_;
+        return detail::answer(status);
+    }
+
+    using page = detail::handle<kvreg_items, kvreg_items_free>;
+    kvreg_bucket *bucket_;
+    bool has_prefix_; // NULL with a length is refused by the library
+    std::size_t prefix_len_;
+    std::string prefix_;
+    std::optional<std::string> after_;
+    std::size_t limit_, left_ = 0;
+    bool is_last_ = false;
+    page page_{nullptr};
+
+#if KVREG_HPP_THROWS
+public:
+    class iterator {
+    public:
+        using iterator_category = std::input_iterator_tag;
+        using value_type = Item;
+        using difference_type = std::ptrdiff_t;
+        using pointer = Item *;
+        using reference = Item &;
+
+        iterator() noexcept = default;
+        explicit iterator(ordered_range *range) : range_(range) { ++*this; }
+        Item &operator*() const noexcept { return *item_; }
+        Item *operator->() const noexcept { return item_.get(); }
+        iterator &operator++() {
+            auto next = range_->following().value();
+            if (next)
+                item_ = std::make_shared<Item>(std::move(*next));
+            else
+                *this = iterator();
+            return *this;
+        }
+        iterator operator++(int) {
+            auto before = *this;
+            ++*this;
+            return before;
+        }
+        // Both at the end, or on the same item.
+        bool operator==(const iterator &other) const noexcept { return item_ == other.item_; }
+        bool operator!=(const iterator &other) const noexcept { return item_ != other.item_; }
+
+    private:
+        ordered_range *range_ = nullptr;
+        std::shared_ptr<Item> item_;
+    };
+    iterator begin() { return iterator(this); }
+    iterator end() const noexcept { return iterator(); }
+#endif
+};
+
+using scan_range = ordered_range<std::pair<const std::string, value>>;
+using key_range = ordered_range<std::string>;
+
 class bucket : public detail::handle<kvreg_bucket, kvreg_bucket_free> {
     template <class T> using returned = detail::returned<T>;
 
@@ -818,6 +936,12 @@ public:
         kvreg_items *items = nullptr;
         const auto status = kvreg_bucket_items(get(), &items);
         return detail::give(detail::answer(status, kvreg::items(items)));
+    }
+    scan_range scan(text prefix = {}, scan_options options = {}) const {
+        return scan_range(get(), prefix, std::move(options));
+    }
+    key_range scan_keys(text prefix = {}, scan_options options = {}) const {
+        return key_range(get(), prefix, std::move(options));
     }
     returned<std::optional<std::string>> name() const {
         shared_value name;

@@ -40,7 +40,8 @@ mod watch;
 #[cfg(feature = "aio")]
 pub use api::aio;
 pub use api::{configure, version};
-pub use api::{Batch, Bucket, Entry, Inbox, Listener, Names, NotApplied, Registry, Update};
+pub use api::{Batch, Bucket, Entry, Inbox, Item, Listener, Names, NotApplied, Registry};
+pub use api::{Scan, Update};
 pub use bucket::{BucketInfo, BucketOptions, OnFull, Order, Verdict};
 pub use error::Error;
 pub use inbox::Event;

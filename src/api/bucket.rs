@@ -251,7 +251,8 @@ impl Bucket {
 
     /// All keys and values as they are at one instant.
     pub fn items(&self) -> Result<Vec<(Text, Value)>, Error> {
-        self.call(b"", |server, caller, _| server.items(caller))
+        let items = self.call(b"", |server, caller, _| server.items(caller))?;
+        Ok(items.into_iter().map(|it| (it.key, it.value)).collect())
     }
 
     /// The name it is registered under, after its end too.

@@ -9,6 +9,7 @@ mod inbox;
 mod listener;
 mod process;
 mod registry;
+mod scan;
 mod update;
 
 pub use batch::{Batch, NotApplied};
@@ -19,6 +20,7 @@ pub use listener::Listener;
 pub(crate) use process::shut_down;
 pub use process::{configure, version};
 pub use registry::{Names, Registry};
+pub use scan::{Item, Scan};
 pub use update::Update;
 
 use crate::error::Error;

@@ -140,6 +140,8 @@ pub struct BucketInfo {
     pub expired: u64,
     /// Keys that were taken out to make room.
     pub evicted: u64,
+    /// How it finds keys by their order.
+    pub order: Order,
 }
 
 pub(crate) enum Message {
@@ -245,14 +247,21 @@ impl BucketServer {
         around.buckets.live.add();
         let shared = place.as_ref().and_then(Place::bytes);
         let limits = Limits::new(spec.options.max_keys, spec.options.max_bytes, shared);
+        let is_limited = limits.is_some();
+        let contents = Contents::new(limits, spec.revisions.clone());
+        let contents = match spec.options.order {
+            Order::Unordered => contents,
+            Order::Ordered => contents.ordered(),
+        };
+        let contents = match spec.options.on_full {
+            OnFull::Refuse => contents,
+            OnFull::Evict => contents.evicting(),
+        };
         Server::start(
             around.system,
             BucketState {
-                is_limited: limits.is_some(),
-                contents: match spec.options.on_full {
-                    OnFull::Refuse => Contents::new(limits, spec.revisions.clone()),
-                    OnFull::Evict => Contents::new(limits, spec.revisions.clone()).evicting(),
-                },
+                is_limited,
+                contents,
                 spec,
                 place,
                 handles: HandleCount::default(),
@@ -283,6 +292,7 @@ impl BucketServer {
             misses: cache.misses,
             expired: 0,
             evicted: cache.evicted,
+            order: state.spec.options.order,
         })
     }
 

@@ -175,9 +175,6 @@ impl BucketOptions {
                 "a time to live is none, or above 100 years",
             ));
         }
-        if self.order == Order::Ordered {
-            return Err(Error::Unsupported("ordered buckets"));
-        }
         if self.default_ttl.is_some() {
             return Err(Error::Unsupported("times to live"));
         }

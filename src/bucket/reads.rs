@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::BucketServer;
+use super::{BucketServer, BucketState};
 use crate::error::Error;
 use crate::reclaim::Guard;
-use crate::server::Caller;
-use crate::store::{Key, Left, Many, Reader, Unread};
+use crate::server::{Caller, Writing};
+use crate::store::{Item, Key, Left, Many, Reader, Unread, Wanted};
 use crate::time::Deadline;
-use crate::value::{Text, Value};
+use crate::value::Value;
 
 /// Bytes of keys and values that are likely to be in a processor's cache.
 const NEAR: usize = 1 << 20;
@@ -24,6 +24,12 @@ const SNAPSHOTS: usize = 4;
 
 /// What a sleeper needs to wake up, between two slices of a snapshot.
 const GAP: Duration = Duration::from_micros(50);
+
+/// How long a snapshot waits for its next slice, whatever time its caller has.
+const NEXT_SLICE: Duration = Duration::from_secs(1);
+
+/// How long a snapshot waits before it looks again whether there is a place for it.
+const SLOT_STEP: Duration = Duration::from_millis(1);
 
 /// Each as `BucketState` of the module's server. All but the short way may block like a call.
 impl BucketServer {
@@ -144,20 +150,33 @@ impl BucketServer {
         self.state().contents.count()
     }
 
-    /// A snapshot.
-    pub(crate) fn items(
+    /// A snapshot of all keys, in no order.
+    pub(crate) fn items(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<Vec<Item>, Error> {
+        self.scan(caller, Wanted::all())
+    }
+
+    /// A snapshot of the keys that are wanted.
+    pub(crate) fn scan(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
-    ) -> Result<Vec<(Text, Value)>, Error> {
+        wanted: Wanted,
+    ) -> Result<Vec<Item>, Error> {
         self.await_own_casts(caller)?;
-        for _ in 0..SNAPSHOTS {
-            if let Some(items) = self.try_items(caller, true)? {
-                return Ok(items);
+        let wanted = Arc::new(wanted);
+        let mut failed = 0;
+        loop {
+            // In one piece where it was cleared again and again.
+            let in_slices = failed < SNAPSHOTS;
+            match self.try_items(caller, &wanted, in_slices)? {
+                Taken::Items(items) => return Ok(items),
+                Taken::Failed if in_slices => failed += 1,
+                Taken::TooMany if caller.begin_blocking().has_passed() => {
+                    return Err(Error::Timeout);
+                }
+                Taken::TooMany => std::thread::sleep(SLOT_STEP),
+                Taken::Failed => return Err(Error::NoMemory),
             }
         }
-        // It was cleared again and again.
-        let items = self.try_items(caller, false)?;
-        items.ok_or(Error::NoMemory)
     }
 
     /// A snapshot, if it is not disturbed. The write exclusion is given back between slices, and
@@ -165,21 +184,39 @@ impl BucketServer {
     fn try_items(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
+        wanted: &Arc<Wanted>,
         in_slices: bool,
-    ) -> Result<Option<Vec<(Text, Value)>>, Error> {
-        let mut items = self.state().contents.items(in_slices);
-        self.with_write_lock(caller, |write| write.exclusive().begin_items(&mut items))??;
+    ) -> Result<Taken, Error> {
+        let mut items = self.state().contents.items(wanted, in_slices);
+        let mut read = |write: &Writing<'_, BucketState>| {
+            let left = write.exclusive().continue_items(&mut items);
+            (left, write.is_wanted())
+        };
+        let mut slice = self.with_write_lock(caller, &mut read)?;
         loop {
-            let (left, is_wanted) = self.with_write_lock(caller, |write| {
-                let left = write.exclusive().continue_items(&mut items);
-                (left, write.is_wanted())
-            })?;
+            let (left, is_wanted) = slice;
             match left? {
                 Left::More if is_wanted => std::thread::sleep(GAP),
                 Left::More => {}
-                Left::Nothing => return items.finish(),
-                Left::All => return Ok(None),
+                Left::Nothing => return Ok(items.finish()?.map_or(Taken::Failed, Taken::Items)),
+                Left::All => return Ok(Taken::Failed),
+                Left::TooMany => return Ok(Taken::TooMany),
             }
+            // What was read would be lost; and others keep it no longer than a change takes.
+            let soon = Deadline::after(NEXT_SLICE);
+            slice = match self.with_write_lock_before(soon, &mut read) {
+                Err(Error::Timeout) => self.with_write_lock(caller, &mut read)?,
+                locked => locked?,
+            };
         }
     }
+}
+
+/// What became of a snapshot.
+enum Taken {
+    Items(Vec<Item>),
+    /// It is to be begun anew.
+    Failed,
+    /// So many are taken at once that there is no place for another.
+    TooMany,
 }

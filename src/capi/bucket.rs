@@ -403,10 +403,7 @@ pub unsafe extern "C" fn kvreg_bucket_items(
         with(bucket, |bucket, caller| {
             items.required()?;
             let found = bucket.items(caller)?;
-            let found = found
-                .into_iter()
-                .map(|(key, value)| (Value::Bytes(key), value));
-            make(Items::of(found.collect()), &items)
+            make(Items::of_bucket(found), &items)
         })
     })
 }

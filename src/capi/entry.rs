@@ -46,7 +46,7 @@ pub(super) fn check_ttl(ttl_ms: i64) -> Result<(), Failure> {
 
 /// An entry that a caller wants filled.
 #[derive(Clone, Copy)]
-struct Wanted(*mut kvreg_entry);
+pub(super) struct Wanted(pub(super) *mut kvreg_entry);
 
 impl Wanted {
     /// Whether there is room for all of it.
@@ -62,7 +62,7 @@ impl Wanted {
     /// # Safety
     /// It is whole.
     #[inline(always)]
-    unsafe fn fill(self, value: kvreg_value, revision: u64, ttl_ms: i64) {
+    pub(super) unsafe fn fill(self, value: kvreg_value, revision: u64, ttl_ms: i64) {
         // SAFETY: by contract.
         unsafe {
             (*self.0).reserved = 0;
@@ -76,7 +76,7 @@ impl Wanted {
     ///
     /// # Safety
     /// As of `is_whole`.
-    unsafe fn required(self) -> Result<(), Failure> {
+    pub(super) unsafe fn required(self) -> Result<(), Failure> {
         if self.0.is_null() {
             return Err(invalid("an output is NULL"));
         }

@@ -2,7 +2,7 @@
 
 use super::argument::{invalid, WithSize};
 use super::status::Failure;
-use crate::bucket::BucketInfo;
+use crate::bucket::{BucketInfo, Order};
 use crate::reason::Reason;
 use crate::registry::RegistryInfo;
 
@@ -33,6 +33,7 @@ pub struct kvreg_bucket_stats {
     misses: u64,
     expired: u64,
     evicted: u64,
+    order: u64,
 }
 
 // SAFETY of both: integers, and the first is a u32.
@@ -62,7 +63,8 @@ laid_out_as_in_c!(kvreg_bucket_stats {
     hits,
     misses,
     expired,
-    evicted
+    evicted,
+    order
 });
 
 /// -1 if there was none.
@@ -99,6 +101,10 @@ impl From<BucketInfo> for kvreg_bucket_stats {
             misses: info.misses,
             expired: info.expired,
             evicted: info.evicted,
+            order: match info.order {
+                Order::Unordered => 0,
+                Order::Ordered => 1,
+            },
         }
     }
 }

@@ -48,6 +48,8 @@ mod apply;
 
 mod update;
 
+mod scan;
+
 mod items;
 
 mod inbox;

@@ -276,13 +276,7 @@ pub unsafe extern "C" fn kvreg_registry_names(
         with_registry(registry, |registry, caller| {
             names.required()?;
             let found = registry.names(caller)?;
-            let names_only = found
-                .iter()
-                .map(|name| Ok((Value::String(Text::copy(name.as_bytes())?), Value::Nil)));
-            make(
-                Items::of(names_only.collect::<Result<_, Failure>>()?),
-                &names,
-            )
+            make(Items::of_names(&found)?, &names)
         })
     })
 }

@@ -344,6 +344,19 @@ typedef struct kvreg_op {
 } kvreg_op;
 
 /**
+ * Which keys kvreg_bucket_scan gives. Set size to sizeof, or use kvreg_scan_options_init: then all.
+ */
+typedef struct kvreg_scan_options {
+    uint32_t size;      /**< sizeof(kvreg_scan_options). */
+    uint32_t flags;     /**< KVREG_KEYS_ONLY, or 0. */
+    const void *prefix; /**< Keys that begin so; NULL: with anything. */
+    size_t prefix_len;  /**< 0 to 65,536, or KVREG_NUL. */
+    const void *after;  /**< Keys above this one, which need not be there; NULL: from the first. */
+    size_t after_len;   /**< As prefix_len. */
+    uint64_t limit;     /**< At most so many keys, the smallest; 0: all. */
+} kvreg_scan_options;
+
+/**
  * Many keys with values of one type, as columns. A program in another language often has its data
  * so, or makes columns in fewer steps than pairs. Set size to sizeof, or use kvreg_columns_init.
  * All is borrowed; the arrays need no alignment.
@@ -411,6 +424,11 @@ enum {
 enum {
     KVREG_UNORDERED, /**< A scan looks at every key. */
     KVREG_ORDERED    /**< A scan looks at what it gives; a new key costs more. */
+};
+
+/** Flags of a scan. */
+enum {
+    KVREG_KEYS_ONLY = 1 /**< Without values: these are nil. */
 };
 
 /** What becomes of a write that would pass max_keys or max_bytes. */
@@ -499,6 +517,7 @@ typedef struct kvreg_bucket_stats {
     uint64_t misses;   /**< Reads that did not; counted with KVREG_EVICT only. */
     uint64_t expired;  /**< Keys whose time to live was over. */
     uint64_t evicted;  /**< Keys that were taken out to make room. */
+    uint64_t order;    /**< KVREG_UNORDERED or KVREG_ORDERED. */
 } kvreg_bucket_stats;
 
 /** Facts about a registry, which kvreg_registry_info tells. */
@@ -603,6 +622,14 @@ static inline kvreg_op kvreg_op_init(void) {
     memset(&op, 0, sizeof op);
     op.size = sizeof op;
     return op;
+}
+
+/** Gives options of a scan of all keys. */
+static inline kvreg_scan_options kvreg_scan_options_init(void) {
+    kvreg_scan_options options;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    return options;
 }
 
 /** Gives columns without keys, whose values are nil. */

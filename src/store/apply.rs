@@ -178,7 +178,11 @@ impl Exclusive<'_, Contents> {
             writer.reserve(net.new)?;
         }
         let changes = self.to_tell(plan)?;
-        self.charge_plan(plan, net, writer, pinned)?;
+        let entries = plan.steps.iter().filter(|step| step.leaves);
+        let entries = entries.filter_map(|step| step.entry.as_ref());
+        writer.list(entries.clone())?;
+        let charged = self.charge_plan(plan, net, writer, pinned);
+        charged.inspect_err(|_| writer.unlist(entries))?;
         // From here on nothing fails.
         let first = self.revisions.begin(plan.ops.len() as u64);
         let mut batch = Batch::within(writer, room);

@@ -190,14 +190,17 @@ impl Exclusive<'_, Contents> {
         if is_observed {
             memory::reserve(&mut changes, pairs.len())?;
         }
+        let entries = pairs.iter().map(|pair| &pair.0);
+        writer.list(entries.clone())?;
         if let Some(limits) = &self.limits {
-            let (less, more) = self.costs(&writer, &pairs)?;
-            match limits.change(less, more) {
+            let costs = self.costs(&writer, &pairs);
+            let charged = costs.and_then(|(less, more)| match limits.change(less, more) {
                 Err(refused) if self.eviction.is_some() => {
-                    self.evict_for_batch(&writer, &pairs, (less, more), refused, &pinned)?;
+                    self.evict_for_batch(&writer, &pairs, (less, more), refused, &pinned)
                 }
-                changed => changed?,
-            }
+                charged => charged,
+            });
+            charged.inspect_err(|_| writer.unlist(entries))?;
         }
         // From here on nothing fails.
         if is_observed {

@@ -126,6 +126,14 @@ impl Contents {
         self
     }
 
+    /// Empty ones, which can be read in the order of their keys.
+    pub(crate) fn ordered(self) -> Contents {
+        Contents {
+            table: Table::ordered(),
+            ..self
+        }
+    }
+
     /// The bytes of all keys and values.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)

@@ -4,14 +4,13 @@ use super::contents::{Contents, Unread};
 use super::key::Key;
 use super::reading::{read, try_read, Owned, Tried};
 use super::snapshot::{About, Filter, Kept, Snapshot};
-use super::stored::Stored;
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim;
 use crate::server::Exclusive;
-use crate::sync::{back_off, lock, Mutex, Ordering};
-use crate::table::{Closed, Found, Position};
-use crate::value::{Text, Value};
+use crate::sync::{back_off, Ordering};
+use crate::table::Closed;
+use crate::value::Value;
 
 /// The values of some keys; `None` where a key is absent.
 pub(crate) type Many = Vec<Option<Value>>;
@@ -21,11 +20,6 @@ const CHUNK: usize = 64;
 
 /// How often the change that is under way is waited for.
 const WAITS: u32 = 16;
-
-/// Bytes that are copied in one slice of a snapshot: a put waits no longer for it. An entry counts
-/// for so many at least.
-const SLICE: usize = 256 << 10;
-const EACH: usize = 256;
 
 impl Contents {
     /// A value with the revision of its change.
@@ -138,38 +132,29 @@ impl Contents {
 fn find(kept: &[Kept], key: Key<'_>) -> Option<Value> {
     let first = kept.partition_point(|kept| kept.hash < key.hash);
     let mut candidates = kept[first..].iter().take_while(|it| it.hash == key.hash);
-    let found = candidates.find(|kept| kept.key.as_bytes() == &key[..])?;
-    Some(found.value.clone())
+    let found = candidates.find(|kept| kept.item.key.as_bytes() == &key[..])?;
+    Some(found.item.value.clone())
 }
 
-fn room_for<T>(len: usize) -> Result<Vec<T>, Error> {
+pub(super) fn room_for<T>(len: usize) -> Result<Vec<T>, Error> {
     let mut room = Vec::new();
     memory::reserve(&mut room, len)?;
     Ok(room)
 }
 
-/// Copies an entry; answers its bytes.
-fn copy(found: &Found<'_, Stored>, to: &mut Vec<(Text, Value)>) -> Result<usize, Error> {
-    let pair = (Text::copy(found.key())?, read(found)?);
-    let bytes = pair.0.len() + pair.1.as_bytes().map_or(0, <[u8]>::len);
-    grow(to)?;
-    to.push(pair);
-    Ok(bytes)
-}
-
 /// Room for one more.
-fn grow<T>(room: &mut Vec<T>) -> Result<(), Error> {
+pub(super) fn grow<T>(room: &mut Vec<T>) -> Result<(), Error> {
     memory::without_reserve(|| room.try_reserve(1)).map_err(|_| Error::NoMemory)
 }
 
 /// A snapshot that the writer heeds, until it is dropped.
-struct Noted<'c> {
+pub(super) struct Noted<'c> {
     contents: &'c Contents,
-    snapshot: &'c Snapshot,
+    pub(super) snapshot: &'c Snapshot,
 }
 
 impl<'c> Noted<'c> {
-    fn new(contents: &'c Contents, snapshot: Snapshot) -> Result<Noted<'c>, Error> {
+    pub(super) fn new(contents: &'c Contents, snapshot: Snapshot) -> Result<Noted<'c>, Error> {
         let snapshot = contents.snapshots.add(Box::new(snapshot));
         let snapshot = snapshot.map_err(|_| Error::Limit("snapshots of a bucket"))?;
         contents.heed.fetch_add(1, Ordering::SeqCst);
@@ -185,39 +170,7 @@ impl Drop for Noted<'_> {
         // The writer may have it yet, but keeps nothing more; and what it kept is freed here.
         self.snapshot.fail();
         drop(self.snapshot.take_kept());
-    }
-}
-
-/// All keys and values at one instant, read in slices.
-pub(crate) struct Items<'c> {
-    contents: &'c Contents,
-    in_slices: bool,
-    /// `None`: all is to be read in one slice.
-    noted: Option<Noted<'c>>,
-    position: Position,
-    read: Vec<(Text, Value)>,
-}
-
-/// What is left of a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Left {
-    More,
-    Nothing,
-    /// It failed: it is to be begun anew.
-    All,
-}
-
-impl Contents {
-    /// To be begun, continued until nothing is left, and finished: the first two under the write
-    /// exclusion.
-    pub(crate) fn items(&self, in_slices: bool) -> Items<'_> {
-        Items {
-            contents: self,
-            in_slices,
-            noted: None,
-            position: Position::BEGINNING,
-            read: Vec::new(),
-        }
+        drop(self.snapshot.take_rest());
     }
 }
 
@@ -236,74 +189,5 @@ impl Exclusive<'_, Contents> {
         }
         self.count_reads(&values);
         Ok(values)
-    }
-
-    /// The instant is now.
-    pub(crate) fn begin_items(&self, items: &mut Items<'_>) -> Result<(), Error> {
-        items.read = room_for(self.count()?)?;
-        if items.in_slices {
-            let about = About::Rest(Mutex::new(Position::BEGINNING));
-            let snapshot = Snapshot::new(about);
-            snapshot.set_revision(self.revisions.committed());
-            items.noted = Noted::new(items.contents, snapshot).ok();
-        }
-        Ok(())
-    }
-
-    pub(crate) fn continue_items(&self, items: &mut Items<'_>) -> Result<Left, Error> {
-        if items.has_failed() {
-            return Ok(Left::All);
-        }
-        let pinned = reclaim::pin();
-        self.count()?; // fails if it is closed
-        let revision = items.noted.as_ref().map(|noted| noted.snapshot.revision());
-        let (read_until_now, in_slices) = (&mut items.read, items.noted.is_some());
-        let mut failed = Ok(());
-        let budget = if in_slices { SLICE } else { usize::MAX };
-        items.position = self.writer(&pinned).scan(items.position, budget, |found| {
-            if failed.is_err() || revision.is_some_and(|it| found.value().revision() > it) {
-                return 0; // what was there before it is among the kept
-            }
-            match copy(&found, read_until_now) {
-                Ok(bytes) => bytes + EACH,
-                Err(refused) => {
-                    failed = Err(refused);
-                    budget
-                }
-            }
-        });
-        failed?;
-        if let Some(noted) = &items.noted {
-            if let About::Rest(position) = &noted.snapshot.about {
-                *lock(position) = items.position;
-            }
-        }
-        Ok(match items.position {
-            Position::End => Left::Nothing,
-            Position::At(_) => Left::More,
-        })
-    }
-}
-
-impl Items<'_> {
-    fn has_failed(&self) -> bool {
-        let noted = self.noted.as_ref();
-        noted.is_some_and(|noted| noted.snapshot.has_failed())
-    }
-
-    /// All of them, once nothing is left; `None` if it failed meanwhile.
-    pub(crate) fn finish(self) -> Result<Option<Vec<(Text, Value)>>, Error> {
-        let mut read = self.read;
-        if let Some(noted) = self.noted {
-            let mut kept = noted.snapshot.take_kept();
-            if noted.snapshot.has_failed() {
-                return Ok(None);
-            }
-            // Before the instant was known more was kept than is of it.
-            kept.retain(|kept| kept.is_of(noted.snapshot.revision()));
-            memory::reserve(&mut read, kept.len())?;
-            read.extend(kept.into_iter().map(|kept| (kept.key, kept.value)));
-        }
-        Ok(Some(read))
     }
 }

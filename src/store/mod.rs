@@ -8,6 +8,8 @@ mod batch;
 mod conditions;
 mod contents;
 mod eviction;
+mod gathered;
+mod items;
 mod key;
 mod limits;
 mod many;
@@ -16,14 +18,16 @@ mod reading;
 mod revisions;
 mod snapshot;
 mod stored;
+mod wanted;
 mod writing;
 
 pub(crate) use conditions::{Always, Changed, Condition, Expected, New};
 pub(crate) use contents::{Change, Contents, Observer, Pair, Unread, ValueSpot};
+pub(crate) use items::{Item, Left, NO_TTL};
 pub(crate) use key::Key;
 pub use key::KEY_LIMIT;
 pub(crate) use limits::Limits;
-pub(crate) use many::{Left, Many};
+pub(crate) use many::Many;
 pub(crate) use plan::{Op, Plan, Refused, What};
 pub(crate) use reading::{Owned, Reader};
 pub(crate) use revisions::RevisionBlocks;
@@ -31,3 +35,4 @@ pub(crate) use stored::Small;
 #[cfg(test)]
 #[allow(unused_imports)] // the model's scenarios use it
 pub(crate) use stored::Stored;
+pub(crate) use wanted::Wanted;

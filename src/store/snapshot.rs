@@ -15,21 +15,26 @@
 //! change after S stored its number after the barrier, so it finds the slot; it keeps more than is
 //! needed as long as S is not known. A filter says which keys are wanted, and perhaps some more.
 //!
-//! **All keys** ([`About::Rest`]) are read in slices under the write exclusion. S is the revision
-//! at the first slice, and the writer keeps what lies behind the position that the scan has
-//! reached: what lies before it has been read.
+//! **All keys**, or a range of them, ([`About::Rest`]) are read in slices under the write exclusion. S
+//! is the revision at the first slice, and the writer keeps what is wanted and lies behind the place
+//! that the scan has reached: what lies before it has been read. Of a scan with a limit it keeps
+//! nothing above the largest key of as many that were read: these come before it.
 //!
 //! What the writer cannot keep for want of memory, or because it is too much, and `clear`, make the
 //! snapshot fail: whoever takes it begins anew. A snapshot is freed through the epoch: the writer is pinned.
 
-use super::reading::{read, size};
+use std::sync::Arc;
+
+use super::gathered::{ByKey, Gathered};
+use super::items::Item;
 use super::stored::Stored;
+use super::wanted::Wanted;
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim::Guard;
 use crate::sync::{lock, AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::table::{Found, Position};
-use crate::value::{Text, Value};
+use crate::value::Text;
 
 /// So many snapshots of a bucket are taken beside its writer at once.
 const SLOTS: usize = 4;
@@ -44,24 +49,81 @@ pub(super) struct Slots([AtomicPtr<Snapshot>; SLOTS]);
 /// What the writer took away.
 pub(super) struct Kept {
     pub(super) hash: u64,
-    pub(super) key: Text,
-    pub(super) value: Value,
-    /// Of the entry, and of the change that took it away.
-    from: u64,
+    pub(super) item: Item,
+    /// Of the change that took it away.
     until: u64,
 }
 
 impl Kept {
     /// Whether it is what there was at a revision.
     pub(super) fn is_of(&self, revision: u64) -> bool {
-        self.from <= revision && revision < self.until
+        self.item.revision <= revision && revision < self.until
     }
 }
 
 pub(super) enum About {
     Some(Filter),
-    /// The position of a scan: all keys that it has not passed. Changed under the write exclusion.
-    Rest(Mutex<Position>),
+    Rest(Rest),
+}
+
+/// What a scan wants and has not read yet.
+pub(super) struct Rest {
+    pub(super) wanted: Arc<Wanted>,
+    /// Changed under the write exclusion.
+    pub(super) reached: Mutex<Reached>,
+    /// What the writer took away. Of the instant, which was known from the beginning; a key is there
+    /// once at most. Bounded by what the scan may give.
+    kept: Mutex<Gathered>,
+}
+
+/// How far a scan has come.
+pub(super) struct Reached {
+    pub(super) place: Reading,
+    /// No larger key will be given.
+    pub(super) bound: Option<Text>,
+}
+
+/// Where a scan is.
+pub(super) enum Reading {
+    ByHash(Position),
+    /// None of the keys has been read, in their order.
+    FromFirst,
+    /// All keys up to this one have been read.
+    ByKey(Text),
+}
+
+impl Reading {
+    pub(super) fn copy(&self) -> Result<Reading, Error> {
+        Ok(match self {
+            Reading::ByHash(position) => Reading::ByHash(*position),
+            Reading::FromFirst => Reading::FromFirst,
+            Reading::ByKey(last) => Reading::ByKey(Text::copy(last)?),
+        })
+    }
+}
+
+impl Rest {
+    pub(super) fn new(wanted: &Arc<Wanted>) -> Rest {
+        Rest {
+            wanted: Arc::clone(wanted),
+            reached: Mutex::new(Reached {
+                place: Reading::FromFirst,
+                bound: None,
+            }),
+            kept: Mutex::new(Gathered::new(wanted, false)),
+        }
+    }
+
+    fn has(&self, hash: u64, key: &[u8]) -> bool {
+        let reached = lock(&self.reached);
+        let has_passed = match &reached.place {
+            Reading::ByHash(position) => position.has_passed(hash),
+            Reading::FromFirst => false,
+            Reading::ByKey(last) => *key <= **last,
+        };
+        let is_beyond = reached.bound.as_ref().is_some_and(|bound| *key > **bound);
+        !has_passed && !is_beyond && self.wanted.has(key)
+    }
 }
 
 pub(super) struct Snapshot {
@@ -73,7 +135,7 @@ pub(super) struct Snapshot {
     has_failed: AtomicBool,
 }
 
-/// A snapshot fails for which more is kept: its reader has stopped, or is too slow.
+/// A snapshot of some keys fails for which more is kept: its reader has stopped, or is too slow.
 const MAX_KEPT: usize = 16 << 20;
 
 /// Keys, by bits of their hashes.
@@ -143,40 +205,48 @@ impl Snapshot {
         std::mem::take(&mut *lock(&self.kept))
     }
 
-    fn is_about(&self, hash: u64) -> bool {
+    fn is_about(&self, hash: u64, key: &[u8]) -> bool {
         match &self.about {
             About::Some(filter) => filter.has(hash),
-            About::Rest(position) => !lock(position).has_passed(hash),
+            About::Rest(rest) => rest.has(hash, key),
+        }
+    }
+
+    /// All that was kept of what a scan wants.
+    pub(super) fn take_rest(&self) -> Vec<ByKey> {
+        match &self.about {
+            About::Some(_) => Vec::new(),
+            About::Rest(rest) => {
+                let nothing = Gathered::new(&rest.wanted, false);
+                std::mem::replace(&mut *lock(&rest.kept), nothing).into_vec()
+            }
         }
     }
 
     /// A change takes this entry's value away.
     fn keep(&self, found: &Found<'_, Stored>, hash: u64, until: u64) {
         let from = found.value().revision();
-        if from > self.revision() || !self.is_about(hash) || self.has_failed() {
+        let is_known = self.has_failed() || from > self.revision();
+        if is_known || !self.is_about(hash, found.key()) {
             return;
         }
         let copy = || {
-            let (key, value) = (Text::copy(found.key())?, read(found)?);
-            let bytes = size_of::<Kept>() + size(found);
+            if let About::Rest(rest) = &self.about {
+                return lock(&rest.kept).take(found, &rest.wanted).map(|_| ());
+            }
+            let item = Item::of(found, true)?;
+            let bytes = size_of::<Kept>() + item.bytes();
             if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > MAX_KEPT {
                 return Err(Error::NoMemory);
             }
             let mut kept = lock(&self.kept);
             let grown = memory::without_reserve(|| kept.try_reserve(1));
             grown.map_err(|_| Error::NoMemory)?;
-            kept.push(Kept {
-                hash,
-                key,
-                value,
-                from,
-                until,
-            });
+            kept.push(Kept { hash, item, until });
             Ok::<(), Error>(())
         };
         if copy().is_err() {
-            self.fail();
-            drop(self.take_kept());
+            self.fail(); // what was kept is freed by its reader: it may be much
         }
     }
 }

@@ -1,15 +1,17 @@
 //! Snapshots beside a writer, slice by slice.
 
+use std::sync::Arc;
+
 use crate::process::Process;
 use crate::reclaim;
 use crate::server::Exclusive;
-use crate::store::{Always, Contents, Key, Left, Pair};
-use crate::value::{Value, ValueRef};
+use crate::store::{Always, Contents, Item, Key, Left, Pair, Wanted};
+use crate::value::ValueRef;
 
 /// Of each value.
 const BYTES: usize = 16 << 10;
 
-/// With so many keys a writer overwrites 24 MiB; 16 MiB are kept for a snapshot.
+/// More than a slice, whatever is read of it.
 const KEYS: u32 = 1500;
 
 fn with_writer<R>(contents: &Contents, work: impl FnOnce(&Exclusive<'_, Contents>) -> R) -> R {
@@ -30,35 +32,65 @@ fn put(contents: &Contents, key: u32, byte: u8) {
 }
 
 /// The bytes of a snapshot's values, if `change` is made behind its first slice.
-fn snapshot_beside(change: impl FnOnce(&Contents)) -> Option<Vec<u8>> {
-    let contents = Contents::new(None, None);
+fn snapshot_beside(
+    contents: Contents,
+    wanted: Wanted,
+    change: impl FnOnce(&Contents),
+) -> Option<Vec<u8>> {
     (0..KEYS).for_each(|key| put(&contents, key, 1));
-    let mut items = contents.items(true);
-    with_writer(&contents, |writer| writer.begin_items(&mut items)).unwrap();
+    let mut items = contents.items(&Arc::new(wanted), true);
     let mut next = || with_writer(&contents, |writer| writer.continue_items(&mut items)).unwrap();
     assert_eq!(next(), Left::More);
     change(&contents);
     while next() == Left::More {}
     let pairs = items.finish().unwrap()?;
-    let byte = |(_, value): &(_, Value)| value.as_bytes().unwrap()[0];
+    let byte = |it: &Item| it.value.as_bytes().unwrap()[0];
     Some(pairs.iter().map(byte).collect())
 }
 
-#[test]
-fn what_is_kept_for_a_snapshot_is_bounded() {
-    let seen = snapshot_beside(|contents| (0..KEYS).for_each(|key| put(contents, key, 2)));
-    assert_eq!(seen, None, "it is to be begun anew");
+fn unordered() -> Contents {
+    Contents::new(None, None)
+}
+
+fn smallest(limit: u32) -> Wanted {
+    Wanted::in_order(b"", None, limit as usize, false).unwrap()
+}
+
+fn clear(contents: &Contents) {
+    with_writer(contents, |writer| writer.clear());
+}
+
+fn overwrite_all(contents: &Contents) {
+    (0..KEYS).for_each(|key| put(contents, key, 2));
+}
+
+fn overwrite_and_remove_some(contents: &Contents) {
+    (0..KEYS / 3).for_each(|key| put(contents, key, 2));
+    let remove = |key: u32| {
+        let key = key.to_le_bytes();
+        with_writer(contents, |writer| writer.remove(Key::new(&key))).unwrap();
+    };
+    (KEYS / 3..KEYS / 2).for_each(remove);
+    (KEYS..KEYS * 2).for_each(|key| put(contents, key, 3));
 }
 
 #[test]
 fn what_is_kept_for_a_snapshot_is_told() {
-    let seen = snapshot_beside(|contents| {
-        (0..KEYS / 3).for_each(|key| put(contents, key, 2));
-        let remove = |key: u32| {
-            let key = key.to_le_bytes();
-            with_writer(contents, |writer| writer.remove(Key::new(&key))).unwrap();
-        };
-        (KEYS / 3..KEYS / 2).for_each(remove);
-    });
-    assert_eq!(seen, Some(vec![1; KEYS as usize]));
+    for change in [overwrite_all, overwrite_and_remove_some] {
+        for contents in [unordered(), unordered().ordered()] {
+            let seen = snapshot_beside(contents, Wanted::all(), change);
+            assert_eq!(seen, Some(vec![1; KEYS as usize]));
+        }
+        for contents in [unordered(), unordered().ordered()] {
+            let seen = snapshot_beside(contents, smallest(KEYS - 1), change);
+            assert_eq!(seen, Some(vec![1; KEYS as usize - 1]));
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_fails_by_clear() {
+    for wanted in [Wanted::all(), smallest(KEYS)] {
+        assert_eq!(snapshot_beside(unordered(), wanted, clear), None);
+    }
 }

@@ -52,11 +52,13 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
         self.next().filter(|_| group < self.moved())
     }
 
-    /// Puts an entry of a new key into the table, which has room for it.
+    /// Puts an entry of a new key into the table, which has room for it; it was listed.
     pub(super) fn place_new(&self, entry: *mut Entry<V>, hash: u64) {
         let Ok(Some(array)) = self.array() else {
             return debug_assert!(false, "room was made");
         };
+        let index = self.table.index.as_ref();
+        debug_assert!(index.is_none_or(|it| it.has(entry)), "it was listed");
         let group = array.place(entry, hash);
         if let Some(other) = self.other_for(group) {
             other.place(entry, hash);
@@ -75,6 +77,9 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
                 other.replace(&at, entry);
             }
         }
+        if let Some(index) = &self.table.index {
+            let _ = index.put(entry); // its key is listed
+        }
     }
 
     /// Takes an entry out of its cell.
@@ -87,6 +92,9 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
             if let Some(at) = other.find_entry(hash, at.entry) {
                 other.remove(&at, hash);
             }
+        }
+        if let Some(index) = &self.table.index {
+            index.remove(at.entry);
         }
         change_len(&self.table.len, -1);
     }

@@ -24,7 +24,9 @@
 mod array;
 mod entry;
 mod growth;
+mod ordered;
 mod scan;
+mod sorted;
 mod staging;
 mod writer;
 
@@ -54,6 +56,8 @@ pub(crate) struct Table<V: TableValue> {
     next_memory: AtomicPtr<u8>,
     /// How many groups of the array are in `next` too.
     moved: AtomicUsize,
+    /// Of a table that is read in order. The writer's.
+    index: Option<Box<ordered::Index<V>>>,
     owns: PhantomData<Entry<V>>,
 }
 
@@ -71,6 +75,7 @@ impl<V: TableValue> Table<V> {
             next: AtomicPtr::new(ptr::null_mut()),
             next_memory: AtomicPtr::new(ptr::null_mut()),
             moved: AtomicUsize::new(0),
+            index: None,
             owns: PhantomData,
         }
     }

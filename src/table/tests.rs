@@ -1,4 +1,5 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 
@@ -286,4 +287,107 @@ fn a_scan_sees_what_stays_once() {
             writer.remove(hash(&key), &key);
         }
     }
+}
+
+/// Keys that share beginnings of all lengths, are prefixes of each other, and have zeros at the end.
+fn some_key(random: &mut Random) -> Vec<u8> {
+    let beginnings: [&[u8]; 5] = [
+        b"",
+        b"user:",
+        b"user:\0",
+        b"\xff\xff",
+        b"a very long beginning of a key:",
+    ];
+    let mut next = |below: u64| random.below(below);
+    let mut key = beginnings[next(5) as usize].to_vec();
+    for _ in 0..next(6) {
+        key.push([0, 1, b'a', b'b', 0xff][next(5) as usize]);
+    }
+    if next(3) == 0 {
+        key.extend_from_slice(&next(5000).to_be_bytes());
+    }
+    key
+}
+
+/// As a table in order has them.
+fn in_order(table: &Table<usize>, from: Bound<&[u8]>) -> Vec<Vec<u8>> {
+    let pinned = pin();
+    // SAFETY: the only writer.
+    let writer = unsafe { table.writer(&pinned) };
+    let mut keys = Vec::new();
+    writer
+        .in_order(from, |found| {
+            assert!(writer
+                .get(hash(found.key()), found.key())
+                .unwrap()
+                .is_some());
+            keys.push(found.key().to_vec());
+            true
+        })
+        .unwrap();
+    keys
+}
+
+#[test]
+fn an_ordered_table_does_what_a_tree_does() {
+    let steps = if cfg!(miri) { 300 } else { 60_000 };
+    let (table, mut tree) = (Table::ordered(), BTreeSet::new());
+    let mut random = Random(88172645463325252);
+    for step in 0..steps {
+        let key = some_key(&mut random);
+        // It grows, shrinks and grows again.
+        let removes = (step / (steps / 6)) % 2 == 1 && random.below(4) != 0;
+        let pinned = pin();
+        // SAFETY: the only writer.
+        let writer = unsafe { table.writer(&pinned) };
+        if removes {
+            // One that is there, mostly.
+            let key = tree.range(key.clone()..).next().cloned().unwrap_or(key);
+            assert_eq!(writer.remove(hash(&key), &key).is_some(), tree.remove(&key));
+        } else {
+            let old = writer.insert(entry(&key, 0)).unwrap();
+            assert_eq!(old.is_none(), tree.insert(key));
+        }
+        if step % (steps / 30) == 0 {
+            let all: Vec<_> = tree.iter().cloned().collect();
+            assert_eq!(in_order(&table, Bound::Unbounded), all);
+            for _ in 0..20 {
+                let from = some_key(&mut random);
+                let (above, with): (Vec<_>, Vec<_>) = (
+                    tree.range::<[u8], _>((Bound::Excluded(&from[..]), Bound::Unbounded))
+                        .cloned()
+                        .collect(),
+                    tree.range::<[u8], _>((Bound::Included(&from[..]), Bound::Unbounded))
+                        .cloned()
+                        .collect(),
+                );
+                assert_eq!(in_order(&table, Bound::Excluded(&from)), above);
+                assert_eq!(in_order(&table, Bound::Included(&from)), with);
+            }
+        }
+    }
+    let pinned = pin();
+    // SAFETY: the only writer.
+    unsafe { table.writer(&pinned) }.clear();
+    assert_eq!(in_order(&table, Bound::Unbounded), Vec::<Vec<u8>>::new());
+}
+
+#[test]
+fn keys_that_rise_or_fall_are_in_order() {
+    let count = if cfg!(miri) { 300 } else { 20_000u32 };
+    let (rising, falling) = (Table::ordered(), Table::ordered());
+    for number in 0..count {
+        for (table, number) in [(&rising, number), (&falling, count - 1 - number)] {
+            let key = format!("key:{number:08}");
+            let pinned = pin();
+            // SAFETY: the only writer.
+            let writer = unsafe { table.writer(&pinned) };
+            writer.insert(entry(key.as_bytes(), 0)).unwrap();
+        }
+    }
+    let all: Vec<_> = (0..count)
+        .map(|it| format!("key:{it:08}").into_bytes())
+        .collect();
+    assert_eq!(in_order(&rising, Bound::Unbounded), all);
+    assert_eq!(in_order(&falling, Bound::Unbounded), all);
 }

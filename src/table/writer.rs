@@ -138,6 +138,7 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
             return Some(Place::Taken(unsafe { Found::new(at.entry) }));
         }
         let has_room = array.has_room_for(self.len() + 1) && !self.is_moving();
+        let has_room = has_room && !self.table.is_ordered();
         has_room.then_some(Place::Free(FreePlace {
             len: &self.table.len,
             array,
@@ -146,12 +147,13 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
     }
 
     /// Where the entry of a key is, if it can be taken out by `fast_remove`: unless the table is
-    /// moving or should. Does not panic.
+    /// moving or should, or is ordered. Does not panic.
     #[inline(always)]
     pub(crate) fn fast_find(&self, hash: u64, key: &[u8]) -> Option<Removable<'t, V>> {
         let array = self.array().ok()??;
         let at = array.find(hash, key)?;
         let stays = !array.is_wide_for(self.len() - 1) && !self.is_moving();
+        let stays = stays && !self.table.is_ordered();
         stays.then_some(Removable { array, at })
     }
 
@@ -173,6 +175,9 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
             return Ok(Some(self.retire(at.entry)));
         }
         self.reserve_one()?;
+        if let Some(index) = &self.table.index {
+            index.put(entry.view().entry())?;
+        }
         self.place_new(entry.into_raw(), hash);
         Ok(None)
     }
@@ -202,6 +207,9 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
             return false;
         }
         self.stop_moving();
+        if let Some(index) = &self.table.index {
+            index.clear(self.pinned);
+        }
         // A reader that found the table open may look at the length yet: it must not find none.
         if marker != closed() {
             self.table.len.store(0, Ordering::Release);

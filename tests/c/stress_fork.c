@@ -64,6 +64,7 @@ static void child_finds_what_it_inherited(void) {
     IS(KVREG_FORKED, kvreg_registry_stop(registry));
     IS(KVREG_FORKED, kvreg_inbox_receive(inbox, -1, &event));
     IS(KVREG_FORKED, kvreg_items_next(items, &value, NULL));
+    IS(KVREG_FORKED, kvreg_items_count(items, &count));
     IS(KVREG_FORKED, kvreg_listener_stop(listener));
     IS(KVREG_FORKED, kvreg_update_end(update, KVREG_KEEP, NULL));
     IS(KVREG_FORKED, kvreg_bucket_get((kvreg_bucket *)registry, "k", 1, &value));

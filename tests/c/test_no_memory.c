@@ -135,7 +135,7 @@ static void before(enum function function) {
     case DO_update_end: case DO_update_free:
         OK(kvreg_bucket_update_begin(bucket, "text", 4, NULL, &update));
         break;
-    case DO_items_next: case DO_items_free:
+    case DO_items_next: case DO_items_next_entry: case DO_items_count: case DO_items_free:
         OK(kvreg_bucket_items(bucket, &items));
         break;
     case DO_inbox_receive: case DO_event_clear:
@@ -263,6 +263,8 @@ static kvreg_status call(enum function function) {
     case DO_update_end: return kvreg_update_end(update, KVREG_KEEP, NULL);
     case DO_update_free: return kvreg_update_free(update);
     case DO_items_next: return kvreg_items_next(items, &value, &second);
+    case DO_items_next_entry: return kvreg_items_next_entry(items, &value, &entry);
+    case DO_items_count: return kvreg_items_count(items, &count);
     case DO_items_free: return kvreg_items_free(items);
     case DO_inbox_open: return kvreg_inbox_open(&opened);
     case DO_inbox_monitor: return kvreg_inbox_monitor(inbox, bucket, &reference);

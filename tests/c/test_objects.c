@@ -105,6 +105,54 @@ static void names_and_items_are_snapshots(void) {
     OK(kvreg_registry_free(registry));
 }
 
+static void items_have_what_is_known_of_a_key(void) {
+    kvreg_registry *registry;
+    kvreg_bucket *bucket;
+    kvreg_items *names, *items;
+    kvreg_value key;
+    kvreg_entry entry = kvreg_entry_init(), small = kvreg_entry_init();
+    uint64_t milk, eggs;
+    size_t count;
+    OK(kvreg_registry_start(NULL, &registry));
+    OK(kvreg_registry_create(registry, "a", 1, 0, &bucket));
+    kvreg_value one = kvreg_int(1), six = kvreg_string("six", 3);
+    OK(kvreg_bucket_put_entry(bucket, "milk", 4, &one, KVREG_TTL_NEVER, &milk));
+    OK(kvreg_bucket_put_entry(bucket, "eggs", 4, &six, KVREG_TTL_NEVER, &eggs));
+    OK(kvreg_bucket_items(bucket, &items));
+    OK(kvreg_items_count(items, &count));
+    CHECK(count == 2);
+    small.size = 8;
+    IS(KVREG_INVALID_ARGUMENT, kvreg_items_next_entry(items, &key, &small));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_items_next_entry(items, &key, NULL));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_items_next_entry(items, NULL, &entry));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_items_count(items, NULL));
+    for (size_t left = 2; left-- > 0;) {
+        OK(kvreg_items_next_entry(items, &key, &entry));
+        if (check_text(&key, KVREG_BYTES, "milk"))
+            CHECK(entry.value.as.integer == 1 && entry.revision == milk);
+        else
+            CHECK(check_text(&entry.value, KVREG_STRING, "six") && entry.revision == eggs);
+        CHECK(entry.ttl_ms == KVREG_TTL_NEVER && entry.reserved == 0);
+        kvreg_value_clear(&key);
+        kvreg_value_clear(&entry.value);
+        OK(kvreg_items_count(items, &count));
+        CHECK(count == left);
+    }
+    IS(KVREG_NOT_FOUND, kvreg_items_next_entry(items, &key, &entry));
+    CHECK(key.type == KVREG_NIL && entry.value.type == KVREG_NIL && entry.revision == 0);
+    OK(kvreg_items_free(items));
+
+    OK(kvreg_registry_names(registry, &names));
+    OK(kvreg_items_next_entry(names, &key, &entry));
+    CHECK(check_text(&key, KVREG_STRING, "a") && entry.value.type == KVREG_NIL);
+    CHECK(entry.revision == 0 && entry.ttl_ms == KVREG_TTL_NEVER);
+    kvreg_value_clear(&key);
+    OK(kvreg_items_free(names));
+    OK(kvreg_registry_stop(registry));
+    OK(kvreg_bucket_free(bucket));
+    OK(kvreg_registry_free(registry));
+}
+
 static void batches_are_all_or_nothing(void) {
     kvreg_bucket *bucket;
     kvreg_pair pairs[3] = {
@@ -320,6 +368,7 @@ static const test tests[] = {
     TEST(names_are_checked),
     TEST(options_are_checked),
     TEST(names_and_items_are_snapshots),
+    TEST(items_have_what_is_known_of_a_key),
     TEST(batches_are_all_or_nothing),
     TEST(an_absent_key_is_told_from_one_that_has_nil),
     TEST(absent_is_never_stored),

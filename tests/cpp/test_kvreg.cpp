@@ -2,6 +2,7 @@
 
 #include "kvreg.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -320,6 +321,47 @@ void ranges_over_items_and_names() {
     auto first = items.begin();
     CHECK(first->first == "k" && first != items.end());
     CHECK(registry.count() == 1 && registry.remove("b") && !registry.remove("b"));
+}
+
+void scans_are_in_order() {
+    for (const auto order : {KVREG_UNORDERED, KVREG_ORDERED}) {
+        auto options = kvreg_bucket_options_init();
+        options.order = order;
+        auto bucket = kvreg::bucket::start(options);
+        CHECK(bucket.scan().begin() == kvreg::scan_range::iterator());
+        std::vector<std::string> expected;
+        for (int number = 0; number < 100; ++number) {
+            bucket.put("user:" + std::to_string(number), number);
+            expected.push_back("user:" + std::to_string(number));
+        }
+        bucket.put("use", "before");
+        bucket.put("uses", "behind");
+        std::sort(expected.begin(), expected.end());
+        for (std::size_t page : {1, 7, 99, 100, 101, 0}) {
+            kvreg::scan_options paged;
+            paged.page = page;
+            std::vector<std::string> seen;
+            for (auto &&[key, value] : bucket.scan("user:", paged)) {
+                CHECK(value == kvreg::value(std::int64_t{std::stoi(key.substr(5))}));
+                seen.push_back(key);
+            }
+            CHECK(seen == expected);
+            paged.after = "user:41";
+            auto keys = bucket.scan_keys("user:", paged);
+            CHECK((std::vector<std::string>(keys.begin(), keys.end())) ==
+                  (std::vector<std::string>(
+                      std::upper_bound(expected.begin(), expected.end(), "user:41"),
+                      expected.end())));
+        }
+        auto all = bucket.scan_keys();
+        CHECK(*all.next() == "use" && *all.next() == "user:0");
+        throws(KVREG_INVALID_ARGUMENT, [&] {
+            const char *none = nullptr;
+            (void)bucket.scan(none).next();
+        });
+        bucket.stop();
+        throws(KVREG_NO_PROCESS, [&] { (void)bucket.scan().begin(); });
+    }
 }
 
 void an_update_decides() {
@@ -712,6 +754,7 @@ int main() {
         TEST(a_bucket_of_its_own_has_options),
         TEST(numbers_have_names),
         TEST(ranges_over_items_and_names),
+        TEST(scans_are_in_order),
         TEST(an_update_decides),
         TEST(what_an_update_throws_comes_out),
         TEST(exceptions_from_many_threads),

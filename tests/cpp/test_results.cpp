@@ -64,6 +64,9 @@ void casts_and_snapshots() {
     CHECK(**bucket.get<std::string>("k") == "text");
     auto items = *bucket.items();
     CHECK((*items.next())->first == "k" && !*items.next());
+    auto scan = bucket.scan("k");
+    CHECK((*scan.next())->first == "k" && !*scan.next());
+    CHECK(kvreg::bucket(nullptr).scan().next().status() == KVREG_BAD_HANDLE);
     CHECK(bucket.update_cast<int>("k", [](auto) { return 1; })); // no integer is there
     auto down = *inbox.receive();
     CHECK(down->reference == reference && down->reason == kvreg::reason::crashed);

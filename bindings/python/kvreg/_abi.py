@@ -107,6 +107,8 @@ PERMANENT = 2
 UNORDERED = 0
 ORDERED = 1
 
+KEYS_ONLY = 1
+
 REFUSE = 0
 EVICT = 1
 
@@ -231,6 +233,27 @@ class Op(Sized):
         ("ttl_ms", c_int64),
         ("revision", c_uint64),
         ("private_", c_uint64 * 4),
+    ]
+
+
+class ScanOptions(Sized):
+    """`kvreg_scan_options`."""
+
+    size: int
+    flags: int
+    prefix: bytes
+    prefix_len: int
+    after: bytes
+    after_len: int
+    limit: int
+    _fields_ = [
+        ("size", c_uint32),
+        ("flags", c_uint32),
+        ("prefix", c_char_p),
+        ("prefix_len", c_size_t),
+        ("after", c_char_p),
+        ("after_len", c_size_t),
+        ("limit", c_uint64),
     ]
 
 
@@ -394,6 +417,7 @@ class BucketStats(Sized):
     misses: int
     expired: int
     evicted: int
+    order: int
     _fields_ = [
         ("size", c_uint32),
         ("last_exit", c_int32),
@@ -406,6 +430,7 @@ class BucketStats(Sized):
         ("misses", c_uint64),
         ("expired", c_uint64),
         ("evicted", c_uint64),
+        ("order", c_uint64),
     ]
 
 
@@ -572,7 +597,10 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ),
     ("kvreg_update_end", c_int32, [c_void_p, c_int32, POINTER(Value)]),
     ("kvreg_update_free", c_int32, [c_void_p]),
+    ("kvreg_bucket_scan", c_int32, [c_void_p, POINTER(ScanOptions), POINTER(c_void_p)]),
     ("kvreg_items_next", c_int32, [c_void_p, POINTER(Value), POINTER(Value)]),
+    ("kvreg_items_next_entry", c_int32, [c_void_p, POINTER(Value), POINTER(Entry)]),
+    ("kvreg_items_count", c_int32, [c_void_p, POINTER(c_size_t)]),
     ("kvreg_items_free", c_int32, [c_void_p]),
     ("kvreg_inbox_open", c_int32, [POINTER(c_void_p)]),
     ("kvreg_inbox_monitor", c_int32, [c_void_p, c_void_p, POINTER(c_uint64)]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable, Iterator, KeysView, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Callable, Literal, TypeVar, overload
 
 from . import _abi
 from ._abi import BYTES, STRING
@@ -18,6 +18,7 @@ from ._info import BucketInfo, exit_reason
 from ._items import SnapshotItems, SnapshotValues, keys, pairs
 from ._library import Library
 from ._revisions import Entry, add, compare_and_swap, entry, last, put, remove
+from ._scan import scan
 from ._server import Server
 from ._update import ABSENT, run
 from ._values import Key, Pairs, as_pairs, borrowed, decoded, encode_key, encoded, take
@@ -499,6 +500,48 @@ class Bucket(Server, MutableMapping[str, Any]):
         """
         return SnapshotValues(self)
 
+    @overload
+    def scan(
+        self,
+        prefix: Key = ...,
+        after: Key | None = ...,
+        page: int = ...,
+        keys_only: Literal[False] = ...,
+    ) -> Iterator[tuple[str, Any]]: ...
+    @overload
+    def scan(
+        self,
+        prefix: Key = ...,
+        after: Key | None = ...,
+        page: int = ...,
+        *,
+        keys_only: Literal[True],
+    ) -> Iterator[str]: ...
+    @overload
+    def scan(
+        self,
+        prefix: Key = ...,
+        after: Key | None = ...,
+        page: int = ...,
+        keys_only: bool = ...,
+    ) -> Iterator[tuple[str, Any]] | Iterator[str]: ...
+    def scan(
+        self,
+        prefix: Key = "",
+        after: Key | None = None,
+        page: int = 1000,
+        keys_only: bool = False,
+    ) -> Iterator[tuple[str, Any]] | Iterator[str]:
+        """Keys and values in the order of the keys' bytes, or the keys alone.
+
+        It gives the keys that begin with `prefix`, from the first above `after` on. Nothing is
+        read before it is asked for: in an ordered bucket `page` keys at a time, as they are at
+        one instant, so that it costs what is taken of it; in another one all at one instant, at
+        the first step. Each key comes at most once, and one that is there all the time comes.
+        `ValueError` for a page below 1. Does not wait for a running update.
+        """
+        return scan(self, prefix, after, page, keys_only)
+
     def clear(self) -> None:
         """Takes all keys out, at one instant. Waits for its turn."""
         self._call_blocking("kvreg_bucket_clear")
@@ -565,6 +608,7 @@ class Bucket(Server, MutableMapping[str, Any]):
             misses=stats.misses,
             expired=stats.expired,
             evicted=stats.evicted,
+            ordered=stats.order == _abi.ORDERED,
         )
 
     def _absent(self, status: int, key: Key) -> Exception:

@@ -30,6 +30,8 @@ class BucketInfo(NamedTuple):
     """Keys whose time to live was over."""
     evicted: int
     """Keys that were taken out to make room."""
+    ordered: bool = False
+    """Whether a scan looks at what it gives only."""
 
 
 class RegistryInfo(NamedTuple):

@@ -43,7 +43,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use super::told;
+use super::{told, Item, Scan};
 use crate::bucket::{check_key, BucketOptions, Deciding, Decision, Verdict};
 use crate::error::Error;
 use crate::inbox::Event;
@@ -296,6 +296,12 @@ impl Bucket {
     /// As [`kvreg::Bucket::items`](crate::Bucket::items).
     pub async fn items(&self) -> Result<Vec<(Text, Value)>, Error> {
         self.read(super::Bucket::items).await
+    }
+
+    /// As [`kvreg::Bucket::scan`](crate::Bucket::scan).
+    pub async fn scan(&self, scan: &Scan) -> Result<Vec<Item>, Error> {
+        let scan = scan.clone();
+        self.read(move |bucket| bucket.scan(&scan)).await
     }
 
     /// As [`kvreg::Bucket::count`](crate::Bucket::count).

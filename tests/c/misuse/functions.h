@@ -240,6 +240,25 @@ static void step_items_next(struct actor *me) {
     read_value(me, status, &value, second);
 }
 
+static void step_items_next_entry(struct actor *me) {
+    kvreg_value key = poisoned();
+    kvreg_entry entry = kvreg_entry_init();
+    kvreg_entry *out = OUTPUT(&entry);
+    bool has_size = !once_in(me, 48);
+    entry.value = poisoned();
+    if (!has_size)
+        entry.size = below(me, (unsigned)sizeof entry);
+    kvreg_status status =
+        answer(me, DO_items_next_entry, kvreg_items_next_entry(pick(me, ITEMS), &key, out));
+    if (!has_size || out == NULL) {
+        CHECK(status != KVREG_OK && key.type == KVREG_NIL);
+        return;
+    }
+    CHECK(entry.ttl_ms == (status == KVREG_OK ? KVREG_TTL_NEVER : 0));
+    read_value(me, status, &key, &key);
+    read_value(me, status, &entry.value, &entry.value);
+}
+
 static void step_copy_text(struct actor *me) {
     struct bytes text = some_text(me);
     kvreg_value value = kvreg_nil();
@@ -665,6 +684,14 @@ static void step(struct actor *me) {
     case DO_items_next:
         step_items_next(me);
         break;
+    case DO_items_next_entry:
+        step_items_next_entry(me);
+        break;
+    case DO_items_count: {
+        size_t count = 0;
+        answer(me, function, kvreg_items_count(pick(me, ITEMS), OUTPUT(&count)));
+        break;
+    }
     case DO_items_free:
         answer(me, function, kvreg_items_free(pick_to_free(me, ITEMS)));
         break;

@@ -79,7 +79,10 @@
     F(bucket_update_begin) \
     F(update_end) \
     F(update_free) \
+    F(bucket_scan) \
     F(items_next) \
+    F(items_next_entry) \
+    F(items_count) \
     F(items_free) \
     F(inbox_open) \
     F(inbox_monitor) \

@@ -6,8 +6,8 @@ import asyncio
 import contextvars
 import inspect
 import threading
-from collections.abc import Hashable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
+from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Literal, TypeVar, overload
 
 from .. import _bucket
 from .._codecs import Codec
@@ -15,6 +15,7 @@ from .._constants import Reason
 from .._errors import CallTimeout
 from .._info import BucketInfo
 from .._revisions import Entry
+from .._scan import Wanted
 from .._update import ABSENT
 from .._values import Key, Pairs, as_pairs
 from ._request import Request, Withdrawn
@@ -102,6 +103,49 @@ class Bucket(Server[_Blocking]):
     async def items(self) -> list[tuple[str, Any]]:
         """Keys and values at one instant."""
         return await self._read(lambda bucket: list(bucket.items()))
+
+    @overload
+    def scan(
+        self,
+        prefix: Key = ...,
+        after: Key | None = ...,
+        page: int = ...,
+        keys_only: Literal[False] = ...,
+    ) -> AsyncIterator[tuple[str, Any]]: ...
+    @overload
+    def scan(
+        self,
+        prefix: Key = ...,
+        after: Key | None = ...,
+        page: int = ...,
+        *,
+        keys_only: Literal[True],
+    ) -> AsyncIterator[str]: ...
+    @overload
+    def scan(
+        self,
+        prefix: Key = ...,
+        after: Key | None = ...,
+        page: int = ...,
+        keys_only: bool = ...,
+    ) -> AsyncIterator[tuple[str, Any]] | AsyncIterator[str]: ...
+    def scan(
+        self,
+        prefix: Key = "",
+        after: Key | None = None,
+        page: int = 1000,
+        keys_only: bool = False,
+    ) -> AsyncIterator[tuple[str, Any]] | AsyncIterator[str]:
+        """Keys and values in the order of the keys' bytes, for `async for`.
+
+        As `kvreg.Bucket.scan`: each page is read when it is asked for.
+        """
+        return self._scan(Wanted(self._server, prefix, after, page, keys_only))
+
+    async def _scan(self, wanted: Wanted) -> AsyncIterator[Any]:
+        while page := await self._read(lambda _: wanted.next_page()):
+            for item in page:
+                yield item
 
     async def copy(self) -> dict[str, Any]:
         """Keys and values at one instant, as a dict of one's own."""
