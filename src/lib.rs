@@ -42,7 +42,7 @@ pub use api::aio;
 pub use api::{configure, version, Bucket, Entry, Inbox, Listener, Names, Registry, Update};
 pub use bucket::{BucketInfo, BucketOptions, OnFull, Order, Verdict};
 pub use error::Error;
-pub use inbox::Event;
+pub use inbox::{ChangeKind, Event, WatchOptions};
 pub use listener::{Address, ListenerOptions, Password};
 pub use log::Level;
 pub use process::Options;

@@ -50,6 +50,8 @@ mod items;
 
 mod inbox;
 
+mod watches;
+
 mod event;
 
 mod listener;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::conditions::{Changed, Condition};
-use super::contents::{Change, Contents, Observer, Pair, ValueSpot, OBSERVED};
+use super::contents::{Change, Contents, Observer, Pair, ValueSpot, OBSERVED, SNAPSHOTS, WATCHED};
 use super::key::Key;
+use super::key_log::Kind;
 use super::limits::Cost;
 use super::reading::{fast_read, read, size, Reader};
 use super::stored::{Small, Stored, MIN_TAIL};
@@ -13,7 +14,7 @@ use crate::memory;
 use crate::reclaim::{self, Guard};
 use crate::server::Exclusive;
 use crate::sync::Ordering;
-use crate::table::{Closed, Found, Place, Writer};
+use crate::table::{Closed, Found, Place, Spot, Writer};
 use crate::value::{Value, ValueRef};
 
 /// A value of this size takes the long way out, where it is freed at once.
@@ -121,7 +122,7 @@ impl Exclusive<'_, Contents> {
     #[inline(always)]
     fn begin_over(&self, found: &Found<'_, Stored>, hash: u64, pinned: &Guard) -> u64 {
         let revision = self.revisions.begin(1);
-        if self.heed.load(Ordering::Relaxed) != 0 {
+        if self.heed.load(Ordering::Relaxed) & SNAPSHOTS != 0 {
             self.snapshots.keep(found, hash, revision, pinned);
         }
         revision
@@ -164,6 +165,7 @@ impl Exclusive<'_, Contents> {
                     return None;
                 }
                 self.revisions.commit();
+                self.note(Kind::Put, revision, &key, pinned);
                 Some(Changed::To(revision))
             }
         }
@@ -180,7 +182,8 @@ impl Exclusive<'_, Contents> {
         !self.is_observed() && self.fast_overwrite(&found, value, None).is_some()
     }
 
-    /// The hash and a pin are needed to keep the older value for snapshots.
+    /// The hash and a pin are needed to keep the older value for snapshots, and to note the change for
+    /// watches.
     #[inline(always)]
     pub(super) fn fast_overwrite(
         &self,
@@ -200,7 +203,8 @@ impl Exclusive<'_, Contents> {
             return None;
         }
         let revision = self.revisions.begin(1);
-        if self.heed.load(Ordering::Relaxed) != 0 {
+        let heed = self.heed.load(Ordering::Relaxed);
+        if heed != 0 {
             let Some((hash, pinned)) = keep else {
                 self.revisions.abandon();
                 if grows {
@@ -208,10 +212,16 @@ impl Exclusive<'_, Contents> {
                 }
                 return None;
             };
-            self.snapshots.keep(found, hash, revision, pinned);
+            if heed & SNAPSHOTS != 0 {
+                self.snapshots.keep(found, hash, revision, pinned);
+            }
         }
         stored.overwrite(tail, value, revision);
         self.revisions.commit();
+        if let (true, Some((_, pinned))) = (heed & WATCHED != 0, keep) {
+            let key = found.key();
+            self.watching.note(Kind::Put, revision, key, pinned);
+        }
         if more.bytes < less.bytes {
             let _ = self.charge(less, more);
         }
@@ -237,9 +247,10 @@ impl Exclusive<'_, Contents> {
             return None; // it is to be freed at once
         }
         let old = fast_read(&found, reader)?;
-        self.begin_over(&found, key.hash, pinned);
+        let revision = self.begin_over(&found, key.hash, pinned);
         writer.fast_remove(removable, key.hash);
         self.revisions.commit();
+        self.note(Kind::Deleted, revision, &key, pinned);
         self.discharge(cost);
         Some(old)
     }
@@ -281,9 +292,13 @@ impl Exclusive<'_, Contents> {
             None => self.revisions.begin(1),
         };
         pair.0.view().value().set_revision(revision);
+        let spot = Spot::of(&pair.0.view());
         match writer.insert(pair.0) {
             Ok(replaced) => {
                 self.revisions.commit();
+                // SAFETY: in the table now, from which nobody else takes it out.
+                let found = unsafe { spot.found() };
+                self.note(Kind::Put, revision, found.key(), &pinned);
                 count_retired(replaced.as_ref(), &pinned);
             }
             Err(error) => {
@@ -329,13 +344,14 @@ impl Exclusive<'_, Contents> {
         writer: &Writer<'_, Stored>,
         found: &Found<'_, Stored>,
         hash: u64,
-        _why: Gone,
+        why: Gone,
         pinned: &Guard,
     ) {
         let cost = Cost::of(found);
-        self.begin_over(found, hash, pinned);
+        let revision = self.begin_over(found, hash, pinned);
         writer.remove(hash, found.key());
         self.revisions.commit();
+        self.note(why.into(), revision, found.key(), pinned);
         self.discharge(cost);
         count_retired(Some(found), pinned);
     }
@@ -351,10 +367,11 @@ impl Exclusive<'_, Contents> {
             let copies = entries.map_while(|found| memory::bytes(found.key()));
             keys.extend(copies.take_while(|_| room.is_ok()));
         }
-        self.revisions.begin(1);
+        let revision = self.revisions.begin(1);
         self.snapshots.fail_all(&pinned);
         writer.clear();
         self.revisions.commit();
+        self.note(Kind::Cleared, revision, b"", &pinned);
         self.discharge(all);
         for key in keys {
             self.tell_deleted(&key);
@@ -378,6 +395,7 @@ impl Exclusive<'_, Contents> {
         let was_open = writer.close();
         if was_open {
             self.discharge(all);
+            self.watching.close(&pinned);
         }
         if let Some(observer) = self.observer.get() {
             observer.close();

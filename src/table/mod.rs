@@ -24,6 +24,7 @@
 mod array;
 mod entry;
 mod growth;
+mod pages;
 mod scan;
 mod staging;
 mod writer;
