@@ -210,12 +210,20 @@ enum {
     KVREG_EVENT_DOWN,    /**< A monitored server ended. */
     KVREG_EVENT_LOG,     /**< The library logged something; see kvreg_inbox_subscribe_logs. */
     KVREG_EVENT_LOST,    /**< So many other events did not fit; a DOWN is never lost. */
-    KVREG_EVENT_CHANGE,  /**< Reserved for watches: a key was changed. */
-    KVREG_EVENT_RESET,   /**< Reserved for watches: what was known is to be forgotten. */
-    KVREG_EVENT_CURRENT, /**< Reserved for watches: all keys have been told. */
+    KVREG_EVENT_CHANGE,  /**< A watched key was changed, or is one of the present keys. */
+    KVREG_EVENT_RESET,   /**< What was known of the keys of a watch is to be forgotten. */
+    KVREG_EVENT_CURRENT, /**< The keys of a watch have been told, as of a revision or later. */
     KVREG_EVENT_MAIL,    /**< Reserved for user servers: mail waits. */
     KVREG_EVENT_REPLY,   /**< Reserved for user servers: a request was answered. */
     KVREG_EVENT_STORE    /**< Reserved for stores. */
+};
+
+/** Levels of KVREG_EVENT_CHANGE: what became of the key. */
+enum {
+    KVREG_CHANGE_PUT,    /**< It was stored. Of a name: a bucket has it now. */
+    KVREG_CHANGE_DELETE, /**< It was deleted. */
+    KVREG_CHANGE_EXPIRE, /**< Its time to live was over. */
+    KVREG_CHANGE_EVICT   /**< It was taken out to make room. */
 };
 
 /** Levels of log events; a lower number is more important. */
@@ -382,14 +390,17 @@ typedef struct kvreg_columns {
 typedef struct kvreg_event {
     uint32_t type;        /**< KVREG_EVENT_DOWN to KVREG_EVENT_STORE. */
     int32_t reason;       /**< DOWN: why the server ended, a kvreg_reason. */
-    uint32_t level;       /**< LOG: KVREG_LOG_ERROR to KVREG_LOG_DEBUG. */
+    uint32_t level;       /**< LOG: KVREG_LOG_ERROR to KVREG_LOG_DEBUG; CHANGE: KVREG_CHANGE_PUT to
+                               KVREG_CHANGE_EVICT. */
     int32_t status;       /**< Reserved: the answer of a request, a kvreg_status. */
-    uint64_t reference;   /**< DOWN: what kvreg_inbox_monitor gave. */
+    uint64_t reference;   /**< DOWN: what kvreg_inbox_monitor or kvreg_inbox_watch gave; CHANGE,
+                               RESET, CURRENT: what kvreg_inbox_watch gave. */
     uint64_t count;       /**< LOST: how many events. */
-    uint64_t revision;    /**< Reserved: the revision of a change. */
-    kvreg_text name;      /**< DOWN: of the server, if it has one; LOG: the server that speaks. */
+    uint64_t revision;    /**< CHANGE: of the change; CURRENT: what changed up to it is known. */
+    kvreg_text name;      /**< DOWN: of the server, if it has one; LOG: the server that speaks;
+                               CHANGE: the key, which may be any bytes. */
     kvreg_text detail;    /**< DOWN: of the exit, if any; LOG: the message. */
-    kvreg_value value;    /**< Reserved: the value of a change or an answer. */
+    kvreg_value value;    /**< CHANGE: of the key; nil if it has none any more. */
     uint64_t private_[8]; /**< The library's own. */
 } kvreg_event;
 
@@ -470,6 +481,23 @@ typedef struct kvreg_bucket_options {
     int64_t default_ttl_ms;     /**< The time to live of keys that are stored without one of their
                                      own, in milliseconds; none. */
 } kvreg_bucket_options;
+
+/** Flags of kvreg_watch_options. */
+enum {
+    KVREG_KEYS_ONLY = 1, /**< Without values. */
+    KVREG_ONLY_NEW = 2,  /**< At first the present keys are not told. */
+    KVREG_ONE_KEY = 4    /**< The prefix is a key, and the only one. */
+};
+
+/** Options of a watch, for kvreg_inbox_watch. */
+typedef struct kvreg_watch_options {
+    uint32_t size;        /**< sizeof(kvreg_watch_options). */
+    uint32_t flags;       /**< KVREG_KEYS_ONLY, KVREG_ONLY_NEW, KVREG_ONE_KEY. */
+    const void *prefix;   /**< Keys that begin with this; NULL: all. */
+    size_t prefix_len;    /**< Bytes of the prefix, or KVREG_NUL. */
+    uint64_t max_pending; /**< Changes of the whole bucket that a watch may be behind before it begins
+                               anew; 65,536, which is also the most. */
+} kvreg_watch_options;
 
 /** Options of a registry, for kvreg_registry_start. */
 typedef struct kvreg_registry_options {
@@ -566,6 +594,14 @@ static inline kvreg_options kvreg_options_init(void) {
 /** Gives options of a bucket. */
 static inline kvreg_bucket_options kvreg_bucket_options_init(void) {
     kvreg_bucket_options options;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    return options;
+}
+
+/** Gives options of a watch. */
+static inline kvreg_watch_options kvreg_watch_options_init(void) {
+    kvreg_watch_options options;
     memset(&options, 0, sizeof options);
     options.size = sizeof options;
     return options;
@@ -1515,6 +1551,18 @@ kvreg_status kvreg_inbox_subscribe_logs(kvreg_inbox *inbox, uint32_t max_level);
 kvreg_status kvreg_inbox_receive(kvreg_inbox *inbox, int64_t timeout_ms, kvreg_event *event);
 
 /**
+ * Gives up to `capacity` events, which is at least 1, and in `count` how many: clear each. It waits
+ * for the first as kvreg_inbox_receive, with the same answers, and takes no more than what waits
+ * then. What was received before a failure is given, with KVREG_OK; the failure is told by the next
+ * call, if it lasts. Without an event `count` is 0. Blocks.
+ */
+kvreg_status kvreg_inbox_receive_many(kvreg_inbox *inbox,
+                                      int64_t timeout_ms,
+                                      kvreg_event *events,
+                                      size_t capacity,
+                                      size_t *count);
+
+/**
  * Gives a file descriptor that is readable while events wait: for poll, epoll and event loops.
  * Only poll it. It is closed with the inbox, but stays readable from kvreg_shutdown to the end of
  * the process. On Linux; elsewhere the answer is KVREG_UNSUPPORTED, and Windows has
@@ -1537,6 +1585,49 @@ kvreg_status kvreg_inbox_handle(kvreg_inbox *inbox, void **handle);
  * it get KVREG_BAD_HANDLE. NULL is fine. Never blocks.
  */
 kvreg_status kvreg_inbox_free(kvreg_inbox *inbox);
+
+/** @} */
+
+/** @name Inboxes: watch
+ *  @{ */
+
+/**
+ * Watches keys of a bucket: NULL options are all keys. Events with this reference come to the
+ * inbox: KVREG_EVENT_RESET, which says that nothing is known; the present keys, each as a
+ * KVREG_EVENT_CHANGE with KVREG_CHANGE_PUT; KVREG_EVENT_CURRENT, when all that changed up to its
+ * revision is known; and then each change. What is overtaken before it is received may be left
+ * out, but never the last change of a key. A watch that falls behind begins anew, with
+ * KVREG_EVENT_RESET and the present keys, and so it does when the bucket was cleared.
+ *
+ * A watch is a monitor too: its last event is one KVREG_EVENT_DOWN with this reference, with the
+ * reason KVREG_REASON_NOPROC at once if the bucket has ended already. What was not received by then
+ * is dropped. Its place is kept, so the answer is KVREG_LIMIT beyond as many as there may be
+ * monitors. The first watch of a bucket takes 4 MiB. Free it with kvreg_inbox_unwatch or with the
+ * inbox; kvreg_inbox_demonitor leaves it alone. Blocks while the bucket is changed, and after casts
+ * of the calling thread.
+ */
+kvreg_status kvreg_inbox_watch(kvreg_inbox *inbox,
+                               kvreg_bucket *bucket,
+                               const kvreg_watch_options *options,
+                               uint64_t *reference);
+
+/**
+ * Watches the names of a registry, as kvreg_inbox_watch the keys of a bucket: values are nil, a
+ * bucket that is created or started again is a KVREG_CHANGE_PUT, and one that has gone a
+ * KVREG_CHANGE_DELETE. The prefix is that of names. A registry that comes back after a crash is not
+ * watched any more: its end is the KVREG_EVENT_DOWN. Blocks while the names are changed, and after
+ * casts of the calling thread.
+ */
+kvreg_status kvreg_inbox_watch_names(kvreg_inbox *inbox,
+                                     kvreg_registry *registry,
+                                     const kvreg_watch_options *options,
+                                     uint64_t *reference);
+
+/**
+ * Takes a watch back: nothing of it arrives or remains, its KVREG_EVENT_DOWN included. An unknown
+ * reference is fine. Never blocks.
+ */
+kvreg_status kvreg_inbox_unwatch(kvreg_inbox *inbox, uint64_t reference);
 
 /**
  * Releases what kvreg_inbox_receive gave in `event`, its value included, and empties the event.

@@ -44,7 +44,7 @@ pub use api::{Batch, Bucket, Entry, Inbox, Item, Listener, Names, NotApplied, Re
 pub use api::{Scan, Update};
 pub use bucket::{BucketInfo, BucketOptions, OnFull, Order, Verdict};
 pub use error::Error;
-pub use inbox::Event;
+pub use inbox::{ChangeKind, Event, WatchOptions};
 pub use listener::{Address, ListenerOptions, Password};
 pub use log::Level;
 pub use process::Options;

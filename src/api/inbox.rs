@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{check_inherited, Bucket, Registry};
 use crate::error::Error;
-use crate::inbox::{Event, InboxCore};
+use crate::inbox::{Event, InboxCore, WatchOptions};
 use crate::log::Level;
 use crate::process::{Ended, Process};
 use crate::time::Timeout;
@@ -58,6 +58,58 @@ impl Inbox {
         self.core()?.demonitor(reference, flush)
     }
 
+    /// Watches the keys of a bucket that begin with `prefix`: [`Event::Reset`], the present keys as
+    /// [`Event::Change`], [`Event::Current`], and then each change, with the reference that this
+    /// answers. What is overtaken before it is received may be left out, but never the last change of
+    /// a key; who falls behind begins anew with `Reset`, and so does every watch when the bucket is
+    /// cleared. The last event is the one DOWN, of reason NOPROC at once if the bucket has ended; what
+    /// was not received by then is dropped. Waits, as long as the bucket's handle does, for who
+    /// changes the bucket at the moment.
+    ///
+    /// ```
+    /// use kvreg::{Bucket, Event, Inbox, Timeout, Value};
+    ///
+    /// let (bucket, inbox) = (Bucket::start()?, Inbox::open()?);
+    /// bucket.put("user:1", "Ada")?;
+    /// let watch = inbox.watch(&bucket, "user:")?;
+    /// assert_eq!(inbox.receive_many(Timeout::Never, 10)?.len(), 3); // Reset, user:1, Current
+    /// bucket.put("user:2", "Grace")?;
+    /// match inbox.receive(Timeout::Never)? {
+    ///     Event::Change { reference, key, value, .. } => {
+    ///         assert_eq!((reference, &key[..]), (watch, &b"user:2"[..]));
+    ///         assert_eq!(value, Value::from("Grace"));
+    ///     }
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok::<(), kvreg::Error>(())
+    /// ```
+    pub fn watch(&self, bucket: &Bucket, prefix: impl AsRef<[u8]>) -> Result<u64, Error> {
+        self.watch_with(bucket, WatchOptions::new().prefix(prefix))
+    }
+
+    /// As [`watch`](Inbox::watch), with options.
+    pub fn watch_with(&self, bucket: &Bucket, options: WatchOptions) -> Result<u64, Error> {
+        let core = self.core()?;
+        bucket.call(b"", |server, caller, _| {
+            server.watch(caller, core, &options)
+        })
+    }
+
+    /// Watches the names of a registry as if they were keys without values: a bucket that is created
+    /// or started again is a [`ChangeKind::Put`](crate::ChangeKind::Put), one that has gone a
+    /// `Delete`. Otherwise as [`watch`](Inbox::watch). A registry that comes back is not watched any
+    /// more.
+    pub fn watch_names(&self, registry: &Registry, options: WatchOptions) -> Result<u64, Error> {
+        let core = self.core()?;
+        registry.call(|server, caller| server.watch_names(caller, core, &options))
+    }
+
+    /// Takes a watch back: nothing of it arrives or remains, its DOWN included. An unknown reference
+    /// is fine. Never blocks.
+    pub fn unwatch(&self, reference: u64) -> Result<(), Error> {
+        self.core()?.unwatch(reference)
+    }
+
     /// From now on what is logged at this level, or a more important one, is told here.
     pub fn subscribe_logs(&self, max: Level) -> Result<(), Error> {
         self.core()?.subscribe_logs(max)
@@ -66,6 +118,19 @@ impl Inbox {
     /// The next event. Waits for it as long as it is told to, then [`Error::Timeout`].
     pub fn receive(&self, timeout: impl Into<Timeout>) -> Result<Event, Error> {
         self.core()?.receive(timeout.into())
+    }
+
+    /// The next event, as [`receive`](Inbox::receive), and what else waits then; `most` in all, and
+    /// one at least.
+    pub fn receive_many(
+        &self,
+        timeout: impl Into<Timeout>,
+        most: usize,
+    ) -> Result<Vec<Event>, Error> {
+        let core = self.core()?;
+        let mut events = Vec::new();
+        core.receive_many(timeout.into(), most, |event| events.push(event))?;
+        Ok(events)
     }
 
     /// What is readable while events wait, for `poll` and its like. It is the inbox's own: only

@@ -85,7 +85,7 @@ impl Registry {
     }
 
     /// Makes a call on the registry that is there now.
-    fn call<R>(
+    pub(super) fn call<R>(
         &self,
         work: impl FnOnce(&Arc<RegistryServer>, &mut Caller<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {

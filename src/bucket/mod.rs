@@ -7,6 +7,7 @@ mod options;
 mod reads;
 mod small_pair;
 mod update;
+mod watches;
 mod writes;
 
 use std::any::Any;

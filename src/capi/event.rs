@@ -6,12 +6,15 @@ use std::mem::ManuallyDrop;
 use super::guard::guard_quietly;
 use super::status::{kvreg_reason, kvreg_status, Status};
 use super::value::kvreg_value;
-use crate::inbox::Event;
+use crate::inbox::{ChangeKind, Event};
 use crate::memory;
 
 const DOWN: u32 = 0;
 const LOG: u32 = 1;
 const LOST: u32 = 2;
+const CHANGE: u32 = 3;
+const RESET: u32 = 4;
+const CURRENT: u32 = 5;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -99,22 +102,58 @@ impl kvreg_event {
                 owned.count = count;
                 (None, String::new())
             }
+            Event::Change {
+                reference,
+                change,
+                key,
+                value,
+                revision,
+            } => {
+                owned.kind = CHANGE;
+                owned.level = match change {
+                    ChangeKind::Put => 0,
+                    ChangeKind::Delete => 1,
+                    ChangeKind::Expire => 2,
+                    ChangeKind::Evict => 3,
+                };
+                (owned.reference, owned.revision) = (reference, revision);
+                // It fails on no machine that has addresses as others have.
+                owned.value = kvreg_value::owned(value).unwrap_or(kvreg_value::NIL);
+                let [address, size, ..] = &mut owned.private_;
+                owned.name = give(key, address, size);
+                return owned;
+            }
+            Event::Reset { reference } => {
+                (owned.kind, owned.reference) = (RESET, reference);
+                (None, String::new())
+            }
+            Event::Current {
+                reference,
+                revision,
+            } => {
+                owned.kind = CURRENT;
+                (owned.reference, owned.revision) = (reference, revision);
+                (None, String::new())
+            }
         };
         let [name_address, name_size, detail_address, detail_size, ..] = &mut owned.private_;
-        owned.name = give(name.unwrap_or_default(), name_address, name_size);
-        owned.detail = give(detail, detail_address, detail_size);
+        owned.name = give(
+            name.unwrap_or_default().into_bytes(),
+            name_address,
+            name_size,
+        );
+        owned.detail = give(detail.into_bytes(), detail_address, detail_size);
         owned
     }
 }
 
 /// Text for C, with its NUL; the owner is noted in two words. Nothing is left of a text that has no
 /// room for its NUL, if there is no memory for it.
-fn give(text: String, address: &mut u64, capacity: &mut u64) -> kvreg_text {
-    if text.is_empty() {
+fn give(mut bytes: Vec<u8>, address: &mut u64, capacity: &mut u64) -> kvreg_text {
+    if bytes.is_empty() {
         return kvreg_text::NONE;
     }
-    let len = text.len();
-    let mut bytes = text.into_bytes();
+    let len = bytes.len();
     if memory::without_reserve(|| bytes.try_reserve_exact(1)).is_err() {
         return kvreg_text::NONE;
     }

@@ -134,6 +134,45 @@ pub unsafe extern "C" fn kvreg_inbox_receive(
     })
 }
 
+/// Gives up to `capacity` events, which is at least 1, and in `count` how many: clear each. It waits
+/// for the first as kvreg_inbox_receive, with the same answers, and takes no more than what waits
+/// then. What was received before a failure is given, with KVREG_OK; the failure is told by the next
+/// call, if it lasts. Without an event `count` is 0. Blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_inbox_receive_many(
+    inbox: *mut kvreg_inbox,
+    timeout_ms: i64,
+    events: *mut kvreg_event,
+    capacity: usize,
+    count: *mut usize,
+) -> kvreg_status {
+    guard("kvreg_inbox_receive_many", || {
+        // SAFETY: null or an output.
+        let count = unsafe { Out::new(count, 0) };
+        releasing(inbox, |inbox, caller| {
+            let timeout = Timeout::from_millis(timeout_ms)?;
+            if events.is_null() {
+                return Err(invalid("an output is NULL"));
+            }
+            count.required()?;
+            if capacity == 0 {
+                return Err(invalid("there is no room for an event"));
+            }
+            caller.unpin();
+            let mut next = events;
+            let received = inbox.receive_many(timeout, capacity, |event| {
+                // SAFETY: there is room for `capacity` events, and it is called no more often.
+                unsafe {
+                    next.write(kvreg_event::owned(event));
+                    next = next.add(1);
+                }
+            })?;
+            count.set(received);
+            Ok(())
+        })
+    })
+}
+
 /// Gives a file descriptor that is readable while events wait: for poll, epoll and event loops.
 /// Only poll it. It is closed with the inbox, but stays readable from kvreg_shutdown to the end of
 /// the process. On Linux; elsewhere the answer is KVREG_UNSUPPORTED, and Windows has

@@ -54,6 +54,8 @@ mod items;
 
 mod inbox;
 
+mod watches;
+
 mod event;
 
 mod listener;

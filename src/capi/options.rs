@@ -1,11 +1,13 @@
 //! The header's structs of options. In each, 0 stands for the default.
 
-use std::ffi::{c_char, CStr};
+use std::ffi::{c_char, c_void, CStr};
 use std::time::Duration;
 
 use super::argument::{self, invalid, limit, options, WithSize};
 use super::status::Failure;
 use crate::bucket::{BucketOptions, OnFull, Order};
+use crate::inbox::WatchOptions;
+use crate::memory;
 use crate::process;
 use crate::registry::RegistryOptions;
 use crate::server::Restart;
@@ -51,10 +53,30 @@ pub struct kvreg_registry_options {
     max_mailbox: u64,
 }
 
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct kvreg_watch_options {
+    size: u32,
+    flags: u32,
+    prefix: *const c_void,
+    prefix_len: usize,
+    max_pending: u64,
+}
+
 // SAFETY of all: integers and pointers, and the first is a u32.
 unsafe impl WithSize for kvreg_options {}
 unsafe impl WithSize for kvreg_bucket_options {}
 unsafe impl WithSize for kvreg_registry_options {}
+unsafe impl WithSize for kvreg_watch_options {}
+
+#[cfg(test)]
+laid_out_as_in_c!(kvreg_watch_options {
+    size,
+    flags,
+    prefix,
+    prefix_len,
+    max_pending
+});
 
 #[cfg(test)]
 laid_out_as_in_c!(kvreg_options {
@@ -178,6 +200,33 @@ pub(super) unsafe fn bucket_options(
     };
     options.check()?;
     Ok(Some(options))
+}
+
+/// # Safety
+/// Null, or a struct of the size it tells, whose prefix is null or good.
+pub(super) unsafe fn watch_options(
+    given: *const kvreg_watch_options,
+) -> Result<WatchOptions, Failure> {
+    const KEYS_ONLY: u32 = 1;
+    const ONLY_NEW: u32 = 2;
+    const ONE_KEY: u32 = 4;
+    let mut wanted = WatchOptions::default();
+    // SAFETY: by contract.
+    let Some(given) = (unsafe { options(given) })? else {
+        return Ok(wanted);
+    };
+    if given.flags & !(KEYS_ONLY | ONLY_NEW | ONE_KEY) != 0 {
+        return Err(invalid("an unknown flag"));
+    }
+    // SAFETY: by contract.
+    let prefix = unsafe { argument::key(given.prefix, given.prefix_len) }?;
+    memory::reserve(&mut wanted.prefix, prefix.len())?;
+    wanted.prefix.extend_from_slice(prefix);
+    wanted.keys_only = given.flags & KEYS_ONLY != 0;
+    wanted.only_new = given.flags & ONLY_NEW != 0;
+    wanted.one_key = given.flags & ONE_KEY != 0;
+    wanted.max_pending = given.max_pending;
+    Ok(wanted)
 }
 
 /// # Safety

@@ -207,12 +207,20 @@ enum {
     KVREG_EVENT_DOWN,    /**< A monitored server ended. */
     KVREG_EVENT_LOG,     /**< The library logged something; see kvreg_inbox_subscribe_logs. */
     KVREG_EVENT_LOST,    /**< So many other events did not fit; a DOWN is never lost. */
-    KVREG_EVENT_CHANGE,  /**< Reserved for watches: a key was changed. */
-    KVREG_EVENT_RESET,   /**< Reserved for watches: what was known is to be forgotten. */
-    KVREG_EVENT_CURRENT, /**< Reserved for watches: all keys have been told. */
+    KVREG_EVENT_CHANGE,  /**< A watched key was changed, or is one of the present keys. */
+    KVREG_EVENT_RESET,   /**< What was known of the keys of a watch is to be forgotten. */
+    KVREG_EVENT_CURRENT, /**< The keys of a watch have been told, as of a revision or later. */
     KVREG_EVENT_MAIL,    /**< Reserved for user servers: mail waits. */
     KVREG_EVENT_REPLY,   /**< Reserved for user servers: a request was answered. */
     KVREG_EVENT_STORE    /**< Reserved for stores. */
+};
+
+/** Levels of KVREG_EVENT_CHANGE: what became of the key. */
+enum {
+    KVREG_CHANGE_PUT,    /**< It was stored. Of a name: a bucket has it now. */
+    KVREG_CHANGE_DELETE, /**< It was deleted. */
+    KVREG_CHANGE_EXPIRE, /**< Its time to live was over. */
+    KVREG_CHANGE_EVICT   /**< It was taken out to make room. */
 };
 
 /** Levels of log events; a lower number is more important. */
@@ -379,14 +387,17 @@ typedef struct kvreg_columns {
 typedef struct kvreg_event {
     uint32_t type;        /**< KVREG_EVENT_DOWN to KVREG_EVENT_STORE. */
     int32_t reason;       /**< DOWN: why the server ended, a kvreg_reason. */
-    uint32_t level;       /**< LOG: KVREG_LOG_ERROR to KVREG_LOG_DEBUG. */
+    uint32_t level;       /**< LOG: KVREG_LOG_ERROR to KVREG_LOG_DEBUG; CHANGE: KVREG_CHANGE_PUT to
+                               KVREG_CHANGE_EVICT. */
     int32_t status;       /**< Reserved: the answer of a request, a kvreg_status. */
-    uint64_t reference;   /**< DOWN: what kvreg_inbox_monitor gave. */
+    uint64_t reference;   /**< DOWN: what kvreg_inbox_monitor or kvreg_inbox_watch gave; CHANGE,
+                               RESET, CURRENT: what kvreg_inbox_watch gave. */
     uint64_t count;       /**< LOST: how many events. */
-    uint64_t revision;    /**< Reserved: the revision of a change. */
-    kvreg_text name;      /**< DOWN: of the server, if it has one; LOG: the server that speaks. */
+    uint64_t revision;    /**< CHANGE: of the change; CURRENT: what changed up to it is known. */
+    kvreg_text name;      /**< DOWN: of the server, if it has one; LOG: the server that speaks;
+                               CHANGE: the key, which may be any bytes. */
     kvreg_text detail;    /**< DOWN: of the exit, if any; LOG: the message. */
-    kvreg_value value;    /**< Reserved: the value of a change or an answer. */
+    kvreg_value value;    /**< CHANGE: of the key; nil if it has none any more. */
     uint64_t private_[8]; /**< The library's own. */
 } kvreg_event;
 
@@ -467,6 +478,23 @@ typedef struct kvreg_bucket_options {
     int64_t default_ttl_ms;     /**< The time to live of keys that are stored without one of their
                                      own, in milliseconds; none. */
 } kvreg_bucket_options;
+
+/** Flags of kvreg_watch_options. */
+enum {
+    KVREG_KEYS_ONLY = 1, /**< Without values. */
+    KVREG_ONLY_NEW = 2,  /**< At first the present keys are not told. */
+    KVREG_ONE_KEY = 4    /**< The prefix is a key, and the only one. */
+};
+
+/** Options of a watch, for kvreg_inbox_watch. */
+typedef struct kvreg_watch_options {
+    uint32_t size;        /**< sizeof(kvreg_watch_options). */
+    uint32_t flags;       /**< KVREG_KEYS_ONLY, KVREG_ONLY_NEW, KVREG_ONE_KEY. */
+    const void *prefix;   /**< Keys that begin with this; NULL: all. */
+    size_t prefix_len;    /**< Bytes of the prefix, or KVREG_NUL. */
+    uint64_t max_pending; /**< Changes of the whole bucket that a watch may be behind before it begins
+                               anew; 65,536, which is also the most. */
+} kvreg_watch_options;
 
 /** Options of a registry, for kvreg_registry_start. */
 typedef struct kvreg_registry_options {
@@ -563,6 +591,14 @@ static inline kvreg_options kvreg_options_init(void) {
 /** Gives options of a bucket. */
 static inline kvreg_bucket_options kvreg_bucket_options_init(void) {
     kvreg_bucket_options options;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    return options;
+}
+
+/** Gives options of a watch. */
+static inline kvreg_watch_options kvreg_watch_options_init(void) {
+    kvreg_watch_options options;
     memset(&options, 0, sizeof options);
     options.size = sizeof options;
     return options;

@@ -14,6 +14,7 @@ mod pollable;
 mod queue;
 #[cfg(feature = "aio")]
 mod waking;
+mod watches;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -22,12 +23,14 @@ use crate::log::{Level, LogSink, Logs};
 use crate::memory;
 use crate::reason::{Exit, Reason};
 use crate::server::{AnyServer, Ended, Monitor, System, Thread};
-use crate::sync::lock;
-use crate::time::Timeout;
+use crate::sync::{lock, yield_now};
+use crate::time::{Deadline, Timeout};
+use crate::value::Value;
 
 use pollable::Pollable;
 pub(crate) use pollable::Polled;
-use queue::{Log, Waiting};
+use queue::{Log, Taken, Waiting};
+pub use watches::{ChangeKind, WatchOptions};
 
 /// How many other events wait before some are lost, and counted.
 const RING: usize = 1024;
@@ -51,7 +54,7 @@ const RING: usize = 1024;
 /// }
 /// # Ok::<(), kvreg::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
     /// A monitored server ended.
@@ -81,6 +84,35 @@ pub enum Event {
     Lost {
         /// How many.
         count: u64,
+    },
+    /// A watched key was changed; or it is one of the present keys, between [`Event::Reset`] and
+    /// [`Event::Current`].
+    #[non_exhaustive]
+    Change {
+        /// What `watch` answered.
+        reference: u64,
+        /// What became of it.
+        change: ChangeKind,
+        /// The key, or the name of a bucket.
+        key: Vec<u8>,
+        /// Its value; nil if it has none any more, or values are not wanted.
+        value: Value,
+        /// Of the change.
+        revision: u64,
+    },
+    /// What was known of the keys of a watch is to be forgotten: the present ones follow.
+    #[non_exhaustive]
+    Reset {
+        /// What `watch` answered.
+        reference: u64,
+    },
+    /// All keys of a watch have been told.
+    #[non_exhaustive]
+    Current {
+        /// What `watch` answered.
+        reference: u64,
+        /// What changed up to this one is known.
+        revision: u64,
     },
 }
 
@@ -123,13 +155,23 @@ impl InboxCore {
     }
 
     pub(crate) fn monitor(self: &Arc<Self>, server: &Arc<dyn AnyServer>) -> Result<u64, Error> {
+        self.promise(server, false)
+    }
+
+    /// Keeps a place for the DOWN of a server, and has it told.
+    fn promise(
+        self: &Arc<Self>,
+        server: &Arc<dyn AnyServer>,
+        is_watch: bool,
+    ) -> Result<u64, Error> {
         let reference = self.system.next_reference();
         {
             let mut state = self.open_state()?;
             if state.waiting.monitors() >= self.max_monitors {
                 return Err(Error::Limit("monitors of one inbox"));
             }
-            state.waiting.promise(reference, Arc::downgrade(server))?;
+            let server = Arc::downgrade(server);
+            state.waiting.promise(reference, server, is_watch)?;
         }
         if !server.monitor(reference, Arc::clone(self) as _) {
             Arc::clone(server).await_end(); // the DOWN must not be ahead of its end
@@ -158,6 +200,64 @@ impl InboxCore {
     /// The next event. Blocks for `timeout` at most; from inside a callback, where whoever
     /// would send it may be waiting for this thread, it must not block.
     pub(crate) fn receive(&self, timeout: Timeout) -> Result<Event, Error> {
+        let (event, state) = self.await_one(timeout)?;
+        self.pass_on(state);
+        Ok(event)
+    }
+
+    /// As `receive`, and what else waits then, up to so many. What was received before an error is
+    /// given.
+    pub(crate) fn receive_many(
+        &self,
+        timeout: Timeout,
+        capacity: usize,
+        mut give: impl FnMut(Event),
+    ) -> Result<usize, Error> {
+        /// So many are taken before others may get the lock.
+        const AT_ONCE: usize = 64;
+        let (event, mut state) = self.await_one(timeout)?;
+        give(event);
+        let mut count = 1;
+        while count < capacity {
+            if count % AT_ONCE == 0 {
+                drop(state);
+                state = lock(&self.state);
+            }
+            match state.take() {
+                Ok(Taken::Event(event)) => give(event),
+                _ => break, // the next call tells
+            }
+            count += 1;
+        }
+        self.pass_on(state);
+        Ok(count)
+    }
+
+    /// What waits is for others who sleep.
+    fn pass_on(&self, state: MutexGuard<'_, Queue>) {
+        if !state.waiting.is_empty() && state.has_waiters() {
+            self.tell(state);
+        }
+    }
+
+    /// Gives way to a writer that is in the middle of a change, and to others who want the lock.
+    fn look_again<'a>(
+        &'a self,
+        state: MutexGuard<'a, Queue>,
+        is_soon: bool,
+        deadline: &Deadline,
+    ) -> Result<MutexGuard<'a, Queue>, Error> {
+        drop(state);
+        if is_soon {
+            if deadline.has_passed() {
+                return Err(Error::Timeout);
+            }
+            yield_now();
+        }
+        self.open_state()
+    }
+
+    fn await_one(&self, timeout: Timeout) -> Result<(Event, MutexGuard<'_, Queue>), Error> {
         if timeout != Timeout::Now && Thread::holds_a_turn() {
             return Err(Error::CallingSelf);
         }
@@ -165,8 +265,12 @@ impl InboxCore {
         let mut state = self.open_state()?;
         loop {
             match state.take() {
-                Ok(Some(event)) => return Ok(event),
-                Ok(None) => {}
+                Ok(Taken::Event(event)) => return Ok((event, state)),
+                Ok(Taken::Nothing) => {}
+                Ok(Taken::Again { is_soon }) => {
+                    state = self.look_again(state, is_soon, &deadline)?;
+                    continue;
+                }
                 Err(refused) => {
                     // The event is there yet, for another who sleeps.
                     if state.asleep > 0 {
@@ -248,17 +352,32 @@ impl InboxCore {
 
     /// Wakes whoever waits for an event, now that there is one.
     fn tell(&self, mut state: MutexGuard<'_, Queue>) {
+        self.tell_threads(&mut state);
+        #[cfg(feature = "aio")]
+        let woken = state.wakers.take();
+        drop(state);
+        #[cfg(feature = "aio")]
+        drop(woken); // outside the lock
+    }
+
+    fn tell_threads(&self, state: &mut MutexGuard<'_, Queue>) {
         if let Some(pollable) = &mut state.pollable {
             pollable.raise();
         }
         if state.asleep > 0 {
             self.arrived.notify_one();
         }
+    }
+
+    /// As `tell`, by a thread that changes a bucket, and must not run what a task is woken by.
+    fn tell_from_writer(&self, mut state: MutexGuard<'_, Queue>) {
+        self.tell_threads(&mut state);
         #[cfg(feature = "aio")]
-        let woken = state.wakers.take();
-        drop(state);
-        #[cfg(feature = "aio")]
-        drop(woken); // outside the lock
+        if !state.wakers.are_none() {
+            let woken = state.wakers.take();
+            drop(state);
+            self.system.threads().spawn_blocking(move || drop(woken));
+        }
     }
 
     fn sink(self: &Arc<Self>) -> Weak<dyn LogSink> {
@@ -307,17 +426,28 @@ impl Monitor for InboxCore {
     fn down(&self, reference: u64, ended: &Arc<Ended>) {
         let mut state = lock(&self.state);
         // Else it was taken back meanwhile, or the inbox is closed: nobody waits for it.
-        if state.waiting.deliver(reference, ended) {
+        let watched = state.waiting.deliver(reference, ended);
+        if watched.is_some() {
             self.tell(state);
+            drop(watched); // outside the lock
         }
     }
 }
 
 impl Queue {
-    fn take(&mut self) -> Result<Option<Event>, Error> {
-        let event = self.waiting.take()?;
+    fn take(&mut self) -> Result<Taken, Error> {
+        let taken = self.waiting.take()?;
         self.note_emptied();
-        Ok(event)
+        Ok(taken)
+    }
+
+    /// Whether anybody waits for an event.
+    fn has_waiters(&self) -> bool {
+        #[cfg(feature = "aio")]
+        if !self.wakers.are_none() {
+            return true;
+        }
+        self.asleep > 0
     }
 
     fn note_emptied(&mut self) {

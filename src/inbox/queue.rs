@@ -6,17 +6,22 @@
 //! memory: its place is there, and what it says was made once for all who monitored the server. A
 //! place is found by its reference, through a table that is grown with the array.
 //!
+//! A watch has the place of a monitor, and in it a cursor: it is linked while it has something to
+//! tell, and goes to the end of the line with each event, so that all get their turn.
+//!
 //! The first place is that of LOST, of which there is one at most.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Weak};
 
+use super::watches::event;
 use super::Event;
 use crate::error::Error;
 use crate::log::Level;
 use crate::memory;
 use crate::server::{AnyServer, Ended};
+use crate::store::{Cursor, Step};
 
 /// No place.
 const NONE: u32 = u32::MAX;
@@ -33,6 +38,8 @@ pub(super) struct Waiting {
     by_reference: HashMap<u64, u32, ByNumber>,
     /// How many log events wait.
     logs: usize,
+    /// How many cursors there are.
+    watches: usize,
 }
 
 struct Place {
@@ -40,17 +47,52 @@ struct Place {
     reference: u64,
     before: u32,
     after: u32,
+    /// Of a watch, as long as it is somebody's.
+    is_watch: bool,
     what: What,
 }
 
-enum What {
+/// Who is looked at, of those whose bucket is in the middle of a change, before others may get the
+/// lock.
+const BUSY: u32 = 8;
+
+/// What there was to take.
+pub(super) enum Taken {
+    Event(Event),
+    Nothing,
+    /// To look again without the lock in between: at once, or soon.
+    Again {
+        is_soon: bool,
+    },
+}
+
+pub(super) enum What {
     Free,
     /// Its server has not ended.
     Watching(Weak<dyn AnyServer>),
+    /// And is watched.
+    Watch(Watch),
     Down(Arc<Ended>),
     Log(Box<Log>),
     /// How many events did not fit.
     Lost(u64),
+}
+
+pub(super) struct Watch {
+    server: Weak<dyn AnyServer>,
+    cursor: Box<Cursor>,
+    is_linked: bool,
+}
+
+impl What {
+    /// Who has not ended yet.
+    pub(super) fn server(&self) -> Option<Arc<dyn AnyServer>> {
+        match self {
+            What::Watching(server) => server.upgrade(),
+            What::Watch(watch) => watch.server.upgrade(),
+            _ => None,
+        }
+    }
 }
 
 pub(super) struct Log {
@@ -65,6 +107,7 @@ impl Default for Waiting {
             reference: 0,
             before: NONE,
             after: NONE,
+            is_watch: false,
             what: What::Lost(0),
         };
         Waiting {
@@ -74,6 +117,7 @@ impl Default for Waiting {
             last: NONE,
             by_reference: HashMap::default(),
             logs: 0,
+            watches: 0,
         }
     }
 }
@@ -91,17 +135,77 @@ impl Waiting {
         self.logs
     }
 
-    /// A place for the DOWN of this server.
+    #[cfg_attr(not(feature = "aio"), allow(dead_code))]
+    pub(super) fn has_watches(&self) -> bool {
+        self.watches > 0
+    }
+
+    /// A place for the DOWN of this server, and perhaps for a watch.
     pub(super) fn promise(
         &mut self,
         reference: u64,
         server: Weak<dyn AnyServer>,
+        is_watch: bool,
     ) -> Result<(), Error> {
         memory::without_reserve(|| self.by_reference.try_reserve(1))
             .map_err(|_| Error::NoMemory)?;
         let place = self.take_place(reference, What::Watching(server))?;
+        self.places[place as usize].is_watch = is_watch;
         self.by_reference.insert(reference, place);
         Ok(())
+    }
+
+    /// The watch has a cursor now, and something to tell. Gives it back if nobody waits for it, or
+    /// the server has ended.
+    pub(super) fn begin(&mut self, reference: u64, cursor: Box<Cursor>) -> Result<(), Box<Cursor>> {
+        let Some(&number) = self.by_reference.get(&reference) else {
+            return Err(cursor);
+        };
+        let place = &mut self.places[number as usize];
+        let What::Watching(server) = &mut place.what else {
+            return Err(cursor);
+        };
+        place.what = What::Watch(Watch {
+            server: Weak::clone(server),
+            cursor,
+            is_linked: true,
+        });
+        self.watches += 1;
+        self.link(number);
+        Ok(())
+    }
+
+    /// The watch has something to tell; `false` if that was known, or nobody waits for it.
+    pub(super) fn ready(&mut self, reference: u64) -> bool {
+        let Some(&number) = self.by_reference.get(&reference) else {
+            return false;
+        };
+        match &mut self.places[number as usize].what {
+            What::Watch(watch) if !watch.is_linked => watch.is_linked = true,
+            _ => return false,
+        }
+        self.link(number);
+        true
+    }
+
+    /// Takes a watch back, and its DOWN too if it waits.
+    pub(super) fn unwatch(&mut self, reference: u64) -> Option<What> {
+        let number = *self.by_reference.get(&reference)?;
+        let place = &self.places[number as usize];
+        if !place.is_watch {
+            return None;
+        }
+        if matches!(
+            &place.what,
+            What::Down(_)
+                | What::Watch(Watch {
+                    is_linked: true,
+                    ..
+                })
+        ) {
+            self.unlink(number);
+        }
+        Some(self.give_place(number))
     }
 
     /// Whether the monitor is neither received nor taken back.
@@ -109,24 +213,31 @@ impl Waiting {
         self.by_reference.contains_key(&reference)
     }
 
-    /// The DOWN has come; `false` if nobody waits for it any more.
-    pub(super) fn deliver(&mut self, reference: u64, ended: &Arc<Ended>) -> bool {
-        let Some(&number) = self.by_reference.get(&reference) else {
-            return false;
-        };
+    /// The DOWN has come: gives what waited for it, unless nobody does any more.
+    pub(super) fn deliver(&mut self, reference: u64, ended: &Arc<Ended>) -> Option<What> {
+        let number = *self.by_reference.get(&reference)?;
         let place = &mut self.places[number as usize];
-        if !matches!(place.what, What::Watching(_)) {
-            return false;
+        let is_linked = match &place.what {
+            What::Watching(_) => false,
+            What::Watch(watch) => watch.is_linked,
+            _ => return None,
+        };
+        let before = std::mem::replace(&mut place.what, What::Down(Arc::clone(ended)));
+        self.watches -= usize::from(matches!(before, What::Watch(_)));
+        if is_linked {
+            self.unlink(number); // what was not received is dropped
         }
-        place.what = What::Down(Arc::clone(ended));
         self.link(number);
-        true
+        Some(before)
     }
 
     /// Takes a monitor back, and with `flush` its DOWN too if it waits. Gives the server that is
     /// still monitored.
     pub(super) fn take_back(&mut self, reference: u64, flush: bool) -> Option<Weak<dyn AnyServer>> {
         let number = *self.by_reference.get(&reference)?;
+        if self.places[number as usize].is_watch {
+            return None;
+        }
         match self.places[number as usize].what {
             What::Watching(_) => match self.give_place(number) {
                 What::Watching(server) => Some(server),
@@ -146,6 +257,7 @@ impl Waiting {
     pub(super) fn watched(&self) -> impl Iterator<Item = (u64, &Weak<dyn AnyServer>)> {
         self.places.iter().filter_map(|place| match &place.what {
             What::Watching(server) => Some((place.reference, server)),
+            What::Watch(watch) => Some((place.reference, &watch.server)),
             _ => None,
         })
     }
@@ -169,7 +281,44 @@ impl Waiting {
     }
 
     /// The next event. It stays where it is if there is no memory for it.
-    pub(super) fn take(&mut self) -> Result<Option<Event>, Error> {
+    pub(super) fn take(&mut self) -> Result<Taken, Error> {
+        let mut busy = 0;
+        loop {
+            let number = self.first;
+            let Some(place) = self.places.get_mut(number as usize) else {
+                return Ok(Taken::Nothing);
+            };
+            let What::Watch(watch) = &mut place.what else {
+                let event = self.take_first()?;
+                return Ok(event.map_or(Taken::Nothing, Taken::Event));
+            };
+            let (mut told, mut again) = (None, None);
+            match watch.cursor.next()? {
+                Step::Told(what) => told = Some(event(place.reference, what)),
+                Step::Nothing | Step::Ended => watch.is_linked = false,
+                Step::Again { is_soon } => again = Some(is_soon),
+            }
+            if told.is_some() && watch.cursor.rests() {
+                watch.is_linked = false;
+            }
+            let is_linked = watch.is_linked;
+            self.unlink(number);
+            if is_linked {
+                self.link(number); // others have their turn
+            }
+            if let Some(event) = told {
+                return Ok(Taken::Event(event));
+            }
+            if let Some(is_soon) = again {
+                busy += u32::from(is_soon);
+                if !is_soon || busy == BUSY {
+                    return Ok(Taken::Again { is_soon });
+                }
+            }
+        }
+    }
+
+    fn take_first(&mut self) -> Result<Option<Event>, Error> {
         let number = self.first;
         let Some(place) = self.places.get_mut(number as usize) else {
             return Ok(None);
@@ -189,7 +338,7 @@ impl Waiting {
             What::Lost(count) => Event::Lost {
                 count: std::mem::take(count),
             },
-            What::Free | What::Watching(_) => return Ok(None),
+            What::Free | What::Watching(_) | What::Watch(_) => return Ok(None),
         };
         self.unlink(number);
         if number != LOST {
@@ -204,6 +353,7 @@ impl Waiting {
             reference,
             before: NONE,
             after: NONE,
+            is_watch: false,
             what,
         };
         if let Some(free) = self.places.get_mut(self.free as usize) {
@@ -224,6 +374,7 @@ impl Waiting {
     fn give_place(&mut self, number: u32) -> What {
         let place = &mut self.places[number as usize];
         let what = std::mem::replace(&mut place.what, What::Free);
+        self.watches -= usize::from(matches!(what, What::Watch(_)));
         place.after = self.free;
         self.free = number;
         if !matches!(what, What::Log(_)) {
@@ -309,11 +460,16 @@ mod tests {
     }
 
     fn references(waiting: &mut Waiting) -> Vec<u64> {
-        std::iter::from_fn(|| waiting.take().unwrap())
+        let take = || match waiting.take().unwrap() {
+            Taken::Event(event) => Some(event),
+            Taken::Nothing | Taken::Again { .. } => None,
+        };
+        std::iter::from_fn(take)
             .map(|event| match event {
                 Event::Down { reference, .. } => reference,
                 Event::Lost { count } => 1000 + count,
                 Event::Log { .. } => 2000,
+                other => unreachable!("nobody watches: {other:?}"),
             })
             .collect()
     }
@@ -323,12 +479,13 @@ mod tests {
         let mut waiting = Waiting::default();
         for round in 0..3 {
             for reference in 1..=5 {
-                waiting.promise(round * 10 + reference, nobody()).unwrap();
+                let reference = round * 10 + reference;
+                waiting.promise(reference, nobody(), false).unwrap();
             }
             let down = ended("b");
             for reference in [3, 1, 5, 2] {
-                assert!(waiting.deliver(round * 10 + reference, &down));
-                assert!(!waiting.deliver(round * 10 + reference, &down));
+                assert!(waiting.deliver(round * 10 + reference, &down).is_some());
+                assert!(waiting.deliver(round * 10 + reference, &down).is_none());
             }
             assert!(waiting.take_back(round * 10 + 5, true).is_none());
             assert!(waiting.take_back(round * 10 + 1, false).is_none());

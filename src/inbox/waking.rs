@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll, Waker};
 
-use super::{Event, InboxCore};
+use super::{Event, InboxCore, Taken};
 use crate::error::Error;
 use crate::server::Thread;
 use crate::sync::lock;
@@ -26,6 +26,10 @@ impl Wakers {
                 self.waiting.push((self.next, waker.clone()));
             }
         }
+    }
+
+    pub(super) fn are_none(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// All who wait: each looks for itself.
@@ -58,12 +62,30 @@ impl InboxCore {
             Err(error) => return Poll::Ready(Err(error)),
         };
         match state.take() {
-            Ok(Some(event)) => return Poll::Ready(Ok(event)),
-            Ok(None) => {}
+            Ok(Taken::Event(event)) => {
+                self.pass_on(state);
+                return Poll::Ready(Ok(event));
+            }
+            Ok(Taken::Nothing) => {}
+            Ok(Taken::Again { .. }) => {
+                drop(state);
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             Err(error) => return Poll::Ready(Err(error)),
         }
         if Thread::holds_a_turn() {
             return Poll::Ready(Err(Error::CallingSelf));
+        }
+        let threads = self.system.threads();
+        if state.waiting.has_watches() && !threads.are_started() {
+            // Who changes a bucket has them wake this task.
+            drop(state);
+            if let Err(error) = threads.start() {
+                return Poll::Ready(Err(error));
+            }
+            context.waker().wake_by_ref();
+            return Poll::Pending;
         }
         state.wakers.note(place, context.waker());
         Poll::Pending

@@ -14,6 +14,7 @@ mod names;
 mod options;
 mod registered;
 mod supervisor;
+mod watches;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -249,7 +250,7 @@ impl RegistryServer {
         Server::start(
             around.system(),
             RegistryState {
-                names: Names::new(),
+                names: Names::new(spec.revisions.clone()),
                 supervisor,
                 around,
                 name: options.name.as_deref().map(Box::from),

@@ -1,27 +1,42 @@
 //! The names of a registry: read by any thread, changed by the one that may.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use crate::error::Error;
 use crate::hash::hash;
 use crate::memory;
 use crate::reclaim::{self, Guard};
 use crate::server::{AnyServer, Exclusive, NamedServer, Place};
-use crate::table::{Closed, Entry, Table, TableValue, Writer};
+use crate::store::{Covered, Kind, RevisionBlocks, Revisions, Watch, Watching, Woken};
+use crate::table::{Closed, Entry, Position, Table, TableValue, Writer};
 
-pub(crate) struct Names(Table<NamedServer>);
+pub(crate) struct Names {
+    /// Each with the revision of its last change behind it.
+    table: Table<NamedServer>,
+    /// Names change too: their numbers are drawn where the buckets draw theirs.
+    revisions: Revisions,
+    watching: Watching,
+    /// There are watches. Set by who may change the names.
+    is_watched: AtomicBool,
+}
 
 impl TableValue for NamedServer {}
 
 impl Names {
-    pub(super) fn new() -> Names {
-        Names(Table::new())
+    pub(super) fn new(blocks: Option<Arc<RevisionBlocks>>) -> Names {
+        Names {
+            table: Table::new(),
+            revisions: Revisions::of(blocks),
+            watching: Watching::default(),
+            is_watched: AtomicBool::new(false),
+        }
     }
 
     /// Who has the name; `NoProcess` if the registry has closed.
     pub(super) fn find(&self, name: &str) -> Result<NamedServer, Error> {
         let hash = hash(name.as_bytes());
-        match self.0.get(hash, name.as_bytes(), &reclaim::pin()) {
+        match self.table.get(hash, name.as_bytes(), &reclaim::pin()) {
             Ok(Some(found)) => Ok(found.value().clone()),
             Ok(None) => Err(Error::NotFound),
             Err(Closed) => Err(Error::NoProcess),
@@ -35,11 +50,46 @@ impl Names {
         name: &[u8],
         pinned: &'g Guard,
     ) -> Option<&'g NamedServer> {
-        Some(self.0.get(hash(name), name, pinned).ok()??.value())
+        Some(self.table.get(hash(name), name, pinned).ok()??.value())
+    }
+
+    pub(super) fn watching(&self) -> &Watching {
+        &self.watching
+    }
+
+    pub(super) fn unwatch(&self, watch: &Arc<Watch>) {
+        let unmark = || self.is_watched.store(false, Ordering::Relaxed);
+        self.watching.remove(watch, unmark, &reclaim::pin());
+    }
+
+    /// A revision up to which all changes are seen.
+    pub(super) fn known(&self) -> u64 {
+        self.revisions.known()
+    }
+
+    /// Of the last change of a name that is there.
+    pub(super) fn revision(&self, name: &[u8]) -> Result<Option<u64>, Error> {
+        let pinned = reclaim::pin();
+        let found = self.table.get(hash(name), name, &pinned);
+        let found = found.map_err(|Closed| Error::NoProcess)?;
+        let word = found.and_then(|found| found.tail().first());
+        Ok(word.map(|word| word.load(crate::sync::Ordering::Relaxed)))
+    }
+
+    /// Some names; see `Table::page`.
+    pub(super) fn page(
+        &self,
+        from: Position,
+        enough: usize,
+        pinned: &Guard,
+        show: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<Position, Error> {
+        let page = self.table.page(from, enough, pinned, show);
+        page.map_err(|Closed| Error::NoProcess)?
     }
 
     pub(super) fn count(&self) -> Result<usize, Error> {
-        self.0
+        self.table
             .len(&reclaim::pin())
             .map_err(|Closed| Error::NoProcess)
     }
@@ -48,7 +98,25 @@ impl Names {
 impl Exclusive<'_, Names> {
     fn writer<'t>(&'t self, pinned: &'t Guard) -> Writer<'t, NamedServer> {
         // SAFETY: this right is one thread's at a time.
-        unsafe { self.0.writer(pinned) }
+        unsafe { self.table.writer(pinned) }
+    }
+
+    /// From now on a watch can read what changes.
+    pub(super) fn watch(
+        &self,
+        reference: u64,
+        covered: Covered,
+        inbox: Weak<dyn Woken>,
+    ) -> Result<Arc<Watch>, Error> {
+        let mark = || self.is_watched.store(true, Ordering::Relaxed);
+        self.watching.add(reference, covered, inbox, mark)
+    }
+
+    /// Notes a change that counts for those who watch.
+    fn note(&self, kind: Kind, revision: u64, name: &[u8], pinned: &Guard) {
+        if self.is_watched.load(Ordering::Relaxed) {
+            self.watching.note(kind, revision, name, pinned);
+        }
     }
 
     /// Starts a child under the name of its place: a new one, or instead of the one that has it.
@@ -58,10 +126,16 @@ impl Exclusive<'_, Names> {
         names.reserve(1)?;
         let name: Box<[u8]> = place.name().as_bytes().into();
         let child = place.start();
-        let entry = Entry::allocate(&name, child.clone(), b"", 0);
+        let revision = self.revisions.begin(1);
+        let entry = Entry::allocate(&name, child.clone(), &revision.to_ne_bytes(), 1);
         match entry.and_then(|entry| names.insert(entry)) {
-            Ok(_) => Ok(child),
+            Ok(_) => {
+                self.revisions.commit();
+                self.note(Kind::Put, revision, &name, &pinned);
+                Ok(child)
+            }
             Err(error) => {
+                self.revisions.abandon();
                 child.any().discard();
                 Err(error)
             }
@@ -69,8 +143,15 @@ impl Exclusive<'_, Names> {
     }
 
     pub(super) fn remove(&self, name: &str) {
-        let hash = hash(name.as_bytes());
-        self.writer(&reclaim::pin()).remove(hash, name.as_bytes());
+        let (hash, pinned) = (hash(name.as_bytes()), reclaim::pin());
+        let revision = self.revisions.begin(1);
+        match self.writer(&pinned).remove(hash, name.as_bytes()) {
+            Some(_) => {
+                self.revisions.commit();
+                self.note(Kind::Deleted, revision, name.as_bytes(), &pinned);
+            }
+            None => self.revisions.abandon(),
+        }
     }
 
     /// All who have a name.
@@ -111,7 +192,11 @@ impl Exclusive<'_, Names> {
         let writer = self.writer(&pinned);
         let entries = writer.entries().into_iter().flatten();
         entries.for_each(|found| each(found.value().any()));
-        writer.close()
+        let was_open = writer.close();
+        if was_open {
+            self.watching.close(&pinned);
+        }
+        was_open
     }
 }
 

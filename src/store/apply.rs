@@ -8,8 +8,9 @@
 //! see the last one only.
 
 use super::batch::{SHORT, SHORT_BYTES};
-use super::contents::{Change, Contents};
+use super::contents::{Change, Contents, SNAPSHOTS, WATCHED};
 use super::eviction::keep_it;
+use super::key_log::Kind;
 use super::plan::{Net, Op, Plan, Refused, What};
 use super::stored::{Small, Stored};
 use super::writing::count_retired;
@@ -18,7 +19,7 @@ use crate::memory;
 use crate::reclaim::{self, Guard};
 use crate::server::Exclusive;
 use crate::sync::Ordering;
-use crate::table::{Batch, Found, Writer};
+use crate::table::{Batch, Found, Staged, Writer};
 use crate::value::{Value, ValueRef};
 
 /// Where a change is written, what, and which change it is.
@@ -62,7 +63,7 @@ impl Exclusive<'_, Contents> {
         net: &Net,
         pinned: &Guard,
     ) -> Result<Option<u64>, Refused> {
-        if !plan.is_short() || self.heed.load(Ordering::Relaxed) != 0 {
+        if !plan.is_short() || self.heed.load(Ordering::Relaxed) & !WATCHED != 0 {
             return Ok(None);
         }
         let Some(places) = self.places_of(plan, pinned) else {
@@ -76,7 +77,7 @@ impl Exclusive<'_, Contents> {
         let each = || places.iter().map_while(Option::as_ref);
         let first = self.revisions.begin(plan.ops.len() as u64);
         // Noted after the look above: then it does not know what is taken away here.
-        if self.heed.load(Ordering::Relaxed) != 0 {
+        if self.heed.load(Ordering::Relaxed) & SNAPSHOTS != 0 {
             for (found, _, at) in each() {
                 let hash = plan.ops[*at].key.hash;
                 self.snapshots.keep(found, hash, first + *at as u64, pinned);
@@ -95,6 +96,9 @@ impl Exclusive<'_, Contents> {
             found.value().let_readers_see(value);
         }
         self.revisions.commit();
+        for (found, _, at) in each() {
+            self.note(Kind::Put, first + *at as u64, found.key(), pinned);
+        }
         Ok(Some(first))
     }
 
@@ -203,13 +207,20 @@ impl Exclusive<'_, Contents> {
             let Some(replaced) = batch.add(entry) else {
                 continue;
             };
-            if self.heed.load(Ordering::Relaxed) != 0 {
+            if self.heed.load(Ordering::Relaxed) & SNAPSHOTS != 0 {
                 let hash = op.key.hash;
                 self.snapshots.keep(&replaced, hash, revision, pinned);
             }
             count_retired(Some(&replaced), pinned);
         }
         self.revisions.commit();
+        for found in batch.entries() {
+            let kind = match found.value().is_tombstone() {
+                true => Kind::Deleted,
+                false => Kind::Put,
+            };
+            self.note(kind, found.value().revision(), found.key(), pinned);
+        }
         batch.settle();
         for change in changes {
             self.tell(change);

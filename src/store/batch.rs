@@ -7,9 +7,10 @@
 
 use std::collections::HashMap;
 
-use super::contents::{Contents, Pair};
+use super::contents::{Contents, Pair, SNAPSHOTS, WATCHED};
 use super::eviction::keep_it;
 use super::key::Key;
+use super::key_log::Kind;
 use super::limits::Cost;
 use super::reading::size;
 use super::stored::{Small, Stored};
@@ -52,7 +53,7 @@ impl Exclusive<'_, Contents> {
     /// Stores all in the places of older ones; `false`, with nothing changed, if the batch is long,
     /// or one has no place there, or others are to be told. Takes no memory.
     pub(crate) fn overwrite_all(&self, pairs: &[(Key<'_>, ValueRef<'_>)]) -> bool {
-        if !Contents::is_short(pairs) || self.heed.load(Ordering::Relaxed) != 0 {
+        if !Contents::is_short(pairs) || self.heed.load(Ordering::Relaxed) & !WATCHED != 0 {
             return false;
         }
         let pinned = reclaim::pin();
@@ -61,7 +62,7 @@ impl Exclusive<'_, Contents> {
         };
         let first = self.revisions.begin(pairs.len() as u64);
         // Noted after the look above: then it does not know what is taken away here.
-        if self.heed.load(Ordering::Relaxed) != 0 {
+        if self.heed.load(Ordering::Relaxed) & SNAPSHOTS != 0 {
             let keys = pairs.iter().map(|(key, _)| key);
             for (((found, _), key), revision) in places.each().zip(keys).zip(first..) {
                 self.snapshots.keep(found, key.hash, revision, &pinned);
@@ -87,6 +88,9 @@ impl Exclusive<'_, Contents> {
             found.value().let_readers_see(value);
         }
         self.revisions.commit();
+        for ((found, _), revision) in places.each().zip(first..) {
+            self.note(Kind::Put, revision, found.key(), &pinned);
+        }
         true
     }
 
@@ -224,13 +228,16 @@ impl Exclusive<'_, Contents> {
             if replaced.value().is_withdrawn() {
                 continue;
             }
-            if self.heed.load(Ordering::Relaxed) != 0 {
+            if self.heed.load(Ordering::Relaxed) & SNAPSHOTS != 0 {
                 self.snapshots.keep(&replaced, hash, revision, &pinned);
             }
             count_retired(Some(&replaced), &pinned);
         }
         self.count_bytes(less, more);
         self.revisions.commit();
+        for found in batch.entries() {
+            self.note(Kind::Put, found.value().revision(), found.key(), &pinned);
+        }
         batch.settle();
         for change in changes {
             self.tell(change);

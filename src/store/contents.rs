@@ -10,6 +10,7 @@ use super::reading::{fast_read, size, try_read, try_read_entry, Owned, Reader, T
 use super::revisions::{RevisionBlocks, Revisions};
 use super::snapshot::Slots;
 use super::stored::{Look, Obstacle, Small, Stored, MIN_TAIL};
+use super::watching::Watching;
 use crate::error::Error;
 use crate::reclaim::{self, Guard};
 use crate::server::Reservation;
@@ -85,14 +86,18 @@ pub(crate) struct ValueSpot(pub(super) Spot<Stored>);
 /// How often a value is copied in vain, for it changed meanwhile.
 const TRIES: u32 = 32;
 
-/// In `heed`: the observer is told of changes. Below it snapshots are counted.
+/// In `heed`: the observer is told of changes.
 pub(super) const OBSERVED: u32 = 1 << 31;
+/// In `heed`: changes are noted for watches. Set under the write exclusion.
+pub(super) const WATCHED: u32 = 1 << 30;
+/// Below them snapshots are counted.
+pub(super) const SNAPSHOTS: u32 = WATCHED - 1;
 
 pub(crate) struct Contents {
     pub(super) table: Table<Stored>,
     pub(super) limits: Option<Box<Limits>>,
-    /// Whether a change concerns anybody but readers: `OBSERVED`, and how many snapshots are
-    /// taken.
+    /// Whether a change concerns anybody but readers: `OBSERVED`, `WATCHED`, and how many snapshots
+    /// are taken.
     pub(super) heed: AtomicU32,
     /// Of keys and values. The writer's.
     pub(super) bytes: AtomicUsize,
@@ -101,6 +106,7 @@ pub(crate) struct Contents {
     pub(super) observer: OnceLock<Arc<dyn Observer>>,
     /// None where nothing is taken out to make room.
     pub(super) eviction: Option<Box<Eviction>>,
+    pub(super) watching: Watching,
 }
 
 impl Contents {
@@ -117,6 +123,7 @@ impl Contents {
             snapshots: Slots::default(),
             observer: OnceLock::new(),
             eviction: None,
+            watching: Watching::default(),
         }
     }
 

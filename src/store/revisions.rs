@@ -43,7 +43,7 @@ impl RevisionBlocks {
 }
 
 #[derive(Default)]
-pub(super) struct Revisions {
+pub(crate) struct Revisions {
     begun: AtomicU64,
     committed: AtomicU64,
     /// Of the last change that came to something.
@@ -55,7 +55,7 @@ pub(super) struct Revisions {
 }
 
 impl Revisions {
-    pub(super) fn of(blocks: Option<Arc<RevisionBlocks>>) -> Revisions {
+    pub(crate) fn of(blocks: Option<Arc<RevisionBlocks>>) -> Revisions {
         Revisions {
             blocks,
             ..Revisions::default()
@@ -68,6 +68,14 @@ impl Revisions {
         self.committed.load(Ordering::Acquire)
     }
 
+    /// The number of a change up to which all are seen by who reads from here on: that of the last,
+    /// unless one is under way.
+    pub(crate) fn known(&self) -> u64 {
+        let committed = self.committed();
+        // It may be a later change's, which is about to count.
+        self.last.load(Ordering::Relaxed).min(committed)
+    }
+
     /// The last number of the change that was begun last. Who reads it after the collectors' half
     /// of the barrier knows that later changes see what he stored before.
     pub(super) fn begun(&self) -> u64 {
@@ -76,7 +84,7 @@ impl Revisions {
 
     /// Begins a change of so many numbers, and answers the first of them. The writer's.
     #[inline(always)]
-    pub(super) fn begin(&self, numbers: u64) -> u64 {
+    pub(crate) fn begin(&self, numbers: u64) -> u64 {
         let mut last = self.committed.load(Ordering::Relaxed);
         if self.end.load(Ordering::Relaxed) - last < numbers {
             last = self.draw(last, numbers);
@@ -99,14 +107,14 @@ impl Revisions {
 
     /// What began last counts. The writer's.
     #[inline(always)]
-    pub(super) fn commit(&self) {
+    pub(crate) fn commit(&self) {
         let begun = self.begun.load(Ordering::Relaxed);
         self.last.store(begun, Ordering::Relaxed);
         self.committed.store(begun, Ordering::Release);
     }
 
     /// What began last came to nothing. The writer's.
-    pub(super) fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         let begun = self.begun.load(Ordering::Relaxed);
         self.committed.store(begun, Ordering::Release);
     }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::conditions::{Changed, Condition};
-use super::contents::{Change, Contents, Observer, Pair, ValueSpot, OBSERVED};
+use super::contents::{Change, Contents, Observer, Pair, ValueSpot, OBSERVED, SNAPSHOTS, WATCHED};
 use super::key::Key;
+use super::key_log::Kind;
 use super::limits::Cost;
 use super::reading::{fast_read, read, size, Reader};
 use super::stored::{Small, Stored, MIN_TAIL};
@@ -13,7 +14,7 @@ use crate::memory;
 use crate::reclaim::{self, Guard};
 use crate::server::Exclusive;
 use crate::sync::Ordering;
-use crate::table::{Closed, Found, Place, Writer};
+use crate::table::{Closed, Found, Place, Spot, Writer};
 use crate::value::{Value, ValueRef};
 
 /// A value of this size takes the long way out, where it is freed at once.
@@ -121,7 +122,7 @@ impl Exclusive<'_, Contents> {
     #[inline(always)]
     fn begin_over(&self, found: &Found<'_, Stored>, hash: u64, pinned: &Guard) -> u64 {
         let revision = self.revisions.begin(1);
-        if self.heed.load(Ordering::Relaxed) != 0 {
+        if self.heed.load(Ordering::Relaxed) & SNAPSHOTS != 0 {
             self.snapshots.keep(found, hash, revision, pinned);
         }
         revision
@@ -176,6 +177,7 @@ impl Exclusive<'_, Contents> {
                     return None;
                 }
                 self.revisions.commit();
+                self.note(Kind::Put, revision, &key, pinned);
                 Some(Changed::To(revision))
             }
         }
@@ -192,7 +194,8 @@ impl Exclusive<'_, Contents> {
         !self.is_observed() && self.fast_overwrite(&found, value, None).is_some()
     }
 
-    /// The hash and a pin are needed to keep the older value for snapshots.
+    /// The hash and a pin are needed to keep the older value for snapshots, and to note the change for
+    /// watches.
     #[inline(always)]
     pub(super) fn fast_overwrite(
         &self,
@@ -214,7 +217,8 @@ impl Exclusive<'_, Contents> {
         }
         found.note_use();
         let revision = self.revisions.begin(1);
-        if self.heed.load(Ordering::Relaxed) != 0 {
+        let heed = self.heed.load(Ordering::Relaxed);
+        if heed != 0 {
             let Some((hash, pinned)) = keep else {
                 self.revisions.abandon();
                 if grows {
@@ -222,10 +226,16 @@ impl Exclusive<'_, Contents> {
                 }
                 return None;
             };
-            self.snapshots.keep(found, hash, revision, pinned);
+            if heed & SNAPSHOTS != 0 {
+                self.snapshots.keep(found, hash, revision, pinned);
+            }
         }
         stored.overwrite(tail, value, revision);
         self.revisions.commit();
+        if let (true, Some((_, pinned))) = (heed & WATCHED != 0, keep) {
+            let key = found.key();
+            self.watching.note(Kind::Put, revision, key, pinned);
+        }
         if more.bytes < less.bytes {
             let _ = self.charge(less, more);
         }
@@ -251,9 +261,10 @@ impl Exclusive<'_, Contents> {
             return None; // it is to be freed at once
         }
         let old = fast_read(&found, reader)?;
-        self.begin_over(&found, key.hash, pinned);
+        let revision = self.begin_over(&found, key.hash, pinned);
         writer.fast_remove(removable, key.hash);
         self.revisions.commit();
+        self.note(Kind::Deleted, revision, &key, pinned);
         self.discharge(cost);
         self.note_gone(Gone::Deleted, &writer, pinned);
         Some(old)
@@ -297,9 +308,13 @@ impl Exclusive<'_, Contents> {
             None => self.revisions.begin(1),
         };
         pair.0.view().value().set_revision(revision);
+        let spot = Spot::of(&pair.0.view());
         match writer.insert(pair.0) {
             Ok(replaced) => {
                 self.revisions.commit();
+                // SAFETY: in the table now, from which nobody else takes it out.
+                let found = unsafe { spot.found() };
+                self.note(Kind::Put, revision, found.key(), &pinned);
                 count_retired(replaced.as_ref(), &pinned);
             }
             Err(error) => {
@@ -349,9 +364,10 @@ impl Exclusive<'_, Contents> {
         pinned: &Guard,
     ) {
         let cost = Cost::of(found);
-        self.begin_over(found, hash, pinned);
+        let revision = self.begin_over(found, hash, pinned);
         writer.remove(hash, found.key());
         self.revisions.commit();
+        self.note(why.into(), revision, found.key(), pinned);
         self.discharge(cost);
         count_retired(Some(found), pinned);
         self.note_gone(why, writer, pinned);
@@ -368,10 +384,11 @@ impl Exclusive<'_, Contents> {
             let copies = entries.map_while(|found| memory::bytes(found.key()));
             keys.extend(copies.take_while(|_| room.is_ok()));
         }
-        self.revisions.begin(1);
+        let revision = self.revisions.begin(1);
         self.snapshots.fail_all(&pinned);
         writer.clear();
         self.revisions.commit();
+        self.note(Kind::Cleared, revision, b"", &pinned);
         self.discharge(all);
         self.forget_places();
         for key in keys {
@@ -397,6 +414,7 @@ impl Exclusive<'_, Contents> {
         if was_open {
             self.discharge(all);
             self.forget_places();
+            self.watching.close(&pinned);
         }
         if let Some(observer) = self.observer.get() {
             observer.close();

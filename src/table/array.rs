@@ -372,6 +372,11 @@ impl<'g, V> Array<'g, V> {
         (0..self.groups()).flat_map(move |group| self.entries_of(group))
     }
 
+    /// Whether entries that belong into a group, or one before it, lie behind it.
+    pub(super) fn overflows(self, group: usize) -> bool {
+        self.group(group).tags.load(Ordering::Acquire) >> OVERFLOW_SHIFT != 0
+    }
+
     /// Shows all entries that belong into a group, wherever they lie. The writer's.
     pub(super) fn entries_at_home(self, home: usize, mut show: impl FnMut(*mut Entry<V>, u64)) {
         let mut at = home;

@@ -25,6 +25,7 @@ mod array;
 mod entry;
 mod growth;
 mod ordered;
+mod pages;
 mod scan;
 mod sorted;
 mod staging;

@@ -28,6 +28,22 @@ impl Position {
             Position::End => true,
         }
     }
+
+    /// The home group that comes next in an array of 2^`log` groups, and the position behind it.
+    pub(super) fn group_in(self, log: u32) -> Option<(usize, Position)> {
+        let Position::At(at) = self else {
+            return None;
+        };
+        // Where there is but one group all positions are its.
+        let home = at.checked_shr(64 - log).unwrap_or(0);
+        let group = (home << ((64 - log) % 64)).reverse_bits();
+        let group = group & !(u64::MAX << log);
+        let next = match home + 1 {
+            next if next >> log == 0 => Position::At(next << (64 - log)),
+            _ => Position::End,
+        };
+        Some((group as usize, next))
+    }
 }
 
 impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
@@ -43,22 +59,14 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
             return Position::End;
         };
         let (mut position, mut spent) = (from, 0usize);
-        while let Position::At(at) = position {
-            let log = array.log();
-            // Where there is but one group all positions are its.
-            let home = at.checked_shr(64 - log).unwrap_or(0);
-            let group = (home << ((64 - log) % 64)).reverse_bits() as usize;
-            let group = group & (array.groups() - 1);
+        while let Some((group, next)) = position.group_in(array.log()) {
             array.entries_at_home(group, |entry, hash| {
                 if !position.has_passed(hash) {
                     // SAFETY: an entry of the table, and the writer is pinned.
                     spent = spent.saturating_add(show(unsafe { Found::new(entry) }));
                 }
             });
-            position = match home + 1 {
-                next if next >> log == 0 => Position::At(next << (64 - log)),
-                _ => Position::End,
-            };
+            position = next;
             if spent >= budget {
                 break;
             }

@@ -143,6 +143,16 @@ impl<'w, 't, V: Staged + Send + Sync + 'static> Batch<'w, 't, V> {
         found
     }
 
+    /// Those that count, in the order in which they were added.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Found<'t, V>> + use<'_, 'w, 't, V> {
+        // SAFETY: put into the table by `add`, by this writer, and not retired yet.
+        let entries = self
+            .entries
+            .iter()
+            .map(|(entry, _)| unsafe { Found::new(*entry) });
+        entries.filter(|found: &Found<'t, V>| !found.value().is_withdrawn())
+    }
+
     /// Makes all of them ordinary ones, and takes the tombstones out. They count by now.
     pub(crate) fn settle(self) {
         for &(entry, hash) in &self.entries {

@@ -67,14 +67,16 @@ enum { LARGE = 100000, PAIRS = 40 };
 
 static kvreg_registry *registry, *found;
 static kvreg_bucket *bucket, *other, *made;
-static kvreg_inbox *inbox, *opened;
+static kvreg_inbox *inbox, *opened, *watcher;
 static kvreg_items *items, *taken;
 static kvreg_update *update;
 static kvreg_listener *listener;
 static kvreg_value value, second;
-static kvreg_event event;
+enum { EVENTS = 8 };
+static kvreg_event event, events[EVENTS];
+static size_t received;
 static kvreg_pair pairs[PAIRS];
-static uint64_t reference;
+static uint64_t reference, watch;
 static kvreg_entry entry;
 static kvreg_op ops[PAIRS];
 static char bytes[LARGE], buffer[LARGE];
@@ -122,7 +124,8 @@ static bool releases(enum function function) {
     case DO_registry_free: case DO_registry_stop: case DO_registry_exit: case DO_registry_remove:
     case DO_bucket_free: case DO_bucket_stop: case DO_bucket_exit: case DO_bucket_unlink:
     case DO_bucket_clear: case DO_bucket_delete: case DO_bucket_delete_if: case DO_update_free:
-    case DO_update_end: case DO_items_free: case DO_inbox_demonitor: case DO_inbox_free: case DO_listener_stop:
+    case DO_update_end: case DO_items_free: case DO_inbox_demonitor: case DO_inbox_unwatch:
+    case DO_inbox_free: case DO_listener_stop:
     case DO_listener_free: case DO_shutdown:
         return true;
     default:
@@ -141,6 +144,9 @@ static void before(enum function function) {
     case DO_inbox_receive: case DO_event_clear:
         OK(kvreg_bucket_exit(other, KVREG_REASON_KILLED, bytes, 1000));
         if (function == DO_event_clear) OK(kvreg_inbox_receive(inbox, 0, &event));
+        break;
+    case DO_inbox_unwatch: case DO_inbox_receive_many:
+        OK(kvreg_inbox_watch(inbox, bucket, NULL, &reference));
         break;
     case DO_bucket_unlink:
         OK(kvreg_bucket_link(bucket, other));
@@ -273,6 +279,11 @@ static kvreg_status call(enum function function) {
     case DO_inbox_demonitor: return kvreg_inbox_demonitor(inbox, reference, KVREG_DEMONITOR_FLUSH);
     case DO_inbox_subscribe_logs: return kvreg_inbox_subscribe_logs(inbox, KVREG_LOG_DEBUG);
     case DO_inbox_receive: return kvreg_inbox_receive(inbox, 0, &event);
+    case DO_inbox_watch: return kvreg_inbox_watch(inbox, bucket, NULL, &reference);
+    case DO_inbox_watch_names: return kvreg_inbox_watch_names(inbox, registry, NULL, &reference);
+    case DO_inbox_unwatch: return kvreg_inbox_unwatch(inbox, reference);
+    case DO_inbox_receive_many:
+        return kvreg_inbox_receive_many(inbox, 0, events, EVENTS, &received);
     case DO_inbox_fd: return kvreg_inbox_fd(inbox, &fd);
     case DO_inbox_handle:
         return kvreg_inbox_handle(inbox, &handle) == KVREG_UNSUPPORTED ? KVREG_OK : KVREG_NO_MEMORY;
@@ -306,6 +317,7 @@ static void after(enum function function) {
     OK(kvreg_bucket_free(bucket));
     OK(kvreg_inbox_free(inbox));
     OK(kvreg_inbox_free(opened));
+    OK(kvreg_inbox_free(watcher));
     OK(kvreg_registry_free(found)); /* it stops, unless it has a name */
     if (kvreg_registry_whereis("another", KVREG_NUL, &found) == KVREG_OK)
         OK(kvreg_registry_stop(found));
@@ -316,10 +328,12 @@ static void after(enum function function) {
     kvreg_value_clear(&second);
     kvreg_value_clear(&entry.value);
     kvreg_event_clear(&event);
+    for (size_t i = 0; i < received; i++) kvreg_event_clear(&events[i]);
+    received = 0;
     for (int i = 0; i < PAIRS; i++)
         if (function == DO_bucket_get_many) kvreg_value_clear(&pairs[i].value);
     update = NULL, items = taken = NULL, listener = NULL, made = other = bucket = NULL;
-    inbox = opened = NULL, found = registry = NULL;
+    inbox = opened = watcher = NULL, found = registry = NULL;
 }
 
 /* Whether the bucket is full, and takes keys out to make room. */
@@ -347,6 +361,11 @@ static void begin(enum function function) {
     OK(kvreg_inbox_open(&inbox));
     OK(kvreg_inbox_subscribe_logs(inbox, KVREG_LOG_DEBUG));
     OK(kvreg_inbox_monitor(inbox, other, &reference));
+    /* Who changes something wakes it. */
+    OK(kvreg_inbox_open(&watcher));
+    OK(kvreg_inbox_watch(watcher, bucket, NULL, &watch));
+    OK(kvreg_inbox_watch_names(watcher, registry, NULL, &watch));
+    while (kvreg_inbox_receive(watcher, 0, &event) == KVREG_OK) kvreg_event_clear(&event);
     entry = kvreg_entry_init();
     if (function == DO_registry_stop || function == DO_registry_exit ||
         function == DO_registry_free) {

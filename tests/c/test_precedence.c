@@ -153,6 +153,16 @@ static void a_handle_is_looked_at_first(void) {
     IS(KVREG_INVALID_ARGUMENT, kvreg_bucket_clone(bucket, NULL));
     IS(KVREG_BAD_HANDLE, kvreg_inbox_monitor(inbox, NULL, NULL));
     IS(KVREG_INVALID_ARGUMENT, kvreg_inbox_monitor(inbox, bucket, NULL));
+    kvreg_watch_options wrong = kvreg_watch_options_init();
+    wrong.flags = 8;
+    IS(KVREG_BAD_HANDLE, kvreg_inbox_watch(inbox, NULL, &wrong, NULL));
+    IS(KVREG_BAD_HANDLE, kvreg_inbox_watch((kvreg_inbox *)bucket, freed, NULL, NULL));
+    IS(KVREG_WRONG_KIND, kvreg_inbox_watch((kvreg_inbox *)bucket, bucket, NULL, NULL));
+    IS(KVREG_WRONG_KIND, kvreg_inbox_watch_names(inbox, (kvreg_registry *)bucket, NULL, NULL));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_inbox_watch(inbox, bucket, NULL, NULL));
+    IS(KVREG_BAD_HANDLE, kvreg_inbox_unwatch(NULL, 1));
+    IS(KVREG_BAD_HANDLE, kvreg_inbox_receive_many(NULL, -2, NULL, 0, NULL));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_inbox_receive_many(inbox, 0, NULL, 1, NULL));
     OK(kvreg_inbox_free(inbox));
     OK(kvreg_bucket_free(bucket));
 }

@@ -81,6 +81,11 @@ EVENT_MAIL = 6
 EVENT_REPLY = 7
 EVENT_STORE = 8
 
+CHANGE_PUT = 0
+CHANGE_DELETE = 1
+CHANGE_EXPIRE = 2
+CHANGE_EVICT = 3
+
 LOG_ERROR = 0
 LOG_WARN = 1
 LOG_INFO = 2
@@ -111,6 +116,10 @@ KEYS_ONLY = 1
 
 REFUSE = 0
 EVICT = 1
+
+KEYS_ONLY = 1
+ONLY_NEW = 2
+ONE_KEY = 4
 
 
 class _TextData(Union):
@@ -352,6 +361,23 @@ class BucketOptions(Sized):
         ("order", c_uint32),
         ("on_full", c_uint32),
         ("default_ttl_ms", c_int64),
+    ]
+
+
+class WatchOptions(Sized):
+    """`kvreg_watch_options`."""
+
+    size: int
+    flags: int
+    prefix: bytes
+    prefix_len: int
+    max_pending: int
+    _fields_ = [
+        ("size", c_uint32),
+        ("flags", c_uint32),
+        ("prefix", c_char_p),
+        ("prefix_len", c_size_t),
+        ("max_pending", c_uint64),
     ]
 
 
@@ -608,9 +634,25 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kvreg_inbox_demonitor", c_int32, [c_void_p, c_uint64, c_uint32]),
     ("kvreg_inbox_subscribe_logs", c_int32, [c_void_p, c_uint32]),
     ("kvreg_inbox_receive", c_int32, [c_void_p, c_int64, POINTER(Event)]),
+    (
+        "kvreg_inbox_receive_many",
+        c_int32,
+        [c_void_p, c_int64, POINTER(Event), c_size_t, POINTER(c_size_t)],
+    ),
     ("kvreg_inbox_fd", c_int32, [c_void_p, POINTER(c_int)]),
     ("kvreg_inbox_handle", c_int32, [c_void_p, POINTER(c_void_p)]),
     ("kvreg_inbox_free", c_int32, [c_void_p]),
+    (
+        "kvreg_inbox_watch",
+        c_int32,
+        [c_void_p, c_void_p, POINTER(WatchOptions), POINTER(c_uint64)],
+    ),
+    (
+        "kvreg_inbox_watch_names",
+        c_int32,
+        [c_void_p, c_void_p, POINTER(WatchOptions), POINTER(c_uint64)],
+    ),
+    ("kvreg_inbox_unwatch", c_int32, [c_void_p, c_uint64]),
     ("kvreg_event_clear", None, [POINTER(Event)]),
     (
         "kvreg_listener_start",

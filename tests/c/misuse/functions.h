@@ -272,6 +272,63 @@ static void step_copy_text(struct actor *me) {
     kvreg_value_clear(&value);
 }
 
+static void check_event(const kvreg_event *event) {
+    CHECK(event->type <= KVREG_EVENT_CURRENT);
+    CHECK(strlen(event->name.data) <= event->name.len);
+    CHECK(event->name.data[event->name.len] == 0);
+    CHECK(event->detail.data[event->detail.len] == 0);
+    CHECK(event->level <= KVREG_CHANGE_EVICT);
+    (void)sum_of(&event->value);
+}
+
+static void step_receive_many(struct actor *me) {
+    kvreg_event events[8];
+    memset(events, 0xa5, sizeof events);
+    size_t count = 12345;
+    size_t *second = OUTPUT(&count);
+    kvreg_event *out = OUTPUT(events);
+    size_t capacity = once_in(me, 8) ? 0 : 1 + below(me, 8);
+    int64_t timeout = once_in(me, 64) ? 1 : once_in(me, 16) ? -2 : 0;
+    kvreg_status status = answer(me, DO_inbox_receive_many,
+                                 kvreg_inbox_receive_many(pick(me, INBOX), timeout, out,
+                                                          capacity, second));
+    if (out == NULL || second == NULL) {
+        CHECK(status != KVREG_OK);
+        return;
+    }
+    CHECK(status == KVREG_OK ? count >= 1 && count <= capacity : count == 0);
+    for (size_t i = 0; i < count; i++) {
+        check_event(&events[i]);
+        kvreg_event_clear(&events[i]);
+    }
+    for (size_t i = count; i < 8; i++)
+        CHECK(((unsigned char *)&events[i])[0] == 0xa5); /* nothing beyond them */
+}
+
+static void step_watch(struct actor *me, enum function function) {
+    static const uint32_t sizes[] = {0, 1, 8, 12, 16, 24, sizeof(kvreg_watch_options)};
+    kvreg_watch_options options = kvreg_watch_options_init();
+    struct bytes prefix = some_key(me);
+    if (once_in(me, 2)) {
+        options.prefix = prefix.data;
+        options.prefix_len = prefix.len;
+    }
+    if (once_in(me, 8))
+        options.size = sizes[below(me, sizeof sizes / sizeof *sizes)];
+    options.flags = once_in(me, 16) ? (uint32_t)some_number(me, 8) : below(me, 8);
+    options.max_pending = once_in(me, 2) ? below(me, 20) : 0;
+    const kvreg_watch_options *given = once_in(me, 4) ? NULL : &options;
+    uint64_t reference = 0;
+    uint64_t *out = OUTPUT(&reference);
+    void *inbox = pick(me, INBOX);
+    if (function == DO_inbox_watch)
+        answer(me, function, kvreg_inbox_watch(inbox, pick(me, BUCKET), given, out));
+    else
+        answer(me, function, kvreg_inbox_watch_names(inbox, pick(me, REGISTRY), given, out));
+    if (reference != 0)
+        atomic_store_explicit(&some_reference, reference, memory_order_relaxed);
+}
+
 static void step_receive(struct actor *me) {
     kvreg_event event;
     memset(&event, 0xa5, sizeof event);
@@ -281,12 +338,8 @@ static void step_receive(struct actor *me) {
         answer(me, DO_inbox_receive, kvreg_inbox_receive(pick(me, INBOX), timeout, out));
     if (out == NULL)
         return;
-    if (status == KVREG_OK) {
-        CHECK(event.type <= KVREG_EVENT_LOST);
-        CHECK(strlen(event.name.data) <= event.name.len);
-        CHECK(event.name.data[event.name.len] == 0);
-        CHECK(event.detail.data[event.detail.len] == 0);
-    }
+    if (status == KVREG_OK)
+        check_event(&event);
     kvreg_event_clear(&event); /* after a failure too */
     if (once_in(me, 4))
         kvreg_event_clear(&event);
@@ -580,6 +633,16 @@ static void step_inbox(struct actor *me, enum function function) {
     case DO_inbox_open:
         MAKE(function, INBOX, kvreg_inbox, kvreg_inbox_open(out));
         break;
+    case DO_inbox_watch:
+    case DO_inbox_watch_names:
+        step_watch(me, function);
+        break;
+    case DO_inbox_unwatch:
+        answer(me, function, kvreg_inbox_unwatch(pick(me, INBOX), reference));
+        break;
+    case DO_inbox_receive_many:
+        step_receive_many(me);
+        break;
     case DO_inbox_monitor:
     case DO_inbox_monitor_registry:
         step_monitor(me, function);
@@ -697,7 +760,8 @@ static void step(struct actor *me) {
         break;
     case DO_inbox_open: case DO_inbox_monitor: case DO_inbox_monitor_registry:
     case DO_inbox_demonitor: case DO_inbox_subscribe_logs: case DO_inbox_receive:
-    case DO_inbox_fd: case DO_inbox_handle: case DO_inbox_free:
+    case DO_inbox_fd: case DO_inbox_handle: case DO_inbox_free: case DO_inbox_watch:
+    case DO_inbox_watch_names: case DO_inbox_unwatch: case DO_inbox_receive_many:
         step_inbox(me, function);
         break;
     case DO_configure: case DO_registry_whereis: case DO_registry_create_with:

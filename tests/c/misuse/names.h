@@ -90,9 +90,13 @@
     F(inbox_demonitor) \
     F(inbox_subscribe_logs) \
     F(inbox_receive) \
+    F(inbox_receive_many) \
     F(inbox_fd) \
     F(inbox_handle) \
     F(inbox_free) \
+    F(inbox_watch) \
+    F(inbox_watch_names) \
+    F(inbox_unwatch) \
     F(event_clear) \
     F(listener_start) \
     F(listener_address) \

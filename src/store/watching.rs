@@ -1,0 +1,254 @@
+//! Who watches keys, and how they are woken.
+//!
+//! # The argument
+//!
+//! Watches come under the write exclusion, and go whenever they like, both under the lock of
+//! `list`: with the first there is a log, and the bit of `heed` by which the writer knows of it;
+//! with the last both go. The writer may have seen the bit and look at the log while it goes: so the
+//! log is freed through the epoch, and the writer is pinned.
+//!
+//! A watch that found nothing is *armed*: entered among those that wait, counted in `armed`, and
+//! then, behind a fence, it looks at the log's end once more. The writer adds its record, passes a
+//! fence, and looks at `armed`. One of the two sees the other: so either the watch takes itself out
+//! again, and reads on, or the writer takes it out and tells its inbox. While all watches are awake
+//! the writer takes no lock. A change that an armed watch does not cover leaves it armed, however many
+//! come; who is woken goes on from the record that woke it, and has not fallen behind.
+//!
+//! The lock of `list` is held for a step, and nothing is locked under it but where a watch was woken.
+//! An inbox arms its watches under its own lock, so the writer tells an inbox when it has let go of
+//! `list`.
+
+use super::key_log::{At, KeyLog, Kind, WORDS};
+use crate::error::Error;
+use crate::memory;
+use crate::reclaim::Guard;
+use crate::sync::{fence, lock, Arc, AtomicPtr, AtomicU32, Mutex, Ordering, Weak};
+
+/// Is told when a watch has something to tell. Must not wait, and run no user code: the writer is at
+/// work.
+pub(crate) trait Woken: Send + Sync {
+    fn wake(&self, reference: u64);
+}
+
+/// Which keys a watch is about.
+pub(crate) struct Covered {
+    pub(crate) prefix: Box<[u8]>,
+    /// The prefix is the only key.
+    pub(crate) is_one: bool,
+}
+
+impl Covered {
+    pub(crate) fn has(&self, key: &[u8]) -> bool {
+        match self.is_one {
+            true => *key == *self.prefix,
+            false => key.starts_with(&self.prefix),
+        }
+    }
+}
+
+/// A watch, as its bucket knows it.
+pub(crate) struct Watch {
+    pub(crate) covered: Covered,
+    pub(super) reference: u64,
+    pub(super) inbox: Weak<dyn Woken>,
+    pub(super) log: Arc<KeyLog>,
+    /// Where it was woken.
+    woken: Mutex<Option<At>>,
+}
+
+impl Watch {
+    /// Where it is to go on, if it was woken since it was armed.
+    pub(super) fn take_woken(&self) -> Option<At> {
+        lock(&self.woken).take()
+    }
+}
+
+/// How many are told at once.
+const TOLD: usize = 8;
+
+pub(crate) struct Watching {
+    /// Null without watches. The writer's way to the log.
+    log: AtomicPtr<KeyLog>,
+    /// How many watches are armed.
+    armed: AtomicU32,
+    list: Mutex<List>,
+}
+
+#[derive(Default)]
+struct List {
+    log: Option<Arc<KeyLog>>,
+    /// Of all.
+    count: usize,
+    /// Has room for all.
+    armed: Vec<Arc<Watch>>,
+    is_closed: bool,
+}
+
+impl Default for Watching {
+    fn default() -> Watching {
+        Watching {
+            log: AtomicPtr::new(std::ptr::null_mut()),
+            armed: AtomicU32::new(0),
+            list: Mutex::new(List::default()),
+        }
+    }
+}
+
+impl Watching {
+    /// Adds a watch; `mark` is run if it is the first, before it counts. Under the write exclusion.
+    pub(crate) fn add(
+        &self,
+        reference: u64,
+        covered: Covered,
+        inbox: Weak<dyn Woken>,
+        mark: impl FnOnce(),
+    ) -> Result<Arc<Watch>, Error> {
+        self.add_with(WORDS, reference, covered, inbox, mark)
+    }
+
+    /// As `add`, with a log of so many words if there is none.
+    pub(crate) fn add_with(
+        &self,
+        words: usize,
+        reference: u64,
+        covered: Covered,
+        inbox: Weak<dyn Woken>,
+        mark: impl FnOnce(),
+    ) -> Result<Arc<Watch>, Error> {
+        let mut list = lock(&self.list);
+        if list.is_closed {
+            return Err(Error::NoProcess);
+        }
+        let count = list.count + 1 - list.armed.len();
+        memory::without_reserve(|| list.armed.try_reserve(count)).map_err(|_| Error::NoMemory)?;
+        let log = match &list.log {
+            Some(log) => Arc::clone(log),
+            None => Arc::new(KeyLog::new(words)?),
+        };
+        if list.log.is_none() {
+            self.log
+                .store(Arc::as_ptr(&log).cast_mut(), Ordering::Release);
+            list.log = Some(Arc::clone(&log));
+            mark();
+        }
+        list.count += 1;
+        Ok(Arc::new(Watch {
+            covered,
+            reference,
+            inbox,
+            log,
+            woken: Mutex::new(None),
+        }))
+    }
+
+    /// Takes a watch away; `unmark` is run if it was the last.
+    pub(crate) fn remove(&self, watch: &Arc<Watch>, unmark: impl FnOnce(), pinned: &Guard) {
+        let mut list = lock(&self.list);
+        self.disarm(&mut list, watch);
+        if list.is_closed {
+            return;
+        }
+        list.count -= 1;
+        if list.count == 0 {
+            unmark();
+            let (log, armed) = (self.take_log(&mut list), std::mem::take(&mut list.armed));
+            drop(list);
+            drop(armed);
+            retire(log, pinned);
+        }
+    }
+
+    /// There will be no more changes. Under the write exclusion.
+    pub(crate) fn close(&self, pinned: &Guard) {
+        let mut list = lock(&self.list);
+        list.is_closed = true;
+        let (log, armed) = (self.take_log(&mut list), std::mem::take(&mut list.armed));
+        self.armed.store(0, Ordering::Relaxed);
+        drop(list);
+        drop(armed);
+        retire(log, pinned);
+    }
+
+    fn take_log(&self, list: &mut List) -> Option<Arc<KeyLog>> {
+        self.log.store(std::ptr::null_mut(), Ordering::Release);
+        list.log.take()
+    }
+
+    fn disarm(&self, list: &mut List, watch: &Arc<Watch>) {
+        if let Some(at) = list.armed.iter().position(|it| Arc::ptr_eq(it, watch)) {
+            drop(list.armed.swap_remove(at));
+            self.count_armed(list);
+        }
+    }
+
+    fn count_armed(&self, list: &List) {
+        self.armed.store(list.armed.len() as u32, Ordering::Relaxed);
+    }
+
+    /// Has a watch that has read all up to a place told when there is more; `false` if there is
+    /// already.
+    pub(super) fn arm(&self, watch: &Arc<Watch>, at: At) -> bool {
+        let mut list = lock(&self.list);
+        if list.is_closed {
+            return true; // there will be nothing more
+        }
+        list.armed.push(Arc::clone(watch)); // there is room, since it was added
+        self.count_armed(&list);
+        fence(Ordering::SeqCst);
+        if watch.log.ends_at(at) {
+            return true;
+        }
+        drop(list.armed.pop());
+        self.count_armed(&list);
+        false
+    }
+
+    /// Notes a change that counts. The writer's.
+    pub(crate) fn note(&self, kind: Kind, revision: u64, key: &[u8], _pinned: &Guard) {
+        // SAFETY: null, or freed through the epoch after it left this place.
+        let Some(log) = (unsafe { self.log.load(Ordering::Acquire).as_ref() }) else {
+            return;
+        };
+        let at = log.add(kind, revision, key);
+        fence(Ordering::SeqCst);
+        if self.armed.load(Ordering::Relaxed) != 0 {
+            self.wake(kind, key, at);
+        }
+    }
+
+    #[cold]
+    fn wake(&self, kind: Kind, key: &[u8], at: At) {
+        loop {
+            let mut told = [const { None }; TOLD];
+            let mut count = 0;
+            let mut list = lock(&self.list);
+            let mut next = 0;
+            while let (Some(watch), true) = (list.armed.get(next), count < TOLD) {
+                if kind != Kind::Cleared && !watch.covered.has(key) {
+                    next += 1;
+                    continue;
+                }
+                *lock(&watch.woken) = Some(at);
+                told[count] = Some(list.armed.swap_remove(next));
+                count += 1;
+            }
+            self.count_armed(&list);
+            drop(list);
+            for watch in told.iter().flatten() {
+                if let Some(inbox) = watch.inbox.upgrade() {
+                    inbox.wake(watch.reference);
+                }
+            }
+            if count < TOLD {
+                return;
+            }
+        }
+    }
+}
+
+/// The writer may be about to look at it.
+fn retire(log: Option<Arc<KeyLog>>, pinned: &Guard) {
+    if let Some(log) = log {
+        pinned.defer(move || drop(log));
+    }
+}
