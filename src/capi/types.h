@@ -437,11 +437,6 @@ enum {
     KVREG_ORDERED    /**< A scan looks at what it gives; a new key costs more. */
 };
 
-/** Flags of a scan. */
-enum {
-    KVREG_KEYS_ONLY = 1 /**< Without values: these are nil. */
-};
-
 /** What becomes of a write that would pass max_keys or max_bytes. */
 enum {
     KVREG_REFUSE, /**< KVREG_LIMIT. */
@@ -479,11 +474,11 @@ typedef struct kvreg_bucket_options {
                                      own, in milliseconds; none. */
 } kvreg_bucket_options;
 
-/** Flags of kvreg_watch_options. */
+/** Flags of kvreg_scan_options and kvreg_watch_options. */
 enum {
-    KVREG_KEYS_ONLY = 1, /**< Without values. */
-    KVREG_ONLY_NEW = 2,  /**< At first the present keys are not told. */
-    KVREG_ONE_KEY = 4    /**< The prefix is a key, and the only one. */
+    KVREG_KEYS_ONLY = 1, /**< Without values: these are nil. */
+    KVREG_ONLY_NEW = 2,  /**< Of a watch: at first the present keys are not told. */
+    KVREG_ONE_KEY = 4    /**< Of a watch: the prefix is a key, and the only one. */
 };
 
 /** Options of a watch, for kvreg_inbox_watch. */
