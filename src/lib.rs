@@ -39,7 +39,7 @@ mod watch;
 
 #[cfg(feature = "aio")]
 pub use api::aio;
-pub use api::{configure, version, Bucket, Entry, Inbox, Listener, Names, Registry, Update};
+pub use api::{configure, version, Bucket, Entry, Inbox, Listener, Names, Registry, Ttl, Update};
 pub use bucket::{BucketInfo, BucketOptions, OnFull, Order, Verdict};
 pub use error::Error;
 pub use inbox::Event;

@@ -11,7 +11,7 @@ mod registry;
 mod update;
 
 pub use bucket::Bucket;
-pub use conditions::Entry;
+pub use conditions::{Entry, Ttl};
 pub use inbox::Inbox;
 pub use listener::Listener;
 pub(crate) use process::shut_down;

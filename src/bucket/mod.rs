@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod conditions;
+mod expiry;
 mod options;
 mod reads;
 mod small_pair;
@@ -23,6 +24,7 @@ use crate::sync::Counter;
 use crate::watch::{Subscriber, Subscribers};
 
 use callbacks::Callbacks;
+use expiry::Expiry;
 pub(crate) use options::TTL_LIMIT;
 pub use options::{BucketOptions, OnFull, Order};
 use small_pair::SmallPair;
@@ -37,6 +39,7 @@ pub(crate) struct Buckets {
     /// Those that have not ended.
     live: Counter,
     callbacks: Callbacks,
+    expiry: Expiry,
     /// Of those that no registry knows, and that have no options of their own.
     lone_spec: OnceLock<Arc<BucketSpec>>,
 }
@@ -147,6 +150,8 @@ pub(crate) enum Message {
     /// What needs no memory of its own.
     PutSmall(SmallPair),
     Delete(Box<[u8]>),
+    /// Keys whose time is over are to be taken out.
+    Sweep,
 }
 
 /// An update that the runtime runs: the key, and what to do once the turn is there.
@@ -162,7 +167,7 @@ unsafe impl State for BucketState {
     type Task = Task;
 
     fn handle(
-        _server: &Arc<BucketServer>,
+        server: &Arc<BucketServer>,
         write: &Writing<'_, BucketState>,
         message: Message,
     ) -> Result<(), Error> {
@@ -180,7 +185,20 @@ unsafe impl State for BucketState {
                 Err(Error::NotFound) => Ok(()),
                 removed => removed,
             },
+            Message::Sweep => {
+                expiry::handle(server, write);
+                Ok(())
+            }
         }
+    }
+
+    fn is_errand(message: &Message) -> bool {
+        matches!(message, Message::Sweep)
+    }
+
+    #[inline(always)]
+    fn settle(server: &Arc<BucketServer>, _write: &Writing<'_, BucketState>) {
+        server.settle_times();
     }
 
     fn queue(server: &BucketServer, message: &mut Message) -> Result<(), Error> {
@@ -216,8 +234,11 @@ unsafe impl State for BucketState {
 
     fn close(write: &Writing<'_, BucketState>) {
         if write.exclusive().close() {
-            let live = &write.state().spec.around.buckets.live;
-            live.remove();
+            let buckets = write.state().spec.around.buckets;
+            buckets.live.remove();
+            if write.exclusive().times.are_used() {
+                buckets.expiry.forget(write.state());
+            }
         }
     }
 
@@ -248,7 +269,8 @@ impl BucketServer {
             around.system,
             BucketState {
                 is_limited: limits.is_some(),
-                contents: Contents::new(limits, spec.revisions.clone()),
+                contents: Contents::new(limits, spec.revisions.clone())
+                    .with_default_ttl(spec.options.default_ttl_ms()),
                 spec,
                 place,
                 handles: HandleCount::default(),
@@ -276,7 +298,7 @@ impl BucketServer {
             last_exit,
             hits: 0,
             misses: 0,
-            expired: 0,
+            expired: state.contents.times.expired(),
             evicted: 0,
         })
     }

@@ -5,12 +5,14 @@ use super::key::Key;
 use super::reading::{read, try_read, Owned, Tried};
 use super::snapshot::{About, Filter, Kept, Snapshot};
 use super::stored::Stored;
+use super::ttl::is_over;
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim;
 use crate::server::Exclusive;
 use crate::sync::{back_off, lock, Mutex, Ordering};
 use crate::table::{Closed, Found, Position};
+use crate::time::Clock;
 use crate::value::{Text, Value};
 
 /// The values of some keys; `None` where a key is absent.
@@ -29,13 +31,18 @@ const EACH: usize = 256;
 
 impl Contents {
     /// A value with the revision of its change.
-    fn get_with_revision(&self, key: Key<'_>) -> Result<Option<(Value, u64)>, Unread> {
+    fn get_with_revision(
+        &self,
+        key: Key<'_>,
+        clock: &Clock,
+    ) -> Result<Option<(Value, u64)>, Unread> {
         self.resolve(key, &reclaim::pin(), |look| {
             let revision = look.revision();
-            match try_read(look, Owned) {
+            match try_read(look, Owned, clock) {
                 Tried::Read(value) => Tried::Read((value, revision)),
                 Tried::NoMemory => Tried::NoMemory,
                 Tried::Torn => Tried::Torn,
+                Tried::Over => Tried::Over,
             }
         })
     }
@@ -45,11 +52,11 @@ impl Contents {
         let Some(last) = self.revisions.between_changes() else {
             return Ok(None);
         };
-        let mut values = room_for(keys.len())?;
+        let (mut values, clock) = (room_for(keys.len())?, Clock::new());
         for chunk in keys.chunks(CHUNK) {
             let pinned = reclaim::pin();
             for key in chunk {
-                let value = self.resolve(*key, &pinned, |look| try_read(look, Owned));
+                let value = self.resolve(*key, &pinned, |look| try_read(look, Owned, &clock));
                 match value {
                     Ok(value) => values.push(value),
                     Err(Unread::Busy) => return Ok(None),
@@ -73,8 +80,14 @@ impl Contents {
         if !reclaim::heavy() {
             return Ok(None);
         }
-        // Known from here on, so that no more is kept than is of it.
+        // Known from here on, so that no more is kept than is of it. The instant of both is one: the
+        // clock shows the same before and after it.
+        let (clock, are_timed) = (Clock::new(), self.times.are_used());
+        let before = are_timed.then(|| clock.now().ms());
         let revision = self.revisions.begun();
+        if before.is_some_and(|before| Clock::new().now().ms() != before) {
+            return Ok(None);
+        }
         noted.snapshot.set_revision(revision);
         let mut step = 0;
         while self.revisions.committed() < revision {
@@ -84,10 +97,13 @@ impl Contents {
             back_off(step);
             step += 1;
         }
+        if self.times.are_used() != are_timed {
+            return Ok(None);
+        }
         let mut values = room_for(keys.len())?;
         let mut missing = Vec::new();
         for key in keys {
-            match self.get_with_revision(*key) {
+            match self.get_with_revision(*key, &clock) {
                 Ok(Some((value, from))) if from <= revision => values.push(Some(value)),
                 Ok(_) => {
                     grow(&mut missing)?;
@@ -102,7 +118,7 @@ impl Contents {
         if noted.snapshot.has_failed() {
             return Ok(None);
         }
-        kept.retain(|kept| kept.is_of(revision));
+        kept.retain(|kept| kept.is_of(revision) && kept.lives(&clock));
         kept.sort_unstable_by_key(|kept| kept.hash);
         for place in missing {
             values[place] = find(&kept, keys[place]);
@@ -180,6 +196,8 @@ pub(crate) struct Items<'c> {
     noted: Option<Noted<'c>>,
     position: Position,
     read: Vec<(Text, Value)>,
+    /// The instant.
+    clock: Clock,
 }
 
 /// What is left of a snapshot.
@@ -201,6 +219,7 @@ impl Contents {
             noted: None,
             position: Position::BEGINNING,
             read: Vec::new(),
+            clock: Clock::new(),
         }
     }
 }
@@ -208,11 +227,12 @@ impl Contents {
 impl Exclusive<'_, Contents> {
     /// Many values as they are at one instant; `None` where a key is absent.
     pub(crate) fn get_many(&self, keys: &[Key<'_>]) -> Result<Many, Error> {
-        let pinned = reclaim::pin();
+        let (pinned, clock) = (reclaim::pin(), Clock::new());
         let mut values = room_for(keys.len())?;
         for key in keys {
             let found = self.writer(&pinned).get(key.hash, key);
             let found = found.map_err(|Closed| Error::NoProcess)?;
+            let found = found.filter(|found| !is_over(found, &clock));
             values.push(found.as_ref().map(read).transpose()?);
         }
         Ok(values)
@@ -221,6 +241,9 @@ impl Exclusive<'_, Contents> {
     /// The instant is now.
     pub(crate) fn begin_items(&self, items: &mut Items<'_>) -> Result<(), Error> {
         items.read = room_for(self.count()?)?;
+        if self.times.are_used() {
+            items.clock.now();
+        }
         if items.in_slices {
             let about = About::Rest(Mutex::new(Position::BEGINNING));
             let snapshot = Snapshot::new(about);
@@ -236,13 +259,20 @@ impl Exclusive<'_, Contents> {
         }
         let pinned = reclaim::pin();
         self.count()?; // fails if it is closed
+        if items.noted.is_none() {
+            items.clock = Clock::new(); // all is read now
+        }
         let revision = items.noted.as_ref().map(|noted| noted.snapshot.revision());
         let (read_until_now, in_slices) = (&mut items.read, items.noted.is_some());
+        let clock = &items.clock;
         let mut failed = Ok(());
         let budget = if in_slices { SLICE } else { usize::MAX };
         items.position = self.writer(&pinned).scan(items.position, budget, |found| {
             if failed.is_err() || revision.is_some_and(|it| found.value().revision() > it) {
                 return 0; // what was there before it is among the kept
+            }
+            if is_over(&found, clock) {
+                return EACH;
             }
             match copy(&found, read_until_now) {
                 Ok(bytes) => bytes + EACH,
@@ -280,7 +310,8 @@ impl Items<'_> {
                 return Ok(None);
             }
             // Before the instant was known more was kept than is of it.
-            kept.retain(|kept| kept.is_of(noted.snapshot.revision()));
+            let revision = noted.snapshot.revision();
+            kept.retain(|kept| kept.is_of(revision) && kept.lives(&self.clock));
             memory::reserve(&mut read, kept.len())?;
             read.extend(kept.into_iter().map(|kept| (kept.key, kept.value)));
         }

@@ -13,6 +13,9 @@ mod reading;
 mod revisions;
 mod snapshot;
 mod stored;
+mod times;
+mod ttl;
+mod wheel;
 mod writing;
 
 pub(crate) use conditions::{Always, Changed, Condition, Expected, New};
@@ -21,9 +24,11 @@ pub(crate) use key::Key;
 pub use key::KEY_LIMIT;
 pub(crate) use limits::Limits;
 pub(crate) use many::{Left, Many};
-pub(crate) use reading::{Owned, Reader};
+pub(crate) use reading::{EntryFacts, Owned, Reader};
 pub(crate) use revisions::RevisionBlocks;
 pub(crate) use stored::Small;
 #[cfg(test)]
 #[allow(unused_imports)] // the model's scenarios use it
 pub(crate) use stored::Stored;
+pub(crate) use times::{SWEEPING, UNARMED};
+pub(crate) use ttl::{Living, Ttl};

@@ -24,11 +24,13 @@
 
 use super::reading::{read, size};
 use super::stored::Stored;
+use super::ttl::life;
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim::Guard;
 use crate::sync::{lock, AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::table::{Found, Position};
+use crate::time::Clock;
 use crate::value::{Text, Value};
 
 /// So many snapshots of a bucket are taken beside its writer at once.
@@ -49,12 +51,19 @@ pub(super) struct Kept {
     /// Of the entry, and of the change that took it away.
     from: u64,
     until: u64,
+    /// Of the entry's time to live; `u64::MAX`: it has none.
+    deadline: u64,
 }
 
 impl Kept {
     /// Whether it is what there was at a revision.
     pub(super) fn is_of(&self, revision: u64) -> bool {
         self.from <= revision && revision < self.until
+    }
+
+    /// Whether its time was not over, at the moment of the clock.
+    pub(super) fn lives(&self, clock: &Clock) -> bool {
+        self.deadline == u64::MAX || !clock.now().is_past(self.deadline)
     }
 }
 
@@ -171,6 +180,7 @@ impl Snapshot {
                 value,
                 from,
                 until,
+                deadline: life(found).map_or(u64::MAX, |life| life.deadline()),
             });
             Ok::<(), Error>(())
         };

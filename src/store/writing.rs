@@ -8,12 +8,14 @@ use super::key::Key;
 use super::limits::Cost;
 use super::reading::{fast_read, read, size, Reader};
 use super::stored::{Small, Stored, MIN_TAIL};
+use super::ttl::{is_over, life};
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim::{self, Guard};
 use crate::server::Exclusive;
 use crate::sync::Ordering;
 use crate::table::{Closed, Found, Place, Writer};
+use crate::time::Clock;
 use crate::value::{Value, ValueRef};
 
 /// A value of this size takes the long way out, where it is freed at once.
@@ -103,7 +105,7 @@ impl Exclusive<'_, Contents> {
         }
     }
 
-    fn tell_deleted(&self, key: &[u8]) {
+    pub(super) fn tell_deleted(&self, key: &[u8]) {
         if let Some(observer) = self.observer() {
             // Without memory for the key nobody can be told.
             if let Some(key) = memory::bytes(key) {
@@ -119,7 +121,7 @@ impl Exclusive<'_, Contents> {
 
     /// Begins a change that takes this entry's value away.
     #[inline(always)]
-    fn begin_over(&self, found: &Found<'_, Stored>, hash: u64, pinned: &Guard) -> u64 {
+    pub(super) fn begin_over(&self, found: &Found<'_, Stored>, hash: u64, pinned: &Guard) -> u64 {
         let revision = self.revisions.begin(1);
         if self.heed.load(Ordering::Relaxed) != 0 {
             self.snapshots.keep(found, hash, revision, pinned);
@@ -140,7 +142,13 @@ impl Exclusive<'_, Contents> {
         if self.is_observed() {
             return None;
         }
+        if !self.gives_none(condition.ttl()) {
+            return self.fast_put_timed(key, value, condition, pinned);
+        }
         match self.writer(pinned).fast_place(key.hash, &key)? {
+            Place::Taken(found) if found.value().is_timed() => {
+                self.fast_put_timed(key, value, condition, pinned)
+            }
             Place::Taken(found) => {
                 if !condition.allows(Some(found.value().revision())) {
                     return Some(Changed::Conflict);
@@ -177,7 +185,8 @@ impl Exclusive<'_, Contents> {
     pub(crate) unsafe fn fast_put_at(&self, spot: ValueSpot, value: &Small<'_>) -> bool {
         // SAFETY: by contract, and nobody else may take it out as long as this thread may write.
         let found = unsafe { spot.0.found() };
-        !self.is_observed() && self.fast_overwrite(&found, value, None).is_some()
+        let value = value.living(life(&found)); // which it had when the update began
+        !self.is_observed() && self.fast_overwrite(&found, &value, None).is_some()
     }
 
     /// The hash and a pin are needed to keep the older value for snapshots.
@@ -210,8 +219,10 @@ impl Exclusive<'_, Contents> {
             };
             self.snapshots.keep(found, hash, revision, pinned);
         }
+        let was_timed = stored.is_timed();
         stored.overwrite(tail, value, revision);
         self.revisions.commit();
+        self.count_timed(was_timed, value.is_timed());
         if more.bytes < less.bytes {
             let _ = self.charge(less, more);
         }
@@ -236,11 +247,16 @@ impl Exclusive<'_, Contents> {
         if found.value().is_shared() || cost.bytes >= LARGE {
             return None; // it is to be freed at once
         }
-        let old = fast_read(&found, reader)?;
+        let old = fast_read(&found, reader, &Clock::new())?;
+        let was_timed = found.value().is_timed();
+        if was_timed && self.timed() == 1 {
+            return None; // somebody is to be told that nothing is due any more
+        }
         self.begin_over(&found, key.hash, pinned);
         writer.fast_remove(removable, key.hash);
         self.revisions.commit();
         self.discharge(cost);
+        self.count_timed(was_timed, false);
         Some(old)
     }
 
@@ -268,13 +284,24 @@ impl Exclusive<'_, Contents> {
         let pinned = reclaim::pin();
         let writer = self.writer(&pinned);
         let hash = pair.0.hash();
-        let old = writer.get(hash, pair.0.key());
-        let old = old.map_err(|Closed| Error::ServerDown)?;
-        if !condition.allows(old.as_ref().map(|old| old.value().revision())) {
-            return Err(Error::Conflict);
-        }
-        let (less, more) = (old.as_ref().map(Cost::of), pair.cost());
-        self.charge(less.unwrap_or_default(), more)?;
+        let (clock, ttl, more) = (Clock::new(), condition.ttl(), pair.cost());
+        let mut pair = pair;
+        let old = loop {
+            let old = writer.get(hash, pair.0.key());
+            let old = old.map_err(|Closed| Error::ServerDown)?;
+            let there = old.as_ref().filter(|old| !is_over(old, &clock));
+            if !condition.allows(there.map(|there| there.value().revision())) {
+                return Err(Error::Conflict);
+            }
+            pair = pair.living(self.new_life(ttl, old.as_ref(), hash, &clock, &pinned)?)?;
+            let less = old.as_ref().map(Cost::of).unwrap_or_default();
+            match self.charge(less, more) {
+                Err(Error::Limit(_)) if self.sweep_for_room() => {}
+                charged => break charged.map(|()| old)?,
+            }
+        };
+        let was_timed = old.as_ref().is_some_and(|old| old.value().is_timed());
+        let is_timed = pair.0.view().value().is_timed();
         let change = self.tell_stored(&pair);
         let revision = match &old {
             Some(old) => self.begin_over(old, hash, &pinned),
@@ -284,6 +311,7 @@ impl Exclusive<'_, Contents> {
         match writer.insert(pair.0) {
             Ok(replaced) => {
                 self.revisions.commit();
+                self.count_timed(was_timed, is_timed);
                 count_retired(replaced.as_ref(), &pinned);
             }
             Err(error) => {
@@ -301,26 +329,40 @@ impl Exclusive<'_, Contents> {
     /// cannot be copied.
     pub(crate) fn delete(&self, key: Key<'_>) -> Result<Value, Error> {
         let pinned = reclaim::pin();
-        let found = self.writer(&pinned).get(key.hash, &key);
-        let found = found.map_err(|Closed| Error::ServerDown)?;
+        let found = self.found(key, &Clock::new(), &pinned)?;
         let old = found.as_ref().map(read).transpose()?;
-        let _ = self.remove(key);
+        match &found {
+            Some(found) => self.remove_found(key, found, &pinned),
+            None => drop(self.remove(key)),
+        }
         old.ok_or(Error::NotFound)
     }
 
     /// Takes the key out, without an answer.
     pub(crate) fn remove(&self, key: Key<'_>) -> Result<(), Error> {
         let pinned = reclaim::pin();
-        let writer = self.writer(&pinned);
-        let found = writer.get(key.hash, &key);
-        if let Ok(Some(found)) = &found {
-            self.take_out(&writer, found, key.hash, Gone::Deleted, &pinned);
-        }
-        self.tell_deleted(&key);
+        let found = self.writer(&pinned).get(key.hash, &key);
         match found {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) | Err(Closed) => Err(Error::NotFound),
+            Ok(Some(found)) if is_over(&found, &Clock::new()) => {
+                self.expire_now(&found, &pinned);
+                Err(Error::NotFound)
+            }
+            Ok(Some(found)) => {
+                self.remove_found(key, &found, &pinned);
+                Ok(())
+            }
+            Ok(None) | Err(Closed) => {
+                self.tell_deleted(&key);
+                Err(Error::NotFound)
+            }
         }
+    }
+
+    /// Takes out a key that is there.
+    pub(super) fn remove_found(&self, key: Key<'_>, found: &Found<'_, Stored>, pinned: &Guard) {
+        let writer = self.writer(pinned);
+        self.take_out(&writer, found, key.hash, Gone::Deleted, pinned);
+        self.tell_deleted(&key);
     }
 
     /// Takes an entry out, as a change of its own.
@@ -329,7 +371,7 @@ impl Exclusive<'_, Contents> {
         writer: &Writer<'_, Stored>,
         found: &Found<'_, Stored>,
         hash: u64,
-        _why: Gone,
+        why: Gone,
         pinned: &Guard,
     ) {
         let cost = Cost::of(found);
@@ -337,6 +379,10 @@ impl Exclusive<'_, Contents> {
         writer.remove(hash, found.key());
         self.revisions.commit();
         self.discharge(cost);
+        self.count_timed(found.value().is_timed(), false);
+        if why == Gone::Expired {
+            self.count_expired();
+        }
         count_retired(Some(found), pinned);
     }
 
@@ -355,6 +401,7 @@ impl Exclusive<'_, Contents> {
         self.snapshots.fail_all(&pinned);
         writer.clear();
         self.revisions.commit();
+        self.forget_times();
         self.discharge(all);
         for key in keys {
             self.tell_deleted(&key);
@@ -377,6 +424,7 @@ impl Exclusive<'_, Contents> {
         self.snapshots.fail_all(&pinned);
         let was_open = writer.close();
         if was_open {
+            self.forget_times();
             self.discharge(all);
         }
         if let Some(observer) = self.observer.get() {

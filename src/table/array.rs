@@ -388,10 +388,12 @@ impl<'g, V> Array<'g, V> {
         }
     }
 
-    /// The entries of this hash. The writer's, between its changes: none is staged.
+    /// The entries of this hash, as far as the mask goes, which has the bits by which an array finds
+    /// them. The writer's, between its changes: none is staged.
     pub(super) fn entries_hashed(
         self,
         hash: u64,
+        mask: u64,
     ) -> impl Iterator<Item = *mut Entry<V>> + use<'g, V> {
         let (first, tag) = (hash as usize, tag(hash));
         let mut at = Some(first);
@@ -407,7 +409,7 @@ impl<'g, V> Array<'g, V> {
             .flat_map(move |(group, _)| {
                 let entries = self.entries_of(group & self.mask);
                 // SAFETY: the writer takes entries out, and it is here.
-                entries.filter(move |entry| unsafe { Entry::hash(*entry) } == hash)
+                entries.filter(move |entry| unsafe { Entry::hash(*entry) } & mask == hash & mask)
             })
     }
 

@@ -226,6 +226,12 @@ impl<'g, V> Found<'g, V> {
         self.0
     }
 
+    /// The hash of the key. The writer's, of an entry that is not staged.
+    pub(crate) fn hash(&self) -> u64 {
+        // SAFETY: as `new` was promised.
+        unsafe { Entry::hash(self.0) }
+    }
+
     #[inline(always)]
     pub(crate) fn key(&self) -> &'g [u8] {
         // SAFETY: as `new` was promised.

@@ -9,6 +9,9 @@ use crate::error::Error;
 use crate::reclaim::Guard;
 use crate::sync::{AtomicUsize, Ordering};
 
+/// What a table finds entries by of a hash: the tag, and the place in a table of up to 2^40 groups.
+const LIKE: u64 = 0xff00_00ff_ffff_ffff;
+
 /// Where the writer finds a key, or may put it.
 pub(crate) enum Place<'t, V> {
     Taken(Found<'t, V>),
@@ -27,9 +30,14 @@ impl<V: TableValue> FreePlace<'_, V> {
     #[inline]
     pub(crate) fn fill(self, key: &[u8], value: V, tail: &[u8], words: usize) -> Result<(), Error> {
         let entry = Entry::allocate_hashed(key, self.hash, value, tail, words)?;
+        self.put(entry);
+        Ok(())
+    }
+
+    /// Stores an entry of the key and the hash that the place was found for.
+    pub(crate) fn put(self, entry: NewEntry<V>) {
         self.array.place(entry.into_raw(), self.hash);
         change_len(self.len, 1);
-        Ok(())
     }
 }
 
@@ -89,7 +97,17 @@ impl<'t, V: TableValue> Writer<'t, V> {
         let array = self.array().ok().flatten();
         let entries = array
             .into_iter()
-            .flat_map(move |it| it.entries_hashed(hash));
+            .flat_map(move |it| it.entries_hashed(hash, u64::MAX));
+        // SAFETY: entries of the table, and the writer is pinned.
+        entries.map(|entry| unsafe { Found::new(entry) })
+    }
+
+    /// As `hashed`, for who noted `LIKE` of the hash; there may be others among them.
+    pub(crate) fn hashed_like(&self, hash: u64) -> impl Iterator<Item = Found<'t, V>> + use<'t, V> {
+        let array = self.array().ok().flatten();
+        let entries = array
+            .into_iter()
+            .flat_map(move |it| it.entries_hashed(hash, LIKE));
         // SAFETY: entries of the table, and the writer is pinned.
         entries.map(|entry| unsafe { Found::new(entry) })
     }
