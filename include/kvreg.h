@@ -251,7 +251,7 @@ enum {
 
 /** Times to live of keys, in milliseconds, that are no number of them. */
 enum {
-    KVREG_TTL_KEEP = -2,   /**< That which the key has. */
+    KVREG_TTL_KEEP = -2,   /**< That which the key has; the bucket's default if it is absent. */
     KVREG_TTL_NEVER = -1,  /**< None: the key stays for ever. */
     KVREG_TTL_DEFAULT = 0  /**< The bucket's default. */
 };
@@ -324,7 +324,8 @@ typedef struct kvreg_entry {
     kvreg_value value; /**< The value. */
     uint64_t revision; /**< Of the change that stored it: the later a change of a bucket, or of those
                             that had its name, the larger. Never 0. */
-    int64_t ttl_ms;    /**< How long the key is still there, in milliseconds: -1, for ever. */
+    int64_t ttl_ms;    /**< How long the key is still there, in milliseconds, 1 at least;
+                            KVREG_TTL_NEVER: for ever. */
 } kvreg_entry;
 
 /** What a kvreg_op does. */
@@ -474,7 +475,7 @@ typedef struct kvreg_bucket_options {
     uint32_t order;             /**< KVREG_UNORDERED or KVREG_ORDERED; changes the speed alone. */
     uint32_t on_full;           /**< KVREG_REFUSE or KVREG_EVICT. */
     int64_t default_ttl_ms;     /**< The time to live of keys that are stored without one of their
-                                     own, in milliseconds; none. */
+                                     own, in milliseconds, 100 years at most; none. */
 } kvreg_bucket_options;
 
 /** Flags of kvreg_scan_options and kvreg_watch_options. */
@@ -1279,7 +1280,8 @@ kvreg_status kvreg_bucket_get_into(kvreg_bucket *bucket,
 /**
  * Gives the value of a key with its revision, as kvreg_bucket_get does, or answers
  * KVREG_NOT_FOUND; clear `entry->value`. Set `entry->size` before, or use kvreg_entry_init. Both
- * are of the same change. Blocks only while casts of this thread to the bucket are queued.
+ * are of the same change. `entry->ttl_ms` is what is left of the key's time to live, 1 at least,
+ * or KVREG_TTL_NEVER. Blocks only while casts of this thread to the bucket are queued.
  */
 kvreg_status kvreg_bucket_get_entry(kvreg_bucket *bucket,
                                     const void *key,
@@ -1287,10 +1289,12 @@ kvreg_status kvreg_bucket_get_entry(kvreg_bucket *bucket,
                                     kvreg_entry *entry);
 
 /**
- * Stores a value, as kvreg_bucket_put does, and tells the revision of that change. `ttl_ms` is
- * one of KVREG_TTL_KEEP, KVREG_TTL_NEVER and KVREG_TTL_DEFAULT; keys with a time to live are not
- * there yet: one above 0 is KVREG_UNSUPPORTED. `revision` may be NULL; it is 0 on failure. Blocks
- * for its turn.
+ * Stores a value, as kvreg_bucket_put does, with a time to live, and tells the revision of that
+ * change. `ttl_ms` is in milliseconds, 100 years at most; or KVREG_TTL_DEFAULT, that of the
+ * bucket's options, as kvreg_bucket_put; KVREG_TTL_NEVER; or KVREG_TTL_KEEP, what the key has, and
+ * the bucket's if it is absent. When its time is over no read and no condition sees the key, and
+ * within 2 s it is gone from memory. The clock goes on while the machine is suspended.
+ * `revision` may be NULL; it is 0 on failure. Blocks for its turn.
  */
 kvreg_status kvreg_bucket_put_entry(kvreg_bucket *bucket,
                                     const void *key,
@@ -1310,6 +1314,17 @@ kvreg_status kvreg_bucket_put_if(kvreg_bucket *bucket,
                                  size_t key_len,
                                  const kvreg_value *value,
                                  uint64_t expected,
+                                 int64_t ttl_ms,
+                                 uint64_t *revision);
+
+/**
+ * Gives a key another time to live, in milliseconds, or KVREG_TTL_NEVER: a change, with a new
+ * revision. KVREG_TTL_KEEP and KVREG_TTL_DEFAULT are KVREG_INVALID_ARGUMENT; if the key is absent
+ * the answer is KVREG_NOT_FOUND. `revision` may be NULL; it is 0 on failure. Blocks for its turn.
+ */
+kvreg_status kvreg_bucket_expire(kvreg_bucket *bucket,
+                                 const void *key,
+                                 size_t key_len,
                                  int64_t ttl_ms,
                                  uint64_t *revision);
 

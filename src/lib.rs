@@ -41,7 +41,7 @@ mod watch;
 pub use api::aio;
 pub use api::{configure, version};
 pub use api::{Batch, Bucket, Entry, Inbox, Item, Listener, Names, NotApplied, Registry};
-pub use api::{Scan, Update};
+pub use api::{Scan, Ttl, Update};
 pub use bucket::{BucketInfo, BucketOptions, OnFull, Order, Verdict};
 pub use error::Error;
 pub use inbox::{ChangeKind, Event, WatchOptions};

@@ -114,3 +114,106 @@ impl Deadline {
         }
     }
 }
+
+/// A moment of the clock by which keys live: it goes on while the machine is suspended, and all
+/// processors have the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// Whole milliseconds.
+    ms: u64,
+    /// 1 if there is a part of one more.
+    part: u64,
+}
+
+impl Moment {
+    pub(crate) fn now() -> Moment {
+        Moment::from_nanos(boot_nanos())
+    }
+
+    fn from_nanos(nanos: u64) -> Moment {
+        let ms = nanos / 1_000_000;
+        Moment {
+            ms,
+            part: u64::from(nanos > ms * 1_000_000),
+        }
+    }
+
+    /// Whole milliseconds.
+    #[inline(always)]
+    pub(crate) fn ms(self) -> u64 {
+        self.ms
+    }
+
+    /// So many milliseconds later, and no less.
+    #[inline(always)]
+    pub(crate) fn after(self, ms: u64) -> u64 {
+        self.ms + self.part + ms
+    }
+
+    /// Whether a deadline is over.
+    #[inline(always)]
+    pub(crate) fn is_past(self, deadline: u64) -> bool {
+        deadline <= self.ms
+    }
+
+    /// The milliseconds to a deadline, 1 at least.
+    pub(crate) fn until(self, deadline: u64) -> u64 {
+        deadline.saturating_sub(self.ms + self.part).max(1)
+    }
+}
+
+#[cfg(unix)]
+#[inline]
+fn boot_nanos() -> u64 {
+    // Elsewhere this one goes on in suspend, as far as there is one that does.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const CLOCK: libc::clockid_t = if cfg!(miri) {
+        libc::CLOCK_MONOTONIC // Miri knows no other
+    } else {
+        libc::CLOCK_BOOTTIME
+    };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: an output.
+    unsafe { libc::clock_gettime(CLOCK, &mut time) };
+    (time.tv_sec as u64).wrapping_mul(1_000_000_000) + time.tv_nsec as u64
+}
+
+#[cfg(windows)]
+fn boot_nanos() -> u64 {
+    #[link(name = "kernel32")]
+    extern "system" {
+        fn GetTickCount64() -> u64;
+    }
+    // SAFETY: it takes nothing.
+    unsafe { GetTickCount64() * 1_000_000 }
+}
+
+/// The moment at which one thing is done: the clock is looked at once, when it is asked for first.
+#[derive(Default)]
+pub(crate) struct Clock(std::cell::Cell<Option<Moment>>);
+
+impl Clock {
+    #[inline(always)]
+    pub(crate) fn new() -> Clock {
+        Clock(std::cell::Cell::new(None))
+    }
+
+    #[inline]
+    pub(crate) fn now(&self) -> Moment {
+        self.0.get().unwrap_or_else(|| {
+            let now = Moment::now();
+            self.0.set(Some(now));
+            now
+        })
+    }
+
+    /// The moment, if it was asked for.
+    pub(crate) fn seen(&self) -> Option<Moment> {
+        self.0.get()
+    }
+}

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::Bucket;
+use super::{Bucket, Ttl};
 use crate::bucket::{check_key, copy_key};
 use crate::error::Error;
 use crate::memory;
-use crate::store::{Key, Op, Refused, What};
+use crate::store::{self, Key, Op, Refused, What};
 use crate::value::{AsValue, Value};
 
 /// Several changes that are made in one step by [`Bucket::apply`]: all of them or none.
@@ -41,6 +41,7 @@ struct Change {
     key: Result<Box<[u8]>, Error>,
     what: Owned,
     expected: Option<u64>,
+    ttl: Result<store::Ttl, Error>,
 }
 
 #[derive(Clone, Debug)]
@@ -95,6 +96,16 @@ impl Batch {
     }
 
     fn change(&mut self, key: &[u8], what: Owned, expected: Option<u64>) -> &mut Batch {
+        self.living_change(key, what, expected, Ttl::Default)
+    }
+
+    fn living_change(
+        &mut self,
+        key: &[u8],
+        what: Owned,
+        expected: Option<u64>,
+        ttl: Ttl,
+    ) -> &mut Batch {
         let key = check_key(key).and_then(copy_key);
         let room = memory::without_reserve(|| self.changes.try_reserve(1));
         match room {
@@ -102,6 +113,7 @@ impl Batch {
                 key,
                 what,
                 expected,
+                ttl: ttl.given(),
             }),
             Err(_) => self.is_cut = true,
         }
@@ -124,6 +136,29 @@ impl Batch {
     ) -> &mut Batch {
         let value = Owned::Put(Value::new(value.as_value()));
         self.change(key.as_ref(), value, Some(expected))
+    }
+
+    /// As [`put`](Batch::put), with a time to live.
+    pub fn put_for(
+        &mut self,
+        key: impl AsRef<[u8]>,
+        value: impl AsValue,
+        ttl: impl Into<Ttl>,
+    ) -> &mut Batch {
+        let value = Owned::Put(Value::new(value.as_value()));
+        self.living_change(key.as_ref(), value, None, ttl.into())
+    }
+
+    /// As [`put_if`](Batch::put_if), with a time to live.
+    pub fn put_if_for(
+        &mut self,
+        key: impl AsRef<[u8]>,
+        value: impl AsValue,
+        expected: u64,
+        ttl: impl Into<Ttl>,
+    ) -> &mut Batch {
+        let value = Owned::Put(Value::new(value.as_value()));
+        self.living_change(key.as_ref(), value, Some(expected), ttl.into())
     }
 
     /// Takes a key out. If it is absent the batch is refused: [`Error::NotFound`].
@@ -174,6 +209,7 @@ impl Batch {
                 key: Key::new(key),
                 what,
                 expected: change.expected,
+                ttl: *change.ttl.as_ref().map_err(refused)?,
             });
         }
         match self.is_cut {

@@ -1,8 +1,11 @@
 //! Revisions, conditions and sums, as Rust programs have them.
 
+use std::time::Duration;
+
 use super::Bucket;
+use crate::bucket::TTL_LIMIT;
 use crate::error::Error;
-use crate::store::{Always, Expected, Key, Owned};
+use crate::store::{self, Always, EntryFacts, Expected, Key, Living, Owned};
 use crate::value::{AsValue, FromValue, Value};
 
 /// A value with the revision of the change that stored it.
@@ -25,6 +28,77 @@ pub struct Entry<T> {
     /// The later a change of a bucket, or of those that had its name in its registry, the larger.
     /// Never 0.
     pub revision: u64,
+    /// What is left of the key's time to live, a millisecond at least; `None` is for ever.
+    pub ttl: Option<Duration>,
+}
+
+/// A time to live that a change gives its key.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvreg::{Bucket, Error, Ttl};
+///
+/// let sessions = Bucket::start()?;
+/// sessions.put_for("anna", 1, Duration::from_secs(30))?;
+/// assert!(sessions.entry::<i64>("anna")?.ttl.is_some());
+/// sessions.put_for("anna", 2, Ttl::Keep)?;
+/// sessions.expire("anna", Ttl::Never)?;
+/// assert_eq!(sessions.entry::<i64>("anna")?.ttl, None);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ttl {
+    /// That of the bucket's options: a [`put`](Bucket::put) gives it too.
+    #[default]
+    Default,
+    /// What the key has; if it is absent, that of the bucket's options.
+    Keep,
+    /// None: the key stays for ever.
+    Never,
+    /// So long, above 0 and 100 years at most; a part of a millisecond is a whole one.
+    For(Duration),
+}
+
+impl From<Duration> for Ttl {
+    fn from(ttl: Duration) -> Ttl {
+        Ttl::For(ttl)
+    }
+}
+
+impl Ttl {
+    pub(super) fn given(self) -> Result<store::Ttl, Error> {
+        Ok(match self {
+            Ttl::Default => store::Ttl::Default,
+            Ttl::Keep => store::Ttl::Keep(None),
+            Ttl::Never => store::Ttl::Never,
+            Ttl::For(ttl) if ttl.is_zero() || ttl > TTL_LIMIT => {
+                let text = "a time to live is none, or above 100 years";
+                return Err(Error::InvalidArgument(text));
+            }
+            Ttl::For(ttl) => store::Ttl::Millis(ttl.as_nanos().div_ceil(1_000_000) as u64),
+        })
+    }
+
+    /// As `expire` takes it.
+    pub(super) fn changed(self) -> Result<store::Ttl, Error> {
+        match self {
+            Ttl::Default | Ttl::Keep => {
+                let text = "a key gets a time to live, or none";
+                Err(Error::InvalidArgument(text))
+            }
+            ttl => ttl.given(),
+        }
+    }
+}
+
+impl<T> Entry<T> {
+    pub(super) fn new(value: T, facts: EntryFacts) -> Entry<T> {
+        Entry {
+            value,
+            revision: facts.revision,
+            ttl: facts.ttl_ms.map(Duration::from_millis),
+        }
+    }
 }
 
 /// What tells revisions, and what asks something of a key first: it compares and changes in one
@@ -32,11 +106,10 @@ pub struct Entry<T> {
 impl Bucket {
     /// Reads a key with its revision; [`Error::NotFound`] if it is absent. Both are of one change.
     pub fn entry<T: FromValue>(&self, key: impl AsRef<[u8]>) -> Result<Entry<T>, Error> {
-        let (value, revision) = self.call(key.as_ref(), |server, caller, key| {
+        let (value, facts) = self.call(key.as_ref(), |server, caller, key| {
             server.read_entry(caller, Key::new(key), Owned)
         })?;
-        let value = T::from_value(value)?;
-        Ok(Entry { value, revision })
+        Ok(Entry::new(T::from_value(value)?, facts))
     }
 
     /// The revision of the last change; 0 if there was none.
@@ -49,6 +122,44 @@ impl Bucket {
         let value = value.as_value();
         self.change(key.as_ref(), |server, caller, key| {
             server.put_on(caller, key, value, Always)
+        })
+    }
+
+    /// Stores a value with a time to live, and tells the revision. When its time is over no read and
+    /// no condition sees the key, and within 2 s it is gone from memory. The clock goes on while the
+    /// machine is suspended.
+    pub fn put_for(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsValue,
+        ttl: impl Into<Ttl>,
+    ) -> Result<u64, Error> {
+        let (value, ttl) = (value.as_value(), ttl.into().given()?);
+        self.change(key.as_ref(), |server, caller, key| {
+            server.put_on(caller, key, value, Living(Always, ttl))
+        })
+    }
+
+    /// As [`put_if`](Bucket::put_if), with a time to live.
+    pub fn put_if_for(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsValue,
+        expected: u64,
+        ttl: impl Into<Ttl>,
+    ) -> Result<u64, Error> {
+        let (value, ttl) = (value.as_value(), ttl.into().given()?);
+        self.change(key.as_ref(), |server, caller, key| {
+            server.put_on(caller, key, value, Living(Expected(expected), ttl))
+        })
+    }
+
+    /// Gives a key another time to live, or none, as a change with a revision;
+    /// [`Error::NotFound`] if it is absent. Neither [`Ttl::Keep`] nor [`Ttl::Default`].
+    pub fn expire(&self, key: impl AsRef<[u8]>, ttl: impl Into<Ttl>) -> Result<u64, Error> {
+        let ttl = ttl.into().changed()?;
+        self.change(key.as_ref(), |server, caller, key| {
+            server.expire(caller, key, ttl)
         })
     }
 

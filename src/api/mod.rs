@@ -14,7 +14,7 @@ mod update;
 
 pub use batch::{Batch, NotApplied};
 pub use bucket::Bucket;
-pub use conditions::Entry;
+pub use conditions::{Entry, Ttl};
 pub use inbox::Inbox;
 pub use listener::Listener;
 pub(crate) use process::shut_down;

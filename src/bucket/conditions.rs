@@ -9,9 +9,10 @@ use super::{BucketServer, BucketState};
 use crate::error::Error;
 use crate::reclaim::{self, Guard};
 use crate::server::{Caller, Writing};
+use crate::store::{Condition, Key, New, Pair, Ttl};
 #[cfg(feature = "aio")]
-use crate::store::Owned;
-use crate::store::{Condition, Key, New, Pair};
+use crate::store::{EntryFacts, Owned};
+use crate::time::Clock;
 use crate::value::{Value, ValueRef};
 
 /// What is large is copied before the turn is taken.
@@ -85,7 +86,9 @@ impl BucketServer {
         if let Some(value) = &value {
             self.check_value(value, true)?;
             if !reclaim::has_room() {
-                self.call(caller, |write| write.exclusive().check_equal(key, expected))??;
+                self.call(caller, |write| {
+                    write.exclusive().check_equal(key, expected, &Clock::new())
+                })??;
                 self.wait_for_room(caller)?;
             }
         }
@@ -96,6 +99,19 @@ impl BucketServer {
                 write.exclusive().put_if_equal(key, expected, new)
             };
             self.call(caller, put)?
+        })
+    }
+
+    /// Gives a key another time to live; answers the revision.
+    pub(crate) fn expire(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        key: &[u8],
+        ttl: Ttl,
+    ) -> Result<u64, Error> {
+        let key = Key::new(key);
+        with_memory(caller, |caller| {
+            self.call(caller, |write| write.exclusive().expire(key, ttl))?
         })
     }
 
@@ -130,10 +146,10 @@ impl BucketServer {
 /// The same with the bucket's turn, for who has waited for it.
 #[cfg(feature = "aio")]
 impl Decision<'_> {
-    /// The value to decide about, with its revision.
-    pub(crate) fn entry(&self) -> Result<Option<(Value, u64)>, Error> {
+    /// The value to decide about, with what else there is to know of the key.
+    pub(crate) fn entry(&self) -> Result<Option<(Value, EntryFacts)>, Error> {
         let key = self.key();
-        self.read(|contents| contents.read_entry(key, Owned))
+        self.read(|contents| contents.read_entry(key, Owned, self.clock()))
     }
 
     pub(crate) fn put_on(
@@ -148,6 +164,10 @@ impl Decision<'_> {
         }
         let pair = Pair::new(key, value)?;
         self.commit(|write| write.exclusive().put(pair, condition))?
+    }
+
+    pub(crate) fn expire(&self, ttl: Ttl) -> Result<u64, Error> {
+        self.commit(|write| write.exclusive().expire(self.key(), ttl))?
     }
 
     pub(crate) fn delete_if(&self, expected: u64) -> Result<Value, Error> {

@@ -3,6 +3,7 @@
 mod apply;
 mod callbacks;
 mod conditions;
+mod expiry;
 mod options;
 mod reads;
 mod small_pair;
@@ -25,6 +26,7 @@ use crate::sync::Counter;
 use crate::watch::{Subscriber, Subscribers};
 
 use callbacks::Callbacks;
+use expiry::Expiry;
 pub(crate) use options::TTL_LIMIT;
 pub use options::{BucketOptions, OnFull, Order};
 use small_pair::SmallPair;
@@ -39,6 +41,7 @@ pub(crate) struct Buckets {
     /// Those that have not ended.
     live: Counter,
     callbacks: Callbacks,
+    expiry: Expiry,
     /// Of those that no registry knows, and that have no options of their own.
     lone_spec: OnceLock<Arc<BucketSpec>>,
 }
@@ -151,6 +154,8 @@ pub(crate) enum Message {
     /// What needs no memory of its own.
     PutSmall(SmallPair),
     Delete(Box<[u8]>),
+    /// Keys whose time is over are to be taken out.
+    Sweep,
 }
 
 /// An update that the runtime runs: the key, and what to do once the turn is there.
@@ -166,7 +171,7 @@ unsafe impl State for BucketState {
     type Task = Task;
 
     fn handle(
-        _server: &Arc<BucketServer>,
+        server: &Arc<BucketServer>,
         write: &Writing<'_, BucketState>,
         message: Message,
     ) -> Result<(), Error> {
@@ -184,7 +189,20 @@ unsafe impl State for BucketState {
                 Err(Error::NotFound) => Ok(()),
                 removed => removed,
             },
+            Message::Sweep => {
+                expiry::handle(server, write);
+                Ok(())
+            }
         }
+    }
+
+    fn is_errand(message: &Message) -> bool {
+        matches!(message, Message::Sweep)
+    }
+
+    #[inline(always)]
+    fn settle(server: &Arc<BucketServer>, _write: &Writing<'_, BucketState>) {
+        server.settle_times();
     }
 
     fn queue(server: &BucketServer, message: &mut Message) -> Result<(), Error> {
@@ -220,8 +238,11 @@ unsafe impl State for BucketState {
 
     fn close(write: &Writing<'_, BucketState>) {
         if write.exclusive().close() {
-            let live = &write.state().spec.around.buckets.live;
-            live.remove();
+            let buckets = write.state().spec.around.buckets;
+            buckets.live.remove();
+            if write.exclusive().times.are_used() {
+                buckets.expiry.forget(write.state());
+            }
         }
     }
 
@@ -250,6 +271,7 @@ impl BucketServer {
         let limits = Limits::new(spec.options.max_keys, spec.options.max_bytes, shared);
         let is_limited = limits.is_some();
         let contents = Contents::new(limits, spec.revisions.clone());
+        let contents = contents.with_default_ttl(spec.options.default_ttl_ms());
         let contents = match spec.options.order {
             Order::Unordered => contents,
             Order::Ordered => contents.ordered(),
@@ -291,7 +313,7 @@ impl BucketServer {
             last_exit,
             hits: cache.hits,
             misses: cache.misses,
-            expired: 0,
+            expired: state.contents.times.expired(),
             evicted: cache.evicted,
             order: state.spec.options.order,
         })

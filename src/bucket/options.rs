@@ -163,6 +163,12 @@ impl BucketOptions {
         }
     }
 
+    /// 0: none. A part of a millisecond is a whole one.
+    pub(super) fn default_ttl_ms(&self) -> u64 {
+        let ttl = self.default_ttl.unwrap_or_default();
+        ttl.as_nanos().div_ceil(1_000_000) as u64
+    }
+
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.max_value > VALUE_LIMIT {
             return Err(Error::InvalidArgument("a value has at most 512 MiB"));
@@ -174,9 +180,6 @@ impl BucketOptions {
             return Err(Error::InvalidArgument(
                 "a time to live is none, or above 100 years",
             ));
-        }
-        if self.default_ttl.is_some() {
-            return Err(Error::Unsupported("times to live"));
         }
         Ok(())
     }

@@ -7,8 +7,8 @@ use super::{BucketServer, BucketState};
 use crate::error::Error;
 use crate::reclaim::Guard;
 use crate::server::{Caller, Writing};
-use crate::store::{Item, Key, Left, Many, Reader, Unread, Wanted};
-use crate::time::Deadline;
+use crate::store::{EntryFacts, Item, Key, Left, Many, Reader, Unread, Wanted};
+use crate::time::{Clock, Deadline};
 use crate::value::Value;
 
 /// Bytes of keys and values that are likely to be in a processor's cache.
@@ -63,27 +63,30 @@ impl BucketServer {
         self.read_again(caller, || self.state().contents.read(key, reader))
     }
 
-    /// As `fast_read`, with the revision of the key's last change.
+    /// As `fast_read`, with what else there is to know of the key.
     #[inline(always)]
     pub(crate) fn fast_read_entry<R: Reader>(
         &self,
         key: Key<'_>,
         pinned: &Guard,
         reader: R,
-    ) -> Option<(R::Read, u64)> {
+    ) -> Option<(R::Read, EntryFacts)> {
         let contents = &self.state().contents;
         contents.fast_read_entry(key, pinned, reader)
     }
 
-    /// As `read`, with the revision of the key's last change.
+    /// As `read`, with what else there is to know of the key.
     pub(crate) fn read_entry<R: Reader + Copy>(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
         key: Key<'_>,
         reader: R,
-    ) -> Result<(R::Read, u64), Error> {
+    ) -> Result<(R::Read, EntryFacts), Error> {
         self.await_own_casts(caller)?;
-        self.read_again(caller, || self.state().contents.read_entry(key, reader))
+        self.read_again(caller, || {
+            let contents = &self.state().contents;
+            contents.read_entry(key, reader, &Clock::new())
+        })
     }
 
     /// The revision of the last change; 0 if there was none.
@@ -99,7 +102,7 @@ impl BucketServer {
     ) -> Result<Value, Error> {
         let key = Key::new(key);
         self.await_own_casts(caller)?;
-        self.read_again(caller, || self.state().contents.get(key))
+        self.read_again(caller, || self.state().contents.get(key, &Clock::new()))
     }
 
     /// Reads, and where a writer is in the middle of a change and does not come to its end reads

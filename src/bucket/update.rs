@@ -22,7 +22,8 @@ use crate::error::Error;
 use crate::reason::{Exit, Reason};
 use crate::reclaim::Guard;
 use crate::server::{Held, Inside, Open, OpenTurn, Turn, Writing};
-use crate::store::{Always, Contents, Key, Pair, Reader, Small, Unread, ValueSpot};
+use crate::store::{Always, Contents, Key, Living, Pair, Reader, Small, Ttl, Unread, ValueSpot};
+use crate::time::Clock;
 use crate::value::{Value, ValueRef};
 
 /// The key of an update that outlives the call that began it.
@@ -88,6 +89,8 @@ pub(crate) struct Deciding<K = OwnedKey> {
     turn: Turn<BucketState>,
     key: K,
     spot: Cell<Option<ValueSpot>>,
+    /// Time is looked at once, when the value is read (G17).
+    clock: Clock,
 }
 
 impl<K: Keyed> Deciding<K> {
@@ -96,6 +99,7 @@ impl<K: Keyed> Deciding<K> {
             turn,
             key,
             spot: Cell::new(None),
+            clock: Clock::new(),
         }
     }
 
@@ -106,6 +110,7 @@ impl<K: Keyed> Deciding<K> {
             inside: self.turn.inside(),
             keyed: &self.key,
             spot: &self.spot,
+            clock: &self.clock,
         }
     }
 
@@ -121,6 +126,7 @@ impl<K: Keyed> Deciding<K> {
             turn: self.turn.open(),
             key: self.key,
             spot: self.spot,
+            clock: self.clock,
         }
     }
 }
@@ -130,6 +136,7 @@ pub(crate) struct OpenUpdate<K = OwnedKey> {
     turn: OpenTurn<BucketState>,
     key: K,
     spot: Cell<Option<ValueSpot>>,
+    clock: Clock,
 }
 
 impl<K: Keyed> OpenUpdate<K> {
@@ -139,6 +146,7 @@ impl<K: Keyed> OpenUpdate<K> {
             inside: self.turn.inside(),
             keyed: &self.key,
             spot: &self.spot,
+            clock: &self.clock,
         }
     }
 }
@@ -150,6 +158,7 @@ pub(crate) struct Decision<'a> {
     keyed: &'a dyn Keyed,
     /// Where the value lies that was read by the short way.
     spot: &'a Cell<Option<ValueSpot>>,
+    clock: &'a Clock,
 }
 
 impl<'a> Decision<'a> {
@@ -160,7 +169,7 @@ impl<'a> Decision<'a> {
     /// The value to decide about; `None` if the key is absent.
     pub(crate) fn current(&self) -> Result<Option<Value>, Error> {
         let key = self.key();
-        self.read(|contents| contents.get(key))
+        self.read(|contents| contents.get(key, self.clock))
     }
 
     /// What is read of the key; `None` if it is absent.
@@ -178,6 +187,15 @@ impl<'a> Decision<'a> {
                 Err(Unread::Busy) => continue, // nobody writes but who has the turn
             };
         }
+    }
+
+    /// An update keeps what is left of its key's time to live.
+    fn kept(&self) -> Living<Always> {
+        Living(Always, Ttl::Keep(self.clock.seen()))
+    }
+
+    pub(super) fn clock(&self) -> &'a Clock {
+        self.clock
     }
 
     pub(super) fn key(&self) -> Key<'a> {
@@ -204,7 +222,7 @@ impl<'a> Decision<'a> {
     #[inline(always)]
     pub(crate) fn fast_read<R: Reader>(&self, pinned: &Guard, reader: R) -> Option<R::Read> {
         let contents = &self.bucket().state().contents;
-        let (read, spot) = contents.fast_read_at(self.key(), pinned, reader)?;
+        let (read, spot) = contents.fast_read_at(self.key(), pinned, reader, self.clock)?;
         self.spot.set(Some(spot));
         Some(read)
     }
@@ -235,7 +253,7 @@ impl<'a> Decision<'a> {
             value.text().len() <= write.state().spec.options.max_value
                 && write
                     .exclusive()
-                    .fast_put(self.key(), &small, Always, pinned)
+                    .fast_put(self.key(), &small, self.kept(), pinned)
                     .is_some()
         })
     }
@@ -265,12 +283,12 @@ impl<'a> Decision<'a> {
         server.check_value(&value, false)?;
         if value.is_small() {
             let key = self.key();
-            let put = self.commit(|write| write.exclusive().put_small(key, value, Always))?;
+            let put = self.commit(|write| write.exclusive().put_small(key, value, self.kept()))?;
             return put.map(|_| ());
         }
         // What is large is copied before anybody is kept out.
         let pair = Pair::new(self.key(), value)?;
-        let put = self.commit(|write| write.exclusive().put(pair, Always))?;
+        let put = self.commit(|write| write.exclusive().put(pair, self.kept()))?;
         put.map(|_| ())
     }
 

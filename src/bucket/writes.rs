@@ -195,7 +195,7 @@ impl BucketServer {
         with_memory(caller, |caller| {
             if !Contents::is_short(pairs) {
                 // What is long is copied before the turn is taken.
-                let ready = made(pairs)?;
+                let ready = made(pairs, self.state().contents.has_default_ttl())?;
                 return self.call(caller, |write| write.exclusive().put_many(ready))?;
             }
             self.call(caller, |write| {
@@ -203,7 +203,7 @@ impl BucketServer {
                 if contents.overwrite_all(pairs) {
                     return Ok(());
                 }
-                contents.put_many(made(pairs)?)
+                contents.put_many(made(pairs, contents.has_default_ttl())?)
             })?
         })
     }
@@ -233,11 +233,11 @@ pub(super) fn with_memory<R>(
     }
 }
 
-fn made(pairs: &[(Key<'_>, ValueRef<'_>)]) -> Result<Vec<Pair>, Error> {
+fn made(pairs: &[(Key<'_>, ValueRef<'_>)], are_timed: bool) -> Result<Vec<Pair>, Error> {
     let mut ready = Vec::new();
     memory::reserve(&mut ready, pairs.len())?;
     for (key, value) in pairs {
-        ready.push(Pair::new(*key, *value)?);
+        ready.push(Pair::with_room(*key, *value, are_timed)?);
     }
     Ok(ready)
 }

@@ -3,14 +3,14 @@
 use std::ffi::c_void;
 
 use super::argument::{self, invalid, Out};
-use super::entry::check_ttl;
+use super::entry::ttl_given;
 use super::guard::guard;
 use super::object::{kvreg_bucket, with};
 use super::one_key::{ranked, How};
 use super::status::{kvreg_status, Failure, Status};
 use super::value::kvreg_value;
 use crate::memory;
-use crate::store::{Key, Op, What};
+use crate::store::{Key, Op, Ttl, What};
 
 /// The header's `kvreg_op`.
 #[repr(C)]
@@ -119,12 +119,13 @@ impl Ops {
             }
             _ => Some(op.expected),
         };
+        let mut ttl = Ttl::Default;
         let what = match op.op {
             PUT | PUT_IF => {
                 // SAFETY: by contract.
                 let value = unsafe { op.value.get() };
                 if value.is_ok() || value.as_ref().is_err_and(Failure::is_limit) {
-                    check_ttl(op.ttl_ms)?;
+                    ttl = ttl_given(op.ttl_ms)?;
                 }
                 What::Put(argument::at_hand(value?))
             }
@@ -136,6 +137,7 @@ impl Ops {
             key,
             what,
             expected,
+            ttl,
         })
     }
 }

@@ -10,7 +10,7 @@ use super::one_key::{ranked, How, OK};
 use super::status::{kvreg_status, Failure, Status};
 use super::value::{given, kvreg_value};
 use crate::bucket::TTL_LIMIT;
-use crate::store::{Always, Changed, Condition, Expected, Key};
+use crate::store::{Always, Changed, Condition, EntryFacts, Expected, Key, Living, Ttl};
 
 /// The header's `kvreg_entry`.
 #[repr(C)]
@@ -35,13 +35,28 @@ const TTL_KEEP: i64 = -2;
 const TTL_NEVER: i64 = -1;
 const TTL_MAX: i64 = TTL_LIMIT.as_millis() as i64;
 
-/// Of a time to live that was given: no key has one yet.
-pub(super) fn check_ttl(ttl_ms: i64) -> Result<(), Failure> {
+const TTL_DEFAULT: i64 = 0;
+
+/// A time to live that was given.
+#[inline(always)]
+fn ttl_of(ttl_ms: i64) -> Option<Ttl> {
     match ttl_ms {
-        TTL_KEEP..=0 => Ok(()),
-        1..=TTL_MAX => Err(Failure::new(Status::Unsupported, "times to live")),
-        _ => Err(invalid("a time to live is below -2, or above 100 years")),
+        TTL_DEFAULT => Some(Ttl::Default),
+        TTL_NEVER => Some(Ttl::Never),
+        TTL_KEEP => Some(Ttl::Keep(None)),
+        1..=TTL_MAX => Some(Ttl::Millis(ttl_ms.unsigned_abs())),
+        _ => None,
     }
+}
+
+/// As `ttl_of`, for who tells what is wrong with it.
+pub(super) fn ttl_given(ttl_ms: i64) -> Result<Ttl, Failure> {
+    ttl_of(ttl_ms).ok_or_else(|| invalid("a time to live is below -2, or above 100 years"))
+}
+
+/// What is left of a time to live, as the header tells it.
+fn left(facts: EntryFacts) -> i64 {
+    facts.ttl_ms.map_or(TTL_NEVER, |left| left as i64)
 }
 
 /// An entry that a caller wants filled.
@@ -95,7 +110,8 @@ impl Wanted {
 ///
 /// Gives the value of a key with its revision, as kvreg_bucket_get does, or answers
 /// KVREG_NOT_FOUND; clear `entry->value`. Set `entry->size` before, or use kvreg_entry_init. Both
-/// are of the same change. Blocks only while casts of this thread to the bucket are queued.
+/// are of the same change. `entry->ttl_ms` is what is left of the key's time to live, 1 at least,
+/// or KVREG_TTL_NEVER. Blocks only while casts of this thread to the bucket are queued.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_get_entry(
     bucket: *mut kvreg_bucket,
@@ -112,8 +128,8 @@ pub unsafe extern "C" fn kvreg_bucket_get_entry(
                     bucket.fast_read_entry(key, pinned, fast::Output)
                 })
             });
-            if let Some((Some(value), revision)) = read {
-                wanted.fill(value, revision, TTL_NEVER);
+            if let Some((Some(value), facts)) = read {
+                wanted.fill(value, facts.revision, left(facts));
                 return OK;
             }
         }
@@ -127,10 +143,10 @@ pub unsafe extern "C" fn kvreg_bucket_get_entry(
             checked?;
             // SAFETY: as above.
             let key = Key::new(unsafe { argument::key(key, key_len) }?);
-            let (value, revision) = bucket.read_entry(caller, key, fast::Output)?;
+            let (value, facts) = bucket.read_entry(caller, key, fast::Output)?;
             caller.unpin(); // the output may be slow
                             // SAFETY: it was found whole.
-            unsafe { wanted.fill(value.ok_or(Status::NoMemory)?, revision, TTL_NEVER) };
+            unsafe { wanted.fill(value.ok_or(Status::NoMemory)?, facts.revision, left(facts)) };
             Ok(())
         })
     })
@@ -151,9 +167,7 @@ unsafe fn put_on(
 ) -> kvreg_status {
     // SAFETY: by contract.
     let changed = unsafe { value.as_ref() }.and_then(|value| unsafe {
-        if !(TTL_KEEP..=0).contains(&ttl_ms) {
-            return None;
-        }
+        let condition = Living(condition, ttl_of(ttl_ms)?);
         let value = value.get_small()?;
         let key = fast::key(key.cast(), key_len)?;
         fast::fast(bucket, |bucket, pinned| {
@@ -186,18 +200,20 @@ unsafe fn put_on(
                 Err(failure) if !failure.is_limit() => return Err(failure),
                 value => value,
             };
-            check_ttl(ttl_ms)?;
+            let ttl = ttl_given(ttl_ms)?;
             let value = value.map_err(|failure| ranked(bucket, failure, How::Call))?;
-            revision.set(bucket.put_on(caller, key, value, condition)?);
+            revision.set(bucket.put_on(caller, key, value, Living(condition, ttl))?);
             Ok(())
         })
     })
 }
 
-/// Stores a value, as kvreg_bucket_put does, and tells the revision of that change. `ttl_ms` is
-/// one of KVREG_TTL_KEEP, KVREG_TTL_NEVER and KVREG_TTL_DEFAULT; keys with a time to live are not
-/// there yet: one above 0 is KVREG_UNSUPPORTED. `revision` may be NULL; it is 0 on failure. Blocks
-/// for its turn.
+/// Stores a value, as kvreg_bucket_put does, with a time to live, and tells the revision of that
+/// change. `ttl_ms` is in milliseconds, 100 years at most; or KVREG_TTL_DEFAULT, that of the
+/// bucket's options, as kvreg_bucket_put; KVREG_TTL_NEVER; or KVREG_TTL_KEEP, what the key has, and
+/// the bucket's if it is absent. When its time is over no read and no condition sees the key, and
+/// within 2 s it is gone from memory. The clock goes on while the machine is suspended.
+/// `revision` may be NULL; it is 0 on failure. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_put_entry(
     bucket: *mut kvreg_bucket,
@@ -245,6 +261,35 @@ pub unsafe extern "C" fn kvreg_bucket_put_if(
             revision,
         )
     }
+}
+
+/// Gives a key another time to live, in milliseconds, or KVREG_TTL_NEVER: a change, with a new
+/// revision. KVREG_TTL_KEEP and KVREG_TTL_DEFAULT are KVREG_INVALID_ARGUMENT; if the key is absent
+/// the answer is KVREG_NOT_FOUND. `revision` may be NULL; it is 0 on failure. Blocks for its turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_bucket_expire(
+    bucket: *mut kvreg_bucket,
+    key: *const c_void,
+    key_len: usize,
+    ttl_ms: i64,
+    revision: *mut u64,
+) -> kvreg_status {
+    // SAFETY: the key is good for its length.
+    unsafe { argument::text_at_hand(key.cast(), key_len) };
+    guard("kvreg_bucket_expire", || {
+        // SAFETY: null or an output.
+        let revision = unsafe { Out::new(revision, 0) };
+        with(bucket, |bucket, caller| {
+            // SAFETY: the key is good for its length.
+            let key = unsafe { argument::key(key, key_len) }?;
+            let ttl = match ttl_of(ttl_ms) {
+                Some(ttl @ (Ttl::Never | Ttl::Millis(_))) => ttl,
+                _ => return Err(invalid("a time to live of a key is -1, or 1 to 100 years")),
+            };
+            revision.set(bucket.expire(caller, key, ttl)?);
+            Ok(())
+        })
+    })
 }
 
 /// Takes a key out only if its revision is `expected`, in one step, and gives its value; clear the

@@ -248,7 +248,7 @@ enum {
 
 /** Times to live of keys, in milliseconds, that are no number of them. */
 enum {
-    KVREG_TTL_KEEP = -2,   /**< That which the key has. */
+    KVREG_TTL_KEEP = -2,   /**< That which the key has; the bucket's default if it is absent. */
     KVREG_TTL_NEVER = -1,  /**< None: the key stays for ever. */
     KVREG_TTL_DEFAULT = 0  /**< The bucket's default. */
 };
@@ -321,7 +321,8 @@ typedef struct kvreg_entry {
     kvreg_value value; /**< The value. */
     uint64_t revision; /**< Of the change that stored it: the later a change of a bucket, or of those
                             that had its name, the larger. Never 0. */
-    int64_t ttl_ms;    /**< How long the key is still there, in milliseconds: -1, for ever. */
+    int64_t ttl_ms;    /**< How long the key is still there, in milliseconds, 1 at least;
+                            KVREG_TTL_NEVER: for ever. */
 } kvreg_entry;
 
 /** What a kvreg_op does. */
@@ -471,7 +472,7 @@ typedef struct kvreg_bucket_options {
     uint32_t order;             /**< KVREG_UNORDERED or KVREG_ORDERED; changes the speed alone. */
     uint32_t on_full;           /**< KVREG_REFUSE or KVREG_EVICT. */
     int64_t default_ttl_ms;     /**< The time to live of keys that are stored without one of their
-                                     own, in milliseconds; none. */
+                                     own, in milliseconds, 100 years at most; none. */
 } kvreg_bucket_options;
 
 /** Flags of kvreg_scan_options and kvreg_watch_options. */

@@ -13,6 +13,7 @@
 //! for nothing was given to them yet. A thread for user code that is refused is asked for again
 //! until there is one or the work was done by another (`pool.rs`).
 
+mod alarm;
 mod alive;
 mod driver;
 mod fork;
@@ -35,6 +36,7 @@ use tokio::sync::Notify;
 
 use crate::sync::lock;
 
+pub(crate) use alarm::Alarm;
 use alive::Alive;
 pub(crate) use fork::{current, current_or_made, inherited, lineage, publish, watch_forks};
 pub(crate) use fork::{Base, Beginning};

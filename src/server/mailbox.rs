@@ -51,6 +51,12 @@ pub(super) enum Body<S: State> {
     Stop,
 }
 
+impl<S: State> Body<S> {
+    fn is_errand(&self) -> bool {
+        matches!(self, Body::Message(message) if S::is_errand(message))
+    }
+}
+
 impl<S: State> Slow<S> {
     /// The first envelope in the queue, if it is numbered below `limit`.
     pub(super) fn first_below(&self, limit: u64) -> Option<&Body<S>> {
@@ -128,16 +134,21 @@ impl<S: State> Server<S> {
             Err(refused) => refused,
             Ok(sender) => {
                 let is_stop = matches!(body, Body::Stop); // there is one, and it cannot be taken back
+                let is_errand = body.is_errand();
                 let mut slow = self.lock();
                 if slow.closed {
                     Error::NoProcess
-                } else if slow.queue.len() >= self.state.mailbox_limit() && !is_stop {
+                } else if slow.queue.len() - slow.errands >= self.state.mailbox_limit()
+                    && !is_stop
+                    && !is_errand
+                {
                     Error::Limit("the mailbox is full")
                 } else if memory::without_reserve(|| slow.queue.try_reserve(1)).is_err() {
                     Error::NoMemory
                 } else {
                     let number = slow.next;
                     slow.next += 1;
+                    slow.errands += usize::from(is_errand);
                     slow.queue.push_back(Envelope {
                         number,
                         body,
@@ -199,6 +210,7 @@ impl<S: State> Server<S> {
                 break;
             };
             if let Body::Message(message) = body {
+                slow.errands -= usize::from(S::is_errand(&message));
                 batch.messages[batch.len] = Some(message);
             }
             batch.len += 1;
@@ -256,11 +268,17 @@ impl<S: State> Server<S> {
                 self.release_write();
                 return false;
             }
-            self.count_handled();
+            if !S::is_errand(&message) {
+                self.count_handled();
+            }
             let handled = {
                 // SAFETY: by contract; it is given back after this.
                 let write = unsafe { Writing::new(self) };
-                catch_unwind(AssertUnwindSafe(|| S::handle(self, &write, message)))
+                catch_unwind(AssertUnwindSafe(|| {
+                    let handled = S::handle(self, &write, message);
+                    S::settle(self, &write);
+                    handled
+                }))
             };
             match handled {
                 Ok(Ok(())) => {}

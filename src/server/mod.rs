@@ -143,6 +143,15 @@ pub(crate) unsafe trait State: Sized + Send + Sync + 'static {
         Ok(())
     }
 
+    /// A message that kvreg sends itself: it counts neither for the limit nor as handled.
+    fn is_errand(_message: &Self::Message) -> bool {
+        false
+    }
+
+    /// The state may have been changed, and the right to write is about to be given back by the
+    /// long way. Short, and waits for nothing.
+    fn settle(_server: &Arc<Server<Self>>, _write: &Writing<'_, Self>) {}
+
     /// A message that nobody waits for was refused when it was handled.
     fn refused(server: &Arc<Server<Self>>, error: &Error);
 
@@ -201,6 +210,8 @@ pub(crate) struct Server<S: State> {
 /// What is looked at under a lock, when the word alone does not decide.
 struct Slow<S: State> {
     queue: VecDeque<Envelope<S>>,
+    /// So many of them are errands.
+    errands: usize,
     /// The number of the next envelope.
     next: u64,
     /// All envelopes numbered below are handled.
@@ -237,6 +248,7 @@ impl<S: State> Server<S> {
             turn_owner: TurnOwner::nobody(),
             slow: Mutex::new(Slow {
                 queue: VecDeque::new(),
+                errands: 0,
                 next: 1,
                 done: 1,
                 progress: None,
@@ -338,6 +350,22 @@ impl<S: State> Server<S> {
         self.post(Body::Task(task), false)
     }
 
+    /// Runs kvreg's own work with the turn, if it can be had at once; else `None`.
+    pub(crate) fn run_errand<R>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>, &Writing<'_, S>) -> R,
+    ) -> Option<R> {
+        match self.enter_at_once() {
+            true => self.run_now(work),
+            false => None,
+        }
+    }
+
+    /// Queues an errand.
+    pub(crate) fn post_errand(self: &Arc<Self>, message: S::Message) -> Result<(), Error> {
+        self.post(Body::Message(message), false)
+    }
+
     /// Runs kvreg's own code with `TURN | WRITE`, and gives both back; `None` if it panicked,
     /// which ended the server.
     fn handle_now<R>(
@@ -345,9 +373,21 @@ impl<S: State> Server<S> {
         work: impl FnOnce(&Arc<Self>, &Writing<'_, S>) -> R,
     ) -> Option<R> {
         self.count_handled();
+        self.run_now(work)
+    }
+
+    /// As `handle_now`, of what is no message.
+    fn run_now<R>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>, &Writing<'_, S>) -> R,
+    ) -> Option<R> {
         // SAFETY: `WRITE` was taken for this, and is given back below.
         let write = unsafe { Writing::new(self) };
-        let result = catch_unwind(AssertUnwindSafe(|| work(self, &write)));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let answer = work(self, &write);
+            S::settle(self, &write);
+            answer
+        }));
         match result {
             Ok(answer) => {
                 self.release(TURN | WRITE);
@@ -431,7 +471,9 @@ impl<S: State> Server<S> {
         }
         let unlock = Unlock(self);
         // SAFETY: `WRITE` was just taken, and `unlock` gives it back.
-        let answer = work(&unsafe { Writing::new(self) });
+        let write = unsafe { Writing::new(self) };
+        let answer = work(&write);
+        S::settle(self, &write);
         drop(unlock);
         Ok(answer)
     }
@@ -480,7 +522,8 @@ impl<S: State> Server<S> {
 
     /// How many envelopes wait.
     pub(crate) fn mailbox_len(&self) -> usize {
-        self.lock().queue.len()
+        let slow = self.lock();
+        slow.queue.len().saturating_sub(slow.errands) // an end takes the queue alone
     }
 
     /// Why it ends: known from the first step of its end on.

@@ -8,7 +8,7 @@
 //! see the last one only.
 
 use super::batch::{SHORT, SHORT_BYTES};
-use super::contents::{Change, Contents, SNAPSHOTS, WATCHED};
+use super::contents::{Change, Contents, Pair, SNAPSHOTS, WATCHED};
 use super::eviction::keep_it;
 use super::key_log::Kind;
 use super::plan::{Net, Op, Plan, Refused, What};
@@ -20,7 +20,12 @@ use crate::reclaim::{self, Guard};
 use crate::server::Exclusive;
 use crate::sync::Ordering;
 use crate::table::{Batch, Found, Staged, Writer};
+use crate::time::Clock;
 use crate::value::{Value, ValueRef};
+
+fn is_limit(refused: &Refused) -> bool {
+    matches!(refused.error, Error::Limit(_))
+}
 
 /// Where a change is written, what, and which change it is.
 type Place<'t> = Option<(Found<'t, Stored>, Small<'t>, usize)>;
@@ -41,17 +46,24 @@ impl Exclusive<'_, Contents> {
     pub(crate) fn apply(&self, plan: &mut Plan<'_>) -> Result<u64, Refused> {
         let pinned = reclaim::pin();
         let writer = self.writer(&pinned);
-        let net = plan.check(&writer)?;
-        if let Some(first) = self.apply_in_places(plan, &net, &pinned)? {
-            return Ok(first);
+        let clock = Clock::new();
+        loop {
+            let net = plan.check(&writer, &clock)?;
+            if let Some(first) = self.apply_in_places(plan, &net, &pinned)? {
+                return Ok(first);
+            }
+            match self.apply_entries(plan, &net, &writer, &clock, &pinned) {
+                // Keys whose time is over make room before the limits refuse.
+                Err(refused) if is_limit(&refused) && self.sweep_for_room() => {}
+                applied => return applied,
+            }
         }
-        self.apply_entries(plan, &net, &writer, &pinned)
     }
 
     /// As `apply`, if that leaves nothing to be freed; `None` if it would.
     pub(crate) fn apply_there(&self, plan: &mut Plan<'_>) -> Result<Option<u64>, Refused> {
         let pinned = reclaim::pin();
-        let net = plan.check(&self.writer(&pinned))?;
+        let net = plan.check(&self.writer(&pinned), &Clock::new())?;
         self.apply_in_places(plan, &net, &pinned)
     }
 
@@ -71,7 +83,8 @@ impl Exclusive<'_, Contents> {
         };
         match self.charge(net.less, net.more) {
             Ok(()) => {}
-            Err(_) if self.eviction.is_some() => return Ok(None), // which makes room
+            // The other way makes room, if there is any to be had.
+            Err(_) if self.eviction.is_some() || self.timed() > 0 => return Ok(None),
             Err(error) => return Err(self.beyond(plan, error)),
         }
         let each = || places.iter().map_while(Option::as_ref);
@@ -120,6 +133,9 @@ impl Exclusive<'_, Contents> {
             };
             let small = Small::of(value)?;
             let found = writer.get(op.key.hash, &op.key).ok()??;
+            if found.value().is_timed() || !self.gives_none(step.ttl) {
+                return None;
+            }
             if !found.value().can_become(found.tail(), &small) {
                 return None;
             }
@@ -175,9 +191,11 @@ impl Exclusive<'_, Contents> {
         plan: &mut Plan<'_>,
         net: &Net,
         writer: &Writer<'_, Stored>,
+        clock: &Clock,
         pinned: &Guard,
     ) -> Result<u64, Refused> {
-        let room = plan.take_room()?;
+        plan.make_entries()?;
+        self.give_lives_to(plan, writer, clock, pinned)?;
         if !writer.has_room_for(net.new) {
             writer.reserve(net.new)?;
         }
@@ -187,6 +205,7 @@ impl Exclusive<'_, Contents> {
         writer.list(entries.clone())?;
         let charged = self.charge_plan(plan, net, writer, pinned);
         charged.inspect_err(|_| writer.unlist(entries))?;
+        let room = plan.take_room()?;
         // From here on nothing fails.
         let first = self.revisions.begin(plan.ops.len() as u64);
         let mut batch = Batch::within(writer, room);
@@ -200,6 +219,7 @@ impl Exclusive<'_, Contents> {
                 view.value().set_number(view.tail(), step.sum);
             }
             view.value().stage(revision);
+            self.count_timed(false, view.value().is_timed());
             if self.eviction.is_some() {
                 let there = writer.get(op.key.hash, &op.key).ok().flatten();
                 entry.set_marks(self.marks_within_batch(there.as_ref(), op.key.hash));
@@ -207,6 +227,7 @@ impl Exclusive<'_, Contents> {
             let Some(replaced) = batch.add(entry) else {
                 continue;
             };
+            self.count_timed(replaced.value().is_timed(), false);
             if self.heed.load(Ordering::Relaxed) & SNAPSHOTS != 0 {
                 let hash = op.key.hash;
                 self.snapshots.keep(&replaced, hash, revision, pinned);
@@ -226,6 +247,30 @@ impl Exclusive<'_, Contents> {
             self.tell(change);
         }
         Ok(first)
+    }
+
+    /// Gives each key that is put the life that it is to have.
+    fn give_lives_to(
+        &self,
+        plan: &mut Plan<'_>,
+        writer: &Writer<'_, Stored>,
+        clock: &Clock,
+        pinned: &Guard,
+    ) -> Result<(), Error> {
+        for (op, step) in plan.ops.iter().zip(&mut plan.steps) {
+            let is_put = !matches!(op.what, What::Delete);
+            let Some(entry) = step.entry.take().filter(|_| step.leaves) else {
+                continue;
+            };
+            let mut pair = Pair(entry);
+            if is_put {
+                let old = writer.get(op.key.hash, &op.key).ok().flatten();
+                let life = self.new_life(step.ttl, old.as_ref(), op.key.hash, clock, pinned);
+                pair = pair.living(life?)?;
+            }
+            step.entry = Some(pair.0);
+        }
+        Ok(())
     }
 
     /// What the observer is told, if there is one: of each change.

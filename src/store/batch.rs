@@ -14,6 +14,7 @@ use super::key_log::Kind;
 use super::limits::Cost;
 use super::reading::size;
 use super::stored::{Small, Stored};
+use super::ttl::Ttl;
 use super::writing::count_retired;
 use crate::error::Error;
 use crate::memory;
@@ -21,6 +22,7 @@ use crate::reclaim::{self, Guard};
 use crate::server::Exclusive;
 use crate::sync::Ordering;
 use crate::table::{Batch, Closed, Found, Staged, Writer};
+use crate::time::Clock;
 use crate::value::ValueRef;
 
 /// So many keys and bytes readers may be kept waiting for.
@@ -57,7 +59,8 @@ impl Exclusive<'_, Contents> {
             return false;
         }
         let pinned = reclaim::pin();
-        let Some(places) = self.find_places(pairs, &pinned) else {
+        let clock = Clock::new();
+        let Some(places) = self.find_places(pairs, &clock, &pinned) else {
             return false;
         };
         let first = self.revisions.begin(pairs.len() as u64);
@@ -81,6 +84,7 @@ impl Exclusive<'_, Contents> {
             return false;
         }
         for ((found, value), revision) in places.each().zip(first..) {
+            self.count_timed(found.value().is_timed(), value.is_timed());
             found.value().write_kept_out(found.tail(), value, revision);
             found.note_use();
         }
@@ -99,6 +103,7 @@ impl Exclusive<'_, Contents> {
     fn find_places<'t>(
         &'t self,
         pairs: &[(Key<'_>, ValueRef<'t>)],
+        clock: &Clock,
         pinned: &'t Guard,
     ) -> Option<Places<'t>> {
         let writer = self.writer(pinned);
@@ -110,6 +115,13 @@ impl Exclusive<'_, Contents> {
         for ((key, value), place) in pairs.iter().zip(&mut all.places) {
             let small = Small::of(*value)?;
             let found = writer.get(key.hash, key).ok()??;
+            let small = match self.gives_none(Ttl::Default) {
+                true => small,
+                false => {
+                    let life = self.new_life(Ttl::Default, Some(&found), key.hash, clock, pinned);
+                    small.living(life.ok()?)
+                }
+            };
             if !found.value().can_become(found.tail(), &small) {
                 return None;
             }
@@ -179,11 +191,45 @@ impl Exclusive<'_, Contents> {
         room
     }
 
+    /// Gives each key the time to live of the bucket's keys, if they have one.
+    fn give_lives(&self, pairs: Vec<Pair>, pinned: &Guard) -> Result<Vec<Pair>, Error> {
+        if self.gives_none(Ttl::Default) {
+            return Ok(pairs);
+        }
+        let (clock, mut living) = (Clock::new(), Vec::new());
+        memory::reserve(&mut living, pairs.len())?;
+        for pair in pairs {
+            // Noted anew each time: an older note has another mark.
+            let life = self.new_life(Ttl::Default, None, pair.0.hash(), &clock, pinned)?;
+            living.push(pair.living(life)?);
+        }
+        Ok(living)
+    }
+
+    /// Takes out keys whose time is over, as long as there is no room without that.
+    fn sweep_for_batch(&self, writer: &Writer<'_, Stored>, pairs: &[Pair]) -> Result<(), Error> {
+        let Some(limits) = self.limits.as_ref().filter(|_| self.timed() > 0) else {
+            return Ok(());
+        };
+        loop {
+            let (less, more) = self.costs(writer, pairs)?;
+            if limits.change(less, more).is_ok() {
+                let _ = limits.change(more, less); // a look, which is undone
+                return Ok(());
+            }
+            if !self.sweep_for_room() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Stores all, or none. A key is looked for where it is put; before that only if the table
     /// might have to grow, or there are limits to be asked.
     pub(crate) fn put_many(&self, pairs: Vec<Pair>) -> Result<(), Error> {
         let pinned = reclaim::pin();
         let writer = self.writer(&pinned);
+        self.sweep_for_batch(&writer, &pairs)?;
+        let pairs = self.give_lives(pairs, &pinned)?;
         // First, so that nothing fails once it is counted.
         if !writer.has_room_for(pairs.len()) {
             writer.reserve(Self::count_new(&writer, &pairs)?)?;
@@ -215,6 +261,7 @@ impl Exclusive<'_, Contents> {
         for (pair, revision) in pairs.into_iter().zip(first..) {
             let hash = pair.0.hash();
             more += pair.cost().bytes;
+            self.count_timed(false, pair.0.view().value().is_timed());
             pair.0.view().value().stage(revision);
             if self.eviction.is_some() {
                 let there = writer.get(hash, pair.0.key()).ok().flatten();
@@ -225,6 +272,7 @@ impl Exclusive<'_, Contents> {
                 continue;
             };
             less += size(&replaced);
+            self.count_timed(replaced.value().is_timed(), false);
             if replaced.value().is_withdrawn() {
                 continue;
             }

@@ -5,10 +5,12 @@ use super::contents::{Contents, Pair};
 use super::key::Key;
 use super::reading::{read, size};
 use super::stored::{Small, Stored};
+use super::ttl::{is_over, life, Living, Ttl};
 use crate::error::Error;
 use crate::reclaim::{self, Guard};
 use crate::server::Exclusive;
 use crate::table::{Closed, Found, Place};
+use crate::time::Clock;
 use crate::value::{Value, ValueRef};
 
 /// What is asked of a key.
@@ -16,6 +18,12 @@ pub(crate) trait Condition: Copy {
     /// Whether the change may be made: of a key whose last change has this revision, or of one that
     /// is absent.
     fn allows(self, revision: Option<u64>) -> bool;
+
+    /// The time to live that the change gives.
+    #[inline(always)]
+    fn ttl(self) -> Ttl {
+        Ttl::Default
+    }
 }
 
 /// Nothing is asked.
@@ -80,8 +88,12 @@ impl Exclusive<'_, Contents> {
         let Some(Place::Taken(found)) = self.writer(pinned).fast_place(key.hash, &key) else {
             return Err(NotAdded::Long);
         };
+        if is_over(&found, &Clock::new()) {
+            return Err(NotAdded::Long);
+        }
         let sum = added(number(&found), delta).map_err(NotAdded::Error)?;
         let value = Small::of(ValueRef::Int(sum)).ok_or(NotAdded::Long)?;
+        let value = value.living(life(&found));
         let changed = self.fast_overwrite(&found, &value, Some((key.hash, pinned)));
         changed.map(|_| sum).ok_or(NotAdded::Long)
     }
@@ -94,11 +106,13 @@ impl Exclusive<'_, Contents> {
             Err(NotAdded::Error(error)) => return Err(error),
             Err(NotAdded::Long) => {}
         }
-        let sum = match self.found(key, &pinned)? {
+        let clock = Clock::new();
+        let sum = match self.found(key, &clock, &pinned)? {
             Some(found) => added(number(&found), delta)?,
             None => delta,
         };
-        self.put_small(key, ValueRef::Int(sum), Always)?;
+        let kept = Living(Always, Ttl::Keep(clock.seen()));
+        self.put_small(key, ValueRef::Int(sum), kept)?;
         Ok(sum)
     }
 
@@ -109,7 +123,7 @@ impl Exclusive<'_, Contents> {
         condition: impl Condition,
         pinned: &Guard,
     ) -> Result<(), Error> {
-        let found = self.found(key, pinned)?;
+        let found = self.found(key, &Clock::new(), pinned)?;
         match condition.allows(found.map(|found| found.value().revision())) {
             true => Ok(()),
             false => Err(Error::Conflict),
@@ -129,9 +143,12 @@ impl Exclusive<'_, Contents> {
         let (Some(small), false) = (Small::of(value), self.is_observed()) else {
             return Ok(None);
         };
-        let Some(found) = self.found(key, &pinned)? else {
+        let clock = Clock::new();
+        let Some(found) = self.found(key, &clock, &pinned)? else {
             return Ok(None);
         };
+        let life = self.new_life(condition.ttl(), Some(&found), key.hash, &clock, &pinned)?;
+        let small = small.living(life);
         let changed = self.fast_overwrite(&found, &small, Some((key.hash, &pinned)));
         changed.map(Result::from).transpose()
     }
@@ -150,9 +167,10 @@ impl Exclusive<'_, Contents> {
         &self,
         key: Key<'_>,
         expected: Option<ValueRef<'_>>,
+        clock: &Clock,
     ) -> Result<(), Error> {
         let pinned = reclaim::pin();
-        let is_equal = match (self.found(key, &pinned)?, expected) {
+        let is_equal = match (self.found(key, clock, &pinned)?, expected) {
             (Some(found), Some(expected)) => is_value(&found, expected)?,
             (found, expected) => found.is_none() && expected.is_none(),
         };
@@ -162,35 +180,41 @@ impl Exclusive<'_, Contents> {
         }
     }
 
-    fn found<'t>(
+    /// The entry of a key that is there, at the moment of the clock.
+    pub(super) fn found<'t>(
         &'t self,
         key: Key<'_>,
+        clock: &Clock,
         pinned: &'t Guard,
     ) -> Result<Option<Found<'t, Stored>>, Error> {
         let found = self.writer(pinned).get(key.hash, &key);
-        found.map_err(|Closed| Error::ServerDown)
+        let found = found.map_err(|Closed| Error::ServerDown)?;
+        Ok(found.filter(|found| !is_over(found, clock)))
     }
 
     /// Takes the key out if its last change has this revision. Answers the value.
     pub(crate) fn delete_if(&self, key: Key<'_>, expected: u64) -> Result<Value, Error> {
         let pinned = reclaim::pin();
-        let found = self.found(key, &pinned)?.ok_or(Error::NotFound)?;
+        let found = self.found(key, &Clock::new(), &pinned)?;
+        let found = found.ok_or(Error::NotFound)?;
         if found.value().revision() != expected {
             return Err(Error::Conflict);
         }
         let old = read(&found)?;
-        self.remove(key)?;
+        self.remove_found(key, &found, &pinned);
         Ok(old)
     }
 
     /// As `delete_if`, for who does not want the value.
     pub(crate) fn remove_if(&self, key: Key<'_>, expected: u64) -> Result<(), Error> {
         let pinned = reclaim::pin();
-        let found = self.found(key, &pinned)?.ok_or(Error::NotFound)?;
-        match found.value().revision() == expected {
-            true => self.remove(key),
-            false => Err(Error::Conflict),
+        let found = self.found(key, &Clock::new(), &pinned)?;
+        let found = found.ok_or(Error::NotFound)?;
+        if found.value().revision() != expected {
+            return Err(Error::Conflict);
         }
+        self.remove_found(key, &found, &pinned);
+        Ok(())
     }
 
     /// Stores the value if the key has the expected one; `None` on either side is no value. Answers
@@ -201,13 +225,18 @@ impl Exclusive<'_, Contents> {
         expected: Option<ValueRef<'_>>,
         new: New<'_>,
     ) -> Result<u64, Error> {
-        self.check_equal(key, expected)?;
+        let clock = Clock::new();
+        self.check_equal(key, expected, &clock)?;
+        let kept = Living(Always, Ttl::Keep(clock.seen()));
         match new {
-            New::Small(value) => self.put_small(key, value, Always),
-            New::Pair(pair) => self.put(pair, Always),
+            New::Small(value) => self.put_small(key, value, kept),
+            New::Pair(pair) => self.put(pair, kept),
             New::Nothing if expected.is_none() => Ok(0),
             New::Nothing => {
-                self.remove(key)?;
+                let pinned = reclaim::pin();
+                if let Some(found) = self.found(key, &clock, &pinned)? {
+                    self.remove_found(key, &found, &pinned);
+                }
                 Ok(self.revisions.committed())
             }
         }

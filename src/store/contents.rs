@@ -1,21 +1,25 @@
 //! What a bucket holds: a map from key to value. Reads come from any thread; who may change it
 //! has [`Exclusive`](crate::server::Exclusive) of it (`writing.rs`).
 
+use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 use super::eviction::Eviction;
 use super::key::Key;
 use super::limits::{Cost, Limits};
-use super::reading::{fast_read, size, try_read, try_read_entry, Owned, Reader, Tried};
+use super::reading::{fast_read, size, try_read, try_read_entry};
+use super::reading::{EntryFacts, Owned, Reader, Tried};
 use super::revisions::{RevisionBlocks, Revisions};
 use super::snapshot::Slots;
-use super::stored::{Look, Obstacle, Small, Stored, MIN_TAIL};
+use super::stored::{Look, Obstacle, Small, Stored};
+use super::times::Times;
 use super::watching::Watching;
 use crate::error::Error;
 use crate::reclaim::{self, Guard};
 use crate::server::Reservation;
 use crate::sync::{AtomicU32, AtomicUsize, Ordering};
-use crate::table::{Closed, Entry, Found, NewEntry, Spot, Staged, Table};
+use crate::table::{Closed, Found, NewEntry, Spot, Staged, Table};
+use crate::time::Clock;
 use crate::value::{Shared, Value, ValueRef, VALUE_LIMIT};
 
 /// A key with its value, ready to be stored: made before the turn is taken, and the only
@@ -28,20 +32,28 @@ impl Pair {
     }
 
     pub(crate) fn new(key: Key<'_>, value: ValueRef<'_>) -> Result<Pair, Error> {
+        Pair::with_room(key, value, false)
+    }
+
+    /// With room for a time to live.
+    pub(crate) fn with_room(
+        key: Key<'_>,
+        value: ValueRef<'_>,
+        is_timed: bool,
+    ) -> Result<Pair, Error> {
         if value.text().len() > VALUE_LIMIT {
             return Err(Error::Limit("a value has at most 512 MiB"));
         }
         if let Some(small) = Small::of(value) {
             let stored = Stored::small(&small, 0);
-            let entry = Entry::allocate_hashed(&key, key.hash, stored, small.tail(), MIN_TAIL);
-            return entry.map(Pair);
+            return Pair::of(&key, key.hash, stored, small.tail(), is_timed);
         }
         let text = Shared::new(value.text())?;
         let is_string = matches!(value, ValueRef::String(_));
         let (stored, tail) = Stored::shared(is_string, &text);
-        let entry = Entry::allocate_hashed(&key, key.hash, stored, &tail, MIN_TAIL)?;
+        let pair = Pair::of(&key, key.hash, stored, &tail, is_timed)?;
         let _ = text.into_address(); // the count is the entry's now
-        Ok(Pair(entry))
+        Ok(pair)
     }
 }
 
@@ -107,6 +119,7 @@ pub(crate) struct Contents {
     /// None where nothing is taken out to make room.
     pub(super) eviction: Option<Box<Eviction>>,
     pub(super) watching: Watching,
+    pub(crate) times: Times,
 }
 
 impl Contents {
@@ -124,6 +137,7 @@ impl Contents {
             observer: OnceLock::new(),
             eviction: None,
             watching: Watching::default(),
+            times: Times::new(0),
         }
     }
 
@@ -139,6 +153,12 @@ impl Contents {
             table: Table::ordered(),
             ..self
         }
+    }
+
+    /// Keys that are given no time to live of their own live so many milliseconds; 0: for ever.
+    pub(crate) fn with_default_ttl(mut self, ttl: u64) -> Contents {
+        self.times = Times::new(ttl);
+        self
     }
 
     /// The bytes of all keys and values.
@@ -163,16 +183,27 @@ impl Contents {
         key: Key<'_>,
         reader: R,
     ) -> Result<R::Read, Unread> {
-        self.read_with(key, |look| try_read(look, reader))
+        self.read_at(key, reader, &Clock::new())
     }
 
-    /// As `read`, with the revision of the key's last change.
+    /// As `read`, at the moment of the clock.
+    pub(crate) fn read_at<R: Reader + Copy>(
+        &self,
+        key: Key<'_>,
+        reader: R,
+        clock: &Clock,
+    ) -> Result<R::Read, Unread> {
+        self.read_with(key, |look| try_read(look, reader, clock))
+    }
+
+    /// As `read_at`, with what else there is to know of the key.
     pub(crate) fn read_entry<R: Reader + Copy>(
         &self,
         key: Key<'_>,
         reader: R,
-    ) -> Result<(R::Read, u64), Unread> {
-        self.read_with(key, |look| try_read_entry(look, reader))
+        clock: &Clock,
+    ) -> Result<(R::Read, EntryFacts), Unread> {
+        self.read_with(key, |look| try_read_entry(look, reader, clock))
     }
 
     fn read_with<T>(
@@ -199,8 +230,8 @@ impl Contents {
     }
 
     /// The value of a key. For who has the turn, or may wait for the writer.
-    pub(crate) fn get(&self, key: Key<'_>) -> Result<Value, Unread> {
-        self.read(key, Owned)
+    pub(crate) fn get(&self, key: Key<'_>, clock: &Clock) -> Result<Value, Unread> {
+        self.read_at(key, Owned, clock)
     }
 
     /// What `copy` makes of the value of a key, as it counts now; `None` if the key is absent. Not
@@ -227,6 +258,8 @@ impl Contents {
             Err(Closed) => Err(Error::NoProcess),
         };
         let mut found = find()?;
+        // The change from which on the entry is not the key's any more.
+        let mut until = None;
         for _ in 0..TRIES {
             let Some(entry) = &found else {
                 return Ok(None);
@@ -236,10 +269,11 @@ impl Contents {
                 Ok(look) => look,
                 Err(Obstacle::Busy) => return Err(Unread::Busy),
                 Err(Obstacle::Withdrawn) => {
-                    found = find()?;
+                    (found, until) = (find()?, None);
                     continue;
                 }
                 Err(Obstacle::Staged) if self.revisions.committed() < stored.revision() => {
+                    until = Some(stored.revision());
                     if let Some(before) = entry.before() {
                         found = before;
                     }
@@ -255,6 +289,17 @@ impl Contents {
                 Tried::Read(read) => return Ok(found.map(|found| (read, found))),
                 Tried::NoMemory => return Err(Error::NoMemory.into()),
                 Tried::Torn => {}
+                Tried::Over => {
+                    // If it is the key's entry still, it was when the clock was read.
+                    let is_still = match until {
+                        Some(change) => self.revisions.committed() < change,
+                        None => find()?.is_some_and(|it| ptr::eq(it.value(), stored)),
+                    };
+                    if is_still {
+                        return Ok(None);
+                    }
+                    (found, until) = (find()?, None);
+                }
             }
         }
         Err(Unread::Busy)
@@ -270,7 +315,7 @@ impl Contents {
         reader: R,
     ) -> Option<R::Read> {
         let found = self.table.get(key.hash, &key, pinned).ok()??;
-        let read = fast_read(&found, reader)?;
+        let read = fast_read(&found, reader, &Clock::new())?;
         self.note_hit(&found);
         Some(read)
     }
@@ -282,15 +327,15 @@ impl Contents {
         key: Key<'_>,
         pinned: &Guard,
         reader: R,
-    ) -> Option<(R::Read, u64)> {
+    ) -> Option<(R::Read, EntryFacts)> {
         let found = self.table.get(key.hash, &key, pinned).ok()??;
         let look = found.value().look(found.tail()).ok()?;
-        match try_read_entry(&look, reader) {
+        match try_read_entry(&look, reader, &Clock::new()) {
             Tried::Read(read) => {
                 self.note_hit(&found);
                 Some(read)
             }
-            Tried::NoMemory | Tried::Torn => None,
+            Tried::NoMemory | Tried::Torn | Tried::Over => None,
         }
     }
 
@@ -301,9 +346,10 @@ impl Contents {
         key: Key<'_>,
         pinned: &Guard,
         reader: R,
+        clock: &Clock,
     ) -> Option<(R::Read, ValueSpot)> {
         let found = self.table.get(key.hash, &key, pinned).ok()??;
-        let read = fast_read(&found, reader)?;
+        let read = fast_read(&found, reader, clock)?;
         self.note_hit(&found);
         Some((read, ValueSpot(Spot::of(&found))))
     }

@@ -6,10 +6,12 @@ use std::collections::BinaryHeap;
 use super::items::Item;
 use super::many::grow;
 use super::stored::Stored;
+use super::ttl::is_past;
 use super::wanted::Wanted;
 use crate::error::Error;
 use crate::memory;
 use crate::table::Found;
+use crate::time::Moment;
 use crate::value::Text;
 
 /// What an entry counts for beside its bytes, and one that is not wanted.
@@ -56,14 +58,19 @@ impl Gathered {
         }
     }
 
-    /// Copies an entry, if it can be among the smallest; answers what it counts for.
+    /// Copies an entry, if it can be among the smallest and its time was not over at that moment;
+    /// answers what it counts for.
     pub(super) fn take(
         &mut self,
         found: &Found<'_, Stored>,
         wanted: &Wanted,
+        moment: Option<Moment>,
     ) -> Result<usize, Error> {
+        if is_past(found, moment) {
+            return Ok(PASSED);
+        }
         let copy = || {
-            let item = Item::of(found, !wanted.keys_only)?;
+            let item = Item::of(found, !wanted.keys_only, moment)?;
             let bytes = item.bytes() + EACH;
             Ok::<_, Error>((item, bytes))
         };

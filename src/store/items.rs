@@ -14,6 +14,7 @@ use super::many::{room_for, Noted};
 use super::reading::read;
 use super::snapshot::{About, Reading, Rest, Snapshot};
 use super::stored::Stored;
+use super::ttl::{is_past, life};
 use super::wanted::Wanted;
 use crate::error::Error;
 use crate::memory;
@@ -21,6 +22,7 @@ use crate::reclaim;
 use crate::server::Exclusive;
 use crate::sync::lock;
 use crate::table::{Found, Position};
+use crate::time::Moment;
 use crate::value::{Text, Value};
 
 /// Bytes that are copied in one slice of a snapshot: a put waits no longer for it. An entry counts
@@ -42,8 +44,13 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// A copy of an entry as it is now. The writer's.
-    pub(super) fn of(found: &Found<'_, Stored>, with_value: bool) -> Result<Item, Error> {
+    /// A copy of an entry as it is now, with what is left of its time at that moment, if there may
+    /// be such. The writer's.
+    pub(super) fn of(
+        found: &Found<'_, Stored>,
+        with_value: bool,
+        moment: Option<Moment>,
+    ) -> Result<Item, Error> {
         Ok(Item {
             key: Text::copy(found.key())?,
             value: match with_value {
@@ -51,7 +58,10 @@ impl Item {
                 false => Value::Nil,
             },
             revision: found.value().revision(),
-            ttl_ms: NO_TTL,
+            ttl_ms: match (moment, life(found)) {
+                (Some(moment), Some(life)) => moment.until(life.deadline()) as i64,
+                _ => NO_TTL,
+            },
         })
     }
 
@@ -67,6 +77,8 @@ pub(crate) struct Items<'c> {
     in_slices: bool,
     /// Of the instant.
     revision: u64,
+    /// The instant, if there may be keys with a time to live.
+    moment: Option<Moment>,
     /// `None` as long as one slice is enough.
     noted: Option<Noted<'c>>,
     place: Reading,
@@ -94,6 +106,7 @@ impl Contents {
             wanted: Arc::clone(wanted),
             in_slices,
             revision: 0,
+            moment: None,
             noted: None,
             place: match by_key {
                 true => Reading::FromFirst,
@@ -115,6 +128,7 @@ impl Exclusive<'_, Contents> {
         if !items.is_begun {
             items.is_begun = true;
             items.revision = self.revisions.committed();
+            items.moment = self.times.are_used().then(Moment::now);
             if let (Gathered::All(read), true) = (&mut items.read, items.wanted.is_all()) {
                 *read = room_for(count)?;
             }
@@ -131,7 +145,7 @@ impl Exclusive<'_, Contents> {
 
     fn continue_by_hash(&self, from: Position, items: &mut Items<'_>) -> Result<Left, Error> {
         let (revision, budget, wanted) = (items.revision, items.budget(), &*items.wanted);
-        let pinned = reclaim::pin();
+        let (pinned, moment) = (reclaim::pin(), items.moment);
         let read = &mut items.read;
         let mut failed = Ok(());
         let position = self.writer(&pinned).scan(from, budget, |found| {
@@ -140,7 +154,7 @@ impl Exclusive<'_, Contents> {
             if failed.is_err() || is_later || !wanted.has(found.key()) {
                 return PASSED;
             }
-            read.take(&found, wanted).unwrap_or_else(|refused| {
+            read.take(&found, wanted, moment).unwrap_or_else(|refused| {
                 failed = Err(refused);
                 budget
             })
@@ -155,7 +169,7 @@ impl Exclusive<'_, Contents> {
 
     fn continue_by_key(&self, items: &mut Items<'_>) -> Result<Left, Error> {
         let (revision, budget, wanted) = (items.revision, items.budget(), &*items.wanted);
-        let pinned = reclaim::pin();
+        let (pinned, moment) = (reclaim::pin(), items.moment);
         let Gathered::All(read) = &items.read else {
             return Ok(Left::Nothing);
         };
@@ -171,11 +185,11 @@ impl Exclusive<'_, Contents> {
                 last = None;
                 return false;
             }
-            if found.value().revision() > revision {
+            if found.value().revision() > revision || is_past(&found, moment) {
                 spent += PASSED;
             } else {
                 left_over -= 1;
-                match read.take(&found, wanted) {
+                match read.take(&found, wanted, moment) {
                     Ok(bytes) => spent += bytes,
                     Err(refused) => failed = Err(refused),
                 }
@@ -208,7 +222,7 @@ impl<'c> Items<'c> {
     /// Tells the writer how far this has come. Under the write exclusion.
     fn note(&mut self) -> Result<Left, Error> {
         if self.noted.is_none() {
-            let snapshot = Snapshot::new(About::Rest(Rest::new(&self.wanted)));
+            let snapshot = Snapshot::new(About::Rest(Rest::new(&self.wanted, self.moment)));
             snapshot.set_revision(self.revision);
             let Ok(noted) = Noted::new(self.contents, snapshot) else {
                 return Ok(Left::TooMany);

@@ -4,12 +4,14 @@ use super::contents::{Contents, Unread};
 use super::key::Key;
 use super::reading::{read, try_read, Owned, Tried};
 use super::snapshot::{About, Filter, Kept, Snapshot};
+use super::ttl::is_over;
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim;
 use crate::server::Exclusive;
 use crate::sync::{back_off, Ordering};
 use crate::table::Closed;
+use crate::time::Clock;
 use crate::value::Value;
 
 /// The values of some keys; `None` where a key is absent.
@@ -23,13 +25,18 @@ const WAITS: u32 = 16;
 
 impl Contents {
     /// A value with the revision of its change.
-    fn get_with_revision(&self, key: Key<'_>) -> Result<Option<(Value, u64)>, Unread> {
+    fn get_with_revision(
+        &self,
+        key: Key<'_>,
+        clock: &Clock,
+    ) -> Result<Option<(Value, u64)>, Unread> {
         self.resolve(key, &reclaim::pin(), |look| {
             let revision = look.revision();
-            match try_read(look, Owned) {
+            match try_read(look, Owned, clock) {
                 Tried::Read(value) => Tried::Read((value, revision)),
                 Tried::NoMemory => Tried::NoMemory,
                 Tried::Torn => Tried::Torn,
+                Tried::Over => Tried::Over,
             }
         })
     }
@@ -39,11 +46,11 @@ impl Contents {
         let Some(last) = self.revisions.between_changes() else {
             return Ok(None);
         };
-        let mut values = room_for(keys.len())?;
+        let (mut values, clock) = (room_for(keys.len())?, Clock::new());
         for chunk in keys.chunks(CHUNK) {
             let pinned = reclaim::pin();
             for key in chunk {
-                let value = self.resolve_found(*key, &pinned, |look| try_read(look, Owned));
+                let value = self.resolve_found(*key, &pinned, |look| try_read(look, Owned, &clock));
                 match value {
                     Ok(value) => values.push(value.map(|(value, found)| {
                         found.note_use();
@@ -70,8 +77,14 @@ impl Contents {
         if !reclaim::heavy() {
             return Ok(None);
         }
-        // Known from here on, so that no more is kept than is of it.
+        // Known from here on, so that no more is kept than is of it. The instant of both is one: the
+        // clock shows the same before and after it.
+        let (clock, are_timed) = (Clock::new(), self.times.are_used());
+        let before = are_timed.then(|| clock.now().ms());
         let revision = self.revisions.begun();
+        if before.is_some_and(|before| Clock::new().now().ms() != before) {
+            return Ok(None);
+        }
         noted.snapshot.set_revision(revision);
         let mut step = 0;
         while self.revisions.committed() < revision {
@@ -81,10 +94,13 @@ impl Contents {
             back_off(step);
             step += 1;
         }
+        if self.times.are_used() != are_timed {
+            return Ok(None);
+        }
         let mut values = room_for(keys.len())?;
         let mut missing = Vec::new();
         for key in keys {
-            match self.get_with_revision(*key) {
+            match self.get_with_revision(*key, &clock) {
                 Ok(Some((value, from))) if from <= revision => values.push(Some(value)),
                 Ok(_) => {
                     grow(&mut missing)?;
@@ -99,7 +115,7 @@ impl Contents {
         if noted.snapshot.has_failed() {
             return Ok(None);
         }
-        kept.retain(|kept| kept.is_of(revision));
+        kept.retain(|kept| kept.is_of(revision) && kept.lives(&clock));
         kept.sort_unstable_by_key(|kept| kept.hash);
         for place in missing {
             values[place] = find(&kept, keys[place]);
@@ -177,11 +193,12 @@ impl Drop for Noted<'_> {
 impl Exclusive<'_, Contents> {
     /// Many values as they are at one instant; `None` where a key is absent.
     pub(crate) fn get_many(&self, keys: &[Key<'_>]) -> Result<Many, Error> {
-        let pinned = reclaim::pin();
+        let (pinned, clock) = (reclaim::pin(), Clock::new());
         let mut values = room_for(keys.len())?;
         for key in keys {
             let found = self.writer(&pinned).get(key.hash, key);
             let found = found.map_err(|Closed| Error::NoProcess)?;
+            let found = found.filter(|found| !is_over(found, &clock));
             if let Some(found) = &found {
                 found.note_use();
             }

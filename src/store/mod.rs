@@ -20,9 +20,12 @@ mod reading;
 mod revisions;
 mod snapshot;
 mod stored;
+mod times;
+mod ttl;
 mod wanted;
 mod watched;
 mod watching;
+mod wheel;
 mod writing;
 
 pub(crate) use conditions::{Always, Changed, Condition, Expected, New};
@@ -35,11 +38,13 @@ pub(crate) use key_log::Kind;
 pub(crate) use limits::Limits;
 pub(crate) use many::Many;
 pub(crate) use plan::{Op, Plan, Refused, What};
-pub(crate) use reading::{Owned, Reader};
+pub(crate) use reading::{EntryFacts, Owned, Reader};
 pub(crate) use revisions::{RevisionBlocks, Revisions};
 pub(crate) use stored::Small;
 #[cfg(test)]
 #[allow(unused_imports)] // the model's scenarios use it
 pub(crate) use stored::Stored;
+pub(crate) use times::{SWEEPING, UNARMED};
+pub(crate) use ttl::{Living, Ttl};
 pub(crate) use wanted::Wanted;
 pub(crate) use watching::{Covered, Watch, Watching, Woken};

@@ -9,9 +9,11 @@ use super::contents::Pair;
 use super::key::Key;
 use super::limits::{Cost, Limits};
 use super::stored::{Stored, MIN_TAIL};
+use super::ttl::{is_over, Ttl};
 use crate::error::Error;
 use crate::memory;
 use crate::table::{BatchRoom, Closed, Entry, Found, NewEntry, Writer};
+use crate::time::Clock;
 use crate::value::ValueRef;
 
 /// One of several changes.
@@ -21,6 +23,8 @@ pub(crate) struct Op<'a> {
     pub(crate) what: What<'a>,
     /// The revision that the key must have; 0: it must be absent. `None`: whatever it has.
     pub(crate) expected: Option<u64>,
+    /// Of a put. To add keeps what the key has.
+    pub(crate) ttl: Ttl,
 }
 
 #[derive(Clone, Copy)]
@@ -49,7 +53,7 @@ impl From<Error> for Refused {
 /// A key between two changes.
 #[derive(Clone, Copy)]
 struct Now {
-    /// `None`: absent.
+    /// `None`: absent, or its time is over.
     key: Option<There>,
 }
 
@@ -59,6 +63,8 @@ struct There {
     revision: Option<u64>,
     number: Option<i64>,
     cost: Cost,
+    /// What it has, or was given by an earlier change.
+    ttl: Ttl,
 }
 
 impl Now {
@@ -67,6 +73,7 @@ impl Now {
             revision: Some(found.value().revision()),
             number: found.value().int(found.tail()),
             cost: Cost::of(found),
+            ttl: Ttl::Keep(None),
         });
         Now { key }
     }
@@ -90,6 +97,11 @@ impl Now {
                 return Err(Error::Conflict);
             }
         }
+        let has = self.key.map_or(Ttl::Default, |there| there.ttl);
+        let ttl = match (op.what, op.ttl) {
+            (What::Add(_), _) | (_, Ttl::Keep(_)) => has,
+            (_, given) => given,
+        };
         let (number, size) = match op.what {
             What::Delete => return Ok(Now { key: None }),
             What::Put(ValueRef::Int(number)) => (Some(number), 8),
@@ -106,6 +118,7 @@ impl Now {
                 revision: None,
                 number,
                 cost: Cost { keys: 1, bytes },
+                ttl,
             }),
         })
     }
@@ -121,6 +134,8 @@ pub(super) struct Step {
     pub(super) leaves: bool,
     /// Of one that adds.
     pub(super) sum: i64,
+    /// What its key has then.
+    pub(super) ttl: Ttl,
     less: Cost,
     more: Cost,
 }
@@ -161,6 +176,7 @@ impl<'a> Plan<'a> {
             entry: None,
             leaves: false,
             sum: 0,
+            ttl: Ttl::Default,
             less: Cost::default(),
             more: Cost::default(),
         }));
@@ -209,7 +225,11 @@ impl<'a> Plan<'a> {
     }
 
     /// Looks at all of them as the table is now.
-    pub(super) fn check(&mut self, writer: &Writer<'_, Stored>) -> Result<Net, Refused> {
+    pub(super) fn check(
+        &mut self,
+        writer: &Writer<'_, Stored>,
+        clock: &Clock,
+    ) -> Result<Net, Refused> {
         let mut net = Net::default();
         let mut first: Option<(usize, Error)> = None;
         for key in keys(self.ops, &self.by_key) {
@@ -219,8 +239,7 @@ impl<'a> Plan<'a> {
             let one = &self.ops[*one].key;
             let found = writer.get(one.hash, one);
             let found = found.map_err(|Closed| Error::ServerDown)?;
-            let before = Now::of(found.as_ref());
-            let mut now = before;
+            let mut now = Now::of(found.as_ref().filter(|found| !is_over(found, clock)));
             for &at in key {
                 if first.as_ref().is_some_and(|(first, _)| *first < at) {
                     break; // what becomes of it does not matter
@@ -230,6 +249,7 @@ impl<'a> Plan<'a> {
                         let step = &mut self.steps[at];
                         (step.less, step.more) = (now.cost(), next.cost());
                         step.sum = next.number().unwrap_or(0);
+                        step.ttl = next.key.map_or(Ttl::Default, |there| there.ttl);
                         now = next;
                     }
                     Err(error) => {
@@ -238,10 +258,13 @@ impl<'a> Plan<'a> {
                     }
                 }
             }
-            self.steps[*last].leaves = before.key.is_some() || now.key.is_some();
-            net.less = net.less.and(before.cost());
+            // One whose time is over lies there yet.
+            self.steps[*last].leaves = found.is_some() || now.key.is_some();
+            net.less = net
+                .less
+                .and(found.as_ref().map(Cost::of).unwrap_or_default());
             net.more = net.more.and(now.cost());
-            net.new += usize::from(before.key.is_none() && now.key.is_some());
+            net.new += usize::from(found.is_none() && now.key.is_some());
         }
         match first {
             None => Ok(net),

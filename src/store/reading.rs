@@ -3,6 +3,7 @@
 use super::stored::{Look, Obstacle, Stored};
 use crate::error::Error;
 use crate::table::Found;
+use crate::time::Clock;
 use crate::value::{Copied, Repr, Shared, Text, Value, ValueRef};
 
 /// The bytes of key and value; a number has 8. The writer's.
@@ -32,11 +33,43 @@ pub(super) enum Tried<R> {
     NoMemory,
     /// The value changed meanwhile.
     Torn,
+    /// The time of the key was over, if it was still this entry's then.
+    Over,
+}
+
+/// What is read of a key beside its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EntryFacts {
+    /// Of the key's last change.
+    pub(crate) revision: u64,
+    /// What is left of its time to live; `None` is for ever.
+    pub(crate) ttl_ms: Option<u64>,
+}
+
+/// Copies what a look found, unless the time of the key is over.
+#[inline(always)]
+pub(super) fn try_read<R: Reader>(look: &Look<'_>, reader: R, clock: &Clock) -> Tried<R::Read> {
+    match look.is_timed() {
+        false => try_copy(look, reader),
+        true => try_read_timed(look, reader, clock),
+    }
+}
+
+/// The clock is read while the look may still hold: then the entry was over, or lived, as it is.
+#[inline(never)]
+fn try_read_timed<R: Reader>(look: &Look<'_>, reader: R, clock: &Clock) -> Tried<R::Read> {
+    if !clock.now().is_past(look.deadline()) {
+        return try_copy(look, reader);
+    }
+    match look.holds() {
+        true => Tried::Over,
+        false => Tried::Torn,
+    }
 }
 
 /// Copies what a look found.
 #[inline(always)]
-pub(super) fn try_read<R: Reader>(look: &Look<'_>, reader: R) -> Tried<R::Read> {
+fn try_copy<R: Reader>(look: &Look<'_>, reader: R) -> Tried<R::Read> {
     if look.is_small_text() {
         // SAFETY: a reader promises room for so many bytes.
         let Some(text) = reader.copy(look.len(), |to| unsafe { look.copy_to(to) }) else {
@@ -55,25 +88,40 @@ pub(super) fn try_read<R: Reader>(look: &Look<'_>, reader: R) -> Tried<R::Read> 
     Tried::Torn
 }
 
-/// As `try_read`, with the revision: read first, it is the value's if that holds. A shared value
-/// never gets another.
+/// As `try_read`, with what else there is: read first, it is the value's if that holds. A shared
+/// value never gets another.
 #[inline(always)]
-pub(super) fn try_read_entry<R: Reader>(look: &Look<'_>, reader: R) -> Tried<(R::Read, u64)> {
-    let revision = look.revision();
-    match try_read(look, reader) {
-        Tried::Read(read) => Tried::Read((read, revision)),
+pub(super) fn try_read_entry<R: Reader>(
+    look: &Look<'_>,
+    reader: R,
+    clock: &Clock,
+) -> Tried<(R::Read, EntryFacts)> {
+    let facts = EntryFacts {
+        revision: look.revision(),
+        ttl_ms: match look.is_timed() {
+            false => None,
+            true => Some(clock.now().until(look.deadline())),
+        },
+    };
+    match try_read(look, reader, clock) {
+        Tried::Read(read) => Tried::Read((read, facts)),
         Tried::NoMemory => Tried::NoMemory,
         Tried::Torn => Tried::Torn,
+        Tried::Over => Tried::Over,
     }
 }
 
 /// The value of an entry, if it can be read at once. Does not panic.
 #[inline(always)]
-pub(super) fn fast_read<R: Reader>(found: &Found<'_, Stored>, reader: R) -> Option<R::Read> {
+pub(super) fn fast_read<R: Reader>(
+    found: &Found<'_, Stored>,
+    reader: R,
+    clock: &Clock,
+) -> Option<R::Read> {
     let look = found.value().look(found.tail()).ok()?;
-    match try_read(&look, reader) {
+    match try_read(&look, reader, clock) {
         Tried::Read(read) => Some(read),
-        Tried::NoMemory | Tried::Torn => None,
+        Tried::NoMemory | Tried::Torn | Tried::Over => None,
     }
 }
 
@@ -109,6 +157,32 @@ unsafe impl Reader for Owned {
     }
 }
 
+/// Wants to know that there is a value, and not which.
+#[derive(Clone, Copy)]
+pub(super) struct KeyOnly;
+
+// SAFETY: it copies nothing.
+unsafe impl Reader for KeyOnly {
+    type Read = Value;
+    type Copy = ();
+
+    fn scalar(self, _value: ValueRef<'static>) -> Value {
+        Value::Nil
+    }
+
+    fn copy(&self, _len: usize, _fill: impl FnOnce(*mut u8)) -> Option<()> {
+        Some(())
+    }
+
+    fn copied(self, _is_string: bool, (): ()) -> Value {
+        Value::Nil
+    }
+
+    fn shared(self, _is_string: bool, _text: &Shared) -> Value {
+        Value::Nil
+    }
+}
+
 fn text_value(is_string: bool, text: Repr) -> Value {
     match is_string {
         true => Value::String(Text(text)),
@@ -116,7 +190,8 @@ fn text_value(is_string: bool, text: Repr) -> Value {
     }
 }
 
-/// The value of an entry that nobody changes: for the writer, and for entries in no table.
+/// The value of an entry that nobody changes, whether its key lives or not: for the writer, and for
+/// entries in no table.
 pub(super) fn read(found: &Found<'_, Stored>) -> Result<Value, Error> {
     let stored = found.value();
     loop {
@@ -128,10 +203,10 @@ pub(super) fn read(found: &Found<'_, Stored>) -> Result<Value, Error> {
             },
             Err(Obstacle::Busy | Obstacle::Withdrawn) => continue,
         };
-        match try_read(&look, Owned) {
+        match try_copy(&look, Owned) {
             Tried::Read(value) => return Ok(value),
             Tried::NoMemory => return Err(Error::NoMemory),
-            Tried::Torn => {}
+            Tried::Torn | Tried::Over => {}
         }
     }
 }

@@ -28,12 +28,14 @@ use std::sync::Arc;
 use super::gathered::{ByKey, Gathered};
 use super::items::Item;
 use super::stored::Stored;
+use super::ttl::life;
 use super::wanted::Wanted;
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim::Guard;
 use crate::sync::{lock, AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::table::{Found, Position};
+use crate::time::{Clock, Moment};
 use crate::value::Text;
 
 /// So many snapshots of a bucket are taken beside its writer at once.
@@ -52,12 +54,19 @@ pub(super) struct Kept {
     pub(super) item: Item,
     /// Of the change that took it away.
     until: u64,
+    /// Of the entry's time to live; `u64::MAX`: it has none.
+    deadline: u64,
 }
 
 impl Kept {
     /// Whether it is what there was at a revision.
     pub(super) fn is_of(&self, revision: u64) -> bool {
         self.item.revision <= revision && revision < self.until
+    }
+
+    /// Whether its time was not over, at the moment of the clock.
+    pub(super) fn lives(&self, clock: &Clock) -> bool {
+        self.deadline == u64::MAX || !clock.now().is_past(self.deadline)
     }
 }
 
@@ -69,6 +78,8 @@ pub(super) enum About {
 /// What a scan wants and has not read yet.
 pub(super) struct Rest {
     pub(super) wanted: Arc<Wanted>,
+    /// Of the scan's instant, if keys may have had a time to live.
+    moment: Option<Moment>,
     /// Changed under the write exclusion.
     pub(super) reached: Mutex<Reached>,
     /// What the writer took away. Of the instant, which was known from the beginning; a key is there
@@ -103,9 +114,10 @@ impl Reading {
 }
 
 impl Rest {
-    pub(super) fn new(wanted: &Arc<Wanted>) -> Rest {
+    pub(super) fn new(wanted: &Arc<Wanted>, moment: Option<Moment>) -> Rest {
         Rest {
             wanted: Arc::clone(wanted),
+            moment,
             reached: Mutex::new(Reached {
                 place: Reading::FromFirst,
                 bound: None,
@@ -232,9 +244,10 @@ impl Snapshot {
         }
         let copy = || {
             if let About::Rest(rest) = &self.about {
-                return lock(&rest.kept).take(found, &rest.wanted).map(|_| ());
+                let mut kept = lock(&rest.kept);
+                return kept.take(found, &rest.wanted, rest.moment).map(|_| ());
             }
-            let item = Item::of(found, true)?;
+            let item = Item::of(found, true, None)?;
             let bytes = size_of::<Kept>() + item.bytes();
             if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > MAX_KEPT {
                 return Err(Error::NoMemory);
@@ -242,7 +255,12 @@ impl Snapshot {
             let mut kept = lock(&self.kept);
             let grown = memory::without_reserve(|| kept.try_reserve(1));
             grown.map_err(|_| Error::NoMemory)?;
-            kept.push(Kept { hash, item, until });
+            kept.push(Kept {
+                hash,
+                item,
+                until,
+                deadline: life(found).map_or(u64::MAX, |life| life.deadline()),
+            });
             Ok::<(), Error>(())
         };
         if copy().is_err() {

@@ -8,6 +8,10 @@
 //! away was no data race. A shared value is never changed in its place, nor is anything changed
 //! into one: its count would be touched by readers that hold none.
 //!
+//! A key with a time to live has the bit `TIMED` in its state, and its [`Life`] in the last word of
+//! its tail, behind the room of the value. Both change like the value: a reader takes the word
+//! between `look` and `holds`. A shared value's entry never changes, nor does its life.
+//!
 //! A version has 32 bits: a reader would have to sleep through two thousand million changes of
 //! one value, to the very number, to be deceived.
 
@@ -26,6 +30,12 @@ const STRING: u32 = 4;
 const BYTES: u32 = 5;
 const SHARED_STRING: u32 = 6;
 const SHARED_BYTES: u32 = 7;
+
+/// The bits of the type.
+const KIND: u32 = 7;
+
+/// The key has a time to live: the last word of the tail is its `Life`.
+const TIMED: u32 = 8;
 
 /// Above the type of a text that is not shared: its length.
 const LEN_SHIFT: u32 = 8;
@@ -52,6 +62,30 @@ pub(crate) struct Stored {
     state: AtomicU64,
     /// Of the change that stored it.
     revision: AtomicU64,
+}
+
+/// Until when a key lives, and by which mark its bucket has it noted to be taken out then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Life(u64);
+
+impl Life {
+    const MARK_SHIFT: u32 = 56;
+
+    /// By milliseconds of [`Moment`](crate::time::Moment), of which a thousand years have 45 bits.
+    #[inline(always)]
+    pub(crate) fn new(deadline: u64, mark: u8) -> Life {
+        Life(deadline & ((1 << Life::MARK_SHIFT) - 1) | u64::from(mark) << Life::MARK_SHIFT)
+    }
+
+    #[inline(always)]
+    pub(crate) fn deadline(self) -> u64 {
+        self.0 & ((1 << Life::MARK_SHIFT) - 1)
+    }
+
+    #[inline(always)]
+    pub(crate) fn mark(self) -> u8 {
+        (self.0 >> Life::MARK_SHIFT) as u8
+    }
 }
 
 /// Why a value cannot be read as it stands.
@@ -107,6 +141,14 @@ impl Stored {
     #[inline(always)]
     pub(crate) fn small(value: &Small<'_>, revision: u64) -> Stored {
         Stored::of(value.what, revision)
+    }
+
+    /// With a life behind it.
+    pub(crate) fn timed(self) -> Stored {
+        let state = self.state.load(Ordering::Relaxed);
+        self.state
+            .store(state | u64::from(TIMED), Ordering::Relaxed);
+        self
     }
 
     /// A text that is shared, and what belongs behind it; the count goes with the entry.
@@ -169,8 +211,12 @@ impl Stored {
     /// Whether `overwrite` can do it, which does not change by what it does.
     #[inline(always)]
     pub(crate) fn can_become(&self, tail: &[AtomicU64], value: &Small<'_>) -> bool {
-        let room = size_of_val(tail);
-        let len = value.text.len();
+        let mut room = size_of_val(tail);
+        let mut len = value.text.len();
+        if value.is_timed() {
+            // What is no text has a word too.
+            (room, len) = (room - 8, len.max(8));
+        }
         // Room that would be wasted is given back.
         !is_shared(self.what()) && len <= room && (room <= 128 || len >= room / 4)
     }
@@ -222,6 +268,9 @@ impl Stored {
         } else if let Some(first) = tail.first() {
             first.store(u64::from_ne_bytes(value.word), Ordering::Relaxed);
         }
+        if let (true, Some(last)) = (value.is_timed(), tail.last()) {
+            last.store(value.life, Ordering::Relaxed);
+        }
     }
 
     /// The last step: readers go on, with this value.
@@ -230,6 +279,64 @@ impl Stored {
         let version = self.state.load(Ordering::Relaxed) & !(VERSION - 1);
         let state = version.wrapping_add(VERSION) | u64::from(value.what);
         self.state.store(state, Ordering::Release);
+    }
+
+    /// A count of a value that is shared. The writer's, or of an entry in no table.
+    pub(crate) fn share(&self, tail: &[AtomicU64]) -> Option<Shared> {
+        // SAFETY: both are those of the value.
+        unsafe { shared(self.what(), tail) }.map(|shared| (*shared).clone())
+    }
+
+    /// Whether a text is UTF-8.
+    pub(crate) fn is_string(&self) -> bool {
+        self.what() % 2 == STRING % 2
+    }
+
+    /// Whether the key has a time to live. The writer's, as the two after it.
+    #[inline(always)]
+    pub(crate) fn is_timed(&self) -> bool {
+        self.what() & TIMED != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn life(&self, tail: &[AtomicU64]) -> Option<Life> {
+        let last = tail.last().filter(|_| self.is_timed());
+        last.map(|last| Life(last.load(Ordering::Relaxed)))
+    }
+
+    /// Gives a life to the key, or takes it away, in its place: `false` if there is no room for it.
+    pub(crate) fn change_life(
+        &self,
+        tail: &[AtomicU64],
+        life: Option<Life>,
+        revision: u64,
+    ) -> bool {
+        if !self.can_change_life(tail, life) {
+            return false;
+        }
+        self.keep_readers_out();
+        self.revision.store(revision, Ordering::Relaxed);
+        if let (Some(life), Some(last)) = (life, tail.last()) {
+            last.store(life.0, Ordering::Relaxed);
+        }
+        let state = self.state.load(Ordering::Relaxed) & !u64::from(TIMED);
+        let timed = life.map_or(0, |_| u64::from(TIMED));
+        self.state
+            .store(state.wrapping_add(VERSION) | timed, Ordering::Release);
+        true
+    }
+
+    /// Whether `change_life` finds room.
+    pub(crate) fn can_change_life(&self, tail: &[AtomicU64], life: Option<Life>) -> bool {
+        let words = self.small_size().div_ceil(8).max(MIN_TAIL);
+        !self.is_shared() && (life.is_none() || self.is_timed() || tail.len() > words)
+    }
+
+    /// Of an entry in no table, which was made with room for it.
+    pub(crate) fn set_life(&self, tail: &[AtomicU64], life: Life) {
+        if let Some(last) = tail.last() {
+            last.store(life.0, Ordering::Relaxed);
+        }
     }
 
     #[inline(always)]
@@ -286,7 +393,7 @@ impl Stored {
     #[inline(always)]
     pub(crate) fn int(&self, tail: &[AtomicU64]) -> Option<i64> {
         let word = tail.first()?.load(Ordering::Relaxed);
-        (self.what() == INT).then_some(word as i64)
+        (self.what() & !TIMED == INT).then_some(word as i64)
     }
 
     /// As `size`, of a value that is not shared.
@@ -298,7 +405,7 @@ impl Stored {
 
 #[inline(always)]
 fn is_shared(what: u32) -> bool {
-    what & 0xff >= SHARED_STRING
+    what & KIND >= SHARED_STRING
 }
 
 /// # Safety
@@ -334,6 +441,21 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// Whether the key has a time to live.
+    #[inline(always)]
+    pub(crate) fn is_timed(&self) -> bool {
+        self.what & TIMED != 0
+    }
+
+    /// Until when the key lives; `u64::MAX` is for ever.
+    #[inline(always)]
+    pub(crate) fn deadline(&self) -> u64 {
+        match self.tail.last() {
+            Some(last) if self.is_timed() => Life(last.load(Ordering::Relaxed)).deadline(),
+            _ => u64::MAX,
+        }
+    }
+
     /// Of the change that stored the value.
     pub(crate) fn revision(&self) -> u64 {
         self.stored.revision.load(Ordering::Relaxed)
@@ -353,7 +475,7 @@ impl<'a> Look<'a> {
             let first = self.tail.first();
             first.map_or(0, |word| word.load(Ordering::Relaxed))
         };
-        Some(match self.what & 0xff {
+        Some(match self.what & KIND {
             NIL => ValueRef::Nil,
             BOOL => ValueRef::Bool(word() != 0),
             INT => ValueRef::Int(word() as i64),
@@ -386,7 +508,7 @@ impl<'a> Look<'a> {
     /// Whether it is a text that is not shared.
     #[inline(always)]
     pub(crate) fn is_small_text(&self) -> bool {
-        matches!(self.what & 0xff, STRING | BYTES)
+        matches!(self.what & KIND, STRING | BYTES)
     }
 
     /// Copies the text.
@@ -408,6 +530,8 @@ pub(crate) struct Small<'a> {
     /// What is no text.
     word: [u8; 8],
     text: &'a [u8],
+    /// The word of a `Life`, if it is timed.
+    life: u64,
 }
 
 impl<'a> Small<'a> {
@@ -424,12 +548,42 @@ impl<'a> Small<'a> {
             ValueRef::Bytes(_) => (BYTES | (text.len() as u32) << LEN_SHIFT, 0),
         };
         let word = word.to_ne_bytes();
-        is_small(text).then_some(Small { what, word, text })
+        is_small(text).then_some(Small {
+            what,
+            word,
+            text,
+            life: 0,
+        })
+    }
+
+    /// As the value of a key that lives so long.
+    #[inline(always)]
+    pub(crate) fn living(self, life: Option<Life>) -> Small<'a> {
+        match life {
+            None => self,
+            Some(Life(life)) => Small {
+                what: self.what | TIMED,
+                life,
+                ..self
+            },
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_timed(&self) -> bool {
+        self.what & TIMED != 0
     }
 
     #[inline(always)]
     fn is_text(&self) -> bool {
-        self.what & 0xff >= STRING
+        self.what & KIND >= STRING
+    }
+
+    /// The words of its tail, with one for a life if it is timed.
+    #[inline(always)]
+    pub(crate) fn words(&self) -> usize {
+        let words = self.text.len().div_ceil(8).max(MIN_TAIL);
+        words + usize::from(self.is_timed())
     }
 
     /// What it counts for, in bytes: a number has 8.
@@ -450,7 +604,7 @@ impl<'a> Small<'a> {
 
 #[inline(always)]
 fn size_of_small(what: u32) -> usize {
-    match what & 0xff {
+    match what & KIND {
         INT | FLOAT => 8,
         _ => (what >> LEN_SHIFT) as usize,
     }

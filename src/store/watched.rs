@@ -3,7 +3,7 @@
 use super::contents::{Contents, Unread, WATCHED};
 use super::key::Key;
 use super::key_log::Kind;
-use super::reading::{try_read_entry, Owned, Tried};
+use super::reading::{try_read_entry, KeyOnly, Owned};
 use super::watching::{Covered, Watch, Watching, Woken};
 use super::writing::Gone;
 use crate::error::Error;
@@ -11,6 +11,7 @@ use crate::reclaim::{self, Guard};
 use crate::server::Exclusive;
 use crate::sync::{Arc, Ordering, Weak};
 use crate::table::{Closed, Position};
+use crate::time::Clock;
 use crate::value::Value;
 
 impl From<Gone> for Kind {
@@ -69,16 +70,12 @@ impl Contents {
         key: Key<'_>,
         with_value: bool,
     ) -> Result<Option<(Value, u64)>, Unread> {
-        self.resolve(key, &reclaim::pin(), |look| {
-            if with_value {
-                return try_read_entry(look, Owned);
-            }
-            let revision = look.revision();
-            match look.holds() {
-                true => Tried::Read((Value::Nil, revision)),
-                false => Tried::Torn,
-            }
-        })
+        let (clock, pinned) = (Clock::new(), reclaim::pin());
+        let read = self.resolve(key, &pinned, |look| match with_value {
+            true => try_read_entry(look, Owned, &clock),
+            false => try_read_entry(look, KeyOnly, &clock),
+        })?;
+        Ok(read.map(|(value, facts)| (value, facts.revision)))
     }
 
     pub(crate) fn page(

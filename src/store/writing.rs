@@ -9,12 +9,14 @@ use super::key_log::Kind;
 use super::limits::Cost;
 use super::reading::{fast_read, read, size, Reader};
 use super::stored::{Small, Stored, MIN_TAIL};
+use super::ttl::{is_over, life};
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim::{self, Guard};
 use crate::server::Exclusive;
 use crate::sync::Ordering;
 use crate::table::{Closed, Found, Place, Spot, Writer};
+use crate::time::Clock;
 use crate::value::{Value, ValueRef};
 
 /// A value of this size takes the long way out, where it is freed at once.
@@ -120,7 +122,7 @@ impl Exclusive<'_, Contents> {
 
     /// Begins a change that takes this entry's value away.
     #[inline(always)]
-    fn begin_over(&self, found: &Found<'_, Stored>, hash: u64, pinned: &Guard) -> u64 {
+    pub(super) fn begin_over(&self, found: &Found<'_, Stored>, hash: u64, pinned: &Guard) -> u64 {
         let revision = self.revisions.begin(1);
         if self.heed.load(Ordering::Relaxed) & SNAPSHOTS != 0 {
             self.snapshots.keep(found, hash, revision, pinned);
@@ -141,8 +143,14 @@ impl Exclusive<'_, Contents> {
         if self.is_observed() {
             return None;
         }
+        if !self.gives_none(condition.ttl()) {
+            return self.fast_put_timed(key, value, condition, pinned);
+        }
         let writer = self.writer(pinned);
         match writer.fast_place(key.hash, &key)? {
+            Place::Taken(found) if found.value().is_timed() => {
+                self.fast_put_timed(key, value, condition, pinned)
+            }
             Place::Taken(found) => {
                 if !condition.allows(Some(found.value().revision())) {
                     return Some(Changed::Conflict);
@@ -191,7 +199,8 @@ impl Exclusive<'_, Contents> {
     pub(crate) unsafe fn fast_put_at(&self, spot: ValueSpot, value: &Small<'_>) -> bool {
         // SAFETY: by contract, and nobody else may take it out as long as this thread may write.
         let found = unsafe { spot.0.found() };
-        !self.is_observed() && self.fast_overwrite(&found, value, None).is_some()
+        let value = value.living(life(&found)); // which it had when the update began
+        !self.is_observed() && self.fast_overwrite(&found, &value, None).is_some()
     }
 
     /// The hash and a pin are needed to keep the older value for snapshots, and to note the change for
@@ -230,12 +239,14 @@ impl Exclusive<'_, Contents> {
                 self.snapshots.keep(found, hash, revision, pinned);
             }
         }
+        let was_timed = stored.is_timed();
         stored.overwrite(tail, value, revision);
         self.revisions.commit();
         if let (true, Some((_, pinned))) = (heed & WATCHED != 0, keep) {
             let key = found.key();
             self.watching.note(Kind::Put, revision, key, pinned);
         }
+        self.count_timed(was_timed, value.is_timed());
         if more.bytes < less.bytes {
             let _ = self.charge(less, more);
         }
@@ -260,12 +271,17 @@ impl Exclusive<'_, Contents> {
         if found.value().is_shared() || cost.bytes >= LARGE {
             return None; // it is to be freed at once
         }
-        let old = fast_read(&found, reader)?;
+        let old = fast_read(&found, reader, &Clock::new())?;
+        let was_timed = found.value().is_timed();
+        if was_timed && self.timed() == 1 {
+            return None; // somebody is to be told that nothing is due any more
+        }
         let revision = self.begin_over(&found, key.hash, pinned);
         writer.fast_remove(removable, key.hash);
         self.revisions.commit();
         self.note(Kind::Deleted, revision, &key, pinned);
         self.discharge(cost);
+        self.count_timed(was_timed, false);
         self.note_gone(Gone::Deleted, &writer, pinned);
         Some(old)
     }
@@ -294,13 +310,28 @@ impl Exclusive<'_, Contents> {
         let pinned = reclaim::pin();
         let writer = self.writer(&pinned);
         let hash = pair.0.hash();
-        let old = writer.get(hash, pair.0.key());
-        let old = old.map_err(|Closed| Error::ServerDown)?;
-        if !condition.allows(old.as_ref().map(|old| old.value().revision())) {
-            return Err(Error::Conflict);
-        }
-        let (less, more) = (old.as_ref().map(Cost::of), pair.cost());
-        self.charge_or_evict(less.unwrap_or_default(), more, old.as_ref(), &pinned)?;
+        let (clock, ttl, more) = (Clock::new(), condition.ttl(), pair.cost());
+        let mut pair = pair;
+        let old = loop {
+            let old = writer.get(hash, pair.0.key());
+            let old = old.map_err(|Closed| Error::ServerDown)?;
+            let there = old.as_ref().filter(|old| !is_over(old, &clock));
+            if !condition.allows(there.map(|there| there.value().revision())) {
+                return Err(Error::Conflict);
+            }
+            pair = pair.living(self.new_life(ttl, old.as_ref(), hash, &clock, &pinned)?)?;
+            let less = old.as_ref().map(Cost::of).unwrap_or_default();
+            match self.charge(less, more) {
+                Ok(()) => break old,
+                Err(Error::Limit(_)) if self.sweep_for_room() => {}
+                Err(_) => {
+                    self.charge_or_evict(less, more, old.as_ref(), &pinned)?;
+                    break old;
+                }
+            }
+        };
+        let was_timed = old.as_ref().is_some_and(|old| old.value().is_timed());
+        let is_timed = pair.0.view().value().is_timed();
         pair.0.set_marks(self.marks_of(old.as_ref(), hash, &pinned));
         let change = self.tell_stored(&pair);
         let revision = match &old {
@@ -312,6 +343,7 @@ impl Exclusive<'_, Contents> {
         match writer.insert(pair.0) {
             Ok(replaced) => {
                 self.revisions.commit();
+                self.count_timed(was_timed, is_timed);
                 // SAFETY: in the table now, from which nobody else takes it out.
                 let found = unsafe { spot.found() };
                 self.note(Kind::Put, revision, found.key(), &pinned);
@@ -332,26 +364,40 @@ impl Exclusive<'_, Contents> {
     /// cannot be copied.
     pub(crate) fn delete(&self, key: Key<'_>) -> Result<Value, Error> {
         let pinned = reclaim::pin();
-        let found = self.writer(&pinned).get(key.hash, &key);
-        let found = found.map_err(|Closed| Error::ServerDown)?;
+        let found = self.found(key, &Clock::new(), &pinned)?;
         let old = found.as_ref().map(read).transpose()?;
-        let _ = self.remove(key);
+        match &found {
+            Some(found) => self.remove_found(key, found, &pinned),
+            None => drop(self.remove(key)),
+        }
         old.ok_or(Error::NotFound)
     }
 
     /// Takes the key out, without an answer.
     pub(crate) fn remove(&self, key: Key<'_>) -> Result<(), Error> {
         let pinned = reclaim::pin();
-        let writer = self.writer(&pinned);
-        let found = writer.get(key.hash, &key);
-        if let Ok(Some(found)) = &found {
-            self.take_out(&writer, found, key.hash, Gone::Deleted, &pinned);
-        }
-        self.tell_deleted(&key);
+        let found = self.writer(&pinned).get(key.hash, &key);
         match found {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) | Err(Closed) => Err(Error::NotFound),
+            Ok(Some(found)) if is_over(&found, &Clock::new()) => {
+                self.expire_now(&found, &pinned);
+                Err(Error::NotFound)
+            }
+            Ok(Some(found)) => {
+                self.remove_found(key, &found, &pinned);
+                Ok(())
+            }
+            Ok(None) | Err(Closed) => {
+                self.tell_deleted(&key);
+                Err(Error::NotFound)
+            }
         }
+    }
+
+    /// Takes out a key that is there.
+    pub(super) fn remove_found(&self, key: Key<'_>, found: &Found<'_, Stored>, pinned: &Guard) {
+        let writer = self.writer(pinned);
+        self.take_out(&writer, found, key.hash, Gone::Deleted, pinned);
+        self.tell_deleted(&key);
     }
 
     /// Takes an entry out, as a change of its own.
@@ -369,6 +415,10 @@ impl Exclusive<'_, Contents> {
         self.revisions.commit();
         self.note(why.into(), revision, found.key(), pinned);
         self.discharge(cost);
+        self.count_timed(found.value().is_timed(), false);
+        if why == Gone::Expired {
+            self.count_expired();
+        }
         count_retired(Some(found), pinned);
         self.note_gone(why, writer, pinned);
     }
@@ -388,6 +438,7 @@ impl Exclusive<'_, Contents> {
         self.snapshots.fail_all(&pinned);
         writer.clear();
         self.revisions.commit();
+        self.forget_times();
         self.note(Kind::Cleared, revision, b"", &pinned);
         self.discharge(all);
         self.forget_places();
@@ -412,6 +463,7 @@ impl Exclusive<'_, Contents> {
         self.snapshots.fail_all(&pinned);
         let was_open = writer.close();
         if was_open {
+            self.forget_times();
             self.discharge(all);
             self.forget_places();
             self.watching.close(&pinned);

@@ -267,6 +267,12 @@ impl<'g, V> Found<'g, V> {
         self.0
     }
 
+    /// The hash of the key. The writer's, of an entry that is not staged.
+    pub(crate) fn hash(&self) -> u64 {
+        // SAFETY: as `new` was promised.
+        unsafe { Entry::hash(self.0) }
+    }
+
     #[inline(always)]
     pub(crate) fn key(&self) -> &'g [u8] {
         // SAFETY: as `new` was promised.
@@ -324,12 +330,6 @@ impl<'g, V> Found<'g, V> {
     /// The writer's.
     pub(crate) fn set_place(&self, place: u8) {
         self.place_byte().store(place, Ordering::Relaxed);
-    }
-
-    /// The hash of its key. The writer's, not within a batch.
-    pub(crate) fn hash(&self) -> u64 {
-        // SAFETY: as in `key`; the writer stages entries, and it is here.
-        unsafe { Entry::hash(self.0) }
     }
 }
 

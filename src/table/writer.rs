@@ -9,6 +9,9 @@ use crate::error::Error;
 use crate::reclaim::Guard;
 use crate::sync::{AtomicUsize, Ordering};
 
+/// What a table finds entries by of a hash: the tag, and the place in a table of up to 2^40 groups.
+const LIKE: u64 = 0xff00_00ff_ffff_ffff;
+
 /// Where the writer finds a key, or may put it.
 pub(crate) enum Place<'t, V> {
     Taken(Found<'t, V>),
@@ -34,9 +37,14 @@ impl<V: TableValue> FreePlace<'_, V> {
     ) -> Result<(), Error> {
         let entry = Entry::allocate_hashed(key, self.hash, value, tail, words)?;
         entry.set_marks(marks);
+        self.put(entry);
+        Ok(())
+    }
+
+    /// Stores an entry of the key and the hash that the place was found for.
+    pub(crate) fn put(self, entry: NewEntry<V>) {
         self.array.place(entry.into_raw(), self.hash);
         change_len(self.len, 1);
-        Ok(())
     }
 }
 
@@ -96,12 +104,12 @@ impl<'t, V: TableValue> Writer<'t, V> {
         self.table.get(hash, key, self.pinned)
     }
 
-    /// The entries of this hash: for who noted that, and no key. Not within a batch.
-    pub(crate) fn hashed(&self, hash: u64) -> impl Iterator<Item = Found<'t, V>> + use<'t, V> {
+    /// The entries of a hash of which `LIKE` was noted, and perhaps others. Not within a batch.
+    pub(crate) fn hashed_like(&self, hash: u64) -> impl Iterator<Item = Found<'t, V>> + use<'t, V> {
         let array = self.array().ok().flatten();
         let entries = array
             .into_iter()
-            .flat_map(move |it| it.entries_like(hash, 0));
+            .flat_map(move |it| it.entries_like(hash, !LIKE));
         // SAFETY: entries of the table, and the writer is pinned.
         entries.map(|entry| unsafe { Found::new(entry) })
     }

@@ -254,6 +254,7 @@ static kvreg_status call(enum function function) {
     case DO_bucket_put_if:
         return kvreg_bucket_put_if(bucket, "text", 4, &large, entry.revision, KVREG_TTL_KEEP,
                                    &revision);
+    case DO_bucket_expire: return kvreg_bucket_expire(bucket, "text", 4, 100000, &revision);
     case DO_bucket_delete_if:
         return kvreg_bucket_delete_if(bucket, "text", 4, entry.revision, NULL);
     case DO_bucket_put_if_equal:

@@ -598,6 +598,11 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
         [c_void_p, c_char_p, c_size_t, POINTER(Value), c_uint64, c_int64, POINTER(c_uint64)],
     ),
     (
+        "kvreg_bucket_expire",
+        c_int32,
+        [c_void_p, c_char_p, c_size_t, c_int64, POINTER(c_uint64)],
+    ),
+    (
         "kvreg_bucket_delete_if",
         c_int32,
         [c_void_p, c_char_p, c_size_t, c_uint64, POINTER(Value)],

@@ -1,9 +1,9 @@
 //! Revisions, conditions and sums, for those who use tokio.
 
 use super::Bucket;
-use crate::api::Entry;
+use crate::api::{Entry, Ttl};
 use crate::error::Error;
-use crate::store::{Always, Expected};
+use crate::store::{Always, Expected, Living};
 use crate::value::{AsValue, FromValue, Value};
 
 /// What was begun without waiting, unless it has to wait: then `None`.
@@ -18,13 +18,14 @@ impl Bucket {
             Some(read) => read?,
             None => {
                 let read = self.later(key.as_ref(), |turn| turn.entry()).await?;
-                let (value, revision) = read.ok_or(Error::NotFound)?;
-                Entry { value, revision }
+                let (value, facts) = read.ok_or(Error::NotFound)?;
+                Entry::new(value, facts)
             }
         };
         Ok(Entry {
             value: T::from_value(entry.value)?,
             revision: entry.revision,
+            ttl: entry.ttl,
         })
     }
 
@@ -47,6 +48,54 @@ impl Bucket {
             turn.put_on(value.as_ref(), Always)
         })
         .await
+    }
+
+    /// As [`kvreg::Bucket::put_for`](crate::Bucket::put_for).
+    pub async fn put_for(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsValue,
+        ttl: impl Into<Ttl>,
+    ) -> Result<u64, Error> {
+        let ttl = ttl.into();
+        if let Some(done) = unless_it_waits(self.now().put_for(&key, &value, ttl)) {
+            return done;
+        }
+        let (value, ttl) = (Value::new(value.as_value())?, ttl.given()?);
+        self.later(key.as_ref(), move |turn| {
+            turn.put_on(value.as_ref(), Living(Always, ttl))
+        })
+        .await
+    }
+
+    /// As [`kvreg::Bucket::put_if_for`](crate::Bucket::put_if_for).
+    pub async fn put_if_for(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsValue,
+        expected: u64,
+        ttl: impl Into<Ttl>,
+    ) -> Result<u64, Error> {
+        let ttl = ttl.into();
+        let done = self.now().put_if_for(&key, &value, expected, ttl);
+        if let Some(done) = unless_it_waits(done) {
+            return done;
+        }
+        let (value, ttl) = (Value::new(value.as_value())?, ttl.given()?);
+        self.later(key.as_ref(), move |turn| {
+            turn.put_on(value.as_ref(), Living(Expected(expected), ttl))
+        })
+        .await
+    }
+
+    /// As [`kvreg::Bucket::expire`](crate::Bucket::expire).
+    pub async fn expire(&self, key: impl AsRef<[u8]>, ttl: impl Into<Ttl>) -> Result<u64, Error> {
+        let ttl = ttl.into();
+        if let Some(done) = unless_it_waits(self.now().expire(&key, ttl)) {
+            return done;
+        }
+        let ttl = ttl.changed()?;
+        self.later(key.as_ref(), move |turn| turn.expire(ttl)).await
     }
 
     /// As [`kvreg::Bucket::put_if`](crate::Bucket::put_if).

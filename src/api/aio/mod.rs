@@ -48,7 +48,7 @@ use crate::bucket::{check_key, BucketOptions, Deciding, Decision, Verdict};
 use crate::error::Error;
 use crate::inbox::Event;
 use crate::server::{Caller, Lasts, Thread};
-use crate::store::Key;
+use crate::store::{Always, Key};
 use crate::time::{Deadline, Timeout};
 use crate::value::{AsValue, FromValue, Text, Value};
 
@@ -203,7 +203,7 @@ impl Bucket {
             done => return done,
         }
         let value = Value::new(value.as_value())?;
-        let store = move |turn: Decision<'_>| turn.store(value.as_ref());
+        let store = move |turn: Decision<'_>| turn.put_on(value.as_ref(), Always).map(|_| ());
         self.later(key.as_ref(), store).await
     }
 

@@ -536,7 +536,12 @@ static uint64_t some_revision(struct actor *me, kvreg_bucket *bucket, struct byt
 }
 
 static int64_t some_ttl(struct actor *me) {
-    return once_in(me, 16) ? (int64_t)next_random(me) : (int64_t)below(me, 3) - 2;
+    switch (below(me, 8)) {
+    case 0: return (int64_t)next_random(me);
+    case 1: return (int64_t)below(me, 100);     /* over soon */
+    case 2: return (int64_t)below(me, 100000);  /* and not */
+    default: return (int64_t)below(me, 3) - 2;
+    }
 }
 
 /* Several changes, of which one may be wrong in any way but for its size, by which the others are
@@ -597,6 +602,10 @@ static void step_revisions(struct actor *me, enum function function) {
                                    some_revision(me, bucket, key), some_ttl(me),
                                    OUTPUT(&revision)));
         break;
+    case DO_bucket_expire:
+        answer(me, function,
+               kvreg_bucket_expire(bucket, key.data, key.len, some_ttl(me), OUTPUT(&revision)));
+        break;
     case DO_bucket_delete_if:
         revision = some_revision(me, bucket, key);
         READ(function, kvreg_bucket_delete_if(bucket, key.data, key.len, revision, out));
@@ -612,7 +621,7 @@ static void step_revisions(struct actor *me, enum function function) {
                kvreg_bucket_add_int(bucket, key.data, key.len, (int64_t)next_random(me),
                                     OUTPUT(&sum)));
         break;
-    case DO_bucket_revision:
+    case DO_bucket_revision: case DO_bucket_expire:
         answer(me, function, kvreg_bucket_revision(bucket, OUTPUT(&revision)));
         break;
     case DO_bucket_apply:
@@ -735,7 +744,7 @@ static void step(struct actor *me) {
         break;
     case DO_bucket_get_entry: case DO_bucket_put_entry: case DO_bucket_put_if:
     case DO_bucket_delete_if: case DO_bucket_put_if_equal: case DO_bucket_add_int:
-    case DO_bucket_revision: case DO_bucket_apply:
+    case DO_bucket_revision: case DO_bucket_apply: case DO_bucket_expire:
         step_revisions(me, function);
         break;
     case DO_update_end:

@@ -69,6 +69,7 @@
     F(bucket_get_entry) \
     F(bucket_put_entry) \
     F(bucket_put_if) \
+    F(bucket_expire) \
     F(bucket_delete_if) \
     F(bucket_put_if_equal) \
     F(bucket_add_int) \

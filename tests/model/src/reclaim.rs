@@ -69,6 +69,10 @@ impl Guard {
     pub(crate) fn count(&self, _bytes: usize) {}
 }
 
+pub(crate) fn has_room() -> bool {
+    true
+}
+
 pub(crate) fn pin() -> Guard {
     Guard::new()
 }

@@ -1,0 +1,45 @@
+//! The clock by which keys live, set by a test: this program's `clock_gettime` is the one that the
+//! library finds. It has its own clock for that of the keys, and the system's for all others.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// Nanoseconds; 0: it goes as the system's does.
+static NOW: AtomicI64 = AtomicI64::new(0);
+static READ: AtomicU64 = AtomicU64::new(0);
+
+/// Stands still from here on, at so many milliseconds.
+pub fn set(ms: i64) {
+    NOW.store(ms * 1_000_000, Ordering::SeqCst);
+}
+
+/// Goes on by so many milliseconds.
+pub fn advance(ms: i64) {
+    NOW.fetch_add(ms * 1_000_000, Ordering::SeqCst);
+}
+
+/// How often it was read.
+pub fn reads() -> u64 {
+    READ.load(Ordering::SeqCst)
+}
+
+/// As the system has it.
+///
+/// # Safety
+/// `time` may be written.
+#[no_mangle]
+pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> i32 {
+    if clock == libc::CLOCK_BOOTTIME {
+        READ.fetch_add(1, Ordering::SeqCst);
+        let now = NOW.load(Ordering::SeqCst);
+        if now != 0 {
+            // SAFETY: by contract.
+            unsafe {
+                (*time).tv_sec = now / 1_000_000_000;
+                (*time).tv_nsec = now % 1_000_000_000;
+            }
+            return 0;
+        }
+    }
+    // SAFETY: by contract.
+    unsafe { libc::syscall(libc::SYS_clock_gettime, clock, time) as i32 }
+}
