@@ -227,6 +227,7 @@ static kvreg_status call(enum function function) {
     case DO_bucket_count: return kvreg_bucket_count(bucket, &count);
     case DO_bucket_clear: return kvreg_bucket_clear(other);
     case DO_bucket_items: return kvreg_bucket_items(bucket, &items);
+    case DO_bucket_scan: return kvreg_bucket_scan(bucket, NULL, &items);
     case DO_bucket_put_many: return kvreg_bucket_put_many(bucket, pairs, PAIRS);
     case DO_bucket_get_many: return kvreg_bucket_get_many(other, pairs, PAIRS);
     case DO_bucket_put_columns: return kvreg_bucket_put_columns(bucket, &many);
@@ -320,13 +321,40 @@ static void after(enum function function) {
     inbox = opened = NULL, found = registry = NULL;
 }
 
+/* Of all buckets. */
+static uint32_t order = KVREG_UNORDERED;
+
+/* With the three others 64 keys: an ordered bucket has no room for another in its first run. */
+static void fill_runs(void) {
+    for (int i = 0; order == KVREG_ORDERED && i < 61; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "full%02d", i);
+        OK(kvreg_bucket_put_int(bucket, key, KVREG_NUL, i));
+    }
+}
+
+/* What was refused is neither in the table nor in the order. */
+static void order_has_what_is_there(void) {
+    kvreg_items *all;
+    size_t scanned, there;
+    OK(kvreg_bucket_scan(bucket, NULL, &all));
+    OK(kvreg_items_count(all, &scanned));
+    OK(kvreg_items_free(all));
+    OK(kvreg_bucket_count(bucket, &there));
+    CHECK(scanned == there);
+}
+
 static void begin(enum function function) {
     kvreg_registry_options options = kvreg_registry_options_init();
+    kvreg_bucket_options of_buckets = kvreg_bucket_options_init();
+    of_buckets.order = order;
+    options.bucket = &of_buckets;
     options.name = "known";
     options.name_len = KVREG_NUL;
     OK(kvreg_registry_start(&options, &registry));
     OK(kvreg_registry_create(registry, "b", 1, 0, &bucket));
     OK(kvreg_registry_create(registry, "other", 5, 0, &other));
+    fill_runs();
     OK(kvreg_bucket_put_int(bucket, "kept", 4, 77));
     OK(kvreg_bucket_put_float(bucket, "float", 5, 1));
     OK(kvreg_bucket_put_bytes(bucket, "text", 4, bytes, 300));
@@ -377,6 +405,7 @@ static bool fail_in(enum function function, long place, bool and_later) {
     int64_t kept = 0;
     OK(kvreg_bucket_get_int(bucket, "kept", 4, &kept));
     CHECK(kept == 77);
+    order_has_what_is_there();
     after(function);
     return has_failed;
 }
@@ -417,6 +446,12 @@ static void g14_every_function_in_each_place(void) {
         if (function != DO_configure && function != DO_shutdown)
             in_each_place((enum function)function);
     nothing_was_printed();
+}
+
+static void g14_every_function_of_ordered_buckets(void) {
+    order = KVREG_ORDERED;
+    g14_every_function_in_each_place();
+    order = KVREG_UNORDERED;
 }
 
 /* In a process of its own, where nothing was started: the child ends with 0 if that is as it
@@ -484,6 +519,7 @@ static void g14_the_first_call_of_a_process(void) {
 static const test tests[] = {
     TEST(g14_the_first_call_of_a_process),
     TEST(g14_every_function_in_each_place),
+    TEST(g14_every_function_of_ordered_buckets),
 };
 
 CHECK_MAIN(tests)

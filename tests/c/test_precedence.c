@@ -97,6 +97,10 @@ static kvreg_status items(kvreg_bucket *bucket, bool is_right) {
     kvreg_items *found;
     return kvreg_bucket_items(bucket, is_right ? &found : NULL);
 }
+static kvreg_status scan(kvreg_bucket *bucket, bool is_right) {
+    kvreg_items *found;
+    return kvreg_bucket_scan(bucket, NULL, is_right ? &found : NULL);
+}
 static kvreg_status exit_(kvreg_bucket *bucket, bool is_right) {
     return kvreg_bucket_exit(bucket, is_right ? KVREG_REASON_KILLED : KVREG_REASON_NOPROC, NULL, 0);
 }
@@ -113,7 +117,7 @@ static const struct {
     FUNCTION(get_bytes, READ),   FUNCTION(get_many, READ),    FUNCTION(delete_key, CALL),
     FUNCTION(delete_cast, CAST), FUNCTION(update, CALL),      FUNCTION(update_cast, CAST),
     FUNCTION(update_begin, CALL), FUNCTION(count, READ),      FUNCTION(items, READ),
-    FUNCTION(exit_, NEVER),
+    FUNCTION(scan, READ),         FUNCTION(exit_, NEVER),
 };
 enum { FUNCTIONS = sizeof functions / sizeof *functions };
 
