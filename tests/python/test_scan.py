@@ -57,11 +57,14 @@ def test_g19_keys_come_in_the_order_of_their_bytes(either: kvreg.Bucket) -> None
         found = [
             (key, value)
             for key, value in expected
-            if raw(key).startswith(raw(prefix)) and (after is None or raw(key) > raw(after))
+            if raw(key).startswith(raw(prefix))
+            and (after is None or raw(key) > raw(after))
         ]
         for page in (1, 3, 1000):
             assert list(either.scan(prefix, after=after, page=page)) == found
-        keys = either.scan(raw(prefix), None if after is None else raw(after), keys_only=True)
+        keys = either.scan(
+            raw(prefix), None if after is None else raw(after), keys_only=True
+        )
         assert list(keys) == [key for key, _ in found]
 
 
@@ -97,7 +100,17 @@ def test_an_ordered_bucket_is_read_in_pages() -> None:
         assert next(scan) == ("0", 0)
         del bucket["2"], bucket["5"]
         bucket["4a"] = "new"
-        assert [key for key, _ in scan] == ["1", "2", "3", "4", "4a", "6", "7", "8", "9"]
+        assert [key for key, _ in scan] == [
+            "1",
+            "2",
+            "3",
+            "4",
+            "4a",
+            "6",
+            "7",
+            "8",
+            "9",
+        ]
 
 
 def test_an_unordered_bucket_is_one_snapshot(bucket: kvreg.Bucket) -> None:
@@ -202,7 +215,9 @@ def test_tasks_scan(factory: Factory, ordered: bool) -> None:
             await bucket.put("use", 0)
             expected = [(f"user:{number}", [number]) for number in range(9)]
             for page in (1, 4, 9, 1000):
-                assert [pair async for pair in bucket.scan("user:", page=page)] == expected
+                assert [
+                    pair async for pair in bucket.scan("user:", page=page)
+                ] == expected
             keys = bucket.scan("user:", after="user:3", keys_only=True)
             assert [key async for key in keys] == [key for key, _ in expected[4:]]
             with pytest.raises(ValueError, match="a page has at least one key"):
