@@ -30,7 +30,12 @@ fn g19_a_scan_is_as_a_sorted_map() {
             map.insert(key, i64::from(number));
         }
         for prefix in [&b""[..], b"\0", b"\xff", b"\xff\xff", b"a", b"absent"] {
-            for after in [None, Some(&b""[..]), Some(b"\x80"), Some(b"\xff\xff\xff\xff")] {
+            for after in [
+                None,
+                Some(&b""[..]),
+                Some(b"\x80"),
+                Some(b"\xff\xff\xff\xff"),
+            ] {
                 let mut scan = Scan::new().prefix(prefix);
                 if let Some(after) = after {
                     scan = scan.after(after);
@@ -60,12 +65,21 @@ fn an_item_has_its_revision_and_keys_alone_have_nil() {
     for bucket in both() {
         let revision = bucket.put_entry("milk", 1).unwrap();
         let items = bucket.scan(&Scan::new()).unwrap();
-        assert_eq!((items[0].revision, &items[0].value), (revision, &Value::Int(1)));
+        assert_eq!(
+            (items[0].revision, &items[0].value),
+            (revision, &Value::Int(1))
+        );
         let items = bucket.scan(&Scan::new().keys_only()).unwrap();
-        assert_eq!((items[0].revision, &items[0].value), (revision, &Value::Nil));
+        assert_eq!(
+            (items[0].revision, &items[0].value),
+            (revision, &Value::Nil)
+        );
         let long = [0; kvreg::KEY_LIMIT + 1];
         for wrong in [Scan::new().prefix(long), Scan::new().after(long)] {
-            assert!(matches!(bucket.scan(&wrong), Err(Error::InvalidArgument(_))));
+            assert!(matches!(
+                bucket.scan(&wrong),
+                Err(Error::InvalidArgument(_))
+            ));
         }
         bucket.stop().unwrap();
         assert_eq!(bucket.scan(&Scan::new()).err(), Some(Error::NoProcess));

@@ -68,6 +68,20 @@ static size_t take(kvreg_items *items, char last[40]) {
     return taken;
 }
 
+/* What the machine makes of as many puts alone, beside whatever else it does. */
+static void puts_alone(void) {
+    longest_ms = 0;
+    for (unsigned long number = 0; number < all_keys; number++) {
+        char name[40];
+        size_t len = name_of(name, number);
+        double begin = now_ms();
+        OK(kvreg_bucket_put_int(bucket, name, len, -1));
+        double took = now_ms() - begin;
+        if (took > longest_ms) longest_ms = took;
+    }
+    printf("   of %lu puts alone the longest took %.2f ms\n", all_keys, longest_ms);
+}
+
 static void scan_beside_puts(const char *what, const kvreg_scan_options *options, size_t wanted) {
     pthread_t thread;
     kvreg_items *items;
@@ -92,6 +106,7 @@ static void scans_beside_puts(void) {
         page.limit = 1000;
         kvreg_scan_options none = kvreg_scan_options_init();
         none.prefix = "nothing", none.prefix_len = 7;
+        puts_alone();
         scan_beside_puts("all", NULL, all_keys);
         scan_beside_puts("the first 1,000", &page, all_keys < 1000 ? all_keys : 1000);
         scan_beside_puts("no match", &none, 0);
