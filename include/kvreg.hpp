@@ -698,11 +698,11 @@ private:
         options.after = after_ ? after_->data() : nullptr;
         options.after_len = after_ ? after_->size() : 0;
         options.limit = in_pages ? limit_ : 0;
-        kvreg_items *items = nullptr;
-        status = kvreg_bucket_scan(bucket_, &options, &items);
+        kvreg_items *found = nullptr;
+        status = kvreg_bucket_scan(bucket_, &options, &found);
         if (status != KVREG_OK) return detail::last_error(status);
-        page_ = page(items);
-        status = kvreg_items_count(items, &left_);
+        page_ = page(found);
+        status = kvreg_items_count(found, &left_);
         is_last_ = !in_pages || left_ < limit_;
         return detail::answer(status);
     }

@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use kvreg::{
-    aio, Batch, Bucket, Error, Event, Inbox, Reason, Registry, Timeout, Update, Value, Verdict,
+    aio, Batch, Bucket, Error, Event, Inbox, Reason, Registry, Scan, Timeout, Update, Value,
+    Verdict,
 };
 use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
@@ -145,6 +146,24 @@ async fn a_batch_waits_for_its_turn() {
         };
         tokio::join!(waits, ends);
     }
+}
+
+#[tokio::test]
+async fn scans_are_read_beside_a_busy_turn() {
+    let bucket = bucket();
+    bucket
+        .put_many([("b", 2), ("a", 1), ("c", 3)])
+        .await
+        .unwrap();
+    let busy = Busy::new(&bucket);
+    let scan = Scan::new().after("a").limit(1);
+    let page = bucket.scan(&scan).await.unwrap();
+    assert_eq!((&*page[0].key, &page[0].value), (&b"b"[..], &Value::Int(2)));
+    assert_eq!(
+        bucket.scan(&scan.keys_only()).await.unwrap()[0].value,
+        Value::Nil
+    );
+    busy.end();
 }
 
 #[tokio::test]

@@ -137,10 +137,13 @@ impl Exclusive<'_, Contents> {
             Reading::ByHash(position) => self.continue_by_hash(*position, items)?,
             Reading::FromFirst | Reading::ByKey(_) => self.continue_by_key(items)?,
         };
-        if left == Left::More {
-            return items.note();
+        match left {
+            Left::More => items.note(),
+            _ => {
+                items.note_end();
+                Ok(left)
+            }
         }
-        Ok(left)
     }
 
     fn continue_by_hash(&self, from: Position, items: &mut Items<'_>) -> Result<Left, Error> {
@@ -239,6 +242,13 @@ impl<'c> Items<'c> {
             }
         }
         Ok(Left::More)
+    }
+
+    /// All was read: the writer keeps nothing more. Under the write exclusion.
+    fn note_end(&self) {
+        if let Some(About::Rest(rest)) = self.noted.as_ref().map(|it| &it.snapshot.about) {
+            lock(&rest.reached).place = Reading::ByHash(Position::End);
+        }
     }
 
     /// All of them, once nothing is left; `None` if it failed meanwhile.

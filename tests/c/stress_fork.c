@@ -59,6 +59,7 @@ static void child_finds_what_it_inherited(void) {
     IS(KVREG_FORKED, kvreg_bucket_get(shared, "k", 1, &value));
     CHECK(value.type == KVREG_NIL);
     IS(KVREG_FORKED, kvreg_bucket_put_int(shared, "k", 1, 1));
+    IS(KVREG_FORKED, kvreg_bucket_scan(shared, NULL, &(kvreg_items *){NULL}));
     IS(KVREG_FORKED, kvreg_bucket_stop(shared));
     IS(KVREG_FORKED, kvreg_registry_count(registry, &count));
     IS(KVREG_FORKED, kvreg_registry_stop(registry));

@@ -234,6 +234,7 @@ static kvreg_status call(enum function function) {
     case DO_bucket_count: return kvreg_bucket_count(bucket, &count);
     case DO_bucket_clear: return kvreg_bucket_clear(other);
     case DO_bucket_items: return kvreg_bucket_items(bucket, &items);
+    case DO_bucket_scan: return kvreg_bucket_scan(bucket, NULL, &items);
     case DO_bucket_put_many: return kvreg_bucket_put_many(bucket, pairs, PAIRS);
     case DO_bucket_get_many: return kvreg_bucket_get_many(other, pairs, PAIRS);
     case DO_bucket_put_columns: return kvreg_bucket_put_columns(bucket, &many);
@@ -344,9 +345,34 @@ static void fill(void) {
     for (int i = 0; i < PAIRS; i++) OK(kvreg_bucket_put_int(bucket, bytes + 1, 200 + (size_t)i, i));
 }
 
+/* Of all buckets. */
+static uint32_t order = KVREG_UNORDERED;
+
+/* With the three others 64 keys: an ordered bucket has no room for another in its first run. */
+static void fill_runs(void) {
+    for (int i = 0; order == KVREG_ORDERED && i < 61; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "full%02d", i);
+        OK(kvreg_bucket_put_int(bucket, key, KVREG_NUL, i));
+    }
+}
+
+/* What was refused is neither in the table nor in the order. */
+static void order_has_what_is_there(void) {
+    kvreg_items *all;
+    size_t scanned, there;
+    OK(kvreg_bucket_scan(bucket, NULL, &all));
+    OK(kvreg_items_count(all, &scanned));
+    OK(kvreg_items_free(all));
+    OK(kvreg_bucket_count(bucket, &there));
+    CHECK(scanned == there);
+}
+
 static void begin(enum function function) {
     kvreg_bucket_options of_bucket = kvreg_bucket_options_init();
     kvreg_registry_options options = kvreg_registry_options_init();
+    of_bucket.order = order;
+    options.bucket = &of_bucket;
     options.name = "known";
     options.name_len = KVREG_NUL;
     OK(kvreg_registry_start(&options, &registry));
@@ -355,6 +381,7 @@ static void begin(enum function function) {
     OK(kvreg_registry_create_with(registry, "b", 1, 0, &of_bucket, &bucket));
     OK(kvreg_registry_create(registry, "other", 5, 0, &other));
     if (is_full) fill();
+    fill_runs();
     OK(kvreg_bucket_put_int(bucket, "kept", 4, 77));
     OK(kvreg_bucket_put_float(bucket, "float", 5, 1));
     OK(kvreg_bucket_put_bytes(bucket, "text", 4, bytes, 300));
@@ -427,6 +454,7 @@ static bool fail_in(enum function function, long place, bool and_later) {
         fill();
         OK(kvreg_bucket_get_int(bucket, bytes + 1, 200 + PAIRS - 1, &kept));
     }
+    order_has_what_is_there();
     after(function);
     return has_failed;
 }
@@ -481,6 +509,12 @@ static void g14_writes_that_make_room_in_each_place(void) {
     for (size_t i = 0; i < sizeof writes / sizeof *writes; i++) in_each_place(writes[i]);
     is_full = false;
     nothing_was_printed();
+}
+
+static void g14_every_function_of_ordered_buckets(void) {
+    order = KVREG_ORDERED;
+    g14_every_function_in_each_place();
+    order = KVREG_UNORDERED;
 }
 
 /* In a process of its own, where nothing was started: the child ends with 0 if that is as it
@@ -549,6 +583,7 @@ static const test tests[] = {
     TEST(g14_the_first_call_of_a_process),
     TEST(g14_every_function_in_each_place),
     TEST(g14_writes_that_make_room_in_each_place),
+    TEST(g14_every_function_of_ordered_buckets),
 };
 
 CHECK_MAIN(tests)

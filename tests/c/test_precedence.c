@@ -104,6 +104,10 @@ static kvreg_status items(kvreg_bucket *bucket, bool is_right) {
     kvreg_items *found;
     return kvreg_bucket_items(bucket, is_right ? &found : NULL);
 }
+static kvreg_status scan(kvreg_bucket *bucket, bool is_right) {
+    kvreg_items *found;
+    return kvreg_bucket_scan(bucket, NULL, is_right ? &found : NULL);
+}
 static kvreg_status exit_(kvreg_bucket *bucket, bool is_right) {
     return kvreg_bucket_exit(bucket, is_right ? KVREG_REASON_KILLED : KVREG_REASON_NOPROC, NULL, 0);
 }
@@ -121,6 +125,7 @@ static const struct {
     FUNCTION(delete_cast, CAST), FUNCTION(update, CALL),      FUNCTION(update_cast, CAST),
     FUNCTION(update_begin, CALL), FUNCTION(count, READ),      FUNCTION(items, READ),
     FUNCTION(exit_, NEVER),      FUNCTION(apply, CALL),
+    FUNCTION(scan, READ),
 };
 enum { FUNCTIONS = sizeof functions / sizeof *functions };
 

@@ -52,8 +52,9 @@ static void structs_are_laid_out_as_the_library_has_them(void) {
     CHECK(sizeof(kvreg_options) == 32);
     CHECK(sizeof(kvreg_bucket_options) == 64);
     CHECK(sizeof(kvreg_registry_options) == 56);
+    CHECK(sizeof(kvreg_scan_options) == 48);
     CHECK(sizeof(kvreg_listener_options) == 56);
-    CHECK(sizeof(kvreg_bucket_stats) == 80);
+    CHECK(sizeof(kvreg_bucket_stats) == 88);
     CHECK(sizeof(kvreg_registry_stats) == 56);
     CHECK(sizeof(kvreg_live) == 72);
 }

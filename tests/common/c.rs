@@ -200,6 +200,7 @@ extern "C" {
     ) -> i32;
     pub fn kvreg_update_end(update: Handle, verdict: i32, next: *const Value) -> i32;
     pub fn kvreg_bucket_items(b: Handle, items: *mut Handle) -> i32;
+    pub fn kvreg_bucket_scan(b: Handle, options: *const c_void, items: *mut Handle) -> i32;
     pub fn kvreg_items_next(items: Handle, key: *mut Value, value: *mut Value) -> i32;
     pub fn kvreg_items_free(items: Handle) -> i32;
     pub fn kvreg_inbox_open(inbox: *mut Handle) -> i32;

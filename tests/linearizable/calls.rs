@@ -286,23 +286,14 @@ impl Bucket {
     pub fn items(&self, keys: &[&[u8]]) -> Answer<(Vec<Word>, usize)> {
         let mut items = null_mut();
         answer(unsafe { kvreg_bucket_items(self.0, &mut items) })?;
-        let (mut words, mut count) = (vec![ABSENT; keys.len()], 0);
-        loop {
-            let (mut key, mut value) = (Value::default(), Value::default());
-            if unsafe { kvreg_items_next(items, &mut key, &mut value) } != 0 {
-                break;
-            }
-            count += 1;
-            let data = unsafe { std::slice::from_raw_parts(key.word as *const u8, key.len) };
-            if let Some(place) = keys.iter().position(|known| *known == data) {
-                assert_eq!(words[place], ABSENT, "a snapshot has a key twice");
-                words[place] = unsafe { word_of(&value) };
-            }
-            unsafe { kvreg_value_clear(&mut key) };
-            unsafe { kvreg_value_clear(&mut value) };
-        }
-        unsafe { kvreg_items_free(items) };
-        Ok((words, count))
+        Ok(read_all(items, keys, |_, _| true))
+    }
+
+    /// The same in the order of the keys.
+    pub fn scan(&self, keys: &[&[u8]]) -> Answer<Vec<Word>> {
+        let mut items = null_mut();
+        answer(unsafe { kvreg_bucket_scan(self.0, null_mut(), &mut items) })?;
+        Ok(read_all(items, keys, |last, next| last < next).0)
     }
 
     /// The value with its revision.
@@ -394,4 +385,34 @@ impl Drop for Bucket {
     fn drop(&mut self) {
         unsafe { kvreg_bucket_free(self.0) };
     }
+}
+
+/// All that a snapshot has under these keys, and how many keys it has, each of which may follow the
+/// one before.
+fn read_all(
+    items: Handle,
+    keys: &[&[u8]],
+    may_follow: impl Fn(&[u8], &[u8]) -> bool,
+) -> (Vec<Word>, usize) {
+    let (mut words, mut count) = (vec![ABSENT; keys.len()], 0);
+    let mut last: Option<Vec<u8>> = None;
+    loop {
+        let (mut key, mut value) = (Value::default(), Value::default());
+        if unsafe { kvreg_items_next(items, &mut key, &mut value) } != 0 {
+            break;
+        }
+        count += 1;
+        let data = unsafe { std::slice::from_raw_parts(key.word as *const u8, key.len) };
+        let follows = last.as_ref().is_none_or(|last| may_follow(last, data));
+        assert!(follows, "a scan is out of order");
+        last = Some(data.to_vec());
+        if let Some(place) = keys.iter().position(|known| *known == data) {
+            assert_eq!(words[place], ABSENT, "a snapshot has a key twice");
+            words[place] = unsafe { word_of(&value) };
+        }
+        unsafe { kvreg_value_clear(&mut key) };
+        unsafe { kvreg_value_clear(&mut value) };
+    }
+    unsafe { kvreg_items_free(items) };
+    (words, count)
 }

@@ -303,12 +303,14 @@ impl Player<'_> {
 
     fn snapshot(&mut self) {
         let all = self.random.once_in(2);
-        let by = if all { "items" } else { "get_many" };
+        let in_order = all && self.random.once_in(2);
         let call = self.moment();
-        let answer = if all {
-            self.bucket().items(&NAMES).map(|(words, _)| words)
+        let (by, answer) = if in_order {
+            ("scan", self.bucket().scan(&NAMES))
+        } else if all {
+            ("items", self.bucket().items(&NAMES).map(|(words, _)| words))
         } else {
-            self.bucket().get_many(&NAMES)
+            ("get_many", self.bucket().get_many(&NAMES))
         };
         let read = |words: Vec<Word>| vec![Step::Read(words.into_iter().enumerate().collect())];
         self.note(by, call, answer.map(read));

@@ -3,7 +3,7 @@
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use kvreg::{BucketOptions, RegistryOptions, Restart};
+use kvreg::{BucketOptions, Order, RegistryOptions, Restart};
 
 use super::calls::{Bucket, Registry};
 use super::play::{Kind, Player, Random, NAMES, OWN};
@@ -138,6 +138,11 @@ pub fn round(seed: u64, histories: usize) -> Result<Tally, String> {
     } else {
         BucketOptions::new()
     };
+    let order = match random.draw() % 2 == 0 {
+        true => Order::Ordered,
+        false => Order::Unordered,
+    };
+    let options = options.order(order);
     let started = kvreg::Registry::start_with(RegistryOptions::new().name(&*place).bucket(options));
     let started = started.expect("the name is free");
     let registry = Registry::find(&place);

@@ -61,6 +61,7 @@ STRUCTS: dict[str, type[ctypes.Structure]] = {
     "kvreg_registry_options": _abi.RegistryOptions,
     "kvreg_listener_options": _abi.ListenerOptions,
     "kvreg_bucket_stats": _abi.BucketStats,
+    "kvreg_scan_options": _abi.ScanOptions,
     "kvreg_registry_stats": _abi.RegistryStats,
 }
 

@@ -35,7 +35,7 @@ class BucketOptions:
     max_value: int | None = None
     """Bytes of one value; 536,870,912, which is also the most."""
     ordered: bool = False
-    """Whether `scan` looks at what it gives only, and not at every key; a new key costs more."""
+    """Whether `scan` looks at what it gives only, not at every key; a new key costs more."""
     evict: bool = False
     """Whether keys that are little read make room where a limit of keys or bytes is reached."""
     default_ttl: float | None = None

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from . import _abi
 from ._abi import BYTES, STRING
 from ._constants import Status
-from ._hot import LONGEST, TOO_LONG
 from ._errors import InvalidArgument
+from ._hot import LONGEST, TOO_LONG
 from ._values import Key, decoded, encode_key, take
 
 if TYPE_CHECKING:

@@ -240,6 +240,18 @@ static void step_items_next(struct actor *me) {
     read_value(me, status, &value, second);
 }
 
+static void step_scan(struct actor *me) {
+    kvreg_scan_options options = kvreg_scan_options_init();
+    struct bytes prefix = some_key(me), after = some_key(me);
+    if (once_in(me, 2)) options.prefix = prefix.data, options.prefix_len = prefix.len;
+    if (once_in(me, 2)) options.after = after.data, options.after_len = after.len;
+    options.limit = once_in(me, 2) ? below(me, 4) : next_random(me);
+    options.flags = once_in(me, 32) ? (uint32_t)next_random(me) : below(me, 2);
+    if (once_in(me, 32)) options.size = below(me, (uint32_t)sizeof options);
+    const kvreg_scan_options *given = once_in(me, 8) ? NULL : &options;
+    MAKE(DO_bucket_scan, ITEMS, kvreg_items, kvreg_bucket_scan(pick(me, BUCKET), given, out));
+}
+
 static void step_items_next_entry(struct actor *me) {
     kvreg_value key = poisoned();
     kvreg_entry entry = kvreg_entry_init();
@@ -752,6 +764,9 @@ static void step(struct actor *me) {
         break;
     case DO_update_free:
         answer(me, function, kvreg_update_free(pick_to_free(me, UPDATE)));
+        break;
+    case DO_bucket_scan:
+        step_scan(me);
         break;
     case DO_items_next:
         step_items_next(me);

@@ -27,6 +27,7 @@ static kvreg_bucket_options some_bucket_options(struct actor *me) {
     options.restart_period_ms = below(me, 3);
     options.max_mailbox = some_limit(me);
     options.max_keys = some_limit(me);
+    options.order = below(me, 2);
     options.max_bytes = some_limit(me);
     if (once_in(me, 8))
         options.max_value = some_limit(me);
