@@ -251,7 +251,8 @@ impl Contents {
         }
     }
 
-    #[inline(never)]
+    /// Cold, so that it costs nothing where it is not called.
+    #[cold]
     pub(super) fn count_hits(&self, hits: usize) {
         if let Some(eviction) = &self.eviction {
             eviction.hits.add_many(hits);
@@ -285,6 +286,7 @@ impl<'c> Exclusive<'c, Contents> {
         }
     }
 
+    #[cold]
     fn enter_queue(&self, hash: u64, pinned: &Guard) -> Marks {
         // SAFETY: used here alone.
         let Some(queues) = (unsafe { self.queues() }) else {
@@ -366,7 +368,7 @@ impl<'c> Exclusive<'c, Contents> {
 
     /// By the short way, where `charge` was refused: only while more may wait to be freed, as some
     /// take this way for it leaves nothing.
-    #[inline(never)]
+    #[cold]
     pub(super) fn evict_for(
         &self,
         less: Cost,
