@@ -254,9 +254,8 @@ impl Contents {
         reader: R,
     ) -> Option<R::Read> {
         let found = self.table.get(key.hash, &key, pinned).ok()??;
-        let read = fast_read(&found, reader)?;
-        self.note_hit(&found);
-        Some(read)
+        self.note_hit(&found); // before it is read: so what is read need not be kept meanwhile
+        fast_read(&found, reader)
     }
 
     /// As `fast_read`, with the revision of the key's last change.
@@ -268,12 +267,10 @@ impl Contents {
         reader: R,
     ) -> Option<(R::Read, u64)> {
         let found = self.table.get(key.hash, &key, pinned).ok()??;
+        self.note_hit(&found);
         let look = found.value().look(found.tail()).ok()?;
         match try_read_entry(&look, reader) {
-            Tried::Read(read) => {
-                self.note_hit(&found);
-                Some(read)
-            }
+            Tried::Read(read) => Some(read),
             Tried::NoMemory | Tried::Torn => None,
         }
     }
@@ -287,8 +284,8 @@ impl Contents {
         reader: R,
     ) -> Option<(R::Read, ValueSpot)> {
         let found = self.table.get(key.hash, &key, pinned).ok()??;
-        let read = fast_read(&found, reader)?;
         self.note_hit(&found);
+        let read = fast_read(&found, reader)?;
         Some((read, ValueSpot(Spot::of(&found))))
     }
 

@@ -243,7 +243,8 @@ impl Contents {
         eviction.map_or_else(CacheCounts::default, |it| it.counts())
     }
 
-    /// Notes that a key was read. Two instructions, where that is not to be noted.
+    /// Notes that a key is read. The short way does so before, so that a read that meets a writer,
+    /// and is begun anew, may count twice. Two instructions, where that is not to be noted.
     #[inline(always)]
     pub(super) fn note_hit(&self, found: &Found<'_, Stored>) {
         if found.note_use() {
