@@ -247,13 +247,18 @@ impl Contents {
     /// and is begun anew, may count twice. Two instructions, where that is not to be noted.
     #[inline(always)]
     pub(super) fn note_hit(&self, found: &Found<'_, Stored>) {
-        if found.note_use() {
-            self.count_hits(1);
+        if found.is_noted() {
+            self.note_counted_hit(found);
         }
     }
 
     /// Cold, so that it costs nothing where it is not called.
     #[cold]
+    fn note_counted_hit(&self, found: &Found<'_, Stored>) {
+        found.note_use();
+        self.count_hits(1);
+    }
+
     pub(super) fn count_hits(&self, hits: usize) {
         if let Some(eviction) = &self.eviction {
             eviction.hits.add_many(hits);
