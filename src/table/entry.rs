@@ -306,12 +306,18 @@ impl<'g, V> Found<'g, V> {
     #[inline(always)]
     pub(crate) fn note_use(&self) {
         if self.is_noted() {
-            self.add_use();
+            self.again().add_use();
         }
     }
 
+    /// By value, so that who found it need not have it in memory.
+    #[inline(always)]
+    pub(crate) fn again(&self) -> Found<'g, V> {
+        Found(self.0, PhantomData)
+    }
+
     #[cold]
-    fn add_use(&self) {
+    fn add_use(self) {
         let uses = self.uses().load(Ordering::Relaxed);
         if uses < MOST_USES {
             self.uses().store(uses + 1, Ordering::Relaxed);

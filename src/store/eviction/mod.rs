@@ -248,13 +248,13 @@ impl Contents {
     #[inline(always)]
     pub(super) fn note_hit(&self, found: &Found<'_, Stored>) {
         if found.is_noted() {
-            self.note_counted_hit(found);
+            self.note_counted_hit(found.again());
         }
     }
 
     /// Cold, so that it costs nothing where it is not called.
     #[cold]
-    fn note_counted_hit(&self, found: &Found<'_, Stored>) {
+    fn note_counted_hit(&self, found: Found<'_, Stored>) {
         found.note_use();
         self.count_hits(1);
     }

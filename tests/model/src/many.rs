@@ -7,7 +7,7 @@ use loom::thread::spawn;
 
 use crate::reading::check;
 use crate::server::Exclusive;
-use crate::store::{Always, Contents, Key, Pair};
+use crate::store::{Always, Contents, Key, Limits, Pair};
 use crate::value::{Value, ValueRef};
 
 const A: &[u8] = &[1, 0, b'a'];
@@ -156,4 +156,23 @@ fn many_keys_are_read_beside_what_comes_and_goes() {
             [(Some(1), None), (Some(1), Some(2)), (None, Some(2))].contains(&(first, second))
         },
     );
+}
+
+/// The key that makes room is gone before the other is there; its reader notes a use of it, wherever
+/// it is by then.
+#[test]
+fn a_key_that_makes_room_goes_first() {
+    check(|| {
+        let limits = Limits::new(1, usize::MAX, None);
+        let contents = Arc::new(Contents::new(limits, None).evicting());
+        put(&contents, A, 1);
+        let other = Arc::clone(&contents);
+        let writer = spawn(move || put(&other, B, 2));
+        let second = get(&contents, B);
+        let first = get(&contents, A);
+        assert!(matches!(first, None | Some(1)) && matches!(second, None | Some(2)));
+        assert!(first.is_none() || second.is_none(), "both at once");
+        writer.join().unwrap();
+        assert_eq!((get(&contents, A), get(&contents, B)), (None, Some(2)));
+    });
 }

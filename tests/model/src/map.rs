@@ -8,7 +8,7 @@ use loom::thread::spawn;
 use crate::hash::hash;
 use crate::reading::check;
 use crate::reclaim::Guard;
-use crate::table::{Entry, NewEntry, Place, Table, TableValue};
+use crate::table::{Entry, Marks, NewEntry, Place, Table, TableValue};
 
 /// Tag, group, and something to tell keys apart.
 type Key = [u8; 3];
@@ -41,7 +41,7 @@ fn put(table: &Table<u64>, key: Key, value: u64) {
     // SAFETY: by the scenario.
     let writer = unsafe { table.writer(&guard) };
     match writer.fast_place(hash(&key), &key) {
-        Some(Place::Free(place)) => place.fill(&key, value, b"", 0).unwrap(),
+        Some(Place::Free(place)) => place.fill(&key, value, (b"", 0), Marks::NONE).unwrap(),
         _ => drop(writer.insert(entry(key, value)).unwrap()),
     }
 }
