@@ -444,7 +444,10 @@ enum {
 /** What becomes of a write that would pass max_keys or max_bytes. */
 enum {
     KVREG_REFUSE, /**< KVREG_LIMIT. */
-    KVREG_EVICT   /**< Keys that are little read are taken out until there is room. */
+    KVREG_EVICT   /**< Keys that are little used are taken out until there is room. KVREG_LIMIT: one
+                       value, or one batch, that alone is too large; a cast that has to wait, for
+                       which nothing makes room when it is posted; and a full registry, where the
+                       bucket that is written has no keys left. */
 };
 
 /** Options of the process, for kvreg_configure. */
@@ -473,7 +476,8 @@ typedef struct kvreg_bucket_options {
                                      beside. */
     uint64_t max_value;         /**< Bytes of one value; 536,870,912, which is also the most. */
     uint32_t order;             /**< KVREG_UNORDERED or KVREG_ORDERED; changes the speed alone. */
-    uint32_t on_full;           /**< KVREG_REFUSE or KVREG_EVICT. */
+    uint32_t on_full;           /**< KVREG_REFUSE or KVREG_EVICT, which takes up to 20 bytes of
+                                     memory more for each key. */
     int64_t default_ttl_ms;     /**< The time to live of keys that are stored without one of their
                                      own, in milliseconds, 100 years at most; none. */
 } kvreg_bucket_options;

@@ -490,3 +490,88 @@ fn random_len(step: u32) -> usize {
         it => it as usize % 20,
     }
 }
+
+/// Each key is one thread's, which puts larger and larger numbers: it reads its last one or none,
+/// and others never an older one after a newer.
+#[test]
+fn g2_histories_of_a_full_bucket_have_an_order() {
+    const THREADS: u64 = 4;
+    const KEYS: u64 = 80;
+    let bucket = of_keys(40);
+    let history = |me: u64| {
+        let mut random = Random(me + 1);
+        let mut last = vec![0i64; KEYS as usize];
+        let mut is_gone = vec![true; KEYS as usize];
+        for step in 1..=i64::from(scaled(20_000)) {
+            let number = random.next() % KEYS;
+            let (at, key) = (number as usize, number.to_ne_bytes());
+            let read = match bucket.get::<i64>(key) {
+                Err(Error::NotFound) => None,
+                read => Some(read.unwrap()),
+            };
+            if number % THREADS != me {
+                if let Some(read) = read {
+                    assert!(read >= last[at], "{read} after {}", last[at]);
+                    last[at] = read;
+                }
+                continue;
+            }
+            match read {
+                Some(read) => assert!(read == last[at] && !is_gone[at], "{read} {}", last[at]),
+                None => is_gone[at] = true, // and so it stays until it is put again
+            }
+            match random.next() % 6 {
+                0 => {
+                    let sum = bucket.add_int(key, step).unwrap();
+                    // From what was there, or from nothing; brought up to what comes next.
+                    assert!(sum == last[at] + step && !is_gone[at] || sum == step);
+                    bucket.put(key, step << 20).unwrap();
+                }
+                1 => match bucket.put_if(key, step << 20, 0) {
+                    Ok(_) => {}
+                    Err(Error::Conflict) => {
+                        assert!(!is_gone[at]);
+                        continue;
+                    }
+                    Err(error) => panic!("{error}"),
+                },
+                2 => {
+                    let equal = (!is_gone[at]).then_some(last[at]);
+                    match bucket.put_if_equal(key, equal, Some(step << 20)) {
+                        Ok(_) => {}
+                        Err(Error::Conflict) => {
+                            assert!(!is_gone[at]); // it went meanwhile
+                            is_gone[at] = true;
+                            continue;
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                3 => {
+                    let other = ((number + THREADS) % KEYS).to_ne_bytes();
+                    bucket
+                        .put_many([(key, step << 20), (other, step << 20)])
+                        .unwrap();
+                    let other = u64::from_ne_bytes(other) as usize;
+                    (last[other], is_gone[other]) = (step << 20, false);
+                }
+                4 => {
+                    let found = bucket.delete(key).is_ok();
+                    assert!(!found || !is_gone[at]);
+                    is_gone[at] = true;
+                    continue;
+                }
+                _ => bucket.put(key, step << 20).unwrap(),
+            }
+            (last[at], is_gone[at]) = (step << 20, false);
+        }
+    };
+    thread::scope(|scope| {
+        for me in 0..THREADS {
+            let history = &history;
+            scope.spawn(move || history(me));
+        }
+    });
+    let info = info(&bucket);
+    assert!(info.keys <= 40 && info.evicted > 0);
+}

@@ -34,6 +34,14 @@ impl Keys {
         Keys::numbered((0..count).map(|_| random.below(distinct)))
     }
 
+    /// So many at a time.
+    pub fn parts(&self, keys: usize) -> impl Iterator<Item = Keys> + '_ {
+        let part = |bytes: &[u8]| Keys {
+            bytes: bytes.to_vec(),
+        };
+        self.bytes.chunks(keys * LEN).map(part)
+    }
+
     pub fn len(&self) -> usize {
         self.bytes.len() / LEN
     }
@@ -47,10 +55,10 @@ impl Keys {
     }
 }
 
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
+    pub fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

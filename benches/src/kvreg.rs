@@ -4,13 +4,22 @@ use std::ptr;
 
 use crate::c::*;
 use crate::keys::Keys;
-use crate::peers::{Delete, Map};
+use crate::peers::{Cache, Delete, Map};
 
 extern "C" {
     fn kvreg_loop_get(bucket: Handle, keys: *const u8, count: usize, sum: *mut u64) -> u64;
     fn kvreg_loop_get_into(bucket: Handle, keys: *const u8, count: usize, sum: *mut u64) -> u64;
     fn kvreg_loop_put(b: Handle, keys: *const u8, count: usize, data: *const u8, n: usize) -> u64;
     fn kvreg_loop_delete(bucket: Handle, keys: *const u8, count: usize) -> u64;
+    fn kvreg_loop_find_or_put(
+        bucket: Handle,
+        keys: *const u8,
+        count: usize,
+        data: *const u8,
+        len: usize,
+        hits: *mut u64,
+    ) -> u64;
+    fn kvreg_loop_start_cache(max_keys: u64, bucket: *mut Handle) -> i32;
     fn kvreg_loop_update(bucket: Handle, keys: *const u8, count: usize) -> u64;
     fn kvreg_loop_put_cast(
         bucket: Handle,
@@ -58,6 +67,13 @@ impl Bucket {
         Bucket(bucket)
     }
 
+    /// Of so many keys at most: others make room.
+    pub fn start_cache(max_keys: usize) -> Bucket {
+        let mut bucket = ptr::null_mut();
+        ok(unsafe { kvreg_loop_start_cache(max_keys as u64, &mut bucket) });
+        Bucket(bucket)
+    }
+
     pub fn update(&self, keys: &Keys) {
         none_failed(unsafe { kvreg_loop_update(self.0, keys.as_ptr(), keys.len()) });
     }
@@ -100,6 +116,18 @@ impl Map for Bucket {
             let (data, len) = (value.as_ptr(), value.len());
             kvreg_loop_put(self.0, keys.as_ptr(), keys.len(), data, len)
         });
+    }
+}
+
+impl Cache for Bucket {
+    fn find_or_put(&self, keys: &Keys, value: &[u8]) -> u64 {
+        let mut hits = 0;
+        none_failed(unsafe {
+            let (data, len) = (value.as_ptr(), value.len());
+            let (keys, count) = (keys.as_ptr(), keys.len());
+            kvreg_loop_find_or_put(self.0, keys, count, data, len, &mut hits)
+        });
+        hits
     }
 }
 

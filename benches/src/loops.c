@@ -39,6 +39,31 @@ uint64_t kvreg_loop_put(kvreg_bucket *bucket, const char *keys, size_t count, co
     return failed;
 }
 
+/* A bucket that takes keys out when it is full. */
+int32_t kvreg_loop_start_cache(uint64_t max_keys, kvreg_bucket **bucket) {
+    kvreg_bucket_options options = kvreg_bucket_options_init();
+    options.max_keys = max_keys;
+    options.on_full = KVREG_EVICT;
+    return kvreg_bucket_start_with(&options, bucket);
+}
+
+/* What is not found is put. */
+uint64_t kvreg_loop_find_or_put(kvreg_bucket *bucket, const char *keys, size_t count,
+                                const char *data, size_t len, uint64_t *hits) {
+    uint64_t failed = 0;
+    kvreg_value value, new_value = kvreg_bytes(data, len);
+    for (size_t i = 0; i < count; i++) {
+        const char *key = keys + i * KEY;
+        if (kvreg_bucket_get(bucket, key, KEY, &value) == KVREG_OK) {
+            kvreg_value_clear(&value);
+            ++*hits;
+        } else {
+            failed += kvreg_bucket_put(bucket, key, KEY, &new_value) != KVREG_OK;
+        }
+    }
+    return failed;
+}
+
 /* As DashMap does it: the old value is given out. */
 uint64_t kvreg_loop_delete(kvreg_bucket *bucket, const char *keys, size_t count) {
     uint64_t failed = 0;

@@ -15,7 +15,7 @@ mod sections;
 mod wide;
 
 use report::Report;
-use sections::{actors, growth, latency, life, memory, operations, outside, threads};
+use sections::{actors, cache, growth, latency, life, memory, operations, outside, threads};
 
 const LIBRARY: &str = concat!(env!("KVREG_RELEASE"), "/libkvreg.so");
 const JSON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench.json");
@@ -57,6 +57,9 @@ fn main() {
     }
     if is_wanted("growth") {
         growth::measure(&mut report);
+    }
+    if is_wanted("cache") {
+        cache::measure(&mut report);
     }
     report.finish(JSON);
 }

@@ -22,7 +22,22 @@ pub enum OnFull {
     /// It is refused, with [`Error::Limit`].
     #[default]
     Refuse,
-    /// Keys that are little read are taken out until there is room.
+    /// Keys that are little used are taken out until there is room: never the key that is written,
+    /// nor one of the same batch. What alone is larger than the limit is refused all the same, and
+    /// so is a cast that has to wait while the bucket is full.
+    ///
+    /// ```
+    /// use kvreg::{Bucket, BucketOptions, OnFull};
+    ///
+    /// let options = BucketOptions::new().max_keys(100).on_full(OnFull::Evict);
+    /// let pages = Bucket::start_with(options)?;
+    /// for number in 0..1000 {
+    ///     pages.put(format!("/{number}"), "a page")?;
+    /// }
+    /// let info = pages.info()?;
+    /// assert_eq!((info.keys, info.evicted), (100, 900));
+    /// # Ok::<(), kvreg::Error>(())
+    /// ```
     Evict,
 }
 

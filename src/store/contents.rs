@@ -315,9 +315,8 @@ impl Contents {
         reader: R,
     ) -> Option<R::Read> {
         let found = self.table.get(key.hash, &key, pinned).ok()??;
-        let read = fast_read(&found, reader, &Clock::new())?;
-        self.note_hit(&found);
-        Some(read)
+        self.note_hit(&found); // before it is read: so what is read need not be kept meanwhile
+        fast_read(&found, reader, &Clock::new())
     }
 
     /// As `fast_read`, with the revision of the key's last change.
@@ -329,12 +328,10 @@ impl Contents {
         reader: R,
     ) -> Option<(R::Read, EntryFacts)> {
         let found = self.table.get(key.hash, &key, pinned).ok()??;
+        self.note_hit(&found);
         let look = found.value().look(found.tail()).ok()?;
         match try_read_entry(&look, reader, &Clock::new()) {
-            Tried::Read(read) => {
-                self.note_hit(&found);
-                Some(read)
-            }
+            Tried::Read(read) => Some(read),
             Tried::NoMemory | Tried::Torn | Tried::Over => None,
         }
     }
@@ -349,8 +346,8 @@ impl Contents {
         clock: &Clock,
     ) -> Option<(R::Read, ValueSpot)> {
         let found = self.table.get(key.hash, &key, pinned).ok()??;
-        let read = fast_read(&found, reader, clock)?;
         self.note_hit(&found);
+        let read = fast_read(&found, reader, clock)?;
         Some((read, ValueSpot(Spot::of(&found))))
     }
 

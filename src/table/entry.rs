@@ -302,17 +302,32 @@ impl<'g, V> Found<'g, V> {
         unsafe { &(*self.0).place }
     }
 
-    /// Notes that it was used; `false` if that is not to be noted.
+    /// Whether its uses are noted: two instructions, where they are not.
     #[inline(always)]
-    pub(crate) fn note_use(&self) -> bool {
-        let uses = self.uses().load(Ordering::Relaxed);
-        if uses == UNNOTED {
-            return false;
+    pub(crate) fn is_noted(&self) -> bool {
+        self.uses().load(Ordering::Relaxed) != UNNOTED
+    }
+
+    /// Notes that it was used, if that is to be noted.
+    #[inline(always)]
+    pub(crate) fn note_use(&self) {
+        if self.is_noted() {
+            self.again().add_use();
         }
+    }
+
+    /// By value, so that who found it need not have it in memory.
+    #[inline(always)]
+    pub(crate) fn again(&self) -> Found<'g, V> {
+        Found(self.0, PhantomData)
+    }
+
+    #[cold]
+    fn add_use(self) {
+        let uses = self.uses().load(Ordering::Relaxed);
         if uses < MOST_USES {
             self.uses().store(uses + 1, Ordering::Relaxed);
         }
-        true
     }
 
     pub(crate) fn marks(&self) -> Marks {

@@ -226,3 +226,40 @@ def test_threads_share_the_bytes_of_a_registry() -> None:
         assert stored == 100
         assert registry.info().bytes == 1000
         assert registry.info().keys == 100
+
+
+# Buckets that take keys out
+
+
+def test_keys_make_room(registry: kvreg.Registry) -> None:
+    options = kvreg.BucketOptions(max_keys=100, evict=True)
+    cache = registry.create("cache", options=options)
+    cache["often"] = 1
+    for number in range(1000):
+        cache[str(number)] = number
+        assert cache["often"] == 1
+        assert len(cache) <= 100
+    info = cache.info()
+    assert (info.keys, info.evicted) == (100, 901)
+    assert (info.hits, info.misses) == (1000, 0)
+    assert cache.get("absent") is None
+    assert cache.info().misses == 1
+    # The last batch is there, whole.
+    batch = {f"of a batch {number}": number for number in range(100)}
+    cache.put_many(batch)
+    assert dict(cache) == batch
+
+
+def test_what_alone_is_too_large_is_refused(registry: kvreg.Registry) -> None:
+    options = kvreg.BucketOptions(max_bytes=100, evict=True)
+    cache = registry.create("cache", options=options)
+    cache["a"] = "x" * 49
+    cache["b"] = "x" * 49
+    with pytest.raises(kvreg.LimitReached):
+        cache["c"] = "x" * 100
+    with pytest.raises(kvreg.LimitReached):
+        cache.put_many({"a": "x" * 50, "b": "x" * 50})
+    assert cache.info().evicted == 0
+    cache["a"] = "x" * 99
+    assert list(cache) == ["a"]
+    assert cache.info().evicted == 1

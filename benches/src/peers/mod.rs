@@ -2,6 +2,7 @@
 
 mod actors;
 mod maps;
+mod moka;
 mod rust;
 #[cfg(has_glib)]
 mod shared_glib;
@@ -9,6 +10,7 @@ mod stores;
 
 pub use actors::{Kameo, Ractor, Tokio};
 pub use maps::{Dash, Locked, Papaya};
+pub use moka::{Cache, Moka};
 pub use rust::Rust;
 #[cfg(has_glib)]
 pub use shared_glib::Glib;

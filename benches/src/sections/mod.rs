@@ -1,6 +1,7 @@
 //! The parts of a run.
 
 pub mod actors;
+pub mod cache;
 pub mod growth;
 pub mod latency;
 pub mod life;

@@ -37,7 +37,7 @@ class BucketOptions:
     ordered: bool = False
     """Whether `scan` looks at what it gives only, not at every key; a new key costs more."""
     evict: bool = False
-    """Whether keys that are little read make room where a limit of keys or bytes is reached."""
+    """Whether keys that are little used make room where a limit of keys or bytes is reached."""
     default_ttl: float | None = None
     """The time to live of keys that are stored without one of their own, in seconds; none."""
 

@@ -243,15 +243,22 @@ impl Contents {
         eviction.map_or_else(CacheCounts::default, |it| it.counts())
     }
 
-    /// Notes that a key was read. Two instructions, where that is not to be noted.
+    /// Notes that a key is read. The short way does so before, so that a read that meets a writer,
+    /// and is begun anew, may count twice. Two instructions, where that is not to be noted.
     #[inline(always)]
     pub(super) fn note_hit(&self, found: &Found<'_, Stored>) {
-        if found.note_use() {
-            self.count_hits(1);
+        if found.is_noted() {
+            self.note_counted_hit(found.again());
         }
     }
 
-    #[inline(never)]
+    /// Cold, so that it costs nothing where it is not called.
+    #[cold]
+    fn note_counted_hit(&self, found: Found<'_, Stored>) {
+        found.note_use();
+        self.count_hits(1);
+    }
+
     pub(super) fn count_hits(&self, hits: usize) {
         if let Some(eviction) = &self.eviction {
             eviction.hits.add_many(hits);
@@ -285,6 +292,7 @@ impl<'c> Exclusive<'c, Contents> {
         }
     }
 
+    #[cold]
     fn enter_queue(&self, hash: u64, pinned: &Guard) -> Marks {
         // SAFETY: used here alone.
         let Some(queues) = (unsafe { self.queues() }) else {
@@ -366,7 +374,7 @@ impl<'c> Exclusive<'c, Contents> {
 
     /// By the short way, where `charge` was refused: only while more may wait to be freed, as some
     /// take this way for it leaves nothing.
-    #[inline(never)]
+    #[cold]
     pub(super) fn evict_for(
         &self,
         less: Cost,

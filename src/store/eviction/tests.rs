@@ -1,9 +1,12 @@
 //! What the queues take of memory, and what becomes of a key without a place.
 
+use std::sync::{Arc, Mutex};
+
 use super::*;
 use crate::process::Process;
 use crate::reclaim;
-use crate::store::{Always, Key, Limits};
+use crate::store::{Always, Change, Key, Limits, Observer, Pair};
+use crate::sync::lock;
 use crate::value::ValueRef;
 
 fn of_keys(keys: usize) -> Contents {
@@ -155,10 +158,8 @@ fn with_entries<R>(
 fn use_all(contents: &Contents) {
     with_entries(contents, |entries| {
         for found in entries {
-            while found.marks().uses < 3 {
-                assert!(found.note_use());
-            }
-            assert!(found.note_use() && found.marks().uses == 3);
+            (0..5).for_each(|_| found.note_use());
+            assert_eq!(found.marks().uses, 3);
         }
     });
 }
@@ -167,4 +168,41 @@ fn count_less_used(contents: &Contents) -> usize {
     with_entries(contents, |entries| {
         entries.filter(|found| found.marks().uses < 3).count()
     })
+}
+
+/// Keys, and whether they were stored.
+#[derive(Default)]
+struct Heard(Mutex<Vec<(usize, bool)>>);
+
+impl Observer for Heard {
+    fn is_wanted(&self) -> bool {
+        true
+    }
+
+    fn changed(&self, change: Change) {
+        let key = usize::from_ne_bytes(change.key[..].try_into().unwrap());
+        lock(&self.0).push((key, change.value.is_some()));
+    }
+
+    fn close(&self) {}
+}
+
+#[test]
+fn who_observes_is_told_what_made_room_before_what_it_made_room_for() {
+    let contents = of_keys(2);
+    let heard = Arc::new(Heard::default());
+    let observer = || Arc::clone(&heard) as Arc<dyn Observer>;
+    with_writer(&contents, |writer| writer.observe(observer));
+    (0..4).for_each(|key| put(&contents, key));
+    let stored = |key| (key, true);
+    let gone = |key| (key, false);
+    let all = [stored(0), stored(1), gone(0), stored(2), gone(1), stored(3)];
+    assert_eq!(*lock(&heard.0), all);
+    let pairs = [10usize, 11].map(|key| {
+        let key = key.to_ne_bytes();
+        Pair::new(Key::new(&key), ValueRef::Int(1)).unwrap()
+    });
+    with_writer(&contents, |writer| writer.put_many(pairs.into())).unwrap();
+    let more = [gone(2), gone(3), stored(10), stored(11)];
+    assert_eq!(lock(&heard.0)[6..], more);
 }

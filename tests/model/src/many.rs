@@ -7,7 +7,7 @@ use loom::thread::spawn;
 
 use crate::reading::check;
 use crate::server::Exclusive;
-use crate::store::{Always, Contents, Key, Op, Pair, Plan, Ttl, What};
+use crate::store::{Always, Contents, Key, Limits, Op, Pair, Plan, Ttl, What};
 use crate::time::Clock;
 use crate::value::{Value, ValueRef};
 
@@ -260,5 +260,24 @@ fn changes_of_one_key_are_seen_as_one() {
             op(B, What::Put(two)),
         ];
         apply(contents, &all);
+    });
+}
+
+/// The key that makes room is gone before the other is there; its reader notes a use of it, wherever
+/// it is by then.
+#[test]
+fn a_key_that_makes_room_goes_first() {
+    check(|| {
+        let limits = Limits::new(1, usize::MAX, None);
+        let contents = Arc::new(Contents::new(limits, None).evicting());
+        put(&contents, A, 1);
+        let other = Arc::clone(&contents);
+        let writer = spawn(move || put(&other, B, 2));
+        let second = get(&contents, B);
+        let first = get(&contents, A);
+        assert!(matches!(first, None | Some(1)) && matches!(second, None | Some(2)));
+        assert!(first.is_none() || second.is_none(), "both at once");
+        writer.join().unwrap();
+        assert_eq!((get(&contents, A), get(&contents, B)), (None, Some(2)));
     });
 }
