@@ -5,6 +5,7 @@ mod callbacks;
 mod conditions;
 mod options;
 mod reads;
+mod saving;
 mod small_pair;
 mod update;
 mod writes;

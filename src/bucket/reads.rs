@@ -7,7 +7,7 @@ use super::BucketServer;
 use crate::error::Error;
 use crate::reclaim::Guard;
 use crate::server::Caller;
-use crate::store::{Key, Left, Many, Reader, Unread};
+use crate::store::{Item, Key, Left, Many, Reader, Unread};
 use crate::time::Deadline;
 use crate::value::{Text, Value};
 
@@ -149,6 +149,14 @@ impl BucketServer {
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
     ) -> Result<Vec<(Text, Value)>, Error> {
+        self.snapshot(caller)
+    }
+
+    /// A snapshot, with what is wanted of each entry.
+    pub(super) fn snapshot<T: Item>(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+    ) -> Result<Vec<T>, Error> {
         self.await_own_casts(caller)?;
         for _ in 0..SNAPSHOTS {
             if let Some(items) = self.try_items(caller, true)? {
@@ -162,11 +170,11 @@ impl BucketServer {
 
     /// A snapshot, if it is not disturbed. The write exclusion is given back between slices, and
     /// for a moment to those who sleep for it.
-    fn try_items(
+    fn try_items<T: Item>(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
         in_slices: bool,
-    ) -> Result<Option<Vec<(Text, Value)>>, Error> {
+    ) -> Result<Option<Vec<T>>, Error> {
         let mut items = self.state().contents.items(in_slices);
         self.with_write_lock(caller, |write| write.exclusive().begin_items(&mut items))??;
         loop {

@@ -15,6 +15,7 @@
 
 mod alive;
 mod driver;
+pub(crate) mod files;
 mod fork;
 mod panic;
 pub(crate) mod platform;

@@ -140,6 +140,14 @@ impl Exclusive<'_, Contents> {
         Ok(new)
     }
 
+    /// Stores all in an empty bucket, or none.
+    pub(crate) fn fill(&self, pairs: Vec<Pair>) -> Result<(), Error> {
+        match self.count().map_err(|_| Error::ServerDown)? {
+            0 => self.put_many(pairs),
+            _ => Err(Error::Conflict),
+        }
+    }
+
     /// Stores all, or none. A key is looked for where it is put; before that only if the table
     /// might have to grow, or there are limits to be asked.
     pub(crate) fn put_many(&self, pairs: Vec<Pair>) -> Result<(), Error> {

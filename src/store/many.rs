@@ -132,12 +132,23 @@ fn room_for<T>(len: usize) -> Result<Vec<T>, Error> {
     Ok(room)
 }
 
+/// What a snapshot keeps of an entry.
+pub(crate) trait Item {
+    fn new(key: Text, value: Value, revision: u64) -> Self;
+}
+
+impl Item for (Text, Value) {
+    fn new(key: Text, value: Value, _revision: u64) -> (Text, Value) {
+        (key, value)
+    }
+}
+
 /// Copies an entry; answers its bytes.
-fn copy(found: &Found<'_, Stored>, to: &mut Vec<(Text, Value)>) -> Result<usize, Error> {
-    let pair = (Text::copy(found.key())?, read(found)?);
-    let bytes = pair.0.len() + pair.1.as_bytes().map_or(0, <[u8]>::len);
+fn copy<T: Item>(found: &Found<'_, Stored>, to: &mut Vec<T>) -> Result<usize, Error> {
+    let (key, value) = (Text::copy(found.key())?, read(found)?);
+    let bytes = key.len() + value.as_bytes().map_or(0, <[u8]>::len);
     grow(to)?;
-    to.push(pair);
+    to.push(T::new(key, value, found.value().revision()));
     Ok(bytes)
 }
 
@@ -173,13 +184,13 @@ impl Drop for Noted<'_> {
 }
 
 /// All keys and values at one instant, read in slices.
-pub(crate) struct Items<'c> {
+pub(crate) struct Items<'c, T> {
     contents: &'c Contents,
     in_slices: bool,
     /// `None`: all is to be read in one slice.
     noted: Option<Noted<'c>>,
     position: Position,
-    read: Vec<(Text, Value)>,
+    read: Vec<T>,
 }
 
 /// What is left of a snapshot.
@@ -194,7 +205,7 @@ pub(crate) enum Left {
 impl Contents {
     /// To be begun, continued until nothing is left, and finished: the first two under the write
     /// exclusion.
-    pub(crate) fn items(&self, in_slices: bool) -> Items<'_> {
+    pub(crate) fn items<T: Item>(&self, in_slices: bool) -> Items<'_, T> {
         Items {
             contents: self,
             in_slices,
@@ -219,7 +230,7 @@ impl Exclusive<'_, Contents> {
     }
 
     /// The instant is now.
-    pub(crate) fn begin_items(&self, items: &mut Items<'_>) -> Result<(), Error> {
+    pub(crate) fn begin_items<T: Item>(&self, items: &mut Items<'_, T>) -> Result<(), Error> {
         items.read = room_for(self.count()?)?;
         if items.in_slices {
             let about = About::Rest(Mutex::new(Position::BEGINNING));
@@ -230,7 +241,7 @@ impl Exclusive<'_, Contents> {
         Ok(())
     }
 
-    pub(crate) fn continue_items(&self, items: &mut Items<'_>) -> Result<Left, Error> {
+    pub(crate) fn continue_items<T: Item>(&self, items: &mut Items<'_, T>) -> Result<Left, Error> {
         if items.has_failed() {
             return Ok(Left::All);
         }
@@ -265,14 +276,14 @@ impl Exclusive<'_, Contents> {
     }
 }
 
-impl Items<'_> {
+impl<T: Item> Items<'_, T> {
     fn has_failed(&self) -> bool {
         let noted = self.noted.as_ref();
         noted.is_some_and(|noted| noted.snapshot.has_failed())
     }
 
     /// All of them, once nothing is left; `None` if it failed meanwhile.
-    pub(crate) fn finish(self) -> Result<Option<Vec<(Text, Value)>>, Error> {
+    pub(crate) fn finish(self) -> Result<Option<Vec<T>>, Error> {
         let mut read = self.read;
         if let Some(noted) = self.noted {
             let mut kept = noted.snapshot.take_kept();
@@ -282,7 +293,10 @@ impl Items<'_> {
             // Before the instant was known more was kept than is of it.
             kept.retain(|kept| kept.is_of(noted.snapshot.revision()));
             memory::reserve(&mut read, kept.len())?;
-            read.extend(kept.into_iter().map(|kept| (kept.key, kept.value)));
+            read.extend(
+                kept.into_iter()
+                    .map(|kept| T::new(kept.key, kept.value, kept.from)),
+            );
         }
         Ok(Some(read))
     }

@@ -5,6 +5,7 @@
 
 mod apply;
 mod batch;
+mod checksum;
 mod conditions;
 mod contents;
 mod key;
@@ -13,6 +14,7 @@ mod many;
 mod plan;
 mod reading;
 mod revisions;
+mod saved;
 mod snapshot;
 mod stored;
 mod writing;
@@ -22,10 +24,11 @@ pub(crate) use contents::{Change, Contents, Observer, Pair, Unread, ValueSpot};
 pub(crate) use key::Key;
 pub use key::KEY_LIMIT;
 pub(crate) use limits::Limits;
-pub(crate) use many::{Left, Many};
+pub(crate) use many::{Item, Left, Many};
 pub(crate) use plan::{Op, Plan, Refused, What};
 pub(crate) use reading::{Owned, Reader};
 pub(crate) use revisions::RevisionBlocks;
+pub(crate) use saved::{read_saved, write_saved, ToSave};
 pub(crate) use stored::Small;
 #[cfg(test)]
 #[allow(unused_imports)] // the model's scenarios use it

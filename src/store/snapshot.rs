@@ -47,7 +47,7 @@ pub(super) struct Kept {
     pub(super) key: Text,
     pub(super) value: Value,
     /// Of the entry, and of the change that took it away.
-    from: u64,
+    pub(super) from: u64,
     until: u64,
 }
 

@@ -4,7 +4,7 @@ use crate::process::Process;
 use crate::reclaim;
 use crate::server::Exclusive;
 use crate::store::{Always, Contents, Key, Left, Pair};
-use crate::value::{Value, ValueRef};
+use crate::value::{Text, Value, ValueRef};
 
 /// Of each value.
 const BYTES: usize = 16 << 10;
@@ -33,7 +33,7 @@ fn put(contents: &Contents, key: u32, byte: u8) {
 fn snapshot_beside(change: impl FnOnce(&Contents)) -> Option<Vec<u8>> {
     let contents = Contents::new(None, None);
     (0..KEYS).for_each(|key| put(&contents, key, 1));
-    let mut items = contents.items(true);
+    let mut items = contents.items::<(Text, Value)>(true);
     with_writer(&contents, |writer| writer.begin_items(&mut items)).unwrap();
     let mut next = || with_writer(&contents, |writer| writer.continue_items(&mut items)).unwrap();
     assert_eq!(next(), Left::More);
