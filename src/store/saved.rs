@@ -249,7 +249,7 @@ impl<R: Read> Source<R> {
 }
 
 fn value_of(kind: u8, bytes: &[u8]) -> Option<ValueRef<'_>> {
-    let word = || Some(<[u8; 8]>::try_from(bytes).ok().map(u64::from_le_bytes)?);
+    let word = || <[u8; 8]>::try_from(bytes).ok().map(u64::from_le_bytes);
     Some(match (kind, bytes) {
         (NIL, []) => ValueRef::Nil,
         (BOOL, [0]) => ValueRef::Bool(false),

@@ -41,7 +41,20 @@ def test_arguments_of_every_kind_are_told_apart(bucket: kvreg.Bucket) -> None:
         return repr((args, named))
 
     arguments: list[Any] = [
-        None, True, 1, 1.0, "1", b"1", [1], (1,), {1}, {1: 1}, [], (), "x" * 2000, "y" * 2000,
+        None,
+        True,
+        1,
+        1.0,
+        "1",
+        b"1",
+        [1],
+        (1,),
+        {1},
+        {1: 1},
+        [],
+        (),
+        "x" * 2000,
+        "y" * 2000,
     ]
     for argument in arguments:
         assert shown(argument) == repr(((argument,), {}))
@@ -108,9 +121,7 @@ def test_threads_wait_for_one_key_alone(bucket: kvreg.Bucket) -> None:
         return len(key)
 
     answers: list[int] = []
-    threads = [
-        threading.Thread(target=lambda: answers.append(slow("slow"))) for _ in range(5)
-    ]
+    threads = [threading.Thread(target=lambda: answers.append(slow("slow"))) for _ in range(5)]
     for thread in threads:
         thread.start()
     assert begun.wait(WAIT)

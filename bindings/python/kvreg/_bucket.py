@@ -395,10 +395,10 @@ class Bucket(Server, MutableMapping[str, Any]):
         `with bucket.batch() as batch:` gives what notes them: `batch[key] = value`, `del
         batch[key]`, and `put`, `remove` and `add` with the conditions that this bucket's have.
         Each sees what an earlier one makes of its key; others see nothing before the end, and
-        then all. What refuses raises at the end, and nothing was changed: `Conflict`, whose `key`
-        tells which, `KeyError`, `WrongType` or `LimitReached`. An exception in the block makes
-        no change. `batch.revisions` has the revisions afterwards. The end of the block waits
-        for its turn.
+        then all. What refuses raises at the end, and nothing was changed: `Conflict`, whose
+        `key` tells which, `KeyError`, `WrongType` or `LimitReached`. An exception in the block
+        makes no change. `batch.revisions` has the revisions afterwards. The end of the block
+        waits for its turn.
         """
         return Batch(self)
 

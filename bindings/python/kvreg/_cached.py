@@ -35,18 +35,20 @@ def cached(
     """A decorator: what the function returns is kept in a bucket, and computed once per key.
 
     The key is `module.qualname(arguments)`. The arguments are those of the signature, by their
-    names and with the defaults, each as `repr` shows it; they may be None, bool, int, float, str
-    and bytes, and tuples, lists, sets and dicts of these. For others, as `self`, give `key`: it
-    is called with the arguments, and what it returns stands in their place. If they are longer
-    than 1,000 characters, a SHA-256 of them stands there. `ttl` is that of `Bucket.put`.
+    names and with the defaults, each as `repr` shows it; they may be None, bool, int, float,
+    str and bytes, and tuples, lists, sets and dicts of these. For others, as `self`, give
+    `key`: it is called with the arguments, and what it returns stands in their place. If they
+    are longer than 1,000 characters, a SHA-256 of them stands there. `ttl` is that of
+    `Bucket.put`.
 
-    A thread or task that wants what another is computing waits for that key alone. If the function
-    raises, its caller gets the exception, nothing is kept, and one of those who wait computes
-    instead. Who would wait for itself gets `CallingSelf`. This is of one process.
+    A thread or task that wants what another is computing waits for that key alone. If the
+    function raises, its caller gets the exception, nothing is kept, and one of those who wait
+    computes instead. Who would wait for itself gets `CallingSelf`. This is of one process.
 
-    The function may be one of `async def`; then the bucket may be one of `kvreg.aio`. The decorated
-    function has `__wrapped__`, `cache_key(*args, **kwargs)`, which gives the key, and
-    `cache_clear()`, which takes all of its keys out; of `async def` that is awaited.
+    The function may be one of `async def`; then the bucket may be one of `kvreg.aio`. The
+    decorated function has `__wrapped__`, `cache_key(*args, **kwargs)`, which gives the key, and
+    `cache_clear()`, which takes all of its keys out; of `async def` that is awaited. The
+    function blocks as `get` and `put` of the bucket do, and while another computes.
     """
     put: dict[str, Any] = {} if ttl is _MISSING else {"ttl": ttl}
 
@@ -81,7 +83,9 @@ class _Cache:
         """The key of these arguments. Never blocks."""
         if self._given is not None:
             given = self._given(*args, **kwargs)
-            text = given.decode("utf-8", "surrogateescape") if isinstance(given, bytes) else given
+            text = (
+                given.decode("utf-8", "surrogateescape") if isinstance(given, bytes) else given
+            )
         else:
             bound = self._signature.bind(*args, **kwargs)
             bound.apply_defaults()
@@ -185,7 +189,7 @@ _PLAIN = (type(None), bool, int, float, str, bytes)
 
 def _text(value: Any) -> str:
     """An argument as it stands in a key."""
-    kind: Any = type(value)
+    kind: Any = type(value)  # pyright: ignore[reportUnknownVariableType]
     if kind in _PLAIN:
         return repr(value)
     if kind is list:

@@ -159,12 +159,10 @@ class Bucket(Server[_Blocking]):
         return await self._call(lambda bucket: bucket.compare_and_swap(key, expected, value))
 
     def batch(self) -> Batch:
-        """Changes that are made in one step at the end of an `async with`; see `kvreg.Bucket`."""
+        """Changes that are made in one step at the end of an `async with`."""
         return Batch(self)
 
-    async def save(
-        self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes], /
-    ) -> None:
+    async def save(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes], /) -> None:
         """Writes all keys into a file, in a worker thread; see `kvreg.Bucket.save`."""
         await self._wait(lambda bucket: bucket.save(path))
 
