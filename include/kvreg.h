@@ -1396,6 +1396,34 @@ kvreg_status kvreg_bucket_apply(kvreg_bucket *bucket, kvreg_op *ops, size_t coun
 
 /** @} */
 
+/** @name Buckets: files
+ *  @{ */
+
+/**
+ * Writes all keys, as they are at one instant, into a file: values, revisions, and when the time of
+ * each is over. Others go on meanwhile, as with kvreg_bucket_items. The path is UTF-8. A new file is
+ * written in the same folder, brought to the disk, and put in the place of an old one: a crash at
+ * any moment leaves the old file or the new one. KVREG_IO if the system refuses; see
+ * kvreg_last_os_error. Then the old file is as before. Blocks for the disk, and as kvreg_bucket_items
+ * does.
+ */
+kvreg_status kvreg_bucket_save(kvreg_bucket *bucket,
+                               const char *path,
+                               size_t path_len);
+
+/**
+ * Stores all keys of a file that kvreg_bucket_save wrote, in one step, in a bucket that has no keys:
+ * KVREG_CONFLICT if it has. They get new revisions, in the order of the saved ones; a key whose time
+ * is over is left out. KVREG_IO if the file is damaged in any way, or the system refuses;
+ * KVREG_UNSUPPORTED if it is of a newer format; KVREG_LIMIT if a limit is reached: then the bucket
+ * is empty as before. Blocks for the disk, and for its turn.
+ */
+kvreg_status kvreg_bucket_restore(kvreg_bucket *bucket,
+                                  const char *path,
+                                  size_t path_len);
+
+/** @} */
+
 /** @name Updates
  *  @{ */
 

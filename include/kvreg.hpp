@@ -523,6 +523,68 @@ template <class T> std::optional<value_view> maybe(const T &given) {
 
 } // namespace detail
 
+// Several changes that bucket::apply makes in one step: all of them or none. It has copies of keys
+// and values.
+class batch {
+public:
+    batch &put(text key, value_view next) { return note(KVREG_OP_PUT, key, &next); }
+    batch &put(text key, value_view next, if_revision expected) {
+        return note(KVREG_OP_PUT_IF, key, &next, expected.get());
+    }
+    // An absent key refuses: KVREG_NOT_FOUND.
+    batch &erase(text key) { return note(KVREG_OP_DELETE, key, nullptr); }
+    batch &erase(text key, if_revision expected) {
+        return note(KVREG_OP_DELETE_IF, key, nullptr, expected.get());
+    }
+    batch &add(text key, std::int64_t delta) {
+        note(KVREG_OP_ADD, key, nullptr);
+        changes_.back().op.delta = delta;
+        return *this;
+    }
+    std::size_t size() const noexcept { return changes_.size(); }
+    // As C has them, as long as this one lives unchanged.
+    std::vector<kvreg_op> ops() const {
+        std::vector<kvreg_op> all;
+        all.reserve(changes_.size());
+        for (const auto &one : changes_) {
+            all.push_back(one.op);
+            if (one.key) {
+                all.back().key = one.key->data();
+                all.back().key_len = one.key->size();
+            }
+            if (one.held) all.back().value = *value_view(*one.held).get();
+        }
+        return all;
+    }
+
+private:
+    struct change {
+        kvreg_op op;
+        std::optional<std::string> key;
+        std::optional<value> held;
+    };
+
+    batch &note(std::uint32_t what, text key, const value_view *next, std::uint64_t expected = 0) {
+        change made{kvreg_op_init(), std::nullopt, std::nullopt};
+        made.op.op = what;
+        made.op.expected = expected;
+        // What is invalid stays as it is, and is refused by apply.
+        made.op.key = key.data();
+        made.op.key_len = key.size();
+        if (!key.is_null()) {
+            made.key = key.size() == KVREG_NUL ? std::string(key.data())
+                                               : std::string(key.data(), key.size());
+        }
+        if (next != nullptr) {
+            made.op.value = *next->get();
+            if (next->is_valid()) made.held = next->copy();
+        }
+        changes_.push_back(std::move(made));
+        return *this;
+    }
+    std::vector<change> changes_;
+};
+
 // Handles -----------------------------------------------------------------------------------------
 
 namespace detail {
@@ -875,6 +937,27 @@ public:
         std::int64_t sum = 0;
         const auto status = kvreg_bucket_add_int(get(), key.data(), key.size(), delta, &sum);
         return detail::give(detail::answer(status, std::move(sum)));
+    }
+    // Makes all changes in one step, or none, and gives their revisions. `failed` becomes the index
+    // of the first that refused, or their number if none did.
+    returned<std::vector<std::uint64_t>> apply(const batch &changes,
+                                               std::size_t *failed = nullptr) {
+        auto ops = changes.ops();
+        const auto status = kvreg_bucket_apply(get(), ops.data(), ops.size(), failed);
+        std::vector<std::uint64_t> revisions;
+        if (status == KVREG_OK) {
+            revisions.reserve(ops.size());
+            for (const auto &op : ops) revisions.push_back(op.revision);
+        }
+        return detail::give(detail::answer(status, std::move(revisions)));
+    }
+    // Writes all keys into a file, which takes the place of an old one when it is whole.
+    returned<void> save(text path) const {
+        return done(kvreg_bucket_save(get(), path.data(), path.size()));
+    }
+    // Stores all keys of such a file in a bucket that has none; if it has, that is a conflict.
+    returned<void> restore(text path) {
+        return done(kvreg_bucket_restore(get(), path.data(), path.size()));
     }
     // Of the last change; 0 if there was none.
     returned<std::uint64_t> revision() const {

@@ -167,6 +167,21 @@ async fn scans_are_read_beside_a_busy_turn() {
 }
 
 #[tokio::test]
+async fn buckets_are_saved_and_restored() {
+    let (bucket, other) = (bucket(), bucket());
+    bucket.put("milk", 1).await.unwrap();
+    let path = std::env::temp_dir().join(format!("kvreg-aio-{}", std::process::id()));
+    bucket.save(&path).await.unwrap();
+    other.restore(&path).await.unwrap();
+    assert_eq!(other.get::<i64>("milk").await, Ok(1));
+    assert_eq!(other.restore(&path).await, Err(Error::Conflict));
+    std::fs::remove_file(&path).unwrap();
+    other.clear().await.unwrap();
+    let refused = other.restore(&path).await;
+    assert!(matches!(refused, Err(Error::Io { code: Some(2), .. })));
+}
+
+#[tokio::test]
 async fn what_waits_blocks_no_worker() {
     let bucket = bucket();
     bucket.put("old", 1).await.unwrap();

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Bucket;
-use crate::bucket::TTL_LIMIT;
 use crate::error::Error;
+use crate::store::TTL_LIMIT;
 use crate::store::{self, Always, EntryFacts, Expected, Key, Living, Owned};
 use crate::value::{AsValue, FromValue, Value};
 

@@ -9,6 +9,7 @@ mod inbox;
 mod listener;
 mod process;
 mod registry;
+mod saving;
 mod scan;
 mod update;
 

@@ -6,6 +6,7 @@ mod conditions;
 mod expiry;
 mod options;
 mod reads;
+mod saving;
 mod small_pair;
 mod update;
 mod watches;
@@ -27,7 +28,6 @@ use crate::watch::{Subscriber, Subscribers};
 
 use callbacks::Callbacks;
 use expiry::Expiry;
-pub(crate) use options::TTL_LIMIT;
 pub use options::{BucketOptions, OnFull, Order};
 use small_pair::SmallPair;
 pub use update::Verdict;

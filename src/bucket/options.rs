@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::server::{Restart, RestartPolicy};
+use crate::store::TTL_LIMIT;
 use crate::value::VALUE_LIMIT;
 
 /// How a bucket finds keys by their order: it changes the speed of scans alone.
@@ -40,9 +41,6 @@ pub enum OnFull {
     /// ```
     Evict,
 }
-
-/// The longest time to live: 100 years.
-pub(crate) const TTL_LIMIT: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
 /// Options of a bucket.
 ///

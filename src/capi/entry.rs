@@ -9,7 +9,7 @@ use super::object::{kvreg_bucket, releasing, with};
 use super::one_key::{ranked, How, OK};
 use super::status::{kvreg_status, Failure, Status};
 use super::value::{given, kvreg_value};
-use crate::bucket::TTL_LIMIT;
+use crate::store::TTL_LIMIT;
 use crate::store::{Always, Changed, Condition, EntryFacts, Expected, Key, Living, Ttl};
 
 /// The header's `kvreg_entry`.

@@ -46,6 +46,8 @@ mod entry;
 
 mod apply;
 
+mod saving;
+
 mod update;
 
 mod scan;

@@ -16,6 +16,7 @@
 mod alarm;
 mod alive;
 mod driver;
+pub(crate) mod files;
 mod fork;
 mod panic;
 pub(crate) mod platform;

@@ -13,6 +13,7 @@ use super::key::Key;
 use super::key_log::Kind;
 use super::limits::Cost;
 use super::reading::size;
+use super::saved::Saved;
 use super::stored::{Small, Stored};
 use super::ttl::Ttl;
 use super::writing::count_retired;
@@ -227,9 +228,38 @@ impl Exclusive<'_, Contents> {
     /// might have to grow, or there are limits to be asked.
     pub(crate) fn put_many(&self, pairs: Vec<Pair>) -> Result<(), Error> {
         let pinned = reclaim::pin();
-        let writer = self.writer(&pinned);
-        self.sweep_for_batch(&writer, &pairs)?;
-        let pairs = self.give_lives(pairs, &pinned)?;
+        self.sweep_for_batch(&self.writer(&pinned), &pairs)?;
+        self.store_many(self.give_lives(pairs, &pinned)?, &pinned)
+    }
+
+    /// Whether there is no key but such whose time is over; they are taken out.
+    pub(crate) fn is_empty(&self) -> Result<bool, Error> {
+        while self.count().map_err(|_| Error::ServerDown)? > 0 {
+            if !self.sweep_for_room() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Stores all in an empty bucket, or none; each with the time to live that it was saved with.
+    pub(crate) fn fill(&self, saved: Vec<Saved>) -> Result<(), Error> {
+        if !self.is_empty()? {
+            return Err(Error::Conflict);
+        }
+        let (clock, pinned, mut pairs) = (Clock::new(), reclaim::pin(), Vec::new());
+        memory::reserve(&mut pairs, saved.len())?;
+        for Saved { pair, left } in saved {
+            let ttl = left.map_or(Ttl::Never, Ttl::Millis);
+            let life = self.new_life(ttl, None, pair.0.hash(), &clock, &pinned)?;
+            pairs.push(pair.living(life)?);
+        }
+        self.store_many(pairs, &pinned)
+    }
+
+    /// As `put_many`, of pairs with their lives.
+    fn store_many(&self, pairs: Vec<Pair>, pinned: &Guard) -> Result<(), Error> {
+        let writer = self.writer(pinned);
         // First, so that nothing fails once it is counted.
         if !writer.has_room_for(pairs.len()) {
             writer.reserve(Self::count_new(&writer, &pairs)?)?;
@@ -246,7 +276,7 @@ impl Exclusive<'_, Contents> {
             let costs = self.costs(&writer, &pairs);
             let charged = costs.and_then(|(less, more)| match limits.change(less, more) {
                 Err(refused) if self.eviction.is_some() => {
-                    self.evict_for_batch(&writer, &pairs, (less, more), refused, &pinned)
+                    self.evict_for_batch(&writer, &pairs, (less, more), refused, pinned)
                 }
                 charged => charged,
             });
@@ -277,14 +307,14 @@ impl Exclusive<'_, Contents> {
                 continue;
             }
             if self.heed.load(Ordering::Relaxed) & SNAPSHOTS != 0 {
-                self.snapshots.keep(&replaced, hash, revision, &pinned);
+                self.snapshots.keep(&replaced, hash, revision, pinned);
             }
-            count_retired(Some(&replaced), &pinned);
+            count_retired(Some(&replaced), pinned);
         }
         self.count_bytes(less, more);
         self.revisions.commit();
         for found in batch.entries() {
-            self.note(Kind::Put, found.value().revision(), found.key(), &pinned);
+            self.note(Kind::Put, found.value().revision(), found.key(), pinned);
         }
         batch.settle();
         for change in changes {

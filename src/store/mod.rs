@@ -5,6 +5,7 @@
 
 mod apply;
 mod batch;
+mod checksum;
 mod conditions;
 mod contents;
 mod cursor;
@@ -18,6 +19,7 @@ mod many;
 mod plan;
 mod reading;
 mod revisions;
+mod saved;
 mod snapshot;
 mod stored;
 mod times;
@@ -40,11 +42,12 @@ pub(crate) use many::Many;
 pub(crate) use plan::{Op, Plan, Refused, What};
 pub(crate) use reading::{EntryFacts, Owned, Reader};
 pub(crate) use revisions::{RevisionBlocks, Revisions};
+pub(crate) use saved::{read_saved, write_saved};
 pub(crate) use stored::Small;
 #[cfg(test)]
 #[allow(unused_imports)] // the model's scenarios use it
 pub(crate) use stored::Stored;
 pub(crate) use times::{SWEEPING, UNARMED};
-pub(crate) use ttl::{Living, Ttl};
+pub(crate) use ttl::{Living, Ttl, TTL_LIMIT};
 pub(crate) use wanted::Wanted;
 pub(crate) use watching::{Covered, Watch, Watching, Woken};

@@ -5,6 +5,8 @@
 //! (`reading.rs`). It goes by a change of its own, in a sweep; or it is overwritten, and then there
 //! never was another change.
 
+use std::time::Duration;
+
 use super::conditions::{Changed, Condition};
 use super::contents::{Contents, Pair};
 use super::key::Key;
@@ -18,6 +20,9 @@ use crate::reclaim::{self, Guard};
 use crate::server::Exclusive;
 use crate::table::{Entry, Found, Place};
 use crate::time::{Clock, Moment};
+
+/// The longest time to live: 100 years.
+pub(crate) const TTL_LIMIT: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
 /// The time to live that a change gives its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -79,6 +79,7 @@ static kvreg_pair pairs[PAIRS];
 static uint64_t reference, watch;
 static kvreg_entry entry;
 static kvreg_op ops[PAIRS];
+static char saved[500]; /* a path that is too long for a buffer on the stack */
 static char bytes[LARGE], buffer[LARGE];
 static uint64_t key_lens[PAIRS];
 static int64_t integers[PAIRS];
@@ -153,6 +154,10 @@ static void before(enum function function) {
         break;
     case DO_bucket_put_if: case DO_bucket_delete_if:
         OK(kvreg_bucket_get_entry(bucket, "text", 4, &entry));
+        break;
+    case DO_bucket_restore:
+        OK(kvreg_bucket_start(&made));
+        OK(kvreg_bucket_save(bucket, saved, KVREG_NUL));
         break;
     case DO_value_clear:
         OK(kvreg_bucket_get(bucket, "text", 4, &value));
@@ -263,6 +268,8 @@ static kvreg_status call(enum function function) {
     case DO_bucket_add_int: return kvreg_bucket_add_int(bucket, "new", 3, 1, &integer);
     case DO_bucket_revision: return kvreg_bucket_revision(bucket, &revision);
     case DO_bucket_apply: return kvreg_bucket_apply(bucket, ops, PAIRS, &count);
+    case DO_bucket_save: return kvreg_bucket_save(bucket, saved, KVREG_NUL);
+    case DO_bucket_restore: return kvreg_bucket_restore(made, saved, KVREG_NUL);
     case DO_bucket_update: return kvreg_bucket_update(bucket, "text", 4, store, NULL);
     case DO_bucket_update_cast:
         return kvreg_bucket_update_cast(bucket, "text", 4, store, NULL, NULL);
@@ -472,6 +479,9 @@ static void in_each_place(enum function function) {
 static void begin_catching(void) {
     caught = tmpfile();
     CHECK(caught != NULL);
+    strcpy(saved, "/tmp/");
+    while (strlen(saved) < 400) strcat(saved, "./");
+    snprintf(saved + strlen(saved), 50, "kvreg-no-memory-%ld", (long)getpid());
 }
 
 static void nothing_was_printed(void) {
@@ -495,6 +505,7 @@ static void g14_every_function_in_each_place(void) {
         if (function != DO_configure && function != DO_shutdown)
             in_each_place((enum function)function);
     nothing_was_printed();
+    remove(saved);
 }
 
 static void g14_writes_that_make_room_in_each_place(void) {

@@ -63,6 +63,12 @@ static kvreg_status apply(kvreg_bucket *bucket, bool is_right) {
     op.value = one;
     return kvreg_bucket_apply(bucket, &op, 1, NULL);
 }
+static kvreg_status save(kvreg_bucket *bucket, bool is_right) {
+    return kvreg_bucket_save(bucket, is_right ? "/none/none" : "", KVREG_NUL);
+}
+static kvreg_status restore(kvreg_bucket *bucket, bool is_right) {
+    return kvreg_bucket_restore(bucket, is_right ? "/none/none" : "", KVREG_NUL);
+}
 static kvreg_status get(kvreg_bucket *bucket, bool is_right) {
     kvreg_value value;
     return kvreg_bucket_get(bucket, "k", 1, is_right ? &value : NULL);
@@ -126,6 +132,7 @@ static const struct {
     FUNCTION(update_begin, CALL), FUNCTION(count, READ),      FUNCTION(items, READ),
     FUNCTION(exit_, NEVER),      FUNCTION(apply, CALL),
     FUNCTION(scan, READ),
+    FUNCTION(save, READ),         FUNCTION(restore, CALL),
 };
 enum { FUNCTIONS = sizeof functions / sizeof *functions };
 

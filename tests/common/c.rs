@@ -72,6 +72,38 @@ impl Pair {
     }
 }
 
+/// `kvreg_op`.
+#[repr(C)]
+pub struct Op {
+    pub size: u32,
+    pub op: u32,
+    pub key: *const u8,
+    pub key_len: usize,
+    pub value: Value,
+    pub expected: u64,
+    pub delta: i64,
+    pub ttl_ms: i64,
+    pub revision: u64,
+    pub private_: [u64; 4],
+}
+
+impl Default for Op {
+    fn default() -> Op {
+        Op {
+            size: size_of::<Op>() as u32,
+            op: 0,
+            key: std::ptr::null(),
+            key_len: 0,
+            value: Value::default(),
+            expected: 0,
+            delta: 0,
+            ttl_ms: 0,
+            revision: 0,
+            private_: [0; 4],
+        }
+    }
+}
+
 /// `kvreg_entry`.
 #[repr(C)]
 pub struct Entry {
@@ -183,6 +215,7 @@ extern "C" {
         delta: i64,
         sum: *mut i64,
     ) -> i32;
+    pub fn kvreg_bucket_apply(b: Handle, ops: *mut Op, count: usize, failed: *mut usize) -> i32;
     pub fn kvreg_bucket_revision(b: Handle, revision: *mut u64) -> i32;
     pub fn kvreg_bucket_update(
         b: Handle,

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 #include <limits>
 #include <map>
 #include <new>
@@ -556,6 +557,47 @@ void sums() {
     throws(KVREG_WRONG_TYPE, [&] { bucket.add("n", 1); });
 }
 
+void changes_in_one_step() {
+    auto bucket = kvreg::bucket::start();
+    bucket.put("goes", 1);
+    const auto goes = bucket.entry("goes")->revision;
+    kvreg::batch batch;
+    {
+        const std::string key = "new", text = "a text that is gone before it is stored";
+        batch.put(key, text).erase("goes", kvreg::if_revision(goes));
+    }
+    batch.add("n", 2).put("once", 2.5, kvreg::if_absent);
+    std::size_t failed = 99;
+    const auto revisions = bucket.apply(batch, &failed);
+    CHECK(failed == 4 && revisions.size() == 4 && revisions[0] > goes);
+    CHECK(revisions[3] == revisions[0] + 3 && bucket.revision() == revisions[3]);
+    CHECK(bucket.get<std::string>("new") == "a text that is gone before it is stored");
+    CHECK(!bucket.get("goes") && bucket.get<int>("n") == 2);
+    throws(KVREG_NOT_FOUND, [&] { bucket.apply(batch, &failed); });
+    CHECK(failed == 1 && bucket.revision() == revisions[3]);
+    throws(KVREG_CONFLICT, [&] { bucket.apply(kvreg::batch().put("n", 1, kvreg::if_absent)); });
+    const char *unset = nullptr;
+    throws(KVREG_INVALID_ARGUMENT, [&] { bucket.apply(kvreg::batch().put(unset, 1)); });
+    throws(KVREG_INVALID_ARGUMENT, [&] { bucket.apply(kvreg::batch().put("k", unset)); });
+    throws(KVREG_INVALID_ARGUMENT, [&] { bucket.apply(kvreg::batch().put("k", UINT64_MAX)); });
+    CHECK(bucket.apply(kvreg::batch()).empty());
+}
+
+void files() {
+    auto bucket = kvreg::bucket::start(), other = kvreg::bucket::start();
+    const auto name = "kvreg-" + std::to_string(reinterpret_cast<std::uintptr_t>(&bucket));
+    const auto path = (std::filesystem::temp_directory_path() / name).string();
+    bucket.put("k", "text");
+    bucket.save(path);
+    other.restore(path);
+    CHECK(other.get<std::string>("k") == "text");
+    throws(KVREG_CONFLICT, [&] { other.restore(path); });
+    CHECK(std::remove(path.c_str()) == 0);
+    other.clear();
+    throws(KVREG_IO, [&] { other.restore(path); });
+    throws(KVREG_IO, [&] { bucket.save(path + "/none"); });
+}
+
 void casts() {
     auto bucket = kvreg::bucket::start();
     bucket.put_cast("a", 1);
@@ -763,6 +805,8 @@ int main() {
         TEST(puts_and_erases_on_a_condition),
         TEST(compare_and_swap_compares_values),
         TEST(sums),
+        TEST(changes_in_one_step),
+        TEST(files),
         TEST(casts),
         TEST(handles_move),
         TEST(names_and_ends),

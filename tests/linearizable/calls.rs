@@ -344,6 +344,27 @@ impl Bucket {
         Ok(revision)
     }
 
+    /// The revisions of all; or which was refused, and why. `None` is to be taken out.
+    pub fn apply(
+        &self,
+        changes: &[(&[u8], Option<Shown>, Option<u64>)],
+    ) -> Result<Vec<u64>, (usize, Refused)> {
+        let op = |(key, shown, expected): &(&[u8], Option<Shown>, Option<u64>)| Op {
+            op: u32::from(shown.is_none()) + if expected.is_some() { 2 } else { 0 },
+            key: key.as_ptr(),
+            key_len: key.len(),
+            value: shown.as_ref().map(of).unwrap_or_default(),
+            expected: expected.unwrap_or(0),
+            ..Op::default()
+        };
+        let mut ops: Vec<Op> = changes.iter().map(op).collect();
+        let mut failed = 0;
+        let status =
+            unsafe { kvreg_bucket_apply(self.0, ops.as_mut_ptr(), ops.len(), &mut failed) };
+        answer(status).map_err(|refused| (failed, refused))?;
+        Ok(ops.iter().map(|op| op.revision).collect())
+    }
+
     /// What was there, and the sum; an absent key counts as 0.
     pub fn add_int(&self, key: &[u8], delta: i64) -> Answer<(Word, Word)> {
         let mut sum = 0;

@@ -416,6 +416,56 @@ impl Player<'_> {
         self.note("delete_if", call, answer);
     }
 
+    /// Several keys in one step, some on a condition.
+    fn apply(&mut self) {
+        let mut changes: Vec<(usize, Asked, Word)> = Vec::new();
+        for key in 0..self.kind.keys as usize {
+            if self.random.once_in(3) {
+                continue;
+            }
+            let (word, _) = self.next();
+            let asked = match self.random.once_in(2) {
+                true => Asked::Revision(self.expected(key).revision),
+                false => Asked::Nothing,
+            };
+            if word != ABSENT || asked != Asked::Revision(0) {
+                changes.push((key, asked, word)); // what is absent cannot be deleted
+            }
+        }
+        if self.random.once_in(2) {
+            changes.reverse();
+        }
+        let fillers: Vec<String> = (0..if self.kind.crowded { 40 } else { 0 })
+            .map(|number| format!("batch {number}"))
+            .collect();
+        let given = changes.iter().map(|(key, asked, word)| {
+            let expected = match asked {
+                Asked::Revision(revision) => Some(*revision),
+                _ => None,
+            };
+            let shown = (*word != ABSENT).then(|| values::shown(*word));
+            (NAMES[*key], shown, expected)
+        });
+        let mut given: Vec<_> = given.collect();
+        given.extend(
+            fillers
+                .iter()
+                .map(|name| (name.as_bytes(), Some(Shown::Nil), None)),
+        );
+        let call = self.moment();
+        let answer = match self.bucket().apply(&given) {
+            Ok(revisions) => {
+                let all = changes.iter().zip(revisions);
+                let all = all.map(|((key, asked, word), revision)| (*key, *asked, *word, revision));
+                Ok(vec![Step::Apply(all.collect())])
+            }
+            Err((at, Refused::Conflict)) => Ok(vec![Step::Conflict(changes[at].0, changes[at].1)]),
+            Err((at, Refused::NotFound)) => Ok(vec![Step::Read(vec![(changes[at].0, ABSENT)])]),
+            Err((_, refused)) => Err(refused),
+        };
+        self.note("apply", call, answer);
+    }
+
     fn add(&mut self) {
         let (key, delta) = (self.key(), values::delta(self.number()));
         let call = self.moment();
@@ -531,7 +581,8 @@ impl Player<'_> {
                 6..=9 => self.put(),
                 10..=11 => self.delete(),
                 12..=13 => self.update(),
-                14..=16 => self.cast(),
+                14..=15 => self.cast(),
+                16 => self.apply(),
                 17 => self.batch(),
                 18 => self.snapshot(),
                 19 if self.random.once_in(3) => self.clear(),

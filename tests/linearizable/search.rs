@@ -43,6 +43,8 @@ pub enum Step {
     Entry(usize, Word, u64),
     /// What a key got, after it was as asked, and the revision of that change.
     Change(usize, Asked, Word, u64),
+    /// Several keys at one instant: as `Change` each. What was taken out was there.
+    Apply(Vec<(usize, Asked, Word, u64)>),
     /// A key that had this revision was taken out; what was there, if that was told.
     TakesOut(usize, u64, Option<Word>),
     /// The key was there, or not, in another way than asked.
@@ -80,16 +82,24 @@ pub enum Asked {
 }
 
 impl Step {
-    /// The word of one write, and the revision that somebody was told of it.
-    fn told(&self) -> Option<(Word, u64)> {
-        let (word, revision) = match self {
+    /// The words of one write each, and the revision that somebody was told of it.
+    fn told(&self) -> Vec<(Word, u64)> {
+        let told = match self {
             Step::Entry(_, word, revision) | Step::Change(_, _, word, revision) => {
-                (*word, *revision)
+                vec![(*word, *revision)]
             }
-            Step::TakesOut(_, revision, Some(word)) => (*word, *revision),
-            _ => return None,
+            Step::Apply(changes) => {
+                let told = changes
+                    .iter()
+                    .map(|(_, _, word, revision)| (*word, *revision));
+                told.collect()
+            }
+            Step::TakesOut(_, revision, Some(word)) => vec![(*word, *revision)],
+            _ => Vec::new(),
         };
-        values::is_of_one_write(word).then_some((word, revision))
+        let told = told.into_iter();
+        told.filter(|(word, _)| values::is_of_one_write(*word))
+            .collect()
     }
 
     /// The registry is asked, which knows nothing of what waits at a bucket.
@@ -161,7 +171,7 @@ impl Revisions {
     fn told_in(history: &History) -> Option<Revisions> {
         let (mut told, mut writes) = (HashMap::new(), HashMap::new());
         let steps = history.threads.iter().flat_map(|thread| &thread.steps);
-        for (word, revision) in steps.filter_map(|taken| taken.step.told()) {
+        for (word, revision) in steps.flat_map(|taken| taken.step.told()) {
             let is_right = *told.entry(word).or_insert(revision) == revision
                 && *writes.entry(revision).or_insert(word) == word;
             if !is_right {
@@ -357,6 +367,14 @@ impl State {
                     changes == (*revision != 0) && (!changes || held.set(*key, *word, *revision))
                 })
             }
+            Step::Apply(changes) => self.of(taken.handle).is_some_and(|held| {
+                changes.iter().all(|(key, asked, word, revision)| {
+                    held.is_as(*key, *asked)
+                        && !(*word == ABSENT && held.holds(*key, ABSENT))
+                        && *revision != 0
+                        && held.set(*key, *word, *revision)
+                })
+            }),
             Step::TakesOut(key, revision, old) => self.of(taken.handle).is_some_and(|held| {
                 old.is_none_or(|word| held.holds(*key, word))
                     && held.has_revision(*key, *revision)

@@ -62,6 +62,7 @@ from ._values import Key, Value
 
 if TYPE_CHECKING:
     from ._bucket_options import BucketOptions
+    from ._cached import cached
 
 __version__ = "0.1.0"
 
@@ -117,6 +118,7 @@ __all__ = [
     "Verdict",
     "WrongKind",
     "WrongType",
+    "cached",
     "configure",
     "library_version",
     "live_counts",
@@ -132,6 +134,11 @@ if not TYPE_CHECKING:  # to which any attribute would do
 
             globals()[name] = BucketOptions
             return BucketOptions
+        if name == "cached":
+            from ._cached import cached  # nor is what that needs
+
+            globals()[name] = cached
+            return cached
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

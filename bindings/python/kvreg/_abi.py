@@ -619,6 +619,8 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ),
     ("kvreg_bucket_revision", c_int32, [c_void_p, POINTER(c_uint64)]),
     ("kvreg_bucket_apply", c_int32, [c_void_p, POINTER(Op), c_size_t, POINTER(c_size_t)]),
+    ("kvreg_bucket_save", c_int32, [c_void_p, c_char_p, c_size_t]),
+    ("kvreg_bucket_restore", c_int32, [c_void_p, c_char_p, c_size_t]),
     (
         "kvreg_bucket_update_begin",
         c_int32,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterable, Iterator, KeysView, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Callable, Literal, TypeVar, overload
 
 from . import _abi
 from ._abi import BYTES, STRING
 from ._batch import get_many, put_many
+from ._changes import Batch, path_text
 from ._codecs import Codec, checked_codec
 from ._constants import Reason, Status, Verdict, exit_arguments
 from ._errors import InvalidArgument, KeyNotFound
@@ -387,6 +389,40 @@ class Bucket(Server, MutableMapping[str, Any]):
         with a codec, which may make other bytes of equal values. Waits for its turn.
         """
         return compare_and_swap(self, key, expected, value)
+
+    def batch(self) -> Batch:
+        """A block of changes that are made in one step at its end: all of them or none.
+
+        `with bucket.batch() as batch:` gives what notes them: `batch[key] = value`, `del
+        batch[key]`, and `put`, `remove` and `add` with the conditions that this bucket's have.
+        Each sees what an earlier one makes of its key; others see nothing before the end, and
+        then all. What refuses raises at the end, and nothing was changed: `Conflict`, whose
+        `key` tells which, `KeyError`, `WrongType` or `LimitReached`. An exception in the block
+        makes no change. `batch.revisions` has the revisions afterwards. The end of the block
+        waits for its turn.
+        """
+        return Batch(self)
+
+    def save(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
+        """Writes all keys, as they are at one instant, into a file, with their revisions.
+
+        A file that is there is replaced when the new one is whole and on the disk: a crash
+        leaves one or the other. `OSError` if the system refuses; then the old one is as before.
+        Blocks for the disk.
+        """
+        text = path_text(path)
+        self._call_blocking("kvreg_bucket_save", text, len(text))
+
+    def restore(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
+        """Stores all keys of a file that `save` wrote in one step, in a bucket without keys.
+
+        `Conflict` if it has some. Revisions are new, in the order of the saved ones. `OSError`
+        if the file is damaged or the system refuses, `Unsupported` if its format is newer,
+        `LimitReached` if a limit is; then the bucket is empty as before. Blocks for the disk,
+        and waits for its turn.
+        """
+        text = path_text(path)
+        self._call_blocking("kvreg_bucket_restore", text, len(text))
 
     def revision(self) -> int:
         """The revision of the last change, of whatever key; 0 if there was none.

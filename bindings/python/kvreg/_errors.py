@@ -104,6 +104,8 @@ class Conflict(Error, RuntimeError):
     """The key is not as it was expected to be; nothing was changed."""
 
     status = Status.CONFLICT
+    key: str | bytes | None = None
+    """Of a batch, the key that was not as expected."""
 
 
 class LimitReached(Error):
@@ -203,6 +205,7 @@ _METHODS = {
     "put_entry": "put",
     "put_if": "put",
     "delete_if": "remove",
+    "apply": "batch",
     "put_if_equal": "compare_and_swap",
     "add_int": "add",
     "delete": "__delitem__",

@@ -88,7 +88,7 @@ def put(bucket: Bucket, key: Key, value: Any, if_revision: int | None, if_absent
     function = "bucket_put_entry"
     condition: tuple[Any, ...] = ()
     if if_absent or if_revision is not None:
-        function, condition = "bucket_put_if", (_expected(if_revision, if_absent),)
+        function, condition = "bucket_put_if", (expected_revision(if_revision, if_absent),)
     codec = bucket._codec
     stored: Any = value if codec is None else encoded(codec, value)
     now = bucket._now
@@ -144,7 +144,7 @@ def remove(bucket: Bucket, key: Key, if_revision: int | None) -> None:
 
 def add(bucket: Bucket, key: Key, n: int) -> int:
     """Does what `Bucket.add` says."""
-    _without_codec(bucket, "add", "the function of an update can add")
+    without_codec(bucket, "add", "the function of an update can add")
     data, n = _key(key), operator.index(n)
     if not _INT_MIN <= n <= _INT_MAX:
         raise OverflowError("an int value has 64 bits: so has what is added")
@@ -156,7 +156,7 @@ def add(bucket: Bucket, key: Key, n: int) -> int:
 
 def compare_and_swap(bucket: Bucket, key: Key, expected: Any, value: Any) -> bool:
     """Does what `Bucket.compare_and_swap` says."""
-    _without_codec(bucket, "compare_and_swap", "put(if_revision=) compares revisions")
+    without_codec(bucket, "compare_and_swap", "put(if_revision=) compares revisions")
     data = _key(key)
     old = None if expected is ABSENT else borrowed(expected)
     new = None if value is ABSENT else borrowed(value)
@@ -184,7 +184,7 @@ def _key(key: Key) -> bytes:
     return data
 
 
-def _expected(if_revision: int | None, if_absent: bool) -> ctypes.c_uint64:
+def expected_revision(if_revision: int | None, if_absent: bool) -> ctypes.c_uint64:
     """The revision that a key must have; 0 if it must be absent."""
     if if_revision is None:
         return ctypes.c_uint64(0)
@@ -201,7 +201,7 @@ def _revision(number: int) -> ctypes.c_uint64:
     return ctypes.c_uint64(number)
 
 
-def _without_codec(bucket: Bucket, method: str, instead: str) -> None:
+def without_codec(bucket: Bucket, method: str, instead: str) -> None:
     if bucket._codec is not None:
         raise TypeError(
             f"{method} is for values as the bucket has them, and {bucket._codec!r} makes"

@@ -112,8 +112,12 @@ class Server(Handle):
         self._check(self._status(function, *arguments))
 
     def _call_blocking(self, function: str, *arguments: object) -> None:
+        self._check(self._wait_or_not(function, *arguments))
+
+    def _wait_or_not(self, function: str, *arguments: object) -> int:
+        """What a call answers that may be long: other threads run meanwhile."""
         follow()
-        self._check(self._wait(getattr(self._library, function), *arguments))
+        return self._wait(getattr(self._library, function), *arguments)
 
     def _status(self, function: str, *arguments: object) -> int:
         """What a short call answers, that may have to wait for its turn."""

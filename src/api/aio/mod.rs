@@ -30,6 +30,7 @@
 
 mod batch;
 mod conditions;
+mod saving;
 
 use std::future::Future;
 use std::ops::Deref;

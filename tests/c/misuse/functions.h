@@ -593,6 +593,25 @@ static void step_apply(struct actor *me, kvreg_bucket *bucket) {
                                  : ops[i].revision == 0);
 }
 
+/* A few files that all share; what is in the way of a path is a text that cannot be one. */
+static void step_file(struct actor *me, enum function function, kvreg_bucket *bucket) {
+    char path[64];
+    struct bytes text = some_text(me);
+    if (!once_in(me, 3)) {
+        text.len = (size_t)snprintf(path, sizeof path, "/tmp/kvreg-misuse-%u", below(me, 3));
+        text.data = path;
+    } else if (text.len != KVREG_NUL && text.len < 600 && text.len > 0 && text.data != NULL &&
+               memchr(text.data, 0, text.len) == NULL) {
+        text.data = ""; /* no file of a name that was made up */
+        text.len = 1;
+    } else if (text.len == KVREG_NUL) {
+        text.data = "";
+    }
+    answer(me, function,
+           function == DO_bucket_save ? kvreg_bucket_save(bucket, text.data, text.len)
+                                      : kvreg_bucket_restore(bucket, text.data, text.len));
+}
+
 static void step_revisions(struct actor *me, enum function function) {
     kvreg_bucket *bucket = pick(me, BUCKET);
     struct bytes key = some_key(me);
@@ -638,6 +657,9 @@ static void step_revisions(struct actor *me, enum function function) {
         break;
     case DO_bucket_apply:
         step_apply(me, bucket);
+        break;
+    case DO_bucket_save: case DO_bucket_restore:
+        step_file(me, function, bucket);
         break;
     default:
         CHECK(!"a function that no step calls");
@@ -702,6 +724,7 @@ static unsigned rarity(enum function function) {
     case DO_registry_exit: case DO_registry_remove:
         return 12;
     case DO_listener_start: /* takes a port */
+    case DO_bucket_save: case DO_bucket_restore: /* wait for the disk */
         return 100;
     case DO_registry_start: case DO_registry_clone: case DO_registry_create:
     case DO_registry_lookup: case DO_bucket_start: case DO_bucket_start_with:
@@ -757,6 +780,7 @@ static void step(struct actor *me) {
     case DO_bucket_get_entry: case DO_bucket_put_entry: case DO_bucket_put_if:
     case DO_bucket_delete_if: case DO_bucket_put_if_equal: case DO_bucket_add_int:
     case DO_bucket_revision: case DO_bucket_apply: case DO_bucket_expire:
+    case DO_bucket_save: case DO_bucket_restore:
         step_revisions(me, function);
         break;
     case DO_update_end:

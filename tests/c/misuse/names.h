@@ -75,6 +75,8 @@
     F(bucket_add_int) \
     F(bucket_revision) \
     F(bucket_apply) \
+    F(bucket_save) \
+    F(bucket_restore) \
     F(bucket_update) \
     F(bucket_update_cast) \
     F(bucket_update_begin) \

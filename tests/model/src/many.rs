@@ -1,10 +1,15 @@
 //! What a bucket holds: several keys read and stored as one. Nothing is freed before a scenario is
 //! over.
+//!
+//! The reader is the thread that is spawned. The checker remembers of each atomic only who used it
+//! last: were the writer to run second, and to load what it stores afterwards, its own load would
+//! stand before the reader's, and no other order be tried.
 
 use std::sync::Arc;
 
-use loom::thread::spawn;
+use loom::thread::{spawn, JoinHandle};
 
+use crate::openings::check_bounded;
 use crate::reading::check;
 use crate::server::Exclusive;
 use crate::store::{Always, Contents, Key, Limits, Op, Pair, Plan, Ttl, What};
@@ -46,19 +51,29 @@ fn get(contents: &Contents, key: &[u8]) -> Option<i64> {
     }
 }
 
+/// A thread that reads two keys, one after the other.
+fn reads(
+    contents: &Arc<Contents>,
+    keys: [&'static [u8]; 2],
+    may_be: impl Fn(Option<i64>, Option<i64>) -> bool + Send + 'static,
+) -> JoinHandle<()> {
+    let contents = Arc::clone(contents);
+    spawn(move || {
+        let first = get(&contents, keys[0]);
+        let second = get(&contents, keys[1]);
+        assert!(may_be(first, second), "{first:?} {second:?}");
+    })
+}
+
 /// Once one of its keys is seen as the batch left it, so is the other.
 fn seen_whole(before: &'static [&'static [u8]], store: fn(&Contents)) {
     check(move || {
         let contents = contents(before);
-        let other = Arc::clone(&contents);
-        let writer = spawn(move || store(&other));
-        let first = get(&contents, A);
-        let second = get(&contents, B);
-        assert!(
-            first != Some(2) || second == Some(2),
-            "{first:?} {second:?}"
-        );
-        writer.join().unwrap();
+        let reader = reads(&contents, [A, B], |first, second| {
+            first != Some(2) || second == Some(2)
+        });
+        store(&contents);
+        reader.join().unwrap();
         assert_eq!(get(&contents, A), Some(2));
         assert_eq!(get(&contents, B), Some(2));
     });
@@ -112,21 +127,23 @@ fn at_one_instant(
     change: fn(&Contents),
     may_be: fn(Option<i64>, Option<i64>) -> bool,
 ) {
-    check(move || {
+    check_bounded(2, move || {
         let contents = contents(before);
         let other = Arc::clone(&contents);
-        let writer = spawn(move || change(&other));
-        let keys = [A, B].map(Key::new);
-        // Without the write exclusion it need not come to its end.
-        if let Some(values) = contents.get_many(&keys).unwrap() {
-            let number = |value: &Option<Value>| match value {
-                Some(Value::Int(number)) => Some(*number),
-                _ => None,
-            };
-            let (first, second) = (number(&values[0]), number(&values[1]));
-            assert!(may_be(first, second), "{first:?} {second:?}");
-        }
-        writer.join().unwrap();
+        let reader = spawn(move || {
+            let keys = [A, B].map(Key::new);
+            // Without the write exclusion it need not come to its end.
+            if let Some(values) = other.get_many(&keys).unwrap() {
+                let number = |value: &Option<Value>| match value {
+                    Some(Value::Int(number)) => Some(*number),
+                    _ => None,
+                };
+                let (first, second) = (number(&values[0]), number(&values[1]));
+                assert!(may_be(first, second), "{first:?} {second:?}");
+            }
+        });
+        change(&contents);
+        reader.join().unwrap();
     });
 }
 
@@ -181,31 +198,30 @@ fn exchange(contents: &Contents) {
     apply(contents, &[op(A, What::Delete), op(B, two)]);
 }
 
-/// Once A is seen to be gone B is seen; and B, once seen, was not there before A went.
+/// Once A is seen to be gone B is seen.
 #[test]
 fn what_goes_and_what_comes_are_seen_whole() {
     check(|| {
         let contents = contents(&[A]);
-        let other = Arc::clone(&contents);
-        let writer = spawn(move || exchange(&other));
-        let first = get(&contents, A);
-        let second = get(&contents, B);
-        assert!(first.is_some() || second == Some(2), "{first:?} {second:?}");
-        writer.join().unwrap();
+        let reader = reads(&contents, [A, B], |first, second| {
+            first.is_some() || second == Some(2)
+        });
+        exchange(&contents);
+        reader.join().unwrap();
         assert_eq!((get(&contents, A), get(&contents, B)), (None, Some(2)));
     });
 }
 
+/// Once B is seen A is gone.
 #[test]
 fn what_comes_and_what_goes_are_seen_whole() {
     check(|| {
         let contents = contents(&[A]);
-        let other = Arc::clone(&contents);
-        let writer = spawn(move || exchange(&other));
-        let first = get(&contents, B);
-        let second = get(&contents, A);
-        assert!(first.is_none() || second.is_none(), "{first:?} {second:?}");
-        writer.join().unwrap();
+        let reader = reads(&contents, [B, A], |first, second| {
+            first.is_none() || second.is_none()
+        });
+        exchange(&contents);
+        reader.join().unwrap();
     });
 }
 
@@ -214,20 +230,14 @@ fn what_comes_and_what_goes_are_seen_whole() {
 fn a_key_that_goes_in_a_batch_and_comes_back_is_not_missed_again() {
     check(|| {
         let contents = contents(&[A]);
-        let other = Arc::clone(&contents);
-        let writer = spawn(move || {
-            apply(&other, &[op(A, What::Delete)]);
-            put(&other, A, 3);
-        });
-        let first = get(&contents, A);
-        let second = get(&contents, A);
-        let may_be = match first {
+        let reader = reads(&contents, [A, A], |first, second| match first {
             Some(1) => true,
             None => second != Some(1),
             Some(_) => second == Some(3),
-        };
-        assert!(may_be, "{first:?} {second:?}");
-        writer.join().unwrap();
+        });
+        apply(&contents, &[op(A, What::Delete)]);
+        put(&contents, A, 3);
+        reader.join().unwrap();
         assert_eq!(get(&contents, A), Some(3));
     });
 }

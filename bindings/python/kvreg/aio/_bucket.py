@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import os
 import threading
 from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Callable, Literal, TypeVar, overload
 
 from .. import _bucket
+from .._changes import Changes, apply
 from .._codecs import Codec
 from .._constants import Reason
 from .._errors import CallTimeout
@@ -200,6 +202,20 @@ class Bucket(Server[_Blocking]):
         """
         return await self._call(lambda bucket: bucket.compare_and_swap(key, expected, value))
 
+    def batch(self) -> Batch:
+        """Changes that are made in one step at the end of an `async with`."""
+        return Batch(self)
+
+    async def save(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes], /) -> None:
+        """Writes all keys into a file, in a worker thread; see `kvreg.Bucket.save`."""
+        await self._wait(lambda bucket: bucket.save(path))
+
+    async def restore(
+        self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes], /
+    ) -> None:
+        """Stores all keys of a file, in a worker thread; see `kvreg.Bucket.restore`."""
+        await self._wait(lambda bucket: bucket.restore(path))
+
     async def delete(self, key: Key, /) -> None:
         """Takes a key out; `KeyError` if it is absent."""
         await self._call(lambda bucket: bucket.__delitem__(key))
@@ -310,6 +326,24 @@ class Bucket(Server[_Blocking]):
     def unlink(self, other: Bucket) -> None:
         """Takes a link away."""
         self._server.unlink(other._server)
+
+
+class Batch(Changes):
+    """A block of changes that are made in one step at its end; `Bucket.batch` gives one."""
+
+    __slots__ = ("_tasks",)
+
+    def __init__(self, bucket: Bucket) -> None:
+        super().__init__(bucket._server)
+        self._tasks = bucket
+
+    async def __aenter__(self) -> Batch:
+        return self
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        """Makes the changes, unless the block raised something."""
+        if kind is None:
+            await self._tasks._call(lambda bucket: apply(bucket, self))
 
 
 class _Once:

@@ -1,0 +1,55 @@
+//! A bucket as a file: saved as it is at one instant, and restored. File work is done on the calling
+//! thread, outside the bucket's turn.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::writes::with_memory;
+use super::BucketServer;
+use crate::error::Error;
+use crate::reclaim;
+use crate::runtime::files::{self, NewFile};
+use crate::server::Caller;
+use crate::store::{read_saved, write_saved};
+
+/// Each as `BucketState` of the module's server. They may block like a call, and for the disk.
+impl BucketServer {
+    /// Writes all entries into a file that takes the place of the one at `path`, if there is one,
+    /// when it is whole.
+    pub(crate) fn save(self: &Arc<Self>, caller: &mut Caller<'_>, path: &str) -> Result<(), Error> {
+        let mut entries = self.items(caller)?;
+        let now = wall_clock();
+        caller.unpin();
+        let mut file = NewFile::beside(path)?;
+        write_saved(&mut file, &mut entries, now)?;
+        file.put_in_place()
+    }
+
+    /// Stores all entries of a file in a bucket that has no keys, or none.
+    pub(crate) fn restore(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        path: &str,
+    ) -> Result<(), Error> {
+        // With the turn, so that what comes before a conflict is told; and before the file is read.
+        if !self.call(caller, |write| write.exclusive().is_empty())?? {
+            return Err(Error::Conflict);
+        }
+        if !reclaim::has_room() {
+            self.wait_for_room(caller)?;
+        }
+        with_memory(caller, |caller| {
+            caller.unpin();
+            let (file, len) = files::open(path)?;
+            let max_value = self.state().spec.options.max_value;
+            let pairs = read_saved(file, len, wall_clock(), max_value)?;
+            self.call(caller, |write| write.exclusive().fill(pairs))?
+        })
+    }
+}
+
+/// Milliseconds since 1970.
+fn wall_clock() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |it| it.as_millis().try_into().unwrap_or(i64::MAX))
+}
