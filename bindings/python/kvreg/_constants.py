@@ -106,6 +106,19 @@ class Verdict(enum.Enum):
 
 
 KEEP = Verdict.KEEP
+
+
+class Default(enum.Enum):
+    """The type of `DEFAULT`."""
+
+    DEFAULT = "DEFAULT"
+
+    def __repr__(self) -> str:
+        return "the bucket's default"
+
+
+DEFAULT = Default.DEFAULT
+"""Stands for what the options of the bucket say."""
 """What the function of an update returns to leave the key as it is."""
 REMOVE = Verdict.REMOVE
 """What the function of an update returns to delete the key."""
