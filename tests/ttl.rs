@@ -347,3 +347,25 @@ fn g17_a_bucket_ends_whatever_its_keys_wait_for() {
     assert_eq!(bucket.get::<i64>("k"), Err(Error::NoProcess));
     registry.stop().unwrap();
 }
+
+/// A reader has found an entry and looks at the clock, late; meanwhile the key was stored anew, in
+/// time. It was never absent.
+#[test]
+fn g17_a_key_that_is_stored_anew_in_time_is_there() {
+    let _turn = begin();
+    let long = "a text that has no room where a number was";
+    for after in 0..3 {
+        for value in [Value::from(2), Value::from(long)] {
+            let bucket = Bucket::start().unwrap();
+            clock::set(START);
+            bucket.put_for("k", 1, ms(10)).unwrap();
+            let (other, new) = (bucket.clone(), value.clone());
+            clock::surprise(after, move || {
+                other.put_for("k", &new, Ttl::Never).unwrap();
+                clock::advance(10);
+            });
+            let seen: Vec<_> = (0..4).map(|_| bucket.get::<Value>("k").unwrap()).collect();
+            assert_eq!(seen[3], value, "the surprise came");
+        }
+    }
+}

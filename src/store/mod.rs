@@ -28,7 +28,7 @@ pub(crate) use reading::{EntryFacts, Owned, Reader};
 pub(crate) use revisions::RevisionBlocks;
 pub(crate) use stored::Small;
 #[cfg(test)]
-#[allow(unused_imports)] // the model's scenarios use it
-pub(crate) use stored::Stored;
+#[allow(unused_imports)] // the model's scenarios use them
+pub(crate) use stored::{Life, Stored};
 pub(crate) use times::{SWEEPING, UNARMED};
 pub(crate) use ttl::{Living, Ttl};

@@ -106,19 +106,6 @@ class Verdict(enum.Enum):
 
 
 KEEP = Verdict.KEEP
-
-
-class Default(enum.Enum):
-    """The type of `DEFAULT`."""
-
-    DEFAULT = "DEFAULT"
-
-    def __repr__(self) -> str:
-        return "the bucket's default"
-
-
-DEFAULT = Default.DEFAULT
-"""Stands for what the options of the bucket say."""
 """What the function of an update returns to leave the key as it is."""
 REMOVE = Verdict.REMOVE
 """What the function of an update returns to delete the key."""
@@ -157,3 +144,16 @@ def log_level(level: LogLevel) -> int:
             f"a level is a kvreg.LogLevel, as kvreg.LogLevel.INFO is, not {level!r}"
         )
     return int(level)
+
+
+class Default(enum.Enum):
+    """The type of `DEFAULT`."""
+
+    DEFAULT = "DEFAULT"
+
+    def __repr__(self) -> str:
+        return "the bucket's default"
+
+
+DEFAULT = Default.DEFAULT
+"""Stands for what the options of the bucket say."""

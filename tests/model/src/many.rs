@@ -8,6 +8,7 @@ use loom::thread::spawn;
 use crate::reading::check;
 use crate::server::Exclusive;
 use crate::store::{Always, Contents, Key, Pair};
+use crate::time::Clock;
 use crate::value::{Value, ValueRef};
 
 const A: &[u8] = &[1, 0, b'a'];
@@ -36,7 +37,7 @@ fn put(contents: &Contents, key: &[u8], value: i64) {
 
 fn get(contents: &Contents, key: &[u8]) -> Option<i64> {
     loop {
-        match contents.get(Key::new(key)) {
+        match contents.get(Key::new(key), &Clock::new()) {
             Ok(Value::Int(value)) => return Some(value),
             Ok(_) => unreachable!("only numbers are stored"),
             Err(crate::store::Unread::Busy) => loom::thread::yield_now(),

@@ -11,6 +11,7 @@ use crate::reclaim::Guard;
 use crate::server::{Lasts, Server, State, Turn, Writing};
 use crate::store::{Always, Contents, Key, Reader, Small};
 use crate::subject::{forever, system};
+use crate::time::Clock;
 use crate::value::{Value, ValueRef};
 
 /// What a bucket is to an update: its contents, and nothing else.
@@ -65,7 +66,7 @@ fn bucket() -> Arc<Server<Bucket>> {
 }
 
 fn number(server: &Server<Bucket>) -> Option<i64> {
-    match server.state().0.get(Key::new(KEY)) {
+    match server.state().0.get(Key::new(KEY), &Clock::new()) {
         Ok(Value::Int(number)) => Some(number),
         _ => None,
     }
@@ -106,7 +107,7 @@ fn add_there(server: &Arc<Server<Bucket>>) -> bool {
         return false;
     };
     let contents = &server.state().0;
-    let read = contents.fast_read_at(Key::new(KEY), &Guard::new(), Number);
+    let read = contents.fast_read_at(Key::new(KEY), &Guard::new(), Number, &Clock::new());
     let Some((Some(seen), spot)) = read else {
         return false;
     };
