@@ -180,7 +180,7 @@ impl Expiry {
 
 /// A piece of work for a worker.
 fn sweep(server: &Arc<BucketServer>) {
-    match server.run_errand(|server, write| sweep_slice(server, write)) {
+    match server.run_errand(sweep_slice) {
         Some(true) => sweep_on(server),
         Some(false) => {}
         None => {
