@@ -1,6 +1,8 @@
-"""Times to live: what is given, kept, told and refused. That keys go to the millisecond is shown in
-C and Rust, under a set clock; here the times are so long that none is over, or so short that all
-that is asked is whether the key went."""
+"""Times to live: what is given, kept, told and refused.
+
+That keys go to the millisecond is shown in C and Rust, under a set clock. Here the times are so
+long that none is over, or so short that all that is asked is whether the key went.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 import kvreg
+import pytest
 from kvreg import aio
 
 LONG = 1000.0

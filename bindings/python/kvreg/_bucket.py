@@ -358,15 +358,15 @@ class Bucket(Server, MutableMapping[str, Any]):
         changed. It compares and stores in one step. `ValueError` for both conditions at once,
         and for a revision that cannot be. Waits for its turn.
 
-        `ttl` is the key's time to live in seconds: when it is over nobody sees the key any more,
-        and soon it is gone from memory. None is for ever, and `kvreg.KEEP` what is left of the
+        `ttl` is the key's time to live in seconds: when it is over nobody sees the key any
+        more, and soon it is gone from memory. None is for ever, and `kvreg.KEEP` what is left of the
         older one; without `ttl` it is that of the bucket's options. `ValueError` for no time at
         all, and for more than 100 years.
         """
         return put(self, key, value, ttl, if_revision, if_absent)
 
     def expire(self, key: Key, ttl: float | None) -> int:
-        """Gives a key another time to live, in seconds, or None; gives the revision of the change.
+        """Gives a key another time to live, in seconds, or None; answers the new revision.
 
         `KeyError` if the key is absent, `ValueError` for no time at all, and for more than 100
         years. Waits for its turn.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._bucket import Bucket
 
     Ttl = float | None | Verdict | Default
-    """A time to live: seconds; None, for ever; `kvreg.KEEP`; or that of the bucket's options."""
+    """A time to live: seconds; None, for ever; `kvreg.KEEP`; or that of the options."""
 
 
 class Entry(NamedTuple):
@@ -159,7 +159,9 @@ def _ttl_ms(ttl: Ttl) -> ctypes.c_int64:
     if isinstance(ttl, (Verdict, Default)):
         raise TypeError("a time to live is a number of seconds, None or kvreg.KEEP")
     if not 0 < ttl < _TTL_END:
-        raise InvalidArgument(f"a time to live is above 0 seconds, 100 years at most: not {ttl!r}")
+        raise InvalidArgument(
+            f"a time to live is above 0 seconds, 100 years at most: not {ttl!r}"
+        )
     return ctypes.c_int64(math.ceil(ttl * 1000))
 
 
