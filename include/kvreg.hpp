@@ -491,10 +491,41 @@ private:
 
 // Revisions ---------------------------------------------------------------------------------------
 
-// A value, and the revision of the change that stored it.
+// A value, the revision of the change that stored it, and what is left of the key's time to live;
+// none: for ever.
 struct entry {
     kvreg::value value;
     std::uint64_t revision;
+    std::optional<milliseconds> ttl;
+};
+
+// The time to live that a put gives its key; a part of a millisecond is a whole one.
+class ttl {
+public:
+    template <class Rep, class Period>
+    constexpr explicit ttl(std::chrono::duration<Rep, Period> time) noexcept
+        : ms_(whole(time)) {}
+    // What the key has; the bucket's default if it is absent.
+    static constexpr ttl keep() noexcept { return ttl(KVREG_TTL_KEEP); }
+    // For ever.
+    static constexpr ttl never() noexcept { return ttl(KVREG_TTL_NEVER); }
+    // As kvreg_bucket_put_entry takes it.
+    constexpr std::int64_t get() const noexcept { return ms_; }
+
+private:
+    constexpr explicit ttl(std::int64_t ms) noexcept : ms_(ms) {}
+    // What is no time is refused by the library, and so it is no word of its.
+    template <class Rep, class Period>
+    static constexpr std::int64_t whole(std::chrono::duration<Rep, Period> time) noexcept {
+        using duration = std::chrono::duration<Rep, Period>;
+        if (!(time > duration::zero())) return (std::numeric_limits<std::int64_t>::min)();
+        using seconds = std::chrono::duration<double>;
+        if (std::chrono::duration_cast<seconds>(time).count() > 1e12)
+            return (std::numeric_limits<std::int64_t>::max)();
+        const auto ms = std::chrono::duration_cast<milliseconds>(time);
+        return static_cast<std::int64_t>(ms.count()) + (ms < time ? 1 : 0);
+    }
+    std::int64_t ms_;
 };
 
 // A condition: the key has this revision.
@@ -907,12 +938,27 @@ public:
                                                    KVREG_TTL_DEFAULT, &revision);
         return detail::give(detail::answer(status, std::move(revision)));
     }
+    // A put with a time to live, which gives its revision: bucket.put(key, 1, kvreg::ttl(30s)).
+    returned<std::uint64_t> put(text key, value_view next, kvreg::ttl life) {
+        std::uint64_t revision = 0;
+        const auto status = kvreg_bucket_put_entry(get(), key.data(), key.size(), next.get(),
+                                                   life.get(), &revision);
+        return detail::give(detail::answer(status, std::move(revision)));
+    }
     // kvreg_bucket_put_if: gives its revision. If it is not as expected that is a conflict.
     returned<std::uint64_t> put(text key, value_view next, if_revision expected) {
-        std::uint64_t revision = 0;
-        const auto status = kvreg_bucket_put_if(get(), key.data(), key.size(), next.get(),
-                                                expected.get(), KVREG_TTL_DEFAULT, &revision);
-        return detail::give(detail::answer(status, std::move(revision)));
+        return detail::give(put_on(key, next, expected, KVREG_TTL_DEFAULT));
+    }
+    returned<std::uint64_t> put(text key, value_view next, kvreg::ttl life, if_revision expected) {
+        return detail::give(put_on(key, next, expected, life.get()));
+    }
+    // kvreg_bucket_expire: gives a key another time to live, or none, and its revision. False if
+    // the key is absent; the revision may be asked for.
+    returned<bool> expire(text key, kvreg::ttl life, std::uint64_t *revision = nullptr) {
+        const auto status =
+            kvreg_bucket_expire(get(), key.data(), key.size(), life.get(), revision);
+        if (status == KVREG_NOT_FOUND) return false;
+        return detail::give(detail::answer(status, true));
     }
     // kvreg_bucket_delete_if: gives what was there, or nothing if the key is absent.
     returned<std::optional<value>> erase(text key, if_revision expected) {
@@ -1088,8 +1134,17 @@ private:
             ~found() { kvreg_value_clear(&value); }
         } raw;
         const auto status = kvreg_bucket_get_entry(get(), key.data(), key.size(), &raw);
-        return detail::if_found(status,
-                                kvreg::entry{value_view(raw.value).copy(), raw.revision});
+        std::optional<milliseconds> left;
+        if (raw.ttl_ms != KVREG_TTL_NEVER) left = milliseconds(raw.ttl_ms);
+        return detail::if_found(
+            status, kvreg::entry{value_view(raw.value).copy(), raw.revision, left});
+    }
+    result<std::uint64_t> put_on(text key, value_view next, if_revision expected,
+                                 std::int64_t ttl_ms) {
+        std::uint64_t revision = 0;
+        const auto status = kvreg_bucket_put_if(get(), key.data(), key.size(), next.get(),
+                                                expected.get(), ttl_ms, &revision);
+        return detail::answer(status, std::move(revision));
     }
     template <class T> result<std::optional<T>> read_as(text key) const {
         auto held = find(key);

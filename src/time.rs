@@ -115,6 +115,13 @@ impl Deadline {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// The clock of a unit test, in milliseconds; 0: it is not set. All threads of a scenario of the
+    /// model are one.
+    pub(crate) static SET: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 /// A moment of the clock by which keys live: it goes on while the machine is suspended, and all
 /// processors have the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +134,10 @@ pub(crate) struct Moment {
 
 impl Moment {
     pub(crate) fn now() -> Moment {
+        #[cfg(test)]
+        if let set @ 1.. = SET.get() {
+            return Moment::from_nanos(set * 1_000_000);
+        }
         Moment::from_nanos(boot_nanos())
     }
 

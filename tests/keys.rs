@@ -14,6 +14,7 @@ mod common;
 use common::scaled;
 
 #[path = "common/clock.rs"]
+#[allow(dead_code)] // other tests use more of it
 mod clock;
 
 const KEYS: u64 = 200;

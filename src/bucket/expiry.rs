@@ -81,7 +81,9 @@ impl Agenda {
         }
         self.set_for = first;
         if let Some(alarm) = self.alarm.upgrade() {
-            alarm.set(first.map(|at| Duration::from_millis(Moment::now().until(at))));
+            // Not a part of a millisecond too early: then it would ring for nothing.
+            let left = first.map(|at| at.saturating_sub(Moment::now().ms()));
+            alarm.set(left.map(Duration::from_millis));
         }
     }
 }
@@ -180,7 +182,7 @@ impl Expiry {
 
 /// A piece of work for a worker.
 fn sweep(server: &Arc<BucketServer>) {
-    match server.run_errand(|server, write| sweep_slice(server, write)) {
+    match server.run_errand(sweep_slice) {
         Some(true) => sweep_on(server),
         Some(false) => {}
         None => {
@@ -228,6 +230,8 @@ impl BucketServer {
         let times = &self.state().contents.times;
         if times.wants_alarm().is_some() {
             self.expiry().see_to(self);
+        } else if times.is_armed_for_nothing() {
+            self.expiry().forget(self.state());
         }
         if times.take_late() {
             self.expiry().hurry();

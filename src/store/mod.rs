@@ -45,8 +45,8 @@ pub(crate) use revisions::{RevisionBlocks, Revisions};
 pub(crate) use saved::{read_saved, write_saved};
 pub(crate) use stored::Small;
 #[cfg(test)]
-#[allow(unused_imports)] // the model's scenarios use it
-pub(crate) use stored::Stored;
+#[allow(unused_imports)] // the model's scenarios use them
+pub(crate) use stored::{Life, Stored};
 pub(crate) use times::{SWEEPING, UNARMED};
 pub(crate) use ttl::{Living, Ttl, TTL_LIMIT};
 pub(crate) use wanted::Wanted;

@@ -101,6 +101,13 @@ impl Times {
         (due < self.armed.load(Ordering::Relaxed)).then_some(due)
     }
 
+    /// Whether somebody will look, and there is nothing left to see. Asked by the writer.
+    #[inline(always)]
+    pub(crate) fn is_armed_for_nothing(&self) -> bool {
+        let armed = self.armed.load(Ordering::Relaxed);
+        armed != UNARMED && armed != SWEEPING && self.due.load(Ordering::Relaxed) == u64::MAX
+    }
+
     /// Whether who will look is late.
     #[inline(always)]
     pub(crate) fn take_late(&self) -> bool {

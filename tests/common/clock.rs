@@ -2,6 +2,7 @@
 //! library finds. It has its own clock for that of the keys, and the system's for all others.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::Mutex;
 
 /// Nanoseconds; 0: it goes as the system's does.
 static NOW: AtomicI64 = AtomicI64::new(0);
@@ -17,6 +18,27 @@ pub fn advance(ms: i64) {
     NOW.fetch_add(ms * 1_000_000, Ordering::SeqCst);
 }
 
+/// Done once, by who reads the clock after so many others.
+static SURPRISE: Mutex<Option<(u32, Box<dyn FnOnce() + Send>)>> = Mutex::new(None);
+
+/// Has something happen in the middle of the read that looks at the clock then.
+pub fn surprise(after: u32, work: impl FnOnce() + Send + 'static) {
+    *SURPRISE.lock().unwrap() = Some((after, Box::new(work)));
+}
+
+fn be_surprised() {
+    let mut surprise = SURPRISE.lock().unwrap();
+    match &mut *surprise {
+        None => {}
+        Some((0, _)) => {
+            let work = surprise.take();
+            drop(surprise);
+            work.into_iter().for_each(|(_, work)| work());
+        }
+        Some((after, _)) => *after -= 1,
+    }
+}
+
 /// How often it was read.
 pub fn reads() -> u64 {
     READ.load(Ordering::SeqCst)
@@ -30,6 +52,7 @@ pub fn reads() -> u64 {
 pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> i32 {
     if clock == libc::CLOCK_BOOTTIME {
         READ.fetch_add(1, Ordering::SeqCst);
+        be_surprised();
         let now = NOW.load(Ordering::SeqCst);
         if now != 0 {
             // SAFETY: by contract.

@@ -531,6 +531,29 @@ void puts_and_erases_on_a_condition() {
     conflicts([&] { (void)failed.value(); });
 }
 
+void times_to_live() {
+    using namespace std::chrono_literals;
+    using kvreg::ttl;
+    auto bucket = kvreg::bucket::start();
+    CHECK(ttl(30s).get() == 30000 && ttl(1ns).get() == 1 && ttl(1500us).get() == 2);
+    const auto first = bucket.put("k", 1, ttl(30s));
+    CHECK(bucket.entry("k")->ttl > 0s && bucket.entry("k")->ttl <= 30s);
+    bucket.put("k", 2, ttl::keep());
+    CHECK(bucket.entry("k")->ttl);
+    conflicts([&] { bucket.put("k", 3, ttl(1s), kvreg::if_revision(first)); });
+    std::uint64_t revision = 0;
+    CHECK(bucket.expire("k", ttl::never(), &revision) && revision > first);
+    CHECK(!bucket.entry("k")->ttl && bucket.entry("k")->revision == revision);
+    bucket.put("k", 3, ttl(1h), kvreg::if_revision(revision));
+    CHECK(bucket.entry("k")->ttl > 59min);
+    bucket.put("k", 4);
+    CHECK(!bucket.entry("k")->ttl && !bucket.expire("absent", ttl(1s)));
+    for (auto wrong : {ttl(0s), ttl(-1ms), ttl(-2ms), ttl(std::chrono::hours(24 * 366 * 101))}) {
+        throws(KVREG_INVALID_ARGUMENT, [&] { bucket.put("k", 1, wrong); });
+        throws(KVREG_INVALID_ARGUMENT, [&] { bucket.expire("k", wrong); });
+    }
+}
+
 void compare_and_swap_compares_values() {
     auto bucket = kvreg::bucket::start();
     CHECK(bucket.compare_and_swap("k", std::nullopt, "open"));
@@ -803,6 +826,7 @@ int main() {
         TEST(an_update_cast),
         TEST(a_revision_says_one_change),
         TEST(puts_and_erases_on_a_condition),
+        TEST(times_to_live),
         TEST(compare_and_swap_compares_values),
         TEST(sums),
         TEST(changes_in_one_step),

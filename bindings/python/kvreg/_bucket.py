@@ -12,14 +12,14 @@ from ._abi import BYTES, STRING
 from ._batch import get_many, put_many
 from ._changes import Batch, path_text
 from ._codecs import Codec, checked_codec
-from ._constants import Reason, Status, Verdict, exit_arguments
+from ._constants import DEFAULT, Default, Reason, Status, Verdict, exit_arguments
 from ._errors import InvalidArgument, KeyNotFound
 from ._handle import Handle, obtain
 from ._hot import LONGEST, ROOM, TOO_LONG, new_slot, slots
 from ._info import BucketInfo, exit_reason
 from ._items import SnapshotItems, SnapshotValues, keys, pairs
 from ._library import Library
-from ._revisions import Entry, add, compare_and_swap, entry, last, put, remove
+from ._revisions import Entry, add, compare_and_swap, entry, expire, last, put, remove
 from ._scan import scan
 from ._server import Server
 from ._update import ABSENT, run
@@ -348,6 +348,7 @@ class Bucket(Server, MutableMapping[str, Any]):
         key: Key,
         value: Any,
         *,
+        ttl: float | None | Verdict | Default = DEFAULT,
         if_revision: int | None = None,
         if_absent: bool = False,
     ) -> int:
@@ -359,8 +360,21 @@ class Bucket(Server, MutableMapping[str, Any]):
         absent, which revision 0 means too; otherwise that is a `Conflict`, and nothing was
         changed. It compares and stores in one step. `ValueError` for both conditions at once,
         and for a revision that cannot be. Waits for its turn.
+
+        `ttl` is the key's time to live in seconds: when it is over nobody sees the key any
+        more, and soon it is gone from memory. None is for ever, and `kvreg.KEEP` what is left of the
+        older one; without `ttl` it is that of the bucket's options. `ValueError` for no time at
+        all, and for more than 100 years.
         """
-        return put(self, key, value, if_revision, if_absent)
+        return put(self, key, value, ttl, if_revision, if_absent)
+
+    def expire(self, key: Key, ttl: float | None) -> int:
+        """Gives a key another time to live, in seconds, or None; answers the new revision.
+
+        `KeyError` if the key is absent, `ValueError` for no time at all, and for more than 100
+        years. Waits for its turn.
+        """
+        return expire(self, key, ttl)
 
     def remove(self, key: Key, *, if_revision: int | None = None) -> None:
         """Takes a key out; `KeyError` if it is absent.

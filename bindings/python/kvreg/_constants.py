@@ -144,3 +144,16 @@ def log_level(level: LogLevel) -> int:
             f"a level is a kvreg.LogLevel, as kvreg.LogLevel.INFO is, not {level!r}"
         )
     return int(level)
+
+
+class Default(enum.Enum):
+    """The type of `DEFAULT`."""
+
+    DEFAULT = "DEFAULT"
+
+    def __repr__(self) -> str:
+        return "the bucket's default"
+
+
+DEFAULT = Default.DEFAULT
+"""Stands for what the options of the bucket say."""

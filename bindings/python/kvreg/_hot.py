@@ -31,6 +31,7 @@ class Hot:
 
     __slots__ = (
         "bucket_add_int",
+        "bucket_expire",
         "bucket_get_entry",
         "bucket_get_into",
         "bucket_put_bytes",
@@ -48,6 +49,7 @@ class Hot:
     )
 
     bucket_add_int: _Function
+    bucket_expire: _Function
     bucket_get_entry: _Function
     bucket_get_into: _Function
     bucket_put_bytes: _Function

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import operator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _abi
-from ._constants import ABSENT, Status
+from ._constants import ABSENT, DEFAULT, KEEP, Default, Status, Verdict
 from ._errors import InvalidArgument
 from ._hot import LONGEST, ROOM, TOO_LONG
 from ._values import Key, borrowed, decoded, encode_key, encoded, take
 
 if TYPE_CHECKING:
     from ._bucket import Bucket
+
+    Ttl = float | None | Verdict | Default
+    """A time to live: seconds; None, for ever; `kvreg.KEEP`; or that of the options."""
 
 
 class Entry(NamedTuple):
@@ -24,12 +28,14 @@ class Entry(NamedTuple):
     revision: int
     """Of the change that stored it; later changes of the bucket have larger ones."""
     ttl: float | None = None
-    """Seconds that are left to the key; None, as today always, if it stays."""
+    """Seconds that are left to the key; None if it stays."""
 
 
 _INT_MIN = -(2**63)
 _INT_MAX = 2**63 - 1
 _REVISION_MAX = 2**64 - 1
+_TTL_END = 2**40
+"""Seconds that need not be told to the library to be refused."""
 
 _TEXTS = (_abi.STRING, _abi.BYTES)
 
@@ -69,14 +75,17 @@ def entry(bucket: Bucket, key: Key) -> Entry:
     if status:
         _slots.append(slot)
         raise bucket._absent(status, key)
-    revision = found.revision
+    revision, left = found.revision, found.ttl_ms
     stored = value.integer if value.type == _abi.INT else take(bucket._library, value)
     _slots.append(slot)
     codec = bucket._codec
-    return Entry(stored if codec is None else decoded(codec, stored), revision)
+    ttl = None if left == _abi.TTL_NEVER else left / 1000
+    return Entry(stored if codec is None else decoded(codec, stored), revision, ttl)
 
 
-def put(bucket: Bucket, key: Key, value: Any, if_revision: int | None, if_absent: bool) -> int:
+def put(
+    bucket: Bucket, key: Key, value: Any, ttl: Ttl, if_revision: int | None, if_absent: bool
+) -> int:
     """Does what `Bucket.put` says.
 
     Written out, as the other frequent calls are: it is the put of `kvreg.aio`.
@@ -85,6 +94,7 @@ def put(bucket: Bucket, key: Key, value: Any, if_revision: int | None, if_absent
     size = len(data)
     if size > LONGEST:
         raise InvalidArgument(TOO_LONG)
+    ttl_ms: Any = _abi.TTL_DEFAULT if ttl is DEFAULT else _ttl_ms(ttl)
     function = "bucket_put_entry"
     condition: tuple[Any, ...] = ()
     if if_absent or if_revision is not None:
@@ -117,7 +127,7 @@ def put(bucket: Bucket, key: Key, value: Any, if_revision: int | None, if_absent
         # The struct of a slot keeps the last text, which is to be short.
         other = borrowed(stored)
         given_at, is_long = ctypes.byref(other), _is_long(other)
-    arguments = (data, size, given_at, *condition, _abi.TTL_DEFAULT, revision_at)
+    arguments = (data, size, given_at, *condition, ttl_ms, revision_at)
     status: int = Status.TIMEOUT
     if not is_long:
         status = getattr(bucket._hot, function)(now, *arguments)
@@ -128,6 +138,31 @@ def put(bucket: Bucket, key: Key, value: Any, if_revision: int | None, if_absent
     if status:
         bucket._check(status)
     return stored_as
+
+
+def expire(bucket: Bucket, key: Key, ttl: float | None) -> int:
+    """Does what `Bucket.expire` says."""
+    if isinstance(ttl, (Verdict, Default)):
+        raise TypeError("a time to live is a number of seconds, or None")
+    data, ttl_ms = _key(key), _ttl_ms(ttl)
+    revision = ctypes.c_uint64()
+    status = _call(bucket, "bucket_expire", data, ttl_ms, ctypes.byref(revision))
+    if status:
+        raise bucket._absent(status, key)
+    return revision.value
+
+
+def _ttl_ms(ttl: Ttl) -> ctypes.c_int64:
+    """A time to live as the library takes it, rounded up."""
+    if ttl is None or ttl is KEEP:
+        return ctypes.c_int64(_abi.TTL_NEVER if ttl is None else _abi.TTL_KEEP)
+    if isinstance(ttl, (Verdict, Default)):
+        raise TypeError("a time to live is a number of seconds, None or kvreg.KEEP")
+    if not 0 < ttl < _TTL_END:
+        raise InvalidArgument(
+            f"a time to live is above 0 seconds, 100 years at most: not {ttl!r}"
+        )
+    return ctypes.c_int64(math.ceil(ttl * 1000))
 
 
 def remove(bucket: Bucket, key: Key, if_revision: int | None) -> None:

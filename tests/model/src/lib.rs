@@ -31,6 +31,7 @@ mod sync;
 mod table;
 #[path = "../../../src/time.rs"]
 mod time;
+mod times;
 mod updates;
 #[path = "../../../src/value/mod.rs"]
 mod value;

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Literal, TypeVar, overload
 from .. import _bucket
 from .._changes import Changes, apply
 from .._codecs import Codec
-from .._constants import Reason
+from .._constants import DEFAULT, Default, Reason, Verdict
 from .._errors import CallTimeout
 from .._info import BucketInfo
 from .._revisions import Entry
@@ -173,6 +173,7 @@ class Bucket(Server[_Blocking]):
         value: Any,
         /,
         *,
+        ttl: float | None | Verdict | Default = DEFAULT,
         if_revision: int | None = None,
         if_absent: bool = False,
     ) -> int:
@@ -181,8 +182,14 @@ class Bucket(Server[_Blocking]):
         `Conflict` if the key has not that revision, or is there.
         """
         return await self._call(
-            lambda bucket: bucket.put(key, value, if_revision=if_revision, if_absent=if_absent)
+            lambda bucket: bucket.put(
+                key, value, ttl=ttl, if_revision=if_revision, if_absent=if_absent
+            )
         )
+
+    async def expire(self, key: Key, ttl: float | None, /) -> int:
+        """Gives a key another time to live, in seconds, or None; see `kvreg.Bucket.expire`."""
+        return await self._call(lambda bucket: bucket.expire(key, ttl))
 
     async def remove(self, key: Key, /, *, if_revision: int | None = None) -> None:
         """Takes a key out; `KeyError` if it is absent.
