@@ -25,6 +25,9 @@ pub(crate) use cursor::{Cursor, Step, Told, Wanted, Watched};
 pub(crate) use key::Key;
 pub use key::KEY_LIMIT;
 pub(crate) use key_log::Kind;
+#[cfg(test)]
+#[allow(unused_imports)] // as above
+pub(crate) use key_log::{KeyLog, Record};
 pub(crate) use limits::Limits;
 pub(crate) use many::{Left, Many};
 pub(crate) use reading::{Owned, Reader};

@@ -34,3 +34,4 @@ mod time;
 mod updates;
 #[path = "../../../src/value/mod.rs"]
 mod value;
+mod watching;
