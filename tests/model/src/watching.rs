@@ -221,6 +221,7 @@ impl Replica {
 /// Follows a bucket while another thread changes it, and knows in the end what there is.
 fn is_followed(
     preemptions: usize,
+    max_pending: u64,
     before: fn(&Bucket),
     steps: usize,
     change: fn(&Bucket),
@@ -234,7 +235,7 @@ fn is_followed(
         let watch = bucket.with_writer(|writer| writer.watch(7, covered(b""), weak).unwrap());
         let watched: Weak<Bucket> = Arc::downgrade(&bucket);
         let wanted = Wanted {
-            max_pending: 100,
+            max_pending,
             ..Wanted::default()
         };
         let mut cursor = Cursor::new(watched, watch, wanted);
@@ -259,6 +260,7 @@ fn is_followed(
 fn a_cursor_knows_what_there_is_beside_puts_and_removals() {
     is_followed(
         2,
+        100,
         |bucket| bucket.put(A, 1),
         1000,
         |bucket| {
@@ -273,6 +275,7 @@ fn a_cursor_knows_what_there_is_beside_puts_and_removals() {
 fn a_cursor_knows_what_there_is_beside_clear() {
     is_followed(
         2,
+        100,
         |bucket| bucket.put(A, 1),
         1000,
         |bucket| {
@@ -284,13 +287,14 @@ fn a_cursor_knows_what_there_is_beside_clear() {
 }
 
 #[test]
-fn a_cursor_that_is_passed_begins_anew() {
+fn a_cursor_that_falls_behind_begins_anew() {
     is_followed(
+        1,
         1,
         |_| {},
         3,
         |bucket| {
-            for value in 0..6 {
+            for value in 0..3 {
                 bucket.put(A, value);
             }
         },
@@ -303,6 +307,7 @@ fn a_cursor_that_is_passed_begins_anew() {
 fn a_round_tells_all_while_the_table_grows() {
     is_followed(
         1,
+        100,
         |bucket| {
             for number in 0..21u8 {
                 bucket.put(&[10 + number, number % 4, 0], number.into());
