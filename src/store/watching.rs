@@ -315,5 +315,6 @@ impl Watching {
 fn retire(log: Option<Arc<KeyLog>>, pinned: &Guard) {
     if let Some(log) = log {
         pinned.defer(move || drop(log));
+        pinned.count(WORDS * size_of::<u64>()); // freed soon
     }
 }
