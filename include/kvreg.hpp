@@ -1311,24 +1311,51 @@ public:
     returned<void> demonitor(std::uint64_t reference, std::uint32_t flags = 0) {
         return done(kvreg_inbox_demonitor(get(), reference, flags));
     }
+    // Follows the keys that begin with a prefix: KVREG_EVENT_RESET, the present keys as
+    // KVREG_EVENT_CHANGE, KVREG_EVENT_CURRENT, then each change. Gives the reference of all these,
+    // and of the DOWN, which is the last. Flags: KVREG_KEYS_ONLY, KVREG_ONLY_NEW, KVREG_ONE_KEY.
+    returned<std::uint64_t> watch(const bucket &bucket, std::string_view prefix = {},
+                                  std::uint32_t flags = 0, std::uint64_t max_pending = 0) {
+        const auto options = wanted(prefix, flags, max_pending);
+        std::uint64_t reference = 0;
+        const auto status = kvreg_inbox_watch(get(), bucket.get(), &options, &reference);
+        return detail::give(detail::answer(status, std::move(reference)));
+    }
+    // Follows the names of a registry as if they were keys without values.
+    returned<std::uint64_t> watch_names(const registry &registry, std::string_view prefix = {},
+                                        std::uint32_t flags = 0, std::uint64_t max_pending = 0) {
+        const auto options = wanted(prefix, flags, max_pending);
+        std::uint64_t reference = 0;
+        const auto status = kvreg_inbox_watch_names(get(), registry.get(), &options, &reference);
+        return detail::give(detail::answer(status, std::move(reference)));
+    }
+    // Nothing of the watch arrives or remains.
+    returned<void> unwatch(std::uint64_t reference) {
+        return done(kvreg_inbox_unwatch(get(), reference));
+    }
     returned<void> subscribe_logs(std::uint32_t max_level) {
         return done(kvreg_inbox_subscribe_logs(get(), max_level));
     }
     // Empty if nothing came in time.
     returned<std::optional<event>> receive(milliseconds timeout = infinite) {
-        struct received : kvreg_event {
-            ~received() { kvreg_event_clear(this); }
-        } raw{};
+        received raw;
         const auto status = kvreg_inbox_receive(get(), timeout.count(), &raw);
-        auto own = [](const kvreg_text &text) {
-            return text.data != nullptr ? std::string(text.data, text.len) : std::string();
-        };
-        return detail::give(detail::if_found(
-            status,
-            event{raw.type, static_cast<kvreg::reason>(raw.reason), raw.level, raw.status,
-                  raw.reference, raw.count, raw.revision, own(raw.name), own(raw.detail),
-                  value_view(raw.value).copy()},
-            KVREG_TIMEOUT));
+        return detail::give(detail::if_found(status, owned(raw), KVREG_TIMEOUT));
+    }
+    // The first event, which is waited for, and what else is there then, `most` in all. Empty if
+    // nothing came in time.
+    returned<std::vector<event>> receive_many(milliseconds timeout = infinite,
+                                              std::size_t most = 64) {
+        std::vector<received> raw(most);
+        std::vector<event> events;
+        events.reserve(most);
+        std::size_t count = 0;
+        auto status = kvreg_inbox_receive_many(get(), timeout.count(), raw.data(), most, &count);
+        for (std::size_t i = 0; i < count; i++)
+            events.push_back(owned(raw[i]));
+        if (status == KVREG_TIMEOUT)
+            status = KVREG_OK;
+        return detail::give(detail::answer(status, std::move(events)));
     }
     // Readable while events wait. On Linux.
     returned<int> fd() const {
@@ -1344,6 +1371,29 @@ public:
     }
 
 private:
+    struct received : kvreg_event {
+        received() : kvreg_event{} {}
+        received(const received &) = delete;
+        received &operator=(const received &) = delete;
+        ~received() { kvreg_event_clear(this); }
+    };
+    static event owned(const kvreg_event &raw) {
+        auto own = [](const kvreg_text &text) {
+            return text.data != nullptr ? std::string(text.data, text.len) : std::string();
+        };
+        return event{raw.type, static_cast<kvreg::reason>(raw.reason), raw.level, raw.status,
+                     raw.reference, raw.count, raw.revision, own(raw.name), own(raw.detail),
+                     value_view(raw.value).copy()};
+    }
+    static kvreg_watch_options wanted(std::string_view prefix, std::uint32_t flags,
+                                      std::uint64_t max_pending) {
+        auto options = kvreg_watch_options_init();
+        options.flags = flags;
+        options.prefix = prefix.data();
+        options.prefix_len = prefix.size();
+        options.max_pending = max_pending;
+        return options;
+    }
     static returned<void> done(kvreg_status status) {
         return detail::give(detail::answer(status));
     }

@@ -206,7 +206,8 @@ impl Cursor {
             let Some(at) = self.watch.take_woken() else {
                 return Ok(Step::Nothing);
             };
-            (self.at, self.is_armed) = (at, false);
+            // The writer may have been slow to wake it, for what it has read since.
+            (self.at, self.is_armed) = (self.at.later(at), false);
         }
         for _ in 0..STEPS {
             let told = match &self.phase {

@@ -38,14 +38,25 @@ const PASS: u64 = 0xff;
 /// In front of the key: kind and length, and the revision.
 const HEADER: usize = 2;
 
-/// Words of a log: 4 MiB. A record of the longest key has a sixtieth of it.
-pub(crate) const WORDS: usize = 1 << 19;
+/// Words of a log: 4 MiB. A record of the longest key has a sixtieth of it. In the model it goes
+/// around its end at once.
+pub(crate) const WORDS: usize = if ZEROS_ARE_ATOMICS { 1 << 19 } else { 16 };
 
 /// A place in the log, and how many records were written before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct At {
     position: u64,
     records: u64,
+}
+
+impl At {
+    /// The later of two places.
+    pub(super) fn later(self, other: At) -> At {
+        match other.position > self.position {
+            true => other,
+            false => self,
+        }
+    }
 }
 
 /// What a reader found.

@@ -37,6 +37,9 @@ pub(crate) use items::{Item, Left, NO_TTL};
 pub(crate) use key::Key;
 pub use key::KEY_LIMIT;
 pub(crate) use key_log::Kind;
+#[cfg(test)]
+#[allow(unused_imports)] // as above
+pub(crate) use key_log::{KeyLog, Record};
 pub(crate) use limits::Limits;
 pub(crate) use many::Many;
 pub(crate) use plan::{Op, Plan, Refused, What};

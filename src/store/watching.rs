@@ -12,7 +12,8 @@
 //! fence, and looks at `armed`. One of the two sees the other: so either the watch takes itself out
 //! again, and reads on, or the writer takes it out and tells its inbox. While all watches are awake
 //! the writer takes no lock. A change that an armed watch does not cover leaves it armed, however many
-//! come; who is woken goes on from the record that woke it, and has not fallen behind.
+//! come; who is woken goes on from the record that woke it, and has not fallen behind. A writer may be
+//! slow to wake a watch that has read that record, armed itself since, and finds nothing new then.
 //!
 //! The lock of `list` is held for a step, and nothing is locked under it but where a watch was woken.
 //! An inbox arms its watches under its own lock, so the writer tells an inbox when it has let go of
@@ -46,6 +47,37 @@ impl Covered {
     }
 }
 
+/// The first bytes of a key, and of what a watch covers: most that are not covered differ there, and
+/// the writer looks at many watches.
+#[derive(Clone, Copy)]
+struct Beginning {
+    bytes: u64,
+    mask: u64,
+}
+
+impl Beginning {
+    fn of(key: &[u8]) -> Beginning {
+        let mut bytes = [0; 8];
+        let len = key.len().min(8);
+        bytes[..len].copy_from_slice(&key[..len]);
+        Beginning {
+            bytes: u64::from_le_bytes(bytes),
+            mask: u64::MAX.checked_shr(64 - 8 * len as u32).unwrap_or(0),
+        }
+    }
+
+    /// Whether a key that begins so may begin as this does.
+    fn may_be_of(self, key: Beginning) -> bool {
+        key.bytes & self.mask == self.bytes
+    }
+}
+
+/// A watch that waits.
+struct Armed {
+    beginning: Beginning,
+    watch: Arc<Watch>,
+}
+
 /// A watch, as its bucket knows it.
 pub(crate) struct Watch {
     pub(crate) covered: Covered,
@@ -57,8 +89,26 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// For the model, which reads the log by itself.
+    #[cfg(test)]
+    #[allow(dead_code)]
+    pub(crate) fn log_end(&self) -> At {
+        self.log.end()
+    }
+
+    /// As `log_end`.
+    #[cfg(test)]
+    #[allow(dead_code)]
+    pub(crate) fn read(
+        &self,
+        at: &mut At,
+        key: &mut Vec<u8>,
+    ) -> Result<super::key_log::Record, Error> {
+        self.log.read(at, key)
+    }
+
     /// Where it is to go on, if it was woken since it was armed.
-    pub(super) fn take_woken(&self) -> Option<At> {
+    pub(crate) fn take_woken(&self) -> Option<At> {
         lock(&self.woken).take()
     }
 }
@@ -80,7 +130,7 @@ struct List {
     /// Of all.
     count: usize,
     /// Has room for all.
-    armed: Vec<Arc<Watch>>,
+    armed: Vec<Armed>,
     is_closed: bool,
 }
 
@@ -175,7 +225,11 @@ impl Watching {
     }
 
     fn disarm(&self, list: &mut List, watch: &Arc<Watch>) {
-        if let Some(at) = list.armed.iter().position(|it| Arc::ptr_eq(it, watch)) {
+        if let Some(at) = list
+            .armed
+            .iter()
+            .position(|it| Arc::ptr_eq(&it.watch, watch))
+        {
             drop(list.armed.swap_remove(at));
             self.count_armed(list);
         }
@@ -187,12 +241,16 @@ impl Watching {
 
     /// Has a watch that has read all up to a place told when there is more; `false` if there is
     /// already.
-    pub(super) fn arm(&self, watch: &Arc<Watch>, at: At) -> bool {
+    pub(crate) fn arm(&self, watch: &Arc<Watch>, at: At) -> bool {
         let mut list = lock(&self.list);
         if list.is_closed {
             return true; // there will be nothing more
         }
-        list.armed.push(Arc::clone(watch)); // there is room, since it was added
+        // There is room, since it was added.
+        list.armed.push(Armed {
+            beginning: Beginning::of(&watch.covered.prefix),
+            watch: Arc::clone(watch),
+        });
         self.count_armed(&list);
         fence(Ordering::SeqCst);
         if watch.log.ends_at(at) {
@@ -218,23 +276,30 @@ impl Watching {
 
     #[cold]
     fn wake(&self, kind: Kind, key: &[u8], at: At) {
+        let beginning = Beginning::of(key);
+        let concerns = |armed: &Armed| {
+            let may_be = armed.beginning.may_be_of(beginning);
+            kind == Kind::Cleared || may_be && armed.watch.covered.has(key)
+        };
         loop {
             let mut told = [const { None }; TOLD];
             let mut count = 0;
             let mut list = lock(&self.list);
             let mut next = 0;
-            while let (Some(watch), true) = (list.armed.get(next), count < TOLD) {
-                if kind != Kind::Cleared && !watch.covered.has(key) {
+            while let (Some(armed), true) = (list.armed.get(next), count < TOLD) {
+                if !concerns(armed) {
                     next += 1;
                     continue;
                 }
-                *lock(&watch.woken) = Some(at);
+                *lock(&armed.watch.woken) = Some(at);
                 told[count] = Some(list.armed.swap_remove(next));
                 count += 1;
             }
-            self.count_armed(&list);
+            if count > 0 {
+                self.count_armed(&list);
+            }
             drop(list);
-            for watch in told.iter().flatten() {
+            for Armed { watch, .. } in told.iter().flatten() {
                 if let Some(inbox) = watch.inbox.upgrade() {
                     inbox.wake(watch.reference);
                 }
@@ -250,5 +315,6 @@ impl Watching {
 fn retire(log: Option<Arc<KeyLog>>, pinned: &Guard) {
     if let Some(log) = log {
         pinned.defer(move || drop(log));
+        pinned.count(WORDS * size_of::<u64>()); // freed soon
     }
 }

@@ -27,6 +27,32 @@ static void put(const char *key, kvreg_value value) {
     OK(kvreg_bucket_put(bucket, key, KEY, &value));
 }
 
+/* Beside a watch whose receiver is awake: so it is not woken. */
+static void put_watched(const char *key, kvreg_value value) {
+    static kvreg_inbox *inbox;
+    uint64_t reference;
+    if (inbox == NULL) {
+        OK(kvreg_inbox_open(&inbox));
+        OK(kvreg_inbox_watch(inbox, bucket, NULL, &reference));
+    }
+    put(key, value);
+}
+
+/* After the last watch has left. */
+static void put_unwatched(const char *key, kvreg_value value) {
+    static bool was_watched;
+    uint64_t reference;
+    kvreg_inbox *inbox;
+    if (!was_watched) {
+        OK(kvreg_inbox_open(&inbox));
+        OK(kvreg_inbox_watch(inbox, bucket, NULL, &reference));
+        OK(kvreg_inbox_unwatch(inbox, reference));
+        OK(kvreg_inbox_free(inbox));
+        was_watched = true;
+    }
+    put(key, value);
+}
+
 static void put_cast(const char *key, kvreg_value value) {
     OK(kvreg_bucket_put_cast(bucket, key, KEY, &value));
 }
@@ -107,6 +133,7 @@ static const struct {
 } calls[] = {
     {"nothing", nothing},           {"get", get},
     {"put", put},                   {"put_cast", put_cast},
+    {"put_watched", put_watched},   {"put_unwatched", put_unwatched},
     {"lookup", lookup},             {"update", update},
     {"update_begin", update_begin}, {"put_many", put_from},
     {"put_many_anew", put_anew},    {"get_entry", get_entry},

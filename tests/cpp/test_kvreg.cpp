@@ -804,6 +804,30 @@ void no_memory() {
     CHECK(succeed > 20);
 }
 
+void watches() {
+    kvreg::registry registry = kvreg::registry::start();
+    auto bucket = registry.create("b");
+    bucket.put("user:1", "Ada");
+    bucket.put("other", 1);
+    auto inbox = kvreg::inbox::open();
+    auto names = inbox.watch_names(registry, "b");
+    CHECK(inbox.receive_many(1s).size() == 3);
+    inbox.unwatch(names);
+    auto watch = inbox.watch(bucket, "user:");
+    auto told = inbox.receive_many(1s);
+    CHECK(told.size() == 3 && told[0].type == KVREG_EVENT_RESET);
+    CHECK(told[1].type == KVREG_EVENT_CHANGE && told[1].level == KVREG_CHANGE_PUT);
+    CHECK(told[1].name == "user:1");
+    CHECK(std::get<std::string>(told[1].value) == "Ada" && told[1].reference == watch);
+    CHECK(told[2].type == KVREG_EVENT_CURRENT && told[2].revision == bucket.revision());
+    CHECK(inbox.receive_many(0ms).empty());
+    bucket.erase("user:1");
+    auto change = inbox.receive(1s);
+    CHECK(change->level == KVREG_CHANGE_DELETE && change->revision > told[1].revision);
+    bucket.stop();
+    CHECK(inbox.receive(1s)->type == KVREG_EVENT_DOWN);
+}
+
 } // namespace
 
 int main() {
@@ -835,6 +859,7 @@ int main() {
         TEST(handles_move),
         TEST(names_and_ends),
         TEST(logs_and_descriptors),
+        TEST(watches),
         TEST(errors_are_errors_of_std),
         TEST(failures_as_results),
         TEST(no_memory),

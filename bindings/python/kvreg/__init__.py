@@ -55,10 +55,12 @@ from ._info import BucketInfo, RegistryInfo
 from ._library import LibraryError, library_version, load
 from ._listener import Listener
 from ._live import LiveCounts, live_counts
+from ._mirror import Mirror
 from ._process import configure, shutdown
 from ._registry import Registry
 from ._revisions import Entry
 from ._values import Key, Value
+from ._watch import Change, Current, Delete, Evict, Expire, Put, Reset, Watch
 
 if TYPE_CHECKING:
     from ._bucket_options import BucketOptions
@@ -81,13 +83,18 @@ __all__ = [
     "BucketOptions",
     "CallTimeout",
     "CallingSelf",
+    "Change",
     "Closed",
     "Codec",
     "Conflict",
+    "Current",
+    "Delete",
     "Down",
     "Entry",
     "Error",
     "Event",
+    "Evict",
+    "Expire",
     "ForkedError",
     "IOFailed",
     "Inbox",
@@ -102,13 +109,16 @@ __all__ = [
     "Log",
     "LogLevel",
     "Lost",
+    "Mirror",
     "NoMemory",
     "NoProcess",
     "OutcomeUnknown",
+    "Put",
     "Reason",
     "Registry",
     "RegistryInfo",
     "RegistryNotFound",
+    "Reset",
     "Restart",
     "ServerDown",
     "ShutDown",
@@ -116,6 +126,7 @@ __all__ = [
     "Unsupported",
     "Value",
     "Verdict",
+    "Watch",
     "WrongKind",
     "WrongType",
     "cached",

@@ -28,6 +28,8 @@ from ._whole import ELSEWHERE, Reading, WholeKeys, looked_up, names
 
 if TYPE_CHECKING:
     from ._bucket_options import BucketOptions
+    from ._mirror import Mirror
+    from ._watch import Watch
 
 _Default = TypeVar("_Default")
 _Self = TypeVar("_Self", bound="Bucket")
@@ -591,6 +593,36 @@ class Bucket(Server, MutableMapping[str, Any]):
         `ValueError` for a page below 1. Does not wait for a running update.
         """
         return scan(self, prefix, after, page, keys_only)
+
+    def watch(
+        self,
+        prefix: Key = "",
+        *,
+        key: Key | None = None,
+        keys_only: bool = False,
+        only_new: bool = False,
+        max_pending: int | None = None,
+    ) -> Watch:
+        """Follows the keys that begin with `prefix`, or one `key`; see `Watch`.
+
+        With `keys_only` values are None. With `only_new` the present keys are not told at
+        first. A watch that is more than `max_pending` changes of the whole bucket behind begins
+        anew; 65,536, which is also the most. The first watch of a bucket takes 4 MiB. Blocks
+        while the bucket is changed, as long as `timeout`.
+        """
+        from ._watch import Changes, Watch, wanted  # they know buckets
+
+        how = wanted("watch", prefix, key, keys_only, only_new, max_pending)
+        return Watch(Changes(self, how, self._codec))
+
+    def mirror(self, prefix: Key = "") -> Mirror:
+        """A mapping that follows the keys that begin with `prefix`, by a thread; see `Mirror`.
+
+        Blocks as `watch`.
+        """
+        from ._mirror import Mirror
+
+        return Mirror(self.watch(prefix))
 
     def clear(self) -> None:
         """Takes all keys out, at one instant. Waits for its turn."""

@@ -27,6 +27,7 @@ from ._whole import names as iterate
 
 if TYPE_CHECKING:
     from ._bucket_options import BucketOptions
+    from ._watch import Watch
 
 _Self = TypeVar("_Self", bound="Registry")
 
@@ -337,6 +338,26 @@ class Registry(Server, Mapping[str, Bucket]):
 
     def __hash__(self) -> int:
         return id(self)
+
+    def watch_names(
+        self,
+        prefix: str = "",
+        *,
+        name: str | None = None,
+        only_new: bool = False,
+        max_pending: int | None = None,
+    ) -> Watch:
+        """Follows the names that begin with `prefix`, or one `name`, as if they were keys.
+
+        A bucket that is created or started again is a `Put` whose value is None, one that has
+        gone a `Delete`; see `Watch`. A registry that comes back after a crash is not watched
+        any more: its end is `Watch.down`. The rest is as `Bucket.watch` says. Blocks while
+        names are changed, as long as `timeout`.
+        """
+        from ._watch import Changes, Watch, wanted  # they know registries
+
+        how = wanted("watch_names", prefix, name, False, only_new, max_pending)
+        return Watch(Changes(self, how, None))
 
     def send(self, message: str | bytes) -> None:
         """Sends a message that the registry does not expect: logged at debug and dropped.

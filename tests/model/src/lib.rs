@@ -35,3 +35,4 @@ mod times;
 mod updates;
 #[path = "../../../src/value/mod.rs"]
 mod value;
+mod watching;

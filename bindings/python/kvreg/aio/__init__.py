@@ -37,6 +37,8 @@ from __future__ import annotations
 
 from ._bucket import Bucket
 from ._inbox import Inbox
+from ._mirror import Mirror
 from ._registry import Registry
+from ._watch import Watch
 
-__all__ = ["Bucket", "Inbox", "Registry"]
+__all__ = ["Bucket", "Inbox", "Mirror", "Registry", "Watch"]

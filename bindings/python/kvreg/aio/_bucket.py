@@ -25,6 +25,8 @@ from ._server import Server
 
 if TYPE_CHECKING:
     from .._bucket_options import BucketOptions
+    from ._mirror import Mirror
+    from ._watch import Watch
 
 _Blocking = _bucket.Bucket
 _Default = TypeVar("_Default")
@@ -101,6 +103,28 @@ class Bucket(Server[_Blocking]):
     async def values(self) -> list[Any]:
         """The values at one instant."""
         return await self._read(lambda bucket: list(bucket.values()))
+
+    def watch(
+        self,
+        prefix: Key = "",
+        *,
+        key: Key | None = None,
+        keys_only: bool = False,
+        only_new: bool = False,
+        max_pending: int | None = None,
+    ) -> Watch:
+        """Follows the keys that begin with `prefix`, or one `key`; see `kvreg.Bucket.watch`."""
+        from .._watch import Changes, wanted  # they know buckets
+        from ._watch import Watch
+
+        how = wanted("watch", prefix, key, keys_only, only_new, max_pending)
+        return Watch(lambda: self._read(lambda bucket: Changes(bucket, how, bucket.codec)))
+
+    def mirror(self, prefix: Key = "") -> Mirror:
+        """A mapping that follows the keys that begin with `prefix`; see `Mirror`."""
+        from ._mirror import Mirror
+
+        return Mirror(self.watch(prefix))
 
     async def items(self) -> list[tuple[str, Any]]:
         """Keys and values at one instant."""

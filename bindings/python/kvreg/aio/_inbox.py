@@ -41,7 +41,10 @@ class Inbox:
 
     def __init__(self) -> None:
         """Opens an inbox."""
-        self._inbox = _inbox.Inbox()
+        self._take(_inbox.Inbox())
+
+    def _take(self, inbox: _inbox.Inbox) -> None:
+        self._inbox = inbox
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: deque[asyncio.Future[Event]] = deque()
         # Received for somebody who had gone when they came.

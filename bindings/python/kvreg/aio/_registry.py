@@ -15,6 +15,7 @@ from ._server import Server
 
 if TYPE_CHECKING:
     from .._bucket_options import BucketOptions
+    from ._watch import Watch
 
 _Blocking = _registry.Registry
 _Default = TypeVar("_Default")
@@ -139,6 +140,21 @@ class Registry(Server[_Blocking]):
         if len(words) > 2:  # all but CREATE wait for the bucket
             turn = self._turn_of(words[1].decode("utf-8", "replace"))
         return await self._call(lambda registry: registry.execute(line), turn)
+
+    def watch_names(
+        self,
+        prefix: str = "",
+        *,
+        name: str | None = None,
+        only_new: bool = False,
+        max_pending: int | None = None,
+    ) -> Watch:
+        """Follows names as if they were keys; see `kvreg.Registry.watch_names`."""
+        from .._watch import Changes, wanted  # they know registries
+        from ._watch import Watch
+
+        how = wanted("watch_names", prefix, name, False, only_new, max_pending)
+        return Watch(lambda: self._read(lambda registry: Changes(registry, how, None)))
 
     async def info(self) -> RegistryInfo:
         """What there is to know about the registry."""
