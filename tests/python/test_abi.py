@@ -57,6 +57,7 @@ STRUCTS: dict[str, type[ctypes.Structure]] = {
     "kvreg_event": _abi.Event,
     "kvreg_live": _abi.Live,
     "kvreg_options": _abi.Options,
+    "kvreg_op": _abi.Op,
     "kvreg_bucket_options": _abi.BucketOptions,
     "kvreg_registry_options": _abi.RegistryOptions,
     "kvreg_listener_options": _abi.ListenerOptions,
