@@ -194,6 +194,7 @@ impl<'a> Decision<'a> {
         Living(Always, Ttl::Keep(self.clock.seen()))
     }
 
+    #[cfg(feature = "aio")]
     pub(super) fn clock(&self) -> &'a Clock {
         self.clock
     }

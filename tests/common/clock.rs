@@ -19,7 +19,8 @@ pub fn advance(ms: i64) {
 }
 
 /// Done once, by who reads the clock after so many others.
-static SURPRISE: Mutex<Option<(u32, Box<dyn FnOnce() + Send>)>> = Mutex::new(None);
+type Work = Box<dyn FnOnce() + Send>;
+static SURPRISE: Mutex<Option<(u32, Work)>> = Mutex::new(None);
 
 /// Has something happen in the middle of the read that looks at the clock then.
 pub fn surprise(after: u32, work: impl FnOnce() + Send + 'static) {
