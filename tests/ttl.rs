@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use kvreg::{Bucket, BucketOptions, Error, Registry, Ttl, Value, Verdict};
+use kvreg::{Batch, Bucket, BucketOptions, Error, OnFull, Registry, Ttl, Value, Verdict};
 
 /// The clock is one: tests take turns.
 static TURNS: Mutex<()> = Mutex::new(());
@@ -364,4 +364,100 @@ fn g17_a_key_that_is_stored_anew_in_time_is_there() {
             assert_eq!(seen[3], value, "the surprise came");
         }
     }
+}
+
+/// Advances the clock, and waits until all keys are gone but the one that wakes the sweeper.
+fn all_go(bucket: &Bucket) {
+    clock::advance(2000);
+    swept(bucket, || bucket.count() == Ok(1));
+    bucket.clear().unwrap();
+}
+
+/// Each of many keys that come at once is noted, whatever is noted, reviewed and taken out meanwhile.
+#[test]
+fn g17_many_keys_at_once_all_go() {
+    let _turn = begin();
+    const COUNT: usize = 1000;
+    let keys: Vec<_> = (0..COUNT).map(|at| format!("k{at}")).collect();
+    let pairs = || keys.iter().map(|key| (key, 1));
+    let bucket = bucket_with(BucketOptions::new().default_ttl(ms(1000)));
+    for rounds in [1, 7] {
+        for _ in 0..rounds {
+            bucket.put_many(pairs()).unwrap();
+        }
+        all_go(&bucket);
+    }
+    // Written in their places.
+    for _ in 0..100 {
+        bucket.put_many(pairs().take(20)).unwrap();
+    }
+    all_go(&bucket);
+    for rounds in [1, 7] {
+        for _ in 0..rounds {
+            let mut batch = Batch::new();
+            for key in &keys {
+                batch.put(key, "text");
+            }
+            bucket.apply(&batch).unwrap();
+        }
+        all_go(&bucket);
+    }
+    bucket.put_many(pairs()).unwrap();
+    let path = std::env::temp_dir().join(format!("kvreg-ttl-{}", std::process::id()));
+    bucket.save(&path).unwrap();
+    bucket.clear().unwrap();
+    bucket.restore(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(bucket.count(), Ok(COUNT));
+    let left = bucket.entry::<i64>("k7").unwrap().ttl;
+    assert!(left.is_some_and(|left| left <= ms(1000)), "{left:?}");
+    all_go(&bucket);
+}
+
+/// The only key with a time to live goes by the change that stores another one.
+#[test]
+fn g17_a_key_that_takes_the_place_of_the_last_one_goes() {
+    let _turn = begin();
+    let bucket = Bucket::start().unwrap();
+    bucket.put_for("a", 1, ms(1000)).unwrap();
+    let mut rename = Batch::new();
+    rename.delete("a").put_for("b", 1, ms(1000));
+    bucket.apply(&rename).unwrap();
+    all_go(&bucket);
+    bucket.put_for("a", 1, ms(1000)).unwrap();
+    let mut stays = Batch::new();
+    stays.put("a", 2).put_for("b", 1, ms(1000));
+    bucket.apply(&stays).unwrap();
+    bucket.delete("a").unwrap();
+    all_go(&bucket);
+
+    let options = BucketOptions::new().max_keys(1).on_full(OnFull::Evict);
+    let small = bucket_with(options);
+    for value in [
+        "text",
+        "a text that is put another way, as it is too long for its place",
+    ] {
+        small.put_for("a", value, ms(1000)).unwrap();
+        small.put_for("b", value, ms(1000)).unwrap();
+        assert_eq!(small.count(), Ok(1));
+        bucket.put_for("wakes", 1, ms(1000)).unwrap();
+        clock::advance(2000);
+        swept(&bucket, || small.count() == Ok(0));
+        bucket.clear().unwrap();
+    }
+}
+
+/// What an update stores when its key's time is over is not for ever, though there was no room
+/// until the key itself was swept.
+#[test]
+fn g17_an_update_that_needs_room_keeps_what_is_left() {
+    let _turn = begin();
+    let bucket = bucket_with(BucketOptions::new().max_bytes(100));
+    bucket.put_for("k", "x".repeat(40), ms(10)).unwrap();
+    bucket.put("other", "y".repeat(40)).unwrap();
+    let mut update = bucket.update_begin("k").unwrap();
+    assert!(update.current().unwrap().is_some());
+    clock::advance(20);
+    update.end(Verdict::Store("z".repeat(50).into())).unwrap();
+    assert_eq!(bucket.get::<Option<String>>("k"), Ok(None));
 }

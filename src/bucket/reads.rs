@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::reclaim::Guard;
 use crate::server::{Caller, Writing};
 use crate::store::{EntryFacts, Item, Key, Left, Many, Reader, Unread, Wanted};
-use crate::time::{Clock, Deadline};
+use crate::time::{Clock, Deadline, Moment};
 use crate::value::Value;
 
 /// Bytes of keys and values that are likely to be in a processor's cache.
@@ -158,12 +158,28 @@ impl BucketServer {
         self.scan(caller, Wanted::all())
     }
 
+    /// As `items`, and their instant, if keys may have had a time to live then.
+    pub(super) fn items_at(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+    ) -> Result<(Vec<Item>, Option<Moment>), Error> {
+        self.scan_at(caller, Wanted::all())
+    }
+
     /// A snapshot of the keys that are wanted.
     pub(crate) fn scan(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
         wanted: Wanted,
     ) -> Result<Vec<Item>, Error> {
+        Ok(self.scan_at(caller, wanted)?.0)
+    }
+
+    fn scan_at(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        wanted: Wanted,
+    ) -> Result<(Vec<Item>, Option<Moment>), Error> {
         self.await_own_casts(caller)?;
         let wanted = Arc::new(wanted);
         let mut failed = 0;
@@ -171,7 +187,7 @@ impl BucketServer {
             // In one piece where it was cleared again and again.
             let in_slices = failed < SNAPSHOTS;
             match self.try_items(caller, &wanted, in_slices)? {
-                Taken::Items(items) => return Ok(items),
+                Taken::Items(items, moment) => return Ok((items, moment)),
                 Taken::Failed if in_slices => failed += 1,
                 Taken::TooMany if caller.begin_blocking().has_passed() => {
                     return Err(Error::Timeout);
@@ -201,7 +217,11 @@ impl BucketServer {
             match left? {
                 Left::More if is_wanted => std::thread::sleep(GAP),
                 Left::More => {}
-                Left::Nothing => return Ok(items.finish()?.map_or(Taken::Failed, Taken::Items)),
+                Left::Nothing => {
+                    let moment = items.moment();
+                    let items = items.finish()?;
+                    return Ok(items.map_or(Taken::Failed, |items| Taken::Items(items, moment)));
+                }
                 Left::All => return Ok(Taken::Failed),
                 Left::TooMany => return Ok(Taken::TooMany),
             }
@@ -217,7 +237,7 @@ impl BucketServer {
 
 /// What became of a snapshot.
 enum Taken {
-    Items(Vec<Item>),
+    Items(Vec<Item>, Option<Moment>),
     /// It is to be begun anew.
     Failed,
     /// So many are taken at once that there is no place for another.

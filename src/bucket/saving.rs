@@ -11,14 +11,17 @@ use crate::reclaim;
 use crate::runtime::files::{self, NewFile};
 use crate::server::Caller;
 use crate::store::{read_saved, write_saved};
+use crate::time::Moment;
 
 /// Each as `BucketState` of the module's server. They may block like a call, and for the disk.
 impl BucketServer {
     /// Writes all entries into a file that takes the place of the one at `path`, if there is one,
     /// when it is whole.
     pub(crate) fn save(self: &Arc<Self>, caller: &mut Caller<'_>, path: &str) -> Result<(), Error> {
-        let mut entries = self.items(caller)?;
-        let now = wall_clock();
+        let (mut entries, moment) = self.items_at(caller)?;
+        // When they were read, which others may have made last.
+        let since = moment.map_or(0, |moment| Moment::now().ms().saturating_sub(moment.ms()));
+        let now = wall_clock().saturating_sub(since as i64);
         caller.unpin();
         let mut file = NewFile::beside(path)?;
         write_saved(&mut file, &mut entries, now)?;
@@ -43,7 +46,7 @@ impl BucketServer {
             let (file, len) = files::open(path)?;
             let max_value = self.state().spec.options.max_value;
             let pairs = read_saved(file, len, wall_clock(), max_value)?;
-            self.call(caller, |write| write.exclusive().fill(pairs))?
+            self.call(caller, |write| write.exclusive().fill(pairs, wall_clock()))?
         })
     }
 }

@@ -53,6 +53,12 @@ impl Budget {
         rest.saturating_add(more) <= self.limit
     }
 
+    /// Undoes a `change`, whatever others have used since: this may pass the limit.
+    pub(crate) fn undo(&self, less: usize, more: usize) {
+        self.used.fetch_add(less, Ordering::Relaxed);
+        self.give_back(more);
+    }
+
     pub(crate) fn give_back(&self, less: usize) {
         self.used.fetch_sub(less, Ordering::Relaxed);
     }

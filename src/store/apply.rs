@@ -47,6 +47,7 @@ impl Exclusive<'_, Contents> {
         let pinned = reclaim::pin();
         let writer = self.writer(&pinned);
         let clock = Clock::new();
+        let _noting = self.note_many(plan.ops.len(), &pinned);
         loop {
             let net = plan.check(&writer, &clock)?;
             if let Some(first) = self.apply_in_places(plan, &net, &pinned)? {
@@ -180,7 +181,7 @@ impl Exclusive<'_, Contents> {
             return Ok(());
         }
         writer.reserve(net.new).map_err(|error| {
-            let _ = self.charge(net.more, net.less); // it was charged just now
+            self.uncharge(net.less, net.more);
             error.into()
         })
     }
@@ -243,6 +244,7 @@ impl Exclusive<'_, Contents> {
             self.note(kind, found.value().revision(), found.key(), pinned);
         }
         batch.settle();
+        self.tidy_places(plan.ops.len(), writer, pinned);
         for change in changes {
             self.tell(change);
         }

@@ -61,6 +61,8 @@ impl Exclusive<'_, Contents> {
         }
         let pinned = reclaim::pin();
         let clock = Clock::new();
+        let noting = || self.note_many(pairs.len(), &pinned);
+        let _noting = (!self.gives_none(Ttl::Default)).then(noting);
         let Some(places) = self.find_places(pairs, &clock, &pinned) else {
             return false;
         };
@@ -187,7 +189,7 @@ impl Exclusive<'_, Contents> {
             false => Self::count_new(writer, pairs).and_then(|new| writer.reserve(new)),
         };
         if room.is_err() {
-            let _ = limits.change(more, less);
+            limits.undo(less, more);
         }
         room
     }
@@ -214,8 +216,7 @@ impl Exclusive<'_, Contents> {
         };
         loop {
             let (less, more) = self.costs(writer, pairs)?;
-            if limits.change(less, more).is_ok() {
-                let _ = limits.change(more, less); // a look, which is undone
+            if limits.have_room(less, more) {
                 return Ok(());
             }
             if !self.sweep_for_room() {
@@ -229,6 +230,7 @@ impl Exclusive<'_, Contents> {
     pub(crate) fn put_many(&self, pairs: Vec<Pair>) -> Result<(), Error> {
         let pinned = reclaim::pin();
         self.sweep_for_batch(&self.writer(&pinned), &pairs)?;
+        let _noting = self.note_many(pairs.len(), &pinned);
         self.store_many(self.give_lives(pairs, &pinned)?, &pinned)
     }
 
@@ -242,17 +244,19 @@ impl Exclusive<'_, Contents> {
         Ok(true)
     }
 
-    /// Stores all in an empty bucket, or none; each with the time to live that it was saved with.
-    pub(crate) fn fill(&self, saved: Vec<Saved>) -> Result<(), Error> {
+    /// Stores all in an empty bucket, or none; each with what is left of the time to live that it was
+    /// saved with, at this time of the wall clock.
+    pub(crate) fn fill(&self, saved: Vec<Saved>, now: i64) -> Result<(), Error> {
         if !self.is_empty()? {
             return Err(Error::Conflict);
         }
         let (clock, pinned, mut pairs) = (Clock::new(), reclaim::pin(), Vec::new());
         memory::reserve(&mut pairs, saved.len())?;
-        for Saved { pair, left } in saved {
-            let ttl = left.map_or(Ttl::Never, Ttl::Millis);
-            let life = self.new_life(ttl, None, pair.0.hash(), &clock, &pinned)?;
-            pairs.push(pair.living(life)?);
+        let _noting = self.note_many(saved.len(), &pinned);
+        for saved in saved {
+            let (ttl, hash) = (saved.ttl(now), saved.pair.0.hash());
+            let life = self.new_life(ttl, None, hash, &clock, &pinned)?;
+            pairs.push(saved.pair.living(life)?);
         }
         self.store_many(pairs, &pinned)
     }
@@ -316,7 +320,9 @@ impl Exclusive<'_, Contents> {
         for found in batch.entries() {
             self.note(Kind::Put, found.value().revision(), found.key(), pinned);
         }
+        let len = batch.len();
         batch.settle();
+        self.tidy_places(len, &writer, pinned);
         for change in changes {
             self.tell(change);
         }

@@ -144,6 +144,7 @@ impl Exclusive<'_, Contents> {
             return Ok(None);
         };
         let clock = Clock::new();
+        let _held = self.hold_times();
         let Some(found) = self.found(key, &clock, &pinned)? else {
             return Ok(None);
         };

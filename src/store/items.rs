@@ -251,6 +251,11 @@ impl<'c> Items<'c> {
         }
     }
 
+    /// The instant, if keys may have had a time to live then.
+    pub(crate) fn moment(&self) -> Option<Moment> {
+        self.moment
+    }
+
     /// All of them, once nothing is left; `None` if it failed meanwhile.
     pub(crate) fn finish(self) -> Result<Option<Vec<Item>>, Error> {
         let mut read = self.read.into_vec();

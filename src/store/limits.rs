@@ -75,6 +75,18 @@ impl Limits {
         Ok(())
     }
 
+    /// Undoes a `change`. It is not refused, for what was given back may be used by others.
+    pub(super) fn undo(&self, less: Cost, more: Cost) {
+        let all = [
+            (&self.keys, less.keys, more.keys),
+            (&self.bytes, less.bytes, more.bytes),
+            (&self.registry, less.bytes, more.bytes),
+        ];
+        for (budget, less, more) in all {
+            budget.iter().for_each(|budget| budget.undo(less, more));
+        }
+    }
+
     /// Whether `change` would do it, as it is now.
     pub(super) fn have_room(&self, less: Cost, more: Cost) -> bool {
         let all = [

@@ -9,7 +9,7 @@ use super::checksum::checksum;
 use super::contents::Pair;
 use super::items::{Item, NO_TTL};
 use super::key::{Key, KEY_LIMIT};
-use super::ttl::TTL_LIMIT;
+use super::ttl::{Ttl, TTL_LIMIT};
 use crate::error::Error;
 use crate::memory;
 use crate::value::{ValueRef, VALUE_LIMIT};
@@ -36,8 +36,21 @@ const BYTES: u8 = 5;
 /// An entry that was saved, ready to be stored.
 pub(crate) struct Saved {
     pub(super) pair: Pair,
-    /// Milliseconds that its key is still there; `None`: it stays.
-    pub(super) left: Option<u64>,
+    /// When its key goes, in milliseconds since 1970; `None`: it stays.
+    pub(super) deadline: Option<i64>,
+}
+
+impl Saved {
+    /// What its key is given at this time of the wall clock, in milliseconds since 1970, whatever
+    /// that was set to since it was saved. One that is over goes in a moment.
+    pub(super) fn ttl(&self, now: i64) -> Ttl {
+        let longest = TTL_LIMIT.as_millis() as u64;
+        match self.deadline {
+            None => Ttl::Never,
+            Some(deadline) if deadline <= now => Ttl::Millis(1),
+            Some(deadline) => Ttl::Millis(deadline.abs_diff(now).min(longest)),
+        }
+    }
 }
 
 fn damaged() -> Error {
@@ -301,18 +314,17 @@ pub(crate) fn read_saved(
             return Err(damaged());
         }
         (count, last) = (count + 1, revision);
-        let left = match deadline {
+        let deadline = match deadline {
             NO_DEADLINE => None,
             deadline if deadline <= now => continue,
-            // Whatever the wall clock was set to since.
-            deadline => Some(deadline.abs_diff(now).min(TTL_LIMIT.as_millis() as u64)),
+            deadline => Some(deadline),
         };
         if value_len(stored) > max_value {
             return Err(Error::Limit("bytes of a value"));
         }
         memory::without_reserve(|| pairs.try_reserve(1)).map_err(|_| Error::NoMemory)?;
-        let pair = Pair::with_room(Key::new(&key), stored, left.is_some())?;
-        pairs.push(Saved { pair, left });
+        let pair = Pair::with_room(Key::new(&key), stored, deadline.is_some())?;
+        pairs.push(Saved { pair, deadline });
     }
     match source.count == Some(count) && source.left == 0 {
         true => Ok(pairs),

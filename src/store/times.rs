@@ -35,6 +35,26 @@ pub(crate) const SWEEPING: u64 = 0;
 /// So many notes may count for nothing in any case.
 const STALE: usize = 64;
 
+/// So many notes a review looks at, at least.
+const REVIEWED: usize = 32;
+
+/// Keeps the notes; and whether many keys are being noted.
+pub(super) struct Held<'c>(&'c Exclusive<'c, Contents>, u64);
+
+impl Drop for Held<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let times = &self.0.times;
+        let (held, noting) = (&times.held, &times.noting);
+        noting.store(noting.load(Ordering::Relaxed) - self.1, Ordering::Relaxed);
+        let others = held.load(Ordering::Relaxed) - 1;
+        held.store(others, Ordering::Relaxed);
+        if others == 0 && times.due.load(Ordering::Relaxed) != u64::MAX && self.0.timed() == 0 {
+            self.0.forget_times();
+        }
+    }
+}
+
 pub(crate) struct Times {
     /// Of keys that are given none of their own: milliseconds, or 0.
     default_ttl: u64,
@@ -45,6 +65,10 @@ pub(crate) struct Times {
     expired: Counted,
     /// There may be such keys.
     are_used: AtomicBool,
+    /// Changes under way that have noted keys which are not counted yet, and of how many keys. The
+    /// writer's.
+    held: Counted,
+    noting: Counted,
     /// When the wheel is to be looked at. The writer's.
     due: AtomicU64,
     armed: AtomicU64,
@@ -63,6 +87,8 @@ impl Times {
             keys: Counted::new(0),
             expired: Counted::new(0),
             are_used: AtomicBool::new(false),
+            held: Counted::new(0),
+            noting: Counted::new(0),
             due: AtomicU64::new(u64::MAX),
             armed: AtomicU64::new(UNARMED),
             is_late: AtomicBool::new(false),
@@ -170,7 +196,7 @@ impl Exclusive<'_, Contents> {
         }
         self.make_wheel()?;
         let notes = self.with_wheel(|wheel| wheel.len()).unwrap_or(0);
-        if notes > 2 * self.times.keys.load(Ordering::Relaxed) as usize + STALE {
+        if self.times.noting.load(Ordering::Relaxed) == 0 && self.has_stale(notes) {
             self.review(pinned);
         }
         let noted = self.with_wheel(|wheel| wheel.note(hash, deadline, now.ms()));
@@ -179,6 +205,37 @@ impl Exclusive<'_, Contents> {
             self.times.due.store(due_at(deadline), Ordering::Relaxed);
         }
         Ok(Life::new(deadline, mark))
+    }
+
+    fn has_stale(&self, notes: usize) -> bool {
+        notes > 2 * self.times.keys.load(Ordering::Relaxed) as usize + STALE
+    }
+
+    /// Until it is dropped the notes are kept though no key has a time to live: a change has noted
+    /// one that it has not counted yet, and may take others out before it does.
+    #[inline(always)]
+    pub(super) fn hold_times(&self) -> Held<'_> {
+        let held = self.times.held.load(Ordering::Relaxed);
+        self.times.held.store(held + 1, Ordering::Relaxed);
+        Held(self, 0)
+    }
+
+    /// As `hold_times`, for so many keys: what would be reviewed meanwhile, when no entry has the
+    /// marks of the new notes yet, is before that.
+    pub(super) fn note_many(&self, keys: usize, pinned: &Guard) -> Held<'_> {
+        if self.times.are_used() {
+            for _ in 0..keys.div_ceil(REVIEWED) {
+                if !self.has_stale(self.with_wheel(|wheel| wheel.len()).unwrap_or(0)) {
+                    break;
+                }
+                self.review(pinned);
+            }
+        }
+        let noting = self.times.noting.load(Ordering::Relaxed);
+        self.times.noting.store(noting + 1, Ordering::Relaxed);
+        let held = self.hold_times();
+        std::mem::forget(held); // by this one
+        Held(self, 1)
     }
 
     /// Takes out some notes that count for nothing, wherever they are.
@@ -258,7 +315,7 @@ impl Exclusive<'_, Contents> {
         let keys = self.times.keys.load(Ordering::Relaxed);
         let keys = keys.wrapping_add_signed(if is { 1 } else { -1 });
         self.times.keys.store(keys, Ordering::Relaxed);
-        if keys == 0 {
+        if keys == 0 && self.times.held.load(Ordering::Relaxed) == 0 {
             self.forget_times();
         }
     }

@@ -14,7 +14,7 @@ use super::key_log::Kind;
 use super::limits::Cost;
 use super::reading::read;
 use super::stored::{Life, Small, Stored, MIN_TAIL};
-use super::writing::{count_retired, Gone};
+use super::writing::Gone;
 use crate::error::Error;
 use crate::reclaim::{self, Guard};
 use crate::server::Exclusive;
@@ -65,7 +65,8 @@ pub(crate) struct Swept {
 }
 
 /// So many keys a sweep looks at before a write that found no room asks again.
-const SLICE: usize = 256;
+const SLICE: usize = 1024;
+const SLICES: usize = 4;
 
 /// Whether the time of an entry's key is over. The writer's.
 #[inline(always)]
@@ -156,7 +157,12 @@ impl Exclusive<'_, Contents> {
     }
 
     /// Until when a key is to live that has this life, if it is there.
-    fn deadline(&self, ttl: Ttl, old: Option<Option<Life>>, clock: &Clock) -> Option<u64> {
+    pub(super) fn deadline(
+        &self,
+        ttl: Ttl,
+        old: Option<Option<Life>>,
+        clock: &Clock,
+    ) -> Option<u64> {
         let default = || match self.times.default_ttl() {
             0 => None,
             ttl => Some(clock.now().after(ttl)),
@@ -205,7 +211,7 @@ impl Exclusive<'_, Contents> {
         condition: impl Condition,
         pinned: &Guard,
     ) -> Option<Changed> {
-        let clock = Clock::new();
+        let (clock, _held) = (Clock::new(), self.hold_times());
         let place = self.writer(pinned).fast_place(key.hash, &key)?;
         let found = match &place {
             Place::Taken(found) => Some(found),
@@ -277,7 +283,7 @@ impl Exclusive<'_, Contents> {
             let replaced = self.writer(&pinned).insert(pair.0);
             self.revisions.commit();
             self.note(Kind::Put, revision, &key, &pinned);
-            count_retired(replaced.ok().flatten().as_ref(), &pinned);
+            let _ = replaced; // what it shares with the new one waits for nothing
             self.count_timed(was, is);
             self.tell(change);
             return Ok(revision);
@@ -336,21 +342,22 @@ impl Exclusive<'_, Contents> {
     }
 
     /// A change has found no room: takes out some keys whose time is over; `false` if there are
-    /// none.
+    /// none, or it would take long to find one: then the sweeper will.
     #[cold]
     pub(super) fn sweep_for_room(&self) -> bool {
         if self.timed() == 0 {
             return false;
         }
         let now = Moment::now();
-        loop {
+        for _ in 0..SLICES {
             let swept = self.sweep(now, true, SLICE);
             if swept.expired > 0 {
                 return true;
             }
             if !swept.is_more || swept.has_failed {
-                return false;
+                break;
             }
         }
+        false
     }
 }

@@ -59,6 +59,15 @@ impl Exclusive<'_, Contents> {
         Ok(())
     }
 
+    /// Undoes a `charge`.
+    #[cold]
+    pub(super) fn uncharge(&self, less: Cost, more: Cost) {
+        if let Some(limits) = &self.limits {
+            limits.undo(less, more);
+        }
+        self.count_bytes(more.bytes, less.bytes);
+    }
+
     /// Counts what is given back, or was charged for nothing.
     pub(super) fn discharge(&self, cost: Cost) {
         // To use less is never refused.
@@ -222,7 +231,11 @@ impl Exclusive<'_, Contents> {
         let grows = more.bytes > less.bytes;
         if grows && self.charge(less, more).is_err() {
             let (_, pinned) = keep?;
-            self.evict_for(less, more, Some(found), pinned).ok()?;
+            // With the key: an entry that has no room of its own makes none.
+            let key = found.key().len();
+            let with_key = |cost: Cost| Cost::of_bytes(cost.bytes + key);
+            self.evict_for(with_key(less), with_key(more), Some(found), pinned)
+                .ok()?;
         }
         found.note_use();
         let revision = self.revisions.begin(1);
@@ -231,7 +244,7 @@ impl Exclusive<'_, Contents> {
             let Some((hash, pinned)) = keep else {
                 self.revisions.abandon();
                 if grows {
-                    let _ = self.charge(more, less);
+                    self.uncharge(less, more);
                 }
                 return None;
             };
@@ -311,7 +324,8 @@ impl Exclusive<'_, Contents> {
         let writer = self.writer(&pinned);
         let hash = pair.0.hash();
         let (clock, ttl, more) = (Clock::new(), condition.ttl(), pair.cost());
-        let mut pair = pair;
+        let _held = self.hold_times();
+        let (mut pair, mut first) = (pair, None);
         let old = loop {
             let old = writer.get(hash, pair.0.key());
             let old = old.map_err(|Closed| Error::ServerDown)?;
@@ -319,13 +333,22 @@ impl Exclusive<'_, Contents> {
             if !condition.allows(there.map(|there| there.value().revision())) {
                 return Err(Error::Conflict);
             }
-            pair = pair.living(self.new_life(ttl, old.as_ref(), hash, &clock, &pinned)?)?;
+            // Of what was there at first: it may be swept meanwhile.
+            let first = *first.get_or_insert_with(|| old.as_ref().map(life));
+            let deadline = self.deadline(ttl, first, &clock);
+            let live = || {
+                let old = old.as_ref().and_then(life);
+                let until = |it| self.life_until(it, old, hash, clock.now(), &pinned);
+                deadline.map(until).transpose()
+            };
+            pair = pair.living(live()?)?;
             let less = old.as_ref().map(Cost::of).unwrap_or_default();
             match self.charge(less, more) {
                 Ok(()) => break old,
                 Err(Error::Limit(_)) if self.sweep_for_room() => {}
                 Err(_) => {
                     self.charge_or_evict(less, more, old.as_ref(), &pinned)?;
+                    pair = pair.living(live()?)?; // the sweep may have taken its note
                     break old;
                 }
             }

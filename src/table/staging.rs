@@ -143,6 +143,10 @@ impl<'w, 't, V: Staged + Send + Sync + 'static> Batch<'w, 't, V> {
         found
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Those that count, in the order in which they were added.
     pub(crate) fn entries(&self) -> impl Iterator<Item = Found<'t, V>> + use<'_, 'w, 't, V> {
         // SAFETY: put into the table by `add`, by this writer, and not retired yet.

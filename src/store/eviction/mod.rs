@@ -347,6 +347,13 @@ impl<'c> Exclusive<'c, Contents> {
         }
     }
 
+    /// As `note_gone`, after a batch of so many changes.
+    pub(super) fn tidy_places(&self, changes: usize, writer: &Writer<'_, Stored>, pinned: &Guard) {
+        if self.eviction.is_some() {
+            (0..changes).for_each(|_| self.note_gone(Gone::Deleted, writer, pinned));
+        }
+    }
+
     /// All keys were taken out.
     pub(super) fn forget_places(&self) {
         // SAFETY: used here alone.
