@@ -338,7 +338,7 @@ void scans_are_in_order() {
         bucket.put("use", "before");
         bucket.put("uses", "behind");
         std::sort(expected.begin(), expected.end());
-        for (std::size_t page : {1, 7, 99, 100, 101, 0}) {
+        for (std::size_t page : {1U, 7U, 99U, 100U, 101U, 0U}) {
             kvreg::scan_options paged;
             paged.page = page;
             std::vector<std::string> seen;
