@@ -562,6 +562,13 @@ public:
     batch &put(text key, value_view next, if_revision expected) {
         return note(KVREG_OP_PUT_IF, key, &next, expected.get());
     }
+    // With a time to live, which begins when the change is made.
+    batch &put(text key, value_view next, kvreg::ttl life) {
+        return note(KVREG_OP_PUT, key, &next, 0, life.get());
+    }
+    batch &put(text key, value_view next, kvreg::ttl life, if_revision expected) {
+        return note(KVREG_OP_PUT_IF, key, &next, expected.get(), life.get());
+    }
     // An absent key refuses: KVREG_NOT_FOUND.
     batch &erase(text key) { return note(KVREG_OP_DELETE, key, nullptr); }
     batch &erase(text key, if_revision expected) {
@@ -595,10 +602,12 @@ private:
         std::optional<value> held;
     };
 
-    batch &note(std::uint32_t what, text key, const value_view *next, std::uint64_t expected = 0) {
+    batch &note(std::uint32_t what, text key, const value_view *next, std::uint64_t expected = 0,
+                std::int64_t ttl_ms = KVREG_TTL_DEFAULT) {
         change made{kvreg_op_init(), std::nullopt, std::nullopt};
         made.op.op = what;
         made.op.expected = expected;
+        made.op.ttl_ms = ttl_ms;
         // What is invalid stays as it is, and is refused by apply.
         made.op.key = key.data();
         made.op.key_len = key.size();

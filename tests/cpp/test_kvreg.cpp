@@ -338,7 +338,7 @@ void scans_are_in_order() {
         bucket.put("use", "before");
         bucket.put("uses", "behind");
         std::sort(expected.begin(), expected.end());
-        for (std::size_t page : {1, 7, 99, 100, 101, 0}) {
+        for (std::size_t page : {1U, 7U, 99U, 100U, 101U, 0U}) {
             kvreg::scan_options paged;
             paged.page = page;
             std::vector<std::string> seen;
@@ -606,6 +606,26 @@ void changes_in_one_step() {
     CHECK(bucket.apply(kvreg::batch()).empty());
 }
 
+void changes_give_times_to_live() {
+    auto options = kvreg_bucket_options_init();
+    options.default_ttl_ms = 3600000;
+    auto bucket = kvreg::bucket::start(options);
+    const auto once = bucket.put_entry("once", 1);
+    bucket.apply(kvreg::batch()
+                     .put("default", 1)
+                     .put("own", 1, kvreg::ttl(30s))
+                     .put("stays", 1, kvreg::ttl::never())
+                     .put("once", 2, kvreg::ttl::never(), kvreg::if_revision(once))
+                     .put("default", 2, kvreg::ttl::keep()));
+    const auto left = [&](const char *key) { return bucket.entry(key)->ttl; };
+    CHECK(left("own") > 0s && left("own") <= 30s);
+    CHECK(left("default") > 30s && left("default") <= 3600s);
+    CHECK(!left("stays") && !left("once") && bucket.get<int>("once") == 2);
+    throws(KVREG_INVALID_ARGUMENT,
+           [&] { bucket.apply(kvreg::batch().put("own", 2, kvreg::ttl(0s))); });
+    CHECK(bucket.get<int>("own") == 1);
+}
+
 void files() {
     auto bucket = kvreg::bucket::start(), other = kvreg::bucket::start();
     const auto name = "kvreg-" + std::to_string(reinterpret_cast<std::uintptr_t>(&bucket));
@@ -854,6 +874,7 @@ int main() {
         TEST(compare_and_swap_compares_values),
         TEST(sums),
         TEST(changes_in_one_step),
+        TEST(changes_give_times_to_live),
         TEST(files),
         TEST(casts),
         TEST(handles_move),

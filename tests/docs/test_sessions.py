@@ -1,4 +1,4 @@
-"""The sessions in the guide and in docstrings give what stands below them."""
+"""The sessions in the guides and in docstrings give what stands below them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import kvreg
 import pytest
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-GUIDE = DOCS / "python-guide.md"
+GUIDES = {"python-guide.md": (30, 100), "coming-from.md": (10, 30)}
+"""The pages of sessions: how many blocks and how many examples each has at least."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # A traceback names the exception and the rest is for people; but that it is raised is tested.
@@ -29,18 +30,30 @@ def run(session: doctest.DocTest) -> int:
     return results.attempted
 
 
-def test_every_block_of_the_guide_is_a_session() -> None:
-    blocks = FENCE.findall(GUIDE.read_text(encoding="utf-8"))
-    assert len(blocks) >= 30
+def read(guide: str) -> str:
+    return (DOCS / guide).read_text(encoding="utf-8")
+
+
+def test_the_guides_are_those_with_sessions() -> None:
+    assert {page.name for page in DOCS.glob("*.md") if "```pycon" in read(page.name)} == set(
+        GUIDES
+    )
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_every_block_of_a_guide_is_a_session(guide: str) -> None:
+    blocks = FENCE.findall(read(guide))
+    assert len(blocks) >= GUIDES[guide][0]
     for language, text in blocks:
         assert language == "pycon" and text.startswith(">>> "), text
 
 
-def test_the_guide_runs_from_top_to_bottom() -> None:
+@pytest.mark.parametrize("guide", GUIDES)
+def test_a_guide_runs_from_top_to_bottom(guide: str) -> None:
     # The fences go: one that follows an output would be taken for a part of it.
-    text = re.sub(r"^```.*$", "", GUIDE.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    page = doctest.DocTestParser().get_doctest(text, {}, GUIDE.name, str(GUIDE), 0)
-    assert run(page) >= 100
+    text = re.sub(r"^```.*$", "", read(guide), flags=re.MULTILINE)
+    page = doctest.DocTestParser().get_doctest(text, {}, guide, str(DOCS / guide), 0)
+    assert run(page) >= GUIDES[guide][1]
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "kvreg.__main__"])

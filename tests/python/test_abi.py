@@ -63,6 +63,7 @@ STRUCTS: dict[str, type[ctypes.Structure]] = {
     "kvreg_listener_options": _abi.ListenerOptions,
     "kvreg_bucket_stats": _abi.BucketStats,
     "kvreg_scan_options": _abi.ScanOptions,
+    "kvreg_watch_options": _abi.WatchOptions,
     "kvreg_registry_stats": _abi.RegistryStats,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import kvreg
@@ -27,6 +28,39 @@ def test_all_changes_in_one_step(bucket: kvreg.Bucket) -> None:
     first = batch.revisions[0]
     assert batch.revisions == [*range(first, first + 6)] and first > old
     assert bucket.entry("n").revision == first + 5 == bucket.revision()
+
+
+def test_each_change_has_its_time_to_live() -> None:
+    with kvreg.Bucket(kvreg.BucketOptions(default_ttl=2000.0)) as bucket:
+        once = bucket.put("once", 1)
+        with bucket.batch() as batch:
+            batch["default"] = 1
+            batch.put("given", 1, ttl=1000.0)
+            batch.put("given", 2, ttl=kvreg.KEEP)
+            batch.put("stays", 1, ttl=None)
+            batch.put("once", 2, ttl=1000, if_revision=once)
+            batch.put("absent", 1, ttl=None, if_absent=True)
+            for wrong in (0, -1.0, float("nan"), 2**60):
+                with pytest.raises(ValueError):
+                    batch.put("refused", 1, ttl=wrong)
+            with pytest.raises(TypeError):
+                batch.put("refused", 1, ttl=kvreg.REMOVE)
+        left = {key: bucket.entry(key).ttl for key in bucket}
+        assert left.keys() == {"default", "given", "stays", "once", "absent"}
+        assert left["stays"] is None and left["absent"] is None
+        assert 1000 < (left["default"] or 0) <= 2000
+        assert 0 < (left["given"] or 0) <= 1000
+        assert 0 < (left["once"] or 0) <= 1000
+        assert bucket["given"] == bucket["once"] == 2
+
+
+def test_a_key_of_a_batch_goes_when_its_time_is_over(bucket: kvreg.Bucket) -> None:
+    with bucket.batch() as batch:
+        batch.put("goes", 1, ttl=0.001)
+        batch.put("stays", 1, ttl=1000.0)
+    while "goes" in bucket:
+        os.sched_yield()
+    assert dict(bucket) == {"stays": 1}
 
 
 def test_a_conflict_tells_the_key(bucket: kvreg.Bucket) -> None:
@@ -101,9 +135,10 @@ def test_tasks_have_batches_too() -> None:
         async with aio.Bucket() as bucket:
             await bucket.put("goes", 1)
             async with bucket.batch() as batch:
-                batch["new"] = 1
+                batch.put("new", 1, ttl=1000.0)
                 del batch["goes"]
             assert await bucket.copy() == {"new": 1}
+            assert 0 < ((await bucket.entry("new")).ttl or 0) <= 1000
             assert batch.revisions[1] == await bucket.revision()
             with pytest.raises(kvreg.Conflict) as caught:
                 async with bucket.batch() as batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from typing import Any
 
@@ -106,6 +107,55 @@ def test_a_ttl_is_passed_through(bucket: kvreg.Bucket) -> None:
     kvreg.cached(told, ttl=2.5)(lambda: 2)()
     kvreg.cached(told, ttl=None)(lambda: 3)()
     assert told.puts == [(1, {}), (2, {"ttl": 2.5}), (3, {"ttl": None})]
+
+
+@pytest.mark.parametrize(
+    ("ttl", "least", "most"), [({}, 1000, 2000), ({"ttl": 500}, 0, 500), ({"ttl": None}, 0, 0)]
+)
+def test_an_answer_has_its_time_to_live(ttl: Any, least: float, most: float) -> None:
+    with kvreg.Bucket(kvreg.BucketOptions(default_ttl=2000.0)) as bucket:
+
+        @kvreg.cached(bucket, **ttl)
+        def square(n: int) -> int:
+            return n * n
+
+        assert square(4) == 16
+        left = bucket.entry(square.cache_key(4)).ttl  # type: ignore[attr-defined]
+        assert left is None if most == 0 else left is not None and least < left <= most
+
+
+def test_an_answer_whose_time_is_over_is_computed_anew(bucket: kvreg.Bucket) -> None:
+    calls: list[int] = []
+
+    @kvreg.cached(bucket, ttl=0.001)
+    def counted(step: int) -> int:
+        calls.append(step)
+        return len(calls)
+
+    key = counted.cache_key(1)  # type: ignore[attr-defined]
+    assert counted(1) == 1
+    while key in bucket:
+        os.sched_yield()
+    assert counted(1) == 2 and calls == [1, 1]
+
+
+@pytest.mark.parametrize("kind", [kvreg.Bucket, aio.Bucket])
+def test_an_answer_for_tasks_has_its_time_to_live(kind: Any) -> None:
+    async def main() -> None:
+        bucket = kind()
+
+        @kvreg.cached(bucket, ttl=1000.0)
+        async def square(n: int) -> int:
+            return n * n
+
+        assert await square(4) == 16
+        key = square.cache_key(4)  # type: ignore[attr-defined]
+        entry = bucket.entry(key)
+        left = (await entry if asyncio.iscoroutine(entry) else entry).ttl
+        assert 0 < left <= 1000
+        bucket.close()
+
+    asyncio.run(main())
 
 
 def test_threads_wait_for_one_key_alone(bucket: kvreg.Bucket) -> None:

@@ -57,14 +57,11 @@ def test_g19_keys_come_in_the_order_of_their_bytes(either: kvreg.Bucket) -> None
         found = [
             (key, value)
             for key, value in expected
-            if raw(key).startswith(raw(prefix))
-            and (after is None or raw(key) > raw(after))
+            if raw(key).startswith(raw(prefix)) and (after is None or raw(key) > raw(after))
         ]
         for page in (1, 3, 1000):
             assert list(either.scan(prefix, after=after, page=page)) == found
-        keys = either.scan(
-            raw(prefix), None if after is None else raw(after), keys_only=True
-        )
+        keys = either.scan(raw(prefix), None if after is None else raw(after), keys_only=True)
         assert list(keys) == [key for key, _ in found]
 
 
@@ -215,9 +212,7 @@ def test_tasks_scan(factory: Factory, ordered: bool) -> None:
             await bucket.put("use", 0)
             expected = [(f"user:{number}", [number]) for number in range(9)]
             for page in (1, 4, 9, 1000):
-                assert [
-                    pair async for pair in bucket.scan("user:", page=page)
-                ] == expected
+                assert [pair async for pair in bucket.scan("user:", page=page)] == expected
             keys = bucket.scan("user:", after="user:3", keys_only=True)
             assert [key async for key in keys] == [key for key, _ in expected[4:]]
             with pytest.raises(ValueError, match="a page has at least one key"):

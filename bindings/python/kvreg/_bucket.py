@@ -364,9 +364,9 @@ class Bucket(Server, MutableMapping[str, Any]):
         and for a revision that cannot be. Waits for its turn.
 
         `ttl` is the key's time to live in seconds: when it is over nobody sees the key any
-        more, and soon it is gone from memory. None is for ever, and `kvreg.KEEP` what is left of the
-        older one; without `ttl` it is that of the bucket's options. `ValueError` for no time at
-        all, and for more than 100 years.
+        more, and soon it is gone from memory. None is for ever, and `kvreg.KEEP` what is left
+        of the older one; without `ttl` it is that of the bucket's options. `ValueError` for no
+        time at all, and for more than 100 years.
         """
         return put(self, key, value, ttl, if_revision, if_absent)
 
@@ -410,7 +410,8 @@ class Bucket(Server, MutableMapping[str, Any]):
         """A block of changes that are made in one step at its end: all of them or none.
 
         `with bucket.batch() as batch:` gives what notes them: `batch[key] = value`, `del
-        batch[key]`, and `put`, `remove` and `add` with the conditions that this bucket's have.
+        batch[key]`, and `put`, `remove` and `add`, with the times to live and the conditions
+        that this bucket's have.
         Each sees what an earlier one makes of its key; others see nothing before the end, and
         then all. What refuses raises at the end, and nothing was changed: `Conflict`, whose
         `key` tells which, `KeyError`, `WrongType` or `LimitReached`. An exception in the block

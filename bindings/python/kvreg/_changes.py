@@ -8,14 +8,16 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from . import _abi
+from ._constants import DEFAULT
 from ._errors import Conflict, Error, InvalidArgument, KeyNotFound
 from ._hot import LONGEST, TOO_LONG
-from ._revisions import expected_revision, without_codec
+from ._revisions import expected_revision, milliseconds, without_codec
 from ._values import Key, borrowed, encode_key, encoded
 
 if TYPE_CHECKING:
     from ._bucket import Bucket
     from ._codecs import Codec
+    from ._constants import Default, Verdict
 
 _INT_MIN = -(2**63)
 _INT_MAX = 2**63 - 1
@@ -53,10 +55,15 @@ class Changes:
         key: Key,
         value: Any,
         *,
+        ttl: float | None | Verdict | Default = DEFAULT,
         if_revision: int | None = None,
         if_absent: bool = False,
     ) -> None:
-        """Stores a value; with a condition, which is as of `Bucket.put`. Never blocks."""
+        """Stores a value, with a time to live and a condition: all is as of `Bucket.put`.
+
+        The time begins when the change is made. Never blocks.
+        """
+        ttl_ms = milliseconds(ttl).value
         stored = borrowed(encoded(self._codec, value))
         expected = None
         if if_absent or if_revision is not None:
@@ -64,7 +71,7 @@ class Changes:
         op = self._note(_abi.OP_PUT if expected is None else _abi.OP_PUT_IF, key)
         op.value = stored
         op.expected = expected or 0
-        op.ttl_ms = _abi.TTL_DEFAULT
+        op.ttl_ms = ttl_ms
 
     def remove(self, key: Key, *, if_revision: int | None = None) -> None:
         """Takes a key out, on a condition perhaps: `KeyError` at the end if it is absent.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import operator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from . import _abi
 from ._constants import ABSENT, DEFAULT, KEEP, Default, Status, Verdict
@@ -16,8 +16,8 @@ from ._values import Key, borrowed, decoded, encode_key, encoded, take
 if TYPE_CHECKING:
     from ._bucket import Bucket
 
-    Ttl = float | None | Verdict | Default
-    """A time to live: seconds; None, for ever; `kvreg.KEEP`; or that of the options."""
+Ttl = Union[float, Verdict, Default, None]
+"""A time to live: seconds; None, for ever; `kvreg.KEEP`; or that of the options."""
 
 
 class Entry(NamedTuple):
@@ -94,7 +94,7 @@ def put(
     size = len(data)
     if size > LONGEST:
         raise InvalidArgument(TOO_LONG)
-    ttl_ms: Any = _abi.TTL_DEFAULT if ttl is DEFAULT else _ttl_ms(ttl)
+    ttl_ms: Any = _abi.TTL_DEFAULT if ttl is DEFAULT else milliseconds(ttl)
     function = "bucket_put_entry"
     condition: tuple[Any, ...] = ()
     if if_absent or if_revision is not None:
@@ -144,7 +144,7 @@ def expire(bucket: Bucket, key: Key, ttl: float | None) -> int:
     """Does what `Bucket.expire` says."""
     if isinstance(ttl, (Verdict, Default)):
         raise TypeError("a time to live is a number of seconds, or None")
-    data, ttl_ms = _key(key), _ttl_ms(ttl)
+    data, ttl_ms = _key(key), milliseconds(ttl)
     revision = ctypes.c_uint64()
     status = _call(bucket, "bucket_expire", data, ttl_ms, ctypes.byref(revision))
     if status:
@@ -152,8 +152,10 @@ def expire(bucket: Bucket, key: Key, ttl: float | None) -> int:
     return revision.value
 
 
-def _ttl_ms(ttl: Ttl) -> ctypes.c_int64:
+def milliseconds(ttl: Ttl) -> ctypes.c_int64:
     """A time to live as the library takes it, rounded up."""
+    if ttl is DEFAULT:
+        return ctypes.c_int64(_abi.TTL_DEFAULT)
     if ttl is None or ttl is KEEP:
         return ctypes.c_int64(_abi.TTL_NEVER if ttl is None else _abi.TTL_KEEP)
     if isinstance(ttl, (Verdict, Default)):
