@@ -46,6 +46,30 @@ impl BucketServer {
         contents.fast_read(key, pinned, reader)
     }
 
+    /// As `fast_read`, where that found nothing: perhaps the key has a time to live.
+    pub(crate) fn fast_read_timed<R: Reader>(
+        &self,
+        key: Key<'_>,
+        pinned: &Guard,
+        reader: R,
+    ) -> Option<R::Read> {
+        let contents = &self.state().contents;
+        contents.times.are_used().then_some(())?;
+        contents.fast_read_timed(key, pinned, reader)
+    }
+
+    /// As `fast_read_timed`, with what else there is to know.
+    pub(crate) fn fast_read_timed_entry<R: Reader>(
+        &self,
+        key: Key<'_>,
+        pinned: &Guard,
+        reader: R,
+    ) -> Option<(R::Read, EntryFacts)> {
+        let contents = &self.state().contents;
+        contents.times.are_used().then_some(())?;
+        contents.fast_read_timed_entry(key, pinned, reader)
+    }
+
     /// Whether it holds more than a processor keeps near.
     #[inline(always)]
     pub(crate) fn is_large(&self) -> bool {

@@ -106,6 +106,23 @@ impl Wanted {
     }
 }
 
+/// As `one_key::read_timed`.
+///
+/// # Safety
+/// `wanted` is whole.
+#[cold]
+unsafe fn get_timed_entry(bucket: *mut kvreg_bucket, key: Key<'_>, wanted: Wanted) -> bool {
+    let read = fast::fast_read(bucket, |bucket, pinned| {
+        bucket.fast_read_timed_entry(key, pinned, fast::Output)
+    });
+    let Some((Some(value), facts)) = read else {
+        return false;
+    };
+    // SAFETY: by contract.
+    unsafe { wanted.fill(value, facts.revision, left(facts)) };
+    true
+}
+
 /// @name Buckets: revisions and conditions
 ///
 /// Gives the value of a key with its revision, as kvreg_bucket_get does, or answers
@@ -130,6 +147,10 @@ pub unsafe extern "C" fn kvreg_bucket_get_entry(
             });
             if let Some((Some(value), facts)) = read {
                 wanted.fill(value, facts.revision, left(facts));
+                return OK;
+            }
+            let key = fast::key(key.cast(), key_len);
+            if key.is_some_and(|key| get_timed_entry(bucket, key, wanted)) {
                 return OK;
             }
         }

@@ -40,6 +40,11 @@ pub(super) unsafe fn read<R: Reader + Copy>(
         if read.is_some_and(|read| done(read).is_ok()) {
             return OK;
         }
+        // SAFETY: by contract.
+        let key = unsafe { fast::key(key.cast(), key_len) };
+        if key.is_some_and(|key| read_timed(bucket, key, &reader, &done)) {
+            return OK;
+        }
     }
     // SAFETY: by contract.
     unsafe { argument::text_at_hand(key.cast(), key_len) };
@@ -54,6 +59,20 @@ pub(super) unsafe fn read<R: Reader + Copy>(
             done(read)
         })
     })
+}
+
+/// Reads a key with a time to live by a short way of its own; `false` if it cannot be read so.
+#[cold]
+fn read_timed<R: Reader>(
+    bucket: *mut kvreg_bucket,
+    key: Key<'_>,
+    reader: &impl Fn() -> R,
+    done: &impl Fn(R::Read) -> Result<(), Failure>,
+) -> bool {
+    let read = fast::fast_read(bucket, |bucket, pinned| {
+        bucket.fast_read_timed(key, pinned, reader())
+    });
+    read.is_some_and(|read| done(read).is_ok())
 }
 
 /// How a value is stored.

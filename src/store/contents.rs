@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use super::eviction::Eviction;
 use super::key::Key;
 use super::limits::{Cost, Limits};
-use super::reading::{fast_read, size, try_read, try_read_entry};
+use super::reading::{fast_read, fast_read_any, fast_read_any_entry, fast_read_entry};
+use super::reading::{size, try_read, try_read_entry};
 use super::reading::{EntryFacts, Owned, Reader, Tried};
 use super::revisions::{RevisionBlocks, Revisions};
 use super::snapshot::Slots;
@@ -316,7 +317,18 @@ impl Contents {
     ) -> Option<R::Read> {
         let found = self.table.get(key.hash, &key, pinned).ok()??;
         self.note_hit(&found); // before it is read: so what is read need not be kept meanwhile
-        fast_read(&found, reader, &Clock::new())
+        fast_read(&found, reader)
+    }
+
+    /// As `fast_read`, where that found nothing: perhaps the key has a time to live.
+    pub(crate) fn fast_read_timed<R: Reader>(
+        &self,
+        key: Key<'_>,
+        pinned: &Guard,
+        reader: R,
+    ) -> Option<R::Read> {
+        let found = self.table.get(key.hash, &key, pinned).ok()??;
+        fast_read_any(&found, reader, &Clock::new())
     }
 
     /// As `fast_read`, with the revision of the key's last change.
@@ -329,11 +341,18 @@ impl Contents {
     ) -> Option<(R::Read, EntryFacts)> {
         let found = self.table.get(key.hash, &key, pinned).ok()??;
         self.note_hit(&found);
-        let look = found.value().look(found.tail()).ok()?;
-        match try_read_entry(&look, reader, &Clock::new()) {
-            Tried::Read(read) => Some(read),
-            Tried::NoMemory | Tried::Torn | Tried::Over => None,
-        }
+        fast_read_entry(&found, reader)
+    }
+
+    /// As `fast_read_timed`, with what else there is to know.
+    pub(crate) fn fast_read_timed_entry<R: Reader>(
+        &self,
+        key: Key<'_>,
+        pinned: &Guard,
+        reader: R,
+    ) -> Option<(R::Read, EntryFacts)> {
+        let found = self.table.get(key.hash, &key, pinned).ok()??;
+        fast_read_any_entry(&found, reader)
     }
 
     /// As `fast_read`, and where the value lies.
@@ -347,7 +366,7 @@ impl Contents {
     ) -> Option<(R::Read, ValueSpot)> {
         let found = self.table.get(key.hash, &key, pinned).ok()??;
         self.note_hit(&found);
-        let read = fast_read(&found, reader, clock)?;
+        let read = fast_read_any(&found, reader, clock)?;
         Some((read, ValueSpot(Spot::of(&found))))
     }
 

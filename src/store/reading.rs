@@ -111,15 +111,55 @@ pub(super) fn try_read_entry<R: Reader>(
     }
 }
 
-/// The value of an entry, if it can be read at once. Does not panic.
+/// The value of an entry, if it can be read at once and its key has no time to live: who reads those
+/// too pays for it, since the answer of either way lies in memory then. Does not panic.
 #[inline(always)]
-pub(super) fn fast_read<R: Reader>(
+pub(super) fn fast_read<R: Reader>(found: &Found<'_, Stored>, reader: R) -> Option<R::Read> {
+    let look = found.value().look(found.tail()).ok()?;
+    if look.is_timed() {
+        return None;
+    }
+    read_or_none(try_copy(&look, reader))
+}
+
+/// As `fast_read`, of any key.
+#[inline(always)]
+pub(super) fn fast_read_any<R: Reader>(
     found: &Found<'_, Stored>,
     reader: R,
     clock: &Clock,
 ) -> Option<R::Read> {
     let look = found.value().look(found.tail()).ok()?;
-    match try_read(&look, reader, clock) {
+    read_or_none(try_read(&look, reader, clock))
+}
+
+/// As `fast_read`, with the revision.
+#[inline(always)]
+pub(super) fn fast_read_entry<R: Reader>(
+    found: &Found<'_, Stored>,
+    reader: R,
+) -> Option<(R::Read, EntryFacts)> {
+    let look = found.value().look(found.tail()).ok()?;
+    if look.is_timed() {
+        return None;
+    }
+    let (revision, ttl_ms) = (look.revision(), None);
+    let read = read_or_none(try_copy(&look, reader))?;
+    Some((read, EntryFacts { revision, ttl_ms }))
+}
+
+/// As `fast_read_entry`, of any key.
+pub(super) fn fast_read_any_entry<R: Reader>(
+    found: &Found<'_, Stored>,
+    reader: R,
+) -> Option<(R::Read, EntryFacts)> {
+    let look = found.value().look(found.tail()).ok()?;
+    read_or_none(try_read_entry(&look, reader, &Clock::new()))
+}
+
+#[inline(always)]
+fn read_or_none<R>(tried: Tried<R>) -> Option<R> {
+    match tried {
         Tried::Read(read) => Some(read),
         Tried::NoMemory | Tried::Torn | Tried::Over => None,
     }

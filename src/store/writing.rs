@@ -7,7 +7,7 @@ use super::contents::{Change, Contents, Observer, Pair, ValueSpot, OBSERVED, SNA
 use super::key::Key;
 use super::key_log::Kind;
 use super::limits::Cost;
-use super::reading::{fast_read, read, size, Reader};
+use super::reading::{fast_read_any, read, size, Reader};
 use super::stored::{Small, Stored, MIN_TAIL};
 use super::ttl::{is_over, life};
 use crate::error::Error;
@@ -284,7 +284,7 @@ impl Exclusive<'_, Contents> {
         if found.value().is_shared() || cost.bytes >= LARGE {
             return None; // it is to be freed at once
         }
-        let old = fast_read(&found, reader, &Clock::new())?;
+        let old = fast_read_any(&found, reader, &Clock::new())?;
         let was_timed = found.value().is_timed();
         if was_timed && self.timed() == 1 {
             return None; // somebody is to be told that nothing is due any more
