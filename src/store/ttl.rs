@@ -207,7 +207,7 @@ impl Exclusive<'_, Contents> {
     pub(super) fn fast_put_timed(
         &self,
         key: Key<'_>,
-        value: &Small<'_>,
+        value: Small<'_>,
         condition: impl Condition,
         pinned: &Guard,
     ) -> Option<Changed> {

@@ -153,12 +153,12 @@ impl Exclusive<'_, Contents> {
             return None;
         }
         if !self.gives_none(condition.ttl()) {
-            return self.fast_put_timed(key, value, condition, pinned);
+            return self.fast_put_timed(key, *value, condition, pinned);
         }
         let writer = self.writer(pinned);
         match writer.fast_place(key.hash, &key)? {
             Place::Taken(found) if found.value().is_timed() => {
-                self.fast_put_timed(key, value, condition, pinned)
+                self.fast_put_timed(key, *value, condition, pinned)
             }
             Place::Taken(found) => {
                 if !condition.allows(Some(found.value().revision())) {
@@ -234,7 +234,7 @@ impl Exclusive<'_, Contents> {
             // With the key: an entry that has no room of its own makes none.
             let key = found.key().len();
             let with_key = |cost: Cost| Cost::of_bytes(cost.bytes + key);
-            self.evict_for(with_key(less), with_key(more), Some(found), pinned)
+            self.evict_for(with_key(less), with_key(more), Some(found.again()), pinned)
                 .ok()?;
         }
         found.note_use();

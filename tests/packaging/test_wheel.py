@@ -119,9 +119,10 @@ def test_nothing_tells_where_it_was_built() -> None:
 
 
 def test_they_are_small() -> None:
-    assert len(contents()[f"kvreg/{LIBRARY}"]) < 1_500_000
-    assert WHEEL.stat().st_size < 1_000_000
-    assert SDIST.stat().st_size < 500_000
+    # A quarter of the library is what keys can do beside being read and written.
+    assert len(contents()[f"kvreg/{LIBRARY}"]) < 2_000_000
+    assert WHEEL.stat().st_size < 1_200_000
+    assert SDIST.stat().st_size < 600_000
 
 
 def test_the_library_still_exports_what_the_header_declares(tmp_path: Path) -> None:

@@ -386,13 +386,13 @@ impl<'c> Exclusive<'c, Contents> {
         &self,
         less: Cost,
         more: Cost,
-        keep: Option<&Found<'_, Stored>>,
+        keep: Option<Found<'_, Stored>>,
         pinned: &Guard,
     ) -> Result<(), Error> {
         if self.eviction.is_none() || !reclaim::has_room() {
             return Err(Error::NoMemory);
         }
-        self.evict_and_charge(less, more, keep, pinned, Error::NoMemory)
+        self.evict_and_charge(less, more, keep.as_ref(), pinned, Error::NoMemory)
     }
 
     fn evict_and_charge(
