@@ -266,7 +266,8 @@ static void step_items_next_entry(struct actor *me) {
         CHECK(status != KVREG_OK && key.type == KVREG_NIL);
         return;
     }
-    CHECK(entry.ttl_ms == (status == KVREG_OK ? KVREG_TTL_NEVER : 0));
+    CHECK(status == KVREG_OK ? entry.ttl_ms == KVREG_TTL_NEVER || entry.ttl_ms > 0
+                             : entry.ttl_ms == 0);
     read_value(me, status, &key, &key);
     read_value(me, status, &entry.value, &entry.value);
 }
@@ -652,7 +653,7 @@ static void step_revisions(struct actor *me, enum function function) {
                kvreg_bucket_add_int(bucket, key.data, key.len, (int64_t)next_random(me),
                                     OUTPUT(&sum)));
         break;
-    case DO_bucket_revision: case DO_bucket_expire:
+    case DO_bucket_revision:
         answer(me, function, kvreg_bucket_revision(bucket, OUTPUT(&revision)));
         break;
     case DO_bucket_apply:

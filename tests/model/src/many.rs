@@ -282,12 +282,13 @@ fn a_key_that_makes_room_goes_first() {
         let contents = Arc::new(Contents::new(limits, None).evicting());
         put(&contents, A, 1);
         let other = Arc::clone(&contents);
-        let writer = spawn(move || put(&other, B, 2));
-        let second = get(&contents, B);
-        let first = get(&contents, A);
-        assert!(matches!(first, None | Some(1)) && matches!(second, None | Some(2)));
-        assert!(first.is_none() || second.is_none(), "both at once");
-        writer.join().unwrap();
+        let reader = spawn(move || {
+            let (second, first) = (get(&other, B), get(&other, A));
+            assert!(matches!(first, None | Some(1)) && matches!(second, None | Some(2)));
+            assert!(first.is_none() || second.is_none(), "both at once");
+        });
+        put(&contents, B, 2);
+        reader.join().unwrap();
         assert_eq!((get(&contents, A), get(&contents, B)), (None, Some(2)));
     });
 }

@@ -53,19 +53,30 @@ fn remove(table: &Table<u64>, key: Key) {
     assert!(writer.remove(hash(&key), &key).is_some());
 }
 
+/// Reads on a thread that is spawned, while this one writes: so that all orders are tried, as
+/// `many.rs` tells.
+fn beside(
+    table: &Arc<Table<u64>>,
+    read: impl FnOnce(&Table<u64>) + Send + 'static,
+    write: impl FnOnce(&Table<u64>),
+) {
+    let other = Arc::clone(table);
+    let reader = spawn(move || read(&other));
+    write(table);
+    reader.join().unwrap();
+}
+
 #[test]
 fn a_key_is_found_while_others_come_and_go() {
     check(|| {
         let table = table();
         put(&table, A, 1);
         put(&table, B, 2);
-        let other = Arc::clone(&table);
-        let writer = spawn(move || {
-            remove(&other, B);
-            put(&other, LIKE_A, 3);
-        });
-        assert_eq!(get(&table, A), Some(1));
-        writer.join().unwrap();
+        let write = |table: &Table<u64>| {
+            remove(table, B);
+            put(table, LIKE_A, 3);
+        };
+        beside(&table, |table| assert_eq!(get(table, A), Some(1)), write);
         assert_eq!(get(&table, LIKE_A), Some(3));
     });
 }
@@ -75,12 +86,12 @@ fn a_value_is_the_old_or_the_new_one() {
     check(|| {
         let table = table();
         put(&table, A, 1);
-        let other = Arc::clone(&table);
-        let writer = spawn(move || put(&other, A, 2));
-        let first = get(&table, A).unwrap();
-        let second = get(&table, A).unwrap();
-        assert!((1..=2).contains(&first) && second >= first);
-        writer.join().unwrap();
+        let read = |table: &Table<u64>| {
+            let first = get(table, A).unwrap();
+            let second = get(table, A).unwrap();
+            assert!((1..=2).contains(&first) && second >= first);
+        };
+        beside(&table, read, |table| put(table, A, 2));
         assert_eq!(get(&table, A), Some(2));
     });
 }
@@ -90,14 +101,15 @@ fn a_cell_that_is_used_again_shows_no_other_key() {
     check(|| {
         let table = table();
         put(&table, A, 1);
-        let other = Arc::clone(&table);
-        let writer = spawn(move || {
-            remove(&other, A);
-            put(&other, LIKE_A, 3);
-        });
-        assert!(matches!(get(&table, A), None | Some(1)));
-        assert!(matches!(get(&table, LIKE_A), None | Some(3)));
-        writer.join().unwrap();
+        let read = |table: &Table<u64>| {
+            assert!(matches!(get(table, A), None | Some(1)));
+            assert!(matches!(get(table, LIKE_A), None | Some(3)));
+        };
+        let write = |table: &Table<u64>| {
+            remove(table, A);
+            put(table, LIKE_A, 3);
+        };
+        beside(&table, read, write);
         assert_eq!(get(&table, A), None);
     });
 }
@@ -108,18 +120,16 @@ fn a_key_that_comes_back_is_not_missed_again() {
     check(|| {
         let table = table();
         put(&table, A, 1);
-        let other = Arc::clone(&table);
-        let writer = spawn(move || {
-            remove(&other, A);
-            put(&other, A, 2);
-        });
-        let first = get(&table, A);
-        let second = get(&table, A);
-        assert!(
-            first != Some(2) || second == Some(2),
-            "{first:?} {second:?}"
-        );
-        writer.join().unwrap();
+        let read = |table: &Table<u64>| {
+            let (first, second) = (get(table, A), get(table, A));
+            let stays = first != Some(2) || second == Some(2);
+            assert!(stays, "{first:?} {second:?}");
+        };
+        let write = |table: &Table<u64>| {
+            remove(table, A);
+            put(table, A, 2);
+        };
+        beside(&table, read, write);
     });
 }
 
@@ -135,13 +145,12 @@ fn a_key_in_the_next_group_is_found() {
     check(|| {
         let table = table();
         crowd(&table);
-        let other = Arc::clone(&table);
-        let writer = spawn(move || {
-            remove(&other, [10, 0, 0]);
-            put(&other, A, 1);
-        });
-        assert_eq!(get(&table, [17, 0, 0]), Some(7));
-        writer.join().unwrap();
+        let read = |table: &Table<u64>| assert_eq!(get(table, [17, 0, 0]), Some(7));
+        let write = |table: &Table<u64>| {
+            remove(table, [10, 0, 0]);
+            put(table, A, 1);
+        };
+        beside(&table, read, write);
         remove(&table, [17, 0, 0]);
         assert_eq!(get(&table, [17, 0, 0]), None);
         assert_eq!(get(&table, A), Some(1));
@@ -155,10 +164,8 @@ fn a_key_is_found_while_the_table_grows() {
         for number in 0..7u8 {
             put(&table, [10 + number, 0, 0], number.into());
         }
-        let other = Arc::clone(&table);
-        let writer = spawn(move || put(&other, A, 1));
-        assert_eq!(get(&table, [16, 0, 0]), Some(6));
-        writer.join().unwrap();
+        let read = |table: &Table<u64>| assert_eq!(get(table, [16, 0, 0]), Some(6));
+        beside(&table, read, |table| put(table, A, 1));
         assert_eq!(get(&table, [16, 0, 0]), Some(6));
         assert_eq!(get(&table, A), Some(1));
     });
@@ -173,16 +180,17 @@ fn a_key_is_found_while_the_table_moves() {
         for number in 0..21u8 {
             put(&table, [10 + number, number % 4, 0], number.into());
         }
-        let other = Arc::clone(&table);
-        let writer = spawn(move || {
-            put(&other, A, 1); // it begins to move
-            put(&other, [10, 0, 0], 100);
-            remove(&other, [11, 1, 0]);
-            put(&other, B, 2);
-        });
-        assert!(matches!(get(&table, [10, 0, 0]), Some(0 | 100)));
-        assert_eq!(get(&table, [13, 3, 0]), Some(3));
-        writer.join().unwrap();
+        let read = |table: &Table<u64>| {
+            assert!(matches!(get(table, [10, 0, 0]), Some(0 | 100)));
+            assert_eq!(get(table, [13, 3, 0]), Some(3));
+        };
+        let write = |table: &Table<u64>| {
+            put(table, A, 1); // it begins to move
+            put(table, [10, 0, 0], 100);
+            remove(table, [11, 1, 0]);
+            put(table, B, 2);
+        };
+        beside(&table, read, write);
         let found = [A, B, [10, 0, 0], [11, 1, 0]].map(|key| get(&table, key));
         assert_eq!(found, [Some(1), Some(2), Some(100), None]);
     });

@@ -51,9 +51,10 @@ fn beside(write: fn(&Contents), read: fn(&Contents)) {
         let contents = Arc::new(Contents::new(None, None));
         put(&contents, 1, Ttl::Millis(TTL));
         let other = Arc::clone(&contents);
-        let writer = spawn(move || write(&other));
-        read(&contents);
-        writer.join().unwrap();
+        // The one that is spawned, so that all orders are tried, as `many.rs` tells.
+        let reader = spawn(move || read(&other));
+        write(&contents);
+        reader.join().unwrap();
     });
 }
 
@@ -130,16 +131,8 @@ fn a_value_and_its_time_belong_together() {
         let stored = Arc::new(Stored::small(&number(0), 1));
         stored.overwrite(&tail, &number(1).living(lives(10)), 2);
         let (place, words) = (Arc::clone(&stored), Arc::clone(&tail));
-        let writer = spawn(move || {
-            place.overwrite(&words, &number(2).living(lives(20)), 3);
-            place.overwrite(
-                &words,
-                &Small::of(ValueRef::Bytes(b"0123456789ab")).unwrap(),
-                4,
-            );
-        });
-        loop {
-            let Ok(look) = stored.look(&tail) else {
+        let reader = spawn(move || loop {
+            let Ok(look) = place.look(&words) else {
                 loom::thread::yield_now();
                 continue;
             };
@@ -152,7 +145,10 @@ fn a_value_and_its_time_belong_together() {
                 break;
             }
             loom::thread::yield_now();
-        }
-        writer.join().unwrap();
+        });
+        stored.overwrite(&tail, &number(2).living(lives(20)), 3);
+        let text = Small::of(ValueRef::Bytes(b"0123456789ab")).unwrap();
+        stored.overwrite(&tail, &text, 4);
+        reader.join().unwrap();
     });
 }
