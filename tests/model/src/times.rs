@@ -27,6 +27,12 @@ fn put(contents: &Contents, value: i64, ttl: Ttl) {
     with_writer(contents, put).unwrap();
 }
 
+/// Sets the clock, for all.
+fn set_clock(ms: u64) {
+    crate::sync::fence(crate::sync::Ordering::SeqCst);
+    SET.set(ms);
+}
+
 /// In an entry of its own.
 fn put_anew(contents: &Contents, value: i64, ttl: Ttl) {
     let pair = Pair::new(Key::new(KEY), ValueRef::Int(value)).unwrap();
@@ -47,7 +53,7 @@ fn get(contents: &Contents) -> Option<i64> {
 /// The key is 1 and lives for `TTL`; then the writer does something, and the reader reads.
 fn beside(write: fn(&Contents), read: fn(&Contents)) {
     check(move || {
-        SET.set(100);
+        set_clock(100);
         let contents = Arc::new(Contents::new(None, None));
         put(&contents, 1, Ttl::Millis(TTL));
         let other = Arc::clone(&contents);
@@ -68,7 +74,7 @@ fn a_key_that_is_overwritten_in_time_is_there() {
     beside(
         |contents| {
             put(contents, 2, Ttl::Never);
-            SET.set(200);
+            set_clock(200);
         },
         is_there,
     );
@@ -79,7 +85,7 @@ fn a_key_that_is_replaced_in_time_is_there() {
     beside(
         |contents| {
             put_anew(contents, 2, Ttl::Never);
-            SET.set(200);
+            set_clock(200);
         },
         is_there,
     );
@@ -92,7 +98,7 @@ fn a_key_that_is_kept_in_time_is_there() {
             let expire =
                 |writer: &Exclusive<'_, Contents>| writer.expire(Key::new(KEY), Ttl::Millis(1000));
             with_writer(contents, expire).unwrap();
-            SET.set(200);
+            set_clock(200);
         },
         is_there,
     );
@@ -103,7 +109,7 @@ fn a_key_that_is_kept_in_time_is_there() {
 fn a_key_that_is_over_does_not_come_back() {
     beside(
         |contents| {
-            SET.set(100 + TTL);
+            set_clock(100 + TTL);
             let sweep = |writer: &Exclusive<'_, Contents>| {
                 writer.sweep(crate::time::Moment::now(), true, 8);
             };
