@@ -284,11 +284,12 @@ impl Exclusive<'_, Contents> {
         if found.value().is_shared() || cost.bytes >= LARGE {
             return None; // it is to be freed at once
         }
-        let old = fast_read_any(&found, reader, &Clock::new())?;
         let was_timed = found.value().is_timed();
         if was_timed && self.timed() == 1 {
             return None; // somebody is to be told that nothing is due any more
         }
+        // The last step that may find anything out: what was read for C is not given up.
+        let old = fast_read_any(&found, reader, &Clock::new())?;
         let revision = self.begin_over(&found, key.hash, pinned);
         writer.fast_remove(removable, key.hash);
         self.revisions.commit();
