@@ -640,14 +640,15 @@ from kvreg import aio
 
 def contended():
     bucket = kvreg.Bucket()
+    bucket.timeout = None
     begun, go_on = threading.Event(), threading.Event()
     def hold(_):
         begun.set()
-        go_on.wait(30)
+        go_on.wait()
         return 1
     thread = threading.Thread(target=lambda: bucket.update("a", hold, default=0))
     thread.start()
-    begun.wait(30)
+    begun.wait()
     async def main():
         task = asyncio.ensure_future(aio.Bucket.of(bucket).update("a", lambda n: n + 1))
         for _ in range(50):
@@ -720,7 +721,7 @@ def hold(_):
     begun.set()
     threading.Event().wait()
 threading.Thread(target=lambda: bucket.update("a", hold, default=0), daemon=True).start()
-begun.wait(30)
+begun.wait()
 async def main():
     other = aio.Bucket.of(bucket)
     other.timeout = None
