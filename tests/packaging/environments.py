@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 from distributions import output, run
@@ -31,10 +33,16 @@ class Environment:
             name: value for name, value in os.environ.items() if not name.startswith(hidden)
         }
 
-    def lend(self) -> None:
-        """Lends it the packages of this interpreter, among which kvreg is not."""
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Lends it the packages of this interpreter for a while, among which kvreg is not."""
         (site,) = self.directory.glob("lib/python*/site-packages")
-        (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        path = site / "lent.pth"
+        path.write_text(sysconfig.get_path("purelib") + "\n")
+        try:
+            yield
+        finally:
+            path.unlink()
 
     def pip(self, *arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
         """Runs pip, from a directory where nothing is, with further environment variables."""

@@ -118,6 +118,7 @@ def test_cargo_would_publish_the_crate_without_a_warning(tmp_path: Path) -> None
     assert "warning" not in told
 
 
+@pytest.mark.usefixtures("without_index")
 def test_it_makes_itself_again(unpacked: Path, tmp_path: Path) -> None:
     # What is built there is not the crate, and is not to come along.
     (unpacked / "rust" / "target").mkdir()
