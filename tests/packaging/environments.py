@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from distributions import output, run
+from distributions import PROJECT, REPOSITORY, output, run
 
 WHERE = """
 import kvreg
@@ -18,6 +20,21 @@ from kvreg import _library
 print(kvreg.__file__)
 print(_library.library()._name)
 """
+
+
+@functools.cache
+def without_index() -> dict[str, str]:
+    """Variables with which builds ask no index, but are isolated as users' are.
+
+    What they need is fetched once.
+    """
+    text = (PROJECT / "pyproject.toml").read_text()
+    needed = re.findall(r'"(.+?)"', text.partition("requires = [")[2].partition("]")[0])
+    assert needed
+    fetched = REPOSITORY / "target" / "fetched"
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "download")
+    output(*pip, "--quiet", "--only-binary=:all:", "--dest", fetched, *needed)
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(fetched)}
 
 
 class Environment:

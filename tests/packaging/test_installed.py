@@ -22,7 +22,7 @@ from distributions import (
     output,
     readme_example,
 )
-from environments import Environment
+from environments import Environment, without_index
 
 SITE = {f"kvreg/{LIBRARY}", "kvreg/py.typed"}
 PROOF = int(os.environ.get("KVREG_TEST_SCALE", "1")) > 1
@@ -57,9 +57,11 @@ def copy_of_the_tests(directory: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory, without_index: None) -> Environment:
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """An environment with nothing but pip: each test leaves it as it was."""
-    return Environment(tmp_path_factory.mktemp("plain"))
+    environment = Environment(tmp_path_factory.mktemp("plain"))
+    environment.variables |= without_index()
+    return environment
 
 
 @pytest.fixture
