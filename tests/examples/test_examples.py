@@ -31,7 +31,7 @@ plainly_and_under_valgrind = pytest.mark.parametrize(
 def run(*command: str | Path) -> tuple[int, str, str]:
     """The status of a program that ends by itself, and what it says."""
     done = subprocess.run(
-        command, cwd=PROGRAMS, capture_output=True, text=True, timeout=600, check=False
+        command, cwd=PROGRAMS, capture_output=True, text=True, timeout=3000, check=False
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -111,7 +111,7 @@ class Client:
     """A connection to the event loop."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=300)
         self.replies = self.socket.makefile("rb")
 
     def send(self, data: bytes) -> None:
@@ -157,7 +157,7 @@ def event_loop(
         finally:
             process.send_signal(ends)
             try:
-                status = process.wait(60)
+                status = process.wait(300)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise

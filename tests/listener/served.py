@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import IO, Callable
 
-WAIT = 20.0
+WAIT = 120.0
 OK = b"OK\r\n"
 ERROR = b"ERROR\r\n"
 NOT_FOUND = b"NOT FOUND\r\n"

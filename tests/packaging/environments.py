@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
+import re
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
-from distributions import output, run
+from distributions import PROJECT, REPOSITORY, output, run
 
 WHERE = """
 import kvreg
@@ -16,6 +20,21 @@ from kvreg import _library
 print(kvreg.__file__)
 print(_library.library()._name)
 """
+
+
+@functools.cache
+def without_index() -> dict[str, str]:
+    """Variables with which builds ask no index, but are isolated as users' are.
+
+    What they need is fetched once.
+    """
+    text = (PROJECT / "pyproject.toml").read_text()
+    needed = re.findall(r'"(.+?)"', text.partition("requires = [")[2].partition("]")[0])
+    assert needed
+    fetched = REPOSITORY / "target" / "fetched"
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "download")
+    output(*pip, "--quiet", "--only-binary=:all:", "--dest", fetched, *needed)
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(fetched)}
 
 
 class Environment:
@@ -31,10 +50,16 @@ class Environment:
             name: value for name, value in os.environ.items() if not name.startswith(hidden)
         }
 
-    def lend(self) -> None:
-        """Lends it the packages of this interpreter, among which kvreg is not."""
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Lends it the packages of this interpreter for a while, among which kvreg is not."""
         (site,) = self.directory.glob("lib/python*/site-packages")
-        (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        path = site / "lent.pth"
+        path.write_text(sysconfig.get_path("purelib") + "\n")
+        try:
+            yield
+        finally:
+            path.unlink()
 
     def pip(self, *arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
         """Runs pip, from a directory where nothing is, with further environment variables."""

@@ -22,7 +22,7 @@ from distributions import (
     output,
     readme_example,
 )
-from environments import Environment
+from environments import Environment, without_index
 
 SITE = {f"kvreg/{LIBRARY}", "kvreg/py.typed"}
 PROOF = int(os.environ.get("KVREG_TEST_SCALE", "1")) > 1
@@ -57,11 +57,18 @@ def copy_of_the_tests(directory: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def equipped(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """An environment with what the tests need: each leaves it as it was."""
-    environment = Environment(tmp_path_factory.mktemp("equipped"))
-    environment.lend()
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment with nothing but pip: each test leaves it as it was."""
+    environment = Environment(tmp_path_factory.mktemp("plain"))
+    environment.variables |= without_index()
     return environment
+
+
+@pytest.fixture
+def equipped(plain: Environment) -> Iterator[Environment]:
+    """The same with what the tests need."""
+    with plain.lent():
+        yield plain
 
 
 @pytest.mark.parametrize("distribution", TESTED.values(), ids=TESTED)
@@ -100,12 +107,6 @@ def test_the_tests_of_python_pass_against_the_installed(
     environment.uninstall()
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """An environment with nothing but pip: each test leaves it as it was."""
-    return Environment(tmp_path_factory.mktemp("plain"))
-
-
 @pytest.fixture
 def stale() -> Iterator[None]:
     """A module that was built once and is no longer in the checkout."""
@@ -119,8 +120,12 @@ def stale() -> Iterator[None]:
 
 
 def project_files() -> set[Path]:
-    """All that is beside the sources, but for notes that setuptools always keeps there."""
-    return {path for path in PROJECT.rglob("*") if "kvreg.egg-info" not in path.parts}
+    """All that is beside the sources, but for notes that setuptools always keeps there.
+
+    And what Python compiles: any other program that uses the checkout does so meanwhile.
+    """
+    noted = {"kvreg.egg-info", "__pycache__"}
+    return {path for path in PROJECT.rglob("*") if not noted & {*path.parts}}
 
 
 @pytest.mark.usefixtures("stale")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tarfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from distributions import LICENCES, PROJECT, REPOSITORY, SDIST, crate_version, modules, output
+from environments import without_index
 
 ROOT = f"kvreg-{crate_version()}"
 CRATE = (
@@ -122,7 +124,10 @@ def test_it_makes_itself_again(unpacked: Path, tmp_path: Path) -> None:
     # What is built there is not the crate, and is not to come along.
     (unpacked / "rust" / "target").mkdir()
     (unpacked / "rust" / "target" / "README.md").touch()
-    output(sys.executable, "-m", "build", "--sdist", "--outdir", tmp_path, unpacked)
+    output(
+        *(sys.executable, "-m", "build", "--sdist", "--outdir", tmp_path, unpacked),
+        env={**os.environ, **without_index()},
+    )
     again = contents(tmp_path / SDIST.name)
     assert set(again) == set(contents(SDIST))
     for name, data in contents(SDIST).items():

@@ -12,7 +12,7 @@ from typing import Any
 
 import kvreg
 import pytest
-from support import Worker, live_handles, wait
+from support import WAIT, Worker, live_handles, wait
 
 SHOPPING: dict[str, kvreg.Value] = {"milk": 1, "eggs": 12, "bread": "rye"}
 
@@ -90,7 +90,7 @@ def test_setdefault_is_one_step(bucket: kvreg.Bucket) -> None:
     barrier = threading.Barrier(4)
 
     def race(mine: int) -> list[Any]:
-        barrier.wait(30)
+        barrier.wait(WAIT)
         return [bucket.setdefault(f"key {n}", mine) for n in range(200)]
 
     def work(mine: int) -> Worker:
@@ -463,7 +463,7 @@ def test_it_cannot_be_pickled_or_copied_deeply(bucket: kvreg.Bucket) -> None:
 
 @pytest.mark.parametrize("seconds", [None, 0, 0.0001, 1, 2.5, float("inf"), 1e300])
 def test_timeouts_are_seconds(bucket: kvreg.Bucket, seconds: float | None) -> None:
-    assert bucket.timeout == 5.0
+    assert bucket.timeout == WAIT
     bucket.timeout = seconds
     assert bucket.timeout == seconds
     bucket["milk"] = 1
@@ -473,7 +473,7 @@ def test_timeouts_are_seconds(bucket: kvreg.Bucket, seconds: float | None) -> No
 def test_a_timeout_is_not_negative(bucket: kvreg.Bucket, seconds: float) -> None:
     with pytest.raises(ValueError, match="at least 0 seconds"):
         bucket.timeout = seconds
-    assert bucket.timeout == 5.0
+    assert bucket.timeout == WAIT
 
 
 def test_exit_takes_only_reasons_that_end(bucket: kvreg.Bucket) -> None:

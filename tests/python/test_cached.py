@@ -10,8 +10,7 @@ from typing import Any
 import kvreg
 import pytest
 from kvreg import aio
-
-WAIT = 30.0
+from support import WAIT
 
 
 def test_it_is_computed_once_per_key(bucket: kvreg.Bucket) -> None:

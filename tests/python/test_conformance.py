@@ -26,6 +26,7 @@ from strategies import (
     text,
     values,
 )
+from support import SCALE
 
 _NOTHING = object()
 _SET_OPERATIONS = [
@@ -466,9 +467,9 @@ class PickleMachine(BucketMachine):
 
 @pytest.mark.parametrize(
     ("machine", "examples"),
-    [(BucketMachine, 150), (JSONMachine, 50), (PickleMachine, 50)],
+    [(BucketMachine, 50), (JSONMachine, 15), (PickleMachine, 15)],
     ids=["plain", "json", "pickle"],
 )
 def test_a_bucket_behaves_as_a_dict(machine: type[BucketMachine], examples: int) -> None:
-    steps = settings(PROFILE, max_examples=examples, stateful_step_count=40)
+    steps = settings(PROFILE, max_examples=max(1, SCALE) * examples, stateful_step_count=40)
     run_state_machine_as_test(machine, settings=steps)

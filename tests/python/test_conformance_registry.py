@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from strategies import PROFILE
+from support import SCALE
 
 _bucket_names = st.sampled_from(["a", "b", "shopping", "Grüße", "🥛", "n" * 255])
 
@@ -137,5 +138,5 @@ class RegistryMachine(RuleBasedStateMachine):
 
 
 def test_a_registry_behaves_as_a_dict() -> None:
-    steps = settings(PROFILE, max_examples=40, stateful_step_count=30)
+    steps = settings(PROFILE, max_examples=max(1, SCALE) * 15, stateful_step_count=30)
     run_state_machine_as_test(RegistryMachine, settings=steps)

@@ -314,7 +314,7 @@ def test_a_listener_closes_its_connections_though_a_child_has_them(
 
 def test_forks_while_threads_work(registry: kvreg.Registry) -> None:
     shared, done = registry.create("shared"), threading.Event()
-    registry.timeout = shared.timeout = WAIT  # a busy machine is no failure
+    working = threading.Semaphore(0)
     start_threads(shared)
 
     def work(me: int) -> int:
@@ -332,6 +332,8 @@ def test_forks_while_threads_work(registry: kvreg.Registry) -> None:
                 assert isinstance(down, kvreg.Down)
                 assert down.reference == reference
                 rounds += 1
+                if rounds == 1:
+                    working.release()
         # Others may be in the way of the last cast; its own thread's read waits for it.
         assert shared.get(f"casts {me}", 0) == rounds
         return rounds
@@ -346,6 +348,8 @@ def test_forks_while_threads_work(registry: kvreg.Registry) -> None:
 
     workers = [start(me) for me in range(3)]
     try:
+        for _ in workers:
+            assert working.acquire(timeout=WAIT)
         for _ in range(max(1, 5 * SCALE)):
             forked(child).check()
     finally:

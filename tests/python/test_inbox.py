@@ -13,7 +13,7 @@ import time
 
 import kvreg
 import pytest
-from support import Worker, posix, wait
+from support import WAIT, Worker, posix, wait
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_an_exit_gives_its_reason_and_detail(
 ) -> None:
     reference = inbox.monitor(bucket)
     bucket.exit(reason, "spilt müsli")
-    down = inbox.receive(timeout=5)
+    down = inbox.receive(timeout=WAIT)
     assert down == kvreg.Down(reference, reason, "shopping", "spilt müsli")
     assert isinstance(down, kvreg.Down)
     assert down.reason is reason
@@ -34,7 +34,7 @@ def test_each_monitor_has_a_down_of_its_own(bucket: kvreg.Bucket, inbox: kvreg.I
     references = [inbox.monitor(bucket) for _ in range(3)]
     assert len(set(references)) == 3
     bucket.stop()
-    downs = [inbox.receive(timeout=5) for _ in references]
+    downs = [inbox.receive(timeout=WAIT) for _ in references]
     assert sorted(down.reference for down in downs if isinstance(down, kvreg.Down)) == sorted(
         references
     )
@@ -53,13 +53,13 @@ def test_a_bucket_without_a_name(inbox: kvreg.Inbox) -> None:
     with kvreg.Bucket() as bucket:
         reference = inbox.monitor(bucket)
         bucket.stop()
-    assert inbox.receive(timeout=5) == kvreg.Down(reference, kvreg.Reason.NORMAL, None, "")
+    assert inbox.receive(timeout=WAIT) == kvreg.Down(reference, kvreg.Reason.NORMAL, None, "")
 
 
 def test_a_registry_can_be_monitored(inbox: kvreg.Inbox) -> None:
     with kvreg.Registry() as registry:
         reference = inbox.monitor(registry)
-    assert inbox.receive(timeout=5) == kvreg.Down(reference, kvreg.Reason.NORMAL, None, "")
+    assert inbox.receive(timeout=WAIT) == kvreg.Down(reference, kvreg.Reason.NORMAL, None, "")
 
 
 def test_nothing_else_can_be_monitored(inbox: kvreg.Inbox) -> None:
@@ -74,7 +74,7 @@ def test_demonitor(bucket: kvreg.Bucket, inbox: kvreg.Inbox) -> None:
     inbox.demonitor(late, flush=True)
     inbox.demonitor(kept)
     inbox.demonitor(2**63)
-    down = inbox.receive(timeout=5)
+    down = inbox.receive(timeout=WAIT)
     assert isinstance(down, kvreg.Down)
     assert down.reference == kept
     with pytest.raises(kvreg.CallTimeout):
@@ -138,7 +138,7 @@ def test_ctrl_c_ends_a_wait_in_the_main_thread(inbox: kvreg.Inbox) -> None:
     interrupter = Worker(interrupt)
     with pytest.raises(KeyboardInterrupt):
         ready.set()
-        inbox.receive(timeout=60)
+        inbox.receive(timeout=WAIT)
     interrupter.result()
     with pytest.raises(kvreg.CallTimeout):
         inbox.receive(timeout=0)
@@ -204,7 +204,7 @@ def test_a_selector_waits_for_events(bucket: kvreg.Bucket, inbox: kvreg.Inbox) -
         selector.register(inbox, selectors.EVENT_READ)
         reference = inbox.monitor(bucket)
         stopper = Worker(bucket.stop)
-        assert selector.select(30)
+        assert selector.select(WAIT)
         down = inbox.receive(timeout=0)
         stopper.result()
     assert isinstance(down, kvreg.Down)
@@ -219,7 +219,7 @@ def test_logs_are_sent_by_level(registry: kvreg.Registry, inbox: kvreg.Inbox) ->
     inbox.subscribe_logs(kvreg.LogLevel.ERROR)
     registry.send("after")
     registry.create("barrier")
-    log = inbox.receive(timeout=30)
+    log = inbox.receive(timeout=WAIT)
     assert isinstance(log, kvreg.Log)
     assert "between" in log.message
     with pytest.raises(kvreg.CallTimeout):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import kvreg
 import pytest
-from support import LIBRARY, LIBRARY_NAME, PACKAGE, UNMEASURED, python
+from support import LIBRARY, LIBRARY_NAME, PACKAGE, SCALE, UNMEASURED, python
 
 FIRST_USE = """
 import kvreg
@@ -160,7 +160,7 @@ import threading, kvreg
 barrier = threading.Barrier(8)
 made = []
 def use():
-    barrier.wait(30)
+    barrier.wait()
     made.append(kvreg.Registry())
 threads = [threading.Thread(target=use) for _ in range(8)]
 [thread.start() for thread in threads]
@@ -173,24 +173,25 @@ print(len(made))
 def test_an_interpreter_may_just_exit() -> None:
     code = """
 import threading, kvreg
+kvreg.configure(default_timeout=None)
 registry, inbox, barrier = kvreg.Registry(), kvreg.Inbox(), threading.Barrier(4)
 buckets = [registry.create(str(n)) for n in range(100)]
 for bucket in buckets:
     inbox.monitor(bucket)
     bucket.put_cast("milk", 1)
 def receive():
-    barrier.wait(30)
+    barrier.wait()
     kvreg.Inbox().receive()
 def write():
-    barrier.wait(30)
+    barrier.wait()
     while True:
         bucket.update("milk", lambda n: n + 1)
 for work in (receive, write, write):
     threading.Thread(target=work, daemon=True).start()
-barrier.wait(30)
+barrier.wait()
 print("done")
 """
-    for _ in range(5):
+    for _ in range(max(1, 2 * SCALE)):
         assert python(code, **UNMEASURED) == "done\n"
 
 

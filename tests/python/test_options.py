@@ -25,7 +25,7 @@ def end(bucket: kvreg.Bucket, reason: Reason) -> None:
 
 
 def down(inbox: kvreg.Inbox) -> kvreg.Down:
-    event = inbox.receive(timeout=30)
+    event = inbox.receive(timeout=WAIT)
     assert isinstance(event, kvreg.Down)
     return event
 
@@ -464,7 +464,7 @@ except kvreg.AlreadyStarted:
 with kvreg.Registry() as other:
     assert other.timeout == 1.5
 with kvreg.Listener(registry, "0") as listener:
-    with socket.create_connection(listener.address, timeout=30) as client:
+    with socket.create_connection(listener.address, timeout=120) as client:
         client.sendall(b"HELLO\\n")
         client.recv(100)  # now a thread has begun, and has its name
 if sys.platform == "linux":
@@ -481,10 +481,10 @@ kvreg.configure(default_timeout=0.01)
 bucket, held, done = kvreg.Bucket(), threading.Event(), threading.Event()
 def hold(_):
     held.set()
-    done.wait(30)
+    done.wait()
 thread = threading.Thread(target=lambda: bucket.update("k", hold, default=None))
 thread.start()
-held.wait(30)
+held.wait()
 try:
     bucket["k"] = 1
 except kvreg.CallTimeout:
@@ -540,7 +540,7 @@ import kvreg
 with kvreg.Registry() as registry, kvreg.Inbox() as inbox:
     bucket = registry.create("dairy")
     with kvreg.Listener(registry, "0") as listener:
-        kvreg.shutdown(timeout=30)
+        kvreg.shutdown(timeout=120)
         for use in (
             lambda: bucket["milk"], lambda: inbox.receive(0), lambda: listener.address,
             lambda: registry.create("dairy"), kvreg.Registry, kvreg.Bucket, kvreg.Inbox,

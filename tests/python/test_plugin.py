@@ -12,7 +12,7 @@ from pathlib import Path
 import kvreg
 import pytest
 from kvreg import _library
-from support import REPOSITORY, Worker
+from support import REPOSITORY, WAIT, Worker
 
 # Where the header is, for tests of a package that is installed.
 INCLUDE = Path(os.environ.get("KVREG_INCLUDE") or REPOSITORY / "include")
@@ -32,7 +32,7 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
         [*compiler.split(), *WARNINGS, "-shared", "-fPIC", f"-I{INCLUDE}"]
         + [str(SOURCE), "-o", str(built), str(loaded), f"-Wl,-rpath,{loaded.parent}"],
         check=True,
-        timeout=60,
+        timeout=WAIT,
     )
     plugin = ctypes.CDLL(str(built))
     names = [ctypes.c_char_p] * 3
@@ -95,7 +95,7 @@ def test_python_finds_what_the_plugin_has_started(plugin: ctypes.CDLL) -> None:
             kvreg.Registry("plugin")
         reference = inbox.monitor(found["dairy"])
         assert plugin.plugin_stop() == kvreg.Status.OK
-        down = inbox.receive(timeout=30.0)
+        down = inbox.receive(timeout=WAIT)
         assert down == kvreg.Down(reference, kvreg.Reason.SHUTDOWN, "dairy", "")
         with pytest.raises(kvreg.NoProcess):
             found.create("bakery")

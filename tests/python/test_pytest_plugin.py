@@ -10,7 +10,7 @@ from pathlib import Path
 
 import kvreg
 import pytest
-from support import PACKAGE, python
+from support import PACKAGE, WAIT, python
 
 HEAD = """
 import kvreg, pytest
@@ -29,7 +29,7 @@ def run(directory: Path, tests: str, *arguments: str, expected: int = 0) -> str:
         cwd=directory,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=2 * WAIT,
     )
     assert done.returncode == expected, done.stdout + done.stderr
     return done.stdout
@@ -68,7 +68,7 @@ def test_nothing():
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=2 * WAIT,
     )
     assert done.returncode == 0, done.stdout
 

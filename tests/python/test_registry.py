@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import kvreg
 import pytest
-from support import Worker, live_handles
+from support import WAIT, Worker, live_handles
 
 NAMES = ["dairy", "bakery", "Grüße", "n" * 255]
 
@@ -75,7 +75,7 @@ def test_each_lookup_gives_an_object_of_its_own(registry: kvreg.Registry) -> Non
     created.timeout = 1.0
     found = registry["dairy"]
     assert found is not created
-    assert found.timeout == 5.0
+    assert found.timeout == WAIT
     created.close()
     found["milk"] = 1
 
@@ -112,7 +112,7 @@ def test_with_stops_what_was_started_here() -> None:
         bucket_reference = inbox.monitor(dairy)
         registry_reference = inbox.monitor(registry)
         registry.__exit__(None, None, None)
-        downs = [inbox.receive(timeout=5), inbox.receive(timeout=5)]
+        downs = [inbox.receive(timeout=WAIT), inbox.receive(timeout=WAIT)]
         assert registry.closed
     assert downs == [
         kvreg.Down(bucket_reference, kvreg.Reason.SHUTDOWN, "dairy", ""),
@@ -160,7 +160,7 @@ def test_it_ends_with_its_last_handle(inbox: kvreg.Inbox) -> None:
     registry.close()
     dairy["milk"] = 1
     clone.close()
-    down = inbox.receive(timeout=30)
+    down = inbox.receive(timeout=WAIT)
     assert isinstance(down, kvreg.Down)
     assert (down.reason, down.name) == (kvreg.Reason.SHUTDOWN, "dairy")
 
@@ -212,7 +212,7 @@ def test_messages_that_nobody_expects_are_logged(
     inbox.subscribe_logs(kvreg.LogLevel.DEBUG)
     registry.send("hello")
     registry.send(b"\xff")
-    logs = [inbox.receive(timeout=30), inbox.receive(timeout=30)]
+    logs = [inbox.receive(timeout=WAIT), inbox.receive(timeout=WAIT)]
     for log, said in zip(logs, ("hello", "xff")):
         assert isinstance(log, kvreg.Log)
         assert log.level is kvreg.LogLevel.DEBUG

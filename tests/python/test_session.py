@@ -8,7 +8,7 @@ import sys
 
 import kvreg
 import pytest
-from support import PACKAGE, REPOSITORY
+from support import PACKAGE, REPOSITORY, WAIT
 
 SESSION = [
     (b"CREATE shopping", b"OK\r\n"),
@@ -118,7 +118,7 @@ def test_the_demo() -> None:
         env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WAIT,
     )
     assert done.stderr == ""
     assert done.stdout == DEMO

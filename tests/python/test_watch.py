@@ -10,6 +10,7 @@ from typing import Any, Callable
 import kvreg
 import pytest
 from kvreg import aio
+from support import WAIT
 
 
 def taken(watch: kvreg.Watch) -> list[Any]:
@@ -118,7 +119,7 @@ def test_who_waits_is_woken() -> None:
 
         writer = threading.Thread(target=lambda: bucket.put("k", 1))
         writer.start()
-        told: Any = watch.receive(timeout=60.0)
+        told: Any = watch.receive(timeout=WAIT)
         assert told.value == 1
         writer.join()
         if hasattr(select, "poll"):
@@ -134,7 +135,7 @@ def test_a_mirror() -> None:
         bucket.put_many({f"user:{n}": n for n in range(1000)})
         bucket["other"] = 1
         with bucket.mirror("user:") as mirror:
-            mirror.wait_current(60.0)
+            mirror.wait_current(WAIT)
             assert len(mirror) == 1000 and mirror["user:7"] == 7
             assert "other" not in mirror and mirror.get("other") is None
             assert mirror.revision <= bucket.revision()
@@ -159,10 +160,10 @@ def test_a_mirror_that_cannot_decode() -> None:
             plain._codec = None
             plain["a"] = 1
         with bucket.mirror() as mirror, pytest.raises(kvreg.WrongType):
-            mirror.wait_current(60.0)
+            mirror.wait_current(WAIT)
         del bucket["a"]
         with bucket.mirror() as mirror:
-            mirror.wait_current(60.0)
+            mirror.wait_current(WAIT)
             mirror.close()
             with pytest.raises(kvreg.Closed):
                 mirror.wait_current()
@@ -196,13 +197,13 @@ def test_tasks() -> None:
                     await bucket.put("user:2", 2)
 
                 task = asyncio.ensure_future(later())
-                put = await watch.receive(timeout=60.0)
+                put = await watch.receive(timeout=WAIT)
                 assert put.key == "user:2"
                 await task
                 with pytest.raises(kvreg.CallTimeout):
                     await watch.receive(timeout=0)
                 async with bucket.mirror("user:") as mirror:
-                    await mirror.wait_current(60.0)
+                    await mirror.wait_current(WAIT)
                     assert dict(mirror) == {"user:1": 1, "user:2": 2}
                     await bucket.put("user:3", 3)
                     while "user:3" not in mirror:

@@ -56,7 +56,7 @@ with kvreg.Registry() as registry, kvreg.Inbox() as inbox:
         assert "milk" not in shopping
     inbox.monitor(shopping)
     shopping.exit(kvreg.Reason.CRASHED, "sour")
-    down = inbox.receive(timeout=10.0)
+    down = inbox.receive(timeout=120.0)
     assert isinstance(down, kvreg.Down) and down.detail == "sour"
     assert "shopping" not in registry
     assert registry.execute("CREATE shopping") == b"OK\r\n"

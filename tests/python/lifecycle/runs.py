@@ -15,13 +15,13 @@ from support import PACKAGE, SCALE
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 
-TIMES = max(1, 5 * SCALE)
+TIMES = 5 * SCALE if SCALE > 1 else 2
 """How often each scenario is run: what happens at an exit is a matter of luck."""
 
-FEWER = max(1, TIMES // 2)
+FEWER = TIMES // 2
 """The same of what takes long, or has several scenarios."""
 
-WAIT = 120.0
+WAIT = 300.0
 """Seconds after which an interpreter hangs; it takes a tenth of one."""
 
 AT_ONCE = 4

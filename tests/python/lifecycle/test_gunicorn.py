@@ -27,6 +27,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def start(directory: Path) -> tuple[subprocess.Popen[str], int]:
     """A server, and the port that it listens on."""
     arguments = f"--preload --workers {WORKERS} --threads 2 --worker-class gthread"
+    arguments += " --timeout 0 --graceful-timeout 300"  # nothing is killed for being slow
     server = subprocess.Popen(
         [sys.executable, "-W", "error::ResourceWarning", "-m", "gunicorn"]
         + [*arguments.split(), "--bind", "127.0.0.1:0"]
@@ -55,7 +56,7 @@ def ask(port: int, requests: int) -> list[tuple[int, int, str]]:
     """The process that answered each request, its count, and what its parent's registry is."""
     answers = []
     for _ in range(requests):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)
         connection.request("GET", "/milk")
         response = connection.getresponse()
         assert response.status == 200

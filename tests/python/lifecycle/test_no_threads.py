@@ -91,6 +91,6 @@ with kvreg.Registry() as registry:
 threading.Thread.start = start
 with kvreg.Registry() as registry:
     registry.create("dairy").exit(kvreg.Reason.CRASHED, "heard")
-    assert heard.wait(30)
+    assert heard.wait(120)
 """
     assert python(code) == "'dairy': bucket crashed: heard\n"

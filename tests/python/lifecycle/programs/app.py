@@ -13,6 +13,7 @@ from typing import Any, Callable
 
 import kvreg
 
+kvreg.configure(default_timeout=None)  # a busy machine is no failure
 preloaded = kvreg.Registry("preloaded")
 preloaded.create("counts")["requests"] = 0
 # The library has threads, before the workers are forked.

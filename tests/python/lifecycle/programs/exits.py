@@ -156,7 +156,7 @@ class Finalized:
         bucket.clear()
         self._inbox.monitor(bucket)
         bucket.stop()
-        self._inbox.receive(30.0)
+        self._inbox.receive(120.0)
         self._inbox.close()
         self._write(1, self.name.encode() + b"\n")
 

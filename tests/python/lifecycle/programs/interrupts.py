@@ -95,12 +95,15 @@ def sleeps(name: str) -> bool:
     """Whether the main thread waits: in the library, or in the selector of a loop.
 
     A loop must be asleep in it: just before that it would not see a signal, which is true of
-    asyncio everywhere.
+    asyncio everywhere. In the library a slice must have begun: this thread may wait for the
+    interpreter's lock before.
     """
     main = threading.main_thread()
     assert main.ident is not None
     where = "select" if name.startswith("aio") else "_wait"
     if sys._current_frames()[main.ident].f_code.co_name != where:
+        return False
+    if where == "_wait" and not slices:
         return False
     state = Path(f"/proc/self/task/{main.native_id}/stat").read_text().rpartition(")")[2]
     return state.split()[0] == "S"
@@ -118,9 +121,9 @@ def tell(name: str, over: threading.Event) -> None:
 
 def wait(name: str) -> None:
     over = threading.Event()
+    slices.clear()
     telling = threading.Thread(target=tell, args=(name, over))
     telling.start()
-    slices.clear()
     try:
         WAITS[name]()
     finally:

@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 import kvreg
 
-WAIT = 30.0
+WAIT = 120.0
 """Seconds after which a scenario that waits has failed."""
 
 ENOUGH = 3

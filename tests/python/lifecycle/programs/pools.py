@@ -8,7 +8,7 @@ import multiprocessing
 import warnings
 
 import kvreg
-from load import Load, main
+from load import WAIT, Load, main
 
 # Later Pythons warn of other threads, which are what is tested.
 warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -31,7 +31,7 @@ def job(number: int) -> int:
         brief = registry.create("brief")
         inbox.monitor(brief)
         brief.stop()
-        assert isinstance(inbox.receive(30.0), kvreg.Down)
+        assert isinstance(inbox.receive(WAIT), kvreg.Down)
         assert "load" not in registry
         square = bucket["square"]
         assert isinstance(square, int)

@@ -308,10 +308,13 @@ def storm() -> None:
 
     signal.signal(signal.SIGALRM, handle)
     contending.start()
-    signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
+    # One signal to a round, and the later the more rounds it has ended: however slow the
+    # machine is, some rounds are ended and some are not.
+    after = 0.0007
     while hits < 50 or done < 5:
         try:
             armed = True
+            signal.setitimer(signal.ITIMER_REAL, after)
             bucket.update("milk", lambda n: n + 1)
             bucket["tea"] = 1
             bucket.get("tea")
@@ -319,9 +322,11 @@ def storm() -> None:
             list(bucket)
             armed = False
             done += 1
+            after = max(after / 2, 0.0001)
         except Storm:
             armed = False
             hits += 1
+            after *= 1.1
     signal.setitimer(signal.ITIMER_REAL, 0)
     over.set()
     contending.join(WAIT)
