@@ -4,9 +4,9 @@
 #[path = "common/clock.rs"]
 mod clock;
 mod common;
+use common::eventually;
 
 use std::sync::{Mutex, MutexGuard};
-use std::thread;
 use std::time::Duration;
 
 use kvreg::{Batch, Bucket, BucketOptions, Error, OnFull, Registry, Ttl, Value, Verdict};
@@ -40,10 +40,13 @@ fn draw(state: &mut u64) -> u64 {
 
 /// Puts keys until the sweeper was there: it is woken by who finds that it is late.
 fn swept(bucket: &Bucket, done: impl Fn() -> bool) {
-    while !done() {
-        bucket.put_for("prod", 1, ms(1 << 30)).unwrap();
-        thread::yield_now();
-    }
+    eventually("the sweeper", || {
+        let is_done = done();
+        if !is_done {
+            bucket.put_for("prod", 1, ms(1 << 30)).unwrap();
+        }
+        is_done
+    });
 }
 
 fn check_all(bucket: &Bucket, deadlines: &[i64], now: i64) {
@@ -321,9 +324,9 @@ fn g17_a_bucket_that_is_occupied_is_swept_later() {
     let info = bucket.info().unwrap();
     assert_eq!((info.keys, info.expired, info.mailbox), (1, 0, 0));
     drop(update);
-    while bucket.info().unwrap().expired == 0 {
-        thread::yield_now();
-    }
+    eventually("a sweep of what was busy", || {
+        bucket.info().unwrap().expired > 0
+    });
     assert_eq!(
         bucket.info().unwrap().handled,
         handled + 1,
@@ -369,6 +372,7 @@ fn g17_a_key_that_is_stored_anew_in_time_is_there() {
 /// Advances the clock, and waits until all keys are gone but the one that wakes the sweeper.
 fn all_go(bucket: &Bucket) {
     clock::advance(2000);
+    bucket.put_for("prod", 1, ms(1 << 30)).unwrap();
     swept(bucket, || bucket.count() == Ok(1));
     bucket.clear().unwrap();
 }
