@@ -50,9 +50,10 @@ static kvreg_bucket_stats stats_of(kvreg_bucket *of) {
 
 /* Until so many are swept: a put that finds the sweeper late wakes it. */
 static void wait_expired(uint64_t expired) {
+    check_patience patience = check_patiently();
     while (stats_of(bucket).expired < expired) {
         put("prod", 0, INT64_C(1) << 40);
-        sched_yield();
+        CHECK(check_go_on(&patience));
     }
     kvreg_bucket_delete(bucket, "prod", 4, NULL);
 }
