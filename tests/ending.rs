@@ -49,7 +49,7 @@ fn cast_and_read(bucket: &Bucket, cast: impl Fn(&Bucket, i64) -> Result<(), Erro
 }
 
 fn put(bucket: &Bucket, number: i64) -> Result<(), Error> {
-    bucket.put_cast(b"k", number)
+    common::cast(|| bucket.put_cast(b"k", number))
 }
 
 fn update(bucket: &Bucket, number: i64) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use kvreg::{
 };
 
 mod common;
-use common::{eventually, next_event, scaled, Over};
+use common::{cast, eventually, next_event, scaled, Over};
 
 fn int(value: i64) -> Verdict {
     Verdict::Store(Value::Int(value))
@@ -59,7 +59,7 @@ fn g1_one_message_at_a_time() {
                     bucket
                         .update_cast(b"n", move |n| alone(&inside, n))
                         .unwrap();
-                    bucket.put_cast(b"other", 1).unwrap();
+                    cast(|| bucket.put_cast(b"other", 1)).unwrap();
                 }
             });
         }
@@ -222,7 +222,7 @@ fn g3_a_read_passes_the_callbacks_behind_its_cast() {
             drop(update);
         });
         has_begun.recv().unwrap();
-        bucket.put_cast(b"mine", 1).unwrap();
+        cast(|| bucket.put_cast(b"mine", 1)).unwrap();
         let other = bucket.clone();
         let behind = move |_: Option<&Value>| {
             left.recv().unwrap();
@@ -248,7 +248,7 @@ fn g3_a_call_and_a_read_see_the_casts_of_their_thread() {
             scope.spawn(move || {
                 for step in 0..i64::from(scaled(1_000)) {
                     let sent = match step % 2 {
-                        0 => bucket.put_cast([thread], step),
+                        0 => cast(|| bucket.put_cast([thread], step)),
                         _ => bucket.update_cast([thread], move |_| int(step)),
                     };
                     sent.unwrap();
@@ -497,7 +497,7 @@ fn g8_a_server_that_calls_itself_is_told() {
             assert_eq!(inbox.receive(Timeout::Never), Err(Error::CallingSelf));
             assert_eq!(inbox.receive(Timeout::Now), Err(Error::Timeout));
             // Reads see the state before the update, and a cast is done after it.
-            bucket.put_cast(b"eggs", 3).unwrap();
+            cast(|| bucket.put_cast(b"eggs", 3)).unwrap();
             assert_eq!(bucket.get(b"milk"), Ok(Value::Int(1)));
             assert_eq!(bucket.count(), Ok(1));
             assert_eq!(bucket.items().unwrap().len(), 1);

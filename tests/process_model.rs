@@ -21,6 +21,9 @@ use kvreg::{
     Timeout, Value, Verdict,
 };
 
+mod common;
+use common::cast;
+
 /// How a bucket ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum How {
@@ -265,8 +268,8 @@ fn what_waiting_callers_and_queued_casts_see() {
         let (queued, waiting) = (bucket.clone(), bucket.clone());
         let (handled, was_handled) = mpsc::channel();
         let (asked, has_asked) = mpsc::channel();
-        let cast = std::thread::spawn(move || {
-            queued.put_cast(b"cast", 1).unwrap();
+        let caster = std::thread::spawn(move || {
+            cast(|| queued.put_cast(b"cast", 1)).unwrap();
             queued
                 .update_cast(b"cast", move |_| {
                     let _ = handled.send(());
@@ -274,7 +277,7 @@ fn what_waiting_callers_and_queued_casts_see() {
                 })
                 .unwrap();
         });
-        cast.join().unwrap();
+        caster.join().unwrap();
         let caller = std::thread::spawn(move || {
             asked.send(()).unwrap();
             waiting.put(b"call", 1)

@@ -4,7 +4,7 @@
 #[path = "common/clock.rs"]
 mod clock;
 mod common;
-use common::eventually;
+use common::{cast, eventually};
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -135,7 +135,7 @@ fn g17_what_gives_a_time_to_live_and_what_keeps_it() {
             .map(|ttl| ttl.as_millis())
     };
     bucket.put("put", 1).unwrap();
-    bucket.put_cast("cast", 1).unwrap();
+    cast(|| bucket.put_cast("cast", 1)).unwrap();
     bucket.put_many([("many", 1), ("more", 2)]).unwrap();
     bucket.update("updated", |_| Verdict::from(1)).unwrap();
     bucket.add_int("sum", 1).unwrap();
@@ -149,7 +149,7 @@ fn g17_what_gives_a_time_to_live_and_what_keeps_it() {
     clock::advance(1000);
     bucket.put("put", 2).unwrap();
     bucket.put_many([("many", 1)]).unwrap();
-    bucket.put_cast("cast", 1).unwrap();
+    cast(|| bucket.put_cast("cast", 1)).unwrap();
     bucket
         .update("updated", |n| n.unwrap().as_i64().unwrap() + 1)
         .unwrap();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kvreg::{Event, Inbox};
+use kvreg::{Error, Event, Inbox};
 
 /// So long a test waits for what must come: long enough for any machine that is busy, and yet it
 /// fails where it would hang.
@@ -28,6 +28,18 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         assert!(begin.elapsed() < PATIENCE, "{what}: not in {PATIENCE:?}");
         thread::yield_now();
+    }
+}
+
+/// Sends a cast. Where readers that do not run hold much back it is refused, for it never waits:
+/// then it is sent again.
+pub fn cast(mut send: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
+    let begin = Instant::now();
+    loop {
+        match send() {
+            Err(Error::NoMemory) if begin.elapsed() < PATIENCE => thread::yield_now(),
+            answer => return answer,
+        }
     }
 }
 
