@@ -2,10 +2,11 @@
 
 #![cfg(feature = "aio")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kvreg::{
     aio, Batch, Bucket, Error, Event, Inbox, Reason, Registry, Scan, Timeout, Update, Value,
@@ -15,6 +16,9 @@ use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
 
 const SOON: Duration = Duration::from_millis(20);
+
+/// Longer than any machine takes: what would hang fails.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn bucket() -> aio::Bucket {
     Bucket::start().unwrap().with_timeout(Timeout::Never).aio()
@@ -46,11 +50,17 @@ impl Busy {
     }
 }
 
-/// Until a request waits in the bucket's mailbox.
-async fn queued(bucket: &Bucket) {
-    while bucket.info().unwrap().mailbox == 0 {
+/// Until so many requests wait in the bucket's mailbox.
+async fn queued_are(count: usize, bucket: &Bucket) {
+    let begin = Instant::now();
+    while bucket.info().unwrap().mailbox < count {
+        assert!(begin.elapsed() < PATIENCE, "they are not queued");
         tokio::task::yield_now().await;
     }
+}
+
+async fn queued(bucket: &Bucket) {
+    queued_are(1, bucket).await;
 }
 
 #[tokio::test]
@@ -233,9 +243,7 @@ async fn g7_what_is_dropped_before_it_begins_never_runs() {
     assert!(timeout(SOON, bucket.stop()).await.is_err());
     let asked = bucket.clone();
     let asked = tokio::spawn(async move { asked.put("c", 1).await });
-    while bucket.info().unwrap().mailbox < 4 {
-        tokio::task::yield_now().await; // what was withdrawn lies there too
-    }
+    queued_are(4, &bucket).await; // what was withdrawn lies there too
     asked.abort();
     assert!(asked.await.unwrap_err().is_cancelled());
     busy.end();
@@ -260,18 +268,31 @@ async fn g7_a_timeout_means_withdrawn() {
 
 #[tokio::test]
 async fn g7_what_has_begun_answers_past_its_deadline() {
-    const WAIT: Duration = Duration::from_secs(1);
     let bucket = bucket();
-    let short = Bucket::clone(&bucket).with_timeout(WAIT).aio();
-    let busy = Busy::new(&bucket);
-    let slow = |_: Option<&Value>| {
-        thread::sleep(WAIT + SOON);
-        1
-    };
-    let slow = tokio::spawn(async move { short.update("n", slow).await });
-    queued(&bucket).await;
-    busy.end();
-    assert_eq!(slow.await.unwrap(), Ok(()));
+    // On a busy machine it may not have begun in time: then there is more time.
+    let mut wait = Duration::from_millis(500);
+    loop {
+        let short = Bucket::clone(&bucket).with_timeout(wait).aio();
+        let busy = Busy::new(&bucket);
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let begins = Arc::clone(&has_begun);
+        let slow = move |_: Option<&Value>| {
+            begins.store(true, Ordering::SeqCst);
+            thread::sleep(wait + SOON);
+            1
+        };
+        let slow = tokio::spawn(async move { short.update("n", slow).await });
+        queued(&bucket).await;
+        busy.end();
+        let answer = slow.await.unwrap();
+        if has_begun.load(Ordering::SeqCst) {
+            break assert_eq!(answer, Ok(()));
+        }
+        assert_eq!(answer, Err(Error::Timeout));
+        assert_eq!(bucket.count().await, Ok(0));
+        wait *= 2;
+        assert!(wait < PATIENCE, "it never begins");
+    }
     assert_eq!(bucket.get::<i64>("n").await, Ok(1));
 }
 

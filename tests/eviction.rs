@@ -8,7 +8,7 @@ use std::thread;
 use kvreg::{Bucket, BucketInfo, BucketOptions, Error, OnFull, Registry, RegistryOptions, Value};
 
 mod common;
-use common::scaled;
+use common::{cast, scaled};
 
 fn evicting() -> BucketOptions {
     BucketOptions::new().on_full(OnFull::Evict)
@@ -157,8 +157,16 @@ fn scans_leave_what_is_read_often() {
 
 #[test]
 fn a_loop_of_twice_the_size_finds_some() {
-    // An LRU finds none, and so do CLOCK and SIEVE.
-    assert_ratio(&trace(0, |at, _| (at % (2 * KEYS)) as u64), 25.0);
+    // An LRU finds none, and so do CLOCK and SIEVE. It finds 31 of 100, and once in forty draws of
+    // the hashes 15: of five loops, each with keys of its own, what is typical counts.
+    let mut ratios = [0, 1, 2, 3, 4].map(|number: u64| {
+        let keys = number << 32;
+        let trace = trace(0, |at, _| keys + (at % (2 * KEYS)) as u64);
+        ratio_of_kvreg(KEYS, &trace)
+    });
+    ratios.sort_by(f64::total_cmp);
+    println!("kvreg {ratios:.1?} %, to be 25.0 %");
+    assert!(ratios[2] >= 25.0, "{ratios:?}");
 }
 
 #[test]
@@ -227,7 +235,7 @@ fn every_kind_of_write_makes_room() {
     went(&bucket, 1);
     bucket.put("large", vec![1u8; 10_000]).unwrap();
     went(&bucket, 1);
-    bucket.put_cast("cast", 1).unwrap();
+    cast(|| bucket.put_cast("cast", 1)).unwrap();
     went(&bucket, 1);
     bucket.put_entry("entry", 1).unwrap();
     went(&bucket, 1);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kvreg::{
     Batch, Bucket, BucketOptions, ChangeKind, Event, Inbox, OnFull, Order, Scan, Timeout, Ttl,
@@ -11,7 +11,7 @@ use kvreg::{
 };
 
 mod common;
-use common::scaled;
+use common::{eventually, scaled, PATIENCE};
 
 #[path = "common/clock.rs"]
 #[allow(dead_code)] // other tests use more of it
@@ -78,10 +78,13 @@ fn change(bucket: &Bucket, random: &mut Random) {
     }
 }
 
+/// Each with its value and its revision.
+type Keys = BTreeMap<Vec<u8>, (Value, u64)>;
+
 /// What somebody knows who believes a watch.
 #[derive(Default)]
 struct Replica {
-    keys: BTreeMap<Vec<u8>, (Value, u64)>,
+    keys: Keys,
     is_current: bool,
 }
 
@@ -107,7 +110,7 @@ impl Replica {
 }
 
 /// What a scan gives, which is to be in order, and to agree with the snapshot of all.
-fn scanned(bucket: &Bucket) -> BTreeMap<Vec<u8>, (Value, u64)> {
+fn scanned(bucket: &Bucket) -> Keys {
     let items = bucket.scan(&Scan::new()).unwrap();
     let keys: Vec<_> = items
         .iter()
@@ -118,9 +121,8 @@ fn scanned(bucket: &Bucket) -> BTreeMap<Vec<u8>, (Value, u64)> {
     items.into_iter().map(of).collect()
 }
 
-fn agree(bucket: &Bucket, replica: &mut Replica, inbox: &Inbox) {
-    // Casts of other threads may wait yet.
-    bucket.update("key:000", |_| kvreg::Verdict::Keep).unwrap();
+/// What is told, of the keys whose time is not over.
+fn learn_all(bucket: &Bucket, replica: &mut Replica, inbox: &Inbox, there: &Keys) -> Keys {
     loop {
         match inbox.receive_many(Timeout::Now, 64) {
             Ok(events) => events.into_iter().for_each(|event| replica.learn(event)),
@@ -128,12 +130,25 @@ fn agree(bucket: &Bucket, replica: &mut Replica, inbox: &Inbox) {
             Err(other) => panic!("{other}"),
         }
     }
-    assert!(replica.is_current);
-    let there = scanned(bucket);
     let mut told = replica.keys.clone();
     // What is over and was not swept is in no scan; its end is told later.
     told.retain(|key, _| there.contains_key(key) || bucket.get::<Value>(key).is_ok());
+    told
+}
+
+fn agree(bucket: &Bucket, replica: &mut Replica, inbox: &Inbox) {
+    // Casts of other threads may wait yet.
+    bucket.update("key:000", |_| kvreg::Verdict::Keep).unwrap();
+    let there = scanned(bucket);
+    let mut told = learn_all(bucket, replica, inbox, &there);
+    // The sweeper may be in the middle of a change: whoever does not wait is told no more then.
+    let begin = Instant::now();
+    while told != there && begin.elapsed() < PATIENCE {
+        std::thread::yield_now();
+        told = learn_all(bucket, replica, inbox, &there);
+    }
     assert_eq!(told, there);
+    assert!(replica.is_current);
     let items = bucket.items().unwrap();
     assert_eq!(items.len(), there.len());
     for (key, (value, revision)) in &there {
@@ -175,7 +190,10 @@ fn everything_agrees(options: BucketOptions, seed: u64) {
         if round % 7 == 6 {
             bucket.clear().unwrap();
             agree(&bucket, &mut replica, &inbox);
-            assert!(replica.keys.is_empty());
+            eventually("all are told to be gone", || {
+                learn_all(&bucket, &mut replica, &inbox, &Keys::new());
+                replica.keys.is_empty()
+            });
         }
     }
     let info = bucket.info().unwrap();

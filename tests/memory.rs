@@ -14,9 +14,29 @@ fn resident() -> usize {
 }
 
 mod common;
-use common::scaled;
+use common::{eventually, scaled, Over};
 
 const MIB: usize = 1 << 20;
+
+/// Rounds after which memory may have grown for once: where others have the processor, what was
+/// taken out waits longer for who frees it, and the allocator does not give back what it had for
+/// that. What leaks grows in each round.
+const ROUNDS: u64 = 6;
+
+/// Does the round of each number, and again, until one leaves nothing.
+fn leaves_nothing(what: &str, round: impl Fn(u64)) {
+    round(0);
+    let mut grown = Vec::new();
+    for number in 1..ROUNDS {
+        let before = resident();
+        round(number);
+        grown.push(resident().saturating_sub(before));
+        if grown.last() < Some(&(2 * MIB)) {
+            return;
+        }
+    }
+    panic!("{what} left so many bytes behind, in each round: {grown:?}");
+}
 
 #[test]
 fn g14_memory_is_bounded_by_what_is_stored() {
@@ -38,12 +58,12 @@ fn what_was_overwritten_does_not_pile_up() {
                 assert_eq!(bucket.get::<Value>(b"k").unwrap(), ValueRef::Bytes(&value));
             }
         });
+        let _over = Over(&done);
         let mut highest = 0;
         for _ in 0..300 {
             bucket.put(b"k", &value[..]).unwrap();
             highest = highest.max(resident());
         }
-        done.store(true, Ordering::Relaxed);
         let grown = highest.saturating_sub(before) / MIB;
         assert!(grown < 8 * 16, "grown by {grown} MiB");
     });
@@ -61,43 +81,37 @@ fn a_large_value_is_freed_with_its_key_or_bucket() {
             2 => bucket.put(b"k", 1).unwrap(),
             _ => bucket.stop().unwrap(),
         }
-        let kept = resident().saturating_sub(before + value.len()) / MIB;
-        assert!(kept < 32, "{kept} MiB kept after way {end}");
+        // By and by, and by others.
+        eventually(&format!("freed after way {end}"), || {
+            resident().saturating_sub(before + value.len()) < 32 * MIB
+        });
     }
 }
 
 fn keys_that_come_and_go_leave_nothing() {
     let bucket = Bucket::start().unwrap();
     let keys = u64::from(scaled(200_000));
-    let round = |from: u64| {
+    leaves_nothing("keys that came and went", |round| {
+        let from = round * keys;
         for key in from..from + keys {
             bucket.put(key.to_le_bytes(), "some value").unwrap();
             if key >= 1000 {
                 let _ = bucket.delete((key - 1000).to_le_bytes());
             }
         }
-    };
-    round(0);
-    let before = resident();
-    round(keys);
-    let grown = resident().saturating_sub(before);
-    assert!(grown < 2 * MIB, "grown by {grown} bytes");
+    });
 }
 
 fn names_that_ended_leave_nothing() {
     let registry = Registry::start().unwrap();
-    let names = scaled(50_000);
-    let round = |from: u32| {
+    let names = u64::from(scaled(50_000));
+    leaves_nothing("names that ended", |round| {
+        let from = round * names;
         for name in from..from + names {
             let bucket = registry.create(&name.to_string()).unwrap();
             bucket.put(b"milk", 1).unwrap();
             bucket.stop().unwrap();
             assert_eq!(bucket.get::<Value>(b"milk"), Err(Error::NoProcess));
         }
-    };
-    round(0);
-    let before = resident();
-    round(names);
-    let grown = resident().saturating_sub(before);
-    assert!(grown < 2 * MIB, "grown by {grown} bytes");
+    });
 }

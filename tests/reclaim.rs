@@ -3,6 +3,9 @@
 
 use kvreg::{Bucket, Registry, Value, ValueRef, Verdict};
 
+mod common;
+use common::cast;
+
 /// Bytes that the process has in memory.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -14,13 +17,21 @@ fn resident() -> usize {
     number.parse::<usize>().unwrap() << 10
 }
 
-/// Does the work a first time, and then must not need much more for doing it again.
+/// Does the work a first time, and then must not need much more for doing it again. For once it
+/// may: where others have the processor, what was replaced waits longer for who frees it. What is
+/// not freed is left by each work.
 fn stays_within(what: &str, mut work: impl FnMut()) {
     work();
-    let before = resident();
-    work();
-    let grown = resident().saturating_sub(before);
-    assert!(grown < 8 << 20, "{what} left {grown} bytes behind");
+    let mut grown = [0; 5];
+    for grown in &mut grown {
+        let before = resident();
+        work();
+        *grown = resident().saturating_sub(before);
+        if *grown < 8 << 20 {
+            return;
+        }
+    }
+    panic!("{what} left so many bytes behind, each time: {grown:?}");
 }
 
 // One test, for they would count each other's memory.
@@ -33,7 +44,7 @@ fn g14_what_is_replaced_is_freed() {
         (0..COUNT).for_each(|_| bucket.put(b"k", bytes()).unwrap());
     });
     stays_within("put_cast", || {
-        (0..COUNT).for_each(|_| bucket.put_cast(b"k", bytes()).unwrap());
+        (0..COUNT).for_each(|_| cast(|| bucket.put_cast(b"k", bytes())).unwrap());
     });
     stays_within("put_many", || {
         (0..COUNT).for_each(|_| bucket.put_many([(b"k", bytes())]).unwrap());

@@ -4,8 +4,12 @@
 
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
+use std::time::{Duration, Instant};
 
 use kvreg as _; // links the functions below
+
+/// Where it would hang it fails; Miri's time is that of what it has followed.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(miri) { 6000 } else { 60 });
 
 const ROUNDS: i64 = if cfg!(miri) { 20 } else { 2000 };
 
@@ -367,9 +371,11 @@ fn a_cast_that_is_queued_is_read_by_who_sent_it() {
         unsafe { assert_eq!(kvreg_update_end(update, KEEP, null()), OK) };
         let mut found = 0;
         // Until a drain has come: the cast is another thread's.
+        let begin = Instant::now();
         while unsafe { kvreg_bucket_get_int(bucket.handle(), b"cast".as_ptr(), 4, &mut found) }
             != OK
         {
+            assert!(begin.elapsed() < PATIENCE, "no drain came");
             std::thread::yield_now();
         }
         assert_eq!(found, 7);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kvreg::{Bucket, Error, Value};
 
 mod common;
-use common::scaled;
+use common::{eventually, scaled};
 #[path = "common/stopped.rs"]
 mod stopped;
 use stopped::{stop, Stopped};
@@ -36,12 +36,15 @@ impl Writer {
 
     /// Stops it somewhere in its turn.
     fn stop_inside(&self, hurried: &Bucket) -> Stopped {
-        loop {
+        let mut inside = None;
+        eventually("a stop inside a turn", || {
             let stopped = stop(self.0.as_ref().unwrap());
             if hurried.put(b"other", 1) == Err(Error::Timeout) {
-                return stopped;
+                inside = Some(stopped);
             }
-        }
+            inside.is_some()
+        });
+        inside.unwrap()
     }
 }
 

@@ -93,6 +93,7 @@ static void child_starts_its_own(kvreg_bucket *inherited) {
     static atomic_bool destroyed;
     OK(kvreg_registry_start(NULL, &mine));
     OK(kvreg_registry_create(mine, "b", 1, 0, &bucket));
+    OK(kvreg_bucket_set_timeout(bucket, -1)); /* the alarm ends who waits in vain */
     OK(kvreg_bucket_put_int(bucket, "k", 1, 41));
     OK(kvreg_bucket_update(bucket, "k", 1, add_one, NULL));
     /* Casts that have to wait: on the child's own threads. */
@@ -224,6 +225,7 @@ static void g11_a_callback_forks(void) {
     own:
         OK(kvreg_bucket_free(bucket));
         OK(kvreg_bucket_start(&bucket));
+        OK(kvreg_bucket_set_timeout(bucket, -1));
         OK(kvreg_bucket_update_cast(bucket, "k", 1, add_one, NULL, NULL));
         OK(kvreg_bucket_get_int(bucket, "k", 1, &number));
         CHECK(number == 1);
@@ -249,6 +251,7 @@ static void g11_a_callback_of_a_cast_forks(void) {
     static pid_t pid;
     pid = -1;
     OK(kvreg_bucket_start(&bucket));
+    OK(kvreg_bucket_set_timeout(bucket, CHECK_PATIENCE * 1000));
     parent = getpid();
     OK(kvreg_bucket_update_cast(bucket, "k", 1, fork_and_store, &pid, destroy_in_parent));
     OK(kvreg_bucket_get_int(bucket, "k", 1, &number)); /* waits for the cast */

@@ -78,6 +78,7 @@ static void start(void) {
     kvreg_bucket *other;
     OK(kvreg_registry_start(NULL, &registry));
     OK(kvreg_registry_create(registry, "b", 1, 0, &bucket));
+    OK(kvreg_bucket_set_timeout(bucket, -1)); /* the alarm ends who waits in vain */
     OK(kvreg_registry_create(registry, "other", 5, 0, &other));
     OK(kvreg_bucket_put_int(bucket, "k", 1, 1));
     OK(kvreg_registry_names(registry, &items));
@@ -130,6 +131,7 @@ static void its_own_works(void) {
     int64_t number;
     OK(kvreg_registry_start(NULL, &mine));
     OK(kvreg_registry_create(mine, "b", 1, 0, &own));
+    OK(kvreg_bucket_set_timeout(own, -1));
     OK(kvreg_bucket_update_begin(own, "k", 1, NULL, &begun));
     OK(kvreg_bucket_update_cast(own, "k", 1, add_one, NULL, NULL));
     OK(kvreg_update_free(begun));

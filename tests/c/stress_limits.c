@@ -35,8 +35,9 @@ static long resident_kib(void) {
 static long baseline;
 
 /*
- * What clear takes out is freed as a whole by and by, and no part of the bound until then: what a
- * busy machine has not come to yet is waited for, as what malloc has given and not got back.
+ * What clear takes out, and what an end leaves, is freed as a whole by and by, and no part of the
+ * bound until then: what a busy machine has not come to yet is waited for, as what malloc has given
+ * and not got back.
  */
 static size_t in_use(void) {
     struct mallinfo2 info = mallinfo2();
@@ -44,9 +45,18 @@ static size_t in_use(void) {
 }
 
 static void wait_until_freed(size_t at_most) {
-    while (in_use() > at_most)
+    check_patience patience = check_patiently();
+    while (in_use() > at_most) {
+        CHECK(check_go_on(&patience));
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
 }
+
+/* In use before anything was stored, and what earlier tests may have left for good. */
+static size_t empty;
+enum { LEFT = 1 << 20 };
+
+static void wait_until_empty(void) { wait_until_freed(empty + LEFT); }
 
 static uint64_t state = 1;
 
@@ -62,6 +72,7 @@ static void write_on(kvreg_bucket **buckets, unsigned count) {
     long most = baseline;
     unsigned long refused = 0, steps = 0;
     int64_t tried = 0;
+    wait_until_empty();
     memset(text, 'x', sizeof text);
     while (tried < (int64_t)TRIED_MIB << 20) {
         size_t len = 256 + next_random() % (next_random() % 4 == 0 ? sizeof text - 256 : 4096);
@@ -124,6 +135,7 @@ static void *write_cache(void *data) {
 static void g14_of_a_cache(void) {
     kvreg_bucket *bucket;
     pthread_t writers[WRITERS];
+    wait_until_empty();
     size_t before = in_use(), most = before;
     kvreg_bucket_stats stats = kvreg_bucket_stats_init();
     kvreg_bucket_options options = kvreg_bucket_options_init();
@@ -188,9 +200,11 @@ static void g14_of_what_waits(void) {
     kvreg_value value = kvreg_bytes(text, sizeof text);
     unsigned queued = 0;
     baseline = resident_kib();
+    empty = in_use();
     options.max_bytes = (uint64_t)LIMIT_MIB << 20;
     OK(kvreg_registry_start(NULL, &registry));
     OK(kvreg_registry_create_with(registry, "a", 1, 0, &options, &bucket));
+    OK(kvreg_bucket_set_timeout(bucket, -1));
     OK(kvreg_bucket_update_begin(bucket, "k", 1, NULL, &update));
     for (unsigned i = 0; i < (TRIED_MIB << 10) / 64; i++) {
         kvreg_status status = kvreg_bucket_put_cast(bucket, "key", 3, &value);

@@ -305,6 +305,7 @@ static void g14_slow_memory_holds_up_nobody(void) {
     OK(kvreg_registry_start(NULL, &registry));
     OK(kvreg_registry_create(registry, "shopping", KVREG_NUL, 0, &bucket));
     OK(kvreg_bucket_start(&other));
+    OK(kvreg_bucket_set_timeout(other, CHECK_PATIENCE * 1000));
     OK(kvreg_bucket_put_int(bucket, "hot", 3, 1));
     OK(kvreg_bucket_put_bytes(bucket, "text", 4, large, TEXT_LEN));
     OK(kvreg_bucket_put_bytes(bucket, "large", 5, large, LARGE));

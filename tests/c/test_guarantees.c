@@ -73,6 +73,7 @@ static void *write_or_read(void *thread) {
 static void g2_a_reply_means_done(void) {
     rounds = check_count(200000);
     OK(kvreg_bucket_start(&bucket));
+    OK(kvreg_bucket_set_timeout(bucket, -1));
     OK(kvreg_bucket_put_int(bucket, "n", 1, 0));
     in_threads(write_or_read);
     OK(kvreg_bucket_free(bucket));
@@ -138,6 +139,7 @@ static void g5_names_go_first(void) {
     size_t count;
     rounds = check_count(50000);
     OK(kvreg_registry_start(NULL, &registry));
+    OK(kvreg_registry_set_timeout(registry, -1));
     in_threads(stop_and_look_up);
     OK(kvreg_registry_count(registry, &count));
     CHECK(count == 0);

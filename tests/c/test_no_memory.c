@@ -555,7 +555,7 @@ static void first_in_child(enum function function, long place, bool and_later) {
         OK(kvreg_registry_create(registry, "b", 1, 0, &bucket));
         counted = 0;
         fails_at = place;
-        status = kvreg_shutdown(1000);
+        status = kvreg_shutdown(CHECK_PATIENCE * 1000);
         fails_at = -1;
     }
     if (status != KVREG_OK && (status != KVREG_NO_MEMORY || function == DO_shutdown)) _exit(1);

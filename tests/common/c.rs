@@ -24,6 +24,7 @@ pub const SERVER_DOWN: i32 = 4;
 pub const WRONG_TYPE: i32 = 11;
 pub const CONFLICT: i32 = 12;
 pub const LIMIT: i32 = 13;
+pub const NO_MEMORY: i32 = 14;
 pub const TOO_SMALL: i32 = 21;
 
 /// `kvreg_value`: the number, or where the bytes are. The default is nil.

@@ -2,10 +2,12 @@
 
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
+use std::time::Instant;
 
 #[path = "../common/c.rs"]
 mod c;
 
+use super::common::PATIENCE;
 use super::search::{Word, ABSENT};
 use super::values::{self, Shown};
 use c::*;
@@ -234,10 +236,18 @@ impl Bucket {
     /// Without a wait; `None` deletes.
     pub fn cast(&self, key: &[u8], shown: Option<&Shown>) -> Answer<()> {
         let (data, len) = (key.as_ptr(), key.len());
-        answer(match shown {
-            None => unsafe { kvreg_bucket_delete_cast(self.0, data, len) },
-            Some(shown) => unsafe { kvreg_bucket_put_cast(self.0, data, len, &of(shown)) },
-        })
+        let begin = Instant::now();
+        loop {
+            let status = match shown {
+                None => unsafe { kvreg_bucket_delete_cast(self.0, data, len) },
+                Some(shown) => unsafe { kvreg_bucket_put_cast(self.0, data, len, &of(shown)) },
+            };
+            // Refused where readers that do not run hold much back: it is sent again.
+            if status != NO_MEMORY || begin.elapsed() > PATIENCE {
+                return answer(status);
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// What was there instead of what is stored now; `None` deletes.

@@ -22,7 +22,7 @@ mkfifo "$scratch/commands" "$scratch/answers"
 "$host_program" <"$scratch/commands" >"$scratch/answers" 2>"$scratch/host" &
 host=$!
 exec 3>"$scratch/commands" 4<"$scratch/answers"
-read -r -t 20 address <&4 || fail "the host prints no address"
+read -r -t 60 address <&4 || fail "the host prints no address"
 case $address in
 127.0.0.1:[1-9]*) ;;
 *) fail "not an address: $address" ;;

