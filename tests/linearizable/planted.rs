@@ -1,7 +1,8 @@
 //! Histories that are wrong on purpose: the search has to find that they are.
 
+use super::held::Rules;
 use super::search::{
-    order_of, Asked, Cast, Found, Handle, History, Step, Taken, Thread, ABSENT, FIRST,
+    order_of, Asked, Cast, Found, Handle, History, Step, Taken, Thread, Ttl, ABSENT, FIRST,
 };
 use super::values::NIL;
 
@@ -13,12 +14,18 @@ fn step(call: u64, answer: u64, step: Step) -> Taken {
         handle: FIRST,
         call,
         answer,
+        clock: (0, 0),
         casts: 0,
     }
 }
 
 fn of(threads: Vec<Thread>, restarts: bool) -> Found {
-    order_of(&History { threads, restarts })
+    let rules = Rules::default();
+    order_of(&History {
+        threads,
+        restarts,
+        rules,
+    })
 }
 
 fn calls(steps: Vec<Taken>) -> Thread {
@@ -95,6 +102,7 @@ fn cast(word: u64) -> Cast {
         key: 0,
         word,
         call: 1,
+        clock: 0,
         steps: 0,
     }
 }
@@ -203,8 +211,12 @@ fn a_lookup_does_not_wait_for_casts() {
     assert_eq!(of(vec![own, other], false), Found::None);
 }
 
+fn entry_of(key: usize, word: u64, revision: u64) -> Step {
+    Step::Entry(key, word, revision, -1)
+}
+
 fn change(asked: Asked, word: u64, revision: u64) -> Step {
-    Step::Change(0, asked, word, revision)
+    Step::Change(0, asked, word, Ttl::Default, revision)
 }
 
 /// Steps of one thread, one after another.
@@ -222,7 +234,7 @@ fn an_entry_of_two_changes_is_found() {
     let entry = |word, revision| {
         let first = change(Asked::Nothing, 7, 1);
         let second = change(Asked::Nothing, 8, 2);
-        alone(vec![first, second, Step::Entry(0, word, revision)])
+        alone(vec![first, second, entry_of(0, word, revision)])
     };
     assert_eq!(entry(8, 2), Found::Order);
     assert_eq!(entry(8, 1), Found::None);
@@ -230,8 +242,8 @@ fn an_entry_of_two_changes_is_found() {
     assert_eq!(entry(8, 3), Found::None);
     // Of a write whose revision nobody was told: whoever read it first says it for all.
     let twice = |again| {
-        let entry = Step::Entry(0, NIL, 5);
-        alone(vec![write(0, NIL), entry, Step::Entry(0, NIL, again)])
+        let entry = entry_of(0, NIL, 5);
+        alone(vec![write(0, NIL), entry, entry_of(0, NIL, again)])
     };
     assert_eq!(twice(5), Found::Order);
     assert_eq!(twice(6), Found::None);
@@ -248,15 +260,15 @@ fn revisions_that_do_not_rise_are_found() {
     assert_eq!(puts(2, 2), Found::None);
     // Those of a batch are in order, and of others too that nobody but a reader was told.
     let batch = |first, second| {
-        let (one, other) = (Step::Entry(0, 7, first), Step::Entry(1, 8, second));
+        let (one, other) = (entry_of(0, 7, first), entry_of(1, 8, second));
         alone(vec![Step::Write(vec![(0, 7), (1, 8)]), one, other])
     };
     assert_eq!(batch(3, 4), Found::Order);
     assert_eq!(batch(4, 3), Found::None);
     let between = |revision| {
         let first = change(Asked::Nothing, 7, 3);
-        let last = Step::Change(1, Asked::Nothing, 8, 6);
-        let read = Step::Entry(0, NIL, revision);
+        let last = Step::Change(1, Asked::Nothing, 8, Ttl::Default, 6);
+        let read = entry_of(0, NIL, revision);
         alone(vec![first, write(0, NIL), last, read])
     };
     assert_eq!(between(4), Found::Order);
@@ -271,7 +283,7 @@ fn revisions_that_do_not_rise_are_found() {
     // It may be that of a write that nobody was told.
     let unknown = |revision| {
         let put = change(Asked::Nothing, 7, 3);
-        let read = Step::Entry(0, NIL, revision);
+        let read = entry_of(0, NIL, revision);
         alone(vec![put, write(0, NIL), Step::Revision(5), read])
     };
     assert_eq!(unknown(5), Found::Order);

@@ -1,5 +1,6 @@
 //! Watches: the log beside its writer, how a watch is woken, and cursors beside a bucket that changes.
-//! Nothing is freed before a scenario is over.
+//! Nothing is freed before a scenario is over. Who reads, or arms a watch, is the thread that is
+//! spawned, so that all orders are tried, as `many.rs` tells.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -35,24 +36,25 @@ fn what_is_read_of_the_log_belongs_together() {
         let mut at = log.end();
         log.add(Kind::Put, 1, &[1; 3]);
         let other = Arc::clone(&log);
-        let writer = spawn(move || {
-            for revision in 2..=4 {
-                other.add(Kind::Put, revision, &[revision as u8; 3]);
-            }
-        });
-        let (mut key, mut next) = (Vec::new(), 1);
-        for _ in 0..2 {
-            match log.read(&mut at, &mut key).unwrap() {
-                Record::Of(kind, revision) => {
-                    assert_eq!((kind, revision), (Kind::Put, next));
-                    assert_eq!(key, [revision as u8; 3]);
-                    next += 1;
+        let reader = spawn(move || {
+            let (mut key, mut next) = (Vec::new(), 1);
+            for _ in 0..2 {
+                match other.read(&mut at, &mut key).unwrap() {
+                    Record::Of(kind, revision) => {
+                        assert_eq!((kind, revision), (Kind::Put, next));
+                        assert_eq!(key, [revision as u8; 3]);
+                        next += 1;
+                    }
+                    Record::None => assert!(next > 1, "the first is there"),
+                    Record::Gone => break,
                 }
-                Record::None => assert!(next > 1, "the first is there"),
-                Record::Gone => break,
             }
+            (at, key, next)
+        });
+        for revision in 2..=4 {
+            log.add(Kind::Put, revision, &[revision as u8; 3]);
         }
-        writer.join().unwrap();
+        let (mut at, mut key, next) = reader.join().unwrap();
         let read = log.read(&mut at, &mut key).unwrap();
         // Two records are in the ring: of 8 words each has 3, and the last 2 are passed over.
         assert!(
@@ -93,13 +95,11 @@ fn is_woken(beside_another: bool) {
         let other = watching.add(8, covered(B), weak, || {}).unwrap();
         let mut at = watch.log_end();
         assert!(!beside_another || watching.arm(&other, at));
-        let shared = Arc::clone(&watching);
-        let writer = spawn(move || {
-            shared.note(Kind::Put, 1, A, &pin());
-            shared.note(Kind::Put, 2, A, &pin());
-        });
-        let is_armed = watching.arm(&watch, at);
-        writer.join().unwrap();
+        let (shared, mine) = (Arc::clone(&watching), Arc::clone(&watch));
+        let receiver = spawn(move || shared.arm(&mine, at));
+        watching.note(Kind::Put, 1, A, &pin());
+        watching.note(Kind::Put, 2, A, &pin());
+        let is_armed = receiver.join().unwrap();
         let woken = inbox.0.load(Ordering::SeqCst);
         assert_eq!(
             woken,
@@ -249,11 +249,13 @@ fn is_followed(
             ..Follows::default()
         };
         let mut cursor = Cursor::new(watched, watch, wanted);
-        let mut replica = Replica::default();
-        let other = Arc::clone(&bucket);
-        let writer = spawn(move || change(&other));
-        let rests = replica.follow(&mut cursor, steps);
-        writer.join().unwrap();
+        let follower = spawn(move || {
+            let mut replica = Replica::default();
+            let rests = replica.follow(&mut cursor, steps);
+            (replica, cursor, rests)
+        });
+        change(&bucket);
+        let (mut replica, mut cursor, rests) = follower.join().unwrap();
         let woken = inbox.0.load(Ordering::SeqCst);
         assert!(rests || woken == 0);
         if !rests || woken > 0 {
