@@ -657,9 +657,10 @@ impl Player<'_> {
                 self.end();
                 continue;
             }
-            if self.kind.timed && self.random.once_in(5) {
-                match self.random.below(4) {
+            if self.kind.timed && self.random.once_in(4) {
+                match self.random.below(6) {
                     0 => self.expire(),
+                    1..=2 => self.snapshot(), // beside whoever stores a key anew that is over
                     _ => self.advance(),
                 }
                 continue;

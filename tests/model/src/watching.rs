@@ -228,8 +228,17 @@ impl Replica {
     }
 }
 
+/// Which thread of a scenario is spawned.
+#[derive(Clone, Copy, PartialEq)]
+enum Spawned {
+    Reader,
+    /// Fewer orders are tried: for a scenario of many steps.
+    Writer,
+}
+
 /// Follows a bucket while another thread changes it, and knows in the end what there is.
 fn is_followed(
+    spawned: Spawned,
     preemptions: usize,
     max_pending: u64,
     before: fn(&Bucket),
@@ -249,13 +258,25 @@ fn is_followed(
             ..Follows::default()
         };
         let mut cursor = Cursor::new(watched, watch, wanted);
-        let follower = spawn(move || {
+        let follow = move || {
             let mut replica = Replica::default();
             let rests = replica.follow(&mut cursor, steps);
             (replica, cursor, rests)
-        });
-        change(&bucket);
-        let (mut replica, mut cursor, rests) = follower.join().unwrap();
+        };
+        let (mut replica, mut cursor, rests) = match spawned {
+            Spawned::Reader => {
+                let reader = spawn(follow);
+                change(&bucket);
+                reader.join().unwrap()
+            }
+            Spawned::Writer => {
+                let other = Arc::clone(&bucket);
+                let writer = spawn(move || change(&other));
+                let followed = follow();
+                writer.join().unwrap();
+                followed
+            }
+        };
         let woken = inbox.0.load(Ordering::SeqCst);
         assert!(rests || woken == 0);
         if !rests || woken > 0 {
@@ -271,7 +292,8 @@ fn is_followed(
 #[test]
 fn a_cursor_knows_what_there_is_beside_puts_and_removals() {
     is_followed(
-        2,
+        Spawned::Reader,
+        1,
         100,
         |bucket| bucket.put(A, 1),
         1000,
@@ -286,7 +308,8 @@ fn a_cursor_knows_what_there_is_beside_puts_and_removals() {
 #[test]
 fn a_cursor_knows_what_there_is_beside_clear() {
     is_followed(
-        2,
+        Spawned::Reader,
+        1,
         100,
         |bucket| bucket.put(A, 1),
         1000,
@@ -301,6 +324,7 @@ fn a_cursor_knows_what_there_is_beside_clear() {
 #[test]
 fn a_cursor_that_falls_behind_begins_anew() {
     is_followed(
+        Spawned::Reader,
         1,
         0,
         |_| {},
@@ -318,6 +342,7 @@ fn a_cursor_that_falls_behind_begins_anew() {
 #[test]
 fn a_round_tells_all_while_the_table_grows() {
     is_followed(
+        Spawned::Writer,
         1,
         100,
         |bucket| {
