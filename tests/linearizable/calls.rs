@@ -176,6 +176,9 @@ unsafe extern "C" fn decide(data: *mut c_void, current: *const Value, next: *mut
     }
 }
 
+/// Of a batch: a key, what it gets, the revision that is expected of it, and for how long.
+pub type Change<'k> = (&'k [u8], Option<Shown>, Option<u64>, Ttl);
+
 impl Bucket {
     /// Its calls wait as long as it takes: that a machine is busy is no failure.
     fn of(token: Handle) -> Bucket {
@@ -368,11 +371,8 @@ impl Bucket {
     }
 
     /// The revisions of all; or which was refused, and why. `None` is to be taken out.
-    pub fn apply(
-        &self,
-        changes: &[(&[u8], Option<Shown>, Option<u64>, Ttl)],
-    ) -> Result<Vec<u64>, (usize, Refused)> {
-        let op = |(key, shown, expected, ttl): &(&[u8], Option<Shown>, Option<u64>, Ttl)| Op {
+    pub fn apply(&self, changes: &[Change<'_>]) -> Result<Vec<u64>, (usize, Refused)> {
+        let op = |(key, shown, expected, ttl): &Change<'_>| Op {
             op: u32::from(shown.is_none()) + if expected.is_some() { 2 } else { 0 },
             key: key.as_ptr(),
             key_len: key.len(),

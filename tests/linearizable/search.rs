@@ -439,13 +439,13 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// What one who was called when the clock showed this may have seen of it until now.
-    fn looked(&self, since: u64, now: u64) -> impl Iterator<Item = u64> {
+    fn looked(&self, since: u64, now: u64) -> Vec<u64> {
         let shown = |at: u64| self.clock.partition_point(|shown| *shown < at);
         let all = self
             .clock
             .get(shown(since)..=shown(now))
             .unwrap_or_default();
-        all.to_vec().into_iter().rev()
+        all.iter().rev().copied().collect()
     }
 
     /// The states in which a key less is there, so that these find room: casts that wait have places
@@ -521,7 +521,7 @@ impl Search<'_> {
                     && self.waits(state, places, thread, taken.casts, to);
                 let history = (self.history.restarts, self.history.rules);
                 let looked = self.looked(taken.clock.0, state.clock);
-                for looked in looked.take_while(|_| !waits) {
+                for looked in looked.into_iter().take_while(|_| !waits) {
                     let mut after = state.clone();
                     if after.take(thread, taken, looked, &self.revisions, history) {
                         let mut places = *places;
