@@ -1,7 +1,7 @@
-//! Watches of many keys (G18), beside a writer that nothing slows down: `make proof` has the time for
-//! it. All is counted and nothing timed: so many changes pass for each event that is received.
-//! SCALE=20 has 200 of them, as a writer at two million changes a second beside a receiver of 10,000
-//! events.
+//! Watches of many keys (G18), beside a writer that nothing slows down: `make proof` has the time
+//! for it. All is counted and nothing timed: so many changes pass for each event that is received.
+//! SCALE=20 has 200 of them, as a writer at two million changes a second beside a receiver of
+//! 10,000 events.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 mod common;

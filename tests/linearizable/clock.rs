@@ -1,5 +1,5 @@
-//! The clock by which keys live, moved by the threads of a history: this program's `clock_gettime` is
-//! the one that the library finds. To read it takes a load alone, as the system's does: nothing
+//! The clock by which keys live, moved by the threads of a history: this program's `clock_gettime`
+//! is the one that the library finds. To read it takes a load alone, as the system's does: nothing
 //! flushes what a processor has not yet shown to others.
 
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -223,8 +223,8 @@ impl Contents {
             || self.beside(written, false, now).count() + written.stored <= rules.places
     }
 
-    /// What may go first, each as a change of its own, so that these find room beside so many places
-    /// that are kept.
+    /// What may go first, each as a change of its own, so that these find room beside so many
+    /// places that are kept.
     pub fn victims(&self, written: &Written, kept: usize, now: u64, rules: Rules) -> Vec<usize> {
         let others: Vec<usize> = self.beside(written, true, now).collect();
         let is_full = rules.places != 0

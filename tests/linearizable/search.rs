@@ -13,8 +13,8 @@
 //!
 //! Who is given a time to live, or asks for a key that has one, looks at the clock once, at any
 //! moment between the call and its step. Moving the clock is a step too, and every call knows what
-//! the clock showed before it and after it; so a key is seen by nobody who was called after its time,
-//! and by everybody who was answered before it.
+//! the clock showed before it and after it; so a key is seen by nobody who was called after its
+//! time, and by everybody who was answered before it.
 //!
 //! Where a bucket has few places, a write that brings one key too many may first take others out,
 //! each by a step of its own.
@@ -448,8 +448,8 @@ impl Search<'_> {
         all.iter().rev().copied().collect()
     }
 
-    /// The states in which a key less is there, so that these find room: casts that wait have places
-    /// kept for their keys.
+    /// The states in which a key less is there, so that these find room: casts that wait have
+    /// places kept for their keys.
     fn after_evictions(
         &self,
         (state, places): (&State, &Places),

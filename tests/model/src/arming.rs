@@ -1,6 +1,6 @@
-//! How the sweeper is armed: `src/bucket/expiry.rs` itself, with a bucket of contents alone, an alarm
-//! that rings when a scenario says so, and a clock that a scenario sets. No key whose time is over is
-//! forgotten: as long as one is there, the alarm is set, or a sweep is on its way.
+//! How the sweeper is armed: `src/bucket/expiry.rs` itself, with a bucket of contents alone, an
+//! alarm that rings when a scenario says so, and a clock that a scenario sets. No key whose time is
+//! over is forgotten: as long as one is there, the alarm is set, or a sweep is on its way.
 
 use loom::thread::{spawn, yield_now};
 
@@ -153,8 +153,8 @@ fn begin() -> (Arc<BucketServer>, Arc<Alarm>) {
     (server, alarm)
 }
 
-/// How many keys there are when nobody changes any, asked in the short way: in the long one who asks
-/// would see to the alarm.
+/// How many keys there are when nobody changes any, asked in the short way: in the long one who
+/// asks would see to the alarm.
 fn count(server: &Arc<BucketServer>) -> usize {
     loop {
         if let Some(count) = server.fast_call(|write| write.exclusive().count().ok()) {

@@ -133,8 +133,8 @@ fn a_value_that_is_changed_where_it_was_found_against_the_end() {
     });
 }
 
-/// The snapshot is noted at any moment of the first update, and has it; the second is not of it, and
-/// keeps nothing for it.
+/// The snapshot is noted at any moment of the first update, and has it; the second is not of it,
+/// and keeps nothing for it.
 #[test]
 fn a_value_that_is_changed_where_it_was_found_against_a_snapshot() {
     check_bounded(2, || {
