@@ -137,7 +137,7 @@ fn a_value_that_is_changed_where_it_was_found_against_the_end() {
 /// and keeps nothing for it.
 #[test]
 fn a_value_that_is_changed_where_it_was_found_against_a_snapshot() {
-    check_bounded(2, || {
+    check_bounded(1, || {
         let server = bucket();
         let other = Arc::clone(&server);
         let thread = spawn(move || {

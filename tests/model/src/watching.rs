@@ -324,7 +324,7 @@ fn a_cursor_knows_what_there_is_beside_clear() {
 #[test]
 fn a_cursor_that_falls_behind_begins_anew() {
     is_followed(
-        Spawned::Reader,
+        Spawned::Writer,
         1,
         0,
         |_| {},
