@@ -190,8 +190,20 @@ fn beside_the_alarm(during: fn(&Arc<BucketServer>)) {
     });
 }
 
+/// It has rung, and the sweep has begun: the fewer threads, the more of their orders are tried.
 #[test]
 fn a_key_that_is_put_while_the_sweeper_goes_to_rest() {
+    check_bounded(2, || {
+        let (server, alarm) = begin();
+        assert!(alarm.ring());
+        yield_now();
+        put(&server, B);
+        all_go(&server, &alarm);
+    });
+}
+
+#[test]
+fn a_key_that_is_put_when_the_alarm_rings() {
     beside_the_alarm(|server| put(server, B));
 }
 
