@@ -77,6 +77,11 @@ pub(crate) struct Alarm {
     ring: RefCell<Option<Box<dyn Fn()>>>,
 }
 
+// SAFETY: the threads of a scenario are one.
+unsafe impl Send for Alarm {}
+// SAFETY: as above.
+unsafe impl Sync for Alarm {}
+
 impl Alarm {
     pub(crate) fn new() -> Alarm {
         Alarm {
