@@ -1,6 +1,7 @@
-//! Histories of whole buckets, and whether they are linearizable (G2, G3, G5, G15, G16): threads
-//! call a bucket by chance, and a search looks for an order in which one that does one thing at a
-//! time would have answered the same. The `planted` tests show that it finds what is wrong.
+//! Histories of whole buckets, and whether they are linearizable (G2, G3, G5, G15 to G17): threads
+//! call a bucket by chance and move the clock of its keys, and a search looks for an order in which
+//! one that does one thing at a time would have answered the same. The `planted` tests show that it
+//! finds what is wrong.
 //!
 //! `make test` plays some, `make proof` for as long as one likes.
 
@@ -11,6 +12,10 @@ use common::scaled;
 
 #[path = "linearizable/calls.rs"]
 mod calls;
+#[path = "linearizable/clock.rs"]
+mod clock;
+#[path = "linearizable/held.rs"]
+mod held;
 #[path = "linearizable/planted.rs"]
 mod planted;
 #[path = "linearizable/play.rs"]

@@ -24,7 +24,6 @@
 //! threads, and with them the task that has the alarm.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use super::{BucketServer, BucketState, Message};
@@ -33,7 +32,7 @@ use crate::memory;
 use crate::runtime::Alarm;
 use crate::server::{System, Writing};
 use crate::store::{SWEEPING, UNARMED};
-use crate::sync::lock;
+use crate::sync::{lock, Arc, Mutex, Weak};
 use crate::time::Moment;
 
 /// So many keys are looked at before others have their turn: about a tenth of a millisecond.

@@ -194,6 +194,13 @@ extern "C" {
         ttl_ms: i64,
         revision: *mut u64,
     ) -> i32;
+    pub fn kvreg_bucket_expire(
+        b: Handle,
+        k: *const u8,
+        l: usize,
+        ttl_ms: i64,
+        revision: *mut u64,
+    ) -> i32;
     pub fn kvreg_bucket_delete_if(
         b: Handle,
         k: *const u8,

@@ -8,7 +8,7 @@ use std::time::Instant;
 mod c;
 
 use super::common::PATIENCE;
-use super::search::{Word, ABSENT};
+use super::search::{Ttl, Word, ABSENT};
 use super::values::{self, Shown};
 use c::*;
 
@@ -23,10 +23,13 @@ pub enum Refused {
     /// It was not as expected.
     Conflict,
     WrongType,
+    /// A cast that would have to wait found no room for its key.
+    Limit,
 }
 
 pub type Answer<T> = Result<T, Refused>;
 
+#[track_caller]
 fn answer(status: i32) -> Answer<()> {
     match status {
         OK => Ok(()),
@@ -35,7 +38,18 @@ fn answer(status: i32) -> Answer<()> {
         SERVER_DOWN => Err(Refused::ServerDown),
         WRONG_TYPE => Err(Refused::WrongType),
         CONFLICT => Err(Refused::Conflict),
+        LIMIT => Err(Refused::Limit),
         other => panic!("a call answered the status {other}"),
+    }
+}
+
+/// As the C interface has it.
+fn millis(ttl: Ttl) -> i64 {
+    match ttl {
+        Ttl::Default => 0,
+        Ttl::Never => -1,
+        Ttl::Keep => -2,
+        Ttl::Millis(ms) => ms as i64,
     }
 }
 
@@ -163,6 +177,9 @@ unsafe extern "C" fn decide(data: *mut c_void, current: *const Value, next: *mut
         }
     }
 }
+
+/// Of a batch: a key, what it gets, the revision that is expected of it, and for how long.
+pub type Change<'k> = (&'k [u8], Option<Shown>, Option<u64>, Ttl);
 
 impl Bucket {
     /// Its calls wait as long as it takes: that a machine is busy is no failure.
@@ -306,26 +323,35 @@ impl Bucket {
         Ok(read_all(items, keys, |last, next| last < next).0)
     }
 
-    /// The value with its revision.
-    pub fn get_entry(&self, key: &[u8]) -> Answer<(Word, u64)> {
+    /// The value with its revision, and what is left of its time.
+    pub fn get_entry(&self, key: &[u8]) -> Answer<(Word, u64, i64)> {
         let mut entry = Entry::default();
         answer(unsafe { kvreg_bucket_get_entry(self.0, key.as_ptr(), key.len(), &mut entry) })?;
-        Ok((unsafe { taken(&mut entry.value) }, entry.revision))
+        let word = unsafe { taken(&mut entry.value) };
+        Ok((word, entry.revision, entry.ttl_ms))
     }
 
     /// The revision of the put.
-    pub fn put_entry(&self, key: &[u8], shown: &Shown) -> Answer<u64> {
-        let (value, mut revision) = (of(shown), 0);
+    pub fn put_entry(&self, key: &[u8], shown: &Shown, ttl: Ttl) -> Answer<u64> {
+        let (value, ttl, mut revision) = (of(shown), millis(ttl), 0);
         let (data, len) = (key.as_ptr(), key.len());
-        answer(unsafe { kvreg_bucket_put_entry(self.0, data, len, &value, 0, &mut revision) })?;
+        answer(unsafe { kvreg_bucket_put_entry(self.0, data, len, &value, ttl, &mut revision) })?;
         Ok(revision)
     }
 
     /// The revision of the put.
-    pub fn put_if(&self, key: &[u8], shown: &Shown, expected: u64) -> Answer<u64> {
-        let (value, mut revision) = (of(shown), 0);
+    pub fn put_if(&self, key: &[u8], shown: &Shown, expected: u64, ttl: Ttl) -> Answer<u64> {
+        let (value, ttl, mut revision) = (of(shown), millis(ttl), 0);
         let (data, len, to) = (key.as_ptr(), key.len(), &mut revision);
-        answer(unsafe { kvreg_bucket_put_if(self.0, data, len, &value, expected, 0, to) })?;
+        answer(unsafe { kvreg_bucket_put_if(self.0, data, len, &value, expected, ttl, to) })?;
+        Ok(revision)
+    }
+
+    /// The revision of the change.
+    pub fn expire(&self, key: &[u8], ttl: Ttl) -> Answer<u64> {
+        let (ttl, mut revision) = (millis(ttl), 0);
+        let (data, len, to) = (key.as_ptr(), key.len(), &mut revision);
+        answer(unsafe { kvreg_bucket_expire(self.0, data, len, ttl, to) })?;
         Ok(revision)
     }
 
@@ -355,16 +381,14 @@ impl Bucket {
     }
 
     /// The revisions of all; or which was refused, and why. `None` is to be taken out.
-    pub fn apply(
-        &self,
-        changes: &[(&[u8], Option<Shown>, Option<u64>)],
-    ) -> Result<Vec<u64>, (usize, Refused)> {
-        let op = |(key, shown, expected): &(&[u8], Option<Shown>, Option<u64>)| Op {
+    pub fn apply(&self, changes: &[Change<'_>]) -> Result<Vec<u64>, (usize, Refused)> {
+        let op = |(key, shown, expected, ttl): &Change<'_>| Op {
             op: u32::from(shown.is_none()) + if expected.is_some() { 2 } else { 0 },
             key: key.as_ptr(),
             key_len: key.len(),
             value: shown.as_ref().map(of).unwrap_or_default(),
             expected: expected.unwrap_or(0),
+            ttl_ms: if shown.is_some() { millis(*ttl) } else { 0 },
             ..Op::default()
         };
         let mut ops: Vec<Op> = changes.iter().map(op).collect();

@@ -1,7 +1,8 @@
 //! Histories that are wrong on purpose: the search has to find that they are.
 
+use super::held::Rules;
 use super::search::{
-    order_of, Asked, Cast, Found, Handle, History, Step, Taken, Thread, ABSENT, FIRST,
+    order_of, Asked, Cast, Found, Handle, History, Step, Taken, Thread, Ttl, ABSENT, FIRST,
 };
 use super::values::NIL;
 
@@ -13,12 +14,18 @@ fn step(call: u64, answer: u64, step: Step) -> Taken {
         handle: FIRST,
         call,
         answer,
+        clock: (0, 0),
         casts: 0,
     }
 }
 
 fn of(threads: Vec<Thread>, restarts: bool) -> Found {
-    order_of(&History { threads, restarts })
+    let rules = Rules::default();
+    order_of(&History {
+        threads,
+        restarts,
+        rules,
+    })
 }
 
 fn calls(steps: Vec<Taken>) -> Thread {
@@ -95,6 +102,7 @@ fn cast(word: u64) -> Cast {
         key: 0,
         word,
         call: 1,
+        clock: 0,
         steps: 0,
     }
 }
@@ -203,8 +211,12 @@ fn a_lookup_does_not_wait_for_casts() {
     assert_eq!(of(vec![own, other], false), Found::None);
 }
 
+fn entry_of(key: usize, word: u64, revision: u64) -> Step {
+    Step::Entry(key, word, revision, -1)
+}
+
 fn change(asked: Asked, word: u64, revision: u64) -> Step {
-    Step::Change(0, asked, word, revision)
+    Step::Change(0, asked, word, Ttl::Default, revision)
 }
 
 /// Steps of one thread, one after another.
@@ -222,7 +234,7 @@ fn an_entry_of_two_changes_is_found() {
     let entry = |word, revision| {
         let first = change(Asked::Nothing, 7, 1);
         let second = change(Asked::Nothing, 8, 2);
-        alone(vec![first, second, Step::Entry(0, word, revision)])
+        alone(vec![first, second, entry_of(0, word, revision)])
     };
     assert_eq!(entry(8, 2), Found::Order);
     assert_eq!(entry(8, 1), Found::None);
@@ -230,8 +242,8 @@ fn an_entry_of_two_changes_is_found() {
     assert_eq!(entry(8, 3), Found::None);
     // Of a write whose revision nobody was told: whoever read it first says it for all.
     let twice = |again| {
-        let entry = Step::Entry(0, NIL, 5);
-        alone(vec![write(0, NIL), entry, Step::Entry(0, NIL, again)])
+        let entry = entry_of(0, NIL, 5);
+        alone(vec![write(0, NIL), entry, entry_of(0, NIL, again)])
     };
     assert_eq!(twice(5), Found::Order);
     assert_eq!(twice(6), Found::None);
@@ -248,15 +260,15 @@ fn revisions_that_do_not_rise_are_found() {
     assert_eq!(puts(2, 2), Found::None);
     // Those of a batch are in order, and of others too that nobody but a reader was told.
     let batch = |first, second| {
-        let (one, other) = (Step::Entry(0, 7, first), Step::Entry(1, 8, second));
+        let (one, other) = (entry_of(0, 7, first), entry_of(1, 8, second));
         alone(vec![Step::Write(vec![(0, 7), (1, 8)]), one, other])
     };
     assert_eq!(batch(3, 4), Found::Order);
     assert_eq!(batch(4, 3), Found::None);
     let between = |revision| {
         let first = change(Asked::Nothing, 7, 3);
-        let last = Step::Change(1, Asked::Nothing, 8, 6);
-        let read = Step::Entry(0, NIL, revision);
+        let last = Step::Change(1, Asked::Nothing, 8, Ttl::Default, 6);
+        let read = entry_of(0, NIL, revision);
         alone(vec![first, write(0, NIL), last, read])
     };
     assert_eq!(between(4), Found::Order);
@@ -271,7 +283,7 @@ fn revisions_that_do_not_rise_are_found() {
     // It may be that of a write that nobody was told.
     let unknown = |revision| {
         let put = change(Asked::Nothing, 7, 3);
-        let read = Step::Entry(0, NIL, revision);
+        let read = entry_of(0, NIL, revision);
         alone(vec![put, write(0, NIL), Step::Revision(5), read])
     };
     assert_eq!(unknown(5), Found::Order);
@@ -347,4 +359,156 @@ fn a_revision_that_comes_back_is_found() {
     assert_eq!(lives(5, 9), Found::Order);
     assert_eq!(lives(5, 5), Found::None);
     assert_eq!(lives(5, 4), Found::None);
+}
+
+/// A history by rules, of calls that know what the clock showed: two moments each, of both clocks.
+fn by(rules: Rules, threads: Vec<Thread>) -> Found {
+    order_of(&History {
+        threads,
+        restarts: false,
+        rules,
+    })
+}
+
+/// Steps of one thread, one after another, while the clock shows what it is told.
+fn timed(first: u64, steps: Vec<(Step, (u64, u64))>) -> Thread {
+    let taken = |(at, (one, clock)): (usize, (Step, (u64, u64)))| {
+        let at = first + 2 * at as u64;
+        let taken = step(at, at + 1, one);
+        Taken { clock, ..taken }
+    };
+    calls(steps.into_iter().enumerate().map(taken).collect())
+}
+
+fn lives(ttl: Ttl, revision: u64) -> Step {
+    Step::Change(0, Asked::Nothing, 7, ttl, revision)
+}
+
+const TEN: Ttl = Ttl::Millis(10);
+
+/// At 100 something is done, and at a later time something else.
+fn at_both(rules: Rules, before: Vec<Step>, then: u64, after: Vec<Step>) -> Found {
+    let mut steps: Vec<_> = before.into_iter().map(|one| (one, (100, 100))).collect();
+    steps.push((Step::Advance(100, then), (100, then)));
+    steps.extend(after.into_iter().map(|one| (one, (then, then))));
+    by(rules, vec![timed(0, steps)])
+}
+
+#[test]
+fn a_key_that_is_seen_after_its_time_is_found() {
+    let seen = |then, word| {
+        let put = vec![lives(TEN, 1)];
+        at_both(Rules::default(), put, then, vec![read(0, word)])
+    };
+    assert_eq!(seen(109, 7), Found::Order);
+    assert_eq!(seen(109, ABSENT), Found::None);
+    assert_eq!(seen(110, 7), Found::None);
+    assert_eq!(seen(110, ABSENT), Found::Order);
+    // Who was called before may have looked at the clock before: but not before it was called.
+    let beside = |clock, word| {
+        let mut reads = timed(0, vec![(read(0, word), clock)]);
+        reads.steps[0].answer = 9;
+        let put = (lives(TEN, 1), (100, 100));
+        let advance = (Step::Advance(100, 110), (100, 110));
+        by(Rules::default(), vec![timed(0, vec![put, advance]), reads])
+    };
+    assert_eq!(beside((100, 110), 7), Found::Order);
+    assert_eq!(beside((100, 110), ABSENT), Found::Order);
+    assert_eq!(beside((110, 110), 7), Found::None);
+    assert_eq!(beside((110, 110), ABSENT), Found::Order);
+}
+
+#[test]
+fn a_condition_on_a_key_after_its_time_is_found() {
+    let then = |then, asked, revision| {
+        let put = change(asked, 8, revision);
+        at_both(Rules::default(), vec![lives(TEN, 1)], then, vec![put])
+    };
+    assert_eq!(then(109, Asked::Revision(1), 2), Found::Order);
+    assert_eq!(then(110, Asked::Revision(1), 2), Found::None);
+    assert_eq!(then(110, Asked::Revision(0), 2), Found::Order);
+    assert_eq!(then(109, Asked::Revision(0), 2), Found::None);
+    assert_eq!(then(110, Asked::Value(7), 2), Found::None);
+    assert_eq!(then(110, Asked::Revision(0), 1), Found::None);
+    let refused = |at, asked| {
+        let conflict = vec![Step::Conflict(0, asked)];
+        at_both(Rules::default(), vec![lives(TEN, 1)], at, conflict)
+    };
+    assert_eq!(refused(109, Asked::Revision(1)), Found::None);
+    assert_eq!(refused(110, Asked::Revision(1)), Found::Order);
+    assert_eq!(refused(110, Asked::Revision(0)), Found::None);
+}
+
+#[test]
+fn a_time_to_live_that_is_another_is_found() {
+    let rules = Rules {
+        default_ttl: 20,
+        places: 0,
+    };
+    let entry = |change: &Step, left| match change {
+        Step::Expire(..) => Step::Entry(0, 7, 2, left),
+        _ => Step::Entry(0, 8, 2, left),
+    };
+    let again = |ttl| Step::Change(0, Asked::Nothing, 8, ttl, 2);
+    let left = |change: Step, left| {
+        let entry = entry(&change, left);
+        at_both(rules, vec![lives(TEN, 1)], 104, vec![change, entry])
+    };
+    for (change, right) in [
+        (Step::Expire(0, Ttl::Millis(3), 2), 3),
+        (Step::Expire(0, Ttl::Never, 2), -1),
+        (again(Ttl::Keep), 6),
+        (again(Ttl::Default), 20),
+        (again(Ttl::Never), -1),
+        (again(TEN), 10),
+    ] {
+        assert_eq!(left(change.clone(), right), Found::Order, "{change:?}");
+        assert_eq!(left(change.clone(), right + 1), Found::None, "{change:?}");
+    }
+    // What is over is not kept, and finds nothing to change.
+    let over = |change: Step, left| {
+        let entry = entry(&change, left);
+        at_both(rules, vec![lives(TEN, 1)], 110, vec![change, entry])
+    };
+    assert_eq!(over(again(Ttl::Keep), 20), Found::Order);
+    assert_eq!(over(Step::Expire(0, TEN, 2), 10), Found::None);
+}
+
+/// Of three keys two find a place.
+#[test]
+fn a_key_that_comes_back_after_it_made_room_is_found() {
+    let rules = Rules {
+        default_ttl: 0,
+        places: 2,
+    };
+    let put = |key, word| Step::Change(key, Asked::Nothing, word, Ttl::Default, word);
+    let after = |more: Vec<Step>| {
+        let mut steps = vec![put(0, 7), put(1, 8), put(2, 9)];
+        steps.extend(more);
+        by(rules, vec![in_turn(steps)])
+    };
+    let all = |a, b, c| Step::Read(vec![(0, a), (1, b), (2, c)]);
+    assert_eq!(after(vec![all(7, ABSENT, 9)]), Found::Order);
+    assert_eq!(after(vec![all(ABSENT, 8, 9)]), Found::Order);
+    assert_eq!(after(vec![all(7, 8, 9)]), Found::None, "more than fit");
+    assert_eq!(after(vec![all(7, 8, ABSENT)]), Found::None, "the new one");
+    assert_eq!(after(vec![all(ABSENT, ABSENT, 9)]), Found::None, "too many");
+    let back = |word| after(vec![read(0, ABSENT), read(0, word)]);
+    assert_eq!(back(ABSENT), Found::Order);
+    assert_eq!(back(7), Found::None);
+    let older = after(vec![read(0, ABSENT), put(0, 10), read(0, 7)]);
+    assert_eq!(older, Found::None);
+    // Where there is room nothing goes.
+    let two = |word| {
+        by(
+            rules,
+            vec![in_turn(vec![put(0, 7), put(1, 8), read(0, word)])],
+        )
+    };
+    assert_eq!(two(7), Found::Order);
+    assert_eq!(two(ABSENT), Found::None);
+    let counted = |count| after(vec![Step::Evicted(count)]);
+    assert_eq!(counted(1), Found::Order);
+    assert_eq!(counted(0), Found::None);
+    assert_eq!(counted(2), Found::None);
 }

@@ -4,7 +4,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::calls::{Answer, Bucket, Lingers, Refused, Registry};
-use super::search::{Asked, Cast, Handle, Step, Taken, Thread, Word, ABSENT, FIRST, KEYS, THREADS};
+use super::clock;
+use super::held::Rules;
+use super::search::{Asked, Cast, Handle, Step, Taken, Thread, Word};
+use super::search::{Ttl, ABSENT, FIRST, KEYS, THREADS};
 use super::values::{self, Shown};
 
 pub const NAMES: [&[u8]; KEYS] = [
@@ -15,6 +18,16 @@ pub const NAMES: [&[u8]; KEYS] = [
 
 /// Handles that one thread gets in a history.
 pub const OWN: usize = 6;
+
+/// The most milliseconds that a key lives.
+const LONGEST: u64 = 4;
+
+/// A moment of the history, and what the clock of the keys showed then.
+#[derive(Clone, Copy)]
+struct Moment {
+    at: u64,
+    clock: u64,
+}
 
 /// Before these moments, and after, all is the same where there is no clock.
 const NO_CLOCK: (u64, u64) = (0, 1);
@@ -63,6 +76,10 @@ pub struct Kind {
     clock: bool,
     /// How many kinds of values there are: the last ones are large.
     values: u64,
+    /// Keys have times to live, and threads move the clock.
+    pub timed: bool,
+    /// By which the keys live: what they have, and for how many there is room.
+    pub rules: Rules,
 }
 
 impl Kind {
@@ -71,6 +88,18 @@ impl Kind {
         let threads = [2, 2, 3, THREADS][random.below(4) as usize];
         let ends = random.once_in(2);
         let names = ends && random.once_in(2);
+        let crowded = random.once_in(3);
+        let timed = clock::IS_OURS && random.once_in(2);
+        let rules = Rules {
+            default_ttl: match timed && random.once_in(2) {
+                true => 1 + random.below(LONGEST),
+                false => 0,
+            },
+            places: match !crowded && random.once_in(3) {
+                true => 1 + random.below(KEYS as u64 - 1) as usize,
+                false => 0,
+            },
+        };
         Kind {
             threads,
             steps: if threads == 2 {
@@ -78,13 +107,18 @@ impl Kind {
             } else {
                 24 / threads as u64
             },
-            keys: 1 + random.below(KEYS as u64),
+            keys: match rules.places {
+                0 => 1 + random.below(KEYS as u64),
+                _ => KEYS as u64,
+            },
             ends,
             names,
             restarts: names && random.once_in(2),
-            crowded: random.once_in(3),
+            crowded,
             clock: !random.once_in(3),
             values: if random.once_in(4) { values::KINDS } else { 12 },
+            timed,
+            rules,
         }
     }
 }
@@ -114,12 +148,14 @@ pub struct Player<'a> {
 }
 
 impl Player<'_> {
-    fn moment(&self) -> u64 {
-        if self.kind.clock {
+    fn moment(&self) -> Moment {
+        let at = if self.kind.clock {
             self.clock.fetch_add(1, Ordering::SeqCst) + 1
         } else {
             NO_CLOCK.0
-        }
+        };
+        let clock = clock::now();
+        Moment { at, clock }
     }
 
     fn bucket(&self) -> &Bucket {
@@ -130,12 +166,11 @@ impl Player<'_> {
     }
 
     /// Writes down a call that has been answered: its steps, or how it was refused.
-    fn note(&mut self, by: &'static str, call: u64, answer: Answer<Vec<Step>>) {
-        let answered = if self.kind.clock {
-            self.moment()
-        } else {
-            NO_CLOCK.1
-        };
+    fn note(&mut self, by: &'static str, call: Moment, answer: Answer<Vec<Step>>) {
+        let mut answered = self.moment();
+        if !self.kind.clock {
+            answered.at = NO_CLOCK.1;
+        }
         let steps = answer.unwrap_or_else(|refused| match refused {
             Refused::NoProcess => vec![Step::Gone],
             Refused::ServerDown => vec![Step::Lives, Step::Gone],
@@ -146,8 +181,9 @@ impl Player<'_> {
                 step,
                 by,
                 handle: self.handle,
-                call,
-                answer: answered,
+                call: call.at,
+                answer: answered.at,
+                clock: (call.clock, answered.clock),
                 casts: self.record.casts.len(),
             });
         }
@@ -178,6 +214,46 @@ impl Player<'_> {
         }
         let word = self.word();
         (word, Some(values::shown(word)))
+    }
+
+    /// Whether one more fits beside so many: a batch that alone is too large is refused.
+    fn finds_room(&self, beside: usize) -> bool {
+        self.kind.rules.places == 0 || beside < self.kind.rules.places
+    }
+
+    /// What a change gives its key.
+    fn ttl(&mut self) -> Ttl {
+        if !self.kind.timed {
+            return Ttl::Default;
+        }
+        match self.random.below(8) {
+            0 => Ttl::Default,
+            1 => Ttl::Never,
+            2 => Ttl::Keep,
+            _ => Ttl::Millis(1 + self.random.below(LONGEST)),
+        }
+    }
+
+    /// The clock of the keys goes on.
+    fn advance(&mut self) {
+        let ms = 1 + self.random.below(2);
+        let call = self.moment();
+        let from = clock::advance(ms);
+        self.note("advance", call, Ok(vec![Step::Advance(from, from + ms)]));
+    }
+
+    fn expire(&mut self) {
+        let key = self.key();
+        let ttl = match self.ttl() {
+            Ttl::Default | Ttl::Keep => Ttl::Never,
+            other => other,
+        };
+        let call = self.moment();
+        let steps = match self.bucket().expire(NAMES[key], ttl) {
+            Err(Refused::NotFound) => Ok(vec![Step::Read(vec![(key, ABSENT)])]),
+            other => other.map(|revision| vec![Step::Expire(key, ttl, revision)]),
+        };
+        self.note("expire", call, steps);
     }
 
     fn lingers(&mut self) -> Lingers {
@@ -275,9 +351,11 @@ impl Player<'_> {
                 handle: self.handle,
                 key,
                 word,
-                call,
+                call: call.at,
+                clock: call.clock,
                 steps: self.record.steps.len(),
             }),
+            Err(Refused::Limit) if self.kind.rules.places != 0 => {} // it was not sent
             Err(refused) => self.note("cast", call, Err(refused)),
         }
     }
@@ -285,7 +363,7 @@ impl Player<'_> {
     fn batch(&mut self) {
         let mut words: Vec<(usize, Word)> = Vec::new();
         for key in 0..self.kind.keys as usize {
-            if !self.random.once_in(3) {
+            if !self.random.once_in(3) && self.finds_room(words.len()) {
                 let word = self.word();
                 words.push((key, word));
             }
@@ -319,10 +397,12 @@ impl Player<'_> {
     fn get_entry(&mut self, key: usize) {
         let call = self.moment();
         let answer = self.bucket().get_entry(NAMES[key]);
-        let (word, revision) = *answer.as_ref().unwrap_or(&(ABSENT, 0));
+        let (word, revision, _) = *answer.as_ref().unwrap_or(&(ABSENT, 0, 0));
         let steps = match answer {
             Err(Refused::NotFound) => Ok(vec![Step::Read(vec![(key, ABSENT)])]),
-            other => other.map(|(word, revision)| vec![Step::Entry(key, word, revision)]),
+            other => {
+                other.map(|(word, revision, left)| vec![Step::Entry(key, word, revision, left)])
+            }
         };
         self.note("get_entry", call, steps);
         self.learn(key, word, revision);
@@ -361,31 +441,31 @@ impl Player<'_> {
     fn note_change(
         &mut self,
         by: &'static str,
-        call: u64,
-        (key, asked, word): (usize, Asked, Word),
+        call: Moment,
+        (key, asked, word, ttl): (usize, Asked, Word, Ttl),
         answer: Answer<u64>,
     ) {
         if let Ok(revision) = answer {
             self.learn(key, word, revision);
         }
-        let change = |revision| vec![Step::Change(key, asked, word, revision)];
+        let change = |revision| vec![Step::Change(key, asked, word, ttl, revision)];
         self.note(by, call, refusable(answer.map(change), key, asked));
     }
 
     fn put_entry(&mut self) {
-        let (key, word) = (self.key(), self.word());
+        let (key, word, ttl) = (self.key(), self.word(), self.ttl());
         let shown = values::shown(word);
         let call = self.moment();
-        let answer = self.bucket().put_entry(NAMES[key], &shown);
-        self.note_change("put_entry", call, (key, Asked::Nothing, word), answer);
+        let answer = self.bucket().put_entry(NAMES[key], &shown, ttl);
+        self.note_change("put_entry", call, (key, Asked::Nothing, word, ttl), answer);
     }
 
     fn put_if(&mut self) {
-        let (key, word) = (self.key(), self.word());
+        let (key, word, ttl) = (self.key(), self.word(), self.ttl());
         let (expected, shown) = (self.expected(key).revision, values::shown(word));
         let call = self.moment();
-        let answer = self.bucket().put_if(NAMES[key], &shown, expected);
-        let change = (key, Asked::Revision(expected), word);
+        let answer = self.bucket().put_if(NAMES[key], &shown, expected, ttl);
+        let change = (key, Asked::Revision(expected), word, ttl);
         self.note_change("put_if", call, change, answer);
     }
 
@@ -397,7 +477,7 @@ impl Player<'_> {
         let answer = self
             .bucket()
             .put_if_equal(NAMES[key], shown.as_ref(), next.as_ref());
-        let change = (key, Asked::Value(expected), word);
+        let change = (key, Asked::Value(expected), word, Ttl::Keep);
         self.note_change("put_if_equal", call, change, answer);
     }
 
@@ -418,18 +498,18 @@ impl Player<'_> {
 
     /// Several keys in one step, some on a condition.
     fn apply(&mut self) {
-        let mut changes: Vec<(usize, Asked, Word)> = Vec::new();
+        let mut changes: Vec<(usize, Asked, Word, Ttl)> = Vec::new();
         for key in 0..self.kind.keys as usize {
-            if self.random.once_in(3) {
+            if self.random.once_in(3) || !self.finds_room(changes.len()) {
                 continue;
             }
-            let (word, _) = self.next();
+            let ((word, _), ttl) = (self.next(), self.ttl());
             let asked = match self.random.once_in(2) {
                 true => Asked::Revision(self.expected(key).revision),
                 false => Asked::Nothing,
             };
             if word != ABSENT || asked != Asked::Revision(0) {
-                changes.push((key, asked, word)); // what is absent cannot be deleted
+                changes.push((key, asked, word, ttl)); // what is absent cannot be deleted
             }
         }
         if self.random.once_in(2) {
@@ -438,25 +518,27 @@ impl Player<'_> {
         let fillers: Vec<String> = (0..if self.kind.crowded { 40 } else { 0 })
             .map(|number| format!("batch {number}"))
             .collect();
-        let given = changes.iter().map(|(key, asked, word)| {
+        let given = changes.iter().map(|(key, asked, word, ttl)| {
             let expected = match asked {
                 Asked::Revision(revision) => Some(*revision),
                 _ => None,
             };
             let shown = (*word != ABSENT).then(|| values::shown(*word));
-            (NAMES[*key], shown, expected)
+            (NAMES[*key], shown, expected, *ttl)
         });
         let mut given: Vec<_> = given.collect();
         given.extend(
             fillers
                 .iter()
-                .map(|name| (name.as_bytes(), Some(Shown::Nil), None)),
+                .map(|name| (name.as_bytes(), Some(Shown::Nil), None, Ttl::Default)),
         );
         let call = self.moment();
         let answer = match self.bucket().apply(&given) {
             Ok(revisions) => {
                 let all = changes.iter().zip(revisions);
-                let all = all.map(|((key, asked, word), revision)| (*key, *asked, *word, revision));
+                let all = all.map(|((key, asked, word, ttl), revision)| {
+                    (*key, *asked, *word, *ttl, revision)
+                });
                 Ok(vec![Step::Apply(all.collect())])
             }
             Err((at, Refused::Conflict)) => Ok(vec![Step::Conflict(changes[at].0, changes[at].1)]),
@@ -573,6 +655,14 @@ impl Player<'_> {
             }
             if self.kind.ends && self.random.once_in(12) {
                 self.end();
+                continue;
+            }
+            if self.kind.timed && self.random.once_in(4) {
+                match self.random.below(6) {
+                    0 => self.expire(),
+                    1..=2 => self.snapshot(), // beside whoever stores a key anew that is over
+                    _ => self.advance(),
+                }
                 continue;
             }
             match self.random.below(32) {

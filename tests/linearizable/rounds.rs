@@ -3,9 +3,10 @@
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use kvreg::{BucketOptions, Order, RegistryOptions, Restart};
+use kvreg::{BucketOptions, OnFull, Order, RegistryOptions, Restart};
 
 use super::calls::{Bucket, Registry};
+use super::clock;
 use super::play::{Kind, Player, Random, NAMES, OWN};
 use super::search::{order_of, Cast, Found, Handle, History, Step, Taken, Thread, FIRST, THREADS};
 
@@ -33,17 +34,32 @@ impl Gate {
 }
 
 /// What the name finds when all is over.
-fn end_of(registry: &Registry, name: &str, kind: Kind) -> Thread {
+fn end_of(
+    (started, registry): (&kvreg::Registry, &Registry),
+    name: &str,
+    kind: Kind,
+    before: &[Thread],
+) -> Thread {
     let handle = (1 + THREADS * OWN) as Handle;
+    let clock = clock::now();
     let taken = |step, handle| Taken {
         step,
         by: "at the end",
         handle,
         call: LAST,
         answer: LAST,
+        clock: (clock, clock),
         casts: 0,
     };
     let mut steps = Vec::new();
+    // It went on in the histories that came after this one.
+    let shown = before.iter().flat_map(|thread| &thread.steps);
+    let last = shown.map(|taken| taken.clock.1).max().unwrap_or(clock);
+    let advance = taken(Step::Advance(last, clock), FIRST);
+    steps.push(Taken {
+        clock: (last, last),
+        ..advance
+    });
     match registry.lookup(name) {
         Err(_) => steps.push(taken(Step::FindsNothing, FIRST)),
         Ok(bucket) => {
@@ -51,9 +67,16 @@ fn end_of(registry: &Registry, name: &str, kind: Kind) -> Thread {
             let (words, count) = bucket.items(&NAMES).expect("it lives");
             let words = words.into_iter().enumerate().collect();
             steps.push(taken(Step::Read(words), handle));
-            assert_eq!(bucket.count(), Ok(count), "the count of a bucket at rest");
-            if !kind.crowded {
+            if !kind.timed {
+                assert_eq!(bucket.count(), Ok(count), "the count of a bucket at rest");
+            }
+            if !kind.timed && !kind.crowded {
                 steps.push(taken(Step::Count(count), handle));
+            }
+            if kind.rules.places != 0 {
+                let info = started.lookup(name).and_then(|bucket| bucket.info());
+                let evicted = info.expect("it lives").evicted;
+                steps.push(taken(Step::Evicted(evicted), handle));
             }
         }
     }
@@ -75,8 +98,9 @@ fn told(history: &History) -> String {
                 step,
                 by,
                 casts,
+                clock: (from, to),
             } = taken;
-            lines.push((*call, format!("{call:>4} to {answer:>4}  thread {place}, handle {handle}, after {casts} casts, {by}: {step:?}")));
+            lines.push((*call, format!("{call:>4} to {answer:>4}, {from} to {to} ms, thread {place}, handle {handle}, after {casts} casts, {by}: {step:?}")));
         }
         for cast in &thread.casts {
             let Cast {
@@ -85,8 +109,9 @@ fn told(history: &History) -> String {
                 key,
                 word,
                 steps,
+                clock,
             } = cast;
-            lines.push((*call, format!("{call:>4} cast by thread {place}, handle {handle}, after {steps} steps: key {key} gets {word}")));
+            lines.push((*call, format!("{call:>4}, {clock} ms, cast by thread {place}, handle {handle}, after {steps} steps: key {key} gets {word}")));
         }
     }
     lines.sort_by_key(|(call, _)| *call);
@@ -116,6 +141,20 @@ fn suspects(history: &History) -> String {
     }
 }
 
+/// When all times are over, nothing is left of the keys that had one.
+fn all_go(registry: &kvreg::Registry, names: &[String]) {
+    clock::advance(1 << 20);
+    for bucket in names.iter().filter_map(|name| registry.lookup(name).ok()) {
+        let bucket = bucket.with_timeout(kvreg::Timeout::Never);
+        // The sweeper is woken by who finds that it is late.
+        while bucket.count().expect("it lives") != bucket.items().expect("it lives").len() {
+            let long = std::time::Duration::from_secs(1 << 20);
+            bucket.put_for("late", 1, long).expect("it lives");
+            std::thread::yield_now();
+        }
+    }
+}
+
 /// What a round was: histories, and those about which nothing can be said.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -142,7 +181,16 @@ pub fn round(seed: u64, histories: usize) -> Result<Tally, String> {
         true => Order::Ordered,
         false => Order::Unordered,
     };
-    let options = options.order(order);
+    let mut options = options.order(order);
+    if kind.rules.places != 0 {
+        options = options.max_keys(kind.rules.places).on_full(OnFull::Evict);
+    }
+    if kind.rules.default_ttl != 0 {
+        options = options.default_ttl(std::time::Duration::from_millis(kind.rules.default_ttl));
+    }
+    if kind.timed {
+        clock::stop();
+    }
     let started = kvreg::Registry::start_with(RegistryOptions::new().name(&*place).bucket(options));
     let started = started.expect("the name is free");
     let registry = Registry::find(&place);
@@ -202,9 +250,13 @@ pub fn round(seed: u64, histories: usize) -> Result<Tally, String> {
             .map(|records| records.next().expect("a record"))
             .collect();
         let mut threads = records.map_err(|fault| format!("seed {seed}, {kind:?}: {fault}"))?;
-        threads.push(end_of(&registry, name, kind));
-        let restarts = kind.restarts;
-        let history = History { threads, restarts };
+        let end = end_of((&started, &registry), name, kind, &threads);
+        threads.push(end);
+        let history = History {
+            threads,
+            restarts: kind.restarts,
+            rules: kind.rules,
+        };
         tally.histories += 1;
         match order_of(&history) {
             Found::Order => {}
@@ -216,6 +268,9 @@ pub fn round(seed: u64, histories: usize) -> Result<Tally, String> {
                 ));
             }
         }
+    }
+    if kind.timed {
+        all_go(&started, &names);
     }
     drop(buckets);
     started

@@ -11,11 +11,20 @@
 //! revision with which anybody read it, or which its caller was told. Any other has one that fits
 //! between those of the changes before and after it, until somebody reads it.
 //!
+//! Who is given a time to live, or asks for a key that has one, looks at the clock once, at any
+//! moment between the call and its step. Moving the clock is a step too, and every call knows what
+//! the clock showed before it and after it; so a key is seen by nobody who was called after its
+//! time, and by everybody who was answered before it.
+//!
+//! Where a bucket has few places, a write that brings one key too many may first take others out,
+//! each by a step of its own.
+//!
 //! Nothing is excused: a bucket that ends is part of the state, and who is answered OK was answered
 //! by one that lived.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::held::{Contents, Rules, Written};
 use super::values;
 
 /// What is stored under a key: [`ABSENT`], or the number of the write it comes from.
@@ -39,12 +48,14 @@ pub enum Step {
     Write(Vec<(usize, Word)>),
     /// A value that was seen, and what was stored instead.
     Exchange(usize, Word, Word),
-    /// A value and its revision.
-    Entry(usize, Word, u64),
+    /// A value, its revision, and what is left of its time; -1: it is there for ever.
+    Entry(usize, Word, u64, i64),
     /// What a key got, after it was as asked, and the revision of that change.
-    Change(usize, Asked, Word, u64),
+    Change(usize, Asked, Word, Ttl, u64),
     /// Several keys at one instant: as `Change` each. What was taken out was there.
-    Apply(Vec<(usize, Asked, Word, u64)>),
+    Apply(Vec<(usize, Asked, Word, Ttl, u64)>),
+    /// A key that was there got another time to live, and this revision.
+    Expire(usize, Ttl, u64),
     /// A key that had this revision was taken out; what was there, if that was told.
     TakesOut(usize, u64, Option<Word>),
     /// The key was there, or not, in another way than asked.
@@ -55,6 +66,10 @@ pub enum Step {
     Revision(u64),
     Clear,
     Count(usize),
+    /// How many keys were taken out to make room for others.
+    Evicted(u64),
+    /// The clock went on from here to there.
+    Advance(u64, u64),
     /// It was there when it was asked.
     Lives,
     /// It had ended, and its name was gone.
@@ -81,17 +96,28 @@ pub enum Asked {
     Value(Word),
 }
 
+/// The time to live that a change gives its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ttl {
+    /// That of the bucket.
+    Default,
+    Never,
+    /// What it had; where it was absent, that of the bucket.
+    Keep,
+    Millis(u64),
+}
+
 impl Step {
     /// The words of one write each, and the revision that somebody was told of it.
     fn told(&self) -> Vec<(Word, u64)> {
         let told = match self {
-            Step::Entry(_, word, revision) | Step::Change(_, _, word, revision) => {
+            Step::Entry(_, word, revision, _) | Step::Change(_, _, word, _, revision) => {
                 vec![(*word, *revision)]
             }
             Step::Apply(changes) => {
                 let told = changes
                     .iter()
-                    .map(|(_, _, word, revision)| (*word, *revision));
+                    .map(|(_, _, word, _, revision)| (*word, *revision));
                 told.collect()
             }
             Step::TakesOut(_, revision, Some(word)) => vec![(*word, *revision)],
@@ -102,11 +128,26 @@ impl Step {
             .collect()
     }
 
-    /// The registry is asked, which knows nothing of what waits at a bucket.
-    fn is_of_the_registry(&self) -> bool {
+    /// The keys that it changes, and how many of them are there then.
+    fn written(&self) -> Written {
+        let all: Vec<(usize, Word)> = match self {
+            Step::Write(pairs) => pairs.clone(),
+            Step::Exchange(key, _, word) | Step::Change(key, _, word, ..) => vec![(*key, *word)],
+            Step::Apply(changes) => {
+                let changes = changes.iter();
+                changes.map(|(key, _, word, ..)| (*key, *word)).collect()
+            }
+            _ => Vec::new(),
+        };
+        Written::of(&all)
+    }
+
+    /// The registry is asked, or the clock, which know nothing of what waits at a bucket.
+    fn is_of_no_bucket(&self) -> bool {
         matches!(
             self,
-            Step::Finds(_)
+            Step::Advance(..)
+                | Step::Finds(_)
                 | Step::FindsNothing
                 | Step::Makes(_)
                 | Step::Removes
@@ -124,6 +165,8 @@ pub struct Taken {
     pub handle: Handle,
     pub call: u64,
     pub answer: u64,
+    /// What the clock of the keys showed then.
+    pub clock: (u64, u64),
     /// How many casts this thread had made before.
     pub casts: usize,
 }
@@ -135,6 +178,8 @@ pub struct Cast {
     pub key: usize,
     pub word: Word,
     pub call: u64,
+    /// What the clock of the keys showed then.
+    pub clock: u64,
     /// How many steps this thread had taken before.
     pub steps: usize,
 }
@@ -150,6 +195,7 @@ pub struct History {
     pub threads: Vec<Thread>,
     /// A bucket that ends is started anew.
     pub restarts: bool,
+    pub rules: Rules,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -171,7 +217,15 @@ impl Revisions {
     fn told_in(history: &History) -> Option<Revisions> {
         let (mut told, mut writes) = (HashMap::new(), HashMap::new());
         let steps = history.threads.iter().flat_map(|thread| &thread.steps);
+        let expired = steps.clone().filter_map(|taken| match taken.step {
+            Step::Expire(_, _, revision) => Some(revision),
+            _ => None,
+        });
+        let expired: HashSet<u64> = expired.collect();
         for (word, revision) in steps.flat_map(|taken| taken.step.told()) {
+            if expired.contains(&revision) {
+                continue; // of the change after that write
+            }
             let is_right = *told.entry(word).or_insert(revision) == revision
                 && *writes.entry(revision).or_insert(word) == word;
             if !is_right {
@@ -186,102 +240,6 @@ impl Revisions {
     }
 }
 
-/// What is under a key.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-struct Held {
-    word: Word,
-    /// 0: it is not known, or the key is absent.
-    revision: u64,
-    /// One that is not known is larger than this,
-    after: u64,
-    /// and smaller than this; 0: nothing larger is known.
-    before: u64,
-}
-
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
-struct Contents {
-    keys: [Held; KEYS],
-    /// The largest that is known.
-    revision: u64,
-}
-
-impl Contents {
-    fn holds(&self, key: usize, word: Word) -> bool {
-        self.keys[key].word == word
-    }
-
-    /// Stores a word, or takes the key out, if the change may have this revision; 0: nobody knows.
-    fn set(&mut self, key: usize, word: Word, revision: u64) -> bool {
-        if revision != 0 && !self.rise(revision) {
-            return false;
-        }
-        let is_known = revision != 0 || word == ABSENT;
-        self.keys[key] = Held {
-            word,
-            revision: if word == ABSENT { 0 } else { revision },
-            after: if is_known { 0 } else { self.revision },
-            before: 0,
-        };
-        true
-    }
-
-    /// A change has this revision, if it may.
-    fn rise(&mut self, revision: u64) -> bool {
-        revision > self.revision && self.reaches(revision, revision)
-    }
-
-    /// All changes until now have revisions up to this one, and those of the keys are below `end`.
-    fn reaches(&mut self, revision: u64, end: u64) -> bool {
-        if revision < self.revision {
-            return false;
-        }
-        self.revision = revision;
-        for held in &mut self.keys {
-            if held.word != ABSENT && held.revision == 0 && held.before == 0 {
-                held.before = end;
-            }
-        }
-        true
-    }
-
-    /// Whether the key has this revision, or may have it: then it has it from now on. 0: absent.
-    fn has_revision(&mut self, key: usize, revision: u64) -> bool {
-        let held = &mut self.keys[key];
-        if held.word == ABSENT || revision == 0 || held.revision != 0 {
-            return (held.word == ABSENT) == (revision == 0) && held.revision == revision;
-        }
-        if revision <= held.after || (held.before != 0 && revision >= held.before) {
-            return false;
-        }
-        *held = Held {
-            word: held.word,
-            revision,
-            ..Held::default()
-        };
-        self.revision = self.revision.max(revision);
-        true
-    }
-
-    fn is_as(&mut self, key: usize, asked: Asked) -> bool {
-        match asked {
-            Asked::Nothing => true,
-            Asked::Revision(revision) => self.has_revision(key, revision),
-            Asked::Value(word) => self.holds(key, word),
-        }
-    }
-
-    /// Whether it may be another way than asked.
-    fn may_differ(&self, key: usize, asked: Asked) -> bool {
-        let held = &self.keys[key];
-        match asked {
-            Asked::Nothing => false,
-            Asked::Revision(0) => held.word != ABSENT,
-            Asked::Revision(revision) => held.revision != revision,
-            Asked::Value(word) => held.word != word,
-        }
-    }
-}
-
 /// Buckets are numbered as they are made.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct State {
@@ -291,16 +249,18 @@ struct State {
     /// Which bucket a handle is one to.
     handles: Vec<u8>,
     removing: [u8; THREADS + 1],
+    clock: u64,
 }
 
 impl State {
-    fn begin(handles: usize) -> State {
+    fn begin(handles: usize, clock: u64) -> State {
         let mut state = State {
             named: NOBODY,
             lives: 0,
             contents: Vec::new(),
             handles: vec![NOBODY; handles],
             removing: [NOBODY; THREADS + 1],
+            clock,
         };
         state.named = state.make();
         state.handles[usize::from(FIRST)] = state.named;
@@ -310,11 +270,9 @@ impl State {
     /// Its revisions are larger than all of before, whoever had them.
     fn make(&mut self) -> u8 {
         let bucket = self.contents.len();
-        let known = self.contents.iter().map(|contents| contents.revision);
-        self.contents.push(Contents {
-            revision: known.max().unwrap_or(0),
-            ..Contents::default()
-        });
+        let known = self.contents.iter().map(Contents::revision);
+        self.contents
+            .push(Contents::after(known.max().unwrap_or(0)));
         self.lives |= 1 << bucket;
         bucket as u8
     }
@@ -334,71 +292,101 @@ impl State {
         lives.then(|| &mut self.contents[usize::from(bucket)])
     }
 
-    /// Takes a step, if the answer would have been this one.
+    /// Takes a step, if the answer would have been this one to who looked at the clock then.
     fn take(
         &mut self,
         thread: usize,
         taken: &Taken,
+        looked: u64,
         revisions: &Revisions,
-        restarts: bool,
+        (restarts, rules): (bool, Rules),
     ) -> bool {
+        let now = self.clock;
+        if now < taken.clock.0 || now > taken.clock.1 {
+            return false;
+        }
+        let has_room = |held: &Contents| held.has_room_for(&taken.step.written(), now, rules);
         let bucket = self.handles[usize::from(taken.handle)];
         match &taken.step {
-            Step::Read(seen) => self
-                .of(taken.handle)
-                .is_some_and(|held| seen.iter().all(|(key, word)| held.holds(*key, *word))),
+            Step::Advance(from, to) => {
+                self.clock = *to;
+                now == *from
+            }
+            Step::Read(seen) => self.of(taken.handle).is_some_and(|held| {
+                let mut seen = seen.iter();
+                seen.all(|(key, word)| held.holds(*key, *word, looked))
+            }),
             Step::Write(pairs) => self.of(taken.handle).is_some_and(|held| {
                 let mut pairs = pairs.iter();
-                pairs.all(|(key, word)| held.set(*key, *word, revisions.of(*word)))
+                has_room(held)
+                    && pairs.all(|(key, word)| {
+                        let deadline = held.deadline(*key, Ttl::Default, looked, rules);
+                        held.set(*key, *word, revisions.of(*word), deadline)
+                    })
             }),
             Step::Exchange(key, seen, next) => self.of(taken.handle).is_some_and(|held| {
-                held.holds(*key, *seen) && held.set(*key, *next, revisions.of(*next))
+                let deadline = held.deadline(*key, Ttl::Keep, looked, rules);
+                held.holds(*key, *seen, looked)
+                    && has_room(held)
+                    && held.set(*key, *next, revisions.of(*next), deadline)
             }),
-            Step::Entry(key, word, revision) => self.of(taken.handle).is_some_and(|held| {
-                held.holds(*key, *word) && *revision != 0 && held.has_revision(*key, *revision)
+            Step::Entry(key, word, revision, left) => self.of(taken.handle).is_some_and(|held| {
+                held.holds(*key, *word, looked)
+                    && *revision != 0
+                    && held.has_revision(*key, *revision, looked)
+                    && held.has_left(*key, *left, looked)
             }),
-            Step::Change(key, asked, word, revision) => {
+            Step::Change(key, asked, word, ttl, revision) => {
                 self.of(taken.handle).is_some_and(|held| {
-                    if !held.is_as(*key, *asked) {
+                    if !held.is_as(*key, *asked, looked) || !has_room(held) {
                         return false;
                     }
                     // Where absent stays absent there is no change.
-                    let changes = *word != ABSENT || !held.holds(*key, ABSENT);
-                    changes == (*revision != 0) && (!changes || held.set(*key, *word, *revision))
+                    let changes = *word != ABSENT || !held.holds(*key, ABSENT, looked);
+                    let deadline = held.deadline(*key, *ttl, looked, rules);
+                    changes == (*revision != 0)
+                        && (!changes || held.set(*key, *word, *revision, deadline))
                 })
             }
             Step::Apply(changes) => self.of(taken.handle).is_some_and(|held| {
-                changes.iter().all(|(key, asked, word, revision)| {
-                    held.is_as(*key, *asked)
-                        && !(*word == ABSENT && held.holds(*key, ABSENT))
-                        && *revision != 0
-                        && held.set(*key, *word, *revision)
-                })
+                let mut changes = changes.iter();
+                has_room(held)
+                    && changes.all(|(key, asked, word, ttl, revision)| {
+                        let deadline = held.deadline(*key, *ttl, looked, rules);
+                        held.is_as(*key, *asked, looked)
+                            && !(*word == ABSENT && held.holds(*key, ABSENT, looked))
+                            && *revision != 0
+                            && held.set(*key, *word, *revision, deadline)
+                    })
+            }),
+            Step::Expire(key, ttl, revision) => self.of(taken.handle).is_some_and(|held| {
+                let deadline = held.deadline(*key, *ttl, looked, rules);
+                held.expire(*key, deadline, *revision, looked)
             }),
             Step::TakesOut(key, revision, old) => self.of(taken.handle).is_some_and(|held| {
-                old.is_none_or(|word| held.holds(*key, word))
-                    && held.has_revision(*key, *revision)
-                    && held.set(*key, ABSENT, 0)
+                old.is_none_or(|word| held.holds(*key, word, looked))
+                    && held.has_revision(*key, *revision, looked)
+                    && held.set(*key, ABSENT, 0, 0)
             }),
             Step::Conflict(key, asked) => self
                 .of(taken.handle)
-                .is_some_and(|held| held.may_differ(*key, *asked)),
+                .is_some_and(|held| held.may_differ(*key, *asked, looked)),
             Step::NoNumber(key) => self.of(taken.handle).is_some_and(|held| {
-                let word = held.keys[*key].word;
+                let word = held.word(*key, looked);
                 word != ABSENT && !values::is_int(word)
             }),
             // Changes of keys that nobody writes down have revisions too.
             Step::Revision(revision) => self.of(taken.handle).is_some_and(|held| {
-                let is_none = *revision == 0 && held.keys == <[Held; KEYS]>::default();
+                let is_none = *revision == 0 && held.is_untouched();
                 is_none || held.reaches(*revision, *revision + 1)
             }),
-            Step::Clear => self
+            Step::Clear => self.of(taken.handle).map(Contents::clear).is_some(),
+            Step::Count(count) => self
                 .of(taken.handle)
-                .map(|held| held.keys = Default::default())
-                .is_some(),
-            Step::Count(count) => self.of(taken.handle).is_some_and(|held| {
-                held.keys.iter().filter(|one| one.word != ABSENT).count() == *count
-            }),
+                .is_some_and(|held| held.count() == *count),
+            Step::Evicted(count) => self
+                .of(taken.handle)
+                .is_some_and(|held| held.evicted() == *count),
             Step::Lives => self.lives(bucket),
             Step::Gone => !self.lives(bucket) && self.named != bucket,
             Step::NameGoes => {
@@ -445,9 +433,51 @@ struct Search<'a> {
     revisions: Revisions,
     tried: HashSet<(Places, State)>,
     patience: usize,
+    /// What the clock showed, one after another.
+    clock: Vec<u64>,
 }
 
 impl Search<'_> {
+    /// What one who was called when the clock showed this may have seen of it until now.
+    fn looked(&self, since: u64, now: u64) -> Vec<u64> {
+        let shown = |at: u64| self.clock.partition_point(|shown| *shown < at);
+        let all = self
+            .clock
+            .get(shown(since)..=shown(now))
+            .unwrap_or_default();
+        all.iter().rev().copied().collect()
+    }
+
+    /// The states in which a key less is there, so that these find room: casts that wait have
+    /// places kept for their keys.
+    fn after_evictions(
+        &self,
+        (state, places): (&State, &Places),
+        handle: Handle,
+        written: &Written,
+    ) -> Vec<State> {
+        let threads = self.history.threads.iter().zip(places);
+        let waiting = threads.map(|(thread, (_, handled))| {
+            let casts = thread.casts.iter().enumerate();
+            let waits =
+                casts.filter(|(place, cast)| cast.word != ABSENT && handled >> place & 1 == 0);
+            waits.count()
+        });
+        let kept = waiting.sum();
+        let mut state = state.clone();
+        let (now, rules) = (state.clock, self.history.rules);
+        let Some(held) = state.of(handle) else {
+            return Vec::new();
+        };
+        let victims = held.victims(written, kept, now, rules).into_iter();
+        let evicted = victims.map(|key| {
+            let mut after = state.clone();
+            after.of(handle).expect("it lives").evict(key);
+            after
+        });
+        evicted.collect()
+    }
+
     /// Whether casts of this thread, of the first so many, still wait for this bucket.
     fn waits(&self, state: &State, places: &Places, thread: usize, first: usize, to: u8) -> bool {
         let casts = self.history.threads[thread].casts[..first].iter();
@@ -474,21 +504,35 @@ impl Search<'_> {
         let answers = (0..threads.len()).filter_map(|thread| Some(next(thread)?.answer));
         let first = answers.min().unwrap_or(u64::MAX);
         let mut unknown = false;
+        macro_rules! goes_on {
+            ($after:expr, $places:expr) => {
+                match self.go($after, $places) {
+                    Found::Order => return Found::Order,
+                    Found::None => {}
+                    Found::Unknown => unknown = true,
+                }
+            };
+        }
         for thread in 0..threads.len() {
             let (steps, handled) = places[thread];
             if let Some(taken) = next(thread).filter(|taken| taken.call <= first) {
                 let to = state.handles[usize::from(taken.handle)];
-                let mut after = state.clone();
-                let waits = !taken.step.is_of_the_registry()
+                let waits = !taken.step.is_of_no_bucket()
                     && self.waits(state, places, thread, taken.casts, to);
-                let restarts = self.history.restarts;
-                if !waits && after.take(thread, taken, &self.revisions, restarts) {
-                    let mut places = *places;
-                    places[thread].0 += 1;
-                    match self.go(&after, &places) {
-                        Found::Order => return Found::Order,
-                        Found::None => {}
-                        Found::Unknown => unknown = true,
+                let history = (self.history.restarts, self.history.rules);
+                let looked = self.looked(taken.clock.0, state.clock);
+                for looked in looked.into_iter().take_while(|_| !waits) {
+                    let mut after = state.clone();
+                    if after.take(thread, taken, looked, &self.revisions, history) {
+                        let mut places = *places;
+                        places[thread].0 += 1;
+                        goes_on!(&after, &places);
+                    }
+                }
+                if !waits && history.1.places != 0 {
+                    let written = taken.step.written();
+                    for after in self.after_evictions((state, places), taken.handle, &written) {
+                        goes_on!(&after, places);
                     }
                 }
             }
@@ -497,21 +541,31 @@ impl Search<'_> {
                 if handled >> place & 1 == 1
                     || usize::from(steps) < cast.steps
                     || cast.call > first
+                    || cast.clock > state.clock
                     || self.waits(state, places, thread, place, to)
                 {
                     continue;
                 }
-                let (mut after, mut places) = (state.clone(), *places);
-                if let Some(held) = after.of(cast.handle) {
-                    if !held.set(cast.key, cast.word, self.revisions.of(cast.word)) {
-                        continue;
+                let rules = self.history.rules;
+                let written = Written::of(&[(cast.key, cast.word)]);
+                for looked in self.looked(cast.clock, state.clock) {
+                    let (mut after, mut places) = (state.clone(), *places);
+                    if let Some(held) = after.of(cast.handle) {
+                        let deadline = held.deadline(cast.key, Ttl::Default, looked, rules);
+                        let revision = self.revisions.of(cast.word);
+                        if !held.has_room_for(&written, state.clock, rules)
+                            || !held.set(cast.key, cast.word, revision, deadline)
+                        {
+                            continue;
+                        }
                     }
+                    places[thread].1 |= 1 << place;
+                    goes_on!(&after, &places);
                 }
-                places[thread].1 |= 1 << place;
-                match self.go(&after, &places) {
-                    Found::Order => return Found::Order,
-                    Found::None => {}
-                    Found::Unknown => unknown = true,
+                if rules.places != 0 {
+                    for after in self.after_evictions((state, places), cast.handle, &written) {
+                        goes_on!(&after, places);
+                    }
                 }
             }
         }
@@ -521,6 +575,21 @@ impl Search<'_> {
             Found::None
         }
     }
+}
+
+/// What the clock showed, one after another.
+fn clock_of(history: &History) -> Vec<u64> {
+    let threads = &history.threads;
+    let steps = threads.iter().flat_map(|thread| &thread.steps);
+    let moved = steps.clone().filter_map(|taken| match taken.step {
+        Step::Advance(from, to) => Some([from, to]),
+        _ => None,
+    });
+    let seen = steps.map(|taken| [taken.clock.0, taken.clock.1]);
+    let sent = threads.iter().flat_map(|thread| &thread.casts);
+    let all = moved.chain(seen).flatten();
+    let all: BTreeSet<u64> = all.chain(sent.map(|cast| cast.clock)).collect();
+    all.into_iter().collect()
 }
 
 /// Looks for an order of all steps.
@@ -534,11 +603,14 @@ pub fn order_of(history: &History) -> Found {
     let Some(revisions) = Revisions::told_in(history) else {
         return Found::None;
     };
+    let clock = clock_of(history);
+    let begin = State::begin(handles, *clock.first().unwrap_or(&0));
     let mut search = Search {
         history,
         revisions,
         tried: HashSet::new(),
         patience: PATIENCE,
+        clock,
     };
-    search.go(&State::begin(handles), &Places::default())
+    search.go(&begin, &Places::default())
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Repeats what is a matter of luck for as long as it is told, in rounds, each with a seed of its
 # own: histories of whole buckets, misuse under AddressSanitizer, programs that are refused threads
-# and memory, and a soak whose memory is flat. With five minutes or more the model is searched one
-# preemption deeper, with half an hour or more the C tests run under ThreadSanitizer.
+# and memory, and a soak whose memory is flat. With five minutes or more watches of millions of keys
+# are followed once, and the model is searched one preemption deeper; with half an hour or more the
+# C tests run under ThreadSanitizer.
 #
 # run.sh TIME [SEED]     TIME: 30s, 10m, 8h
 set -euo pipefail
@@ -33,9 +34,11 @@ part() {
 }
 
 # The newest, for cargo keeps older ones.
-${CARGO:-cargo} test --features aio --test linearizable --no-run >"$logs/cargo" 2>&1 ||
-    { cat "$logs/cargo"; exit 1; }
-histories=$(sed -n 's/^ *Executable .*(\(.*\))$/\1/p' "$logs/cargo")
+${CARGO:-cargo} test --features aio --test linearizable --test watch_scale --no-run \
+    >"$logs/cargo" 2>&1 || { cat "$logs/cargo"; exit 1; }
+program() { sed -n "s/^ *Executable tests.$1.rs (\(.*\))$/\1/p" "$logs/cargo"; }
+histories=$(program linearizable)
+watches=$(program watch_scale)
 
 # Of the time: the model gets a fifth, and ThreadSanitizer what it needs.
 rounds=$all
@@ -64,6 +67,7 @@ while left; do
 done
 
 if [ "$all" -ge 300 ]; then
+    part "watches of millions of keys" "$watches" --ignored --nocapture
     # As long for each scenario as leaves all of them their time.
     scenarios=$(grep -c '^#\[test\]' tests/model/src/*.rs | awk -F: '{ all += $2 } END { print all }')
     each=$((all / 5 * ${JOBS:-1} / scenarios + 1))
@@ -71,7 +75,7 @@ if [ "$all" -ge 300 ]; then
         env KVREG_MODEL_DEEPER=1 LOOM_MAX_DURATION="$each" LOOM_CHECKPOINT_INTERVAL=500 \
         tests/model/run.sh
 else
-    echo "    the model: left out, it needs PROOF=5m or more"
+    echo "    watches of many keys, and the model: left out, they need PROOF=5m or more"
 fi
 if [ "$all" -ge 1800 ]; then
     part "the C tests under ThreadSanitizer" make --no-print-directory test-tsan

@@ -4,6 +4,7 @@
 #![cfg(test)]
 #![allow(dead_code, unused_imports)] // the library uses more of the core than the scenarios do
 
+mod arming;
 mod ends;
 #[path = "../../../src/error.rs"]
 mod error;

@@ -1,6 +1,12 @@
 //! What the server core asks of the runtime: here each drain is a thread of the model, so that
 //! the checker tries every moment for it. No thread ends before a scenario lets it.
 
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use loom::sync::Mutex;
+
 use crate::error::Error;
 
 /// Panics here are the checker's, and to be seen.
@@ -40,10 +46,72 @@ impl Threads {
         loom::thread::spawn(drain);
     }
 
+    pub(crate) fn tokio(&self) -> Result<Tokio, Error> {
+        Ok(Tokio)
+    }
+
     /// The drain's own thread will do: the runtime's handing over to another one is not part
     /// of the core.
     pub(crate) fn spawn_blocking(&self, drain: impl FnOnce() + 'static) {
         drain();
+    }
+}
+
+/// Keeps the alarms that are served.
+pub(crate) struct Tokio;
+
+thread_local! {
+    /// All threads of a scenario are one.
+    static SERVED: RefCell<Vec<Arc<Alarm>>> = RefCell::default();
+}
+
+impl Tokio {
+    pub(crate) fn spawn(&self, served: Arc<Alarm>) {
+        SERVED.with(|all| all.borrow_mut().push(served));
+    }
+}
+
+/// Rings when a scenario says so, which may be too early, if it is set then.
+pub(crate) struct Alarm {
+    left: Mutex<Option<Duration>>,
+    ring: RefCell<Option<Box<dyn Fn()>>>,
+}
+
+// SAFETY: the threads of a scenario are one.
+unsafe impl Send for Alarm {}
+// SAFETY: as above.
+unsafe impl Sync for Alarm {}
+
+impl Alarm {
+    pub(crate) fn new() -> Alarm {
+        Alarm {
+            left: Mutex::new(None),
+            ring: RefCell::new(None),
+        }
+    }
+
+    /// The one that is served in this scenario.
+    pub(crate) fn take_served() -> Option<Arc<Alarm>> {
+        SERVED.with(|all| all.borrow_mut().pop())
+    }
+
+    pub(crate) fn set(&self, left: Option<Duration>) {
+        *self.left.lock().unwrap() = left;
+    }
+
+    pub(crate) fn serve(self: Arc<Alarm>, ring: impl Fn() + 'static) -> Arc<Alarm> {
+        *self.ring.borrow_mut() = Some(Box::new(ring));
+        self
+    }
+
+    /// `false` if it is not set.
+    pub(crate) fn ring(&self) -> bool {
+        let is_set = self.left.lock().unwrap().take().is_some();
+        if is_set {
+            let ring = self.ring.borrow();
+            ring.as_ref().expect("it is served")();
+        }
+        is_set
     }
 }
 

@@ -1,5 +1,6 @@
 //! Watches: the log beside its writer, how a watch is woken, and cursors beside a bucket that changes.
-//! Nothing is freed before a scenario is over.
+//! Nothing is freed before a scenario is over. Who reads, or arms a watch, is the thread that is
+//! spawned, so that all orders are tried, as `many.rs` tells.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -35,24 +36,25 @@ fn what_is_read_of_the_log_belongs_together() {
         let mut at = log.end();
         log.add(Kind::Put, 1, &[1; 3]);
         let other = Arc::clone(&log);
-        let writer = spawn(move || {
-            for revision in 2..=4 {
-                other.add(Kind::Put, revision, &[revision as u8; 3]);
-            }
-        });
-        let (mut key, mut next) = (Vec::new(), 1);
-        for _ in 0..2 {
-            match log.read(&mut at, &mut key).unwrap() {
-                Record::Of(kind, revision) => {
-                    assert_eq!((kind, revision), (Kind::Put, next));
-                    assert_eq!(key, [revision as u8; 3]);
-                    next += 1;
+        let reader = spawn(move || {
+            let (mut key, mut next) = (Vec::new(), 1);
+            for _ in 0..2 {
+                match other.read(&mut at, &mut key).unwrap() {
+                    Record::Of(kind, revision) => {
+                        assert_eq!((kind, revision), (Kind::Put, next));
+                        assert_eq!(key, [revision as u8; 3]);
+                        next += 1;
+                    }
+                    Record::None => assert!(next > 1, "the first is there"),
+                    Record::Gone => break,
                 }
-                Record::None => assert!(next > 1, "the first is there"),
-                Record::Gone => break,
             }
+            (at, key, next)
+        });
+        for revision in 2..=4 {
+            log.add(Kind::Put, revision, &[revision as u8; 3]);
         }
-        writer.join().unwrap();
+        let (mut at, mut key, next) = reader.join().unwrap();
         let read = log.read(&mut at, &mut key).unwrap();
         // Two records are in the ring: of 8 words each has 3, and the last 2 are passed over.
         assert!(
@@ -93,13 +95,11 @@ fn is_woken(beside_another: bool) {
         let other = watching.add(8, covered(B), weak, || {}).unwrap();
         let mut at = watch.log_end();
         assert!(!beside_another || watching.arm(&other, at));
-        let shared = Arc::clone(&watching);
-        let writer = spawn(move || {
-            shared.note(Kind::Put, 1, A, &pin());
-            shared.note(Kind::Put, 2, A, &pin());
-        });
-        let is_armed = watching.arm(&watch, at);
-        writer.join().unwrap();
+        let (shared, mine) = (Arc::clone(&watching), Arc::clone(&watch));
+        let receiver = spawn(move || shared.arm(&mine, at));
+        watching.note(Kind::Put, 1, A, &pin());
+        watching.note(Kind::Put, 2, A, &pin());
+        let is_armed = receiver.join().unwrap();
         let woken = inbox.0.load(Ordering::SeqCst);
         assert_eq!(
             woken,
@@ -228,8 +228,17 @@ impl Replica {
     }
 }
 
+/// Which thread of a scenario is spawned.
+#[derive(Clone, Copy, PartialEq)]
+enum Spawned {
+    Reader,
+    /// Fewer orders are tried: for a scenario of many steps.
+    Writer,
+}
+
 /// Follows a bucket while another thread changes it, and knows in the end what there is.
 fn is_followed(
+    spawned: Spawned,
     preemptions: usize,
     max_pending: u64,
     before: fn(&Bucket),
@@ -249,11 +258,25 @@ fn is_followed(
             ..Follows::default()
         };
         let mut cursor = Cursor::new(watched, watch, wanted);
-        let mut replica = Replica::default();
-        let other = Arc::clone(&bucket);
-        let writer = spawn(move || change(&other));
-        let rests = replica.follow(&mut cursor, steps);
-        writer.join().unwrap();
+        let follow = move || {
+            let mut replica = Replica::default();
+            let rests = replica.follow(&mut cursor, steps);
+            (replica, cursor, rests)
+        };
+        let (mut replica, mut cursor, rests) = match spawned {
+            Spawned::Reader => {
+                let reader = spawn(follow);
+                change(&bucket);
+                reader.join().unwrap()
+            }
+            Spawned::Writer => {
+                let other = Arc::clone(&bucket);
+                let writer = spawn(move || change(&other));
+                let followed = follow();
+                writer.join().unwrap();
+                followed
+            }
+        };
         let woken = inbox.0.load(Ordering::SeqCst);
         assert!(rests || woken == 0);
         if !rests || woken > 0 {
@@ -269,7 +292,8 @@ fn is_followed(
 #[test]
 fn a_cursor_knows_what_there_is_beside_puts_and_removals() {
     is_followed(
-        2,
+        Spawned::Reader,
+        1,
         100,
         |bucket| bucket.put(A, 1),
         1000,
@@ -284,7 +308,8 @@ fn a_cursor_knows_what_there_is_beside_puts_and_removals() {
 #[test]
 fn a_cursor_knows_what_there_is_beside_clear() {
     is_followed(
-        2,
+        Spawned::Reader,
+        1,
         100,
         |bucket| bucket.put(A, 1),
         1000,
@@ -299,6 +324,7 @@ fn a_cursor_knows_what_there_is_beside_clear() {
 #[test]
 fn a_cursor_that_falls_behind_begins_anew() {
     is_followed(
+        Spawned::Writer,
         1,
         0,
         |_| {},
@@ -316,6 +342,7 @@ fn a_cursor_that_falls_behind_begins_anew() {
 #[test]
 fn a_round_tells_all_while_the_table_grows() {
     is_followed(
+        Spawned::Writer,
         1,
         100,
         |bucket| {
