@@ -38,6 +38,15 @@ impl<S: State> Server<S> {
         self.note_sleepers(slow);
     }
 
+    /// Whether one that was woken has not come yet: it takes what it was woken for as it comes, if that
+    /// is free still. And whether it may be a call, which waits for the turn, or has it.
+    pub(crate) fn on_their_way(&self) -> (bool, bool) {
+        let slow = self.lock();
+        let (for_turn, for_write) = (slow.for_turn.woken > 0, slow.for_write.woken > 0);
+        let has_turn = self.word.load(Ordering::Relaxed) & TURN != 0;
+        (for_turn || for_write, for_turn || for_write && has_turn)
+    }
+
     /// Wakes all: the server has ended.
     pub(super) fn wake_all(&self, slow: &mut Slow<S>) {
         slow.for_turn.wake_all(&self.turn_free);
