@@ -235,7 +235,7 @@ impl Exclusive<'_, Contents> {
         };
         let value = value.living(new_life);
         match place {
-            Place::Taken(found) => self.fast_overwrite(&found, &value, Some((key.hash, pinned))),
+            Place::Taken(found) => self.fast_overwrite(found, value, Some((key.hash, pinned))),
             Place::Free(place) => {
                 let cost = Cost {
                     keys: 1,
