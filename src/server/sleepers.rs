@@ -38,8 +38,8 @@ impl<S: State> Server<S> {
         self.note_sleepers(slow);
     }
 
-    /// Whether one that was woken has not come yet: it takes what it was woken for as it comes, if that
-    /// is free still. And whether it may be a call, which waits for the turn, or has it.
+    /// Whether one that was woken has not come yet: it takes what it was woken for as it comes, if
+    /// that is free still. And whether it may be a call, which waits for the turn, or has it.
     pub(crate) fn on_their_way(&self) -> (bool, bool) {
         let slow = self.lock();
         let (for_turn, for_write) = (slow.for_turn.woken > 0, slow.for_write.woken > 0);

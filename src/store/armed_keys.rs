@@ -1,8 +1,8 @@
 //! Which keys concern watches that wait: asked by the writer after each change, without a lock.
 //!
 //! A bit for each watch, at the hash of what it covers: a key, or the beginning of keys. The writer
-//! hashes its key, and as much of it as some watch covers the beginning of. Where the bit is not set
-//! no watch waits for the key; where it is, perhaps none does.
+//! hashes its key, and as much of it as some watch covers the beginning of. Where the bit is not
+//! set no watch waits for the key; where it is, perhaps none does.
 //!
 //! Changed under the lock of the watches. A bit is there before its watch counts as armed, and as
 //! long as it is: when the bits are made anew each word goes at once from what it was to what is

@@ -235,8 +235,8 @@ impl Stored {
         self.let_readers_see(value);
     }
 
-    /// Its state, if it is of the same type and length as the other, and neither has a time to live:
-    /// then there is room. The writer's, between its changes.
+    /// Its state, if it is of the same type and length as the other, and neither has a time to
+    /// live: then there is room. The writer's, between its changes.
     #[inline(always)]
     pub(crate) fn alike(&self, value: &Small<'_>) -> Option<Alike> {
         let state = self.state.load(Ordering::Relaxed);

@@ -7,14 +7,15 @@
 //! with the last both go. The writer may have seen the bit and look at the log while it goes: so the
 //! log is freed through the epoch, and the writer is pinned.
 //!
-//! A watch that found nothing is *armed*: entered among those that wait, with its bit in `armed_keys`,
-//! counted in `armed`, and then, behind the collectors' half of the barrier, it looks at the log's end
-//! once more. The writer adds its record, passes the readers' half, and looks at `armed` and at the
-//! bit. One of the two sees the other: so either the watch takes itself out again, and reads on, or
-//! the writer takes it out and tells its inbox. While all watches are awake, or wait for other keys,
-//! the writer takes no lock. A change that an armed watch does not cover leaves it armed, however many
-//! come; who is woken goes on from the record that woke it, and has not fallen behind. A writer may be
-//! slow to wake a watch that has read that record, armed itself since, and finds nothing new then.
+//! A watch that found nothing is *armed*: entered among those that wait, with its bit in
+//! `armed_keys`, counted in `armed`, and then, behind the collectors' half of the barrier, it looks
+//! at the log's end once more. The writer adds its record, passes the readers' half, and looks at
+//! `armed` and at the bit. One of the two sees the other: so either the watch takes itself out
+//! again, and reads on, or the writer takes it out and tells its inbox. While all watches are awake,
+//! or wait for other keys, the writer takes no lock. A change that an armed watch does not cover
+//! leaves it armed, however many come; who is woken goes on from the record that woke it, and has
+//! not fallen behind. A writer may be slow to wake a watch that has read that record, armed itself
+//! since, and finds nothing new then.
 //!
 //! The lock of `list` is held for a step, and nothing is locked under it but where a watch was woken.
 //! An inbox arms its watches under its own lock, so the writer tells an inbox when it has let go of

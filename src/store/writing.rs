@@ -293,8 +293,8 @@ impl Exclusive<'_, Contents> {
         Some(())
     }
 
-    /// The hash and a pin are needed to keep the older value for snapshots, and to note the change for
-    /// watches.
+    /// The hash and a pin are needed to keep the older value for snapshots, and to note the change
+    /// for watches.
     pub(super) fn fast_overwrite(
         &self,
         found: Found<'_, Stored>,
