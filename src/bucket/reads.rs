@@ -224,8 +224,8 @@ impl BucketServer {
         }
     }
 
-    /// A snapshot, if it is not disturbed. The write exclusion is given back between slices, to one
-    /// of those who sleep for it.
+    /// A snapshot, if it is not disturbed. The write exclusion is given back between slices, to a
+    /// call that sleeps for it.
     fn try_items(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
@@ -258,13 +258,11 @@ impl BucketServer {
         }
     }
 
-    /// Lets those come who were woken: a call whatever it takes, other scans if they are quick.
+    /// Lets a call come that was woken. Not another scan: each would wait for all after each slice.
     fn let_others_write(&self) {
         let soon = Deadline::after(GAPS);
-        let (mut is_waiting, _) = self.on_their_way();
-        while is_waiting && !soon.has_passed() {
+        while self.is_call_on_its_way() && !soon.has_passed() {
             std::thread::sleep(GAP);
-            (_, is_waiting) = self.on_their_way();
         }
     }
 }

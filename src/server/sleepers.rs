@@ -38,13 +38,12 @@ impl<S: State> Server<S> {
         self.note_sleepers(slow);
     }
 
-    /// Whether one that was woken has not come yet: it takes what it was woken for as it comes, if
-    /// that is free still. And whether it may be a call, which waits for the turn, or has it.
-    pub(crate) fn on_their_way(&self) -> (bool, bool) {
+    /// Whether a call that was woken has not come yet, which waits for the turn or has it: it takes
+    /// what it was woken for as it comes, if that is free still.
+    pub(crate) fn is_call_on_its_way(&self) -> bool {
         let slow = self.lock();
-        let (for_turn, for_write) = (slow.for_turn.woken > 0, slow.for_write.woken > 0);
         let has_turn = self.word.load(Ordering::Relaxed) & TURN != 0;
-        (for_turn || for_write, for_turn || for_write && has_turn)
+        slow.for_turn.woken > 0 || slow.for_write.woken > 0 && has_turn
     }
 
     /// Wakes all: the server has ended.
