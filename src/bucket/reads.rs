@@ -22,8 +22,10 @@ const WRITE_STEPS: usize = 100;
 /// How often a snapshot is begun anew before it is taken in one piece.
 const SNAPSHOTS: usize = 4;
 
-/// What a sleeper needs to wake up, between two slices of a snapshot.
+/// What a sleeper needs to wake up, between two slices of a snapshot, if a processor is free; and
+/// how long it is waited for where none is.
 const GAP: Duration = Duration::from_micros(50);
+const GAPS: Duration = Duration::from_millis(20);
 
 /// How long a snapshot waits for its next slice, whatever time its caller has.
 const NEXT_SLICE: Duration = Duration::from_secs(1);
@@ -222,8 +224,8 @@ impl BucketServer {
         }
     }
 
-    /// A snapshot, if it is not disturbed. The write exclusion is given back between slices, and
-    /// for a moment to those who sleep for it.
+    /// A snapshot, if it is not disturbed. The write exclusion is given back between slices, to a
+    /// call that sleeps for it.
     fn try_items(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
@@ -232,15 +234,13 @@ impl BucketServer {
     ) -> Result<Taken, Error> {
         let mut items = self.state().contents.items(wanted, in_slices);
         let mut read = |write: &Writing<'_, BucketState>| {
-            let left = write.exclusive().continue_items(&mut items);
-            (left, write.is_wanted())
+            let _kept = write.keep_long();
+            write.exclusive().continue_items(&mut items)
         };
         let mut slice = self.with_write_lock(caller, &mut read)?;
         loop {
-            let (left, is_wanted) = slice;
-            match left? {
-                Left::More if is_wanted => std::thread::sleep(GAP),
-                Left::More => {}
+            match slice? {
+                Left::More => self.let_others_write(),
                 Left::Nothing => {
                     let moment = items.moment();
                     let items = items.finish()?;
@@ -255,6 +255,14 @@ impl BucketServer {
                 Err(Error::Timeout) => self.with_write_lock(caller, &mut read)?,
                 locked => locked?,
             };
+        }
+    }
+
+    /// Lets a call come that was woken. Not another scan: each would wait for all after each slice.
+    fn let_others_write(&self) {
+        let soon = Deadline::after(GAPS);
+        while self.is_call_on_its_way() && !soon.has_passed() {
+            std::thread::sleep(GAP);
         }
     }
 }

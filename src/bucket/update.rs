@@ -236,11 +236,10 @@ impl<'a> Decision<'a> {
         let Some(small) = Small::of(value) else {
             return Some(false);
         };
-        let len = value.text().len();
         Some(self.inside.fast_commit(move |write| {
-            len <= write.state().spec.options.max_value
+            small.text_len() <= write.state().spec.options.max_value
                 // SAFETY: see the module.
-                && unsafe { write.exclusive().fast_put_at(spot, &small) }
+                && unsafe { write.exclusive().fast_put_at(spot, small) }
         }))
     }
 
@@ -251,10 +250,10 @@ impl<'a> Decision<'a> {
             return false;
         };
         self.inside.fast_commit(|write| {
-            value.text().len() <= write.state().spec.options.max_value
+            small.text_len() <= write.state().spec.options.max_value
                 && write
                     .exclusive()
-                    .fast_put(self.key(), &small, self.kept(), pinned)
+                    .fast_put(self.key(), small, self.kept(), pinned)
                     .is_some()
         })
     }

@@ -38,18 +38,17 @@ impl BucketServer {
     pub(crate) fn fast_put(
         &self,
         key: Key<'_>,
-        value: ValueRef<'_>,
+        value: Small<'_>,
         condition: impl Condition,
         pinned: &Guard,
     ) -> Option<Changed> {
-        let small = Small::of(value)?;
         // No closure: one that is called from several places is not inlined.
         let turn = self.fast_enter()?;
         let write = turn.writing();
-        if value.text().len() > write.state().spec.options.max_value {
+        if value.text_len() > write.state().spec.options.max_value {
             return None;
         }
-        let changed = write.exclusive().fast_put(key, &small, condition, pinned)?;
+        let changed = write.exclusive().fast_put(key, value, condition, pinned)?;
         turn.count_handled();
         Some(changed)
     }

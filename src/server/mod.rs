@@ -47,8 +47,11 @@
 //! it (`RESERVED`), and until it has the turn, or leaves, nobody else takes it, by whichever way.
 //! Only who waits for the turn and for no envelope reserves it, so it can take it when it is free. A
 //! read that waits for its own casts waits for no bit: whoever has handled the last of them says so
-//! at once (`has_done`), for it may go on to keep the turn. Waiting in a circle is refused
-//! before it begins (`deadlock.rs`).
+//! at once (`has_done`), for it may go on to keep the turn. Who takes `WRITE` again and again, and
+//! keeps it each time for longer than it takes to wake up, says so (`is_kept_long`): others sleep
+//! for it at once, where who only looks again would not be seen; and between two times it waits,
+//! for a while, until a call that was woken has come (`is_call_on_its_way`). Waiting in a circle is
+//! refused before it begins (`deadlock.rs`).
 //!
 //! **The end (G4, G5, G6).** The first to come fixes the exit reason. Then, in this order,
 //! and each step idempotent so that a second one who ends the server can do them too and
@@ -81,7 +84,7 @@ mod turn;
 
 use std::collections::VecDeque;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64}; // of hints: nothing for the model to explore
 
 use crate::error::Error;
 use crate::reason::{Exit, Reason};
@@ -200,6 +203,8 @@ pub(crate) struct Server<S: State> {
     turn_free: Condvar,
     write_free: Condvar,
     system: &'static System,
+    /// Who has `WRITE` keeps it for longer than it takes to wake up.
+    is_kept_long: AtomicBool,
     /// Counted by the holder of `TURN`: for information, not for order.
     handled: AtomicU64,
     /// For the drains it schedules.
@@ -265,6 +270,7 @@ impl<S: State> Server<S> {
             turn_free: Condvar::new(),
             write_free: Condvar::new(),
             system,
+            is_kept_long: AtomicBool::new(false),
             handled: AtomicU64::new(0),
             itself: Weak::clone(itself),
             state,

@@ -11,8 +11,9 @@
 
 use std::marker::PhantomData;
 use std::ops::Deref;
+use std::sync::atomic::AtomicBool; // of hints, as in the server
 
-use super::{Server, State, WAITERS};
+use super::{Server, State};
 use crate::sync::Ordering;
 
 /// The calling thread holds `WRITE` of this server.
@@ -37,9 +38,11 @@ impl<'a, S: State> Writing<'a, S> {
         self.server.state()
     }
 
-    /// Whether others sleep for the turn, or for this right.
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.server.word.load(Ordering::Relaxed) & WAITERS != 0
+    /// Says that the right is kept for longer than it takes to wake up, until what is answered is
+    /// dropped.
+    pub(crate) fn keep_long(&self) -> KeptLong<'a> {
+        self.server.is_kept_long.store(true, Ordering::Relaxed);
+        KeptLong(&self.server.is_kept_long)
     }
 
     /// The right over what needs it.
@@ -49,6 +52,15 @@ impl<'a, S: State> Writing<'a, S> {
             part: self.server.state().exclusive(),
             thread: PhantomData,
         }
+    }
+}
+
+/// As `keep_long` says.
+pub(crate) struct KeptLong<'a>(&'a AtomicBool);
+
+impl Drop for KeptLong<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 

@@ -38,6 +38,14 @@ impl<S: State> Server<S> {
         self.note_sleepers(slow);
     }
 
+    /// Whether a call that was woken has not come yet, which waits for the turn or has it: it takes
+    /// what it was woken for as it comes, if that is free still.
+    pub(crate) fn is_call_on_its_way(&self) -> bool {
+        let slow = self.lock();
+        let has_turn = self.word.load(Ordering::Relaxed) & TURN != 0;
+        slow.for_turn.woken > 0 || slow.for_write.woken > 0 && has_turn
+    }
+
     /// Wakes all: the server has ended.
     pub(super) fn wake_all(&self, slow: &mut Slow<S>) {
         slow.for_turn.wake_all(&self.turn_free);

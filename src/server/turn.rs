@@ -93,6 +93,9 @@ impl<S: State> Server<S> {
                 }
                 continue;
             }
+            if word & bits & WRITE != 0 && self.is_kept_long() {
+                return false;
+            }
             let owner = self.turn_owner.get();
             if owner != 0 && (patience == Patience::Cast || owner == Thread::id()) {
                 return false;
@@ -391,12 +394,19 @@ impl<S: State> Server<S> {
                     Ok(_) => return Ok(true),
                     Err(seen) => word = seen,
                 }
+            } else if self.is_kept_long() {
+                break;
             } else {
                 back_off(step);
                 word = self.word.load(Ordering::Relaxed);
             }
         }
         Ok(false)
+    }
+
+    /// Whether it is no use to look again for `WRITE`, which somebody has.
+    fn is_kept_long(&self) -> bool {
+        self.is_kept_long.load(Ordering::Relaxed)
     }
 
     /// Takes `WRITE`, in or outside the turn.

@@ -88,13 +88,30 @@ impl Exclusive<'_, Contents> {
         let Some(Place::Taken(found)) = self.writer(pinned).fast_place(key.hash, &key) else {
             return Err(NotAdded::Long);
         };
+        let Some((alike, number)) = found.value().plain_int(found.tail()) else {
+            return self.add_otherwise(key, found, delta, pinned);
+        };
+        let sum = added(Some(number), delta).map_err(NotAdded::Error)?;
+        let value = Small::int(sum);
+        let changed = self.overwrite_alike(&found, alike, &value, Some(pinned));
+        changed.map(|_| sum).ok_or(NotAdded::Long)
+    }
+
+    /// As `add_in_place`, of a key that has a time to live, or no number.
+    #[inline(never)]
+    fn add_otherwise(
+        &self,
+        key: Key<'_>,
+        found: Found<'_, Stored>,
+        delta: i64,
+        pinned: &Guard,
+    ) -> Result<i64, NotAdded> {
         if is_over(&found, &Clock::new()) {
             return Err(NotAdded::Long);
         }
         let sum = added(number(&found), delta).map_err(NotAdded::Error)?;
-        let value = Small::of(ValueRef::Int(sum)).ok_or(NotAdded::Long)?;
-        let value = value.living(life(&found));
-        let changed = self.fast_overwrite(&found, &value, Some((key.hash, pinned)));
+        let value = Small::int(sum).living(life(&found));
+        let changed = self.fast_overwrite(found, value, Some((key.hash, pinned)));
         changed.map(|_| sum).ok_or(NotAdded::Long)
     }
 
@@ -150,7 +167,7 @@ impl Exclusive<'_, Contents> {
         };
         let life = self.new_life(condition.ttl(), Some(&found), key.hash, &clock, &pinned)?;
         let small = small.living(life);
-        let changed = self.fast_overwrite(&found, &small, Some((key.hash, &pinned)));
+        let changed = self.fast_overwrite(found, small, Some((key.hash, &pinned)));
         changed.map(Result::from).transpose()
     }
 

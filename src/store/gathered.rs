@@ -16,7 +16,7 @@ use crate::value::Text;
 
 /// What an entry counts for beside its bytes, and one that is not wanted.
 const EACH: usize = 128;
-pub(super) const PASSED: usize = 32;
+pub(super) const PASSED: usize = 64;
 
 /// An item, which is compared by its key.
 pub(super) struct ByKey(pub(super) Item);

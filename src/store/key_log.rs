@@ -15,6 +15,7 @@
 
 use std::alloc::{alloc_zeroed, Layout};
 
+use super::armed_keys::ArmedKeys;
 use crate::error::Error;
 use crate::memory;
 use crate::sync::racing::{copy_in, copy_out};
@@ -76,6 +77,8 @@ pub(crate) struct KeyLog {
     tail: AtomicU64,
     records: AtomicU64,
     words: Box<[AtomicU64]>,
+    /// Of those who wait at its end.
+    pub(super) armed: ArmedKeys,
 }
 
 impl KeyLog {
@@ -86,6 +89,7 @@ impl KeyLog {
             tail: AtomicU64::new(0),
             records: AtomicU64::new(0),
             words: zeros(words)?,
+            armed: ArmedKeys::new(),
         })
     }
 

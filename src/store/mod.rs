@@ -4,6 +4,7 @@
 //! knows neither the table nor its entries: it prepares a [`Pair`], and asks.
 
 mod apply;
+mod armed_keys;
 mod batch;
 mod checksum;
 mod conditions;

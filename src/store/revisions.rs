@@ -113,6 +113,13 @@ impl Revisions {
         self.committed.store(begun, Ordering::Release);
     }
 
+    /// As `commit`, of a change of one number. The writer's.
+    #[inline(always)]
+    pub(crate) fn commit_one(&self, number: u64) {
+        self.last.store(number, Ordering::Relaxed);
+        self.committed.store(number, Ordering::Release);
+    }
+
     /// What began last came to nothing. The writer's.
     pub(crate) fn abandon(&self) {
         let begun = self.begun.load(Ordering::Relaxed);

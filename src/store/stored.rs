@@ -235,6 +235,49 @@ impl Stored {
         self.let_readers_see(value);
     }
 
+    /// Its state, if it is of the same type and length as the other, and neither has a time to
+    /// live: then there is room. The writer's, between its changes.
+    #[inline(always)]
+    pub(crate) fn alike(&self, value: &Small<'_>) -> Option<Alike> {
+        let state = self.state.load(Ordering::Relaxed);
+        // One that is staged or withdrawn says so there too.
+        (state as u32 == value.what && !value.is_timed()).then_some(Alike(state))
+    }
+
+    /// As `overwrite`, of a value that is alike.
+    #[inline(always)]
+    pub(crate) fn overwrite_alike(
+        &self,
+        Alike(state): Alike,
+        tail: &[AtomicU64],
+        value: &Small<'_>,
+        revision: u64,
+    ) {
+        debug_assert!(state & VERSION == 0 && size_of_val(tail) >= value.text.len());
+        will_write(self);
+        will_write(tail.as_ptr().wrapping_add(tail.len().wrapping_sub(1)));
+        self.state
+            .store(state.wrapping_add(VERSION), Ordering::Relaxed);
+        fence(Ordering::Release);
+        self.revision.store(revision, Ordering::Relaxed);
+        if value.is_text() {
+            // SAFETY: there is room, since a text of this length is there.
+            unsafe { copy_in(tail, value.text) };
+        } else if let Some(first) = tail.first() {
+            first.store(u64::from_ne_bytes(value.word), Ordering::Relaxed);
+        }
+        self.state
+            .store(state.wrapping_add(2 * VERSION), Ordering::Release);
+    }
+
+    /// Its state and the value, if it is an integer without a time to live. The writer's.
+    #[inline(always)]
+    pub(crate) fn plain_int(&self, tail: &[AtomicU64]) -> Option<(Alike, i64)> {
+        let state = self.state.load(Ordering::Relaxed);
+        let word = tail.first()?.load(Ordering::Relaxed);
+        (state as u32 == INT).then_some((Alike(state), word as i64))
+    }
+
     /// The first of three steps of `overwrite`: from here on readers wait. Answers `false`, with
     /// nothing done, if they do already.
     #[inline(always)]
@@ -522,6 +565,10 @@ impl<'a> Look<'a> {
     }
 }
 
+/// The state of a value that another one is like.
+#[derive(Clone, Copy)]
+pub(crate) struct Alike(u64);
+
 /// A value that is not shared, taken apart once.
 #[derive(Clone, Copy)]
 pub(crate) struct Small<'a> {
@@ -556,6 +603,16 @@ impl<'a> Small<'a> {
         })
     }
 
+    #[inline(always)]
+    pub(crate) fn int(value: i64) -> Small<'static> {
+        Small {
+            what: INT,
+            word: value.to_ne_bytes(),
+            text: &[],
+            life: 0,
+        }
+    }
+
     /// As the value of a key that lives so long.
     #[inline(always)]
     pub(crate) fn living(self, life: Option<Life>) -> Small<'a> {
@@ -577,6 +634,12 @@ impl<'a> Small<'a> {
     #[inline(always)]
     fn is_text(&self) -> bool {
         self.what & KIND >= STRING
+    }
+
+    /// The bytes of a text.
+    #[inline(always)]
+    pub(crate) fn text_len(&self) -> usize {
+        self.text.len()
     }
 
     /// The words of its tail, with one for a life if it is timed.

@@ -235,7 +235,7 @@ impl Exclusive<'_, Contents> {
         };
         let value = value.living(new_life);
         match place {
-            Place::Taken(found) => self.fast_overwrite(&found, &value, Some((key.hash, pinned))),
+            Place::Taken(found) => self.fast_overwrite(found, value, Some((key.hash, pinned))),
             Place::Free(place) => {
                 let cost = Cost {
                     keys: 1,
@@ -247,17 +247,19 @@ impl Exclusive<'_, Contents> {
                 let marks = self.enter(key.hash, pinned);
                 let entry =
                     Entry::allocate_hashed(&key, key.hash, stored, value.tail(), value.words());
-                let Ok(entry) = entry else {
+                let put = entry.and_then(|entry| {
+                    if let Some(life) = new_life {
+                        let view = entry.view();
+                        view.value().set_life(view.tail(), life);
+                    }
+                    entry.set_marks(marks);
+                    place.put(entry)
+                });
+                if put.is_err() {
                     self.revisions.abandon();
                     self.discharge(cost);
                     return None;
-                };
-                if let Some(life) = new_life {
-                    let view = entry.view();
-                    view.value().set_life(view.tail(), life);
                 }
-                entry.set_marks(marks);
-                place.put(entry);
                 self.revisions.commit();
                 self.note(Kind::Put, revision, &key, pinned);
                 self.count_timed(false, new_life.is_some());

@@ -7,13 +7,15 @@
 //! with the last both go. The writer may have seen the bit and look at the log while it goes: so the
 //! log is freed through the epoch, and the writer is pinned.
 //!
-//! A watch that found nothing is *armed*: entered among those that wait, counted in `armed`, and
-//! then, behind a fence, it looks at the log's end once more. The writer adds its record, passes a
-//! fence, and looks at `armed`. One of the two sees the other: so either the watch takes itself out
-//! again, and reads on, or the writer takes it out and tells its inbox. While all watches are awake
-//! the writer takes no lock. A change that an armed watch does not cover leaves it armed, however many
-//! come; who is woken goes on from the record that woke it, and has not fallen behind. A writer may be
-//! slow to wake a watch that has read that record, armed itself since, and finds nothing new then.
+//! A watch that found nothing is *armed*: entered among those that wait, with its bit in
+//! `armed_keys`, counted in `armed`, and then, behind the collectors' half of the barrier, it looks
+//! at the log's end once more. The writer adds its record, passes the readers' half, and looks at
+//! `armed` and at the bit. One of the two sees the other: so either the watch takes itself out
+//! again, and reads on, or the writer takes it out and tells its inbox. While all watches are awake,
+//! or wait for other keys, the writer takes no lock. A change that an armed watch does not cover
+//! leaves it armed, however many come; who is woken goes on from the record that woke it, and has
+//! not fallen behind. A writer may be slow to wake a watch that has read that record, armed itself
+//! since, and finds nothing new then.
 //!
 //! The lock of `list` is held for a step, and nothing is locked under it but where a watch was woken.
 //! An inbox arms its watches under its own lock, so the writer tells an inbox when it has let go of
@@ -22,8 +24,8 @@
 use super::key_log::{At, KeyLog, Kind, WORDS};
 use crate::error::Error;
 use crate::memory;
-use crate::reclaim::Guard;
-use crate::sync::{fence, lock, Arc, AtomicPtr, AtomicU32, Mutex, Ordering, Weak};
+use crate::reclaim::{self, Guard};
+use crate::sync::{lock, Arc, AtomicPtr, AtomicU32, Mutex, Ordering, Weak};
 
 /// Is told when a watch has something to tell. Must not wait, and run no user code: the writer is at
 /// work.
@@ -116,6 +118,9 @@ impl Watch {
 /// How many are told at once.
 const TOLD: usize = 8;
 
+/// Bits of so many that are armed no longer do no harm.
+const STALE: usize = 16;
+
 pub(crate) struct Watching {
     /// Null without watches. The writer's way to the log.
     log: AtomicPtr<KeyLog>,
@@ -131,6 +136,8 @@ struct List {
     count: usize,
     /// Has room for all.
     armed: Vec<Armed>,
+    /// How many have left a bit in the log's `armed` since that was made anew.
+    stale: usize,
     is_closed: bool,
 }
 
@@ -232,6 +239,7 @@ impl Watching {
         {
             drop(list.armed.swap_remove(at));
             self.count_armed(list);
+            list.forget(1);
         }
     }
 
@@ -251,13 +259,15 @@ impl Watching {
             beginning: Beginning::of(&watch.covered.prefix),
             watch: Arc::clone(watch),
         });
+        watch.log.armed.add(&watch.covered);
         self.count_armed(&list);
-        fence(Ordering::SeqCst);
-        if watch.log.ends_at(at) {
+        // Where the system refuses it, it is not known who sees whom: it looks again.
+        if reclaim::heavy() && watch.log.ends_at(at) {
             return true;
         }
         drop(list.armed.pop());
         self.count_armed(&list);
+        list.forget(1);
         false
     }
 
@@ -268,8 +278,10 @@ impl Watching {
             return;
         };
         let at = log.add(kind, revision, key);
-        fence(Ordering::SeqCst);
-        if self.armed.load(Ordering::Relaxed) != 0 {
+        reclaim::light();
+        if self.armed.load(Ordering::Relaxed) != 0
+            && (kind == Kind::Cleared || log.armed.may_have(key))
+        {
             self.wake(kind, key, at);
         }
     }
@@ -297,6 +309,7 @@ impl Watching {
             }
             if count > 0 {
                 self.count_armed(&list);
+                list.forget(count);
             }
             drop(list);
             for Armed { watch, .. } in told.iter().flatten() {
@@ -307,6 +320,19 @@ impl Watching {
             if count < TOLD {
                 return;
             }
+        }
+    }
+}
+
+impl List {
+    /// So many are armed no longer. What they have left is cleared away once it is more than the
+    /// others have.
+    fn forget(&mut self, count: usize) {
+        self.stale += count;
+        if let (true, Some(log)) = (self.stale > self.armed.len() + STALE, &self.log) {
+            log.armed
+                .renew(self.armed.iter().map(|it| &it.watch.covered));
+            self.stale = 0;
         }
     }
 }

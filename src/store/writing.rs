@@ -8,14 +8,14 @@ use super::key::Key;
 use super::key_log::Kind;
 use super::limits::Cost;
 use super::reading::{fast_read_any, read, size, Reader};
-use super::stored::{Small, Stored, MIN_TAIL};
+use super::stored::{Alike, Small, Stored, MIN_TAIL};
 use super::ttl::{is_over, life};
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim::{self, Guard};
 use crate::server::Exclusive;
 use crate::sync::Ordering;
-use crate::table::{Closed, Found, Place, Spot, Writer};
+use crate::table::{Closed, Found, FreePlace, Place, Spot, Writer};
 use crate::time::Clock;
 use crate::value::{Value, ValueRef};
 
@@ -141,11 +141,14 @@ impl Exclusive<'_, Contents> {
 
     /// Stores a small value in the place of an older one, or as that of a new key that finds
     /// room; `None` if that cannot be done, or others are to be told. Does not panic.
+    ///
+    /// What it does mostly it does here: what else there is has functions of its own, which need
+    /// registers, and have the value in memory.
     #[inline(always)]
     pub(crate) fn fast_put(
         &self,
         key: Key<'_>,
-        value: &Small<'_>,
+        value: Small<'_>,
         condition: impl Condition,
         pinned: &Guard,
     ) -> Option<Changed> {
@@ -153,51 +156,81 @@ impl Exclusive<'_, Contents> {
             return None;
         }
         if !self.gives_none(condition.ttl()) {
-            return self.fast_put_timed(key, *value, condition, pinned);
+            return self.fast_put_timed(key, value, condition, pinned);
         }
-        let writer = self.writer(pinned);
-        match writer.fast_place(key.hash, &key)? {
-            Place::Taken(found) if found.value().is_timed() => {
-                self.fast_put_timed(key, *value, condition, pinned)
-            }
-            Place::Taken(found) => {
-                if !condition.allows(Some(found.value().revision())) {
-                    return Some(Changed::Conflict);
+        match self.writer(pinned).fast_place(key.hash, &key)? {
+            Place::Taken(found) => match found.value().alike(&value) {
+                Some(alike) => {
+                    if !condition.allows(Some(found.value().revision())) {
+                        return Some(Changed::Conflict);
+                    }
+                    self.overwrite_alike(&found, alike, &value, Some(pinned))
                 }
-                self.fast_overwrite(&found, value, Some((key.hash, pinned)))
-            }
-            Place::Free(place) => {
-                if !condition.allows(None) {
-                    return Some(Changed::Conflict);
-                }
-                let cost = Cost {
-                    keys: 1,
-                    bytes: key.len() + value.size(),
-                };
-                let mut place = place;
-                if self.charge(Cost::default(), cost).is_err() {
-                    self.evict_for(Cost::default(), cost, None, pinned).ok()?;
-                    // What was taken out may have made the table smaller.
-                    let Some(Place::Free(again)) = writer.fast_place(key.hash, &key) else {
-                        self.discharge(cost);
-                        return None;
-                    };
-                    place = again;
-                }
-                let marks = self.enter(key.hash, pinned);
-                let revision = self.revisions.begin(1);
-                let stored = Stored::small(value, revision);
-                let tail = (value.tail(), MIN_TAIL);
-                if place.fill(&key, stored, tail, marks).is_err() {
-                    self.revisions.abandon();
-                    self.discharge(cost);
-                    return None;
-                }
-                self.revisions.commit();
-                self.note(Kind::Put, revision, &key, pinned);
-                Some(Changed::To(revision))
-            }
+                None => self.fast_put_over(key, found, value, condition, pinned),
+            },
+            Place::Free(place) => self.fast_put_new(key, place, value, condition, pinned),
         }
+    }
+
+    /// As `fast_put`, over a value of another type or length.
+    #[inline(never)]
+    fn fast_put_over(
+        &self,
+        key: Key<'_>,
+        found: Found<'_, Stored>,
+        value: Small<'_>,
+        condition: impl Condition,
+        pinned: &Guard,
+    ) -> Option<Changed> {
+        if found.value().is_timed() {
+            return self.fast_put_timed(key, value, condition, pinned);
+        }
+        if !condition.allows(Some(found.value().revision())) {
+            return Some(Changed::Conflict);
+        }
+        self.fast_overwrite(found, value, Some((key.hash, pinned)))
+    }
+
+    /// As `fast_put`, of a new key.
+    #[inline(never)]
+    fn fast_put_new(
+        &self,
+        key: Key<'_>,
+        place: FreePlace<'_, Stored>,
+        value: Small<'_>,
+        condition: impl Condition,
+        pinned: &Guard,
+    ) -> Option<Changed> {
+        if !condition.allows(None) {
+            return Some(Changed::Conflict);
+        }
+        let cost = Cost {
+            keys: 1,
+            bytes: key.len() + value.size(),
+        };
+        let mut place = place;
+        if self.charge(Cost::default(), cost).is_err() {
+            self.evict_for(Cost::default(), cost, None, pinned).ok()?;
+            // What was taken out may have made the table smaller.
+            let again = self.writer(pinned).fast_place(key.hash, &key);
+            let Some(Place::Free(again)) = again else {
+                self.discharge(cost);
+                return None;
+            };
+            place = again;
+        }
+        let marks = self.enter(key.hash, pinned);
+        let revision = self.revisions.begin(1);
+        let stored = Stored::small(&value, revision);
+        let tail = (value.tail(), MIN_TAIL);
+        if place.fill(&key, stored, tail, marks).is_err() {
+            self.revisions.abandon();
+            self.discharge(cost);
+            return None;
+        }
+        self.revisions.commit();
+        self.note(Kind::Put, revision, &key, pinned);
+        Some(Changed::To(revision))
     }
 
     /// As `fast_put` of a key whose value lies there. Needs no pin.
@@ -205,22 +238,70 @@ impl Exclusive<'_, Contents> {
     /// # Safety
     /// The entry was not taken out since it was found.
     #[inline(always)]
-    pub(crate) unsafe fn fast_put_at(&self, spot: ValueSpot, value: &Small<'_>) -> bool {
+    pub(crate) unsafe fn fast_put_at(&self, spot: ValueSpot, value: Small<'_>) -> bool {
         // SAFETY: by contract, and nobody else may take it out as long as this thread may write.
         let found = unsafe { spot.0.found() };
-        let value = value.living(life(&found)); // which it had when the update began
-        !self.is_observed() && self.fast_overwrite(&found, &value, None).is_some()
+        if self.is_observed() {
+            return false;
+        }
+        let changed = match found.value().alike(&value) {
+            Some(alike) => self.overwrite_alike(&found, alike, &value, None),
+            None => {
+                let value = value.living(life(&found)); // which it had when the update began
+                self.fast_overwrite(found, value, None)
+            }
+        };
+        changed.is_some()
     }
 
-    /// The hash and a pin are needed to keep the older value for snapshots, and to note the change for
-    /// watches.
+    /// As `fast_overwrite`, with a value that is alike: of the limits it takes nothing.
     #[inline(always)]
-    pub(super) fn fast_overwrite(
+    pub(super) fn overwrite_alike(
         &self,
         found: &Found<'_, Stored>,
+        alike: Alike,
         value: &Small<'_>,
+        keep: Option<&Guard>,
+    ) -> Option<Changed> {
+        found.note_use();
+        let revision = self.revisions.begin(1);
+        let heed = self.heed.load(Ordering::Relaxed);
+        if heed & SNAPSHOTS != 0 || keep.is_none() && heed != 0 {
+            self.keep_alike(found.again(), revision, keep)?;
+        }
+        let (stored, tail) = (found.value(), found.tail());
+        stored.overwrite_alike(alike, tail, value, revision);
+        self.revisions.commit_one(revision);
+        if let (true, Some(pinned)) = (heed & WATCHED != 0, keep) {
+            self.watching.note(Kind::Put, revision, found.key(), pinned);
+        }
+        Some(Changed::To(revision))
+    }
+
+    #[cold]
+    fn keep_alike(
+        &self,
+        found: Found<'_, Stored>,
+        revision: u64,
+        keep: Option<&Guard>,
+    ) -> Option<()> {
+        let Some(pinned) = keep else {
+            self.revisions.abandon();
+            return None;
+        };
+        self.snapshots.keep(&found, found.hash(), revision, pinned);
+        Some(())
+    }
+
+    /// The hash and a pin are needed to keep the older value for snapshots, and to note the change
+    /// for watches.
+    pub(super) fn fast_overwrite(
+        &self,
+        found: Found<'_, Stored>,
+        value: Small<'_>,
         keep: Option<(u64, &Guard)>,
     ) -> Option<Changed> {
+        let (found, value) = (&found, &value);
         let (stored, tail) = (found.value(), found.tail());
         if !stored.can_become(tail, value) {
             return None;
@@ -310,7 +391,7 @@ impl Exclusive<'_, Contents> {
     ) -> Result<u64, Error> {
         let pinned = reclaim::pin();
         let small = Small::of(value);
-        match small.and_then(|small| self.fast_put(key, &small, condition, &pinned)) {
+        match small.and_then(|small| self.fast_put(key, small, condition, &pinned)) {
             Some(changed) => changed.into(),
             None => {
                 self.check(key, condition, &pinned)?; // before memory is asked for

@@ -500,9 +500,14 @@ impl<'g, V> Array<'g, V> {
 
 impl<V: TableValue> Array<'_, V> {
     /// Asks for entries before their turn comes: in a large table none is at hand.
-    fn ask_for_group(self, at: usize) {
+    pub(super) fn ask_for_group(self, at: usize) {
         let cells = self.group(at).cells.iter();
         cells.for_each(|cell| will_read(cell.load(Ordering::Relaxed)));
+    }
+
+    /// As `ask_for_group`, a step earlier.
+    pub(super) fn ask_for_cells(self, at: usize) {
+        will_read(self.group(at));
     }
 
     /// # Safety

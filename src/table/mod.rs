@@ -40,7 +40,7 @@ use array::{closed, Array, Group};
 pub(crate) use entry::{Entry, Found, Marks, NewEntry, Spot, TableValue};
 pub(crate) use scan::Position;
 pub(crate) use staging::{Batch, BatchRoom, Staged};
-pub(crate) use writer::{Place, Writer};
+pub(crate) use writer::{FreePlace, Place, Writer};
 
 /// The table was closed: its server has ended.
 #[derive(Debug, PartialEq, Eq)]

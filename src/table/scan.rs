@@ -58,8 +58,15 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
         let Ok(Some(array)) = self.array() else {
             return Position::End;
         };
-        let (mut position, mut spent) = (from, 0usize);
-        while let Some((group, next)) = position.group_in(array.log()) {
+        let (mut position, mut spent, log) = (from, 0usize, array.log());
+        while let Some((group, next)) = position.group_in(log) {
+            // Nothing of a large table is at hand, and one place says where the next one is.
+            if let Some((next, behind)) = next.group_in(log) {
+                array.ask_for_group(next);
+                if let Some((behind, _)) = behind.group_in(log) {
+                    array.ask_for_cells(behind);
+                }
+            }
             array.entries_at_home(group, |entry, hash| {
                 if !position.has_passed(hash) {
                     // SAFETY: an entry of the table, and the writer is pinned.

@@ -13,13 +13,13 @@ use crate::sync::{AtomicUsize, Ordering};
 const LIKE: u64 = 0xff00_00ff_ffff_ffff;
 
 /// Where the writer finds a key, or may put it.
-pub(crate) enum Place<'t, V> {
+pub(crate) enum Place<'t, V: TableValue> {
     Taken(Found<'t, V>),
     Free(FreePlace<'t, V>),
 }
 
-pub(crate) struct FreePlace<'t, V> {
-    len: &'t AtomicUsize,
+pub(crate) struct FreePlace<'t, V: TableValue> {
+    table: &'t Table<V>,
     array: Array<'t, V>,
     hash: u64,
 }
@@ -37,14 +37,18 @@ impl<V: TableValue> FreePlace<'_, V> {
     ) -> Result<(), Error> {
         let entry = Entry::allocate_hashed(key, self.hash, value, tail, words)?;
         entry.set_marks(marks);
-        self.put(entry);
-        Ok(())
+        self.put(entry)
     }
 
-    /// Stores an entry of the key and the hash that the place was found for.
-    pub(crate) fn put(self, entry: NewEntry<V>) {
+    /// Stores an entry of the key and the hash that the place was found for. Only an ordered table
+    /// needs memory for that.
+    pub(crate) fn put(self, entry: NewEntry<V>) -> Result<(), Error> {
+        if let Some(index) = &self.table.index {
+            index.put(entry.view().entry())?;
+        }
         self.array.place(entry.into_raw(), self.hash);
-        change_len(self.len, 1);
+        change_len(&self.table.len, 1);
+        Ok(())
     }
 }
 
@@ -146,9 +150,8 @@ impl<'t, V: TableValue + Send + Sync + 'static> Writer<'t, V> {
             return Some(Place::Taken(unsafe { Found::new(at.entry) }));
         }
         let has_room = array.has_room_for(self.len() + 1) && !self.is_moving();
-        let has_room = has_room && !self.table.is_ordered();
         has_room.then_some(Place::Free(FreePlace {
-            len: &self.table.len,
+            table: self.table,
             array,
             hash,
         }))

@@ -115,7 +115,7 @@ fn add_there(server: &Arc<Server<Bucket>>) -> bool {
     turn.inside().fast_commit(|write| {
         assert_eq!(number(server), Some(seen));
         // SAFETY: that is what is tried.
-        let is_done = unsafe { write.exclusive().fast_put_at(spot, &more) };
+        let is_done = unsafe { write.exclusive().fast_put_at(spot, more) };
         assert_eq!(number(server), Some(seen + i64::from(is_done)));
         is_done
     })
