@@ -2,7 +2,8 @@
 
 The headers are written for people. Doxygen makes a link of a function's name only where
 parentheses follow it, and of a constant's behind a sign. Those of kvreg.hpp get Doxygen's mark,
-and what it has for programs without exceptions is left out.
+and what it has for programs without exceptions is left out, as is what is private: Doxygen says
+nothing of it, and yet leads to where it would.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ inline namespace with_exceptions {
 inline namespace without_exceptions {
 #endif
 """
+PRIVATE = re.compile(
+    r"(?<=^private:\n).*?^(?=\};|public:|protected:|#)", re.MULTILINE | re.DOTALL
+)
 PAGES = "/** @file\n * The interface for C. */\n/** @mainpage kvreg in C and C++\n"
 RULE = re.compile(r"^\s*// (\w[\w ,]*) -{5,}$")
 
@@ -56,6 +60,7 @@ def c(text: str) -> str:
 def cpp(text: str) -> str:
     """kvreg.hpp: lines of comments above declarations, as a program with exceptions sees it."""
     text = text.replace(INLINE, "").replace("} // namespace with_exceptions or", "//")
+    text = PRIVATE.sub("", text)
     lines = []
     for line in text.split("\n"):
         if RULE.match(line) or re.search(r"using returned = (T|detail)", line):

@@ -8,12 +8,10 @@
 //! away was no data race. A shared value is never changed in its place, nor is anything changed
 //! into one: its count would be touched by readers that hold none.
 //!
-//! A key with a time to live has the bit `TIMED` in its state, and its [`Life`] in the last word of
-//! its tail, behind the room of the value. Both change like the value: a reader takes the word
-//! between `look` and `holds`. A shared value's entry never changes, nor does its life.
-//!
 //! A version has 32 bits: a reader would have to sleep through two thousand million changes of
 //! one value, to the very number, to be deceived.
+
+mod life;
 
 use std::mem::ManuallyDrop;
 
@@ -21,6 +19,8 @@ use crate::sync::racing::{copy_in, copy_out};
 use crate::sync::{back_off, fence, will_write, AtomicU64, Ordering};
 use crate::table::{Staged, TableValue};
 use crate::value::{Shared, ValueRef, COPY_LIMIT};
+
+pub(crate) use life::Life;
 
 const NIL: u32 = 0;
 const BOOL: u32 = 1;
@@ -62,30 +62,6 @@ pub(crate) struct Stored {
     state: AtomicU64,
     /// Of the change that stored it.
     revision: AtomicU64,
-}
-
-/// Until when a key lives, and by which mark its bucket has it noted to be taken out then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Life(u64);
-
-impl Life {
-    const MARK_SHIFT: u32 = 56;
-
-    /// By milliseconds of [`Moment`](crate::time::Moment), of which a thousand years have 45 bits.
-    #[inline(always)]
-    pub(crate) fn new(deadline: u64, mark: u8) -> Life {
-        Life(deadline & ((1 << Life::MARK_SHIFT) - 1) | u64::from(mark) << Life::MARK_SHIFT)
-    }
-
-    #[inline(always)]
-    pub(crate) fn deadline(self) -> u64 {
-        self.0 & ((1 << Life::MARK_SHIFT) - 1)
-    }
-
-    #[inline(always)]
-    pub(crate) fn mark(self) -> u8 {
-        (self.0 >> Life::MARK_SHIFT) as u8
-    }
 }
 
 /// Why a value cannot be read as it stands.
@@ -141,14 +117,6 @@ impl Stored {
     #[inline(always)]
     pub(crate) fn small(value: &Small<'_>, revision: u64) -> Stored {
         Stored::of(value.what, revision)
-    }
-
-    /// With a life behind it.
-    pub(crate) fn timed(self) -> Stored {
-        let state = self.state.load(Ordering::Relaxed);
-        self.state
-            .store(state | u64::from(TIMED), Ordering::Relaxed);
-        self
     }
 
     /// A text that is shared, and what belongs behind it; the count goes with the entry.
@@ -335,53 +303,6 @@ impl Stored {
         self.what() % 2 == STRING % 2
     }
 
-    /// Whether the key has a time to live. The writer's, as the two after it.
-    #[inline(always)]
-    pub(crate) fn is_timed(&self) -> bool {
-        self.what() & TIMED != 0
-    }
-
-    #[inline(always)]
-    pub(crate) fn life(&self, tail: &[AtomicU64]) -> Option<Life> {
-        let last = tail.last().filter(|_| self.is_timed());
-        last.map(|last| Life(last.load(Ordering::Relaxed)))
-    }
-
-    /// Gives a life to the key, or takes it away, in its place: `false` if there is no room for it.
-    pub(crate) fn change_life(
-        &self,
-        tail: &[AtomicU64],
-        life: Option<Life>,
-        revision: u64,
-    ) -> bool {
-        if !self.can_change_life(tail, life) {
-            return false;
-        }
-        self.keep_readers_out();
-        self.revision.store(revision, Ordering::Relaxed);
-        if let (Some(life), Some(last)) = (life, tail.last()) {
-            last.store(life.0, Ordering::Relaxed);
-        }
-        let state = self.state.load(Ordering::Relaxed) & !u64::from(TIMED);
-        let timed = life.map_or(0, |_| u64::from(TIMED));
-        self.state
-            .store(state.wrapping_add(VERSION) | timed, Ordering::Release);
-        true
-    }
-
-    /// Whether `change_life` finds room.
-    pub(crate) fn can_change_life(&self, tail: &[AtomicU64], life: Option<Life>) -> bool {
-        let words = self.small_size().div_ceil(8).max(MIN_TAIL);
-        !self.is_shared() && (life.is_none() || self.is_timed() || tail.len() > words)
-    }
-
-    /// Of an entry in no table, which was made with room for it.
-    pub(crate) fn set_life(&self, tail: &[AtomicU64], life: Life) {
-        if let Some(last) = tail.last() {
-            last.store(life.0, Ordering::Relaxed);
-        }
-    }
-
     #[inline(always)]
     pub(crate) fn is_shared(&self) -> bool {
         is_shared(self.what())
@@ -481,21 +402,6 @@ impl<'a> Look<'a> {
             tail,
             state,
             what: state as u32 & !(STAGED as u32),
-        }
-    }
-
-    /// Whether the key has a time to live.
-    #[inline(always)]
-    pub(crate) fn is_timed(&self) -> bool {
-        self.what & TIMED != 0
-    }
-
-    /// Until when the key lives; `u64::MAX` is for ever.
-    #[inline(always)]
-    pub(crate) fn deadline(&self) -> u64 {
-        match self.tail.last() {
-            Some(last) if self.is_timed() => Life(last.load(Ordering::Relaxed)).deadline(),
-            _ => u64::MAX,
         }
     }
 
@@ -611,24 +517,6 @@ impl<'a> Small<'a> {
             text: &[],
             life: 0,
         }
-    }
-
-    /// As the value of a key that lives so long.
-    #[inline(always)]
-    pub(crate) fn living(self, life: Option<Life>) -> Small<'a> {
-        match life {
-            None => self,
-            Some(Life(life)) => Small {
-                what: self.what | TIMED,
-                life,
-                ..self
-            },
-        }
-    }
-
-    #[inline(always)]
-    pub(crate) fn is_timed(&self) -> bool {
-        self.what & TIMED != 0
     }
 
     #[inline(always)]

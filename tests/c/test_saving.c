@@ -5,21 +5,42 @@
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
+#ifdef _WIN32
+#include <windows.h>
+enum {
+    NO_FOLDER = ERROR_PATH_NOT_FOUND,
+    IS_FOLDER = ERROR_ACCESS_DENIED,
+    TOO_LONG = ERROR_FILENAME_EXCED_RANGE
+};
+#else
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+enum { NO_FOLDER = ENOENT, IS_FOLDER = EISDIR, TOO_LONG = ENAMETOOLONG };
+#endif
 
 #include "check.h"
 
 static kvreg_bucket *bucket, *other;
-static char folder[64], path[128];
+static char folder[300], path[400];
 
-static void start(void) {
+static void make_folder(void) {
+#ifdef _WIN32
+    char temporary[200];
+    CHECK(GetTempPathA(sizeof temporary, temporary) != 0);
+    snprintf(folder, sizeof folder, "%skvreg-saving-%lu", temporary, GetCurrentProcessId());
+    CHECK(mkdir(folder) == 0);
+#else
     strcpy(folder, "/tmp/kvreg-saving-XXXXXX");
     CHECK(mkdtemp(folder) != NULL);
+#endif
+}
+
+static void start(void) {
+    make_folder();
     snprintf(path, sizeof path, "%s/saved", folder);
     OK(kvreg_bucket_start(&bucket));
     OK(kvreg_bucket_start(&other));
@@ -33,7 +54,7 @@ static size_t files(bool remove_them) {
         if (strcmp(file->d_name, ".") == 0 || strcmp(file->d_name, "..") == 0) continue;
         count++;
         if (remove_them) {
-            char name[512];
+            char name[600];
             snprintf(name, sizeof name, "%s/%s", folder, file->d_name);
             CHECK(remove(name) == 0);
         }
@@ -301,17 +322,18 @@ static void limits_are_asked(void) {
 
 static void what_the_system_refuses_leaves_the_old_file(void) {
     static char large[200000], before[1000], after[1000];
-    char name[200];
+    char name[400];
     start();
     OK(kvreg_bucket_put_int(bucket, "k", 1, 1));
     snprintf(name, sizeof name, "%s/none/saved", folder);
     IS(KVREG_IO, kvreg_bucket_save(bucket, name, KVREG_NUL));
-    CHECK(kvreg_last_os_error() == ENOENT);
+    CHECK(kvreg_last_os_error() == NO_FOLDER);
     IS(KVREG_IO, kvreg_bucket_restore(other, name, KVREG_NUL));
-    CHECK(kvreg_last_os_error() == ENOENT);
+    CHECK(kvreg_last_os_error() == NO_FOLDER);
     IS(KVREG_IO, kvreg_bucket_save(bucket, folder, KVREG_NUL)); /* a folder is not replaced */
-    CHECK(kvreg_last_os_error() == EISDIR && files(false) == 0);
+    CHECK(kvreg_last_os_error() == IS_FOLDER && files(false) == 0);
     IS(KVREG_IO, kvreg_bucket_restore(other, folder, KVREG_NUL));
+#ifndef _WIN32
     CHECK(mkfifo(path, 0600) == 0);
     IS(KVREG_IO, kvreg_bucket_restore(other, path, KVREG_NUL)); /* nor is anybody waited for */
     CHECK(remove(path) == 0);
@@ -321,9 +343,12 @@ static void what_the_system_refuses_leaves_the_old_file(void) {
     umask(had);
     struct stat about;
     CHECK(stat(path, &about) == 0 && (about.st_mode & 0777) == 0640);
+#endif
 
+    OK(kvreg_bucket_save(bucket, path, KVREG_NUL));
     size_t len = read_file(before, sizeof before);
     OK(kvreg_bucket_put_bytes(bucket, "large", 5, large, sizeof large));
+#ifndef _WIN32
     struct rlimit limit, full = {100000, 0};
     CHECK(getrlimit(RLIMIT_FSIZE, &limit) == 0);
     full.rlim_max = limit.rlim_max;
@@ -332,6 +357,17 @@ static void what_the_system_refuses_leaves_the_old_file(void) {
     IS(KVREG_IO, kvreg_bucket_save(bucket, path, KVREG_NUL));
     CHECK(kvreg_last_os_error() == EFBIG);
     CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+#else
+    /* Who has the file open, and lets nobody else have it. */
+    HANDLE open = CreateFileA(path, GENERIC_READ, 0, NULL, OPEN_EXISTING, 0, NULL);
+    CHECK(open != INVALID_HANDLE_VALUE);
+    IS(KVREG_IO, kvreg_bucket_save(bucket, path, KVREG_NUL));
+    CHECK(kvreg_last_os_error() == ERROR_ACCESS_DENIED ||
+          kvreg_last_os_error() == ERROR_SHARING_VIOLATION);
+    IS(KVREG_IO, kvreg_bucket_restore(other, path, KVREG_NUL));
+    CHECK(kvreg_last_os_error() == ERROR_SHARING_VIOLATION);
+    CHECK(CloseHandle(open));
+#endif
     CHECK(files(false) == 1);
     CHECK(read_file(after, sizeof after) == len && memcmp(before, after, len) == 0);
     OK(kvreg_bucket_save(bucket, path, KVREG_NUL));
@@ -354,7 +390,7 @@ static void arguments(void) {
     IS(KVREG_BAD_HANDLE, kvreg_bucket_restore(NULL, "", 0));
     long_name[5000] = 0; /* longer than the system's */
     IS(KVREG_IO, kvreg_bucket_save(bucket, long_name, KVREG_NUL));
-    CHECK(kvreg_last_os_error() == ENAMETOOLONG);
+    CHECK(kvreg_last_os_error() == TOO_LONG);
     OK(kvreg_bucket_stop(bucket));
     IS(KVREG_NO_PROCESS, kvreg_bucket_save(bucket, path, KVREG_NUL));
     IS(KVREG_NO_PROCESS, kvreg_bucket_restore(bucket, path, KVREG_NUL));
@@ -401,6 +437,7 @@ static void what_is_saved_is_one_instant(void) {
     finish();
 }
 
+#ifndef _WIN32
 /* In a process of its own: saves again and again, each time more, until it is killed. */
 static void save_for_ever(int told) {
     static char text[5000];
@@ -448,6 +485,7 @@ static void a_kill_leaves_the_old_file_or_the_new_one(void) {
     }
     finish();
 }
+#endif
 
 static const test tests[] = {
     TEST(all_comes_back),
@@ -457,7 +495,9 @@ static const test tests[] = {
     TEST(what_the_system_refuses_leaves_the_old_file),
     TEST(arguments),
     TEST(what_is_saved_is_one_instant),
+#ifndef _WIN32
     TEST(a_kill_leaves_the_old_file_or_the_new_one),
+#endif
 };
 
 CHECK_MAIN(tests)

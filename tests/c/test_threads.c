@@ -403,6 +403,7 @@ static void what_a_destructor_leaves_open_is_aborted_too(void) {
     stop();
 }
 
+#ifdef __GLIBC__ /* who else has an allocator that tells how much is in use */
 /* ---- nothing of a thread stays ---- */
 
 static void all_of_it(void) {
@@ -428,7 +429,6 @@ static void *do_all_of_it(void *unused) {
     return unused;
 }
 
-#ifdef __GLIBC__ /* who else has an allocator that tells how much is in use */
 static void threads_that_come_and_go(unsigned long count) {
     for (unsigned long i = 0; i < count; i++) {
         wait_for(do_all_of_it, NULL);

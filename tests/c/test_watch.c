@@ -3,8 +3,10 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include <pthread.h>
+#ifndef _WIN32
 #include <sys/wait.h>
 #include <unistd.h>
+#endif
 
 #include "polled.h"
 
@@ -262,6 +264,7 @@ static void what_is_wrong_is_refused(void) {
     finish();
 }
 
+#ifndef _WIN32
 static void a_child_has_no_watches(void) {
     start(NULL);
     pid_t child = fork();
@@ -292,6 +295,7 @@ static void a_child_has_no_watches(void) {
     next(KVREG_EVENT_RESET);
     finish();
 }
+#endif
 
 static const test tests[] = {
     TEST(g18_a_round_and_what_comes_after),
@@ -303,7 +307,9 @@ static const test tests[] = {
     TEST(g18_the_end_is_told_once_and_last),
     TEST(names_are_watched),
     TEST(what_is_wrong_is_refused),
+#ifndef _WIN32
     TEST(a_child_has_no_watches),
+#endif
 };
 
 CHECK_MAIN(tests)

@@ -52,12 +52,13 @@ done
 
 # Not here: stress_fork and test_macros (no process forks in Windows), instructions (counted by
 # valgrind), stress_memory and stress_limits (they read /proc), test_leaks and test_log_lines (they
-# read what is printed by a pipe), test_no_memory (it stands in for the system's allocator).
+# read what is printed by a pipe), test_no_memory (it stands in for the system's allocator), test_ttl
+# (it stands in for the system's clock).
 programs="stress_names misuse"
 for test in tests/c/test_*.c; do
     test=$(basename "$test" .c)
     case $test in
-    test_leaks | test_log_lines | test_macros | test_no_memory) ;;
+    test_leaks | test_log_lines | test_macros | test_no_memory | test_ttl) ;;
     *) programs="$programs $test" ;;
     esac
 done
