@@ -133,7 +133,7 @@ target/c/%: bindings/c/%.c include/kvreg.h | build
 test-c: $(addprefix target/c/,$(C_TESTS)) ## the tests in C, under valgrind too; test-c-NAME is one
 	@$(MAKE) $(AT_A_TIME) --output-sync=target --no-print-directory $(C_TESTS:%=test-c-%)
 
-$(C_TESTS:%=test-c-%): test-c-%:
+$(C_TESTS:%=test-c-%): test-c-%: target/c/%
 	@set -e; echo "== $*"; target/c/$*; \
 	echo "== $* under valgrind"; KVREG_TEST_COUNT=1000 $(VALGRIND) target/c/$*
 

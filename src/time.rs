@@ -41,6 +41,10 @@ impl Timeout {
     /// What a call gets unless its handle says otherwise (OTP's `GenServer.call`).
     pub const DEFAULT: Timeout = Timeout::from_millis_const(5000);
 
+    pub(crate) fn is_now(self) -> bool {
+        matches!(self, Timeout::Now | Timeout::After(Duration::ZERO))
+    }
+
     const fn from_millis_const(millis: u64) -> Timeout {
         Timeout::After(Duration::from_millis(millis))
     }

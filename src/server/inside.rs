@@ -16,6 +16,7 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr;
 
+use super::turn::Patience;
 use super::{Caller, Goal, Lasts, Server, State, Thread, Until, Writing, TURN, WRITE};
 use crate::error::Error;
 use crate::reason::{Exit, Reason};
@@ -32,7 +33,7 @@ impl<S: State> Server<S> {
             caller.unpin(); // to finish an end may take a while
             return Err(self.refusal(refused));
         }
-        if !self.try_occupy() {
+        if !self.try_occupy(Patience::of(caller)) {
             self.enter(caller, Goal::Turn)?;
         }
         caller.unpin(); // the caller has to let go before user code runs
@@ -43,7 +44,7 @@ impl<S: State> Server<S> {
     /// As `occupy`, by the short way: `None` if somebody is in the way. Does not panic.
     #[inline(always)]
     pub(crate) fn fast_occupy(self: &Arc<Self>, lasts: Lasts) -> Option<Turn<S>> {
-        if !self.try_occupy() {
+        if !self.try_occupy(Patience::Glance) {
             return None;
         }
         let Some(thread) = Thread::fast_enters_call(lasts) else {

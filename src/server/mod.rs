@@ -301,7 +301,7 @@ impl<S: State> Server<S> {
         caller: &mut Caller<'_>,
         work: impl FnOnce(&Writing<'_, S>) -> R,
     ) -> Result<R, Error> {
-        if !self.try_enter(Patience::Call) {
+        if !self.try_enter(Patience::of(caller)) {
             self.enter(caller, Goal::Turn)?;
             if let Err(refused) = self.lock_write(Until::Deadline(caller.begin_blocking())) {
                 self.release(TURN);

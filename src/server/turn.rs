@@ -9,7 +9,7 @@ use super::{
     WAITERS, WRITE,
 };
 use crate::error::Error;
-use crate::sync::{back_off, Arc, MutexGuard, Ordering, PASSES, SPINS};
+use crate::sync::{back_off, Arc, MutexGuard, Ordering, PASSES, SHORT_SPINS, SPINS};
 use crate::time::Deadline;
 
 /// What a caller goes the long way for.
@@ -55,6 +55,17 @@ pub(super) enum Patience {
     Call,
     /// Not for user code: a cast has somewhere else to go.
     Cast,
+    /// A moment, without giving the processor away: who has no time to wait, or asks again.
+    Glance,
+}
+
+impl Patience {
+    pub(super) fn of(caller: &Caller<'_>) -> Patience {
+        match caller.timeout().is_now() {
+            true => Patience::Glance,
+            false => Patience::Call,
+        }
+    }
 }
 
 impl<S: State> Server<S> {
@@ -67,10 +78,10 @@ impl<S: State> Server<S> {
 
     /// As `try_enter`, for `TURN` alone.
     #[inline(always)]
-    pub(super) fn try_occupy(&self) -> bool {
+    pub(super) fn try_occupy(&self, patience: Patience) -> bool {
         let (order, failed) = (Ordering::Acquire, Ordering::Relaxed);
         let taken = self.word.compare_exchange(0, TURN, order, failed);
-        taken.is_ok() || self.spin_for(TURN, MAIL | CLOSED | RESERVED, Patience::Call)
+        taken.is_ok() || self.spin_for(TURN, MAIL | CLOSED | RESERVED, patience)
     }
 
     /// Takes bits, `TURN` among them, that are free or soon will be; gives up if one of `barred`
@@ -98,6 +109,9 @@ impl<S: State> Server<S> {
             }
             let owner = self.turn_owner.get();
             if owner != 0 && (patience == Patience::Cast || owner == Thread::id()) {
+                return false;
+            }
+            if patience == Patience::Glance && step >= SHORT_SPINS {
                 return false;
             }
             back_off(step);

@@ -33,6 +33,9 @@ pub(crate) const ZEROS_ARE_ATOMICS: bool = true;
 /// How often a caller looks again before it sleeps. Turns are short: most are over by then.
 pub(crate) const SPINS: u32 = 12;
 
+/// So often of these it keeps its processor.
+pub(crate) const SHORT_SPINS: u32 = 4;
+
 /// How often a sleeper may find, when it was woken, that others took what it was woken for, before
 /// it is kept for the sleeper.
 pub(crate) const PASSES: u32 = 3;
@@ -46,7 +49,7 @@ pub(crate) fn spin() {
 /// cache line should be left alone meanwhile, then for one that does not.
 pub(crate) fn back_off(step: u32) {
     match step {
-        0..4 => (0..1 << step).for_each(|_| spin()),
+        0..SHORT_SPINS => (0..1 << step).for_each(|_| spin()),
         _ => yield_now(),
     }
 }

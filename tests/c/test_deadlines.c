@@ -3,9 +3,14 @@
  * buckets that are busy. Those answered OK account for every change, those answered TIMEOUT
  * for none.
  */
+#define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "check.h"
 
@@ -165,9 +170,54 @@ static void g7_without_time_nothing_is_waited_for(void) {
     OK(kvreg_bucket_free(busy));
 }
 
+#ifdef __linux__
+/* In the place of the C library's. */
+static _Thread_local unsigned long yields;
+
+int sched_yield(void) {
+    yields++;
+    return (int)syscall(SYS_sched_yield);
+}
+
+static atomic_bool is_held, is_tried;
+
+static void *hold_once(void *data) {
+    kvreg_update *update;
+    OK(kvreg_bucket_update_begin(busy, "k", 1, NULL, &update));
+    atomic_store(&is_held, true);
+    while (!atomic_load(&is_tried)) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    OK(kvreg_update_free(update));
+    return data;
+}
+
+/* An event loop that tries at many buckets, all of them held, goes on at once. */
+static void without_time_the_processor_is_kept(void) {
+    pthread_t other;
+    kvreg_update *update = NULL;
+    OK(kvreg_bucket_start(&busy));
+    CHECK(pthread_create(&other, NULL, hold_once, NULL) == 0);
+    check_patience patience = check_patiently();
+    while (!atomic_load(&is_held)) CHECK(check_go_on(&patience));
+    OK(kvreg_bucket_set_timeout(busy, 0));
+    yields = 0;
+    for (int i = 0; i < 1000; i++) {
+        IS(KVREG_TIMEOUT, kvreg_bucket_update_begin(busy, "k", 1, NULL, &update));
+        IS(KVREG_TIMEOUT, kvreg_bucket_update(busy, "k", 1, add_one, NULL));
+        IS(KVREG_TIMEOUT, kvreg_bucket_put_int(busy, "k", 1, 1));
+    }
+    CHECK(yields == 0);
+    atomic_store(&is_tried, true);
+    CHECK(pthread_join(other, NULL) == 0);
+    OK(kvreg_bucket_free(busy));
+}
+#endif
+
 static const test tests[] = {
     TEST(g7_withdrawn_calls_never_run),
     TEST(g7_withdrawn_stops_never_stop),
     TEST(g7_without_time_nothing_is_waited_for),
+#ifdef __linux__
+    TEST(without_time_the_processor_is_kept),
+#endif
 };
 CHECK_MAIN(tests)

@@ -73,6 +73,7 @@ pub(crate) const ACQUIRED_BY_FENCE: Ordering = Ordering::Relaxed;
 
 /// A spin is a wait that the checker would have to try in every length.
 pub(crate) const SPINS: u32 = 0;
+pub(crate) const SHORT_SPINS: u32 = 0;
 
 /// So that the checker comes to it.
 pub(crate) const PASSES: u32 = 1;
