@@ -9,7 +9,7 @@ use super::{
     WAITERS, WRITE,
 };
 use crate::error::Error;
-use crate::sync::{back_off, Arc, MutexGuard, Ordering, PASSES, SHORT_SPINS, SPINS};
+use crate::sync::{back_off, keeps_processor, Arc, MutexGuard, Ordering, PASSES, SPINS};
 use crate::time::Deadline;
 
 /// What a caller goes the long way for.
@@ -111,7 +111,7 @@ impl<S: State> Server<S> {
             if owner != 0 && (patience == Patience::Cast || owner == Thread::id()) {
                 return false;
             }
-            if patience == Patience::Glance && step >= SHORT_SPINS {
+            if patience == Patience::Glance && !keeps_processor(step) {
                 return false;
             }
             back_off(step);

@@ -13,7 +13,7 @@ use crate::hash::hash;
 use crate::sync::{AtomicU64, Ordering, ZEROS_ARE_ATOMICS};
 
 /// 4096 bits, so that with a hundred watches one key in forty is asked for in vain.
-const WORDS: usize = if ZEROS_ARE_ATOMICS { 64 } else { 1 };
+const WORDS: usize = if ZEROS_ARE_ATOMICS { 64 } else { 2 };
 
 /// In `lengths`: some watch is about one key, by the hash of all of it.
 const ONE: u64 = 1 << 63;

@@ -33,9 +33,6 @@ pub(crate) const ZEROS_ARE_ATOMICS: bool = true;
 /// How often a caller looks again before it sleeps. Turns are short: most are over by then.
 pub(crate) const SPINS: u32 = 12;
 
-/// So often of these it keeps its processor.
-pub(crate) const SHORT_SPINS: u32 = 4;
-
 /// How often a sleeper may find, when it was woken, that others took what it was woken for, before
 /// it is kept for the sleeper.
 pub(crate) const PASSES: u32 = 3;
@@ -48,10 +45,15 @@ pub(crate) fn spin() {
 /// Waits for another thread, the longer the more often it did: first for one that runs, whose
 /// cache line should be left alone meanwhile, then for one that does not.
 pub(crate) fn back_off(step: u32) {
-    match step {
-        0..SHORT_SPINS => (0..1 << step).for_each(|_| spin()),
-        _ => yield_now(),
+    match keeps_processor(step) {
+        true => (0..1 << step).for_each(|_| spin()),
+        false => yield_now(),
     }
+}
+
+/// Whether a wait of this step leaves the processor to nobody else.
+pub(crate) fn keeps_processor(step: u32) -> bool {
+    step < 4
 }
 
 /// Tells the processor that the line will be read, while others are still on their way.

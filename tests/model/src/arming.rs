@@ -122,7 +122,7 @@ fn put(server: &Arc<BucketServer>, key: &[u8]) {
         let small = Small::of(one).unwrap();
         let put = write
             .exclusive()
-            .fast_put(Key::new(key), &small, living, &pin());
+            .fast_put(Key::new(key), small, living, &pin());
         put.map(|_| ())
     });
     if short.is_none() {

@@ -73,7 +73,6 @@ pub(crate) const ACQUIRED_BY_FENCE: Ordering = Ordering::Relaxed;
 
 /// A spin is a wait that the checker would have to try in every length.
 pub(crate) const SPINS: u32 = 0;
-pub(crate) const SHORT_SPINS: u32 = 0;
 
 /// So that the checker comes to it.
 pub(crate) const PASSES: u32 = 1;
@@ -84,6 +83,10 @@ pub(crate) fn spin() {
 
 pub(crate) fn back_off(_step: u32) {
     spin();
+}
+
+pub(crate) fn keeps_processor(_step: u32) -> bool {
+    false
 }
 
 pub(crate) fn will_read<T>(_place: *const T) {}
