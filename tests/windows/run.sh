@@ -74,7 +74,8 @@ $prefix-gcc $strict -Ibindings/c bindings/c/worker_pool.c -o "$out/worker_pool.e
 $prefix-gcc $strict -municode bindings/c/shell.c -o "$out/shell.exe" "$dll/libkvreg.dll.a"
 $prefix-gcc $strict bindings/c/demo.c -o "$out/demo.exe" "$dll/libkvreg.dll.a"
 $prefix-gcc $strict tests/windows/ends.c -o "$out/ends.exe" "$dll/libkvreg.dll.a"
-$prefix-gcc $strict tests/windows/handle.c -o "$out/handle.exe" "$dll/libkvreg.dll.a"
+$prefix-gcc $strict tests/windows/handle.c -o "$out/handle.exe" -static "$dll/libkvreg.dll.a" \
+    -pthread
 $prefix-gcc $strict -mwindows tests/windows/silent.c -o "$out/silent.exe" "$dll/libkvreg.dll.a"
 $prefix-gcc $strict -municode tests/windows/loads.c -o "$out/loads.exe"
 $prefix-gcc -O1 -shared tests/windows/bcryptprimitives.c -o "$out/bcryptprimitives.dll" -ladvapi32
