@@ -87,7 +87,10 @@ dist-windows: dll ## that for Windows
 # From the archive alone, and what install and uninstall do.
 test-install: export VERSION := $(VERSION)
 test-install: export GLIBC := $(GLIBC)
-test-install: dist-linux ## the archive, installed
+# By itself from its beginning to its end: as prerequisites the steps would wait behind all that
+# can begin sooner, and others for the last of them.
+test-install: ## the archive, installed
+	@$(MAKE) --no-print-directory dist-linux
 	tests/install/run.sh target/archives/kvreg-$(VERSION)-$(ARCH)-linux-gnu.tar.gz
 
 # The record of the interface, at a release.

@@ -101,6 +101,11 @@ impl Deadline {
         Timeout::After(wait).deadline()
     }
 
+    /// There was no time to wait from the beginning.
+    pub(crate) fn is_now(&self) -> bool {
+        matches!(self.0, When::Now)
+    }
+
     pub(crate) fn has_passed(&self) -> bool {
         match self.0 {
             When::Now => true,

@@ -25,7 +25,10 @@ const SNAPSHOTS: usize = 4;
 /// What a sleeper needs to wake up, between two slices of a snapshot, if a processor is free; and
 /// how long it is waited for where none is.
 const GAP: Duration = Duration::from_micros(50);
-const GAPS: Duration = Duration::from_millis(20);
+const GAPS: u32 = 400;
+
+/// How many of these one scan waits for all its slices together: half a second and more.
+const PATIENCE: u32 = 10_000;
 
 /// How long a snapshot waits for its next slice, whatever time its caller has.
 const NEXT_SLICE: Duration = Duration::from_secs(1);
@@ -233,6 +236,7 @@ impl BucketServer {
         in_slices: bool,
     ) -> Result<Taken, Error> {
         let mut items = self.state().contents.items(wanted, in_slices);
+        let mut patience = PATIENCE;
         let mut read = |write: &Writing<'_, BucketState>| {
             let _kept = write.keep_long();
             write.exclusive().continue_items(&mut items)
@@ -240,7 +244,7 @@ impl BucketServer {
         let mut slice = self.with_write_lock(caller, &mut read)?;
         loop {
             match slice? {
-                Left::More => self.let_others_write(),
+                Left::More => self.let_others_write(&mut patience),
                 Left::Nothing => {
                     let moment = items.moment();
                     let items = items.finish()?;
@@ -258,10 +262,17 @@ impl BucketServer {
         }
     }
 
-    /// Lets a call come that was woken. Not another scan: each would wait for all after each slice.
-    fn let_others_write(&self) {
-        let soon = Deadline::after(GAPS);
-        while self.is_call_on_its_way() && !soon.has_passed() {
+    /// Lets those come who were woken. For a call it has patience, for another scan it waits a moment:
+    /// each would wait for all after each slice.
+    fn let_others_write(&self, patience: &mut u32) {
+        if self.is_anybody_on_its_way() {
+            std::thread::sleep(GAP);
+        }
+        for _ in 0..GAPS {
+            if *patience == 0 || !self.is_call_on_its_way() {
+                return;
+            }
+            *patience -= 1;
             std::thread::sleep(GAP);
         }
     }

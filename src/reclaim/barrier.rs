@@ -28,7 +28,9 @@ pub(crate) fn light() {
 /// The collectors' half; `false` if the system refused it, so that nothing is known.
 pub(crate) fn heavy() -> bool {
     fence(Ordering::SeqCst);
-    let passed = !IS_ASYMMETRIC.load(Ordering::Relaxed) || barrier_of_all_threads();
+    let passed = !IS_ASYMMETRIC.load(Ordering::Relaxed)
+        || barrier_of_all_threads()
+        || register() && barrier_of_all_threads(); // who restored the process may have lost it
     fence(Ordering::SeqCst);
     passed
 }

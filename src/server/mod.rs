@@ -50,7 +50,7 @@
 //! at once (`has_done`), for it may go on to keep the turn. Who takes `WRITE` again and again, and
 //! keeps it each time for longer than it takes to wake up, says so (`is_kept_long`): others sleep
 //! for it at once, where who only looks again would not be seen; and between two times it waits,
-//! for a while, until a call that was woken has come (`is_call_on_its_way`). Waiting in a circle is
+//! for a while, until who was woken has come (`is_anybody_on_its_way`). Waiting in a circle is
 //! refused before it begins (`deadlock.rs`).
 //!
 //! **The end (G4, G5, G6).** The first to come fixes the exit reason. Then, in this order,

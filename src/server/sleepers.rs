@@ -38,6 +38,12 @@ impl<S: State> Server<S> {
         self.note_sleepers(slow);
     }
 
+    /// Whether anybody who was woken has not come yet.
+    pub(crate) fn is_anybody_on_its_way(&self) -> bool {
+        let slow = self.lock();
+        slow.for_turn.woken + slow.for_write.woken > 0
+    }
+
     /// Whether a call that was woken has not come yet, which waits for the turn or has it: it takes
     /// what it was woken for as it comes, if that is free still.
     pub(crate) fn is_call_on_its_way(&self) -> bool {

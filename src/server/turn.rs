@@ -40,6 +40,13 @@ impl Until {
         matches!(self, Until::Deadline(deadline) if deadline.has_passed())
     }
 
+    fn patience(self) -> Patience {
+        match self {
+            Until::Deadline(deadline) if deadline.is_now() => Patience::Glance,
+            _ => Patience::Call,
+        }
+    }
+
     fn left(self) -> Option<Duration> {
         match self {
             Until::Deadline(deadline) => deadline.left(),
@@ -65,6 +72,10 @@ impl Patience {
             true => Patience::Glance,
             false => Patience::Call,
         }
+    }
+
+    fn is_over(self, step: u32) -> bool {
+        self == Patience::Glance && !keeps_processor(step)
     }
 }
 
@@ -111,7 +122,7 @@ impl<S: State> Server<S> {
             if owner != 0 && (patience == Patience::Cast || owner == Thread::id()) {
                 return false;
             }
-            if patience == Patience::Glance && !keeps_processor(step) {
+            if patience.is_over(step) {
                 return false;
             }
             back_off(step);
@@ -392,10 +403,10 @@ impl<S: State> Server<S> {
     }
 
     /// `false` if it would have to sleep.
-    fn spin_for_write(&self, anyway: bool) -> Result<bool, Error> {
+    fn spin_for_write(&self, until: Until) -> Result<bool, Error> {
         let mut word = self.word.load(Ordering::Relaxed);
         for step in 0..=SPINS {
-            if word & CLOSED != 0 && !anyway {
+            if word & CLOSED != 0 && !until.is_anyway() {
                 return Err(Error::ServerDown);
             }
             if word & WRITE == 0 {
@@ -408,7 +419,7 @@ impl<S: State> Server<S> {
                     Ok(_) => return Ok(true),
                     Err(seen) => word = seen,
                 }
-            } else if self.is_kept_long() {
+            } else if self.is_kept_long() || until.patience().is_over(step) {
                 break;
             } else {
                 back_off(step);
@@ -425,7 +436,7 @@ impl<S: State> Server<S> {
 
     /// Takes `WRITE`, in or outside the turn.
     pub(super) fn lock_write(&self, until: Until) -> Result<(), Error> {
-        if self.spin_for_write(until.is_anyway())? {
+        if self.spin_for_write(until)? {
             return Ok(());
         }
         let mut slow = self.lock();

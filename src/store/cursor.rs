@@ -220,6 +220,10 @@ impl Cursor {
                         self.is_armed = true;
                         return Ok(Step::Nothing);
                     }
+                    // Others cannot be had to see it: it asks again.
+                    Following::End if self.watch.log.ends_at(self.at) => {
+                        return Ok(Step::Again { is_soon: true });
+                    }
                     Following::End => None,
                 },
             };

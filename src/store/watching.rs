@@ -25,7 +25,7 @@ use super::key_log::{At, KeyLog, Kind, WORDS};
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim::{self, Guard};
-use crate::sync::{lock, Arc, AtomicPtr, AtomicU32, Mutex, Ordering, Weak};
+use crate::sync::{lock, Arc, AtomicPtr, AtomicU32, Mutex, Ordering, Weak, ZEROS_ARE_ATOMICS};
 
 /// Is told when a watch has something to tell. Must not wait, and run no user code: the writer is at
 /// work.
@@ -119,7 +119,7 @@ impl Watch {
 const TOLD: usize = 8;
 
 /// Bits of so many that are armed no longer do no harm.
-const STALE: usize = 16;
+const STALE: usize = if ZEROS_ARE_ATOMICS { 16 } else { 0 };
 
 pub(crate) struct Watching {
     /// Null without watches. The writer's way to the log.
@@ -329,7 +329,7 @@ impl List {
     /// others have.
     fn forget(&mut self, count: usize) {
         self.stale += count;
-        if let (true, Some(log)) = (self.stale > self.armed.len() + STALE, &self.log) {
+        if let (true, Some(log)) = (self.stale >= self.armed.len() + STALE, &self.log) {
             log.armed
                 .renew(self.armed.iter().map(|it| &it.watch.covered));
             self.stale = 0;

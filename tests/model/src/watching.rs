@@ -92,7 +92,7 @@ fn is_woken(beside_another: bool) {
         let inbox = Arc::new(Inbox::default());
         let weak: Weak<Inbox> = Arc::downgrade(&inbox);
         let watch = watching.add(7, covered(A), weak.clone(), || {}).unwrap();
-        let other = watching.add(8, covered(B), weak, || {}).unwrap();
+        let other = watching.add(8, covered(C), weak, || {}).unwrap(); // another bit
         let mut at = watch.log_end();
         assert!(!beside_another || watching.arm(&other, at));
         let (shared, mine) = (Arc::clone(&watching), Arc::clone(&watch));
@@ -123,6 +123,25 @@ fn no_change_is_slept_through() {
 #[test]
 fn no_change_is_slept_through_beside_one_that_sleeps() {
     is_woken(true);
+}
+
+/// The bits are made anew beside the writer when a watch leaves that slept too.
+#[test]
+fn no_change_is_slept_through_while_another_leaves() {
+    check(3, || {
+        let watching = Arc::new(Watching::default());
+        let inbox = Arc::new(Inbox::default());
+        let weak: Weak<Inbox> = Arc::downgrade(&inbox);
+        let watch = watching.add(7, covered(A), weak.clone(), || {}).unwrap();
+        let other = watching.add(8, covered(C), weak, || {}).unwrap();
+        assert!(watching.arm(&watch, watch.log_end()));
+        assert!(watching.arm(&other, watch.log_end()));
+        let shared = Arc::clone(&watching);
+        let writer = spawn(move || shared.note(Kind::Put, 1, A, &pin()));
+        watching.remove(&other, || {}, &pin());
+        writer.join().unwrap();
+        assert_eq!(inbox.0.load(Ordering::SeqCst), 1);
+    });
 }
 
 /// What is watched, in the library a server.
