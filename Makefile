@@ -59,9 +59,9 @@ demo: build target/c/demo ## the shopping session from C and from Python
 	@KVREG_LIBRARY=$(LIBRARY) PYTHONPATH=bindings/python $(PYTHON) bindings/python/demo.py
 
 # Those parts that take long come first, and lint is not beside what waits for the same lock.
-BESIDE := test-install lint test-misuse test-python test-model test-rust test-abi test-c \
-    test-examples test-languages test-cpp test-sanitizers test-listener test-shell \
-    test-lifecycle test-stress test-release test-instructions test-docs test-readme test-header
+BESIDE := test-install test-rust test-python test-c test-model test-misuse lint test-cpp \
+    test-stress test-abi test-languages test-docs test-lifecycle test-examples test-sanitizers \
+    test-listener test-shell test-release test-instructions test-readme test-header
 
 # Two parts at a time: what each says is whole, and comes when it has ended. What pip makes of the
 # checkout is in the way of other parts, and comes last.
@@ -130,7 +130,8 @@ target/c/%: bindings/c/%.c include/kvreg.h | build
 	$(CC) $(C_FLAGS) $< -o $@ $(C_LINK)
 
 # Each program plainly, then with smaller counts under valgrind; some at a time.
-test-c: $(addprefix target/c/,$(C_TESTS)) ## the tests in C, under valgrind too; test-c-NAME is one
+# By itself from its beginning, as test-install.
+test-c: build ## the tests in C, under valgrind too; test-c-NAME is one
 	@$(MAKE) $(AT_A_TIME) --output-sync=target --no-print-directory $(C_TESTS:%=test-c-%)
 
 $(C_TESTS:%=test-c-%): test-c-%: target/c/%
