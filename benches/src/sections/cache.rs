@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::keys::{Keys, Random};
 use crate::kvreg::Bucket;
 use crate::measure::{compare, Entry};
-use crate::peers::{Cache, Map, Moka};
+use crate::peers::{Cache, Moka};
 use crate::report::Report;
 
 const KEYS: usize = 5000;

@@ -145,7 +145,7 @@ fn a_read_waits_for_its_own_cast_and_the_rest_goes_on() {
 
 #[test]
 fn an_update_has_the_turn_to_itself() {
-    check(|| {
+    check_bounded(2, || {
         let server = Subject::start();
         let thread = beside(&server, |other| {
             let turn = other.occupy(&mut forever(), Lasts::Call).unwrap();
