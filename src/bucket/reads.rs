@@ -27,8 +27,9 @@ const SNAPSHOTS: usize = 4;
 const GAP: Duration = Duration::from_micros(50);
 const GAPS: u32 = 400;
 
-/// How many of these one scan waits for all its slices together: half a second and more.
-const PATIENCE: u32 = 10_000;
+/// How many of these one scan waits for all its slices together: ten seconds and more, which it takes
+/// only where processors have much else to do. Without patience others wait for the rest of it.
+const PATIENCE: u32 = 200_000;
 
 /// How long a snapshot waits for its next slice, whatever time its caller has.
 const NEXT_SLICE: Duration = Duration::from_secs(1);
