@@ -58,10 +58,11 @@ demo: build target/c/demo ## the shopping session from C and from Python
 	@echo "== from Python"
 	@KVREG_LIBRARY=$(LIBRARY) PYTHONPATH=bindings/python $(PYTHON) bindings/python/demo.py
 
-# Those parts that take long come first, and lint is not beside what waits for the same lock.
-BESIDE := test-install test-rust test-python test-c test-model test-misuse lint test-cpp \
-    test-stress test-abi test-languages test-docs test-lifecycle test-examples test-sanitizers \
-    test-listener test-shell test-release test-instructions test-readme test-header
+# What many parts need comes first: make passes over a part that waits for it, and comes back when
+# all others have begun. Then those that take long, and lint not beside what waits for the same lock.
+BESIDE := build $(VENV)/installed test-install test-rust test-python test-c test-model test-misuse \
+    lint test-cpp test-stress test-abi test-languages test-docs test-lifecycle test-examples \
+    test-sanitizers test-listener test-shell test-release test-instructions test-readme test-header
 
 # Two parts at a time: what each says is whole, and comes when it has ended. What pip makes of the
 # checkout is in the way of other parts, and comes last.
