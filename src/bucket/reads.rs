@@ -22,9 +22,10 @@ const WRITE_STEPS: usize = 100;
 /// How often a snapshot is begun anew before it is taken in one piece.
 const SNAPSHOTS: usize = 4;
 
-/// What a sleeper needs to wake up, between two slices of a snapshot, if a processor is free; and
-/// how long it is waited for where none is.
+/// What a sleeper needs to wake up, between two slices of a snapshot, if a processor is free.
 const GAP: Duration = Duration::from_micros(50);
+
+/// How many of these it is waited for after one slice, where none is free.
 const GAPS: u32 = 400;
 
 /// How many of these one scan waits for all its slices together: ten seconds and more, which it takes
