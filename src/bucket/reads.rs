@@ -7,7 +7,7 @@ use super::{BucketServer, BucketState};
 use crate::error::Error;
 use crate::reclaim::Guard;
 use crate::server::{Caller, Writing};
-use crate::store::{EntryFacts, Item, Key, Left, Many, Reader, Unread, Wanted};
+use crate::store::{EntryFacts, Item, Items, Key, Left, Many, Reader, Unread, Wanted};
 use crate::time::{Clock, Deadline, Moment};
 use crate::value::Value;
 
@@ -239,11 +239,12 @@ impl BucketServer {
     ) -> Result<Taken, Error> {
         let mut items = self.state().contents.items(wanted, in_slices);
         let mut patience = PATIENCE;
-        let mut read = |write: &Writing<'_, BucketState>| {
+        let read = |items: &mut Items<'_>, write: &Writing<'_, BucketState>| {
             let _kept = write.keep_long();
-            write.exclusive().continue_items(&mut items)
+            write.exclusive().continue_items(items)
         };
-        let mut slice = self.with_write_lock(caller, &mut read)?;
+        items.make_room()?;
+        let mut slice = self.with_write_lock(caller, |write| read(&mut items, write))?;
         loop {
             match slice? {
                 Left::More => self.let_others_write(&mut patience),
@@ -255,10 +256,13 @@ impl BucketServer {
                 Left::All => return Ok(Taken::Failed),
                 Left::TooMany => return Ok(Taken::TooMany),
             }
+            items.make_room()?;
             // What was read would be lost; and others keep it no longer than a change takes.
             let soon = Deadline::after(NEXT_SLICE);
-            slice = match self.with_write_lock_before(soon, &mut read) {
-                Err(Error::Timeout) => self.with_write_lock(caller, &mut read)?,
+            slice = match self.with_write_lock_before(soon, |write| read(&mut items, write)) {
+                Err(Error::Timeout) => {
+                    self.with_write_lock(caller, |write| read(&mut items, write))?
+                }
                 locked => locked?,
             };
         }

@@ -15,7 +15,7 @@ use crate::time::Moment;
 use crate::value::Text;
 
 /// What an entry counts for beside its bytes, and one that is not wanted.
-const EACH: usize = 128;
+pub(super) const EACH: usize = 128;
 pub(super) const PASSED: usize = 64;
 
 /// An item, which is compared by its key.
@@ -55,6 +55,23 @@ impl Gathered {
         match wanted.is_limited() && !comes_in_order {
             true => Gathered::Smallest(BinaryHeap::new()),
             false => Gathered::All(Vec::new()),
+        }
+    }
+
+    /// Makes room for so many more, if as many are wanted.
+    pub(super) fn make_room(&mut self, more: usize, wanted: &Wanted) -> Result<(), Error> {
+        let more = more.min(wanted.limit.saturating_sub(self.len()));
+        let made = memory::without_reserve(|| match self {
+            Gathered::All(items) => items.try_reserve(more),
+            Gathered::Smallest(items) => items.try_reserve(more),
+        });
+        made.map_err(|_| Error::NoMemory)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Gathered::All(items) => items.len(),
+            Gathered::Smallest(items) => items.len(),
         }
     }
 

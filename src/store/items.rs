@@ -1,15 +1,17 @@
 //! All keys, or a range of them, as they are at one instant.
 //!
 //! The keys are read in slices under the write exclusion, and the writer keeps what it takes away
-//! between them (`snapshot.rs`). What one slice is enough for is read without the writer's help. In
-//! a table that has no order a scan looks at every key, and with a limit it keeps the smallest it has
-//! seen; in an ordered one it begins at the first that is wanted and ends with the last.
+//! between them (`snapshot.rs`). What one slice is enough for is read without the writer's help. Room
+//! for what a slice reads is made before it, without the exclusion: an allocator may take long, where
+//! it first puts together what was freed before. In a table that has no order a scan looks at every
+//! key, and with a limit it keeps the smallest it has seen; in an ordered one it begins at the first
+//! that is wanted and ends with the last.
 
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::contents::Contents;
-use super::gathered::{Gathered, PASSED};
+use super::gathered::{ByKey, Gathered, EACH, PASSED};
 use super::many::{room_for, Noted};
 use super::reading::read;
 use super::snapshot::{About, Reading, Rest, Snapshot};
@@ -84,6 +86,8 @@ pub(crate) struct Items<'c> {
     place: Reading,
     is_begun: bool,
     read: Gathered,
+    /// Where the writer will keep what it takes away.
+    kept: Gathered,
 }
 
 /// What is left of a snapshot.
@@ -98,7 +102,7 @@ pub(crate) enum Left {
 }
 
 impl Contents {
-    /// To be continued until nothing is left, under the write exclusion, and finished.
+    /// Room is to be made and they are to be continued until nothing is left, and then finished.
     pub(crate) fn items(&self, wanted: &Arc<Wanted>, in_slices: bool) -> Items<'_> {
         let by_key = wanted.in_order && self.table.is_ordered();
         Items {
@@ -114,6 +118,7 @@ impl Contents {
             },
             is_begun: false,
             read: Gathered::new(wanted, by_key),
+            kept: Gathered::new(wanted, false),
         }
     }
 }
@@ -124,14 +129,11 @@ impl Exclusive<'_, Contents> {
         if items.has_failed() {
             return Ok(Left::All);
         }
-        let count = self.count()?; // fails if it is closed
+        self.count()?; // fails if it is closed
         if !items.is_begun {
             items.is_begun = true;
             items.revision = self.revisions.committed();
             items.moment = self.times.are_used().then(Moment::now);
-            if let (Gathered::All(read), true) = (&mut items.read, items.wanted.is_all()) {
-                *read = room_for(count)?;
-            }
         }
         let left = match &items.place {
             Reading::ByHash(position) => self.continue_by_hash(*position, items)?,
@@ -210,6 +212,30 @@ impl Exclusive<'_, Contents> {
 }
 
 impl<'c> Items<'c> {
+    /// Makes room for the next slice, and for what is kept beside the first ones. Without the write
+    /// exclusion.
+    pub(crate) fn make_room(&mut self) -> Result<(), Error> {
+        let left = self.contents.count()?.saturating_sub(self.read.len());
+        let of_a_slice = left.min(SLICE / EACH + 1);
+        if self.in_slices && !self.is_begun {
+            self.kept.make_room(of_a_slice, &self.wanted)?;
+        }
+        let more = match self.in_slices {
+            true if !self.wanted.is_all() => of_a_slice,
+            true if self.is_begun => 0,
+            _ => left,
+        };
+        self.read.make_room(more, &self.wanted)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        match &self.read {
+            Gathered::All(items) => items.capacity(),
+            Gathered::Smallest(items) => items.capacity(),
+        }
+    }
+
     fn budget(&self) -> usize {
         match self.in_slices {
             true => SLICE,
@@ -225,7 +251,9 @@ impl<'c> Items<'c> {
     /// Tells the writer how far this has come. Under the write exclusion.
     fn note(&mut self) -> Result<Left, Error> {
         if self.noted.is_none() {
-            let snapshot = Snapshot::new(About::Rest(Rest::new(&self.wanted, self.moment)));
+            let kept = std::mem::replace(&mut self.kept, Gathered::new(&self.wanted, false));
+            let rest = Rest::new(&self.wanted, self.moment, kept);
+            let snapshot = Snapshot::new(About::Rest(rest));
             snapshot.set_revision(self.revision);
             let Ok(noted) = Noted::new(self.contents, snapshot) else {
                 return Ok(Left::TooMany);
@@ -271,6 +299,20 @@ impl<'c> Items<'c> {
             read.sort_unstable();
             read.truncate(self.wanted.limit);
         }
-        Ok(Some(read.into_iter().map(|it| it.0).collect()))
+        Ok(Some(without_much_room(read)))
+    }
+}
+
+/// Who was given few may keep them for long. It stays as it is where there is no memory.
+fn without_much_room(read: Vec<ByKey>) -> Vec<Item> {
+    let few = Some(read.len()).filter(|len| *len < SLICE / EACH);
+    let exact = few.and_then(|few| room_for(few).ok());
+    let read = read.into_iter().map(|it| it.0);
+    match exact {
+        Some(mut exact) => {
+            exact.extend(read);
+            exact
+        }
+        None => read.collect(), // in its place
     }
 }

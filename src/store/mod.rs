@@ -34,7 +34,7 @@ mod writing;
 pub(crate) use conditions::{Always, Changed, Condition, Expected, New};
 pub(crate) use contents::{Change, Contents, Observer, Pair, Unread, ValueSpot};
 pub(crate) use cursor::{Cursor, Follows, Step, Told, Watched};
-pub(crate) use items::{Item, Left, NO_TTL};
+pub(crate) use items::{Item, Items, Left, NO_TTL};
 pub(crate) use key::Key;
 pub use key::KEY_LIMIT;
 pub(crate) use key_log::Kind;

@@ -114,7 +114,7 @@ impl Reading {
 }
 
 impl Rest {
-    pub(super) fn new(wanted: &Arc<Wanted>, moment: Option<Moment>) -> Rest {
+    pub(super) fn new(wanted: &Arc<Wanted>, moment: Option<Moment>, kept: Gathered) -> Rest {
         Rest {
             wanted: Arc::clone(wanted),
             moment,
@@ -122,7 +122,7 @@ impl Rest {
                 place: Reading::FromFirst,
                 bound: None,
             }),
-            kept: Mutex::new(Gathered::new(wanted, false)),
+            kept: Mutex::new(kept),
         }
     }
 

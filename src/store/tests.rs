@@ -23,11 +23,12 @@ fn with_writer<R>(contents: &Contents, work: impl FnOnce(&Exclusive<'_, Contents
 }
 
 fn put(contents: &Contents, key: u32, byte: u8) {
-    let pair = Pair::new(
-        Key::new(&key.to_le_bytes()),
-        ValueRef::Bytes(&[byte; BYTES]),
-    )
-    .unwrap();
+    put_value(contents, key, &[byte; BYTES]);
+}
+
+fn put_value(contents: &Contents, key: u32, bytes: &[u8]) {
+    let key = key.to_le_bytes();
+    let pair = Pair::new(Key::new(&key), ValueRef::Bytes(bytes)).unwrap();
     with_writer(contents, |writer| writer.put(pair, Always)).unwrap();
 }
 
@@ -39,7 +40,10 @@ fn snapshot_beside(
 ) -> Option<Vec<u8>> {
     (0..KEYS).for_each(|key| put(&contents, key, 1));
     let mut items = contents.items(&Arc::new(wanted), true);
-    let mut next = || with_writer(&contents, |writer| writer.continue_items(&mut items)).unwrap();
+    let mut next = || {
+        items.make_room().unwrap();
+        with_writer(&contents, |writer| writer.continue_items(&mut items)).unwrap()
+    };
     assert_eq!(next(), Left::More);
     change(&contents);
     while next() == Left::More {}
@@ -92,5 +96,28 @@ fn what_is_kept_for_a_snapshot_is_told() {
 fn a_snapshot_fails_by_clear() {
     for wanted in [Wanted::all(), smallest(KEYS)] {
         assert_eq!(snapshot_beside(unordered(), wanted, clear), None);
+    }
+}
+
+#[test]
+fn a_slice_needs_no_more_room_than_was_made_for_it() {
+    for wanted in [Wanted::all, || smallest(KEYS * 3), || smallest(KEYS * 20)] {
+        for contents in [unordered(), unordered().ordered()] {
+            (0..KEYS * 10).for_each(|key| put_value(&contents, key, b"small"));
+            let mut items = contents.items(&Arc::new(wanted()), true);
+            let mut slices = 0;
+            loop {
+                items.make_room().unwrap();
+                let room = items.room();
+                let left = with_writer(&contents, |writer| writer.continue_items(&mut items));
+                assert_eq!(items.room(), room);
+                slices += 1;
+                match left.unwrap() {
+                    Left::More => {}
+                    left => break assert_eq!(left, Left::Nothing),
+                }
+            }
+            assert!(slices > 2);
+        }
     }
 }

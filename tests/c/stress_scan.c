@@ -108,6 +108,7 @@ static void scans_beside_puts(void) {
         none.prefix = "nothing", none.prefix_len = 7;
         puts_alone();
         scan_beside_puts("all", NULL, all_keys);
+        scan_beside_puts("all again", NULL, all_keys);
         scan_beside_puts("the first 1,000", &page, all_keys < 1000 ? all_keys : 1000);
         scan_beside_puts("no match", &none, 0);
         OK(kvreg_bucket_stop(bucket));
