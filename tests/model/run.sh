@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Explores each scenario of the model in a process of its own, JOBS at a time. loom maps stacks anew
-# for each execution, and threads of one process wait for each other there: it takes three times as
-# long. Without what takes long to build, and makes none of them faster: LTO, and fast code for what
-# loom writes logs with.
+# Explores each scenario of the model in a process of its own, JOBS at a time: so what one breaks is
+# its own. Without what takes long to build, and makes none of them faster: LTO, and fast code for
+# what loom writes logs with.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 work=$(mktemp -d)

@@ -24,6 +24,8 @@ mod scenarios;
 #[path = "../../../src/server/mod.rs"]
 mod server;
 mod spots;
+#[cfg(target_os = "linux")]
+mod stacks;
 #[path = "../../../src/store/mod.rs"]
 mod store;
 mod subject;
