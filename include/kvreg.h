@@ -124,6 +124,10 @@ typedef struct kvreg_update kvreg_update;     /**< An update that has begun. */
 typedef struct kvreg_items kvreg_items;       /**< A snapshot of keys and values, or of names. */
 typedef struct kvreg_inbox kvreg_inbox;       /**< An inbox. */
 typedef struct kvreg_listener kvreg_listener; /**< A listener. */
+typedef struct kvreg_server kvreg_server;     /**< A server: a user's, a bucket or a registry. */
+typedef struct kvreg_turn kvreg_turn;         /**< The right to run a server's handlers, until it is
+                                                   ended. */
+typedef struct kvreg_reply kvreg_reply;       /**< A caller who waits for a later answer. */
 
 /** @} */
 
@@ -172,7 +176,7 @@ enum {
     KVREG_REASON_NOPROC    /**< It had ended before it was monitored. */
 };
 
-/** What an update decides. */
+/** What an update decides, or a handler of a server. */
 typedef int32_t kvreg_verdict;
 
 /** The values of a kvreg_verdict. */
@@ -182,9 +186,10 @@ enum {
     KVREG_REMOVE,   /**< Delete the key. */
     KVREG_ABORT,    /**< Change nothing; the caller gets KVREG_ABORTED. */
     KVREG_CRASH,    /**< End the bucket, with the reason KVREG_REASON_CRASHED. */
-    KVREG_STOP,     /**< Not of an update: KVREG_INVALID_ARGUMENT. Reserved for user servers. */
-    KVREG_LATER,    /**< Not of an update: KVREG_INVALID_ARGUMENT. Reserved for user servers. */
-    KVREG_UNHANDLED /**< Not of an update: KVREG_INVALID_ARGUMENT. Reserved for user servers. */
+    KVREG_STOP,     /**< Of a server only, as the two that follow: as KVREG_KEEP, then the server
+                         ends, with the reason KVREG_REASON_NORMAL. */
+    KVREG_LATER,    /**< The answer of the call comes by kvreg_reply_send. */
+    KVREG_UNHANDLED /**< The server does not know this message. */
 };
 
 /** @} */
@@ -213,8 +218,10 @@ enum {
     KVREG_EVENT_CHANGE,  /**< A watched key was changed, or is one of the present keys. */
     KVREG_EVENT_RESET,   /**< What was known of the keys of a watch is to be forgotten. */
     KVREG_EVENT_CURRENT, /**< The keys of a watch have been told, as of a revision or later. */
-    KVREG_EVENT_MAIL,    /**< Reserved for user servers: mail waits. */
-    KVREG_EVENT_REPLY,   /**< Reserved for user servers: a request was answered. */
+    KVREG_EVENT_MAIL,    /**< Mail waits at a server by turns, and nobody has its turn; `reference`
+                              is the key of its options. */
+    KVREG_EVENT_REPLY,   /**< A request was answered: `status`, and `value` if that is KVREG_OK;
+                              `detail` is what was said of KVREG_ABORTED. */
     KVREG_EVENT_STORE    /**< Reserved for stores. */
 };
 
@@ -244,7 +251,25 @@ enum {
     KVREG_CREATE_EXCLUSIVE = 1 /**< KVREG_ALREADY_STARTED if there is a bucket of the name. */
 };
 
-/** Flags of kvreg_inbox_demonitor. */
+/** Flags of kvreg_server_options. */
+enum {
+    KVREG_SERVER_WANTS_TERMINATE = 1, /**< It gets KVREG_MESSAGE_TERMINATE before it ends. */
+    KVREG_SERVER_HAND_OVER = 2        /**< Nothing of it runs on a caller's thread: calls are
+                                           messages for the callback threads, or for the loop that
+                                           serves it. */
+};
+
+/** Flags of kvreg_server_begin. */
+enum {
+    KVREG_BEGIN_NOW = 1 /**< Never waits: KVREG_TIMEOUT if somebody has the turn. */
+};
+
+/** Flags of kvreg_server_send. */
+enum {
+    KVREG_SEND_NEXT = 1 /**< Before all that waits; from inside the server's own turn only. */
+};
+
+/** Flags of kvreg_inbox_demonitor and kvreg_server_demonitor. */
 enum {
     KVREG_DEMONITOR_FLUSH = 1 /**< Remove a DOWN that waits already, too. */
 };
@@ -416,6 +441,52 @@ typedef struct kvreg_event {
 typedef kvreg_verdict (*kvreg_update_fn)(void *user_data, const kvreg_value *current,
                                          kvreg_value *next);
 
+/** Types of messages to a server. */
+enum {
+    KVREG_MESSAGE_INIT,     /**< By turns: it was started again, and is to begin. */
+    KVREG_MESSAGE_CALL,     /**< A request whose caller waits for the answer. */
+    KVREG_MESSAGE_CAST,     /**< A request without an answer. */
+    KVREG_MESSAGE_INFO,     /**< Any other message: sent, or of a timer. */
+    KVREG_MESSAGE_DOWN,     /**< A server that it monitors ended. */
+    KVREG_MESSAGE_TERMINATE /**< It is about to end; see KVREG_SERVER_WANTS_TERMINATE. */
+};
+
+/**
+ * What a server is told. Before kvreg_turn_next set size to sizeof, or use kvreg_message_init; then
+ * clear it with kvreg_message_clear. What a handler gets is borrowed until it returns. Tag and texts
+ * end in a NUL that their lengths do not count. To keep a value, use kvreg_value_clone.
+ */
+typedef struct kvreg_message {
+    uint32_t size;             /**< sizeof(kvreg_message). */
+    uint32_t type;             /**< KVREG_MESSAGE_INIT to KVREG_MESSAGE_TERMINATE. */
+    int32_t reason;            /**< DOWN, TERMINATE: the kvreg_reason. */
+    uint32_t reserved;         /**< 0. */
+    uint64_t reference;        /**< DOWN: of the monitor. INFO: of the timer, else 0. */
+    kvreg_text tag;            /**< What is asked. DOWN: the name of who ended. */
+    const kvreg_value *values; /**< The arguments. DOWN, TERMINATE: the detail, if there is one. */
+    size_t count;              /**< How many. */
+    kvreg_server *self;        /**< The server that handles it: borrowed, not to be freed. NULL if
+                                    there was no memory for it. */
+    uint64_t private_[4];      /**< The library's own. */
+} kvreg_message;
+
+/**
+ * Makes the state of a server, or refuses to: KVREG_KEEP, KVREG_ABORT or KVREG_CRASH. The server may be
+ * found by its name already, but does nothing else. `*state` is NULL and `*detail` nil when it is
+ * called; a text in `*detail` says why it refused, and is borrowed as `next` of a kvreg_update_fn is.
+ */
+typedef kvreg_verdict (*kvreg_init_fn)(kvreg_server *self, void *argument, void **state,
+                                       kvreg_value *detail);
+
+/**
+ * Handles a message, while the server does nothing else. `*reply` is nil when it is called. It is the
+ * answer of a call (KVREG_KEEP, KVREG_STOP), or a text that says why (KVREG_ABORT, KVREG_CRASH), and is
+ * borrowed as `next` of a kvreg_update_fn is. The handler must return. It may call the library, except
+ * into its own server (KVREG_CALLING_SELF).
+ */
+typedef kvreg_verdict (*kvreg_handle_fn)(void *state, const kvreg_message *message,
+                                         kvreg_value *reply);
+
 /** @} */
 
 /** @name Options
@@ -509,7 +580,35 @@ typedef struct kvreg_registry_options {
     uint64_t max_buckets;               /**< Creations that wait count too; no limit. */
     uint64_t max_bytes;                 /**< As of a bucket, in all together; no limit. */
     uint64_t max_mailbox;               /**< Messages at the registry itself; 1,048,576. */
+    uint64_t max_servers;               /**< User's servers; no limit. */
 } kvreg_registry_options;
+
+/**
+ * Options of a server that the program writes, for kvreg_registry_start_server and
+ * kvreg_server_start. With `handle` it is one by callbacks. Without `init`, `handle` and `drop` it is
+ * one by turns: only a thread that has begun a turn runs what it does.
+ */
+typedef struct kvreg_server_options {
+    uint32_t size;              /**< sizeof(kvreg_server_options). */
+    uint32_t flags;             /**< KVREG_SERVER_WANTS_TERMINATE, KVREG_SERVER_HAND_OVER. */
+    uint32_t restart;           /**< As of a bucket. */
+    uint32_t max_restarts;      /**< As of a bucket. */
+    uint32_t restart_period_ms; /**< As of a bucket. */
+    uint32_t shutdown_ms;       /**< What KVREG_MESSAGE_TERMINATE may take; 5,000. */
+    uint64_t max_mailbox;       /**< Messages that wait, and places of DOWNs and timers; 1,048,576. */
+    uint64_t max_bytes;         /**< Bytes of tags and values that wait; no limit. */
+    uint64_t max_value;         /**< Bytes of one value; 536,870,912, which is also the most. */
+    kvreg_init_fn init;         /**< NULL: the state is `argument`, and the server KVREG_TEMPORARY. */
+    kvreg_handle_fn handle;     /**< NULL: by turns. */
+    void (*drop)(void *state);  /**< May be NULL. Called once for each `init` that said KVREG_KEEP,
+                                     when no handler of that state runs any more. */
+    void *argument;             /**< Of `init`. */
+    void (*destroy)(void *argument); /**< May be NULL. Called once, when no `init` can come any more,
+                                          and if the server was not started. */
+    kvreg_inbox *inbox;         /**< By turns: gets KVREG_EVENT_MAIL when mail waits; may be NULL. */
+    uint64_t owner;             /**< The program's own number: by it a binding knows its servers. */
+    uint64_t key;               /**< The program's own number: by it it finds the server's object. */
+} kvreg_server_options;
 
 /** Options of a listener, for kvreg_listener_start. */
 typedef struct kvreg_listener_options {
@@ -563,6 +662,19 @@ typedef struct kvreg_registry_stats {
     uint64_t restarts; /**< How often it came back. */
 } kvreg_registry_stats;
 
+/** Facts about a server, which kvreg_server_info tells. */
+typedef struct kvreg_server_stats {
+    uint32_t size;     /**< sizeof(kvreg_server_stats). */
+    int32_t last_exit; /**< The kvreg_reason of the last server of this name; -1: there was none. */
+    uint64_t mailbox;  /**< Messages that wait. */
+    uint64_t bytes;    /**< Bytes of tags and values that wait; of a bucket, those it holds. */
+    uint64_t handled;  /**< Messages handled. */
+    uint64_t restarts; /**< Of the server of this name. */
+    uint64_t owner;    /**< Of its options. */
+    uint64_t key;      /**< Of its options. */
+    uint64_t turn_ms;  /**< How long its turn has been held, in milliseconds; 0 if nobody has it. */
+} kvreg_server_stats;
+
 /** What lives in the library now, which kvreg_live_counts tells. */
 typedef struct kvreg_live {
     uint32_t size;             /**< sizeof(kvreg_live). */
@@ -575,6 +687,10 @@ typedef struct kvreg_live {
     uint64_t items_handles;    /**< Handles of snapshots that were not freed. */
     uint64_t inbox_handles;    /**< Handles of inboxes that were not freed. */
     uint64_t listener_handles; /**< Handles of listeners that were not freed. */
+    uint64_t servers;          /**< User's servers that have not ended. */
+    uint64_t server_handles;   /**< Handles of user's servers that were not freed. */
+    uint64_t turn_handles;     /**< Turns that were not ended. */
+    uint64_t reply_handles;    /**< Answers that were put off, and neither sent nor freed. */
 } kvreg_live;
 
 /** @} */
@@ -613,6 +729,30 @@ static inline kvreg_registry_options kvreg_registry_options_init(void) {
     memset(&options, 0, sizeof options);
     options.size = sizeof options;
     return options;
+}
+
+/** Gives options of a server. */
+static inline kvreg_server_options kvreg_server_options_init(void) {
+    kvreg_server_options options;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    return options;
+}
+
+/** Gives a message, to be filled. */
+static inline kvreg_message kvreg_message_init(void) {
+    kvreg_message message;
+    memset(&message, 0, sizeof message);
+    message.size = sizeof message;
+    return message;
+}
+
+/** Gives facts about a server, to be filled. */
+static inline kvreg_server_stats kvreg_server_stats_init(void) {
+    kvreg_server_stats stats;
+    memset(&stats, 0, sizeof stats);
+    stats.size = sizeof stats;
+    return stats;
 }
 
 /** Gives options of a listener. */
@@ -685,6 +825,24 @@ static inline kvreg_columns kvreg_columns_init(void) {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wold-style-cast" /* C has no other */
 #endif
+
+/** @name Buckets and registries as servers
+ *  Handles of servers of any kind: the same handle by another type, which is freed once. What begins
+ *  and ends takes any of them. To call, to cast and to begin a turn is KVREG_UNSUPPORTED for these; what
+ *  is sent to them is logged and dropped.
+ *  @{ */
+
+/** Gives the handle of a bucket as one of a server. */
+static inline kvreg_server *kvreg_bucket_as_server(kvreg_bucket *bucket) {
+    return (kvreg_server *)(void *)bucket;
+}
+
+/** Gives the handle of a registry as one of a server. */
+static inline kvreg_server *kvreg_registry_as_server(kvreg_registry *registry) {
+    return (kvreg_server *)(void *)registry;
+}
+
+/** @} */
 
 /** @name Inline constructors of values
  *  They borrow what they point to.
@@ -1484,6 +1642,341 @@ kvreg_status kvreg_update_end(kvreg_update *update, kvreg_verdict verdict, const
  * fine. Never blocks.
  */
 kvreg_status kvreg_update_free(kvreg_update *update);
+
+/** @} */
+
+/** @name Servers: start and find
+ *  @{ */
+
+/**
+ * Starts a server that the program writes (OTP's GenServer), under a name that it shares with no
+ * bucket. It is synchronous: the name is taken, then `init` runs on this thread, under the new server's
+ * turn, then this returns. Who finds the name meanwhile and calls it waits. If `init` refuses, the name
+ * is free again before the answer: KVREG_ABORTED, or KVREG_SERVER_DOWN for KVREG_CRASH, with its text in
+ * kvreg_last_error.
+ *
+ * Of a server by turns `turn` is given, which is its first: make the state, and end it with the
+ * verdict. Of one by callbacks it is NULL, and `turn` may be NULL. `server` may be NULL.
+ *
+ * If there is a server of the name, that is given, once it has begun, and nothing is started, `turn` is
+ * NULL, and `destroy` is called; with KVREG_CREATE_EXCLUSIVE in `flags` (else 0) the answer is
+ * KVREG_ALREADY_STARTED. If a bucket has the name it is KVREG_WRONG_KIND. Blocks for its turn, and for
+ * `init`.
+ */
+kvreg_status kvreg_registry_start_server(kvreg_registry *registry,
+                                         const char *name,
+                                         size_t name_len,
+                                         uint32_t flags,
+                                         const kvreg_server_options *options,
+                                         kvreg_server **server,
+                                         kvreg_turn **turn);
+
+/**
+ * Starts a server without a registry: it stops when its last handle is freed. Its `restart` must be
+ * KVREG_TEMPORARY, else the answer is KVREG_INVALID_ARGUMENT. All else is as in
+ * kvreg_registry_start_server. Blocks for `init`.
+ */
+kvreg_status kvreg_server_start(const kvreg_server_options *options,
+                                kvreg_server **server,
+                                kvreg_turn **turn);
+
+/**
+ * Gives the server that has the name now, or answers KVREG_NOT_FOUND; KVREG_WRONG_KIND if a bucket has
+ * it. Blocks only while casts of this thread to the registry are queued.
+ */
+kvreg_status kvreg_registry_lookup_server(kvreg_registry *registry,
+                                          const char *name,
+                                          size_t name_len,
+                                          kvreg_server **server);
+
+/**
+ * Gives a snapshot of the names of the servers that users wrote: its keys are of type KVREG_STRING, its
+ * values nil. kvreg_registry_names gives those of buckets. Blocks only while another thread copies the
+ * names, and while casts of this thread to the registry are queued.
+ */
+kvreg_status kvreg_registry_servers(kvreg_registry *registry,
+                                    kvreg_items **names);
+
+/**
+ * Gives a handle to the server whose turn this thread took last, of those that it has: by a handler, or
+ * by kvreg_server_begin. The answer is KVREG_NO_PROCESS if it has none. Never blocks.
+ */
+kvreg_status kvreg_server_self(kvreg_server **server);
+
+/**
+ * Gives another handle to the server, of any kind, with the timeout of this handle. Never blocks.
+ */
+kvreg_status kvreg_server_clone(kvreg_server *server, kvreg_server **clone);
+
+/**
+ * Sets the timeout of calls through this handle, of a server of any kind, in milliseconds: -1 for ever,
+ * 0 only if the call need not wait. Other handles keep theirs. Never blocks.
+ */
+kvreg_status kvreg_server_set_timeout(kvreg_server *server,
+                                      int64_t timeout_ms);
+
+/**
+ * Gives the name of a server of any kind, after its end too; nil if it has none. Clear it. Never
+ * blocks.
+ */
+kvreg_status kvreg_server_name(kvreg_server *server, kvreg_value *name);
+
+/**
+ * Tells facts about a server of any kind. It fills as much of `stats` as its `size` says. Never blocks.
+ */
+kvreg_status kvreg_server_info(kvreg_server *server,
+                               kvreg_server_stats *stats);
+
+/**
+ * Frees a handle of a server of any kind. A server without a registry stops when its last handle is
+ * freed. The handle that a message brings is not to be freed: KVREG_BAD_HANDLE. NULL is fine. Never
+ * blocks.
+ */
+kvreg_status kvreg_server_free(kvreg_server *server);
+
+/**
+ * Calls a server: sends it a message, and waits for the answer, which is to be cleared; `reply` may be
+ * NULL. `tag` is what is asked, 1 to 255 bytes of UTF-8 without NUL; `values` are the arguments, up to
+ * 255, and may be NULL if there are none.
+ *
+ * A server by callbacks handles it on this thread, after what was queued before. Otherwise, and with
+ * KVREG_SERVER_HAND_OVER, it is a message, for another thread to handle. What the verdict says is the
+ * answer: KVREG_ABORTED for KVREG_ABORT, with the text in kvreg_last_error, KVREG_SERVER_DOWN for
+ * KVREG_CRASH, KVREG_UNSUPPORTED for KVREG_UNHANDLED. KVREG_TIMEOUT: it has not run, and never will;
+ * KVREG_OUTCOME_UNKNOWN: another thread had begun, or the answer was put off. Blocks for its turn, and
+ * for the answer.
+ */
+kvreg_status kvreg_server_call(kvreg_server *server,
+                               const char *tag,
+                               size_t tag_len,
+                               const kvreg_value *values,
+                               size_t count,
+                               kvreg_value *reply);
+
+/**
+ * Calls the server that has the name now, with the timeout of the registry's handle: it follows
+ * restarts, where a handle of a server is that of one process. The answer is KVREG_NOT_FOUND if there is
+ * none, KVREG_WRONG_KIND if a bucket has the name; all else is as in kvreg_server_call. Blocks for its
+ * turn, and for the answer.
+ */
+kvreg_status kvreg_registry_call(kvreg_registry *registry,
+                                 const char *name,
+                                 size_t name_len,
+                                 const char *tag,
+                                 size_t tag_len,
+                                 const kvreg_value *values,
+                                 size_t count,
+                                 kvreg_value *reply);
+
+/**
+ * Sends a server a message without waiting: a cast. It is handled on another thread, or by who calls
+ * the server first: a later call of this thread comes after it. Tag and values are as in
+ * kvreg_server_call. The answer is KVREG_LIMIT if the mailbox is full. Never blocks.
+ */
+kvreg_status kvreg_server_cast(kvreg_server *server,
+                               const char *tag,
+                               size_t tag_len,
+                               const kvreg_value *values,
+                               size_t count);
+
+/**
+ * Sends a server an info: any other message. With KVREG_SEND_NEXT in `flags` (else 0) it comes before
+ * all that waits (OTP's continue): that is for a server's own turn, elsewhere the answer is
+ * KVREG_INVALID_ARGUMENT. A bucket and a registry log it at debug and drop it. All else is as in
+ * kvreg_server_cast. Never blocks.
+ */
+kvreg_status kvreg_server_send(kvreg_server *server,
+                               uint32_t flags,
+                               const char *tag,
+                               size_t tag_len,
+                               const kvreg_value *values,
+                               size_t count);
+
+/**
+ * Calls a server without waiting: the answer comes into `inbox`, as KVREG_EVENT_REPLY with this
+ * reference. Its status is that of kvreg_server_call; past the timeout of the handle it is
+ * KVREG_TIMEOUT, or KVREG_OUTCOME_UNKNOWN if it had begun. The place of the event is kept: the answer
+ * is KVREG_LIMIT if the inbox has none left, or the mailbox is full. Never blocks.
+ */
+kvreg_status kvreg_server_request(kvreg_server *server,
+                                  const char *tag,
+                                  size_t tag_len,
+                                  const kvreg_value *values,
+                                  size_t count,
+                                  kvreg_inbox *inbox,
+                                  uint64_t *reference);
+
+/** @} */
+
+/** @name Servers: messages
+ *  @{ */
+
+/**
+ * Releases what kvreg_turn_next gave, and empties the message. It may be called twice on one
+ * variable. NULL is fine. It works after kvreg_shutdown too. Never blocks.
+ */
+void kvreg_message_clear(kvreg_message *message);
+
+/**
+ * Puts the answer of a call off: it comes by kvreg_reply_send, from any thread, and the verdict is
+ * KVREG_LATER. By callbacks it is called from the handler of the message, by turns before the message
+ * is answered; else the answer is KVREG_INVALID_ARGUMENT, as for what is no call, and for a second
+ * time. Never blocks.
+ */
+kvreg_status kvreg_message_defer(const kvreg_message *message,
+                                 kvreg_reply **reply);
+
+/**
+ * Gives another value with the same content, to be cleared by itself: a large text is shared. It is
+ * how an argument of a message is kept. The answer is KVREG_INVALID_ARGUMENT for what is no value.
+ * Never blocks.
+ */
+kvreg_status kvreg_value_clone(const kvreg_value *value, kvreg_value *clone);
+
+/**
+ * Answers a call that was put off, and frees the handle, whatever it answers. `verdict` is KVREG_KEEP,
+ * with the answer in `value`, or KVREG_ABORT, with a text that says why, or NULL; any other is
+ * KVREG_INVALID_ARGUMENT, and an answer that is no value too: then the caller gets KVREG_ABORTED. The
+ * answer is KVREG_NO_PROCESS if nobody waits any more: the caller has left, or its server has ended.
+ * Any thread may call it. Never blocks.
+ */
+kvreg_status kvreg_reply_send(kvreg_reply *reply,
+                              kvreg_verdict verdict,
+                              const kvreg_value *value);
+
+/**
+ * Frees the handle. If no answer was sent the caller gets KVREG_ABORTED. NULL is fine. Never blocks.
+ */
+kvreg_status kvreg_reply_free(kvreg_reply *reply);
+
+/** @} */
+
+/** @name Servers: turns
+ *  @{ */
+
+/**
+ * Begins a turn of a server by turns: from here to its end this thread counts as being inside the
+ * server, and its calls there get KVREG_CALLING_SELF. `waiting`, which may be NULL, is how many
+ * messages came before it: handle them first, by kvreg_turn_next and kvreg_turn_answer, until that is
+ * KVREG_NOT_FOUND. What comes after it is for the next turn.
+ *
+ * With KVREG_BEGIN_NOW in `flags` (else 0) it never waits: the answer is KVREG_TIMEOUT if somebody
+ * has the turn. On a server by callbacks, a bucket or a registry it is KVREG_UNSUPPORTED. It is
+ * KVREG_LIMIT if this thread holds 256 turns, or if the destructors of its pthread keys run. A turn
+ * whose thread ends before it is ended with KVREG_CRASH. Blocks for its turn.
+ */
+kvreg_status kvreg_server_begin(kvreg_server *server,
+                                uint32_t flags,
+                                uint64_t *waiting,
+                                kvreg_turn **turn);
+
+/**
+ * Gives the next message that waited when the turn began, or that was sent with KVREG_SEND_NEXT since:
+ * clear it. The answer is KVREG_NOT_FOUND if there is no more, KVREG_TIMEOUT if the time of the handle
+ * that began the turn is up: then end it with KVREG_ABORT, and the rest stays queued. It is
+ * KVREG_SERVER_DOWN if the server has ended. A message before it that was not answered is kept; a call
+ * that was not answered is KVREG_CRASH. Never blocks.
+ */
+kvreg_status kvreg_turn_next(kvreg_turn *turn,
+                             kvreg_message *message);
+
+/**
+ * Says what becomes of the message that kvreg_turn_next gave last, as a handler by callbacks does:
+ * `reply` is the answer of a call, or a text that says why, and may be NULL. For KVREG_LATER the call
+ * was deferred by kvreg_message_defer. The answer is KVREG_NOT_FOUND if there is no message that was not
+ * answered, and KVREG_INVALID_ARGUMENT for an unknown verdict and an answer that is no value, which is
+ * KVREG_CRASH. Never blocks.
+ */
+kvreg_status kvreg_turn_answer(kvreg_turn *turn,
+                               kvreg_verdict verdict,
+                               const kvreg_value *reply);
+
+/**
+ * Puts off the answer of the call that the turn was begun for: it comes into `inbox`, as
+ * KVREG_EVENT_REPLY with this reference, when `reply` is sent. The answer is KVREG_LIMIT if the inbox
+ * has no place left. Never blocks.
+ */
+kvreg_status kvreg_turn_defer(kvreg_turn *turn,
+                              kvreg_inbox *inbox,
+                              uint64_t *reference,
+                              kvreg_reply **reply);
+
+/**
+ * Gives a turn back, and frees its handle, whatever it answers. With KVREG_KEEP and KVREG_ABORT the
+ * server goes on; KVREG_STOP ends it, reason KVREG_REASON_NORMAL, and KVREG_CRASH, reason
+ * KVREG_REASON_CRASHED, with `detail`; any other is KVREG_INVALID_ARGUMENT, and KVREG_CRASH. Of the turn
+ * that a start gave, or whose message is KVREG_MESSAGE_INIT, KVREG_KEEP begins the server; with
+ * KVREG_ABORT and KVREG_CRASH it has failed to begin, and its name is free when this returns. The answer
+ * is KVREG_SERVER_DOWN if the server ended meanwhile. Any thread may end a turn. Never waits.
+ */
+kvreg_status kvreg_turn_end(kvreg_turn *turn,
+                            kvreg_verdict verdict,
+                            const char *detail,
+                            size_t detail_len);
+
+/**
+ * Gives up a turn, as kvreg_turn_end with KVREG_CRASH does, and frees the handle. NULL is fine. Never
+ * waits.
+ */
+kvreg_status kvreg_turn_free(kvreg_turn *turn);
+
+/**
+ * Takes a turn from its thread: it is no thread's from now on, for tasks that move between threads. So
+ * it is not ended with a thread, and a call into the server waits for it whoever makes it. Never
+ * blocks.
+ */
+kvreg_status kvreg_turn_detach(kvreg_turn *turn);
+
+/** @} */
+
+/** @name Servers: life and death
+ *  @{ */
+
+/**
+ * Monitors a server of any kind: its end gives this inbox exactly one KVREG_EVENT_DOWN, as
+ * kvreg_inbox_monitor and kvreg_inbox_monitor_registry do. Never blocks.
+ */
+kvreg_status kvreg_inbox_monitor_server(kvreg_inbox *inbox,
+                                        kvreg_server *server,
+                                        uint64_t *reference);
+
+/**
+ * Withdraws a request: no KVREG_EVENT_REPLY of it comes any more, nor remains. The answer is
+ * KVREG_OUTCOME_UNKNOWN if the server had begun it, and KVREG_NOT_FOUND if it was answered already, or
+ * never sent. Never blocks.
+ */
+kvreg_status kvreg_inbox_abandon(kvreg_inbox *inbox,
+                                 uint64_t reference);
+
+/**
+ * Links two servers of any kinds: when one ends abnormally, so does the other. The answer is
+ * KVREG_NO_PROCESS if one has ended. Never blocks.
+ */
+kvreg_status kvreg_server_link(kvreg_server *server, kvreg_server *other);
+
+/**
+ * Takes a link away, if there is one. Never blocks.
+ */
+kvreg_status kvreg_server_unlink(kvreg_server *server, kvreg_server *other);
+
+/**
+ * Stops a server of any kind with the reason KVREG_REASON_NORMAL, after what is queued, and returns when
+ * it is gone; a registry as kvreg_registry_stop does. A server with KVREG_SERVER_WANTS_TERMINATE gets
+ * that first. Of a server by turns, and with KVREG_SERVER_HAND_OVER, who serves it stops it. The answer
+ * is KVREG_SERVER_DOWN if it ended for another reason meanwhile. It does not free the handle. Blocks for
+ * its turn.
+ */
+kvreg_status kvreg_server_stop(kvreg_server *server);
+
+/**
+ * Ends a server of any kind at once (OTP's Process.exit), without KVREG_MESSAGE_TERMINATE: what is queued
+ * is dropped, a running handler is not interrupted, and its answer is dropped. Reason and detail are as
+ * in kvreg_bucket_exit, and a registry comes back as after kvreg_registry_exit. Never waits for a turn.
+ */
+kvreg_status kvreg_server_exit(kvreg_server *server,
+                               kvreg_reason reason,
+                               const char *detail,
+                               size_t detail_len);
 
 /** @} */
 

@@ -30,6 +30,8 @@ pub enum Error {
     ServerDown,
     /// Withdrawn: it has not run and never will.
     Timeout,
+    /// The time was up when another thread had begun, and would finish it.
+    OutcomeUnknown,
     /// The caller would wait for itself (OTP: `calling_self`).
     CallingSelf,
     /// Not the kind of server that was asked for.
@@ -95,6 +97,7 @@ impl fmt::Display for Error {
             Error::NoProcess => "the server has ended",
             Error::ServerDown => "the server ended while it had the request",
             Error::Timeout => "timed out; the request was withdrawn",
+            Error::OutcomeUnknown => "timed out after the request had begun",
             Error::CallingSelf => "the caller would wait for itself",
             Error::WrongKind => "another kind of server",
             Error::WrongType => "the value is of another type",
@@ -102,7 +105,7 @@ impl fmt::Display for Error {
             Error::InvalidArgument(what) => return write!(f, "invalid argument: {what}"),
             Error::Limit(what) => return write!(f, "limit reached: {what}"),
             Error::NoMemory => "out of memory",
-            Error::Aborted => "the update was aborted",
+            Error::Aborted => "the callback aborted it",
             Error::Forked => "inherited through fork",
             Error::ShutDown => "the library was shut down",
             Error::Closed => "the inbox was closed",

@@ -5,6 +5,7 @@
 // The core has short ways, and what checks handles, that only the C interface takes.
 #![cfg_attr(not(feature = "capi"), allow(dead_code, unused_imports))]
 
+mod actor;
 mod api;
 mod bucket;
 #[cfg(feature = "capi")]

@@ -9,6 +9,7 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use crate::actor::{ActorSurroundings, Actors};
 use crate::bucket::{BucketOptions, BucketServer, BucketSpec, Buckets, Surroundings};
 use crate::error::Error;
 #[cfg(feature = "capi")]
@@ -135,6 +136,7 @@ pub(crate) struct Process {
     options: Options,
     logs: Logs,
     buckets: Buckets,
+    actors: Actors,
     registries: Registries,
     started: Started,
     #[cfg(feature = "capi")]
@@ -204,6 +206,7 @@ impl Process {
             system: System::new(Domain::new(Base::new(threads))),
             logs: Logs::new(),
             buckets: Buckets::default(),
+            actors: Actors::default(),
             registries: Registries::default(),
             started: Started::default(),
             #[cfg(feature = "capi")]
@@ -359,6 +362,17 @@ impl Process {
             logs: &self.logs,
             buckets: &self.buckets,
         }
+    }
+
+    pub(crate) fn around_actors(&'static self) -> ActorSurroundings {
+        ActorSurroundings {
+            of_buckets: self.around_buckets(),
+            actors: &self.actors,
+        }
+    }
+
+    pub(crate) fn actors(&self) -> &Actors {
+        &self.actors
     }
 
     pub(crate) fn around_registries(&'static self) -> RegistrySurroundings {

@@ -100,8 +100,8 @@ pub(crate) fn execute(
     };
     let done = match command {
         Command::Create { bucket } => {
-            registry.create(caller, name(bucket)?, false, None)?;
-            Ok(OK.to_vec())
+            let created = registry.create(caller, name(bucket)?, false, None);
+            created.map(|_| OK.to_vec())
         }
         Command::Put { bucket, key, value } => {
             let value = match std::str::from_utf8(value) {
@@ -126,8 +126,9 @@ pub(crate) fn execute(
             .map(|_| OK.to_vec()),
     };
     match done {
-        // It ended between the lookup and the request, or while it had it.
-        Err(Error::NoProcess | Error::ServerDown) => Ok(NOT_FOUND.to_vec()),
+        // It ended between the lookup and the request, or while it had it; or a user's server has
+        // the name.
+        Err(Error::NoProcess | Error::ServerDown | Error::WrongKind) => Ok(NOT_FOUND.to_vec()),
         done => done,
     }
 }
@@ -146,7 +147,7 @@ pub(crate) fn find(
     match name(bucket) {
         Ok(name) => match registry.lookup(caller, name) {
             Ok(bucket) => Ok(Some(bucket)),
-            Err(Error::NotFound) => Ok(None),
+            Err(Error::NotFound | Error::WrongKind) => Ok(None),
             Err(error) => Err(error),
         },
         Err(_) => Ok(None),

@@ -184,6 +184,29 @@ impl Moment {
     }
 }
 
+/// Milliseconds of a clock that is read at once, and is some milliseconds late: of how long something
+/// lasts.
+#[inline]
+pub(crate) fn coarse_ms() -> u64 {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        const CLOCK: libc::clockid_t = if cfg!(miri) {
+            libc::CLOCK_MONOTONIC // Miri knows no other
+        } else {
+            libc::CLOCK_MONOTONIC_COARSE
+        };
+        // SAFETY: an output.
+        unsafe { libc::clock_gettime(CLOCK, &mut time) };
+        time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    Moment::now().ms()
+}
+
 #[cfg(unix)]
 #[inline]
 fn boot_nanos() -> u64 {

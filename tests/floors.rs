@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 8] = [
     &["server"],
     &["store"],
     &["log", "watch", "inbox"],
-    &["bucket", "registry"],
+    &["bucket", "actor", "registry"],
     &["protocol", "listener"],
     &["handle_table", "process", "api", "capi"],
 ];

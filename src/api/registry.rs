@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::process::{Ended, Process};
 use crate::reason::Reason;
 use crate::reclaim;
-use crate::registry::{check_name, RegistryInfo, RegistryOptions, RegistryServer, Supervisor};
+use crate::registry::{Sort, check_name, RegistryInfo, RegistryOptions, RegistryServer, Supervisor};
 use crate::server::Caller;
 use crate::time::Timeout;
 
@@ -188,7 +188,7 @@ impl Registry {
     /// The names of all buckets, as they are at one instant. A loop over `&registry` goes over
     /// them too.
     pub fn names(&self) -> Result<Vec<String>, Error> {
-        self.call(|server, caller| server.names(caller))
+        self.call(|server, caller| server.names(caller, Sort::Bucket))
     }
 
     /// The name that it is registered under itself.

@@ -11,7 +11,7 @@ use crate::sync::lock;
 pub(super) struct Callbacks(Mutex<BTreeMap<u64, String>>);
 
 /// A callback that runs; see [`Callbacks::note`].
-pub(super) struct Running<'a> {
+pub(crate) struct Running<'a> {
     callbacks: &'a Callbacks,
     system: &'static System,
     number: u64,

@@ -26,7 +26,7 @@ use crate::store::{Always, Contents, Key, Limits, Pair, RevisionBlocks, KEY_LIMI
 use crate::sync::Counter;
 use crate::watch::{Subscriber, Subscribers};
 
-use callbacks::Callbacks;
+use callbacks::{Callbacks, Running};
 use expiry::Expiry;
 pub use options::{BucketOptions, OnFull, Order};
 use small_pair::SmallPair;
@@ -55,6 +55,11 @@ impl Buckets {
 
     pub(crate) fn live(&self) -> usize {
         self.live.count()
+    }
+
+    /// Notes that a callback runs on one of the runtime's threads, until the answer is dropped.
+    pub(crate) fn note_callback(&self, system: &'static System, name: Option<&str>) -> Running<'_> {
+        self.callbacks.note(system, name)
     }
 
     /// The buckets whose callbacks run on the runtime's threads now: "" for one without a name.

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 use std::mem::ManuallyDrop;
 
 use super::guard::guard_quietly;
-use super::status::{kvreg_reason, kvreg_status, Status};
+use super::status::{kvreg_reason, kvreg_status, Failure, Status};
 use super::value::kvreg_value;
 use crate::inbox::{ChangeKind, Event};
 use crate::memory;
@@ -15,17 +15,19 @@ const LOST: u32 = 2;
 const CHANGE: u32 = 3;
 const RESET: u32 = 4;
 const CURRENT: u32 = 5;
+const MAIL: u32 = 6;
+const REPLY: u32 = 7;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct kvreg_text {
-    data: *const c_char,
-    len: usize,
+pub struct kvreg_text {
+    pub(super) data: *const c_char,
+    pub(super) len: usize,
 }
 
 impl kvreg_text {
     /// Not NULL: C may print it.
-    const NONE: kvreg_text = kvreg_text {
+    pub(super) const NONE: kvreg_text = kvreg_text {
         data: c"".as_ptr(),
         len: 0,
     };
@@ -122,6 +124,23 @@ impl kvreg_event {
                 let [address, size, ..] = &mut owned.private_;
                 owned.name = give(key, address, size);
                 return owned;
+            }
+            Event::Mail { reference } => {
+                (owned.kind, owned.reference) = (MAIL, reference);
+                (None, String::new())
+            }
+            Event::Reply {
+                reference,
+                answer,
+                detail,
+            } => {
+                (owned.kind, owned.reference) = (REPLY, reference);
+                let value = answer.map_err(Failure::from).and_then(kvreg_value::owned);
+                match value {
+                    Ok(value) => owned.value = value,
+                    Err(failure) => owned.status = failure.status() as kvreg_status,
+                }
+                (None, detail)
             }
             Event::Reset { reference } => {
                 (owned.kind, owned.reference) = (RESET, reference);

@@ -50,6 +50,16 @@ mod saving;
 
 mod update;
 
+mod servers;
+
+mod messages;
+
+mod replies;
+
+mod turns;
+
+mod life;
+
 mod scan;
 
 mod items;

@@ -11,7 +11,11 @@ use super::begun;
 use super::fast::fast;
 use super::items::Items;
 use super::status::{Failure, Status};
+use super::replies::Deferred;
+use super::turns;
+use crate::actor::ActorServer;
 use crate::bucket::BucketServer;
+use crate::error::Error;
 use crate::handle_table::{Invalid, Kind, Removed};
 use crate::inbox::InboxCore;
 use crate::listener::ListenerCore;
@@ -21,7 +25,7 @@ use crate::reclaim::{self, Guard};
 use crate::registry::RegistryServer;
 use crate::registry::Supervisor;
 use crate::runtime::platform;
-use crate::server::Caller;
+use crate::server::{AnyServer, Caller};
 use crate::sync::raw_arc;
 use crate::time::Timeout;
 
@@ -32,6 +36,9 @@ pub struct kvreg_update(());
 pub struct kvreg_items(());
 pub struct kvreg_inbox(());
 pub struct kvreg_listener(());
+pub struct kvreg_server(());
+pub struct kvreg_turn(());
+pub struct kvreg_reply(());
 
 /// Which object a type of handle leads to.
 ///
@@ -132,6 +139,118 @@ impl Object for ListenerCore {
     }
 }
 
+// SAFETY: the only type of this kind.
+unsafe impl Handle for kvreg_server {
+    const KIND: Kind = Kind::Server;
+    type Object = ActorServer;
+}
+
+impl Object for ActorServer {
+    fn made(self: &Arc<Self>) {
+        self.add_handle();
+    }
+    fn made_another(self: &Arc<Self>) -> bool {
+        self.add_another_handle()
+    }
+    fn freed(self: &Arc<Self>) {
+        self.drop_handle();
+    }
+    fn has_ended(&self) -> bool {
+        ActorServer::has_ended(self)
+    }
+}
+
+// SAFETY: the only type of this kind.
+unsafe impl Handle for kvreg_reply {
+    const KIND: Kind = Kind::Reply;
+    type Object = Deferred;
+}
+
+impl Object for Deferred {
+    fn freed(self: &Arc<Self>) {
+        self.give_up();
+    }
+}
+
+/// A server of any kind, as a handle leads to it.
+#[derive(Clone, Copy)]
+pub(super) enum AnyKind<'a> {
+    Server(&'a Arc<ActorServer>),
+    Bucket(&'a Arc<BucketServer>),
+    Registry(&'a Arc<RegistryServer>),
+}
+
+impl AnyKind<'_> {
+    pub(super) fn as_any(&self) -> Arc<dyn AnyServer> {
+        match self {
+            AnyKind::Server(server) => server.as_any(),
+            AnyKind::Bucket(bucket) => bucket.as_any(),
+            AnyKind::Registry(registry) => registry.as_any(),
+        }
+    }
+}
+
+/// Runs `work` with the server of a handle, of whatever kind.
+pub(super) fn with_any_kind<R>(
+    needs: Needs,
+    handle: *mut kvreg_server,
+    work: impl FnOnce(AnyKind<'_>, &mut Caller<'_>) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    match Kind::claimed(token(handle)) {
+        Some(Kind::Bucket) => with_needs(needs, handle.cast::<kvreg_bucket>(), |bucket, caller| {
+            work(AnyKind::Bucket(bucket), caller)
+        }),
+        Some(Kind::Registry) => {
+            with_registry_needs(needs, handle.cast(), |registry, caller| {
+                work(AnyKind::Registry(registry), caller)
+            })
+        }
+        _ => with_needs(needs, handle, |server, caller| {
+            work(AnyKind::Server(server), caller)
+        }),
+    }
+}
+
+/// As `with_both`, with servers of whatever kinds.
+pub(super) fn with_both_kinds<R>(
+    needs: Needs,
+    first: *mut kvreg_server,
+    second: *mut kvreg_server,
+    work: impl FnOnce(AnyKind<'_>, AnyKind<'_>) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    let outcome = with_any_kind(needs, first, |first, _| {
+        with_any_kind(needs, second, |second, _| Ok(work(first, second)))
+    });
+    match outcome {
+        Ok(worked) => worked,
+        Err(failure) => match with_any_kind(Needs::Nothing, second, |_, _| Ok(())) {
+            Err(other) if other.comes_before(&failure) => Err(other),
+            _ => Err(failure),
+        },
+    }
+}
+
+/// A handle that messages bring, and nobody frees: it has a count of its own.
+pub(super) fn insert_uncounted(server: &Arc<ActorServer>) -> Result<u64, Error> {
+    let process = Process::current();
+    let timeout_ms = process.options().default_timeout_ms;
+    let counted = Arc::clone(server);
+    let (kind, object) = (Kind::Server, raw_arc::pointer(&counted));
+    let token = process.handles().insert(kind, object, timeout_ms)?;
+    raw_arc::keep(counted); // the table's now
+    process.actors().count_self(true);
+    Ok(token)
+}
+
+/// Ends such a handle.
+pub(super) fn remove_uncounted(process: &'static Process, token: u64) {
+    process.actors().count_self(false);
+    if let Ok(removed) = process.handles().remove(token, Kind::Server) {
+        let bytes = size_of::<ActorServer>();
+        retire::<ActorServer>(process, removed, bytes, &reclaim::pin());
+    }
+}
+
 #[inline(always)]
 pub(super) fn token<H>(handle: *mut H) -> u64 {
     handle.addr() as u64
@@ -185,6 +304,14 @@ pub(super) fn releasing<H: Handle, R>(
     work: impl FnOnce(&Arc<H::Object>, &mut Caller<'_>) -> Result<R, Failure>,
 ) -> Result<R, Failure> {
     with_needs(Needs::Nothing, handle, work)
+}
+
+pub(super) fn with_needs_of<H: Handle, R>(
+    needs: Needs,
+    handle: *mut H,
+    work: impl FnOnce(&Arc<H::Object>, &mut Caller<'_>) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    with_needs(needs, handle, work)
 }
 
 fn with_needs<H: Handle, R>(
@@ -493,6 +620,9 @@ pub(crate) fn free_all(process: &'static Process) {
         Kind::Update => drop(begun::taken(removed)),
         Kind::Items => retire_counted::<Items>(process, removed).freed(),
         Kind::Listener => retire_counted::<ListenerCore>(process, removed).freed(),
+        Kind::Server => retire_counted::<ActorServer>(process, removed).end(shut_down()),
+        Kind::Turn => drop(turns::taken(removed)),
+        Kind::Reply => retire_counted::<Deferred>(process, removed).give_up(),
         Kind::Inbox => inboxes.push_back(removed),
     });
     for removed in inboxes {

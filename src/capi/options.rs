@@ -51,6 +51,7 @@ pub struct kvreg_registry_options {
     max_buckets: u64,
     max_bytes: u64,
     max_mailbox: u64,
+    max_servers: u64,
 }
 
 #[repr(C)]
@@ -110,7 +111,8 @@ laid_out_as_in_c!(kvreg_registry_options {
     bucket,
     max_buckets,
     max_bytes,
-    max_mailbox
+    max_mailbox,
+    max_servers
 });
 
 /// A thread's name is at most so long on Linux.
@@ -254,6 +256,7 @@ pub(super) unsafe fn registry_options(
         name,
         bucket: bucket.unwrap_or(default.bucket),
         max_buckets: limit(given.max_buckets, default.max_buckets),
+        max_servers: limit(given.max_servers, default.max_servers),
         max_bytes: limit(given.max_bytes, default.max_bytes),
         max_mailbox: limit(given.max_mailbox, default.max_mailbox),
     })

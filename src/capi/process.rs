@@ -98,6 +98,10 @@ pub struct kvreg_live {
     items_handles: u64,
     inbox_handles: u64,
     listener_handles: u64,
+    servers: u64,
+    server_handles: u64,
+    turn_handles: u64,
+    reply_handles: u64,
 }
 
 #[cfg(test)]
@@ -111,7 +115,11 @@ laid_out_as_in_c!(kvreg_live {
     update_handles,
     items_handles,
     inbox_handles,
-    listener_handles
+    listener_handles,
+    servers,
+    server_handles,
+    turn_handles,
+    reply_handles
 });
 
 // SAFETY: integers, and the first is a u32.
@@ -135,6 +143,10 @@ pub unsafe extern "C" fn kvreg_live_counts(live: *mut kvreg_live) -> kvreg_statu
             items_handles: handles(Kind::Items),
             inbox_handles: handles(Kind::Inbox),
             listener_handles: handles(Kind::Listener),
+            servers: process.actors().live() as u64,
+            server_handles: handles(Kind::Server).saturating_sub(process.actors().selves()),
+            turn_handles: handles(Kind::Turn),
+            reply_handles: handles(Kind::Reply),
         };
         // SAFETY: null, or a struct of the size it tells.
         unsafe { fill(live, || Ok(counts)) }

@@ -20,7 +20,7 @@ use super::value::kvreg_value;
 use crate::bucket::BucketOptions;
 use crate::process::Process;
 use crate::reason::{Exit, Reason};
-use crate::registry::RegistryServer;
+use crate::registry::{RegistryServer, Sort};
 use crate::registry::Supervisor;
 use crate::server::Caller;
 use crate::value::{Text, Value};
@@ -275,7 +275,7 @@ pub unsafe extern "C" fn kvreg_registry_names(
         let names = unsafe { Out::new(names, std::ptr::null_mut()) };
         with_registry(registry, |registry, caller| {
             names.required()?;
-            let found = registry.names(caller)?;
+            let found = registry.names(caller, Sort::Bucket)?;
             make(Items::of_names(&found)?, &names)
         })
     })

@@ -41,7 +41,7 @@ statuses! {
     Conflict c"KVREG_CONFLICT" c"the value was changed meanwhile",
     Limit c"KVREG_LIMIT" c"a limit is reached; nothing was changed",
     NoMemory c"KVREG_NO_MEMORY" c"out of memory; nothing was changed",
-    Aborted c"KVREG_ABORTED" c"the update was aborted",
+    Aborted c"KVREG_ABORTED" c"the callback aborted it",
     Forked c"KVREG_FORKED" c"the handle was inherited through fork",
     ShutDown c"KVREG_SHUT_DOWN" c"the library was shut down",
     Unsupported c"KVREG_UNSUPPORTED" c"not supported",
@@ -81,6 +81,10 @@ impl std::fmt::Display for Failure {
 }
 
 impl Failure {
+    pub(super) fn status(&self) -> Status {
+        self.status
+    }
+
     pub(super) fn is_limit(&self) -> bool {
         self.status == Status::Limit
     }
@@ -122,6 +126,7 @@ impl From<Error> for Failure {
             Error::NoProcess => Status::NoProcess.into(),
             Error::ServerDown => Status::ServerDown.into(),
             Error::Timeout => Status::Timeout.into(),
+            Error::OutcomeUnknown => Status::OutcomeUnknown.into(),
             Error::CallingSelf => Status::CallingSelf.into(),
             Error::WrongType => Status::WrongType.into(),
             Error::Conflict => Status::Conflict.into(),

@@ -121,6 +121,10 @@ typedef struct kvreg_update kvreg_update;     /**< An update that has begun. */
 typedef struct kvreg_items kvreg_items;       /**< A snapshot of keys and values, or of names. */
 typedef struct kvreg_inbox kvreg_inbox;       /**< An inbox. */
 typedef struct kvreg_listener kvreg_listener; /**< A listener. */
+typedef struct kvreg_server kvreg_server;     /**< A server: a user's, a bucket or a registry. */
+typedef struct kvreg_turn kvreg_turn;         /**< The right to run a server's handlers, until it is
+                                                   ended. */
+typedef struct kvreg_reply kvreg_reply;       /**< A caller who waits for a later answer. */
 
 /** @} */
 
@@ -169,7 +173,7 @@ enum {
     KVREG_REASON_NOPROC    /**< It had ended before it was monitored. */
 };
 
-/** What an update decides. */
+/** What an update decides, or a handler of a server. */
 typedef int32_t kvreg_verdict;
 
 /** The values of a kvreg_verdict. */
@@ -179,9 +183,10 @@ enum {
     KVREG_REMOVE,   /**< Delete the key. */
     KVREG_ABORT,    /**< Change nothing; the caller gets KVREG_ABORTED. */
     KVREG_CRASH,    /**< End the bucket, with the reason KVREG_REASON_CRASHED. */
-    KVREG_STOP,     /**< Not of an update: KVREG_INVALID_ARGUMENT. Reserved for user servers. */
-    KVREG_LATER,    /**< Not of an update: KVREG_INVALID_ARGUMENT. Reserved for user servers. */
-    KVREG_UNHANDLED /**< Not of an update: KVREG_INVALID_ARGUMENT. Reserved for user servers. */
+    KVREG_STOP,     /**< Of a server only, as the two that follow: as KVREG_KEEP, then the server
+                         ends, with the reason KVREG_REASON_NORMAL. */
+    KVREG_LATER,    /**< The answer of the call comes by kvreg_reply_send. */
+    KVREG_UNHANDLED /**< The server does not know this message. */
 };
 
 /** @} */
@@ -210,8 +215,10 @@ enum {
     KVREG_EVENT_CHANGE,  /**< A watched key was changed, or is one of the present keys. */
     KVREG_EVENT_RESET,   /**< What was known of the keys of a watch is to be forgotten. */
     KVREG_EVENT_CURRENT, /**< The keys of a watch have been told, as of a revision or later. */
-    KVREG_EVENT_MAIL,    /**< Reserved for user servers: mail waits. */
-    KVREG_EVENT_REPLY,   /**< Reserved for user servers: a request was answered. */
+    KVREG_EVENT_MAIL,    /**< Mail waits at a server by turns, and nobody has its turn; `reference`
+                              is the key of its options. */
+    KVREG_EVENT_REPLY,   /**< A request was answered: `status`, and `value` if that is KVREG_OK;
+                              `detail` is what was said of KVREG_ABORTED. */
     KVREG_EVENT_STORE    /**< Reserved for stores. */
 };
 
@@ -241,7 +248,25 @@ enum {
     KVREG_CREATE_EXCLUSIVE = 1 /**< KVREG_ALREADY_STARTED if there is a bucket of the name. */
 };
 
-/** Flags of kvreg_inbox_demonitor. */
+/** Flags of kvreg_server_options. */
+enum {
+    KVREG_SERVER_WANTS_TERMINATE = 1, /**< It gets KVREG_MESSAGE_TERMINATE before it ends. */
+    KVREG_SERVER_HAND_OVER = 2        /**< Nothing of it runs on a caller's thread: calls are
+                                           messages for the callback threads, or for the loop that
+                                           serves it. */
+};
+
+/** Flags of kvreg_server_begin. */
+enum {
+    KVREG_BEGIN_NOW = 1 /**< Never waits: KVREG_TIMEOUT if somebody has the turn. */
+};
+
+/** Flags of kvreg_server_send. */
+enum {
+    KVREG_SEND_NEXT = 1 /**< Before all that waits; from inside the server's own turn only. */
+};
+
+/** Flags of kvreg_inbox_demonitor and kvreg_server_demonitor. */
 enum {
     KVREG_DEMONITOR_FLUSH = 1 /**< Remove a DOWN that waits already, too. */
 };
@@ -413,6 +438,52 @@ typedef struct kvreg_event {
 typedef kvreg_verdict (*kvreg_update_fn)(void *user_data, const kvreg_value *current,
                                          kvreg_value *next);
 
+/** Types of messages to a server. */
+enum {
+    KVREG_MESSAGE_INIT,     /**< By turns: it was started again, and is to begin. */
+    KVREG_MESSAGE_CALL,     /**< A request whose caller waits for the answer. */
+    KVREG_MESSAGE_CAST,     /**< A request without an answer. */
+    KVREG_MESSAGE_INFO,     /**< Any other message: sent, or of a timer. */
+    KVREG_MESSAGE_DOWN,     /**< A server that it monitors ended. */
+    KVREG_MESSAGE_TERMINATE /**< It is about to end; see KVREG_SERVER_WANTS_TERMINATE. */
+};
+
+/**
+ * What a server is told. Before kvreg_turn_next set size to sizeof, or use kvreg_message_init; then
+ * clear it with kvreg_message_clear. What a handler gets is borrowed until it returns. Tag and texts
+ * end in a NUL that their lengths do not count. To keep a value, use kvreg_value_clone.
+ */
+typedef struct kvreg_message {
+    uint32_t size;             /**< sizeof(kvreg_message). */
+    uint32_t type;             /**< KVREG_MESSAGE_INIT to KVREG_MESSAGE_TERMINATE. */
+    int32_t reason;            /**< DOWN, TERMINATE: the kvreg_reason. */
+    uint32_t reserved;         /**< 0. */
+    uint64_t reference;        /**< DOWN: of the monitor. INFO: of the timer, else 0. */
+    kvreg_text tag;            /**< What is asked. DOWN: the name of who ended. */
+    const kvreg_value *values; /**< The arguments. DOWN, TERMINATE: the detail, if there is one. */
+    size_t count;              /**< How many. */
+    kvreg_server *self;        /**< The server that handles it: borrowed, not to be freed. NULL if
+                                    there was no memory for it. */
+    uint64_t private_[4];      /**< The library's own. */
+} kvreg_message;
+
+/**
+ * Makes the state of a server, or refuses to: KVREG_KEEP, KVREG_ABORT or KVREG_CRASH. The server may be
+ * found by its name already, but does nothing else. `*state` is NULL and `*detail` nil when it is
+ * called; a text in `*detail` says why it refused, and is borrowed as `next` of a kvreg_update_fn is.
+ */
+typedef kvreg_verdict (*kvreg_init_fn)(kvreg_server *self, void *argument, void **state,
+                                       kvreg_value *detail);
+
+/**
+ * Handles a message, while the server does nothing else. `*reply` is nil when it is called. It is the
+ * answer of a call (KVREG_KEEP, KVREG_STOP), or a text that says why (KVREG_ABORT, KVREG_CRASH), and is
+ * borrowed as `next` of a kvreg_update_fn is. The handler must return. It may call the library, except
+ * into its own server (KVREG_CALLING_SELF).
+ */
+typedef kvreg_verdict (*kvreg_handle_fn)(void *state, const kvreg_message *message,
+                                         kvreg_value *reply);
+
 /** @} */
 
 /** @name Options
@@ -506,7 +577,35 @@ typedef struct kvreg_registry_options {
     uint64_t max_buckets;               /**< Creations that wait count too; no limit. */
     uint64_t max_bytes;                 /**< As of a bucket, in all together; no limit. */
     uint64_t max_mailbox;               /**< Messages at the registry itself; 1,048,576. */
+    uint64_t max_servers;               /**< User's servers; no limit. */
 } kvreg_registry_options;
+
+/**
+ * Options of a server that the program writes, for kvreg_registry_start_server and
+ * kvreg_server_start. With `handle` it is one by callbacks. Without `init`, `handle` and `drop` it is
+ * one by turns: only a thread that has begun a turn runs what it does.
+ */
+typedef struct kvreg_server_options {
+    uint32_t size;              /**< sizeof(kvreg_server_options). */
+    uint32_t flags;             /**< KVREG_SERVER_WANTS_TERMINATE, KVREG_SERVER_HAND_OVER. */
+    uint32_t restart;           /**< As of a bucket. */
+    uint32_t max_restarts;      /**< As of a bucket. */
+    uint32_t restart_period_ms; /**< As of a bucket. */
+    uint32_t shutdown_ms;       /**< What KVREG_MESSAGE_TERMINATE may take; 5,000. */
+    uint64_t max_mailbox;       /**< Messages that wait, and places of DOWNs and timers; 1,048,576. */
+    uint64_t max_bytes;         /**< Bytes of tags and values that wait; no limit. */
+    uint64_t max_value;         /**< Bytes of one value; 536,870,912, which is also the most. */
+    kvreg_init_fn init;         /**< NULL: the state is `argument`, and the server KVREG_TEMPORARY. */
+    kvreg_handle_fn handle;     /**< NULL: by turns. */
+    void (*drop)(void *state);  /**< May be NULL. Called once for each `init` that said KVREG_KEEP,
+                                     when no handler of that state runs any more. */
+    void *argument;             /**< Of `init`. */
+    void (*destroy)(void *argument); /**< May be NULL. Called once, when no `init` can come any more,
+                                          and if the server was not started. */
+    kvreg_inbox *inbox;         /**< By turns: gets KVREG_EVENT_MAIL when mail waits; may be NULL. */
+    uint64_t owner;             /**< The program's own number: by it a binding knows its servers. */
+    uint64_t key;               /**< The program's own number: by it it finds the server's object. */
+} kvreg_server_options;
 
 /** Options of a listener, for kvreg_listener_start. */
 typedef struct kvreg_listener_options {
@@ -560,6 +659,19 @@ typedef struct kvreg_registry_stats {
     uint64_t restarts; /**< How often it came back. */
 } kvreg_registry_stats;
 
+/** Facts about a server, which kvreg_server_info tells. */
+typedef struct kvreg_server_stats {
+    uint32_t size;     /**< sizeof(kvreg_server_stats). */
+    int32_t last_exit; /**< The kvreg_reason of the last server of this name; -1: there was none. */
+    uint64_t mailbox;  /**< Messages that wait. */
+    uint64_t bytes;    /**< Bytes of tags and values that wait; of a bucket, those it holds. */
+    uint64_t handled;  /**< Messages handled. */
+    uint64_t restarts; /**< Of the server of this name. */
+    uint64_t owner;    /**< Of its options. */
+    uint64_t key;      /**< Of its options. */
+    uint64_t turn_ms;  /**< How long its turn has been held, in milliseconds; 0 if nobody has it. */
+} kvreg_server_stats;
+
 /** What lives in the library now, which kvreg_live_counts tells. */
 typedef struct kvreg_live {
     uint32_t size;             /**< sizeof(kvreg_live). */
@@ -572,6 +684,10 @@ typedef struct kvreg_live {
     uint64_t items_handles;    /**< Handles of snapshots that were not freed. */
     uint64_t inbox_handles;    /**< Handles of inboxes that were not freed. */
     uint64_t listener_handles; /**< Handles of listeners that were not freed. */
+    uint64_t servers;          /**< User's servers that have not ended. */
+    uint64_t server_handles;   /**< Handles of user's servers that were not freed. */
+    uint64_t turn_handles;     /**< Turns that were not ended. */
+    uint64_t reply_handles;    /**< Answers that were put off, and neither sent nor freed. */
 } kvreg_live;
 
 /** @} */
@@ -610,6 +726,30 @@ static inline kvreg_registry_options kvreg_registry_options_init(void) {
     memset(&options, 0, sizeof options);
     options.size = sizeof options;
     return options;
+}
+
+/** Gives options of a server. */
+static inline kvreg_server_options kvreg_server_options_init(void) {
+    kvreg_server_options options;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    return options;
+}
+
+/** Gives a message, to be filled. */
+static inline kvreg_message kvreg_message_init(void) {
+    kvreg_message message;
+    memset(&message, 0, sizeof message);
+    message.size = sizeof message;
+    return message;
+}
+
+/** Gives facts about a server, to be filled. */
+static inline kvreg_server_stats kvreg_server_stats_init(void) {
+    kvreg_server_stats stats;
+    memset(&stats, 0, sizeof stats);
+    stats.size = sizeof stats;
+    return stats;
 }
 
 /** Gives options of a listener. */
@@ -682,6 +822,24 @@ static inline kvreg_columns kvreg_columns_init(void) {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wold-style-cast" /* C has no other */
 #endif
+
+/** @name Buckets and registries as servers
+ *  Handles of servers of any kind: the same handle by another type, which is freed once. What begins
+ *  and ends takes any of them. To call, to cast and to begin a turn is KVREG_UNSUPPORTED for these; what
+ *  is sent to them is logged and dropped.
+ *  @{ */
+
+/** Gives the handle of a bucket as one of a server. */
+static inline kvreg_server *kvreg_bucket_as_server(kvreg_bucket *bucket) {
+    return (kvreg_server *)(void *)bucket;
+}
+
+/** Gives the handle of a registry as one of a server. */
+static inline kvreg_server *kvreg_registry_as_server(kvreg_registry *registry) {
+    return (kvreg_server *)(void *)registry;
+}
+
+/** @} */
 
 /** @name Inline constructors of values
  *  They borrow what they point to.

@@ -18,14 +18,14 @@ use crate::runtime::platform;
 use crate::server::Lasts;
 use crate::store;
 
-const KEEP: kvreg_verdict = 0;
+pub(super) const KEEP: kvreg_verdict = 0;
 const STORE: kvreg_verdict = 1;
 const REMOVE: kvreg_verdict = 2;
-const ABORT: kvreg_verdict = 3;
-const CRASH: kvreg_verdict = 4;
-const STOP: kvreg_verdict = 5;
-const LATER: kvreg_verdict = 6;
-const UNHANDLED: kvreg_verdict = 7;
+pub(super) const ABORT: kvreg_verdict = 3;
+pub(super) const CRASH: kvreg_verdict = 4;
+pub(super) const STOP: kvreg_verdict = 5;
+pub(super) const LATER: kvreg_verdict = 6;
+pub(super) const UNHANDLED: kvreg_verdict = 7;
 
 /// The header's `kvreg_update_fn`, which may be NULL here.
 pub type kvreg_update_fn = Option<

@@ -55,7 +55,9 @@ laid_out_as_in_c!(kvreg_value { kind as "type", reserved, payload as "as", priva
 
 const ADDRESS_BITS: u32 = 48;
 const SHARED: u64 = 0xffff;
-const _: () = assert!((COPY_LIMIT as u64) + 1 < SHARED);
+/// As `SHARED`, but the count is another's: a view of a value that stays where it is.
+const LENT: u64 = 0xfffe;
+const _: () = assert!((COPY_LIMIT as u64) + 1 < LENT);
 
 impl kvreg_value {
     pub(super) const NIL: kvreg_value = kvreg_value {
@@ -165,6 +167,74 @@ impl kvreg_value {
             Value::Float(value) => kvreg_value::of_scalar(ValueRef::Float(*value)),
             Value::String(text) => kvreg_value::text(STRING, text.as_bytes(), 0),
             Value::Bytes(text) => kvreg_value::text(BYTES, text.as_bytes(), 0),
+        }
+    }
+
+    /// A view of a value that stays where it is, of which another count can be taken.
+    pub(super) fn lent(value: &Value) -> kvreg_value {
+        let mut view = kvreg_value::borrowed(value);
+        if let Value::String(text) | Value::Bytes(text) = value {
+            if let Repr::Shared(blob) = &text.0 {
+                view.private_ = private(LENT, blob.address()).unwrap_or(0);
+            }
+        }
+        view
+    }
+
+    /// Another value with the same content.
+    ///
+    /// # Safety
+    /// As of `get`; and if it owns a text, that is not cleared meanwhile.
+    pub(super) unsafe fn another(&self) -> Result<kvreg_value, Failure> {
+        // SAFETY: by contract.
+        let value = unsafe { self.get() }?;
+        let address = (self.private_ & ((1 << ADDRESS_BITS) - 1)) as usize;
+        if matches!(self.kind, STRING | BYTES)
+            && matches!(self.private_ >> ADDRESS_BITS, SHARED | LENT)
+        {
+            // SAFETY: noted by `owned` or `lent`, of one that is there.
+            let blob = Shared::clone(unsafe { &Shared::at(address) });
+            let another = kvreg_value::shared(self.kind == STRING, blob);
+            return another.ok_or_else(|| Failure::new(Status::Unsupported, ADDRESSES));
+        }
+        kvreg_value::owned(Value::new(value)?)
+    }
+
+    /// Whether it is in order, and a text has a NUL behind it, by what is known without a look at it.
+    #[inline(always)]
+    pub(super) fn is_whole(&self) -> bool {
+        match self.kind {
+            NIL | INT | FLOAT => true,
+            // SAFETY: any bits are a number.
+            BOOL => matches!(unsafe { self.payload.boolean }, 0 | 1),
+            STRING | BYTES => self.private_ != 0,
+            _ => false,
+        }
+    }
+
+    /// The bytes of a text; 0 of any other value.
+    #[inline(always)]
+    pub(super) fn text_len(&self) -> usize {
+        match self.kind {
+            // SAFETY: any bits are a length.
+            STRING | BYTES => unsafe { self.payload.text }.len,
+            _ => 0,
+        }
+    }
+
+    /// The answer of a call, if it needs no memory.
+    #[inline(always)]
+    pub(super) fn as_scalar(&self) -> Option<kvreg_value> {
+        match self.kind {
+            NIL => Some(kvreg_value::NIL),
+            // SAFETY of all: any bits are a number.
+            INT => Some(kvreg_value::of_scalar(ValueRef::Int(unsafe { self.payload.integer }))),
+            FLOAT => Some(kvreg_value::of_scalar(ValueRef::Float(unsafe { self.payload.real }))),
+            BOOL if unsafe { self.payload.boolean } <= 1 => {
+                let value = unsafe { self.payload.boolean } == 1;
+                Some(kvreg_value::of_scalar(ValueRef::Bool(value)))
+            }
+            _ => None,
         }
     }
 
@@ -278,7 +348,7 @@ impl kvreg_value {
         // the header asks that one copy of a value is cleared, once.
         unsafe {
             match private_ >> ADDRESS_BITS {
-                0 => {}
+                0 | LENT => {}
                 SHARED => {
                     drop(ManuallyDrop::into_inner(Shared::at(address)));
                 }
@@ -340,8 +410,10 @@ fn owned_text(is_string: bool, text: Text) -> Result<kvreg_value, Failure> {
         Repr::Copied(copied) => kvreg_value::copied(is_string, copied),
         Repr::Shared(blob) => kvreg_value::shared(is_string, blob),
     }
-    .ok_or_else(|| Failure::new(Status::Unsupported, "addresses beyond 48 bits"))
+    .ok_or_else(|| Failure::new(Status::Unsupported, ADDRESSES))
 }
+
+const ADDRESSES: &str = "addresses beyond 48 bits";
 
 /// @name Values
 ///

@@ -41,17 +41,29 @@ pub(crate) enum Kind {
     Items = 4,
     Inbox = 5,
     Listener = 6,
+    Server = 7,
+    Turn = 8,
+    Reply = 9,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 6] = [
+    pub(crate) const ALL: [Kind; 9] = [
         Kind::Registry,
         Kind::Bucket,
         Kind::Update,
         Kind::Items,
         Kind::Inbox,
         Kind::Listener,
+        Kind::Server,
+        Kind::Turn,
+        Kind::Reply,
     ];
+
+    /// That which a token claims to be of.
+    pub(crate) fn claimed(token: u64) -> Option<Kind> {
+        let at = token_kind(token).checked_sub(1)?;
+        Kind::ALL.get(at).copied()
+    }
 }
 
 /// Why a token is no handle.

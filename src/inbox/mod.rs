@@ -11,6 +11,7 @@
 //! nobody would be a system call for each event.
 
 mod pollable;
+mod promises;
 mod queue;
 #[cfg(feature = "aio")]
 mod waking;
@@ -28,6 +29,7 @@ use crate::time::{Deadline, Timeout};
 use crate::value::Value;
 
 use pollable::Pollable;
+pub(crate) use promises::{Asked, MailPlace};
 pub(crate) use pollable::Polled;
 use queue::{Log, Taken, Waiting};
 pub use watches::{ChangeKind, WatchOptions};
@@ -105,6 +107,22 @@ pub enum Event {
     Reset {
         /// What `watch` answered.
         reference: u64,
+    },
+    /// Mail waits at a server that is served by turns, and nobody has its turn.
+    #[non_exhaustive]
+    Mail {
+        /// The server's key.
+        reference: u64,
+    },
+    /// A request was answered.
+    #[non_exhaustive]
+    Reply {
+        /// What the request answered.
+        reference: u64,
+        /// The answer, or why there is none.
+        answer: Result<Value, Error>,
+        /// What was said of a refusal.
+        detail: String,
     },
     /// All keys of a watch have been told.
     #[non_exhaustive]

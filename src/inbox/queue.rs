@@ -16,12 +16,14 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Weak};
 
 use super::watches::event;
+use super::promises::Asked;
 use super::Event;
 use crate::error::Error;
 use crate::log::Level;
 use crate::memory;
 use crate::server::{AnyServer, Ended};
 use crate::store::{Cursor, Step};
+use crate::value::Value;
 
 /// No place.
 const NONE: u32 = u32::MAX;
@@ -34,7 +36,7 @@ pub(super) struct Waiting {
     free: u32,
     first: u32,
     last: u32,
-    /// The places of monitors.
+    /// The places of monitors, and of other promises.
     by_reference: HashMap<u64, u32, ByNumber>,
     /// How many log events wait.
     logs: usize,
@@ -76,6 +78,17 @@ pub(super) enum What {
     Log(Box<Log>),
     /// How many events did not fit.
     Lost(u64),
+    /// That of MAIL, for as long as a server may be served: the server's key, and whether it waits.
+    Mail(u64, bool),
+    /// A request that is not answered yet.
+    Asked(Arc<dyn Asked>),
+    Reply(Box<Reply>),
+}
+
+/// The answer to a request, and what was said of a refusal.
+pub(super) struct Reply {
+    pub(super) answer: Result<Value, Error>,
+    pub(super) detail: String,
 }
 
 pub(super) struct Watch {
@@ -239,6 +252,7 @@ impl Waiting {
             return None;
         }
         match self.places[number as usize].what {
+            What::Mail(..) | What::Asked(_) | What::Reply(_) => None,
             What::Watching(_) => match self.give_place(number) {
                 What::Watching(server) => Some(server),
                 _ => None,
@@ -260,6 +274,63 @@ impl Waiting {
             What::Watch(watch) => Some((place.reference, &watch.server)),
             _ => None,
         })
+    }
+
+    /// A place for what is told later, under this reference.
+    pub(super) fn promise_other(&mut self, reference: u64, what: What) -> Result<(), Error> {
+        memory::without_reserve(|| self.by_reference.try_reserve(1))
+            .map_err(|_| Error::NoMemory)?;
+        let place = self.take_place(reference, what)?;
+        self.by_reference.insert(reference, place);
+        Ok(())
+    }
+
+    /// Mail waits; `false` if that was known, or nobody wants to know.
+    pub(super) fn mail(&mut self, reference: u64) -> bool {
+        let Some(&number) = self.by_reference.get(&reference) else {
+            return false;
+        };
+        match &mut self.places[number as usize].what {
+            What::Mail(_, waits) if !*waits => *waits = true,
+            _ => return false,
+        }
+        self.link(number);
+        true
+    }
+
+    /// A request was answered. The answer is given back if nobody waits for it.
+    pub(super) fn reply(&mut self, reference: u64, reply: Box<Reply>) -> Result<What, Box<Reply>> {
+        let Some(&number) = self.by_reference.get(&reference) else {
+            return Err(reply);
+        };
+        let place = &mut self.places[number as usize];
+        if !matches!(place.what, What::Asked(_)) {
+            return Err(reply);
+        }
+        let before = std::mem::replace(&mut place.what, What::Reply(reply));
+        self.link(number);
+        Ok(before)
+    }
+
+    /// Whether it is the place of a request, or of its answer.
+    pub(super) fn is_request(&self, reference: u64) -> bool {
+        let place = self.by_reference.get(&reference);
+        place.is_some_and(|number| {
+            let what = &self.places[*number as usize].what;
+            matches!(what, What::Asked(_) | What::Reply(_))
+        })
+    }
+
+    /// Gives up the place of a request, or of MAIL.
+    pub(super) fn give_up(&mut self, reference: u64) -> Option<What> {
+        let number = *self.by_reference.get(&reference)?;
+        match &self.places[number as usize].what {
+            What::Mail(_, waits) if *waits => self.unlink(number),
+            What::Reply(_) => self.unlink(number),
+            What::Mail(..) | What::Asked(_) => {}
+            _ => return None,
+        }
+        Some(self.give_place(number))
     }
 
     pub(super) fn log(&mut self, log: Log) -> Result<(), Error> {
@@ -338,10 +409,20 @@ impl Waiting {
             What::Lost(count) => Event::Lost {
                 count: std::mem::take(count),
             },
-            What::Free | What::Watching(_) | What::Watch(_) => return Ok(None),
+            What::Mail(key, waits) => {
+                *waits = false;
+                Event::Mail { reference: *key }
+            }
+            What::Reply(reply) => Event::Reply {
+                reference: place.reference,
+                answer: std::mem::replace(&mut reply.answer, Ok(Value::Nil)),
+                detail: std::mem::take(&mut reply.detail),
+            },
+            What::Free | What::Watching(_) | What::Watch(_) | What::Asked(_) => return Ok(None),
         };
+        let stays = matches!(place.what, What::Mail(..));
         self.unlink(number);
-        if number != LOST {
+        if number != LOST && !stays {
             let what = self.give_place(number);
             self.logs -= usize::from(matches!(what, What::Log(_)));
         }

@@ -20,7 +20,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
-use crate::bucket::{BucketServer, BucketSpec, Surroundings};
+use crate::actor::{ActorServer, ActorSpec, ActorState};
+use crate::bucket::{BucketServer, BucketSpec, BucketState, Surroundings};
 use crate::error::Error;
 use crate::log::{Level, Logs};
 use crate::memory;
@@ -29,6 +30,7 @@ use crate::reclaim::Guard;
 use crate::server::{AnyServer, Budget, Caller, ChildSpec, Decision, NamedServer, Place};
 use crate::server::{Parent, Reservation, Server, State, System, Thread, Turn, Writing};
 use crate::sync::{lock, raw_arc::Lent};
+use crate::time::{Deadline, Timeout};
 
 use names::Names;
 pub use options::RegistryOptions;
@@ -92,6 +94,10 @@ pub(crate) struct RegistryState {
     /// What all buckets together may hold, and how many there may be.
     bytes: Option<Arc<Budget>>,
     buckets: Option<Arc<Budget>>,
+    /// As `buckets`, of user's servers.
+    servers: Option<Arc<Budget>>,
+    /// How many names are those of user's servers.
+    server_names: AtomicUsize,
     /// The children that it had when it closed, until they have ended. There is room for all it has
     /// from the moment each was started: to end must not fail for want of memory.
     leaving: Mutex<Vec<Arc<dyn AnyServer>>>,
@@ -151,7 +157,7 @@ unsafe impl State for RegistryState {
         match message {
             Message::Create(name, reserved) => {
                 drop(reserved);
-                server.create_now(write, &name, None).map(|_| ())
+                server.create_now(write, &name, None, Sort::Bucket).map(|_| ())
             }
             Message::Info(message) => {
                 let logs = server.logs();
@@ -258,6 +264,8 @@ impl RegistryServer {
                 spec,
                 bytes: Budget::limited("bytes of a registry", options.max_bytes),
                 buckets: Budget::limited("buckets of a registry", options.max_buckets),
+                servers: Budget::limited("servers of a registry", options.max_servers),
+                server_names: AtomicUsize::new(0),
                 leaving: Mutex::default(),
                 going: Mutex::default(),
             },
@@ -288,11 +296,39 @@ impl RegistryServer {
         spec: Option<Arc<BucketSpec>>,
     ) -> Result<Arc<BucketServer>, Error> {
         self.call(caller, |write| {
-            match self.create_now(write, name, spec.map(|spec| spec as _))? {
-                (_, false) if exclusive => Err(Error::AlreadyStarted),
+            match self.create_now(write, name, spec.map(|spec| spec as _), Sort::Bucket)? {
+                (child, false) if exclusive => {
+                    bucket_of(&child)?;
+                    Err(Error::AlreadyStarted)
+                }
                 (child, _) => bucket_of(&child),
             }
         })?
+    }
+
+    /// The user's server of that name, and whether it was started now: then its first turn is the
+    /// caller's. The specification is for one that is started now.
+    pub(crate) fn start_server(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        name: &str,
+        spec: Arc<ActorSpec>,
+    ) -> Result<(Arc<ActorServer>, bool), Error> {
+        self.call(caller, |write| {
+            let started = self.create_now(write, name, Some(spec as _), Sort::Server);
+            let (child, is_new) = started?;
+            Ok((server_of(&child)?, is_new))
+        })?
+    }
+
+    /// The user's server that has the name now. Waits only for casts of the calling thread.
+    pub(crate) fn lookup_server(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        name: &str,
+    ) -> Result<Arc<ActorServer>, Error> {
+        self.await_own_casts(caller)?;
+        server_of(&self.state().names.find(name)?)
     }
 
     /// Sees to it that there is a bucket of that name, without an answer and without waiting.
@@ -306,6 +342,7 @@ impl RegistryServer {
         write: &Writing<'_, RegistryState>,
         name: &str,
         spec: Option<Arc<dyn ChildSpec>>,
+        sort: Sort,
     ) -> Result<(NamedServer, bool), Error> {
         let state = write.state();
         match write.exclusive().find(name) {
@@ -316,15 +353,14 @@ impl RegistryServer {
         let children = write.exclusive().count()? + 1;
         memory::without_reserve(|| lock(&state.leaving).try_reserve(children))
             .map_err(|_| Error::NoMemory)?;
-        let buckets = state.buckets.as_ref();
-        buckets.map_or(Ok(()), |buckets| buckets.change(0, 1))?;
+        state.count_in(sort)?;
         let spec = spec.unwrap_or_else(|| Arc::clone(&state.spec) as _);
         let parent: Weak<dyn Parent> = Arc::downgrade(&(Arc::clone(self) as Arc<dyn Parent>));
         let place = Place::new(parent, name, spec, state.bytes.clone());
         match write.exclusive().put(place) {
             Ok(child) => Ok((child, true)),
             Err(error) => {
-                state.count_out();
+                state.count_out(sort);
                 Err(error)
             }
         }
@@ -374,11 +410,22 @@ impl RegistryServer {
                 Error::NoProcess => Error::ServerDown,
                 error => error,
             })?;
+            if let Ok(server) = server_of(&child) {
+                // It is told first, and this thread would wait for itself.
+                if server.state().options().wants_terminate && server.would_wait_for_caller() {
+                    return Err(Error::CallingSelf);
+                }
+            }
             let is_first = child.any().place().is_some_and(Place::claim_removal);
             Ok((child, is_first))
         })??;
+        let exit = Exit::new(Reason::Shutdown, "removed");
+        let server = child.any();
+        if is_first && Arc::clone(server).begin_end(&exit) {
+            Arc::clone(server).finish_begun_end(&Timeout::Never.deadline());
+        }
         // Others too: what they are told is not there must be gone.
-        Arc::clone(child.any()).end_at_once(Exit::new(Reason::Shutdown, "removed"));
+        Arc::clone(server).end_at_once(exit);
         match is_first {
             true => Ok(()),
             false => Err(Error::NotFound),
@@ -387,7 +434,7 @@ impl RegistryServer {
 
     pub(crate) fn info(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<RegistryInfo, Error> {
         self.await_own_casts(caller)?;
-        let buckets = self.with_write_lock(caller, |write| write.exclusive().all())??;
+        let buckets = self.with_write_lock(caller, |write| write.exclusive().all_buckets())??;
         let supervisor = self.state().supervisor.upgrade();
         let (restarts, last_exit) = supervisor.map_or((0, None), |it| it.history());
         let sizes = buckets.iter().map(|bucket| bucket.size());
@@ -405,13 +452,26 @@ impl RegistryServer {
 
     pub(crate) fn count(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<usize, Error> {
         self.await_own_casts(caller)?;
-        self.state().names.count()
+        let state = self.state();
+        let all = state.names.count()?;
+        if state.server_names.load(Ordering::SeqCst) == 0 {
+            return Ok(all);
+        }
+        self.with_write_lock(caller, |_| {
+            let servers = state.server_names.load(Ordering::SeqCst);
+            Ok(state.names.count()?.saturating_sub(servers))
+        })?
     }
 
-    /// A snapshot.
-    pub(crate) fn names(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<Vec<String>, Error> {
+    /// A snapshot of the names of one sort.
+    pub(crate) fn names(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        sort: Sort,
+    ) -> Result<Vec<String>, Error> {
         self.await_own_casts(caller)?;
-        let names = self.with_write_lock(caller, |write| write.exclusive().names())??;
+        let is_such = |child: &NamedServer| Sort::of(child) == sort;
+        let names = self.with_write_lock(caller, |write| write.exclusive().names(is_such))??;
         Ok(names)
     }
 
@@ -429,7 +489,27 @@ impl RegistryServer {
         if !self.has_ended() && self.would_stop_caller() {
             return Err(Error::CallingSelf);
         }
+        if self.state().server_names.load(Ordering::SeqCst) > 0 {
+            let deadline = caller.begin_blocking();
+            self.end_servers_in_order(&deadline);
+        }
         self.stop(caller)
+    }
+
+    /// Ends user's servers that want to know, all at once.
+    pub(crate) fn end_servers_in_order(self: &Arc<Self>, deadline: &Deadline) {
+        let exit = Exit::new(Reason::Shutdown, "");
+        let all = self.with_write_lock_even_ended(|write| write.exclusive().all());
+        let mut servers = all.unwrap_or_default();
+        servers.retain(|server| {
+            if let Some(place) = server.place() {
+                place.claim_removal(); // it is not started again
+            }
+            Arc::clone(server).begin_end(&exit)
+        });
+        for server in servers {
+            server.finish_begun_end(deadline);
+        }
     }
 
     /// Whether user code of the calling thread has the turn of one of the buckets, or one of them
@@ -445,12 +525,13 @@ impl RegistryServer {
 
 impl Parent for RegistryServer {
     fn child_ends(self: Arc<Self>, child: &Arc<dyn AnyServer>, place: &Place, reason: Reason) {
+        let mut again = None;
         let decision = self.with_write_lock_even_ended(|write| {
             let (state, names) = (write.state(), write.exclusive());
-            match names.find(place.name()) {
-                Ok(found) if Arc::ptr_eq(found.any(), child) => {}
+            let sort = match names.find(place.name()) {
+                Ok(found) if Arc::ptr_eq(found.any(), child) => Sort::of(&found),
                 _ => return Ok(Decision::Leave),
-            }
+            };
             let mut going = lock(&state.going);
             if going.try_reserve(1).is_ok() {
                 going.push(Arc::clone(child));
@@ -459,14 +540,20 @@ impl Parent for RegistryServer {
             let mut decision = Ok(self.decide(place, reason));
             if let Ok(Decision::Restart) = decision {
                 match names.put(place.again()) {
-                    Ok(_) => return decision,
+                    Ok(child) => {
+                        again = Some(child);
+                        return decision;
+                    }
                     Err(error) => decision = Err(error),
                 }
             }
             names.remove(place.name());
-            state.count_out();
+            state.count_out(sort);
             decision
         });
+        if let Some(again) = again {
+            Arc::clone(again.any()).started_again();
+        }
         let (logs, name) = (self.logs(), Some(place.name()));
         match decision {
             Ok(Decision::Leave) => {}
@@ -489,12 +576,53 @@ impl Parent for RegistryServer {
 }
 
 impl RegistryState {
-    /// A child less.
-    fn count_out(&self) {
-        if let Some(buckets) = &self.buckets {
-            buckets.give_back(1);
+    fn limit_of(&self, sort: Sort) -> Option<&Arc<Budget>> {
+        match sort {
+            Sort::Bucket => self.buckets.as_ref(),
+            Sort::Server => self.servers.as_ref(),
         }
     }
+
+    /// A child more, if there may be one.
+    fn count_in(&self, sort: Sort) -> Result<(), Error> {
+        let limit = self.limit_of(sort);
+        limit.map_or(Ok(()), |limit| limit.change(0, 1))?;
+        if sort == Sort::Server {
+            self.server_names.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// A child less.
+    fn count_out(&self, sort: Sort) {
+        if let Some(limit) = self.limit_of(sort) {
+            limit.give_back(1);
+        }
+        if sort == Sort::Server {
+            self.server_names.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Which sort of child has a name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sort {
+    Bucket,
+    Server,
+}
+
+impl Sort {
+    fn of(child: &NamedServer) -> Sort {
+        match child.is_kind::<BucketState>() {
+            true => Sort::Bucket,
+            false => Sort::Server,
+        }
+    }
+}
+
+fn server_of(child: &NamedServer) -> Result<Arc<ActorServer>, Error> {
+    let server = child.as_kind::<ActorState>().ok_or(Error::WrongKind)?;
+    Ok(Arc::clone(&server))
 }
 
 /// The child as what it is asked for.

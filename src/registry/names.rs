@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use crate::bucket::BucketState;
 use crate::error::Error;
 use crate::hash::hash;
 use crate::memory;
@@ -156,10 +157,22 @@ impl Exclusive<'_, Names> {
 
     /// All who have a name.
     pub(super) fn all(&self) -> Result<Vec<Arc<dyn AnyServer>>, Error> {
+        self.all_such(|_| true)
+    }
+
+    pub(super) fn all_buckets(&self) -> Result<Vec<Arc<dyn AnyServer>>, Error> {
+        self.all_such(NamedServer::is_kind::<BucketState>)
+    }
+
+    fn all_such(
+        &self,
+        is_such: impl Fn(&NamedServer) -> bool,
+    ) -> Result<Vec<Arc<dyn AnyServer>>, Error> {
         let pinned = reclaim::pin();
         let writer = self.writer(&pinned);
         let entries = writer.entries().into_iter().flatten();
         let mut all = room_for(self.count().unwrap_or(0))?;
+        let entries = entries.filter(|found| is_such(found.value()));
         all.extend(entries.map(|found| Arc::clone(found.value().any())));
         Ok(all)
     }
@@ -172,13 +185,13 @@ impl Exclusive<'_, Names> {
         entries.any(|found| is_such(found.value().any()))
     }
 
-    /// All names at one instant.
-    pub(super) fn names(&self) -> Result<Vec<String>, Error> {
+    /// All names of such children at one instant.
+    pub(super) fn names(&self, is_such: impl Fn(&NamedServer) -> bool) -> Result<Vec<String>, Error> {
         let pinned = reclaim::pin();
         let writer = self.writer(&pinned);
         let entries = writer.entries().map_err(|Closed| Error::NoProcess)?;
         let mut names = room_for(self.count()?)?;
-        for found in entries {
+        for found in entries.filter(|found| is_such(found.value())) {
             let name = memory::text(&String::from_utf8_lossy(found.key()));
             names.push(name.ok_or(Error::NoMemory)?);
         }

@@ -25,6 +25,8 @@ pub struct RegistryOptions {
     pub bucket: BucketOptions,
     /// Names at a time; creations that wait count too.
     pub max_buckets: usize,
+    /// User's servers at a time.
+    pub max_servers: usize,
     /// As of a bucket, in all buckets together.
     pub max_bytes: usize,
     /// Messages that wait at the registry itself.
@@ -37,6 +39,7 @@ impl Default for RegistryOptions {
             name: None,
             bucket: BucketOptions::default(),
             max_buckets: usize::MAX,
+            max_servers: usize::MAX,
             max_bytes: usize::MAX,
             max_mailbox: 1 << 20,
         }
@@ -68,6 +71,13 @@ impl RegistryOptions {
     #[must_use]
     pub fn max_buckets(mut self, buckets: usize) -> RegistryOptions {
         self.max_buckets = buckets;
+        self
+    }
+
+    /// User's servers at a time.
+    #[must_use]
+    pub fn max_servers(mut self, servers: usize) -> RegistryOptions {
+        self.max_servers = servers;
         self
     }
 

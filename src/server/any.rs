@@ -13,6 +13,7 @@ use super::{Place, Server, State};
 use crate::reason::Exit;
 use crate::sync::raw_arc::Lent;
 use crate::sync::Arc;
+use crate::time::Deadline;
 
 /// A server of whatever kind.
 pub(crate) trait AnyServer: Waitable {
@@ -48,6 +49,15 @@ pub(crate) trait AnyServer: Waitable {
 
     /// Whether the calling thread would wait for itself by waiting for this server.
     fn would_wait_for_caller(&self) -> bool;
+
+    /// Its name stands: it was started again in the place of another.
+    fn started_again(self: Arc<Self>);
+
+    /// Has it told that it is to end in good order; `false` if it does not want to know.
+    fn begin_end(self: Arc<Self>, exit: &Exit) -> bool;
+
+    /// Waits for an end that `begin_end` began, for so long at most; then kills it.
+    fn finish_begun_end(self: Arc<Self>, deadline: &Deadline);
 }
 
 /// A server of whatever kind, which can be asked for its own kind.
@@ -67,6 +77,11 @@ impl NamedServer {
 
     pub(crate) fn any(&self) -> &Arc<dyn AnyServer> {
         &self.server
+    }
+
+    /// Whether it is of this kind.
+    pub(crate) fn is_kind<S: State>(&self) -> bool {
+        self.kind == TypeId::of::<S>()
     }
 
     /// The server, if it is of this kind.

@@ -93,6 +93,8 @@ pub(crate) struct Place {
     bytes: Option<Arc<Budget>>,
     /// Somebody removed it: it ends for good.
     is_removed: AtomicBool,
+    /// Another child had it before.
+    is_again: bool,
 }
 
 impl Place {
@@ -111,6 +113,7 @@ impl Place {
             history: is_restarted.then(|| Arc::new(History::new())),
             bytes,
             is_removed: AtomicBool::new(false),
+            is_again: false,
         }
     }
 
@@ -123,7 +126,13 @@ impl Place {
             history: self.history.clone(),
             bytes: self.bytes.clone(),
             is_removed: AtomicBool::new(false),
+            is_again: true,
         }
+    }
+
+    /// Whether another child had it before.
+    pub(crate) fn is_again(&self) -> bool {
+        self.is_again
     }
 
     pub(crate) fn start(self) -> NamedServer {

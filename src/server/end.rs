@@ -6,6 +6,7 @@ use super::{AnyServer, Caller, Goal, Place, Server, State, Turn, CLOSED, MAIL, T
 use crate::error::Error;
 use crate::reason::{Exit, Reason, DETAIL_LIMIT};
 use crate::sync::{Arc, Ordering, Weak};
+use crate::time::Deadline;
 
 /// Who monitors a server. Told by the thread that ends it; must not block.
 pub(crate) trait Monitor: Send + Sync {
@@ -143,22 +144,26 @@ impl<S: State> AnyServer for Server<S> {
                 None
             } else {
                 slow.closed = true;
-                self.word.fetch_or(CLOSED, Ordering::AcqRel);
+                let word = self.word.fetch_or(CLOSED, Ordering::AcqRel);
                 self.word.fetch_and(!MAIL, Ordering::Relaxed);
                 self.wake_all(&mut slow);
                 let queue = std::mem::take(&mut slow.queue);
-                Some((queue, std::mem::take(&mut slow.ties)))
+                Some((queue, std::mem::take(&mut slow.ties), word & TURN == 0))
             }
         };
         S::closed(&self, exit.reason);
         self.close();
         // What was dropped, or will be: reads find the state closed.
         self.lock().has_done_all();
-        let Some((queue, ties)) = taken else {
+        let Some((queue, ties, is_vacant)) = taken else {
             return;
         };
         if !queue.is_empty() {
             drop(queue);
+            self.system.base().leave_if_forked();
+        }
+        if is_vacant {
+            S::vacated(&self);
             self.system.base().leave_if_forked();
         }
         if let Some(place) = self.state.place() {
@@ -188,6 +193,18 @@ impl<S: State> AnyServer for Server<S> {
 
     fn would_wait_for_caller(&self) -> bool {
         Server::would_wait_for_caller(self)
+    }
+
+    fn started_again(self: Arc<Self>) {
+        S::started_again(&self);
+    }
+
+    fn begin_end(self: Arc<Self>, exit: &Exit) -> bool {
+        S::begin_end(&self, exit)
+    }
+
+    fn finish_begun_end(self: Arc<Self>, deadline: &Deadline) {
+        S::finish_begun_end(&self, deadline);
     }
 }
 
@@ -254,7 +271,7 @@ impl<S: State> Server<S> {
     /// that is an error.
     pub(crate) fn stop(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
         match self.enter(caller, Goal::Turn) {
-            Ok(()) => {
+            Ok(_) => {
                 self.end_inside(Exit::new(Reason::Normal, ""));
                 self.release(TURN);
             }

@@ -59,7 +59,7 @@ impl<S: State> Server<S> {
 
     /// What comes before a refusal that the server is not asked about.
     #[cold]
-    fn refusal(self: &Arc<Self>, refused: Error) -> Error {
+    pub(super) fn refusal(self: &Arc<Self>, refused: Error) -> Error {
         if self.has_ended() {
             return self.finish_end(Error::NoProcess);
         }
@@ -157,7 +157,7 @@ pub(crate) struct Turn<S: State> {
 
 impl<S: State> Turn<S> {
     /// For the calling thread, which has just taken `TURN`.
-    fn taken(server: Arc<Server<S>>) -> Turn<S> {
+    pub(super) fn taken(server: Arc<Server<S>>) -> Turn<S> {
         Turn::of(Thread::enters_call(), server, TURN)
     }
 
@@ -199,6 +199,8 @@ impl<S: State> Turn<S> {
             // SAFETY: it is taken out of what is never dropped, once.
             inside: unsafe { ptr::read(&turn.inside) },
             thread: Thread::keeps_turn(),
+            is_attached: Cell::new(true),
+            is_left: Cell::new(false),
         }
     }
 }
@@ -215,20 +217,43 @@ pub(crate) struct OpenTurn<S: State> {
     inside: Inside<S>,
     /// The thread that took it.
     thread: Arc<Thread>,
+    is_attached: Cell<bool>,
+    is_left: Cell<bool>,
 }
 
-// SAFETY: one thread has it at a time, and what is in its cell is only looked at by that.
+// SAFETY: one thread has it at a time, and what is in its cells is only looked at by that.
 unsafe impl<S: State> Sync for OpenTurn<S> {}
 
 impl<S: State> OpenTurn<S> {
     pub(crate) fn inside(&self) -> &Inside<S> {
         &self.inside
     }
+
+    /// Gives the turn back; nothing more is to be done with it.
+    pub(crate) fn give_back(&self) {
+        let is_attached = self.is_attached.replace(false);
+        self.inside.leave(|| {
+            if is_attached {
+                self.thread.leaves_turn();
+            }
+        });
+        self.is_left.set(true);
+    }
+
+    /// It is no thread's from here on: a call of the one that took it waits, as any other.
+    pub(crate) fn detach(&self) {
+        if self.is_attached.replace(false) {
+            self.inside.server.turn_owner.set(0);
+            self.thread.leaves_turn();
+        }
+    }
 }
 
 impl<S: State> Drop for OpenTurn<S> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.inside.leave(|| self.thread.leaves_turn());
+        if !self.is_left.get() {
+            self.give_back();
+        }
     }
 }

@@ -30,6 +30,29 @@ pub(super) struct Envelope<S: State> {
     sender: u64,
 }
 
+impl<S: State> Envelope<S> {
+    /// One that no read waits for.
+    pub(super) fn new(number: u64, body: Body<S>) -> Envelope<S> {
+        Envelope {
+            number,
+            body,
+            sender: 0,
+        }
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn body(&self) -> &Body<S> {
+        &self.body
+    }
+
+    pub(super) fn open(self) -> (u64, Body<S>) {
+        (self.number, self.body)
+    }
+}
+
 /// Messages that were taken out of the queue together, to be handled in their order.
 pub(super) struct Batch<S: State> {
     messages: [Option<S::Message>; BATCH],
@@ -62,6 +85,12 @@ impl<S: State> Slow<S> {
     pub(super) fn first_below(&self, limit: u64) -> Option<&Body<S>> {
         let first = self.queue.front()?;
         (first.number < limit).then_some(&first.body)
+    }
+
+    /// Room for one more envelope, beside those that have their places.
+    pub(super) fn make_room(&mut self) -> Result<(), Error> {
+        let more = self.kept + 1;
+        memory::without_reserve(|| self.queue.try_reserve(more)).map_err(|_| Error::NoMemory)
     }
 
     /// Whether all envelopes numbered below `limit` have been handled.
@@ -122,28 +151,30 @@ impl<S: State> Server<S> {
         if self.has_ended() {
             return Err(self.finish_end(Error::NoProcess));
         }
-        let sender = self
-            .system
-            .threads()
-            .start()
-            .and_then(|()| match is_awaited {
-                true => Thread::will_send(),
-                false => Ok(0),
-            });
+        let threads = match self.state.are_tasks_drained() {
+            true => self.system.threads().start(),
+            false => Ok(()), // nobody needs them
+        };
+        let sender = threads.and_then(|()| match is_awaited {
+            true => Thread::will_send(),
+            false => Ok(0),
+        });
         let refused = match sender {
             Err(refused) => refused,
             Ok(sender) => {
-                let is_stop = matches!(body, Body::Stop); // there is one, and it cannot be taken back
+                // There is one stop, and it cannot be taken back.
+                let is_stop = match &body {
+                    Body::Stop => true,
+                    Body::Task(task) => S::is_unlimited(task),
+                    Body::Message(_) => false,
+                };
                 let is_errand = body.is_errand();
                 let mut slow = self.lock();
                 if slow.closed {
                     Error::NoProcess
-                } else if slow.queue.len() - slow.errands >= self.state.mailbox_limit()
-                    && !is_stop
-                    && !is_errand
-                {
+                } else if self.is_full(&slow) && !is_stop && !is_errand {
                     Error::Limit("the mailbox is full")
-                } else if memory::without_reserve(|| slow.queue.try_reserve(1)).is_err() {
+                } else if slow.make_room().is_err() {
                     Error::NoMemory
                 } else {
                     let number = slow.next;
@@ -181,6 +212,11 @@ impl<S: State> Server<S> {
         if slow.queue.is_empty() || slow.closed || slow.drain_scheduled {
             return;
         }
+        if !self.state.are_tasks_drained() {
+            slow.drain_scheduled = true; // until somebody takes the turn
+            self.state.mail_waits();
+            return;
+        }
         let Some(server) = self.itself.upgrade() else {
             return; // nobody knows the server any more, so nobody can ask for its state
         };
@@ -190,7 +226,7 @@ impl<S: State> Server<S> {
 
     /// Takes out the first envelope; `finish` is told when it was handled. Called with `TURN`,
     /// which keeps the short way shut until then.
-    fn take_envelope(&self, slow: &mut MutexGuard<'_, Slow<S>>) -> Envelope<S> {
+    pub(super) fn take_envelope(&self, slow: &mut MutexGuard<'_, Slow<S>>) -> Envelope<S> {
         let envelope = slow.queue.pop_front().expect("looked at before");
         slow.handling = (envelope.sender, envelope.number);
         self.has_taken(slow);
@@ -224,10 +260,14 @@ impl<S: State> Server<S> {
     fn has_taken(&self, slow: &mut Slow<S>) {
         if slow.queue.is_empty() {
             self.word.fetch_and(!MAIL, Ordering::Relaxed);
-            if slow.queue.capacity() > KEPT_CAPACITY {
-                slow.queue.shrink_to(0);
+            if slow.queue.capacity() > KEPT_CAPACITY.max(2 * slow.kept) {
+                slow.queue.shrink_to(slow.kept);
             }
         }
+    }
+
+    pub(super) fn is_full(&self, slow: &Slow<S>) -> bool {
+        slow.queue.len() - slow.errands + slow.kept >= self.state.mailbox_limit()
     }
 
     /// The envelopes up to this number were handled, or discarded by the end: the senders' reads

@@ -79,6 +79,7 @@ mod rights;
 mod sent;
 mod sleepers;
 mod system;
+mod tasks;
 mod thread;
 mod turn;
 
@@ -96,6 +97,7 @@ pub(crate) use budget::{Budget, Reservation};
 pub(crate) use caller::Caller;
 pub use child::Restart;
 pub(crate) use child::{ChildSpec, Decision, Parent, Place, RestartPolicy};
+pub(crate) use deadlock::Edge;
 use deadlock::Waitable;
 use end::Ties;
 pub(crate) use end::{Ended, Monitor};
@@ -106,11 +108,12 @@ pub(crate) use rights::{Exclusive, Writing};
 use sent::{LastSent, Progress};
 use sleepers::{For, Sleepers};
 pub(crate) use system::System;
+pub(crate) use tasks::Next;
 #[cfg(test)]
 #[allow(unused_imports)] // the model's scenarios use it
 pub(crate) use thread::abort_open;
 use thread::TurnOwner;
-pub(crate) use thread::{forget, hold, Held, Lasts, Open, Thread, PER_THREAD};
+pub(crate) use thread::{forget, held_by_thread, hold, Held, Lasts, Open, Thread, PER_THREAD};
 use turn::{Goal, Patience, Until};
 
 const TURN: u32 = 1;
@@ -163,6 +166,39 @@ pub(crate) unsafe trait State: Sized + Send + Sync + 'static {
 
     /// Runs a task, which leaves the turn by dropping it.
     fn run(turn: Turn<Self>, task: Self::Task);
+
+    /// Whether the runtime runs tasks, or whoever takes the turn with the mail.
+    fn are_tasks_drained(&self) -> bool {
+        true
+    }
+
+    /// Tasks wait that nobody drains, and nobody has the turn. Called under the lock: short, and
+    /// waits for nothing.
+    fn mail_waits(&self) {}
+
+    /// Whether who takes the turn with the mail may run this task, or waits for the runtime.
+    fn is_for_callers(&self, _task: &Self::Task) -> bool {
+        true
+    }
+
+    /// Whether the limit of the mailbox does not concern this task.
+    fn is_unlimited(_task: &Self::Task) -> bool {
+        false
+    }
+
+    /// The server has ended, and nobody is inside it any more. Called once.
+    fn vacated(_server: &Server<Self>) {}
+
+    /// Its name stands: it was started again in the place of another.
+    fn started_again(_server: &Arc<Server<Self>>) {}
+
+    /// Has it told that it is to end in good order; `false` if it does not want to know.
+    fn begin_end(_server: &Arc<Server<Self>>, _exit: &Exit) -> bool {
+        false
+    }
+
+    /// Waits for an end that `begin_end` began, for so long at most; then kills it.
+    fn finish_begun_end(_server: &Arc<Server<Self>>, _deadline: &Deadline) {}
 
     /// Where its parent put it, if it has one.
     fn place(&self) -> Option<&Place> {
@@ -217,6 +253,8 @@ struct Slow<S: State> {
     queue: VecDeque<Envelope<S>>,
     /// So many of them are errands.
     errands: usize,
+    /// Places of envelopes that will come: there is room for them.
+    kept: usize,
     /// The number of the next envelope.
     next: u64,
     /// All envelopes numbered below are handled.
@@ -248,12 +286,17 @@ struct CastWaiter {
 
 impl<S: State> Server<S> {
     pub(crate) fn start(system: &'static System, state: S) -> Arc<Server<S>> {
+        Server::start_with(system, 0, state)
+    }
+
+    fn start_with(system: &'static System, word: u32, state: S) -> Arc<Server<S>> {
         Arc::new_cyclic(|itself| Server {
-            word: AtomicU32::new(0),
+            word: AtomicU32::new(word),
             turn_owner: TurnOwner::nobody(),
             slow: Mutex::new(Slow {
                 queue: VecDeque::new(),
                 errands: 0,
+                kept: 0,
                 next: 1,
                 done: 1,
                 progress: None,
@@ -350,8 +393,7 @@ impl<S: State> Server<S> {
         self.post(Body::Task(task), true)
     }
 
-    /// As `cast_task`, for who awaits an answer of it: no read of this thread waits for it.
-    #[cfg(feature = "aio")]
+    /// As `cast_task`, of what no read of this thread waits for.
     pub(crate) fn request_task(self: &Arc<Self>, task: S::Task) -> Result<(), Error> {
         self.post(Body::Task(task), false)
     }
@@ -442,7 +484,7 @@ impl<S: State> Server<S> {
                 Err(self.finish_end(Error::NoProcess))
             }
             None => Ok(()),
-            Some(own) => self.enter(caller, Goal::Handled(own)),
+            Some(own) => self.enter(caller, Goal::Handled(own)).map(|_| ()),
         }
     }
 
@@ -510,13 +552,18 @@ impl<S: State> Server<S> {
         Thread::holds_a_turn() && self.system.wait_graph().would_close(Thread::id(), self)
     }
 
+    /// Whether somebody has the turn.
+    pub(crate) fn has_turn_taken(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & TURN != 0
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.word.load(Ordering::Acquire) & CLOSED != 0
     }
 
     /// Called with `TURN`.
     #[inline]
-    fn count_handled(&self) {
+    pub(crate) fn count_handled(&self) {
         let handled = self.handled.load(Ordering::Relaxed);
         self.handled.store(handled + 1, Ordering::Relaxed);
     }

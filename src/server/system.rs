@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::deadlock::WaitGraph;
+use super::deadlock::{Edge, WaitGraph, Waitable};
+use crate::error::Error;
 use crate::reclaim::Domain;
 use crate::runtime::{Base, Threads};
+use crate::sync::Arc;
 
 /// It begins with the state of the floor below.
 #[repr(C)]
@@ -37,6 +39,17 @@ impl System {
 
     pub(super) fn wait_graph(&self) -> &WaitGraph {
         &self.wait_graph
+    }
+
+    /// The thread of this number waits for no turn, though it may not know it yet.
+    pub(crate) fn wait_graph_forget(&self, thread: u64) {
+        self.wait_graph.forget(thread);
+    }
+
+    /// Notes that the calling thread, which holds a turn, waits for a server until the answer is
+    /// dropped; refused if that would close a circle.
+    pub(crate) fn waits_for(&self, server: Arc<dyn Waitable>) -> Result<Edge<'_>, Error> {
+        self.wait_graph.wait_for(super::Thread::id(), server)
     }
 
     /// A number for a monitor, never given twice.

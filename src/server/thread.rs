@@ -29,6 +29,7 @@
 //! Whoever ends such a turn takes it out once, by what [`Open`] says: who ends it, or its thread as
 //! that ends.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 
@@ -97,6 +98,11 @@ pub(crate) trait Open: Send + Sync {
 
     /// The thread that began it ends: as if it were ended with nothing changed.
     fn abort(&self, ticket: u64);
+
+    /// What holds it, if that wants to be found by its thread.
+    fn place(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
 }
 
 /// How long a turn is held.
@@ -435,6 +441,23 @@ pub(crate) fn hold(open: Arc<impl Open + 'static>, ticket: u64) -> Result<(), Er
             }
             all.push((open as _, ticket));
             Ok(())
+        })
+    })
+}
+
+/// What holds turns that the calling thread has begun, and perhaps not ended, with their tickets: of
+/// those that want to be found.
+pub(crate) fn held_by_thread() -> Vec<(Arc<dyn Any + Send + Sync>, u64)> {
+    Own::own(|own| {
+        if own.open.get().is_null() {
+            return Vec::new();
+        }
+        own.with_open(|all| {
+            let found = all.iter();
+            let found = found.filter_map(|(open, ticket)| {
+                Some((Arc::clone(open).place()?, *ticket))
+            });
+            found.collect()
         })
     })
 }

@@ -17,8 +17,17 @@ use crate::time::Deadline;
 pub(super) enum Goal {
     /// The turn, after all envelopes that are queued now.
     Turn,
+    /// The turn, with the tasks that are queued now: the caller handles them.
+    Mail,
     /// That the envelope of this number was handled.
     Handled(u64),
+}
+
+impl Goal {
+    /// Whether the turn is wanted, and not what others do with it.
+    fn is_turn(self) -> bool {
+        !matches!(self, Goal::Handled(_))
+    }
 }
 
 /// How long `WRITE` is waited for.
@@ -177,12 +186,13 @@ impl<S: State> Server<S> {
     }
 
     /// The long way to the goal, after all envelopes that come before it: the messages are
-    /// handled by this thread, the tasks by the runtime.
+    /// handled by this thread, the tasks by the runtime, unless they come with the turn. The answer
+    /// is the number of the first envelope that comes after it.
     pub(super) fn enter(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
         goal: Goal,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         let deadline = caller.begin_blocking();
         let mut slow = self.lock();
         if slow.closed {
@@ -190,7 +200,7 @@ impl<S: State> Server<S> {
             return Err(self.finish_end(Error::NoProcess));
         }
         let limit = match goal {
-            Goal::Turn => slow.next,
+            Goal::Turn | Goal::Mail => slow.next,
             Goal::Handled(number) => number + 1,
         };
         slow.callers.push(limit);
@@ -199,7 +209,7 @@ impl<S: State> Server<S> {
             false => 0,
         };
         let waiter = CastWaiter { limit, inside };
-        if goal != Goal::Turn {
+        if !goal.is_turn() {
             slow.cast_waiters.push(waiter);
         }
         let mut has_reserved = false;
@@ -210,11 +220,11 @@ impl<S: State> Server<S> {
         if let Some(place) = slow.callers.iter().position(|other| *other == limit) {
             slow.callers.swap_remove(place);
         }
-        if goal != Goal::Turn {
+        if !goal.is_turn() {
             let place = slow.cast_waiters.iter().position(|other| *other == waiter);
             place.map(|place| slow.cast_waiters.swap_remove(place));
         }
-        if outcome.is_err() || goal != Goal::Turn {
+        if outcome.is_err() || !goal.is_turn() {
             // A drain may have given way to this thread, which does not take the turn; and
             // the wake-up that brought it here may be another's only one.
             self.wake(&mut slow);
@@ -225,7 +235,17 @@ impl<S: State> Server<S> {
         drop(slow);
         match outcome {
             Err(Error::ServerDown) => Err(self.finish_end(Error::ServerDown)),
-            outcome => outcome,
+            outcome => outcome.map(|()| limit),
+        }
+    }
+
+    /// Whether a caller with this goal takes the turn when it is free.
+    fn is_next(&self, slow: &Slow<S>, goal: Goal, limit: u64) -> bool {
+        match slow.first_below(limit) {
+            None => goal.is_turn(),
+            Some(Body::Task(task)) => goal == Goal::Mail && self.state.is_for_callers(task),
+            Some(Body::Stop) => goal == Goal::Mail,
+            Some(Body::Message(_)) => false,
         }
     }
 
@@ -243,11 +263,13 @@ impl<S: State> Server<S> {
             if slow.closed {
                 return (slow, Err(Error::ServerDown));
             }
-            if goal != Goal::Turn && slow.has_handled_below(limit) {
+            if !goal.is_turn() && slow.has_handled_below(limit) {
                 return (slow, Ok(()));
             }
+            let is_next = self.is_next(&slow, goal, limit);
             match slow.first_below(limit) {
-                None if goal == Goal::Turn => {
+                // Who may not wait takes no mail either.
+                first if is_next && (first.is_none() || !deadline.has_passed()) => {
                     if self.take_turn(*has_reserved) {
                         return (slow, Ok(()));
                     }
@@ -289,11 +311,15 @@ impl<S: State> Server<S> {
             let ready = |slow: &Slow<S>, word: u32| match slow.first_below(limit) {
                 Some(Body::Task(_) | Body::Stop) => false,
                 Some(Body::Message(_)) => word & (TURN | RESERVED) == 0,
-                None if goal == Goal::Turn => word & barred == 0,
+                None if goal.is_turn() => word & barred == 0,
                 None => slow.has_handled_below(limit),
             };
+            let ready = |slow: &Slow<S>, word: u32| match goal {
+                Goal::Mail if self.is_next(slow, goal, limit) => word & barred == 0,
+                _ => ready(slow, word),
+            };
             slow = self.sleep(slow, For::Turn, deadline.left(), ready);
-            if SPINS != 0 && goal == Goal::Turn && slow.first_below(limit).is_none() {
+            if SPINS != 0 && self.is_next(&slow, goal, limit) {
                 // Others may take the turn before this thread is quite awake, and will be done
                 // with it soon.
                 drop(slow);
@@ -344,7 +370,7 @@ impl<S: State> Server<S> {
     /// them are told now: the turn may not be free for long yet.
     pub(super) fn has_done(&self, slow: &mut Slow<S>, number: u64) {
         slow.handling = (0, 0);
-        slow.done = number;
+        slow.done = slow.done.max(number); // what comes before all that waits has no number
         if let Some(progress) = &slow.progress {
             progress.tell(number);
         }
@@ -461,8 +487,12 @@ impl<S: State> Server<S> {
             return;
         }
         let mut slow = self.lock();
-        self.word.fetch_and(!bits, Ordering::Release);
+        let word = self.word.fetch_and(!bits, Ordering::AcqRel);
         self.wake(&mut slow);
+        drop(slow);
+        if word & CLOSED != 0 && bits & TURN != 0 {
+            S::vacated(self); // of who left last: here, or who ended it
+        }
     }
 
     /// Gives `WRITE` back, in or outside the turn: who waits for it has said so.

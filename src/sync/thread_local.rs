@@ -21,6 +21,7 @@ pub(crate) enum Area {
     End,
     Stripe,
     Copies,
+    Handlers,
 }
 
 impl Area {
@@ -35,11 +36,12 @@ impl Area {
             Area::End => (24, 2),
             Area::Stripe => (26, 1),
             Area::Copies => (27, 1),
+            Area::Handlers => (28, 2),
         }
     }
 }
 
-const WORDS: usize = 28;
+const WORDS: usize = 30;
 
 struct Block(UnsafeCell<[u64; WORDS]>);
 
@@ -84,6 +86,7 @@ mod tests {
             Area::End,
             Area::Stripe,
             Area::Copies,
+            Area::Handlers,
         ];
         let end = areas.into_iter().fold(0, |end, area| {
             assert_eq!(area.words().0, end);

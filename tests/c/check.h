@@ -107,7 +107,7 @@ static inline int check_run(const test *tests, size_t count) {
         OK(status);
         /* A registry that only a listener kept ends on a thread of the library's. */
         check_patience patience = check_patiently();
-        while (live.registries + live.buckets != 0 && check_go_on(&patience))
+        while (live.registries + live.buckets + live.servers != 0 && check_go_on(&patience))
             OK(kvreg_live_counts(&live));
         CHECK(live.registry_handles == 0);
         CHECK(live.bucket_handles == 0);
@@ -117,6 +117,10 @@ static inline int check_run(const test *tests, size_t count) {
         CHECK(live.listener_handles == 0);
         CHECK(live.registries == 0);
         CHECK(live.buckets == 0);
+        CHECK(live.server_handles == 0);
+        CHECK(live.turn_handles == 0);
+        CHECK(live.reply_handles == 0);
+        CHECK(live.servers == 0);
         OK(kvreg_shutdown(CHECK_PATIENCE * 1000));
     }
     printf("%u passed, 0 failed\n", check_passed);

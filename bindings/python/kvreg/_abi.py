@@ -93,6 +93,13 @@ LOG_DEBUG = 3
 
 CREATE_EXCLUSIVE = 1
 
+SERVER_WANTS_TERMINATE = 1
+SERVER_HAND_OVER = 2
+
+BEGIN_NOW = 1
+
+SEND_NEXT = 1
+
 DEMONITOR_FLUSH = 1
 
 TTL_KEEP = -2
@@ -104,6 +111,13 @@ OP_DELETE = 1
 OP_PUT_IF = 2
 OP_DELETE_IF = 3
 OP_ADD = 4
+
+MESSAGE_INIT = 0
+MESSAGE_CALL = 1
+MESSAGE_CAST = 2
+MESSAGE_INFO = 3
+MESSAGE_DOWN = 4
+MESSAGE_TERMINATE = 5
 
 TEMPORARY = 0
 TRANSIENT = 1
@@ -314,6 +328,33 @@ class Event(Structure):
     ]
 
 
+class Message(Sized):
+    """`kvreg_message`."""
+
+    size: int
+    type: int
+    reason: int
+    reserved: int
+    reference: int
+    tag: Text
+    values: Any
+    count: int
+    self: int | None
+    private_: Any
+    _fields_ = [
+        ("size", c_uint32),
+        ("type", c_uint32),
+        ("reason", c_int32),
+        ("reserved", c_uint32),
+        ("reference", c_uint64),
+        ("tag", Text),
+        ("values", POINTER(Value)),
+        ("count", c_size_t),
+        ("self", c_void_p),
+        ("private_", c_uint64 * 4),
+    ]
+
+
 class Options(Sized):
     """`kvreg_options`."""
 
@@ -390,6 +431,7 @@ class RegistryOptions(Sized):
     max_buckets: int
     max_bytes: int
     max_mailbox: int
+    max_servers: int
     _fields_ = [
         ("size", c_uint32),
         ("reserved", c_uint32),
@@ -399,6 +441,48 @@ class RegistryOptions(Sized):
         ("max_buckets", c_uint64),
         ("max_bytes", c_uint64),
         ("max_mailbox", c_uint64),
+        ("max_servers", c_uint64),
+    ]
+
+
+class ServerOptions(Sized):
+    """`kvreg_server_options`."""
+
+    size: int
+    flags: int
+    restart: int
+    max_restarts: int
+    restart_period_ms: int
+    shutdown_ms: int
+    max_mailbox: int
+    max_bytes: int
+    max_value: int
+    init: int | None
+    handle: int | None
+    drop: int | None
+    argument: int | None
+    destroy: int | None
+    inbox: int | None
+    owner: int
+    key: int
+    _fields_ = [
+        ("size", c_uint32),
+        ("flags", c_uint32),
+        ("restart", c_uint32),
+        ("max_restarts", c_uint32),
+        ("restart_period_ms", c_uint32),
+        ("shutdown_ms", c_uint32),
+        ("max_mailbox", c_uint64),
+        ("max_bytes", c_uint64),
+        ("max_value", c_uint64),
+        ("init", c_void_p),
+        ("handle", c_void_p),
+        ("drop", c_void_p),
+        ("argument", c_void_p),
+        ("destroy", c_void_p),
+        ("inbox", c_void_p),
+        ("owner", c_uint64),
+        ("key", c_uint64),
     ]
 
 
@@ -481,6 +565,31 @@ class RegistryStats(Sized):
     ]
 
 
+class ServerStats(Sized):
+    """`kvreg_server_stats`."""
+
+    size: int
+    last_exit: int
+    mailbox: int
+    bytes: int
+    handled: int
+    restarts: int
+    owner: int
+    key: int
+    turn_ms: int
+    _fields_ = [
+        ("size", c_uint32),
+        ("last_exit", c_int32),
+        ("mailbox", c_uint64),
+        ("bytes", c_uint64),
+        ("handled", c_uint64),
+        ("restarts", c_uint64),
+        ("owner", c_uint64),
+        ("key", c_uint64),
+        ("turn_ms", c_uint64),
+    ]
+
+
 class Live(Sized):
     """`kvreg_live`."""
 
@@ -494,6 +603,10 @@ class Live(Sized):
     items_handles: int
     inbox_handles: int
     listener_handles: int
+    servers: int
+    server_handles: int
+    turn_handles: int
+    reply_handles: int
     _fields_ = [
         ("size", c_uint32),
         ("reserved", c_uint32),
@@ -505,6 +618,10 @@ class Live(Sized):
         ("items_handles", c_uint64),
         ("inbox_handles", c_uint64),
         ("listener_handles", c_uint64),
+        ("servers", c_uint64),
+        ("server_handles", c_uint64),
+        ("turn_handles", c_uint64),
+        ("reply_handles", c_uint64),
     ]
 
 
@@ -628,6 +745,84 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ),
     ("kvreg_update_end", c_int32, [c_void_p, c_int32, POINTER(Value)]),
     ("kvreg_update_free", c_int32, [c_void_p]),
+    (
+        "kvreg_registry_start_server",
+        c_int32,
+        [
+            c_void_p,
+            c_char_p,
+            c_size_t,
+            c_uint32,
+            POINTER(ServerOptions),
+            POINTER(c_void_p),
+            POINTER(c_void_p),
+        ],
+    ),
+    (
+        "kvreg_server_start",
+        c_int32,
+        [POINTER(ServerOptions), POINTER(c_void_p), POINTER(c_void_p)],
+    ),
+    (
+        "kvreg_registry_lookup_server",
+        c_int32,
+        [c_void_p, c_char_p, c_size_t, POINTER(c_void_p)],
+    ),
+    ("kvreg_registry_servers", c_int32, [c_void_p, POINTER(c_void_p)]),
+    ("kvreg_server_self", c_int32, [POINTER(c_void_p)]),
+    ("kvreg_server_clone", c_int32, [c_void_p, POINTER(c_void_p)]),
+    ("kvreg_server_set_timeout", c_int32, [c_void_p, c_int64]),
+    ("kvreg_server_name", c_int32, [c_void_p, POINTER(Value)]),
+    ("kvreg_server_info", c_int32, [c_void_p, POINTER(ServerStats)]),
+    ("kvreg_server_free", c_int32, [c_void_p]),
+    (
+        "kvreg_server_call",
+        c_int32,
+        [c_void_p, c_char_p, c_size_t, POINTER(Value), c_size_t, POINTER(Value)],
+    ),
+    (
+        "kvreg_registry_call",
+        c_int32,
+        [
+            c_void_p,
+            c_char_p,
+            c_size_t,
+            c_char_p,
+            c_size_t,
+            POINTER(Value),
+            c_size_t,
+            POINTER(Value),
+        ],
+    ),
+    ("kvreg_server_cast", c_int32, [c_void_p, c_char_p, c_size_t, POINTER(Value), c_size_t]),
+    (
+        "kvreg_server_send",
+        c_int32,
+        [c_void_p, c_uint32, c_char_p, c_size_t, POINTER(Value), c_size_t],
+    ),
+    (
+        "kvreg_server_request",
+        c_int32,
+        [c_void_p, c_char_p, c_size_t, POINTER(Value), c_size_t, c_void_p, POINTER(c_uint64)],
+    ),
+    ("kvreg_message_clear", None, [POINTER(Message)]),
+    ("kvreg_message_defer", c_int32, [POINTER(Message), POINTER(c_void_p)]),
+    ("kvreg_value_clone", c_int32, [POINTER(Value), POINTER(Value)]),
+    ("kvreg_reply_send", c_int32, [c_void_p, c_int32, POINTER(Value)]),
+    ("kvreg_reply_free", c_int32, [c_void_p]),
+    ("kvreg_server_begin", c_int32, [c_void_p, c_uint32, POINTER(c_uint64), POINTER(c_void_p)]),
+    ("kvreg_turn_next", c_int32, [c_void_p, POINTER(Message)]),
+    ("kvreg_turn_answer", c_int32, [c_void_p, c_int32, POINTER(Value)]),
+    ("kvreg_turn_defer", c_int32, [c_void_p, c_void_p, POINTER(c_uint64), POINTER(c_void_p)]),
+    ("kvreg_turn_end", c_int32, [c_void_p, c_int32, c_char_p, c_size_t]),
+    ("kvreg_turn_free", c_int32, [c_void_p]),
+    ("kvreg_turn_detach", c_int32, [c_void_p]),
+    ("kvreg_inbox_monitor_server", c_int32, [c_void_p, c_void_p, POINTER(c_uint64)]),
+    ("kvreg_inbox_abandon", c_int32, [c_void_p, c_uint64]),
+    ("kvreg_server_link", c_int32, [c_void_p, c_void_p]),
+    ("kvreg_server_unlink", c_int32, [c_void_p, c_void_p]),
+    ("kvreg_server_stop", c_int32, [c_void_p]),
+    ("kvreg_server_exit", c_int32, [c_void_p, c_int32, c_char_p, c_size_t]),
     ("kvreg_bucket_scan", c_int32, [c_void_p, POINTER(ScanOptions), POINTER(c_void_p)]),
     ("kvreg_items_next", c_int32, [c_void_p, POINTER(Value), POINTER(Value)]),
     ("kvreg_items_next_entry", c_int32, [c_void_p, POINTER(Value), POINTER(Entry)]),

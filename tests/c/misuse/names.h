@@ -82,6 +82,39 @@
     F(bucket_update_begin) \
     F(update_end) \
     F(update_free) \
+    F(registry_start_server) \
+    F(server_start) \
+    F(registry_lookup_server) \
+    F(registry_servers) \
+    F(server_self) \
+    F(server_clone) \
+    F(server_set_timeout) \
+    F(server_name) \
+    F(server_info) \
+    F(server_free) \
+    F(server_call) \
+    F(registry_call) \
+    F(server_cast) \
+    F(server_send) \
+    F(server_request) \
+    F(message_clear) \
+    F(message_defer) \
+    F(value_clone) \
+    F(reply_send) \
+    F(reply_free) \
+    F(server_begin) \
+    F(turn_next) \
+    F(turn_answer) \
+    F(turn_defer) \
+    F(turn_end) \
+    F(turn_free) \
+    F(turn_detach) \
+    F(inbox_monitor_server) \
+    F(inbox_abandon) \
+    F(server_link) \
+    F(server_unlink) \
+    F(server_stop) \
+    F(server_exit) \
     F(bucket_scan) \
     F(items_next) \
     F(items_next_entry) \

@@ -1,0 +1,880 @@
+//! Messages across the boundary, and the handlers that C programs write.
+//!
+//! # The argument
+//!
+//! A handler by callbacks runs under a [`Running`], which lies on the stack of who calls it. A thread
+//! knows its innermost one, and each knows the next. So what a handler asks of the message that it has
+//! (`kvreg_message_defer`, `kvreg_server_self`) is looked up among the calling thread's own, by address,
+//! and the message itself is not believed.
+//!
+//! What `kvreg_turn_next` gives owns its content, through an address in `private_` that is given up
+//! once, by `kvreg_message_clear`. Its values borrow from that; so does the tag.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_char, c_void};
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use super::argument::{self, invalid, Out, WithSize};
+use super::event::kvreg_text;
+use super::guard::{guard, guard_quietly};
+use super::object::{kvreg_reply, kvreg_server, make};
+use super::replies::Deferred;
+use super::status::{kvreg_status, kvreg_verdict, Failure, Status};
+use super::turns;
+use super::update::{ABORT, CRASH, KEEP, LATER, STOP, UNHANDLED};
+use super::value::{kvreg_value, Copies};
+use crate::actor::{
+    ActorServer, Behaviour, Content, Pending, Said, What, TAG_LIMIT, VALUES_LIMIT,
+};
+use crate::memory;
+use crate::runtime::{self, platform};
+use crate::sync::{Area, ThreadLocal};
+use crate::value::{Text, Value};
+
+pub(super) const INIT: u32 = 0;
+pub(super) const CALL: u32 = 1;
+pub(super) const CAST: u32 = 2;
+pub(super) const INFO: u32 = 3;
+pub(super) const DOWN: u32 = 4;
+pub(super) const TERMINATE: u32 = 5;
+
+/// The header's `kvreg_message`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct kvreg_message {
+    size: u32,
+    kind: u32, // `type` in C
+    reason: i32,
+    reserved: u32,
+    reference: u64,
+    tag: kvreg_text,
+    values: *const kvreg_value,
+    count: usize,
+    self_: *mut kvreg_server, // `self` in C
+    /// What it owns: an address, or 0. Then its mark.
+    private_: [u64; 4],
+}
+
+const _: () = assert!(size_of::<kvreg_message>() == 96);
+
+#[cfg(test)]
+laid_out_as_in_c!(kvreg_message {
+    size, kind as "type", reason, reserved, reference, tag, values, count, self_ as "self", private_
+});
+
+// SAFETY: integers and pointers, and the first is a u32.
+unsafe impl WithSize for kvreg_message {}
+
+impl kvreg_message {
+    const EMPTY: kvreg_message = kvreg_message {
+        size: size_of::<kvreg_message>() as u32,
+        kind: 0,
+        reason: 0,
+        reserved: 0,
+        reference: 0,
+        tag: kvreg_text::NONE,
+        values: std::ptr::null(),
+        count: 0,
+        self_: std::ptr::null_mut(),
+        private_: [0; 4],
+    };
+}
+
+/// The header's `kvreg_init_fn`.
+pub type kvreg_init_fn = Option<
+    unsafe extern "C" fn(
+        self_: *mut kvreg_server,
+        argument: *mut c_void,
+        state: *mut *mut c_void,
+        detail: *mut kvreg_value,
+    ) -> kvreg_verdict,
+>;
+
+/// The header's `kvreg_handle_fn`.
+pub type kvreg_handle_fn = Option<
+    unsafe extern "C" fn(
+        state: *mut c_void,
+        message: *const kvreg_message,
+        reply: *mut kvreg_value,
+    ) -> kvreg_verdict,
+>;
+
+type Handle =
+    unsafe extern "C" fn(*mut c_void, *const kvreg_message, *mut kvreg_value) -> kvreg_verdict;
+
+/// A thread's innermost handler, and a number that grows with each turn that the thread takes.
+struct Handlers {
+    innermost: Cell<*const Running<'static>>,
+    serial: Cell<u64>,
+}
+
+// SAFETY: null and 0 at first; the area is its own.
+unsafe impl ThreadLocal for Handlers {
+    const AREA: Area = Area::Handlers;
+}
+
+/// The number of a turn that the calling thread takes now.
+pub(super) fn next_serial() -> u64 {
+    Handlers::own(|own| {
+        own.serial.set(own.serial.get() + 1);
+        own.serial.get()
+    })
+}
+
+/// A handler that runs on this thread; see the module.
+pub(super) struct Running<'a> {
+    outer: *const Running<'static>,
+    server: &'a Arc<ActorServer>,
+    message: *const kvreg_message,
+    serial: u64,
+    is_call: bool,
+    /// Of a call that came as a message, or one that was deferred.
+    pending: RefCell<Option<Arc<Pending>>>,
+    is_deferred: Cell<bool>,
+}
+
+impl<'a> Running<'a> {
+    #[inline(always)]
+    pub(super) fn new(
+        server: &'a Arc<ActorServer>,
+        message: *const kvreg_message,
+        is_call: bool,
+        pending: Option<Arc<Pending>>,
+    ) -> Running<'a> {
+        Running {
+            outer: std::ptr::null(),
+            server,
+            message,
+            serial: 0,
+            is_call,
+            pending: RefCell::new(pending),
+            is_deferred: Cell::new(false),
+        }
+    }
+
+    /// Runs a handler as this thread's innermost one.
+    #[inline(always)]
+    pub(super) fn run<R>(&mut self, handler: impl FnOnce() -> R) -> R {
+        let me: *const Running<'_> = self;
+        Handlers::own(|own| {
+            own.serial.set(own.serial.get() + 1);
+            self.serial = own.serial.get();
+            self.outer = own.innermost.replace(me.cast());
+        });
+        let answer = handler();
+        Handlers::own(|own| own.innermost.set(self.outer));
+        answer
+    }
+
+    /// What answers the call later, if the handler put the answer off.
+    pub(super) fn deferred(&self) -> Option<Arc<Pending>> {
+        match self.is_deferred.get() {
+            true => self.pending.borrow().clone(),
+            false => None,
+        }
+    }
+
+    /// Looks at those of this thread, from the innermost on, until one answers.
+    fn find<R>(mut look: impl FnMut(&Running<'_>) -> Option<R>) -> Option<R> {
+        let mut at = Handlers::own(|own| own.innermost.get());
+        // SAFETY: null, or on the stack below: `run` is not over.
+        while let Some(running) = unsafe { at.as_ref() } {
+            if let Some(answer) = look(running) {
+                return Some(answer);
+            }
+            at = running.outer;
+        }
+        None
+    }
+}
+
+/// Whether user code of this thread has this server's turn by a callback.
+pub(super) fn is_inside(server: &Arc<ActorServer>) -> bool {
+    Running::find(|running| Arc::ptr_eq(running.server, server).then_some(())).is_some()
+}
+
+/// The server whose turn this thread took last, of those that it has.
+pub(super) fn innermost() -> Option<Arc<ActorServer>> {
+    let by_callback = Running::find(|running| Some((running.serial, Arc::clone(running.server))));
+    let by_turn = turns::innermost();
+    match (by_callback, by_turn) {
+        (Some((first, server)), Some((second, _))) if first > second => Some(server),
+        (_, Some((_, server))) | (Some((_, server)), None) => Some(server),
+        (None, None) => None,
+    }
+}
+
+/// So many values need no memory of their own.
+const FEW: usize = 4;
+
+/// A message as its sender gives it: with a NUL behind each text.
+pub(super) struct Sent {
+    tag: kvreg_text,
+    values: *const kvreg_value,
+    count: usize,
+    tag_room: [MaybeUninit<u8>; TAG_LIMIT + 1],
+    few: [kvreg_value; FEW],
+    many: Vec<kvreg_value>,
+    texts: Vec<Text>,
+}
+
+impl Sent {
+    #[inline(always)]
+    pub(super) fn new() -> Sent {
+        Sent {
+            tag: kvreg_text::NONE,
+            values: std::ptr::null(),
+            count: 0,
+            tag_room: [const { MaybeUninit::uninit() }; TAG_LIMIT + 1],
+            few: [kvreg_value::NIL; FEW],
+            many: Vec::new(),
+            texts: Vec::new(),
+        }
+    }
+
+    /// Takes what needs no memory: `false` if it is to be taken by `take`.
+    ///
+    /// # Safety
+    /// The tag is good for its length, and so are the values, and their texts for theirs, as long as
+    /// this is used.
+    #[inline(always)]
+    pub(super) unsafe fn fast_take(
+        &mut self,
+        tag: *const c_char,
+        tag_len: usize,
+        values: *const kvreg_value,
+        count: usize,
+    ) -> bool {
+        if tag.is_null() || tag_len.wrapping_sub(1) >= TAG_LIMIT || (values.is_null() && count > 0) {
+            return false;
+        }
+        if count > FEW {
+            return false;
+        }
+        // SAFETY: by contract.
+        let tag = unsafe { std::slice::from_raw_parts(tag.cast::<u8>(), tag_len) };
+        if !tag.iter().all(|byte| (1..128).contains(byte)) {
+            return false;
+        }
+        for at in 0..count {
+            // SAFETY: by contract.
+            if !unsafe { (*values.add(at)).is_whole() } {
+                return false;
+            }
+        }
+        // SAFETY: there is room for the tag and a NUL.
+        unsafe { self.put_tag(tag) };
+        self.values = values;
+        self.count = count;
+        true
+    }
+
+    /// # Safety
+    /// It has at most `TAG_LIMIT` bytes. This stays where it is while the tag is used.
+    #[inline(always)]
+    unsafe fn put_tag(&mut self, tag: &[u8]) {
+        let room = self.tag_room.as_mut_ptr().cast::<u8>();
+        // SAFETY: by contract.
+        unsafe {
+            room.copy_from_nonoverlapping(tag.as_ptr(), tag.len());
+            room.add(tag.len()).write(0);
+        }
+        self.tag = kvreg_text {
+            data: room.cast(),
+            len: tag.len(),
+        };
+    }
+
+    /// Takes any message, or says what is wrong with it.
+    ///
+    /// # Safety
+    /// As of `fast_take`.
+    pub(super) unsafe fn take(
+        &mut self,
+        tag: *const c_char,
+        tag_len: usize,
+        values: *const kvreg_value,
+        count: usize,
+    ) -> Result<(), Failure> {
+        // SAFETY: by contract.
+        let (tag, given) = unsafe { (tag_of(tag, tag_len)?, values_of(values, count)?) };
+        // SAFETY: it was checked.
+        unsafe { self.put_tag(tag.as_bytes()) };
+        let room: &mut [kvreg_value] = match given.len() <= FEW {
+            true => &mut self.few[..given.len()],
+            false => {
+                memory::reserve(&mut self.many, given.len())?;
+                self.many.resize(given.len(), kvreg_value::NIL);
+                &mut self.many
+            }
+        };
+        for (place, value) in room.iter_mut().zip(given) {
+            // SAFETY: by contract.
+            let seen = unsafe { value.get() }?;
+            *place = match value.is_whole() {
+                true => *value,
+                false => {
+                    memory::without_reserve(|| self.texts.try_reserve(1))
+                        .map_err(|_| Status::NoMemory)?;
+                    let copy = Value::new(seen)?;
+                    let view = kvreg_value::borrowed(&copy);
+                    if let Value::String(text) | Value::Bytes(text) = copy {
+                        self.texts.push(text);
+                    }
+                    view
+                }
+            };
+        }
+        self.values = room.as_ptr();
+        self.count = given.len();
+        Ok(())
+    }
+
+    /// The message for a handler.
+    #[inline(always)]
+    pub(super) fn message(&self, kind: u32, me: *mut kvreg_server) -> kvreg_message {
+        kvreg_message {
+            kind,
+            tag: self.tag,
+            values: self.values,
+            count: self.count,
+            self_: me,
+            ..kvreg_message::EMPTY
+        }
+    }
+
+    /// Whether each value is as short as that.
+    #[inline(always)]
+    pub(super) fn fits(&self, max_value: usize) -> bool {
+        // SAFETY: as `take` was promised.
+        (0..self.count).all(|at| unsafe { (*self.values.add(at)).text_len() } <= max_value)
+    }
+}
+
+/// A copy of a message, for a mailbox.
+///
+/// # Safety
+/// As of [`Sent::take`].
+pub(super) unsafe fn content(
+    tag: *const c_char,
+    tag_len: usize,
+    values: *const kvreg_value,
+    count: usize,
+) -> Result<Arc<Content>, Failure> {
+    // SAFETY: by contract.
+    let (tag, values) = unsafe { (tag_of(tag, tag_len)?, values_of(values, count)?) };
+    let mut seen = Vec::new();
+    memory::reserve(&mut seen, values.len())?;
+    for value in values {
+        // SAFETY: by contract.
+        seen.push(unsafe { value.get() }?);
+    }
+    Ok(Content::new(tag, seen.into_iter())?)
+}
+
+/// Says what is wrong with a message.
+///
+/// # Safety
+/// As of [`Sent::take`].
+pub(super) unsafe fn check(
+    tag: *const c_char,
+    tag_len: usize,
+    values: *const kvreg_value,
+    count: usize,
+) -> Result<(), Failure> {
+    // SAFETY: by contract.
+    unsafe {
+        tag_of(tag, tag_len)?;
+        for value in values_of(values, count)? {
+            value.get()?;
+        }
+    }
+    Ok(())
+}
+
+/// # Safety
+/// It is good for its length.
+unsafe fn tag_of<'a>(tag: *const c_char, len: usize) -> Result<&'a str, Failure> {
+    let refused = "a tag has 1 to 255 bytes";
+    if len != argument::NUL && len > TAG_LIMIT {
+        return Err(invalid(refused));
+    }
+    // SAFETY: by contract.
+    let tag = unsafe { argument::text(tag, len) }?;
+    if tag.is_empty() || tag.len() > TAG_LIMIT {
+        return Err(invalid(refused));
+    }
+    if tag.as_bytes().contains(&0) {
+        return Err(invalid("a tag has no NUL"));
+    }
+    Ok(tag)
+}
+
+/// # Safety
+/// They are good for their count.
+unsafe fn values_of<'a>(
+    values: *const kvreg_value,
+    count: usize,
+) -> Result<&'a [kvreg_value], Failure> {
+    if count > VALUES_LIMIT {
+        return Err(invalid("a message has at most 255 values"));
+    }
+    if count == 0 {
+        return Ok(&[]);
+    }
+    if values.is_null() {
+        return Err(invalid("values are NULL and their count is not 0"));
+    }
+    // SAFETY: by contract.
+    Ok(unsafe { std::slice::from_raw_parts(values, count) })
+}
+
+/// What a message that was taken out borrows from.
+struct Views {
+    what: Arc<What>,
+    values: Vec<kvreg_value>,
+    /// A detail that has a NUL behind it.
+    _detail: Option<Text>,
+    name: Vec<u8>,
+}
+
+impl Views {
+    /// What to show of a message, but for who handles it.
+    fn of(what: Arc<What>) -> Result<Views, Failure> {
+        let (mut values, mut detail, mut name) = (Vec::new(), None, Vec::new());
+        let mut tell = |text: &str| -> Result<(), Failure> {
+            if text.is_empty() {
+                return Ok(());
+            }
+            let copy = Text::copy(text.as_bytes())?;
+            memory::reserve(&mut values, 1)?;
+            let copy = Value::String(copy);
+            values.push(kvreg_value::borrowed(&copy));
+            if let Value::String(copy) = copy {
+                detail = Some(copy);
+            }
+            Ok(())
+        };
+        match &*what {
+            What::Call(content, _) | What::Cast(content) | What::Info(content, _) => {
+                memory::reserve(&mut values, content.values().len())?;
+                values.extend(content.values().iter().map(kvreg_value::lent));
+            }
+            What::Down(_, ended) => {
+                tell(&ended.exit.detail)?;
+                if let Some(text) = &ended.name {
+                    memory::reserve(&mut name, text.len() + 1)?;
+                    name.extend_from_slice(text.as_bytes());
+                    name.push(0);
+                }
+            }
+            What::Terminate(exit) => tell(&exit.detail)?,
+            What::Init | What::Stop(_) => {}
+        }
+        Ok(Views {
+            what,
+            values,
+            _detail: detail,
+            name,
+        })
+    }
+
+    fn message(&self, me: *mut kvreg_server) -> kvreg_message {
+        let with_nul = |tag: &[u8]| match tag.len() {
+            0 => kvreg_text::NONE,
+            len => kvreg_text {
+                data: tag.as_ptr().cast(),
+                len: len - 1,
+            },
+        };
+        let (kind, tag, reason, reference) = match &*self.what {
+            What::Init | What::Stop(_) => (INIT, kvreg_text::NONE, 0, 0),
+            What::Call(content, _) => (CALL, with_nul(content.tag_with_nul()), 0, 0),
+            What::Cast(content) => (CAST, with_nul(content.tag_with_nul()), 0, 0),
+            What::Info(content, timer) => (INFO, with_nul(content.tag_with_nul()), 0, *timer),
+            What::Down(reference, ended) => {
+                let reason = ended.exit.reason as i32;
+                (DOWN, with_nul(&self.name), reason, *reference)
+            }
+            What::Terminate(exit) => (TERMINATE, kvreg_text::NONE, exit.reason as i32, 0),
+        };
+        kvreg_message {
+            kind,
+            reason,
+            reference,
+            tag,
+            values: match self.values.is_empty() {
+                true => std::ptr::null(),
+                false => self.values.as_ptr(),
+            },
+            count: self.values.len(),
+            self_: me,
+            ..kvreg_message::EMPTY
+        }
+    }
+}
+
+/// A message that C owns until `kvreg_message_clear`; `mark` is what it is known by.
+pub(super) fn owned(
+    what: Arc<What>,
+    mark: u64,
+    me: *mut kvreg_server,
+) -> Result<kvreg_message, Failure> {
+    let views = Box::new(Views::of(what)?);
+    let mut message = views.message(me);
+    message.private_[0] = Box::into_raw(views).expose_provenance() as u64;
+    message.private_[1] = mark;
+    Ok(message)
+}
+
+/// Fills a caller's message as far as its size goes.
+///
+/// # Safety
+/// It may be written for the size that it tells.
+pub(super) unsafe fn fill_message(
+    place: *mut kvreg_message,
+    message: &kvreg_message,
+) {
+    let after = size_of::<u32>();
+    let from = std::ptr::from_ref(message).cast::<u8>();
+    // SAFETY: by contract; it was checked to be large enough.
+    unsafe {
+        let to = place.cast::<u8>();
+        let len = size_of::<kvreg_message>() - after;
+        std::ptr::copy_nonoverlapping(from.add(after), to.add(after), len);
+    }
+}
+
+/// Refuses a message that is too small, and empties it.
+///
+/// # Safety
+/// Null, or it may be written for the size that it tells.
+pub(super) unsafe fn message_out(place: *mut kvreg_message) -> Result<(), Failure> {
+    if place.is_null() {
+        return Err(invalid("an output is NULL"));
+    }
+    // SAFETY: by contract.
+    let size = unsafe { place.cast::<u32>().read_unaligned() } as usize;
+    if size < size_of::<kvreg_message>() || size > 4096 || size % 8 != 0 {
+        return Err(invalid("the size of the message is not set"));
+    }
+    // SAFETY: by contract.
+    unsafe { fill_message(place, &kvreg_message::EMPTY) };
+    Ok(())
+}
+
+/// The handlers of a C program.
+pub(super) struct Callbacks {
+    pub(super) init: kvreg_init_fn,
+    pub(super) handle: kvreg_handle_fn,
+    pub(super) drop: Option<unsafe extern "C" fn(state: *mut c_void)>,
+    pub(super) argument: *mut c_void,
+    pub(super) destroy: Option<unsafe extern "C" fn(argument: *mut c_void)>,
+    is_destroyed: AtomicBool,
+    /// Of the process that has it.
+    lineage: usize,
+}
+
+// SAFETY: the header says that they run on any thread.
+unsafe impl Send for Callbacks {}
+// SAFETY: as above.
+unsafe impl Sync for Callbacks {}
+
+impl Callbacks {
+    pub(super) fn new(
+        init: kvreg_init_fn,
+        handle: kvreg_handle_fn,
+        drop: Option<unsafe extern "C" fn(state: *mut c_void)>,
+        argument: *mut c_void,
+        destroy: Option<unsafe extern "C" fn(argument: *mut c_void)>,
+    ) -> Callbacks {
+        Callbacks {
+            init,
+            handle,
+            drop,
+            argument,
+            destroy,
+            is_destroyed: AtomicBool::new(false),
+            lineage: runtime::lineage(),
+        }
+    }
+}
+
+/// Asks a handler.
+///
+/// # Safety
+/// The handler is what the header asks of it.
+#[inline(always)]
+pub(super) unsafe fn ask(
+    running: &mut Running<'_>,
+    handle: Handle,
+    state: *mut c_void,
+    message: &kvreg_message,
+    reply: &mut kvreg_value,
+    copies: &Copies,
+) -> kvreg_verdict {
+    // SAFETY: by contract; the message lives until the handler returns.
+    running.run(|| copies.keep(|| unsafe { handle(state, message, reply) }))
+}
+
+/// What a verdict says.
+///
+/// # Safety
+/// `reply` is an initialised value whose text is good for its length.
+pub(super) unsafe fn said(
+    verdict: kvreg_verdict,
+    reply: &kvreg_value,
+    is_call: bool,
+    is_deferred: bool,
+) -> Said {
+    // SAFETY of all: by contract.
+    let answer = || match is_call {
+        false => Ok(Ok(Value::Nil)),
+        true => match unsafe { reply.get() } {
+            Ok(value) => Ok(Value::new(value)),
+            Err(_) => Err(Said::Bad("a reply that is no value")),
+        },
+    };
+    let text = || unsafe { text_in(reply) };
+    match verdict {
+        KEEP => answer().map_or_else(|bad| bad, Said::Keep),
+        STOP => answer().map_or_else(|bad| bad, Said::Stop),
+        ABORT => Said::Abort(text()),
+        CRASH => Said::Crash(text()),
+        LATER if is_call && is_deferred => Said::Later,
+        LATER => Said::Bad("KVREG_LATER of what was not deferred"),
+        UNHANDLED => Said::Unhandled,
+        _ => Said::Bad("an unknown verdict"),
+    }
+}
+
+/// A text, if it is one, and there is memory for it.
+///
+/// # Safety
+/// As of `said`.
+unsafe fn text_in(value: &kvreg_value) -> Option<Text> {
+    // SAFETY: by contract.
+    match unsafe { value.get() } {
+        Ok(crate::value::ValueRef::String(text)) if !text.is_empty() => {
+            let most = text.len().min(crate::reason::DETAIL_LIMIT);
+            let end = (0..=most).rev().find(|at| text.is_char_boundary(*at))?;
+            Text::copy(&text.as_bytes()[..end]).ok()
+        }
+        _ => None,
+    }
+}
+
+impl Behaviour for Callbacks {
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+
+    fn init(&self, server: &Arc<ActorServer>) -> Result<*mut (), Said> {
+        let Some(init) = self.init else {
+            return Ok(self.argument.cast());
+        };
+        let me = turns::me(server);
+        let (mut state, mut detail) = (std::ptr::null_mut(), kvreg_value::NIL);
+        let copies = Copies::new();
+        let mut running = Running::new(server, std::ptr::null(), false, None);
+        let verdict = running.run(|| {
+            platform::uncancelled(|| {
+                // SAFETY: the header's contract.
+                copies.keep(|| unsafe { init(me, self.argument, &mut state, &mut detail) })
+            })
+        });
+        if runtime::lineage() != self.lineage {
+            return Err(Said::Abort(None));
+        }
+        // SAFETY: what `detail` may point into lives until here.
+        let refused = match verdict {
+            KEEP => return Ok(state.cast()),
+            ABORT => Said::Abort(unsafe { text_in(&detail) }),
+            CRASH => Said::Crash(unsafe { text_in(&detail) }),
+            _ => Said::Bad("a verdict that no init may give"),
+        };
+        Err(refused)
+    }
+
+    fn handle(&self, state: *mut (), server: &Arc<ActorServer>, what: &What) -> Said {
+        let Some(handle) = self.handle else {
+            return Said::Bad("a server without a handler");
+        };
+        let pending = match what {
+            What::Call(_, pending) => Some(Arc::clone(pending)),
+            _ => None,
+        };
+        let is_call = pending.is_some();
+        let views = match Views::of_handled(what) {
+            Ok(views) => views,
+            Err(_) => return Said::Abort(None), // there is no memory to tell it
+        };
+        let message = views.message(turns::me(server));
+        let (mut reply, copies) = (kvreg_value::NIL, Copies::new());
+        let mut running = Running::new(server, &message, is_call, pending);
+        let verdict = platform::uncancelled(|| {
+            // SAFETY: the header's contract.
+            unsafe { ask(&mut running, handle, state.cast(), &message, &mut reply, &copies) }
+        });
+        if runtime::lineage() != self.lineage {
+            return Said::Abort(None); // and is not looked at
+        }
+        // SAFETY: what the reply may point into lives until here.
+        unsafe { said(verdict, &reply, is_call, running.is_deferred.get()) }
+    }
+
+    fn drop_state(&self, state: *mut ()) {
+        if let Some(drop) = self.drop {
+            // SAFETY: the header promises this call, once.
+            platform::uncancelled(|| unsafe { drop(state.cast()) });
+        }
+    }
+
+    fn destroy(&self) {
+        if self.lineage != runtime::lineage() || self.is_destroyed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Some(destroy) = self.destroy {
+            // SAFETY: the header promises this call, once.
+            platform::uncancelled(|| unsafe { destroy(self.argument) });
+        }
+    }
+}
+
+impl Drop for Callbacks {
+    fn drop(&mut self) {
+        Behaviour::destroy(self);
+    }
+}
+
+/// Views of a message that stays where it is.
+struct Shown<'a> {
+    what: &'a What,
+    views: Views,
+}
+
+impl Views {
+    fn of_handled(what: &What) -> Result<Shown<'_>, Failure> {
+        // What is shown is counted, so that it is the same as what is given to C.
+        let again = match what {
+            What::Init => What::Init,
+            What::Call(content, _) | What::Cast(content) => What::Cast(Arc::clone(content)),
+            What::Info(content, timer) => What::Info(Arc::clone(content), *timer),
+            What::Down(reference, ended) => What::Down(*reference, Arc::clone(ended)),
+            What::Terminate(exit) => What::Terminate(Arc::clone(exit)),
+            What::Stop(_) => What::Stop(None),
+        };
+        let views = Views::of(Arc::new(again))?;
+        Ok(Shown { what, views })
+    }
+}
+
+impl Shown<'_> {
+    fn message(&self, me: *mut kvreg_server) -> kvreg_message {
+        let mut message = self.views.message(me);
+        if let What::Call(..) = self.what {
+            message.kind = CALL;
+        }
+        message
+    }
+}
+
+/// @name Servers: messages
+///
+/// Releases what kvreg_turn_next gave, and empties the message. It may be called twice on one
+/// variable. NULL is fine. It works after kvreg_shutdown too. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_message_clear(message: *mut kvreg_message) {
+    guard_quietly(|| {
+        // SAFETY: null, or a message that was initialised.
+        let Some(message) = (unsafe { message.as_mut() }) else {
+            return;
+        };
+        let size = message.size;
+        let cleared = std::mem::replace(
+            message,
+            kvreg_message {
+                size,
+                ..kvreg_message::EMPTY
+            },
+        );
+        let address = cleared.private_[0] as usize;
+        if address != 0 {
+            let views: *mut Views = std::ptr::with_exposed_provenance_mut(address);
+            // SAFETY: noted by `owned`, and cleared once: the words are zero from now on.
+            drop(unsafe { Box::from_raw(views) });
+        }
+    });
+}
+
+/// Puts the answer of a call off: it comes by kvreg_reply_send, from any thread, and the verdict is
+/// KVREG_LATER. By callbacks it is called from the handler of the message, by turns before the message
+/// is answered; else the answer is KVREG_INVALID_ARGUMENT, as for what is no call, and for a second
+/// time. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_message_defer(
+    message: *const kvreg_message,
+    reply: *mut *mut kvreg_reply,
+) -> kvreg_status {
+    guard("kvreg_message_defer", || {
+        // SAFETY: null or an output.
+        let reply = unsafe { Out::new(reply, std::ptr::null_mut()) };
+        crate::process::Process::starting()?;
+        reply.required()?;
+        // SAFETY: null, or a message that was initialised.
+        let Some(given) = (unsafe { message.as_ref() }) else {
+            return Err(invalid("a message is NULL"));
+        };
+        if given.private_[0] != 0 {
+            let (server, pending) = turns::defer(given.self_, given.private_[1])?;
+            return make(Deferred::new(server, pending), &reply);
+        }
+        let found = Running::find(|running| {
+            std::ptr::eq(running.message, message).then(|| running.defer())
+        });
+        let found = found.unwrap_or_else(|| Err(invalid("no message that is handled now")));
+        let (server, pending) = found?;
+        make(Deferred::new(server, pending), &reply)
+    })
+}
+
+impl Running<'_> {
+    fn defer(&self) -> Result<(Arc<ActorServer>, Arc<Pending>), Failure> {
+        if !self.is_call {
+            return Err(invalid("only a call is answered"));
+        }
+        if self.is_deferred.get() {
+            return Err(invalid("the answer was put off already"));
+        }
+        let mut pending = self.pending.borrow_mut();
+        let deferred = match &*pending {
+            Some(pending) => Arc::clone(pending),
+            None => Arc::clone(pending.insert(self.server.defer_here()?)),
+        };
+        self.is_deferred.set(true);
+        Ok((Arc::clone(self.server), deferred))
+    }
+}
+
+/// Gives another value with the same content, to be cleared by itself: a large text is shared. It is
+/// how an argument of a message is kept. The answer is KVREG_INVALID_ARGUMENT for what is no value.
+/// Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_value_clone(
+    value: *const kvreg_value,
+    clone: *mut kvreg_value,
+) -> kvreg_status {
+    guard("kvreg_value_clone", || {
+        // SAFETY: null, or a value whose text is good for its length.
+        let given = unsafe { value.as_ref() }.copied();
+        // SAFETY: null or an output, which may be the value itself.
+        let clone = unsafe { Out::new(clone, kvreg_value::NIL) };
+        let given = given.ok_or_else(|| invalid("a value is NULL"))?;
+        clone.required()?;
+        // SAFETY: as above.
+        clone.set(unsafe { given.another() }?);
+        Ok(())
+    })
+}

@@ -1,0 +1,482 @@
+//! `kvreg_server_begin`, `kvreg_turn_*`: turns of servers without callbacks. And what the boundary has
+//! for each server.
+//!
+//! # The argument
+//!
+//! A server has one turn, so one slot of the handle table is enough for all its turns, one after the
+//! other; each has a token of its own, as open updates have (`begun.rs`). What holds it is the server's
+//! [`Held`], and is freed through the epoch: so who finds a token in the table, pinned, may look there.
+//!
+//! Who works with a turn takes it out under the lock, and puts it back: what is done with it may run
+//! user code, and must not hold the lock. Another thread that comes meanwhile with the same handle finds
+//! it gone, which is a misuse. Who ends a turn takes the token out of the table first, which one thread
+//! does, once; if somebody works with it, that one gives it up when he comes back.
+
+use std::any::Any;
+use std::ffi::c_char;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use super::argument::{self, invalid, Out};
+use super::guard::guard;
+use super::messages::{fill_message, kvreg_message, message_out, next_serial, owned, said};
+use super::object::{
+    insert_uncounted, is_inherited, is_inherited_handle, kvreg_inbox, kvreg_reply, kvreg_server,
+    kvreg_turn, make, missing, remove_uncounted, token, with, with_any_kind, AnyKind, Needs,
+};
+use super::replies::Deferred;
+use super::status::{kvreg_status, kvreg_verdict, Failure, Status};
+use super::update::{ABORT, CRASH, KEEP, STOP};
+use super::value::kvreg_value;
+use crate::actor::{ActorServer, ActorTurn, Front, Pending, Said};
+use crate::error::Error;
+use crate::handle_table::{Invalid, Kind, Removed, RemovedSlot};
+use crate::process::Process;
+use crate::reclaim;
+use crate::runtime::platform;
+use crate::server::{forget, hold, Open, Thread};
+use crate::sync::{lock, raw_arc};
+use crate::value::Text;
+
+const NOW: u32 = 1;
+
+/// See the module.
+pub(super) struct Held {
+    process: &'static Process,
+    inner: Mutex<Inner>,
+    /// What messages call the server.
+    me: std::sync::atomic::AtomicU64,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// None until there is a turn, and once its handles are used up.
+    slot: Option<RemovedSlot>,
+    token: u64,
+    turn: Option<ActorTurn>,
+    /// Somebody works with it.
+    is_out: bool,
+    /// The thread that began it, and the number of the turn there; 0 if it is no thread's.
+    thread: u64,
+    serial: u64,
+}
+
+impl Front for Held {
+    fn vacated(&self) {
+        let me = self.me.swap(0, Ordering::AcqRel);
+        if me != 0 {
+            remove_uncounted(self.process, me);
+        }
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+fn held(server: &Arc<ActorServer>) -> Result<Arc<Held>, Failure> {
+    let front = match server.state().front() {
+        Some(front) => front,
+        None => server.state().set_front(Arc::new(Held {
+            process: Process::current(),
+            inner: Mutex::default(),
+            me: std::sync::atomic::AtomicU64::new(0),
+        })),
+    };
+    let held = Arc::clone(front).as_any().downcast();
+    held.map_err(|_| Status::Internal.into())
+}
+
+/// The handle that messages bring: NULL if there is none to be had.
+#[inline(always)]
+pub(super) fn me(server: &Arc<ActorServer>) -> *mut kvreg_server {
+    let token = match server.state().me.load(Ordering::Acquire) {
+        0 => make_me(server).unwrap_or(0),
+        token => token,
+    };
+    std::ptr::without_provenance_mut(token as usize)
+}
+
+/// Called by who has the turn.
+#[cold]
+fn make_me(server: &Arc<ActorServer>) -> Option<u64> {
+    let held = held(server).ok()?;
+    let token = insert_uncounted(server).ok()?;
+    held.me.store(token, Ordering::Release);
+    server.state().me.store(token, Ordering::Release);
+    Some(token)
+}
+
+impl Held {
+    /// Publishes a turn, and makes its handle; drops it if that cannot be done.
+    fn open(self: &Arc<Self>, turn: ActorTurn) -> Result<*mut kvreg_turn, Failure> {
+        let handles = self.process.handles();
+        let token = {
+            let mut inner = lock(&self.inner);
+            let slot = match inner.slot.take() {
+                Some(slot) => slot,
+                None => handles.reserve(raw_arc::pointer(self))?,
+            };
+            let token = handles.next(Kind::Turn, inner.slot.insert(slot));
+            hold(Arc::clone(self), token)?;
+            inner.token = token;
+            inner.turn = Some(turn);
+            inner.is_out = false;
+            (inner.thread, inner.serial) = (Thread::id(), next_serial());
+            token
+        };
+        handles.publish(token);
+        // Either `shutdown` sees this handle and ends it, or this thread sees the shutdown.
+        reclaim::light();
+        if self.process.is_shut_down() {
+            drop(take_by(self.process, token));
+            return Err(Status::ShutDown.into());
+        }
+        Ok(std::ptr::without_provenance_mut(token as usize))
+    }
+}
+
+impl Open for Held {
+    fn is_open(&self, ticket: u64) -> bool {
+        self.process.handles().knows(ticket)
+    }
+
+    /// The thread that began it ends.
+    fn abort(&self, ticket: u64) {
+        if let Ok(turn) = take_by(self.process, ticket) {
+            let text = Text::copy(b"the thread that had its turn ended").ok();
+            let _ = turn.end(Said::Crash(text));
+        }
+    }
+
+    fn place(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {
+        Some(self)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut();
+        let inner = inner.unwrap_or_else(std::sync::PoisonError::into_inner);
+        // A forked child leaves the parent's alone.
+        if let (Some(slot), true) = (inner.slot.take(), self.process.system().is_current()) {
+            self.process.handles().give_back(slot);
+        }
+    }
+}
+
+/// The server whose turn this thread took last by a handle, and the turn's number.
+pub(super) fn innermost() -> Option<(u64, Arc<ActorServer>)> {
+    let mut found: Option<(u64, Arc<ActorServer>)> = None;
+    for (place, ticket) in crate::server::held_by_thread() {
+        let Some(held) = place.downcast_ref::<Held>() else {
+            continue;
+        };
+        let inner = lock(&held.inner);
+        let is_mine = inner.token == ticket && inner.thread == Thread::id();
+        let is_later = found.as_ref().is_none_or(|(serial, _)| *serial < inner.serial);
+        if let (Some(turn), true) = (&inner.turn, is_mine && is_later) {
+            found = Some((inner.serial, Arc::clone(turn.server())));
+        }
+    }
+    found
+}
+
+/// What a handle held that was just taken out of the table.
+pub(super) fn taken(removed: Removed) -> Option<ActorTurn> {
+    // SAFETY: slots of this kind are reserved for these, by `open`; and it is still there: its turn
+    // knows the server, and whoever works with that does.
+    let held = unsafe { raw_arc::kept::<Held>(removed.object) };
+    let turn = {
+        let mut inner = lock(&held.inner);
+        if held.process.handles().is_used_up(&removed.slot) {
+            inner.slot = None;
+        }
+        inner.token = 0;
+        inner.turn.take()
+    };
+    forget(Arc::as_ptr(&held).cast());
+    turn
+}
+
+fn take_by(process: &'static Process, token: u64) -> Result<ActorTurn, Invalid> {
+    // The turn's holder is not freed before this thread has looked at it.
+    let _pinned = reclaim::pin();
+    let removed = process.handles().remove(token, Kind::Turn)?;
+    taken(removed).ok_or(Invalid::Bad)
+}
+
+fn take(handle: *mut kvreg_turn) -> Result<ActorTurn, Failure> {
+    if platform::is_ending() {
+        return Err(Status::ShutDown.into());
+    }
+    let token = token(handle);
+    let process = Process::if_any().ok_or_else(|| missing(token, Invalid::Bad))?;
+    take_by(process, token).map_err(|invalid| missing(token, invalid))
+}
+
+/// Works with the turn of a handle.
+fn with_turn<R>(
+    handle: *mut kvreg_turn,
+    work: impl FnOnce(&mut ActorTurn) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    if platform::is_ending() {
+        return Err(Status::ShutDown.into());
+    }
+    let token = token(handle);
+    let process = Process::if_any().ok_or_else(|| missing(token, Invalid::Bad))?;
+    let held = {
+        let pinned = reclaim::pin();
+        let found = process.handles().get(token, Kind::Turn, &pinned);
+        let found = found.map_err(|invalid| missing(token, invalid))?;
+        // SAFETY: as in `taken`; a holder is freed through the epoch.
+        Arc::clone(&*unsafe { raw_arc::kept::<Held>(found.object) })
+    };
+    let mut turn = {
+        let mut inner = lock(&held.inner);
+        match inner.turn.take() {
+            Some(turn) if inner.token == token => {
+                inner.is_out = true;
+                turn
+            }
+            other => {
+                inner.turn = other;
+                return Err(missing(token, Invalid::Bad));
+            }
+        }
+    };
+    let worked = work(&mut turn);
+    let mut inner = lock(&held.inner);
+    inner.is_out = false;
+    if inner.token == token {
+        inner.turn = Some(turn);
+        return worked;
+    }
+    drop(inner);
+    let _ = turn.end(Said::Crash(None)); // its handle was ended meanwhile
+    worked
+}
+
+/// Defers the call of a message that `kvreg_turn_next` gave.
+pub(super) fn defer(
+    server: *mut kvreg_server,
+    mark: u64,
+) -> Result<(Arc<ActorServer>, Arc<Pending>), Failure> {
+    let server = with(server, |server, _| Ok(Arc::clone(server)))?;
+    let held = held(&server)?;
+    let mut inner = lock(&held.inner);
+    match &mut inner.turn {
+        Some(turn) => {
+            let pending = turn.defer(mark)?;
+            drop(inner);
+            Ok((server, pending))
+        }
+        None => Err(invalid("the message was answered already")),
+    }
+}
+
+/// Opens the handle of a turn, with the server's place for it.
+pub(super) fn open(
+    server: &Arc<ActorServer>,
+    turn: ActorTurn,
+) -> Result<*mut kvreg_turn, Failure> {
+    held(server)?.open(turn)
+}
+
+/// @name Servers: turns
+///
+/// Begins a turn of a server by turns: from here to its end this thread counts as being inside the
+/// server, and its calls there get KVREG_CALLING_SELF. `waiting`, which may be NULL, is how many
+/// messages came before it: handle them first, by kvreg_turn_next and kvreg_turn_answer, until that is
+/// KVREG_NOT_FOUND. What comes after it is for the next turn.
+///
+/// With KVREG_BEGIN_NOW in `flags` (else 0) it never waits: the answer is KVREG_TIMEOUT if somebody
+/// has the turn. On a server by callbacks, a bucket or a registry it is KVREG_UNSUPPORTED. It is
+/// KVREG_LIMIT if this thread holds 256 turns, or if the destructors of its pthread keys run. A turn
+/// whose thread ends before it is ended with KVREG_CRASH. Blocks for its turn.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_server_begin(
+    server: *mut kvreg_server,
+    flags: u32,
+    waiting: *mut u64,
+    turn: *mut *mut kvreg_turn,
+) -> kvreg_status {
+    guard("kvreg_server_begin", || {
+        // SAFETY: null or outputs.
+        let waiting = unsafe { Out::new(waiting, 0) };
+        let turn = unsafe { Out::new(turn, std::ptr::null_mut()) };
+        with_any_kind(Needs::Memory, server, |server, caller| {
+            turn.required()?;
+            if flags & !NOW != 0 {
+                return Err(invalid("an unknown flag"));
+            }
+            let AnyKind::Server(server) = server else {
+                return Err(Error::Unsupported("only user's servers have turns").into());
+            };
+            let (begun, before) = server.begin_turn(caller, flags & NOW != 0)?;
+            turn.set(open(server, begun)?);
+            waiting.set(before as u64);
+            Ok(())
+        })
+    })
+}
+
+/// Gives the next message that waited when the turn began, or that was sent with KVREG_SEND_NEXT since:
+/// clear it. The answer is KVREG_NOT_FOUND if there is no more, KVREG_TIMEOUT if the time of the handle
+/// that began the turn is up: then end it with KVREG_ABORT, and the rest stays queued. It is
+/// KVREG_SERVER_DOWN if the server has ended. A message before it that was not answered is kept; a call
+/// that was not answered is KVREG_CRASH. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_turn_next(
+    turn: *mut kvreg_turn,
+    message: *mut kvreg_message,
+) -> kvreg_status {
+    guard("kvreg_turn_next", || {
+        // SAFETY: null, or a message of the size it tells.
+        let place = unsafe { message_out(message) };
+        with_turn(turn, |turn| {
+            place?;
+            let told = turn.next()?;
+            let me = me(turn.server());
+            match owned(told.what, told.mark, me) {
+                Ok(told) => {
+                    // SAFETY: it was checked.
+                    unsafe { fill_message(message, &told) };
+                    Ok(())
+                }
+                Err(failure) => {
+                    // Who asked cannot be told; the server goes on.
+                    let _ = turn.answer(Said::Abort(None));
+                    Err(failure)
+                }
+            }
+        })
+    })
+}
+
+/// Says what becomes of the message that kvreg_turn_next gave last, as a handler by callbacks does:
+/// `reply` is the answer of a call, or a text that says why, and may be NULL. For KVREG_LATER the call
+/// was deferred by kvreg_message_defer. The answer is KVREG_NOT_FOUND if there is no message that was not
+/// answered, and KVREG_INVALID_ARGUMENT for an unknown verdict and an answer that is no value, which is
+/// KVREG_CRASH. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_turn_answer(
+    turn: *mut kvreg_turn,
+    verdict: kvreg_verdict,
+    reply: *const kvreg_value,
+) -> kvreg_status {
+    guard("kvreg_turn_answer", || {
+        with_turn(turn, |turn| {
+            // SAFETY: null, or a value whose text is good for its length.
+            let reply = unsafe { reply.as_ref() }.unwrap_or(&kvreg_value::NIL);
+            // SAFETY: as above. Whether it is a call, and was deferred, the turn knows.
+            let said = unsafe { said(verdict, reply, true, true) };
+            Ok(turn.answer(said)?)
+        })
+    })
+}
+
+/// Puts off the answer of the call that the turn was begun for: it comes into `inbox`, as
+/// KVREG_EVENT_REPLY with this reference, when `reply` is sent. The answer is KVREG_LIMIT if the inbox
+/// has no place left. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_turn_defer(
+    turn: *mut kvreg_turn,
+    inbox: *mut kvreg_inbox,
+    reference: *mut u64,
+    reply: *mut *mut kvreg_reply,
+) -> kvreg_status {
+    guard("kvreg_turn_defer", || {
+        // SAFETY: null or outputs.
+        let reference = unsafe { Out::new(reference, 0) };
+        let reply = unsafe { Out::new(reply, std::ptr::null_mut()) };
+        with_turn(turn, |turn| {
+            with(inbox, |inbox, _| {
+                reference.required()?;
+                reply.required()?;
+                let server = Arc::clone(turn.server());
+                let (pending, number) = server.defer_to_inbox(inbox)?;
+                make(Deferred::new(server, pending), &reply).inspect_err(|_| {
+                    let _ = inbox.abandon(number);
+                })?;
+                reference.set(number);
+                Ok(())
+            })
+        })
+    })
+}
+
+/// Gives a turn back, and frees its handle, whatever it answers. With KVREG_KEEP and KVREG_ABORT the
+/// server goes on; KVREG_STOP ends it, reason KVREG_REASON_NORMAL, and KVREG_CRASH, reason
+/// KVREG_REASON_CRASHED, with `detail`; any other is KVREG_INVALID_ARGUMENT, and KVREG_CRASH. Of the turn
+/// that a start gave, or whose message is KVREG_MESSAGE_INIT, KVREG_KEEP begins the server; with
+/// KVREG_ABORT and KVREG_CRASH it has failed to begin, and its name is free when this returns. The answer
+/// is KVREG_SERVER_DOWN if the server ended meanwhile. Any thread may end a turn. Never waits.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_turn_end(
+    turn: *mut kvreg_turn,
+    verdict: kvreg_verdict,
+    detail: *const c_char,
+    detail_len: usize,
+) -> kvreg_status {
+    guard("kvreg_turn_end", || {
+        let turn = take(turn)?;
+        // SAFETY: the detail is good for its length.
+        let detail = unsafe { argument::text(detail, detail_len) };
+        let is_long = |text: &&str| text.len() > crate::reason::DETAIL_LIMIT;
+        let (text, refused) = match detail {
+            Ok(text) if is_long(&text) => (None, Some(invalid("a detail has at most 65536 bytes"))),
+            Ok(text) => (Text::copy(text.as_bytes()).ok(), None),
+            Err(failure) => (None, Some(failure)),
+        };
+        let said = match verdict {
+            KEEP => Said::Keep(Ok(crate::value::Value::Nil)),
+            STOP => Said::Stop(Ok(crate::value::Value::Nil)),
+            ABORT => Said::Abort(text),
+            CRASH => Said::Crash(text),
+            _ => Said::Bad("a turn was ended with an unknown verdict"),
+        };
+        let ended = turn.end(said);
+        match refused {
+            Some(failure) => Err(failure),
+            None => Ok(ended?),
+        }
+    })
+}
+
+/// Gives up a turn, as kvreg_turn_end with KVREG_CRASH does, and frees the handle. NULL is fine. Never
+/// waits.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_turn_free(turn: *mut kvreg_turn) -> kvreg_status {
+    guard("kvreg_turn_free", || {
+        if turn.is_null() || platform::is_ending() || is_inherited_handle(token(turn)) {
+            return Ok(()); // the parent's, and none of the child's business
+        }
+        match take(turn) {
+            Ok(turn) => {
+                let text = Text::copy(b"its turn was given up").ok();
+                let _ = turn.end(Said::Crash(text));
+                Ok(())
+            }
+            Err(_) if Process::if_any().is_some_and(Process::is_shut_down) => Ok(()),
+            Err(_) if is_inherited(token(turn)) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    })
+}
+
+/// Takes a turn from its thread: it is no thread's from now on, for tasks that move between threads. So
+/// it is not ended with a thread, and a call into the server waits for it whoever makes it. Never
+/// blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_turn_detach(turn: *mut kvreg_turn) -> kvreg_status {
+    guard("kvreg_turn_detach", || {
+        with_turn(turn, |turn| {
+            turn.detach();
+            let held = held(turn.server())?;
+            lock(&held.inner).thread = 0;
+            forget(Arc::as_ptr(&held).cast());
+            Ok(())
+        })
+    })
+}

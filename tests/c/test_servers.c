@@ -1,0 +1,645 @@
+/* Servers that users write, by callbacks: what each verdict does, names, ends and restarts. */
+
+#define _POSIX_C_SOURCE 200809L
+
+#include "servers.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+static kvreg_registry *registry;
+
+static kvreg_server *start(const char *name) {
+    kvreg_server_options options = counter_options();
+    kvreg_server *server;
+    OK(kvreg_registry_start_server(registry, name, KVREG_NUL, 0, &options, &server, NULL));
+    return server;
+}
+
+static void begin(void) {
+    forget_counts();
+    OK(kvreg_registry_start(NULL, &registry));
+}
+
+static void end(void) {
+    OK(kvreg_registry_stop(registry));
+    OK(kvreg_registry_free(registry));
+}
+
+static void a_server_is_called(void) {
+    begin();
+    kvreg_server *server = start("counter");
+    int64_t sum;
+    OK(add(server, 5, &sum));
+    CHECK(sum == 5);
+    kvreg_value two[] = {kvreg_int(1), kvreg_int(2)}, reply;
+    OK(kvreg_server_call(server, "add", 3, two, 2, &reply));
+    CHECK(reply.type == KVREG_INT && reply.as.integer == 8);
+    OK(kvreg_server_call(server, "add", 3, two, 2, NULL));
+    OK(kvreg_registry_call(registry, "counter", 7, "get", 3, NULL, 0, &reply));
+    CHECK(reply.as.integer == 11);
+    OK(kvreg_server_stop(server));
+    IS(KVREG_NO_PROCESS, ask(server, "get", NULL));
+    CHECK(atomic_load(&inits) == 1 && atomic_load(&drops) == 1 && atomic_load(&destroys) == 1);
+    OK(kvreg_server_free(server));
+    end();
+}
+
+static void values_are_told_as_they_are(void) {
+    begin();
+    kvreg_server *server = start("echo");
+    char *large = malloc(100000);
+    memset(large, 'x', 100000);
+    kvreg_value values[] = {
+        kvreg_nil(), kvreg_bool(true), kvreg_int(-1), kvreg_float(0.5), kvreg_string("text", 4),
+        kvreg_string("", 0), kvreg_bytes("\0\1", 2), kvreg_string("until its NUL", KVREG_NUL),
+        kvreg_bytes(large, 100000)};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        kvreg_value reply;
+        OK(kvreg_server_call(server, "echo", 4, &values[i], 1, &reply));
+        CHECK(reply.type == values[i].type);
+        if (reply.type >= KVREG_STRING) {
+            CHECK(reply.as.text.len == values[i].as.text.len);
+            CHECK(memcmp(reply.as.text.data, values[i].as.text.data, reply.as.text.len) == 0);
+            CHECK(reply.as.text.data[reply.as.text.len] == 0);
+        } else {
+            CHECK(memcmp(&reply.as, &values[i].as, 8) == 0);
+        }
+        kvreg_value_clear(&reply);
+    }
+    kvreg_value wrong = kvreg_nil(), reply;
+    wrong.type = 9;
+    IS(KVREG_INVALID_ARGUMENT, kvreg_server_call(server, "echo", 4, &wrong, 1, &reply));
+    wrong = kvreg_string("\xff", 1);
+    IS(KVREG_INVALID_ARGUMENT, kvreg_server_call(server, "echo", 4, &wrong, 1, &reply));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_server_call(server, "", 0, NULL, 0, &reply));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_server_call(server, "a\0b", 3, NULL, 0, &reply));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_server_call(server, large, 256, NULL, 0, &reply));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_server_call(server, "echo", 4, NULL, 1, &reply));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_server_call(server, "echo", 4, values, 256, &reply));
+    free(large);
+    OK(kvreg_server_free(server));
+    end();
+}
+
+/* OTP's column of a call: reply, refusal, {stop, Reason}, {stop, normal, Reply}, bad_return_value. */
+static void each_verdict_of_a_call(void) {
+    begin();
+    static const struct {
+        const char *tag;
+        kvreg_status status;
+        bool lives;
+        kvreg_reason reason;
+        const char *said;
+    } cases[] = {
+        {"get", KVREG_OK, true, 0, NULL},
+        {"abort", KVREG_ABORTED, true, 0, "no"},
+        {"unknown", KVREG_UNSUPPORTED, true, 0, NULL},
+        {"stop", KVREG_OK, false, KVREG_REASON_NORMAL, NULL},
+        {"crash", KVREG_SERVER_DOWN, false, KVREG_REASON_CRASHED, "on purpose"},
+        {"bad", KVREG_SERVER_DOWN, false, KVREG_REASON_CRASHED, "an unknown verdict"},
+        {"bad reply", KVREG_SERVER_DOWN, false, KVREG_REASON_CRASHED, "a reply that is no value"},
+        {"later at once", KVREG_SERVER_DOWN, false, KVREG_REASON_CRASHED, NULL},
+    };
+    kvreg_inbox *inbox;
+    OK(kvreg_inbox_open(&inbox));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int hands_over = 0; hands_over < 2; hands_over++) {
+            kvreg_server_options options = counter_options();
+            options.flags = hands_over ? KVREG_SERVER_HAND_OVER : 0;
+            kvreg_server *server;
+            uint64_t monitor;
+            OK(kvreg_registry_start_server(registry, "case", 4, 0, &options, &server, NULL));
+            OK(kvreg_inbox_monitor_server(inbox, server, &monitor));
+            check_status(__FILE__, __LINE__, cases[i].tag, ask(server, cases[i].tag, NULL),
+                         cases[i].status);
+            if (cases[i].status == KVREG_ABORTED) CHECK(last_error_says(cases[i].said));
+            if (cases[i].lives) {
+                OK(ask(server, "get", NULL));
+                OK(kvreg_server_stop(server));
+                is_down(inbox, monitor, KVREG_REASON_NORMAL, NULL);
+            } else {
+                kvreg_server *found;
+                IS(KVREG_NOT_FOUND, kvreg_registry_lookup_server(registry, "case", 4, &found));
+                IS(KVREG_NO_PROCESS, ask(server, "get", NULL));
+                is_down(inbox, monitor, cases[i].reason, cases[i].said);
+            }
+            OK(kvreg_server_free(server));
+        }
+    }
+    OK(kvreg_inbox_free(inbox));
+    CHECK(atomic_load(&inits) == atomic_load(&drops));
+    CHECK(atomic_load(&destroys) == atomic_load(&inits));
+    end();
+}
+
+/* A cast or an info: refused and unknown ones are logged, and the server lives. */
+static void each_verdict_of_a_cast_and_an_info(void) {
+    begin();
+    static const struct {
+        const char *tag;
+        bool lives;
+        kvreg_reason reason;
+    } cases[] = {{"add", true, 0},     {"abort", true, 0},
+                 {"unknown", true, 0}, {"stop", false, KVREG_REASON_NORMAL},
+                 {"crash", false, KVREG_REASON_CRASHED}, {"bad", false, KVREG_REASON_CRASHED},
+                 {"later at once", false, KVREG_REASON_CRASHED}};
+    kvreg_inbox *inbox;
+    OK(kvreg_inbox_open(&inbox));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int is_info = 0; is_info < 2; is_info++) {
+            kvreg_server *server = start("case");
+            uint64_t monitor;
+            kvreg_value one = kvreg_int(1);
+            OK(kvreg_inbox_monitor_server(inbox, server, &monitor));
+            if (is_info)
+                OK(kvreg_server_send(server, 0, cases[i].tag, KVREG_NUL, &one, 1));
+            else
+                OK(cast(server, cases[i].tag, 1));
+            if (cases[i].lives) {
+                int64_t sum;
+                OK(ask(server, "get", &sum)); /* G3: it comes after the cast */
+                CHECK(sum == (strcmp(cases[i].tag, "add") == 0 ? 1 : 0));
+                OK(kvreg_server_stop(server));
+                is_down(inbox, monitor, KVREG_REASON_NORMAL, NULL);
+            } else {
+                kvreg_status status = ask(server, "get", NULL);
+                CHECK(status == KVREG_SERVER_DOWN || status == KVREG_NO_PROCESS);
+                is_down(inbox, monitor, cases[i].reason, NULL);
+            }
+            OK(kvreg_server_free(server));
+        }
+    }
+    OK(kvreg_inbox_free(inbox));
+    end();
+}
+
+static kvreg_verdict refuses(kvreg_server *self, void *argument, void **state,
+                             kvreg_value *detail) {
+    (void)self, (void)state;
+    OK(kvreg_value_copy_text(detail, "not today", 9));
+    return *(kvreg_verdict *)argument;
+}
+
+static void an_init_that_refuses_leaves_nothing(void) {
+    static const struct {
+        kvreg_verdict verdict;
+        kvreg_status status;
+    } cases[] = {{KVREG_ABORT, KVREG_ABORTED},
+                 {KVREG_CRASH, KVREG_SERVER_DOWN},
+                 {KVREG_STOP, KVREG_SERVER_DOWN},
+                 {42, KVREG_SERVER_DOWN}};
+    begin();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int named = 0; named < 2; named++) {
+            kvreg_server_options options = counter_options();
+            kvreg_verdict verdict = cases[i].verdict;
+            kvreg_server *server = (kvreg_server *)(uintptr_t)1;
+            options.init = refuses;
+            options.argument = &verdict;
+            if (named) options.restart = KVREG_PERMANENT;
+            forget_counts();
+            IS(cases[i].status,
+               named ? kvreg_registry_start_server(registry, "x", 1, 0, &options, &server, NULL)
+                     : kvreg_server_start(&options, &server, NULL));
+            CHECK(server == NULL);
+            if (i < 2) CHECK(last_error_says("not today"));
+            CHECK(atomic_load(&drops) == 0 && atomic_load(&destroys) == 1);
+            if (named) IS(KVREG_NOT_FOUND, kvreg_registry_lookup_server(registry, "x", 1, &server));
+        }
+    }
+    kvreg_live live = kvreg_live_init();
+    OK(kvreg_live_counts(&live));
+    CHECK(live.servers == 0 && live.server_handles == 0);
+    end();
+}
+
+static void names_are_shared_with_buckets(void) {
+    begin();
+    kvreg_server *server = start("server"), *other;
+    kvreg_server_options options = counter_options();
+    kvreg_bucket *bucket;
+    kvreg_items *names;
+    kvreg_value name, reply;
+    size_t count;
+    OK(kvreg_registry_create(registry, "bucket", 6, 0, &bucket));
+    IS(KVREG_WRONG_KIND, kvreg_registry_create(registry, "server", 6, 0, NULL));
+    IS(KVREG_WRONG_KIND, kvreg_registry_lookup(registry, "server", 6, &bucket));
+    CHECK(bucket == NULL);
+    IS(KVREG_WRONG_KIND, kvreg_registry_lookup_server(registry, "bucket", 6, &other));
+    IS(KVREG_WRONG_KIND,
+       kvreg_registry_start_server(registry, "bucket", 6, 0, &options, &other, NULL));
+    IS(KVREG_WRONG_KIND, kvreg_registry_call(registry, "bucket", 6, "get", 3, NULL, 0, &reply));
+    IS(KVREG_NOT_FOUND, kvreg_registry_call(registry, "nobody", 6, "get", 3, NULL, 0, &reply));
+    IS(KVREG_ALREADY_STARTED, kvreg_registry_start_server(registry, "server", 6, KVREG_CREATE_EXCLUSIVE,
+                                                          &options, &other, NULL));
+    OK(kvreg_registry_start_server(registry, "server", 6, 0, &options, &other, NULL));
+    OK(add(server, 7, NULL));
+    int64_t sum;
+    OK(ask(other, "get", &sum));
+    CHECK(sum == 7 && atomic_load(&inits) == 1);
+    OK(kvreg_registry_count(registry, &count));
+    CHECK(count == 1);
+    OK(kvreg_registry_servers(registry, &names));
+    OK(kvreg_items_next(names, &name, NULL));
+    CHECK(check_text(&name, KVREG_STRING, "server"));
+    kvreg_value_clear(&name);
+    IS(KVREG_NOT_FOUND, kvreg_items_next(names, &name, NULL));
+    OK(kvreg_items_free(names));
+    OK(kvreg_registry_names(registry, &names));
+    OK(kvreg_items_next(names, &name, NULL));
+    CHECK(check_text(&name, KVREG_STRING, "bucket"));
+    kvreg_value_clear(&name);
+    IS(KVREG_NOT_FOUND, kvreg_items_next(names, &name, NULL));
+    OK(kvreg_items_free(names));
+    OK(kvreg_registry_execute(registry, "GET server k", 12, &reply));
+    CHECK(check_text(&reply, KVREG_STRING, "NOT FOUND\r\n"));
+    kvreg_value_clear(&reply);
+    OK(kvreg_registry_execute(registry, "CREATE server", 13, &reply));
+    CHECK(check_text(&reply, KVREG_STRING, "NOT FOUND\r\n"));
+    kvreg_value_clear(&reply);
+    OK(kvreg_server_name(server, &name));
+    CHECK(check_text(&name, KVREG_STRING, "server"));
+    kvreg_value_clear(&name);
+    OK(kvreg_registry_remove(registry, "server", 6));
+    IS(KVREG_NO_PROCESS, ask(server, "get", NULL));
+    OK(kvreg_server_free(server));
+    OK(kvreg_server_free(other));
+    end();
+}
+
+static void max_servers_is_a_limit_of_its_own(void) {
+    kvreg_registry_options options = kvreg_registry_options_init();
+    kvreg_server_options counters = counter_options();
+    kvreg_server *server, *other;
+    options.max_servers = 1;
+    OK(kvreg_registry_start(&options, &registry));
+    OK(kvreg_registry_start_server(registry, "a", 1, 0, &counters, &server, NULL));
+    IS(KVREG_LIMIT, kvreg_registry_start_server(registry, "b", 1, 0, &counters, &other, NULL));
+    OK(kvreg_registry_create(registry, "c", 1, 0, NULL));
+    OK(kvreg_server_stop(server));
+    OK(kvreg_registry_start_server(registry, "b", 1, 0, &counters, &other, NULL));
+    OK(kvreg_server_free(server));
+    OK(kvreg_server_free(other));
+    end();
+}
+
+static void a_server_is_started_again(void) {
+    begin();
+    kvreg_server_options options = counter_options();
+    int64_t start_value = 100, sum;
+    kvreg_server *server, *again;
+    kvreg_server_stats stats = kvreg_server_stats_init();
+    options.argument = &start_value;
+    options.restart = KVREG_TRANSIENT;
+    OK(kvreg_registry_start_server(registry, "phoenix", 7, 0, &options, &server, NULL));
+    OK(add(server, 1, &sum));
+    CHECK(sum == 101);
+    IS(KVREG_SERVER_DOWN, ask(server, "crash", NULL));
+    IS(KVREG_NO_PROCESS, ask(server, "get", NULL)); /* a handle is one process */
+    kvreg_value reply;
+    OK(kvreg_registry_call(registry, "phoenix", 7, "get", 3, NULL, 0, &reply));
+    CHECK(reply.as.integer == 100);
+    OK(kvreg_registry_lookup_server(registry, "phoenix", 7, &again));
+    OK(kvreg_server_info(again, &stats));
+    CHECK(stats.restarts == 1 && stats.last_exit == KVREG_REASON_CRASHED);
+    CHECK(atomic_load(&inits) == 2 && atomic_load(&drops) == 1 && atomic_load(&destroys) == 0);
+    OK(kvreg_server_stop(again)); /* NORMAL: a transient one is not started again */
+    CHECK(atomic_load(&drops) == 2 && atomic_load(&destroys) == 1);
+    OK(kvreg_server_free(server));
+    OK(kvreg_server_free(again));
+    end();
+}
+
+static atomic_int refusals;
+
+static kvreg_verdict works_once(kvreg_server *self, void *argument, void **state,
+                                kvreg_value *detail) {
+    if (atomic_fetch_add(&refusals, 1) == 0) return counter_init(self, argument, state, detail);
+    return KVREG_ABORT;
+}
+
+static void an_init_that_fails_again_counts_as_an_end(void) {
+    begin();
+    kvreg_server_options options = counter_options();
+    kvreg_server *server, *found;
+    atomic_store(&refusals, 0);
+    options.init = works_once;
+    options.restart = KVREG_PERMANENT;
+    options.max_restarts = 3;
+    OK(kvreg_registry_start_server(registry, "x", 1, 0, &options, &server, NULL));
+    IS(KVREG_SERVER_DOWN, ask(server, "crash", NULL));
+    while (kvreg_registry_lookup_server(registry, "x", 1, &found) == KVREG_OK) {
+        OK(kvreg_server_free(found));
+        sched_yield();
+    }
+    while (atomic_load(&destroys) == 0) sched_yield();
+    CHECK(atomic_load(&refusals) == 4 && atomic_load(&drops) == 1);
+    OK(kvreg_server_free(server));
+    end();
+}
+
+static void links_and_monitors_join_all_kinds(void) {
+    begin();
+    kvreg_server *server = start("a"), *other = start("b");
+    kvreg_bucket *bucket;
+    kvreg_inbox *inbox;
+    uint64_t first, second, third;
+    OK(kvreg_inbox_open(&inbox));
+    OK(kvreg_bucket_start(&bucket));
+    OK(kvreg_server_link(server, kvreg_bucket_as_server(bucket)));
+    OK(kvreg_server_link(kvreg_bucket_as_server(bucket), other));
+    OK(kvreg_inbox_monitor_server(inbox, server, &first));
+    OK(kvreg_inbox_monitor_server(inbox, kvreg_bucket_as_server(bucket), &second));
+    OK(kvreg_inbox_monitor_server(inbox, other, &third));
+    IS(KVREG_SERVER_DOWN, ask(other, "crash", NULL));
+    is_down(inbox, third, KVREG_REASON_CRASHED, "on purpose");
+    is_down(inbox, second, KVREG_REASON_CRASHED, "on purpose");
+    is_down(inbox, first, KVREG_REASON_CRASHED, "on purpose");
+    OK(kvreg_inbox_monitor_server(inbox, server, &first));
+    is_down(inbox, first, KVREG_REASON_NOPROC, NULL);
+    IS(KVREG_NO_PROCESS, kvreg_server_link(server, other));
+    OK(kvreg_server_unlink(server, other));
+    OK(kvreg_server_free(server));
+    OK(kvreg_server_free(other));
+    OK(kvreg_bucket_free(bucket));
+    OK(kvreg_inbox_free(inbox));
+    end();
+}
+
+static void buckets_and_registries_are_servers(void) {
+    begin();
+    kvreg_bucket *bucket;
+    kvreg_value name, reply;
+    kvreg_turn *turn;
+    kvreg_server_stats stats = kvreg_server_stats_init();
+    OK(kvreg_registry_create(registry, "b", 1, 0, &bucket));
+    kvreg_server *as[] = {kvreg_bucket_as_server(bucket), kvreg_registry_as_server(registry)};
+    for (int i = 0; i < 2; i++) {
+        kvreg_server *clone;
+        IS(KVREG_UNSUPPORTED, kvreg_server_call(as[i], "get", 3, NULL, 0, &reply));
+        IS(KVREG_UNSUPPORTED, kvreg_server_cast(as[i], "get", 3, NULL, 0));
+        IS(KVREG_UNSUPPORTED, kvreg_server_begin(as[i], 0, NULL, &turn));
+        OK(kvreg_server_send(as[i], 0, "hello", 5, NULL, 0));
+        OK(kvreg_server_info(as[i], &stats));
+        OK(kvreg_server_name(as[i], &name));
+        kvreg_value_clear(&name);
+        OK(kvreg_server_clone(as[i], &clone));
+        OK(kvreg_server_set_timeout(clone, 10));
+        OK(kvreg_server_free(clone));
+    }
+    OK(kvreg_server_stop(as[0]));
+    IS(KVREG_NO_PROCESS, kvreg_bucket_put_int(bucket, "k", 1, 1));
+    OK(kvreg_server_free(as[0]));
+    OK(kvreg_server_stop(as[1]));
+    OK(kvreg_server_free(as[1]));
+}
+
+static kvreg_server *inner;
+
+static kvreg_verdict calls_itself(void *state, const kvreg_message *message, kvreg_value *reply) {
+    kvreg_server *self;
+    (void)state;
+    if (message->type != KVREG_MESSAGE_CALL) return KVREG_KEEP;
+    OK(kvreg_server_self(&self));
+    IS(KVREG_CALLING_SELF, ask(self, "get", NULL));
+    IS(KVREG_CALLING_SELF, kvreg_server_stop(self));
+    IS(KVREG_CALLING_SELF, ask(message->self, "get", NULL));
+    IS(KVREG_BAD_HANDLE, kvreg_server_free(message->self));
+    OK(cast(self, "add", 1)); /* comes later */
+    OK(kvreg_server_free(self));
+    if (is_tag(message, "through") && inner != NULL)
+        *reply = kvreg_int(kvreg_server_call(inner, "back", 4, NULL, 0, NULL));
+    return KVREG_KEEP;
+}
+
+static kvreg_verdict calls_back(void *state, const kvreg_message *message, kvreg_value *reply) {
+    (void)state, (void)message, (void)reply;
+    IS(KVREG_CALLING_SELF, kvreg_registry_call(registry, "outer", 5, "get", 3, NULL, 0, NULL));
+    return KVREG_KEEP;
+}
+
+static void g8_no_server_waits_for_itself(void) {
+    begin();
+    kvreg_server_options options = kvreg_server_options_init();
+    kvreg_server *outer, *self;
+    kvreg_value reply;
+    options.handle = calls_itself;
+    OK(kvreg_registry_start_server(registry, "outer", 5, 0, &options, &outer, NULL));
+    options.handle = calls_back;
+    OK(kvreg_registry_start_server(registry, "inner", 5, 0, &options, &inner, NULL));
+    OK(kvreg_server_call(outer, "through", 7, NULL, 0, &reply));
+    CHECK(reply.type == KVREG_INT && reply.as.integer == KVREG_OK);
+    IS(KVREG_NO_PROCESS, kvreg_server_self(&self));
+    OK(kvreg_server_free(outer));
+    OK(kvreg_server_free(inner));
+    inner = NULL;
+    end();
+}
+
+static kvreg_verdict continues(void *state, const kvreg_message *message, kvreg_value *reply) {
+    int64_t *at = state;
+    if (is_tag(message, "start")) {
+        kvreg_value one = kvreg_int(1), two = kvreg_int(2), three = kvreg_int(3);
+        OK(kvreg_server_send(message->self, 0, "step", 4, &three, 1));
+        OK(kvreg_server_send(message->self, KVREG_SEND_NEXT, "step", 4, &one, 1));
+        OK(kvreg_server_send(message->self, KVREG_SEND_NEXT, "step", 4, &two, 1));
+    } else if (is_tag(message, "step")) {
+        CHECK(message->type == KVREG_MESSAGE_INFO && message->reference == 0);
+        *at = *at * 10 + message->values[0].as.integer;
+    }
+    *reply = kvreg_int(*at);
+    return KVREG_KEEP;
+}
+
+static void what_is_sent_next_comes_first(void) {
+    begin();
+    kvreg_server_options options = kvreg_server_options_init();
+    kvreg_server *server;
+    int64_t at = 0, seen;
+    options.handle = continues;
+    options.argument = &at;
+    OK(kvreg_server_start(&options, &server, NULL));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_server_send(server, KVREG_SEND_NEXT, "step", 4, NULL, 0));
+    OK(kvreg_server_call(server, "start", 5, NULL, 0, NULL));
+    OK(ask(server, "get", &seen));
+    CHECK(seen == 123);
+    OK(kvreg_server_stop(server));
+    OK(kvreg_server_free(server));
+    end();
+}
+
+static void a_server_that_nobody_reaches_stops(void) {
+    forget_counts();
+    kvreg_server_options options = counter_options();
+    kvreg_server *server;
+    OK(kvreg_server_start(&options, &server, NULL));
+    OK(cast(server, "add", 1));
+    OK(kvreg_server_free(server));
+    while (atomic_load(&destroys) == 0) sched_yield();
+    CHECK(atomic_load(&drops) == 1);
+    options.restart = KVREG_TRANSIENT;
+    IS(KVREG_INVALID_ARGUMENT, kvreg_server_start(&options, &server, NULL));
+    CHECK(atomic_load(&destroys) == 2);
+}
+
+static void terminate_comes_before_the_end(void) {
+    static const struct {
+        const char *tag; /* or how */
+        kvreg_reason reason;
+    } cases[] = {{"stop", KVREG_REASON_NORMAL},    {"crash", KVREG_REASON_CRASHED},
+                 {".stop", KVREG_REASON_NORMAL},   {".remove", KVREG_REASON_SHUTDOWN},
+                 {".exit", KVREG_REASON_SHUTDOWN}, {".registry", KVREG_REASON_SHUTDOWN}};
+    for (int hands_over = 0; hands_over < 2; hands_over++) {
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            const char *tag = cases[i].tag;
+            kvreg_inbox *inbox;
+            kvreg_server *server;
+            uint64_t monitor;
+            begin();
+            OK(kvreg_inbox_open(&inbox));
+            kvreg_server_options options = counter_options();
+            options.flags = KVREG_SERVER_WANTS_TERMINATE | (hands_over ? KVREG_SERVER_HAND_OVER : 0);
+            OK(kvreg_registry_start_server(registry, "t", 1, 0, &options, &server, NULL));
+            OK(kvreg_inbox_monitor_server(inbox, server, &monitor));
+            if (strcmp(tag, ".stop") == 0)
+                OK(kvreg_server_stop(server));
+            else if (strcmp(tag, ".remove") == 0)
+                OK(kvreg_registry_remove(registry, "t", 1));
+            else if (strcmp(tag, ".exit") == 0)
+                OK(kvreg_server_exit(server, KVREG_REASON_SHUTDOWN, NULL, 0));
+            else if (strcmp(tag, ".registry") == 0)
+                OK(kvreg_registry_stop(registry));
+            else
+                IS(strcmp(tag, "stop") == 0 ? KVREG_OK : KVREG_SERVER_DOWN, ask(server, tag, NULL));
+            is_down(inbox, monitor, cases[i].reason, NULL);
+            bool told = strcmp(tag, ".exit") != 0; /* exit gives none */
+            CHECK(atomic_load(&terminates) == (told ? 1 : 0));
+            if (told) CHECK(atomic_load(&terminate_reason) == cases[i].reason);
+            while (atomic_load(&destroys) == 0) sched_yield();
+            CHECK(atomic_load(&drops) == 1);
+            OK(kvreg_server_free(server));
+            OK(kvreg_inbox_free(inbox));
+            if (strcmp(tag, ".registry") != 0) OK(kvreg_registry_stop(registry));
+            OK(kvreg_registry_free(registry));
+        }
+    }
+}
+
+static void *calls_later(void *server) {
+    int64_t sum = 0;
+    OK(ask(server, "later", &sum));
+    CHECK(sum == 42);
+    return NULL;
+}
+
+static void an_answer_comes_later(void) {
+    for (int hands_over = 0; hands_over < 2; hands_over++) {
+        begin();
+        kvreg_server_options options = counter_options();
+        kvreg_server *server;
+        pthread_t thread;
+        kvreg_live live = kvreg_live_init();
+        options.flags = hands_over ? KVREG_SERVER_HAND_OVER : 0;
+        OK(kvreg_server_start(&options, &server, NULL));
+        OK(add(server, 42, NULL));
+        CHECK(pthread_create(&thread, NULL, calls_later, server) == 0);
+        do {
+            OK(kvreg_live_counts(&live));
+            sched_yield();
+        } while (live.reply_handles == 0);
+        OK(ask(server, "get", NULL)); /* the server goes on meanwhile */
+        OK(kvreg_server_call(server, "now", 3, NULL, 0, NULL));
+        CHECK(pthread_join(thread, NULL) == 0);
+        OK(kvreg_server_stop(server));
+        OK(kvreg_server_free(server));
+        end();
+    }
+}
+
+static kvreg_reply *kept;
+
+static kvreg_verdict keeps_reply(void *state, const kvreg_message *message, kvreg_value *reply) {
+    (void)state, (void)reply;
+    kvreg_reply *second;
+    OK(kvreg_message_defer(message, &kept));
+    IS(KVREG_INVALID_ARGUMENT, kvreg_message_defer(message, &second));
+    kvreg_message copy = *message;
+    IS(KVREG_INVALID_ARGUMENT, kvreg_message_defer(&copy, &second));
+    return KVREG_LATER;
+}
+
+static void nobody_waits_for_what_comes_too_late(void) {
+    begin();
+    kvreg_server_options options = kvreg_server_options_init();
+    kvreg_server *server;
+    kvreg_value one = kvreg_int(1);
+    options.handle = keeps_reply;
+    OK(kvreg_server_start(&options, &server, NULL));
+    OK(kvreg_server_set_timeout(server, 1));
+    IS(KVREG_OUTCOME_UNKNOWN, ask(server, "call", NULL));
+    IS(KVREG_NO_PROCESS, kvreg_reply_send(kept, KVREG_KEEP, &one));
+    IS(KVREG_BAD_HANDLE, kvreg_reply_send(kept, KVREG_KEEP, &one)); /* it was freed */
+    IS(KVREG_OUTCOME_UNKNOWN, ask(server, "call", NULL));
+    OK(kvreg_server_stop(server));
+    IS(KVREG_NO_PROCESS, kvreg_reply_send(kept, KVREG_ABORT, NULL));
+    OK(kvreg_server_free(server));
+    end();
+}
+
+static void a_request_is_answered_by_an_event(void) {
+    begin();
+    kvreg_server *server = start("r");
+    kvreg_inbox *inbox;
+    kvreg_event event;
+    uint64_t reference;
+    kvreg_value five = kvreg_int(5);
+    OK(kvreg_inbox_open(&inbox));
+    OK(kvreg_server_request(server, "add", 3, &five, 1, inbox, &reference));
+    OK(kvreg_inbox_receive(inbox, 10000, &event));
+    CHECK(event.type == KVREG_EVENT_REPLY && event.reference == reference);
+    CHECK(event.status == KVREG_OK && event.value.type == KVREG_INT && event.value.as.integer == 5);
+    kvreg_event_clear(&event);
+    OK(kvreg_server_request(server, "abort", 5, NULL, 0, inbox, &reference));
+    OK(kvreg_inbox_receive(inbox, 10000, &event));
+    CHECK(event.status == KVREG_ABORTED && strcmp(event.detail.data, "no") == 0);
+    kvreg_event_clear(&event);
+    IS(KVREG_NOT_FOUND, kvreg_inbox_abandon(inbox, reference));
+    OK(kvreg_server_request(server, "later", 5, NULL, 0, inbox, &reference));
+    kvreg_live live = kvreg_live_init();
+    do OK(kvreg_live_counts(&live)); while (live.reply_handles == 0); /* it has begun */
+    IS(KVREG_OUTCOME_UNKNOWN, kvreg_inbox_abandon(inbox, reference));
+    IS(KVREG_NOT_FOUND, kvreg_inbox_abandon(inbox, reference));
+    OK(ask(server, "now", NULL)); /* which nobody waits for */
+    OK(kvreg_server_request(server, "crash", 5, NULL, 0, inbox, &reference));
+    OK(kvreg_inbox_receive(inbox, 10000, &event));
+    CHECK(event.type == KVREG_EVENT_REPLY && event.status == KVREG_SERVER_DOWN);
+    kvreg_event_clear(&event);
+    IS(KVREG_TIMEOUT, kvreg_inbox_receive(inbox, 0, &event));
+    OK(kvreg_inbox_free(inbox));
+    OK(kvreg_server_free(server));
+    end();
+}
+
+static const test tests[] = {
+    TEST(a_server_is_called),
+    TEST(values_are_told_as_they_are),
+    TEST(each_verdict_of_a_call),
+    TEST(each_verdict_of_a_cast_and_an_info),
+    TEST(an_init_that_refuses_leaves_nothing),
+    TEST(names_are_shared_with_buckets),
+    TEST(max_servers_is_a_limit_of_its_own),
+    TEST(a_server_is_started_again),
+    TEST(an_init_that_fails_again_counts_as_an_end),
+    TEST(links_and_monitors_join_all_kinds),
+    TEST(buckets_and_registries_are_servers),
+    TEST(g8_no_server_waits_for_itself),
+    TEST(what_is_sent_next_comes_first),
+    TEST(a_server_that_nobody_reaches_stops),
+    TEST(terminate_comes_before_the_end),
+    TEST(an_answer_comes_later),
+    TEST(nobody_waits_for_what_comes_too_late),
+    TEST(a_request_is_answered_by_an_event),
+};
+
+CHECK_MAIN(tests)
