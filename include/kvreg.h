@@ -1793,6 +1793,26 @@ kvreg_status kvreg_server_send(kvreg_server *server,
                                size_t count);
 
 /**
+ * Sends a server an info after `delay_ms` milliseconds, whose `reference` is that of the message. Its
+ * place in the mailbox is kept from now on: the answer is KVREG_LIMIT if there is none left. A timer ends
+ * with its server, and never keeps it alive; the time goes on while the machine is suspended. Only
+ * user's servers have timers: else the answer is KVREG_UNSUPPORTED. `reference` may be NULL. Never blocks.
+ */
+kvreg_status kvreg_server_send_after(kvreg_server *server,
+                                     int64_t delay_ms,
+                                     const char *tag,
+                                     size_t tag_len,
+                                     const kvreg_value *values,
+                                     size_t count,
+                                     uint64_t *reference);
+
+/**
+ * Takes a timer back. `left_ms`, which may be NULL, is what was left of its time. The answer is
+ * KVREG_NOT_FOUND if it has come already, or never was there. Never blocks.
+ */
+kvreg_status kvreg_server_cancel(kvreg_server *server, uint64_t reference, int64_t *left_ms);
+
+/**
  * Calls a server without waiting: the answer comes into `inbox`, as KVREG_EVENT_REPLY with this
  * reference. Its status is that of kvreg_server_call; past the timeout of the handle it is
  * KVREG_TIMEOUT, or KVREG_OUTCOME_UNKNOWN if it had begun. The place of the event is kept: the answer
@@ -1939,6 +1959,24 @@ kvreg_status kvreg_turn_detach(kvreg_turn *turn);
 kvreg_status kvreg_inbox_monitor_server(kvreg_inbox *inbox,
                                         kvreg_server *server,
                                         uint64_t *reference);
+
+/**
+ * Has a user's server told of the end of a server of any kind: `watcher` gets one message of type
+ * KVREG_MESSAGE_DOWN with this reference; at once, with the reason KVREG_REASON_NOPROC, if it has ended
+ * already. Its place in the mailbox is kept: the answer is KVREG_LIMIT if there is none left. A bucket and
+ * a registry watch nobody: KVREG_UNSUPPORTED. Never blocks.
+ */
+kvreg_status kvreg_server_monitor(kvreg_server *watcher,
+                                  kvreg_server *target,
+                                  uint64_t *reference);
+
+/**
+ * Takes a monitor back: no DOWN of it comes any more. With KVREG_DEMONITOR_FLUSH in `flags` (else 0) a
+ * DOWN that waits in the mailbox is removed too. An unknown reference is fine. Never blocks.
+ */
+kvreg_status kvreg_server_demonitor(kvreg_server *watcher,
+                                    uint64_t reference,
+                                    uint32_t flags);
 
 /**
  * Withdraws a request: no KVREG_EVENT_REPLY of it comes any more, nor remains. The answer is

@@ -6,10 +6,10 @@ use super::{ActorServer, Answer, Content, Mail, Pending, What};
 use crate::error::Error;
 use crate::inbox::InboxCore;
 use crate::server::Caller;
-use crate::time::Timeout;
+use crate::time::{Moment, Timeout};
 
 impl ActorServer {
-    fn mail(&self, content: &Arc<Content>, what: What) -> Result<Mail, Error> {
+    pub(super) fn mail(&self, content: &Arc<Content>, what: What) -> Result<Mail, Error> {
         let state = self.state();
         content.check(state.options().max_value)?;
         let mut mail = Mail::new(what);
@@ -112,12 +112,28 @@ impl ActorServer {
         }
     }
 
+    /// The wait for an answer that comes into an inbox ends with its time.
+    pub(crate) fn expire_later(self: &Arc<Self>, pending: &Arc<Pending>, timeout: Timeout) {
+        let at = match timeout {
+            Timeout::Never => return,
+            Timeout::Now => Moment::now().ms(),
+            Timeout::After(wait) => {
+                let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX / 4);
+                Moment::now().after(wait.min(u64::MAX / 4))
+            }
+        };
+        // Where the system refuses the threads it waits until it is answered, or abandoned.
+        if self.state().spec.around.add_due(at, Arc::clone(pending) as _).is_ok() {
+            pending.is_timed(at);
+        }
+    }
+
     /// A call whose answer is an event.
     pub(crate) fn request(
         self: &Arc<Self>,
         content: &Arc<Content>,
         inbox: &Arc<InboxCore>,
-        _timeout: Timeout,
+        timeout: Timeout,
     ) -> Result<u64, Error> {
         if self.has_ended() {
             return Err(self.finish_end(Error::NoProcess));
@@ -126,7 +142,10 @@ impl ActorServer {
         let what = What::Call(Arc::clone(content), Arc::clone(&pending));
         let sent = self.mail(content, what).and_then(|mail| self.request_task(mail));
         match sent {
-            Ok(()) => Ok(reference),
+            Ok(()) => {
+                self.expire_later(&pending, timeout);
+                Ok(reference)
+            }
             Err(refused) => {
                 inbox.forget_request(reference);
                 Err(refused)

@@ -196,6 +196,7 @@ impl ActorServer {
     /// sent it here.
     fn terminate_now(self: &Arc<Self>, exit: Exit) {
         self.state().is_terminating.store(true, Ordering::Release);
+        self.kill_later();
         let (reason, detail) = (exit.reason, exit.detail.clone());
         let said = self.ask(&What::Terminate(Arc::new(exit)));
         if !self.system().is_current() {
@@ -223,6 +224,7 @@ impl ActorServer {
         if !state.options().is_by_turns && self.system().threads().start().is_err() {
             return false;
         }
+        self.kill_later();
         let exit = Arc::new(Exit::new(exit.reason, &exit.detail));
         self.post_before_all(Mail::new(What::Terminate(exit)))
             .is_ok()

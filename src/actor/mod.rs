@@ -39,14 +39,15 @@ mod mail;
 mod pending;
 mod spec;
 mod starting;
+mod timed;
 mod turns;
 
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use crate::bucket::Surroundings;
+use crate::bucket::{Due, Surroundings};
 use crate::error::Error;
 use crate::reason::{Exit, Reason};
 use crate::server::{HandleCount, Place, Server, State, System, Turn, Writing};
@@ -56,6 +57,7 @@ use crate::time::Deadline;
 pub(crate) use mail::{Content, Mail, What, TAG_LIMIT, VALUES_LIMIT};
 use mail::Waiting;
 pub(crate) use pending::{Answer, Pending, Refusal};
+use timed::Timed;
 pub(crate) use spec::{ActorOptions, ActorSpec, Behaviour, Said};
 pub(crate) use turns::ActorTurn;
 
@@ -66,6 +68,8 @@ pub(crate) type ActorServer = Server<ActorState>;
 pub(crate) struct Actors {
     /// Those that have not ended.
     live: Counter,
+    /// Those that want to know before they end, by their addresses.
+    wanting: Mutex<BTreeMap<usize, Weak<ActorServer>>>,
     /// Handles that messages bring, and nobody frees.
     selves: AtomicU64,
 }
@@ -73,6 +77,22 @@ pub(crate) struct Actors {
 impl Actors {
     pub(crate) fn selves(&self) -> u64 {
         self.selves.load(Ordering::Relaxed)
+    }
+
+    /// Ends those that want to know before, all at once, and not beyond the deadline.
+    pub(crate) fn end_in_order(&self, deadline: &Deadline) {
+        let exit = Exit::new(Reason::Shutdown, "the library was shut down");
+        let wanting: Vec<_> = lock(&self.wanting).values().cloned().collect();
+        let mut servers: Vec<_> = wanting.iter().filter_map(Weak::upgrade).collect();
+        servers.retain(|server| {
+            if let Some(place) = &server.state().place {
+                place.claim_removal(); // it is not started again
+            }
+            server.begin_terminate(&exit)
+        });
+        for server in servers {
+            server.finish_terminate(deadline);
+        }
     }
 
     /// One more handle that nobody frees, or one less.
@@ -99,6 +119,16 @@ impl ActorSurroundings {
     pub(crate) fn system(&self) -> &'static System {
         self.of_buckets.system
     }
+
+    /// Has something told at a time.
+    fn add_due(&self, at: u64, due: Arc<dyn Due>) -> Result<(), Error> {
+        let of = self.of_buckets;
+        of.buckets.agenda().add(of.system, at, due)
+    }
+
+    fn remove_due(&self, at: u64, due: &Arc<dyn Due>) {
+        self.of_buckets.buckets.agenda().remove(at, due);
+    }
 }
 
 /// What the boundary has for a server: told when nobody is inside it any more.
@@ -123,6 +153,7 @@ pub(crate) struct ActorState {
     is_terminating: AtomicBool,
     is_vacated: AtomicBool,
     owed: Mutex<Owed>,
+    timed: Mutex<Timed>,
     /// Answers that are given when it has ended.
     last: Mutex<Vec<(Arc<Pending>, Answer)>>,
     waiting: Arc<Waiting>,
@@ -196,6 +227,7 @@ unsafe impl State for ActorState {
         for pending in owed.into_iter().flatten().map(|(_, pending)| pending) {
             pending.answer(Err(Error::ServerDown.into()));
         }
+        server.forget_timed();
     }
 
     fn exclusive(&self) -> &Counted {
@@ -205,6 +237,11 @@ unsafe impl State for ActorState {
     fn close(write: &Writing<'_, ActorState>) {
         if write.exclusive().0.swap(false, Ordering::Relaxed) {
             write.state().spec.around.actors.live.remove();
+        }
+        if write.state().options().wants_terminate {
+            let address = std::ptr::from_ref(write.state()).addr();
+            let gone = lock(&write.state().spec.around.actors.wanting).remove(&address);
+            drop(gone); // outside the lock
         }
     }
 
@@ -259,6 +296,7 @@ impl ActorState {
             is_terminating: AtomicBool::new(false),
             is_vacated: AtomicBool::new(false),
             owed: Mutex::new(Some(BTreeMap::new())),
+            timed: Mutex::default(),
             last: Mutex::default(),
             waiting: Arc::default(),
             front: OnceLock::new(),

@@ -11,15 +11,20 @@
 //! waiting for the server. Whoever answers takes that note back before the thread knows, and so does
 //! who defers the answer, for from then on it waits for nobody's turn. So a note says the truth.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 
-use super::{ActorServer, What};
+use super::{ActorServer, ActorSurroundings, What};
+use crate::bucket::Due;
 use crate::error::Error;
 use crate::inbox::{Asked, InboxCore};
 use crate::server::System;
 use crate::sync::lock;
 use crate::time::Deadline;
 use crate::value::{Text, Value};
+
+/// See `Pending::until`.
+const SETTLED: u64 = u64::MAX;
 
 /// Why a call has no answer, or the answer.
 pub(crate) type Answer = Result<Value, Refusal>;
@@ -69,8 +74,9 @@ pub(crate) struct Pending {
     to: To,
     stage: Mutex<Stage>,
     arrived: Condvar,
-    /// Of the timer that ends the wait of an inbox; 0 if there is none.
-    pub(super) timer: std::sync::atomic::AtomicU64,
+    around: ActorSurroundings,
+    /// When the wait of an inbox ends; 0 if it does not, `SETTLED` if it has ended.
+    until: AtomicU64,
 }
 
 impl Pending {
@@ -82,8 +88,31 @@ impl Pending {
             to,
             stage: Mutex::new(stage),
             arrived: Condvar::new(),
-            timer: std::sync::atomic::AtomicU64::new(0),
+            around: server.state().spec.around,
+            until: AtomicU64::new(0),
         })
+    }
+
+    /// It stands in the agenda.
+    pub(super) fn is_timed(self: &Arc<Self>, at: u64) {
+        if self.until.swap(at, Ordering::AcqRel) == SETTLED {
+            self.leave_agenda(at); // it was answered meanwhile
+        }
+    }
+
+    /// Nobody waits for it any more.
+    fn is_settled(self: &Arc<Self>) {
+        if let To::Inbox(..) = self.to {
+            match self.until.swap(SETTLED, Ordering::AcqRel) {
+                0 | SETTLED => {}
+                at => self.leave_agenda(at),
+            }
+        }
+    }
+
+    fn leave_agenda(self: &Arc<Self>, at: u64) {
+        let due: Arc<dyn Due> = Arc::clone(self) as _;
+        self.around.remove_due(at, &due);
     }
 
     /// Of a call by a thread: `inside` is its number if it holds a turn.
@@ -131,7 +160,7 @@ impl Pending {
     }
 
     /// `false` if nobody waits for it any more.
-    pub(crate) fn answer(&self, answer: Answer) -> bool {
+    pub(crate) fn answer(self: &Arc<Self>, answer: Answer) -> bool {
         let mut stage = lock(&self.stage);
         if !matches!(*stage, Stage::Queued | Stage::Begun) {
             drop(stage);
@@ -148,6 +177,7 @@ impl Pending {
             To::Inbox(inbox, reference) => {
                 *stage = Stage::Left;
                 drop(stage);
+                self.is_settled();
                 let (answer, said) = match answer {
                     Ok(value) => (Ok(value), String::new()),
                     Err(refusal) => {
@@ -232,6 +262,7 @@ impl Asked for Pending {
         };
         *stage = Stage::Left;
         drop(stage);
+        self.is_settled();
         match self.left(has_begun) {
             Error::OutcomeUnknown => Err(Error::OutcomeUnknown),
             _ => Ok(()),

@@ -7,6 +7,7 @@ use super::{ActorServer, ActorSpec, ActorState, Answer, Mail, Pending, Refusal, 
 use crate::error::Error;
 use crate::reason::{Exit, Reason};
 use crate::server::{Caller, Lasts, Place, Thread, Turn};
+use crate::sync::lock;
 
 impl ActorServer {
     /// Starts one that no registry knows. Its turn is the calling thread's, by `first_turn`.
@@ -46,7 +47,7 @@ impl ActorServer {
         }
         state.state.store(made, Ordering::Relaxed);
         state.has_state.store(true, Ordering::Release);
-        state.is_running.store(true, Ordering::Release);
+        self.has_begun();
         Ok(())
     }
 
@@ -93,9 +94,15 @@ impl ActorServer {
         self.end(Exit::new(Reason::Crashed, &detail));
     }
 
-    /// The state is the program's, which is by turns, or needs no `init`.
-    pub(crate) fn has_begun(&self) {
-        self.state().is_running.store(true, Ordering::Release);
+    /// It has a state.
+    pub(crate) fn has_begun(self: &Arc<Self>) {
+        let state = self.state();
+        if state.options().wants_terminate {
+            let address = std::ptr::from_ref(state).addr();
+            let mut wanting = lock(&state.spec.around.actors.wanting);
+            wanting.insert(address, Arc::downgrade(self));
+        }
+        state.is_running.store(true, Ordering::Release);
     }
 
     /// Waits until one that was just found has begun.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::{ActorServer, Answer, Pending, Said, What};
 use crate::error::Error;
+use crate::inbox::InboxCore;
 use crate::reason::{Exit, Reason};
 use crate::server::{Caller, Lasts, Next, OpenTurn, Turn};
 use crate::sync::lock;
@@ -160,6 +161,18 @@ impl ActorTurn {
             }
             _ => Err(Error::InvalidArgument("the message was answered already")),
         }
+    }
+
+    /// The answer of the call that it was begun for comes into an inbox.
+    pub(crate) fn defer_to_inbox(
+        &self,
+        inbox: &Arc<InboxCore>,
+    ) -> Result<(Arc<Pending>, u64), Error> {
+        self.check()?;
+        let (pending, reference) = self.server().defer_to_inbox(inbox)?;
+        let left = self.deadline.left().map_or(Timeout::Never, Timeout::from);
+        self.server().expire_later(&pending, left);
+        Ok((pending, reference))
     }
 
     fn check(&self) -> Result<(), Error> {

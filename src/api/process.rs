@@ -58,6 +58,7 @@ pub(crate) fn shut_down(
         return Err(Error::CallingSelf);
     }
     let deadline = timeout.deadline();
+    process.actors().end_in_order(&deadline);
     if !process.begin_shut_down() {
         return Err(Error::ShutDown);
     }

@@ -1,5 +1,5 @@
 //! The sweeper: one alarm of the process, and an agenda of the buckets that have keys whose time
-//! will come.
+//! will come, and of what else is due at some time.
 //!
 //! # The argument
 //!
@@ -13,6 +13,10 @@
 //! when its turn comes, which counts neither for the limit of the mailbox nor as handled. A sweep is
 //! made of slices, between which the turn is given back; the last puts the bucket into the agenda
 //! again (`rest`). What cannot be done for want of memory is tried again.
+//!
+//! What else is due ([`Due`]) stands in the same agenda by its time and its address, and has a count
+//! there until it is told, on the thread that has the alarm, or taken out. Both are done once, by who
+//! takes it out of the agenda.
 //!
 //! **Who is told.** A change that noted a key for an earlier time than `armed` sees to the agenda
 //! before it gives the right to write back (`see_to`, from `State::settle`). The threads, and the
@@ -50,11 +54,32 @@ pub(crate) struct Expiry {
 #[derive(Default)]
 struct Agenda {
     /// By their time, and their address.
-    buckets: BTreeMap<(u64, usize), Weak<BucketServer>>,
+    entries: BTreeMap<(u64, usize), Entry>,
     /// Of the task that serves it.
     alarm: Weak<Alarm>,
     /// What it is set for.
     set_for: Option<u64>,
+}
+
+/// What is due at some time.
+pub(crate) trait Due: Send + Sync {
+    /// Its time has come. It waits for nothing, and runs no user code.
+    fn due(self: Arc<Self>);
+}
+
+enum Entry {
+    Bucket(Weak<BucketServer>),
+    Other(Arc<dyn Due>),
+}
+
+/// Whose time has come.
+enum Come {
+    Bucket(Arc<BucketServer>),
+    Other(Arc<dyn Due>),
+}
+
+fn address_of(due: &Arc<dyn Due>) -> usize {
+    Arc::as_ptr(due).cast::<()>().addr()
 }
 
 fn address(state: &BucketState) -> usize {
@@ -65,16 +90,17 @@ impl Agenda {
     /// Moves a bucket.
     fn arm(&mut self, server: &Arc<BucketServer>, at: u64) {
         let (times, address) = (&server.state().contents.times, address(server.state()));
-        self.buckets.remove(&(times.armed(), address));
+        self.entries.remove(&(times.armed(), address));
         times.set_armed(at);
         if at != UNARMED && at != SWEEPING {
-            self.buckets.insert((at, address), Arc::downgrade(server));
+            let bucket = Entry::Bucket(Arc::downgrade(server));
+            self.entries.insert((at, address), bucket);
         }
     }
 
     /// Sets the alarm for the first.
     fn set_alarm(&mut self) {
-        let first = self.buckets.keys().next().map(|(at, _)| *at);
+        let first = self.entries.keys().next().map(|(at, _)| *at);
         if first == self.set_for {
             return;
         }
@@ -99,6 +125,32 @@ impl Expiry {
             tokio.spawn(alarm.serve(move || self.ring(system)));
         }
         Ok(())
+    }
+
+    /// Has it told when its time has come; refused if the system refuses the threads for that.
+    pub(crate) fn add(
+        &'static self,
+        system: &'static System,
+        at: u64,
+        due: Arc<dyn Due>,
+    ) -> Result<(), Error> {
+        self.start(system)?;
+        let mut agenda = lock(&self.agenda);
+        let address = address_of(&due);
+        agenda.entries.insert((at, address), Entry::Other(due));
+        agenda.set_alarm();
+        Ok(())
+    }
+
+    /// Takes it out, if it was not told yet.
+    pub(crate) fn remove(&self, at: u64, due: &Arc<dyn Due>) {
+        let mut agenda = lock(&self.agenda);
+        let removed = agenda.entries.remove(&(at, address_of(due)));
+        if removed.is_some() {
+            agenda.set_alarm();
+        }
+        drop(agenda);
+        drop(removed); // outside the lock
     }
 
     /// Sees to it that the bucket is swept when it is to be. The caller has the right to write.
@@ -146,7 +198,7 @@ impl Expiry {
     pub(super) fn forget(&self, state: &BucketState) {
         let times = &state.contents.times;
         let mut agenda = lock(&self.agenda);
-        let known = agenda.buckets.remove(&(times.armed(), address(state)));
+        let known = agenda.entries.remove(&(times.armed(), address(state)));
         times.set_armed(UNARMED);
         agenda.set_alarm();
         drop(agenda);
@@ -155,23 +207,30 @@ impl Expiry {
 
     fn ring(&'static self, system: &'static System) {
         let now = Moment::now();
-        while let Some(server) = self.take_due(now) {
-            system.threads().spawn(move || sweep(&server));
+        while let Some(come) = self.take_due(now) {
+            match come {
+                Come::Bucket(server) => system.threads().spawn(move || sweep(&server)),
+                Come::Other(due) => due.due(),
+            }
         }
     }
 
-    /// The next bucket whose time has come; if there is none the alarm is set for the next.
-    fn take_due(&self, now: Moment) -> Option<Arc<BucketServer>> {
+    /// The next whose time has come; if there is none the alarm is set for the next.
+    fn take_due(&self, now: Moment) -> Option<Come> {
         let mut agenda = lock(&self.agenda);
         agenda.set_for = None; // it has rung
-        while let Some((&(at, _), _)) = agenda.buckets.first_key_value() {
+        while let Some((&(at, _), _)) = agenda.entries.first_key_value() {
             if !now.is_past(at) {
                 break;
             }
-            let (_, bucket) = agenda.buckets.pop_first()?;
+            let (_, entry) = agenda.entries.pop_first()?;
+            let bucket = match entry {
+                Entry::Other(due) => return Some(Come::Other(due)),
+                Entry::Bucket(bucket) => bucket,
+            };
             if let Some(server) = bucket.upgrade() {
                 server.state().contents.times.set_armed(SWEEPING);
-                return Some(server);
+                return Some(Come::Bucket(server));
             }
         }
         agenda.set_alarm();

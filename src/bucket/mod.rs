@@ -27,6 +27,7 @@ use crate::sync::Counter;
 use crate::watch::{Subscriber, Subscribers};
 
 use callbacks::{Callbacks, Running};
+pub(crate) use expiry::Due;
 use expiry::Expiry;
 pub use options::{BucketOptions, OnFull, Order};
 use small_pair::SmallPair;
@@ -55,6 +56,11 @@ impl Buckets {
 
     pub(crate) fn live(&self) -> usize {
         self.live.count()
+    }
+
+    /// What is due at some time.
+    pub(crate) fn agenda(&'static self) -> &'static Expiry {
+        &self.expiry
     }
 
     /// Notes that a callback runs on one of the runtime's threads, until the answer is dropped.

@@ -8,6 +8,7 @@ use super::object::{
     kvreg_inbox, kvreg_server, releasing, with, with_any_kind, with_both_kinds, AnyKind, Needs,
 };
 use super::status::{kvreg_reason, kvreg_status};
+use crate::error::Error;
 use crate::reason::Reason;
 
 /// @name Servers: life and death
@@ -34,6 +35,54 @@ pub unsafe extern "C" fn kvreg_inbox_monitor_server(
         outcome.map_err(|failure| match with_any_kind(Needs::Nothing, server, |_, _| Ok(())) {
             Err(other) if other.comes_before(&failure) => other,
             _ => failure,
+        })
+    })
+}
+
+/// Has a user's server told of the end of a server of any kind: `watcher` gets one message of type
+/// KVREG_MESSAGE_DOWN with this reference; at once, with the reason KVREG_REASON_NOPROC, if it has ended
+/// already. Its place in the mailbox is kept: the answer is KVREG_LIMIT if there is none left. A bucket and
+/// a registry watch nobody: KVREG_UNSUPPORTED. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_server_monitor(
+    watcher: *mut kvreg_server,
+    target: *mut kvreg_server,
+    reference: *mut u64,
+) -> kvreg_status {
+    guard("kvreg_server_monitor", || {
+        // SAFETY: null or an output.
+        let reference = unsafe { Out::new(reference, 0) };
+        with_both_kinds(Needs::Memory, watcher, target, |watcher, target| {
+            reference.required()?;
+            let AnyKind::Server(watcher) = watcher else {
+                return Err(Error::Unsupported("only user's servers watch others").into());
+            };
+            reference.set(watcher.monitor_server(&target.as_any())?);
+            Ok(())
+        })
+    })
+}
+
+/// Takes a monitor back: no DOWN of it comes any more. With KVREG_DEMONITOR_FLUSH in `flags` (else 0) a
+/// DOWN that waits in the mailbox is removed too. An unknown reference is fine. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_server_demonitor(
+    watcher: *mut kvreg_server,
+    reference: u64,
+    flags: u32,
+) -> kvreg_status {
+    const FLUSH: u32 = 1;
+    guard("kvreg_server_demonitor", || {
+        with_any_kind(Needs::Nothing, watcher, |watcher, caller| {
+            caller.unpin();
+            if flags & !FLUSH != 0 {
+                return Err(invalid("an unknown flag"));
+            }
+            let AnyKind::Server(watcher) = watcher else {
+                return Err(Error::Unsupported("only user's servers watch others").into());
+            };
+            watcher.demonitor_server(reference, flags & FLUSH != 0);
+            Ok(())
         })
     })
 }

@@ -902,6 +902,59 @@ pub unsafe extern "C" fn kvreg_server_send(
     })
 }
 
+/// Sends a server an info after `delay_ms` milliseconds, whose `reference` is that of the message. Its
+/// place in the mailbox is kept from now on: the answer is KVREG_LIMIT if there is none left. A timer ends
+/// with its server, and never keeps it alive; the time goes on while the machine is suspended. Only
+/// user's servers have timers: else the answer is KVREG_UNSUPPORTED. `reference` may be NULL. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_server_send_after(
+    server: *mut kvreg_server,
+    delay_ms: i64,
+    tag: *const c_char,
+    tag_len: usize,
+    values: *const kvreg_value,
+    count: usize,
+    reference: *mut u64,
+) -> kvreg_status {
+    guard("kvreg_server_send_after", || {
+        // SAFETY: null or an output.
+        let reference = unsafe { Out::new(reference, 0) };
+        with_any_kind(Needs::Memory, server, |server, caller| {
+            caller.unpin(); // the values may be many
+            let delay = u64::try_from(delay_ms).map_err(|_| invalid("a delay is 0 or more"))?;
+            // SAFETY: tag and values are good for their lengths.
+            let content = unsafe { content(tag, tag_len, values, count) }?;
+            let AnyKind::Server(server) = server else {
+                return Err(Error::Unsupported("only user's servers have timers").into());
+            };
+            reference.set(server.send_after(delay, &content)?);
+            Ok(())
+        })
+    })
+}
+
+/// Takes a timer back. `left_ms`, which may be NULL, is what was left of its time. The answer is
+/// KVREG_NOT_FOUND if it has come already, or never was there. Never blocks.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_server_cancel(
+    server: *mut kvreg_server,
+    reference: u64,
+    left_ms: *mut i64,
+) -> kvreg_status {
+    guard("kvreg_server_cancel", || {
+        // SAFETY: null or an output.
+        let left = unsafe { Out::new(left_ms, 0) };
+        with_any_kind(Needs::Nothing, server, |server, caller| {
+            caller.unpin();
+            let AnyKind::Server(server) = server else {
+                return Err(Error::Unsupported("only user's servers have timers").into());
+            };
+            left.set(i64::try_from(server.cancel_timer(reference)?).unwrap_or(i64::MAX));
+            Ok(())
+        })
+    })
+}
+
 /// An info that nobody expects.
 fn drop_info(server: &dyn Ends, kind: &str, content: &Content) -> Result<(), Failure> {
     if server.is_gone() {

@@ -395,7 +395,7 @@ pub unsafe extern "C" fn kvreg_turn_defer(
                 reference.required()?;
                 reply.required()?;
                 let server = Arc::clone(turn.server());
-                let (pending, number) = server.defer_to_inbox(inbox)?;
+                let (pending, number) = turn.defer_to_inbox(inbox)?;
                 make(Deferred::new(server, pending), &reply).inspect_err(|_| {
                     let _ = inbox.abandon(number);
                 })?;

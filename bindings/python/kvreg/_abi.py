@@ -801,6 +801,12 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
         [c_void_p, c_uint32, c_char_p, c_size_t, POINTER(Value), c_size_t],
     ),
     (
+        "kvreg_server_send_after",
+        c_int32,
+        [c_void_p, c_int64, c_char_p, c_size_t, POINTER(Value), c_size_t, POINTER(c_uint64)],
+    ),
+    ("kvreg_server_cancel", c_int32, [c_void_p, c_uint64, POINTER(c_int64)]),
+    (
         "kvreg_server_request",
         c_int32,
         [c_void_p, c_char_p, c_size_t, POINTER(Value), c_size_t, c_void_p, POINTER(c_uint64)],
@@ -818,6 +824,8 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kvreg_turn_free", c_int32, [c_void_p]),
     ("kvreg_turn_detach", c_int32, [c_void_p]),
     ("kvreg_inbox_monitor_server", c_int32, [c_void_p, c_void_p, POINTER(c_uint64)]),
+    ("kvreg_server_monitor", c_int32, [c_void_p, c_void_p, POINTER(c_uint64)]),
+    ("kvreg_server_demonitor", c_int32, [c_void_p, c_uint64, c_uint32]),
     ("kvreg_inbox_abandon", c_int32, [c_void_p, c_uint64]),
     ("kvreg_server_link", c_int32, [c_void_p, c_void_p]),
     ("kvreg_server_unlink", c_int32, [c_void_p, c_void_p]),

@@ -96,6 +96,8 @@
     F(registry_call) \
     F(server_cast) \
     F(server_send) \
+    F(server_send_after) \
+    F(server_cancel) \
     F(server_request) \
     F(message_clear) \
     F(message_defer) \
@@ -110,6 +112,8 @@
     F(turn_free) \
     F(turn_detach) \
     F(inbox_monitor_server) \
+    F(server_monitor) \
+    F(server_demonitor) \
     F(inbox_abandon) \
     F(server_link) \
     F(server_unlink) \
