@@ -14,7 +14,7 @@ use super::messages::{
 };
 use super::object::{
     self, free, kvreg_bucket, kvreg_inbox, kvreg_items, kvreg_registry, kvreg_server, kvreg_turn,
-    make, set_timeout, token, with, with_any_kind, with_registry, AnyKind, Needs,
+    make, or_of_second, set_timeout, token, with, with_any_kind, with_registry, AnyKind, Needs,
 };
 use super::one_key::OK;
 use super::status::{kvreg_status, kvreg_verdict, Failure, Status};
@@ -1015,5 +1015,6 @@ pub unsafe extern "C" fn kvreg_server_request(
                 Ok(())
             })
         })
+        .map_err(|failure| or_of_second(failure, inbox))
     })
 }

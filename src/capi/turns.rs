@@ -22,7 +22,7 @@ use super::guard::guard;
 use super::messages::{fill_message, kvreg_message, message_out, next_serial, owned, said};
 use super::object::{
     insert_uncounted, is_inherited, is_inherited_handle, kvreg_inbox, kvreg_reply, kvreg_server,
-    kvreg_turn, make, missing, remove_uncounted, token, with, with_any_kind, AnyKind, Needs,
+    kvreg_turn, make, missing, or_of_second, remove_uncounted, token, with, with_any_kind, AnyKind, Needs,
 };
 use super::replies::Deferred;
 use super::status::{kvreg_status, kvreg_verdict, Failure, Status};
@@ -403,6 +403,7 @@ pub unsafe extern "C" fn kvreg_turn_defer(
                 Ok(())
             })
         })
+        .map_err(|failure| or_of_second(failure, inbox))
     })
 }
 

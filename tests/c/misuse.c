@@ -48,7 +48,9 @@ static void wait_for_quiet(void) {
     free_pool();
     for (int i = 0; i < PATIENCE_MS; i++) { /* casts without `destroy` may still be running */
         OK(kvreg_live_counts(&live));
-        if (live.registries == 0 && live.buckets == 0 && live.listener_handles == 0)
+        if (live.registries == 0 && live.buckets == 0 && live.listener_handles == 0 &&
+            live.servers == 0 && states_made == states_dropped &&
+            arguments_given == arguments_destroyed)
             break;
         short_sleep();
     }
@@ -67,6 +69,8 @@ static void every_misuse_is_a_status(void) {
     atomic_store(&ending, true);
     free_pool();
     wait_for_quiet();
+    CHECK(states_made == states_dropped && arguments_given == arguments_destroyed);
+    printf("%10lu states of servers, each dropped once\n", atomic_load(&states_made));
     for (int status = 0; status < STATUSES; status++) {
         unsigned long count = atomic_load(&answers[status]);
         if (count > 0)

@@ -8,7 +8,7 @@
 #include "../check.h"
 #include "names.h"
 
-enum kind { REGISTRY, BUCKET, UPDATE, ITEMS, INBOX, LISTENER, KINDS };
+enum kind { REGISTRY, BUCKET, UPDATE, ITEMS, INBOX, LISTENER, SERVER, TURN, REPLY, KINDS };
 enum { THREADS = 2, SLOTS = 12, UPDATES = 3, STASH = 4, STATUSES = KVREG_TOO_SMALL + 1 };
 enum { BIG = 70000 };
 
@@ -103,6 +103,12 @@ static kvreg_status free_handle(enum kind kind, void *handle) {
         return kvreg_items_free(handle);
     case LISTENER:
         return kvreg_listener_free(handle);
+    case SERVER:
+        return kvreg_server_free(handle);
+    case TURN:
+        return kvreg_turn_free(handle);
+    case REPLY:
+        return kvreg_reply_free(handle);
     default:
         return kvreg_inbox_free(handle);
     }
@@ -116,7 +122,7 @@ static void free_quietly(enum kind kind, void *handle) {
 
 /* Few updates at a time, since each keeps a bucket busy, and few listeners. */
 static unsigned slots_of(enum kind kind) {
-    return kind == UPDATE || kind == LISTENER ? UPDATES : SLOTS;
+    return kind == UPDATE || kind == LISTENER || kind == TURN ? UPDATES : SLOTS;
 }
 
 static int64_t short_timeout(struct actor *me) {
@@ -137,6 +143,8 @@ static void keep(struct actor *me, enum kind kind, void *handle) {
         status = kvreg_registry_set_timeout(handle, short_timeout(me));
     else if (kind == BUCKET)
         status = kvreg_bucket_set_timeout(handle, short_timeout(me));
+    else if (kind == SERVER)
+        status = kvreg_server_set_timeout(handle, short_timeout(me));
     CHECK(status == KVREG_OK || status == KVREG_BAD_HANDLE); /* guessed and freed: who knows */
     uintptr_t old = atomic_exchange_explicit(&pool[kind][below(me, slots_of(kind))],
                                              (uintptr_t)handle, memory_order_relaxed);

@@ -2,7 +2,7 @@
 #ifndef MISUSE_FUNCTIONS_H
 #define MISUSE_FUNCTIONS_H
 
-#include "process_model.h"
+#include "servers.h"
 
 static void step_plain(struct actor *me, enum function function) {
     switch (function) {
@@ -286,7 +286,7 @@ static void step_copy_text(struct actor *me) {
 }
 
 static void check_event(const kvreg_event *event) {
-    CHECK(event->type <= KVREG_EVENT_CURRENT);
+    CHECK(event->type <= KVREG_EVENT_REPLY);
     CHECK(strlen(event->name.data) <= event->name.len);
     CHECK(event->name.data[event->name.len] == 0);
     CHECK(event->detail.data[event->detail.len] == 0);
@@ -722,7 +722,7 @@ static void step_inbox(struct actor *me, enum function function) {
 static unsigned rarity(enum function function) {
     switch (function) {
     case DO_registry_stop: case DO_bucket_stop: case DO_bucket_exit: case DO_registry_free:
-    case DO_registry_exit: case DO_registry_remove:
+    case DO_registry_exit: case DO_registry_remove: case DO_server_stop: case DO_server_exit:
         return 12;
     case DO_listener_start: /* takes a port */
     case DO_bucket_save: case DO_bucket_restore: /* wait for the disk */
@@ -730,7 +730,8 @@ static unsigned rarity(enum function function) {
     case DO_registry_start: case DO_registry_clone: case DO_registry_create:
     case DO_registry_lookup: case DO_bucket_start: case DO_bucket_start_with:
     case DO_bucket_clone: case DO_bucket_free: case DO_bucket_clear: case DO_inbox_open:
-    case DO_inbox_free:
+    case DO_inbox_free: case DO_server_start: case DO_registry_start_server: case DO_server_free:
+    case DO_server_link:
         return 4;
     default:
         return 1;
@@ -822,6 +823,28 @@ static void step(struct actor *me) {
     case DO_listener_free:
         step_listener(me, function);
         break;
+    case DO_registry_start_server: case DO_server_start:
+        step_server_start(me, function);
+        break;
+    case DO_server_begin: case DO_turn_next: case DO_turn_answer: case DO_turn_defer:
+    case DO_turn_end: case DO_turn_free: case DO_turn_detach:
+        step_turn(me, function);
+        break;
+    case DO_reply_send: case DO_reply_free: case DO_message_clear: case DO_message_defer:
+    case DO_value_clone:
+        step_reply(me, function);
+        break;
+    case DO_server_call: case DO_registry_call: case DO_server_cast: case DO_server_send:
+    case DO_server_send_after: case DO_server_request:
+        step_send(me, function);
+        break;
+    case DO_registry_lookup_server: case DO_registry_servers: case DO_server_self:
+    case DO_server_clone: case DO_server_set_timeout: case DO_server_name: case DO_server_info:
+    case DO_server_free: case DO_server_cancel: case DO_inbox_monitor_server:
+    case DO_server_monitor: case DO_server_demonitor: case DO_inbox_abandon:
+    case DO_server_link: case DO_server_unlink: case DO_server_stop: case DO_server_exit:
+        step_server_life(me, function);
+        break;
     case DO_shutdown: /* the end of the program calls it */
     case COUNT:
         break;
@@ -835,6 +858,8 @@ static void *work(void *number) {
         step(&me);
         if (once_in(&me, 8)) /* updates end soon, whoever began them */
             free_quietly(UPDATE, from_pool(&me, UPDATE));
+        if (once_in(&me, 8))
+            free_quietly(TURN, from_pool(&me, TURN));
     }
     clear_stash(&me);
     return NULL;
