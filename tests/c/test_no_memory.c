@@ -71,6 +71,10 @@ static kvreg_inbox *inbox, *opened, *watcher;
 static kvreg_items *items, *taken;
 static kvreg_update *update;
 static kvreg_listener *listener;
+static kvreg_server *server, *turns, *started;
+static kvreg_turn *turn, *begun;
+static kvreg_reply *later, *deferred;
+static kvreg_message message;
 static kvreg_value value, second;
 enum { EVENTS = 8 };
 static kvreg_event event, events[EVENTS];
@@ -87,6 +91,14 @@ static int64_t integers[PAIRS];
 static kvreg_verdict store(void *data, const kvreg_value *current, kvreg_value *next) {
     (void)data, (void)current;
     return kvreg_value_copy_text(next, bytes, 1000) == KVREG_OK ? KVREG_STORE : KVREG_ABORT;
+}
+
+static kvreg_verdict echo(void *state, const kvreg_message *message, kvreg_value *reply) {
+    (void)state;
+    if (strcmp(message->tag.data, "later") == 0)
+        return kvreg_message_defer(message, &deferred) == KVREG_OK ? KVREG_LATER : KVREG_ABORT;
+    if (message->count > 0) *reply = message->values[0];
+    return KVREG_KEEP;
 }
 
 static kvreg_registry_options named(void) {
@@ -126,7 +138,10 @@ static bool releases(enum function function) {
     case DO_bucket_free: case DO_bucket_stop: case DO_bucket_exit: case DO_bucket_unlink:
     case DO_bucket_clear: case DO_bucket_delete: case DO_bucket_delete_if: case DO_update_free:
     case DO_update_end: case DO_items_free: case DO_inbox_demonitor: case DO_inbox_unwatch:
-    case DO_inbox_free: case DO_listener_stop:
+    case DO_inbox_free: case DO_listener_stop: case DO_server_free: case DO_server_stop:
+    case DO_server_exit: case DO_server_unlink: case DO_server_cancel: case DO_server_demonitor:
+    case DO_inbox_abandon: case DO_turn_end: case DO_turn_free: case DO_turn_detach:
+    case DO_reply_free: case DO_message_clear: case DO_turn_answer:
     case DO_listener_free: case DO_shutdown:
         return true;
     default:
@@ -152,6 +167,31 @@ static void before(enum function function) {
     case DO_bucket_unlink:
         OK(kvreg_bucket_link(bucket, other));
         break;
+    case DO_server_unlink:
+        OK(kvreg_server_link(server, kvreg_bucket_as_server(other)));
+        break;
+    case DO_server_cancel:
+        OK(kvreg_server_send_after(server, 100000, "tick", 4, NULL, 0, &reference));
+        break;
+    case DO_server_demonitor:
+        OK(kvreg_server_monitor(server, kvreg_bucket_as_server(other), &reference));
+        break;
+    case DO_inbox_abandon:
+        OK(kvreg_server_request(turns, "call", 4, NULL, 0, inbox, &reference));
+        break;
+    case DO_turn_next: case DO_turn_answer: case DO_turn_end: case DO_turn_free:
+    case DO_turn_detach: case DO_turn_defer: case DO_message_clear: case DO_message_defer:
+    case DO_reply_send: case DO_reply_free: case DO_server_self:
+        OK(kvreg_server_request(turns, "call", 4, &pairs[1].value, 1, inbox, &reference));
+        OK(kvreg_server_begin(turns, 0, NULL, &turn));
+        message = kvreg_message_init();
+        if (function != DO_turn_next) OK(kvreg_turn_next(turn, &message));
+        if (function == DO_reply_send || function == DO_reply_free)
+            OK(kvreg_message_defer(&message, &later));
+        break;
+    case DO_server_free:
+        OK(kvreg_server_clone(server, &started));
+        break;
     case DO_bucket_put_if: case DO_bucket_delete_if:
         OK(kvreg_bucket_get_entry(bucket, "text", 4, &entry));
         break;
@@ -176,6 +216,9 @@ static kvreg_status call(enum function function) {
     kvreg_bucket_stats bucket_stats = kvreg_bucket_stats_init();
     kvreg_registry_stats registry_stats = kvreg_registry_stats_init();
     kvreg_live live = kvreg_live_init();
+    kvreg_server_options server_options = kvreg_server_options_init();
+    kvreg_server_stats server_stats = kvreg_server_stats_init();
+    server_options.handle = echo;
     kvreg_columns many = columns();
     kvreg_value large = kvreg_bytes(bytes, LARGE);
     uint64_t revision;
@@ -303,6 +346,51 @@ static kvreg_status call(enum function function) {
     case DO_listener_address: return kvreg_listener_address(listener, &value);
     case DO_listener_stop: return kvreg_listener_stop(listener);
     case DO_listener_free: return kvreg_listener_free(listener);
+    case DO_registry_start_server:
+        return kvreg_registry_start_server(registry, "new", 3, 0, &server_options, &started, NULL);
+    case DO_server_start: return kvreg_server_start(&server_options, &started, NULL);
+    case DO_registry_lookup_server:
+        return kvreg_registry_lookup_server(registry, "server", 6, &started);
+    case DO_registry_servers: return kvreg_registry_servers(registry, &items);
+    case DO_server_self: return kvreg_server_self(&started);
+    case DO_server_clone: return kvreg_server_clone(server, &started);
+    case DO_server_set_timeout: return kvreg_server_set_timeout(server, 1000);
+    case DO_server_name: return kvreg_server_name(server, &value);
+    case DO_server_info: return kvreg_server_info(server, &server_stats);
+    case DO_server_free: return kvreg_server_free(started);
+    case DO_server_call: return kvreg_server_call(server, "echo", 4, &large, 1, &value);
+    case DO_registry_call:
+        return kvreg_registry_call(registry, "server", 6, "echo", 4, &large, 1, &value);
+    case DO_server_cast: return kvreg_server_cast(server, "echo", 4, &large, 1);
+    case DO_server_send: return kvreg_server_send(server, 0, "echo", 4, &large, 1);
+    case DO_server_send_after:
+        return kvreg_server_send_after(server, 100000, "echo", 4, &large, 1, &reference);
+    case DO_server_cancel: return kvreg_server_cancel(server, reference, NULL);
+    case DO_server_request:
+        return kvreg_server_request(turns, "echo", 4, &large, 1, inbox, &reference);
+    case DO_message_clear: kvreg_message_clear(&message); return KVREG_OK;
+    case DO_message_defer: return kvreg_message_defer(&message, &later);
+    case DO_value_clone: return kvreg_value_clone(&large, &value);
+    case DO_reply_send: return kvreg_reply_send(later, KVREG_KEEP, &large);
+    case DO_reply_free: return kvreg_reply_free(later);
+    case DO_server_begin: return kvreg_server_begin(turns, 0, NULL, &begun);
+    case DO_turn_next: return kvreg_turn_next(turn, &message);
+    case DO_turn_answer: return kvreg_turn_answer(turn, KVREG_ABORT, NULL);
+    case DO_turn_defer: return kvreg_turn_defer(turn, inbox, &reference, &later);
+    case DO_turn_end: /* with a call that was not answered: so the server ends, and says so */
+        return kvreg_turn_end(turn, KVREG_ABORT, bytes, 1000) == KVREG_SERVER_DOWN
+                   ? KVREG_OK : KVREG_INTERNAL;
+    case DO_turn_free: return kvreg_turn_free(turn);
+    case DO_turn_detach: return kvreg_turn_detach(turn);
+    case DO_inbox_monitor_server: return kvreg_inbox_monitor_server(inbox, server, &reference);
+    case DO_server_monitor:
+        return kvreg_server_monitor(server, kvreg_bucket_as_server(other), &reference);
+    case DO_server_demonitor: return kvreg_server_demonitor(server, reference, KVREG_DEMONITOR_FLUSH);
+    case DO_inbox_abandon: return kvreg_inbox_abandon(inbox, reference);
+    case DO_server_link: return kvreg_server_link(server, kvreg_bucket_as_server(other));
+    case DO_server_unlink: return kvreg_server_unlink(server, kvreg_bucket_as_server(other));
+    case DO_server_stop: return kvreg_server_stop(server);
+    case DO_server_exit: return kvreg_server_exit(server, KVREG_REASON_KILLED, bytes, 60000);
     case FUNCTIONS_IN_ALL: break;
     }
     return -1;
@@ -317,6 +405,17 @@ static void after(enum function function) {
     if (function == DO_bucket_free) made = NULL;
     if (function == DO_listener_free) listener = NULL;
     kvreg_update_free(update);
+    if (function == DO_turn_end || function == DO_turn_free) turn = NULL;
+    if (function == DO_reply_free || function == DO_reply_send) later = NULL;
+    if (function == DO_server_free) started = NULL;
+    kvreg_message_clear(&message);
+    if (turn != NULL) kvreg_turn_free(turn);
+    if (begun != NULL) kvreg_turn_end(begun, KVREG_KEEP, NULL, 0);
+    OK(kvreg_reply_free(later));
+    OK(kvreg_server_free(started));
+    OK(kvreg_server_free(server));
+    OK(kvreg_server_free(turns));
+    turn = begun = NULL, later = NULL, started = server = turns = NULL;
     OK(kvreg_items_free(items));
     OK(kvreg_items_free(taken));
     if (listener != NULL) OK(kvreg_listener_stop(listener));
@@ -423,6 +522,12 @@ static void begin(enum function function) {
     ops[1].op = KVREG_OP_DELETE;
     ops[1].key = "text";
     ops[1].key_len = 4;
+    kvreg_server_options of_server = kvreg_server_options_init();
+    OK(kvreg_registry_start_server(registry, "turns", 5, 0, &of_server, &turns, &turn));
+    OK(kvreg_turn_end(turn, KVREG_KEEP, NULL, 0));
+    turn = NULL;
+    of_server.handle = echo;
+    OK(kvreg_registry_start_server(registry, "server", 6, 0, &of_server, &server, NULL));
     before(function);
 }
 
@@ -500,6 +605,7 @@ static void g14_every_function_in_each_place(void) {
     begin(DO_bucket_update_cast);
     OK(kvreg_bucket_update_cast(bucket, "text", 4, store, NULL, NULL));
     OK(kvreg_bucket_get(bucket, "text", 4, &value));
+    OK(kvreg_server_send_after(server, 100000, "tick", 4, NULL, 0, &reference));
     after(DO_bucket_update_cast);
     for (int function = 0; function < FUNCTIONS_IN_ALL; function++)
         if (function != DO_configure && function != DO_shutdown)

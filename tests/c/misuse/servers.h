@@ -343,8 +343,12 @@ static void step_server_life(struct actor *me, enum function function) {
             CHECK(facts.room[i] == 0xa5); /* not beyond what the size says */
         break;
     case DO_server_free:
-        answer(me, function, kvreg_server_free(pick_to_free(me, SERVER)));
+    {
+        kvreg_server *server = pick_server(me);
+        if (server == NULL) me->made_up = 0; /* which may be freed */
+        answer(me, function, kvreg_server_free(server));
         break;
+    }
     case DO_server_cancel:
         answer(me, function, kvreg_server_cancel(pick_server(me), known, OUTPUT(&left)));
         break;
