@@ -24,7 +24,7 @@ impl ActorServer {
         caller: &mut Caller<'_>,
     ) -> Result<Turn<ActorState>, Error> {
         let (turn, limit) = self.occupy_with_mail(caller, Lasts::Call)?;
-        self.state().note_turn();
+        self.note_turn();
         let deadline = match limit {
             0 => return Ok(turn),
             _ => caller.begin_blocking(),

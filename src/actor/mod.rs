@@ -132,7 +132,7 @@ impl ActorSurroundings {
 }
 
 /// What the boundary has for a server: told when nobody is inside it any more.
-pub(crate) trait Front: Any + Send + Sync {
+pub(crate) trait Front: Send + Sync {
     fn vacated(&self);
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
@@ -145,6 +145,9 @@ pub(crate) struct ActorState {
     place: Option<Place>,
     handles: HandleCount,
     is_counted: Counted,
+    /// See `ActorSpec`; here for who is in a hurry.
+    native: usize,
+    max_value: usize,
     /// The user's, made by `init`.
     state: AtomicPtr<()>,
     has_state: AtomicBool,
@@ -160,8 +163,10 @@ pub(crate) struct ActorState {
     front: OnceLock<Arc<dyn Front>>,
     /// What the boundary calls the server in a message; 0 until it is asked for.
     pub(crate) me: AtomicU64,
-    /// When its turn was taken last, in milliseconds of some clock.
-    pub(crate) since: AtomicU64,
+    /// When its turn was taken last, in milliseconds of some clock, and what was handled by then: of a
+    /// turn that nobody noted, when somebody asked first.
+    since: AtomicU64,
+    noted: AtomicU64,
 }
 
 /// Whether the server is counted as one that lives.
@@ -194,7 +199,7 @@ unsafe impl State for ActorState {
         let server = Arc::clone(turn.inside().server());
         let around = server.state().spec.around.of_buckets;
         let _running = around.buckets.note_callback(server.system(), server.state().name());
-        server.state().note_turn();
+        server.note_turn();
         server.run_mail(mail);
     }
 
@@ -286,6 +291,8 @@ impl ActorState {
         spec.begins();
         spec.around.actors.live.add();
         ActorState {
+            native: spec.native,
+            max_value: spec.options.max_value,
             spec,
             place,
             handles: HandleCount::default(),
@@ -302,13 +309,20 @@ impl ActorState {
             front: OnceLock::new(),
             me: AtomicU64::new(0),
             since: AtomicU64::new(0),
+            noted: AtomicU64::new(0),
         }
     }
 
-    /// The handlers, if they are of this type.
+    /// What the boundary calls handlers by, of a server whose calls run on the threads that make them;
+    /// else 0.
     #[inline(always)]
-    pub(crate) fn behaviour<B: Behaviour + 'static>(&self) -> Option<&B> {
-        self.spec.behaviour.as_any().downcast_ref()
+    pub(crate) fn native(&self) -> usize {
+        self.native
+    }
+
+    #[inline(always)]
+    pub(crate) fn max_value(&self) -> usize {
+        self.max_value
     }
 
     pub(crate) fn options(&self) -> &ActorOptions {
@@ -336,11 +350,6 @@ impl ActorState {
         self.front.get_or_init(|| front)
     }
 
-    /// Somebody is inside from now on.
-    #[inline(always)]
-    pub(crate) fn note_turn(&self) {
-        self.since.store(crate::time::coarse_ms(), Ordering::Relaxed);
-    }
 
     /// Nobody is inside any more, nor will be. In a forked child the state is the parent's.
     fn vacate(&self) {
@@ -409,9 +418,8 @@ impl ActorServer {
     pub(crate) fn actor_info(&self) -> ActorInfo {
         let state = self.state();
         let (restarts, last_exit) = state.place.as_ref().map_or((0, None), Place::history);
-        let since = state.since.load(Ordering::Relaxed);
         let turn_ms = match self.has_turn_taken() {
-            true => crate::time::coarse_ms().saturating_sub(since),
+            true => self.turn_ms(),
             false => 0,
         };
         ActorInfo {
@@ -424,6 +432,23 @@ impl ActorServer {
             key: state.spec.options.key,
             turn_ms,
         }
+    }
+
+    /// Somebody is inside from now on, perhaps for long.
+    pub(super) fn note_turn(&self) {
+        let state = self.state();
+        state.noted.store(self.handled(), Ordering::Relaxed);
+        state.since.store(crate::time::coarse_ms(), Ordering::Relaxed);
+    }
+
+    /// How long somebody is inside. Calls that meet nobody are not noted, for most are over at once: such
+    /// a turn counts from when it is seen first.
+    fn turn_ms(&self) -> u64 {
+        let state = self.state();
+        if state.noted.load(Ordering::Relaxed) != self.handled() {
+            self.note_turn();
+        }
+        crate::time::coarse_ms().saturating_sub(state.since.load(Ordering::Relaxed))
     }
 
     /// Handles are counted where it matters: one with a name goes on without.

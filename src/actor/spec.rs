@@ -1,6 +1,5 @@
 //! How a user's server is started, at first and again, and what its handlers are.
 
-use std::any::Any;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -34,7 +33,10 @@ pub(crate) enum Said {
 /// The handlers of a server: the user's. Each is called by who has the turn, and so by one thread at
 /// a time for one state.
 pub(crate) trait Behaviour: Send + Sync {
-    fn as_any(&self) -> &dyn Any;
+    /// What the boundary finds the handler by, without asking what these are; 0 if it has none.
+    fn native(&self) -> usize {
+        0
+    }
 
     /// Makes a state.
     fn init(&self, server: &Arc<ActorServer>) -> Result<*mut (), Said>;
@@ -91,6 +93,8 @@ pub(crate) struct ActorSpec {
     pub(crate) options: ActorOptions,
     pub(super) around: ActorSurroundings,
     pub(super) behaviour: Arc<dyn Behaviour>,
+    /// Of the handlers of a server whose calls run on the threads that make them; else 0.
+    pub(super) native: usize,
     mail: Mutex<Option<Arc<MailPlace>>>,
     /// Processes that are there, or about to be.
     uses: AtomicUsize,
@@ -104,9 +108,14 @@ impl ActorSpec {
         inbox: Option<&Arc<InboxCore>>,
     ) -> Result<Arc<ActorSpec>, Error> {
         let mail = inbox.map(|inbox| inbox.keep_mail(options.key)).transpose()?;
+        let native = match options.is_by_turns || options.hands_over {
+            true => 0,
+            false => behaviour.native(),
+        };
         Ok(Arc::new(ActorSpec {
             options,
             around,
+            native,
             behaviour,
             mail: Mutex::new(mail.map(Arc::new)),
             uses: AtomicUsize::new(0),

@@ -25,7 +25,10 @@ pub(crate) struct ActorTurn {
     open: OpenTurn<ActorState>,
     /// Messages numbered below came before it.
     limit: u64,
+    /// Up to when these are handled.
     deadline: Deadline,
+    /// Of who began it.
+    timeout: Timeout,
     /// It was given with the server: who ends it says whether that has begun.
     is_first: bool,
     current: Option<Current>,
@@ -48,12 +51,19 @@ pub(crate) struct Told {
 }
 
 impl ActorTurn {
-    fn new(turn: Turn<ActorState>, limit: u64, deadline: Deadline, is_first: bool) -> ActorTurn {
-        turn.inside().server().state().note_turn();
+    #[inline(always)]
+    fn new(
+        turn: Turn<ActorState>,
+        limit: u64,
+        (timeout, deadline): (Timeout, Deadline),
+        is_first: bool,
+    ) -> ActorTurn {
+        turn.inside().server().note_turn();
         ActorTurn {
             open: turn.open(),
             limit: limit.max(1), // what comes before all that waits has the number 0
             deadline,
+            timeout,
             is_first,
             current: None,
         }
@@ -61,7 +71,7 @@ impl ActorTurn {
 
     /// The first turn of a server that was just started.
     pub(crate) fn first(turn: Turn<ActorState>) -> ActorTurn {
-        ActorTurn::new(turn, 0, Timeout::Never.deadline(), true)
+        ActorTurn::new(turn, 0, (Timeout::Never, Timeout::Never.deadline()), true)
     }
 
     pub(crate) fn server(&self) -> &Arc<ActorServer> {
@@ -70,6 +80,12 @@ impl ActorTurn {
 
     pub(crate) fn detach(&self) {
         self.open.detach();
+    }
+
+    /// Whether there is nothing to do at its end but to give it back.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.is_first && self.current.is_none() && self.open.inside().fast_keep()
     }
 
     /// The next message that came before it, or before all that waits.
@@ -170,8 +186,7 @@ impl ActorTurn {
     ) -> Result<(Arc<Pending>, u64), Error> {
         self.check()?;
         let (pending, reference) = self.server().defer_to_inbox(inbox)?;
-        let left = self.deadline.left().map_or(Timeout::Never, Timeout::from);
-        self.server().expire_later(&pending, left);
+        self.server().expire_later(&pending, self.timeout);
         Ok((pending, reference))
     }
 
@@ -313,15 +328,17 @@ impl ActorTurn {
 }
 
 impl Drop for ActorTurn {
-    /// Whoever is left with a message that nobody will answer is told so.
     fn drop(&mut self) {
         let server = Arc::clone(self.server());
         if !server.system().is_current() {
             return;
         }
         self.open.give_back();
+        if server.is_registered() {
+            return;
+        }
         fence(Ordering::SeqCst);
-        if server.state().options().is_by_turns && server.is_unreachable() && !server.has_ended() {
+        if server.is_unreachable() && !server.has_ended() {
             server.end(Exit::new(Reason::Normal, ""));
         }
     }
@@ -339,10 +356,10 @@ impl ActorServer {
             let text = "a server by callbacks has no turns";
             return Err(Error::Unsupported(text));
         }
-        if let Some(turn) = self.fast_occupy(Lasts::Open) {
-            let deadline = self.turn_deadline(caller, now);
+        let timeout = caller.timeout();
+        if let Some(turn) = self.fast_begin_turn(timeout) {
             caller.unpin();
-            return Ok((ActorTurn::new(turn, 0, deadline, false), 0));
+            return Ok((turn, 0));
         }
         let (turn, limit) = match now {
             true => {
@@ -351,9 +368,22 @@ impl ActorServer {
             }
             false => self.occupy_with_mail(caller, Lasts::Open)?,
         };
+        self.count_handled();
         let waiting = self.waiting_below(limit.max(1));
         let deadline = self.turn_deadline(caller, now);
-        Ok((ActorTurn::new(turn, limit, deadline, false), waiting))
+        let turn = ActorTurn::new(turn, limit, (timeout, deadline), false);
+        Ok((turn, waiting))
+    }
+
+    /// As `begin_turn`, if nobody is there and nothing waits.
+    #[inline(always)]
+    pub(crate) fn fast_begin_turn(self: &Arc<Self>, timeout: Timeout) -> Option<ActorTurn> {
+        if !self.state().options().is_by_turns {
+            return None;
+        }
+        let turn = self.fast_occupy(Lasts::Open)?;
+        let deadline = Timeout::Never.deadline(); // for nothing came before it
+        Some(ActorTurn::new(turn, 0, (timeout, deadline), false))
     }
 
     /// Up to when messages are handled before the caller's own work. Who serves, and does not wait, has

@@ -667,8 +667,9 @@ unsafe fn text_in(value: &kvreg_value) -> Option<Text> {
 }
 
 impl Behaviour for Callbacks {
-    fn as_any(&self) -> &dyn std::any::Any {
-        self
+    /// The handler's address.
+    fn native(&self) -> usize {
+        self.handle.map_or(0, |handle| handle as *const () as usize)
     }
 
     fn init(&self, server: &Arc<ActorServer>) -> Result<*mut (), Said> {
@@ -726,7 +727,8 @@ impl Behaviour for Callbacks {
     }
 
     fn drop_state(&self, state: *mut ()) {
-        if let Some(drop) = self.drop {
+        // A state that no `init` made is the program's own.
+        if let (Some(drop), Some(_)) = (self.drop, self.init) {
             // SAFETY: the header promises this call, once.
             platform::uncancelled(|| unsafe { drop(state.cast()) });
         }

@@ -554,40 +554,36 @@ pub unsafe extern "C" fn kvreg_server_free(server: *mut kvreg_server) -> kvreg_s
     })
 }
 
-/// A call that this thread handles itself, as far as it has come.
-struct Here<'a> {
-    server: &'a Arc<ActorServer>,
-    handle: unsafe extern "C" fn(
-        *mut c_void,
-        *const kvreg_message,
-        *mut kvreg_value,
-    ) -> kvreg_verdict,
-}
+type Handle =
+    unsafe extern "C" fn(*mut c_void, *const kvreg_message, *mut kvreg_value) -> kvreg_verdict;
 
-/// The handler of a server by callbacks.
-fn here(server: &Arc<ActorServer>) -> Option<Here<'_>> {
-    let handle = server.state().behaviour::<Callbacks>()?.handle?;
-    Some(Here { server, handle })
-}
-
-impl Here<'_> {
-    /// Asks the handler about a call, with the turn of this thread.
-    #[inline(always)]
-    fn ask(
-        &self,
-        sent: &Sent,
-        reply: &mut kvreg_value,
-        copies: &Copies,
-    ) -> (kvreg_verdict, Option<Arc<Pending>>) {
-        let message = sent.message(CALL, turns::me(self.server));
-        let mut running = Running::new(self.server, &message, true, None);
-        let state = self.server.state().user_state().cast();
-        let verdict = platform::uncancelled(|| {
-            // SAFETY: the header's contract.
-            unsafe { ask(&mut running, self.handle, state, &message, reply, copies) }
-        });
-        (verdict, running.deferred())
+/// The handler of a server whose calls run on the threads that make them.
+#[inline(always)]
+fn handler(server: &ActorServer) -> Option<Handle> {
+    match server.state().native() {
+        0 => None,
+        // SAFETY: from `Callbacks::native`, the only one there is: the address of such a function.
+        native => Some(unsafe { std::mem::transmute::<usize, Handle>(native) }),
     }
+}
+
+/// Asks the handler about a call, with the turn of this thread.
+#[inline(always)]
+fn ask_here(
+    server: &Arc<ActorServer>,
+    handle: Handle,
+    sent: &Sent,
+    reply: &mut kvreg_value,
+    copies: &Copies,
+) -> (kvreg_verdict, Option<Arc<Pending>>) {
+    let message = sent.message(CALL, turns::me(server));
+    let mut running = Running::new(server, &message, true, None);
+    let state = server.state().user_state().cast();
+    let verdict = platform::uncancelled(|| {
+        // SAFETY: the header's contract.
+        unsafe { ask(&mut running, handle, state, &message, reply, copies) }
+    });
+    (verdict, running.deferred())
 }
 
 /// Calls a server: sends it a message, and waits for the answer, which is to be cleared; `reply` may be
@@ -645,20 +641,17 @@ unsafe fn fast_call(
     if !unsafe { sent.fast_take(tag, tag_len, values, count) } || !memory::is_ready() {
         return None;
     }
-    let turn: Turn<ActorState> = fast::fast(server, |server, _| {
-        let state = server.state();
-        if !state.runs_here() || !sent.fits(state.options().max_value) {
+    let (turn, handle): (Turn<ActorState>, Handle) = fast::fast(server, |server, _| {
+        let handle = handler(server)?;
+        if !sent.fits(server.state().max_value()) {
             return None;
         }
-        server.fast_occupy(Lasts::Call)
+        Some((server.fast_occupy(Lasts::Call)?, handle))
     })?;
-    turn.inside().server().state().note_turn();
     let lineage = runtime::lineage();
     let (mut answer, copies) = (kvreg_value::NIL, Copies::new());
-    let Some(here) = here(turn.inside().server()) else {
-        return Some(Status::Internal as kvreg_status); // it was checked
-    };
-    let (verdict, deferred) = here.ask(&sent, &mut answer, &copies);
+    let found = turn.inside().server();
+    let (verdict, deferred) = ask_here(found, handle, &sent, &mut answer, &copies);
     if let (KEEP, Some(scalar)) = (verdict, answer.as_scalar()) {
         if turn.inside().fast_keep() {
             turn.leave();
@@ -790,9 +783,9 @@ unsafe fn call(
     }
     let turn = server.enter_here(caller)?;
     let (mut answer, copies) = (kvreg_value::NIL, Copies::new());
-    let here = here(server).ok_or(Status::Internal)?;
+    let handle = handler(server).ok_or(Status::Internal)?;
     server.count_handled();
-    let (verdict, deferred) = here.ask(&sent, &mut answer, &copies);
+    let (verdict, deferred) = ask_here(server, handle, &sent, &mut answer, &copies);
     let handled = Handled {
         turn,
         verdict,

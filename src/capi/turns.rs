@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex};
 
 use super::argument::{self, invalid, Out};
 use super::guard::guard;
+use super::one_key::OK;
 use super::messages::{fill_message, kvreg_message, message_out, next_serial, owned, said};
 use super::object::{
     insert_uncounted, is_inherited, is_inherited_handle, kvreg_inbox, kvreg_reply, kvreg_server,
@@ -30,6 +31,8 @@ use super::update::{ABORT, CRASH, KEEP, STOP};
 use super::value::kvreg_value;
 use crate::actor::{ActorServer, ActorTurn, Front, Pending, Said};
 use crate::error::Error;
+use crate::memory;
+use crate::time::Timeout;
 use crate::handle_table::{Invalid, Kind, Removed, RemovedSlot};
 use crate::process::Process;
 use crate::reclaim;
@@ -206,6 +209,36 @@ fn take_by(process: &'static Process, token: u64) -> Result<ActorTurn, Invalid> 
     taken(removed).ok_or(Invalid::Bad)
 }
 
+/// As `take`, by the short way: `None` if there is none.
+#[inline(always)]
+fn fast_take(handle: *mut kvreg_turn) -> Option<ActorTurn> {
+    if platform::is_ending() {
+        return None;
+    }
+    let process = Process::if_any()?;
+    // As in `take_by`.
+    reclaim::fast_pin(process.system().domain(), |_| {
+        let removed = process.handles().remove(token(handle), Kind::Turn).ok()?;
+        taken(removed)
+    })
+}
+
+/// A turn of a server that meets nobody: `None` if that is not so.
+#[inline(always)]
+fn fast_begin(server: *mut kvreg_server) -> Option<ActorTurn> {
+    if platform::is_ending() {
+        return None;
+    }
+    let process = Process::if_any()?;
+    reclaim::fast_pin(process.system().domain(), |pinned| {
+        let found = process.handles().get(token(server), Kind::Server, pinned).ok()?;
+        // SAFETY: as in `object::with`: a count of the table's, which lasts as long as the pin.
+        let server = unsafe { raw_arc::kept::<ActorServer>(found.object) };
+        let timeout = Timeout::from_millis(found.timeout.load(Ordering::Relaxed)).ok()?;
+        server.fast_begin_turn(timeout)
+    })
+}
+
 fn take(handle: *mut kvreg_turn) -> Result<ActorTurn, Failure> {
     if platform::is_ending() {
         return Err(Status::ShutDown.into());
@@ -301,6 +334,21 @@ pub unsafe extern "C" fn kvreg_server_begin(
     waiting: *mut u64,
     turn: *mut *mut kvreg_turn,
 ) -> kvreg_status {
+    let mut fast_begun = None;
+    if flags & !NOW == 0 && !turn.is_null() && memory::is_ready() {
+        fast_begun = fast_begin(server);
+    }
+    if let Some(begun) = fast_begun {
+        let found = Arc::clone(begun.server());
+        if let Ok(handle) = open(&found, begun) {
+            // SAFETY: null or outputs.
+            unsafe {
+                turn.write(handle);
+                Out::new(waiting, 0);
+            }
+            return OK;
+        }
+    }
     guard("kvreg_server_begin", || {
         // SAFETY: null or outputs.
         let waiting = unsafe { Out::new(waiting, 0) };
@@ -420,8 +468,19 @@ pub unsafe extern "C" fn kvreg_turn_end(
     detail: *const c_char,
     detail_len: usize,
 ) -> kvreg_status {
+    let mut begun = None;
+    if verdict == KEEP && (detail_len == 0 || !detail.is_null()) {
+        begun = fast_take(turn);
+    }
+    if begun.as_ref().is_some_and(ActorTurn::is_plain) {
+        drop(begun);
+        return OK;
+    }
     guard("kvreg_turn_end", || {
-        let turn = take(turn)?;
+        let turn = match begun.take() {
+            Some(turn) => turn,
+            None => take(turn)?,
+        };
         // SAFETY: the detail is good for its length.
         let detail = unsafe { argument::text(detail, detail_len) };
         let is_long = |text: &&str| text.len() > crate::reason::DETAIL_LIMIT;

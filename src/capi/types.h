@@ -415,7 +415,7 @@ typedef struct kvreg_event {
     int32_t reason;       /**< DOWN: why the server ended, a kvreg_reason. */
     uint32_t level;       /**< LOG: KVREG_LOG_ERROR to KVREG_LOG_DEBUG; CHANGE: KVREG_CHANGE_PUT to
                                KVREG_CHANGE_EVICT. */
-    int32_t status;       /**< Reserved: the answer of a request, a kvreg_status. */
+    int32_t status;       /**< REPLY: the answer of the request, a kvreg_status. */
     uint64_t reference;   /**< DOWN: what kvreg_inbox_monitor or kvreg_inbox_watch gave; CHANGE,
                                RESET, CURRENT: what kvreg_inbox_watch gave. */
     uint64_t count;       /**< LOST: how many events. */

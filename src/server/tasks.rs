@@ -8,8 +8,8 @@
 //! was taken out before is the caller's, and its change is discarded as that of any user code.
 //!
 //! Whoever takes the turn so says that mail was seen to (`drain_scheduled`), under the lock, so that
-//! what is left when it gives the turn back is told anew. Where nobody drains, `MAIL` stays set when
-//! the last envelope is withdrawn: the next who comes goes the long way, and clears both.
+//! what is left when it gives the turn back is told anew. `MAIL` stays set when the last
+//! envelope is withdrawn: the next who comes goes the long way, and clears both.
 //!
 //! **Places.** An envelope that must not be refused when it comes (a DOWN, a timer's message) has its
 //! place before: it counts for the limit, and there is room for it (`kept`). What comes before all
@@ -80,7 +80,9 @@ impl<S: State> Server<S> {
         let mut limit = 0;
         if !self.try_occupy(Patience::of(caller)) {
             limit = self.enter(caller, Goal::Mail)?;
-            self.note_seen();
+            if !self.state.are_tasks_drained() {
+                self.note_seen();
+            }
         }
         caller.unpin(); // the caller has to let go before user code runs
         Ok((Turn::taken(Arc::clone(self)), limit))
@@ -118,6 +120,11 @@ impl<S: State> Server<S> {
         if !self.state.are_tasks_drained() {
             slow.drain_scheduled = false;
         }
+        self.note_none(slow);
+    }
+
+    /// Of what was withdrawn `MAIL` may be left.
+    fn note_none(&self, slow: &Slow<S>) {
         if slow.queue.is_empty() {
             self.word.fetch_and(!MAIL, Ordering::Relaxed);
         }
@@ -137,6 +144,7 @@ impl<S: State> Server<S> {
             return Next::Ended;
         }
         if slow.first_below(limit).is_none() {
+            self.note_none(&slow);
             return Next::Nothing;
         }
         let (number, body) = self.take_envelope(&mut slow).open();
