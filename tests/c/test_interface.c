@@ -37,6 +37,18 @@ _Static_assert(sizeof(kvreg_value) == 32, "kvreg_value");
 _Static_assert(offsetof(kvreg_value, as) == 8, "as");
 _Static_assert(offsetof(kvreg_value, private_) == 24, "private_");
 
+_Static_assert(offsetof(kvreg_message, size) == 0, "kvreg_message begins");
+NEXT(kvreg_message, size, type);
+NEXT(kvreg_message, type, reason);
+NEXT(kvreg_message, reason, reserved);
+NEXT(kvreg_message, reserved, reference);
+NEXT(kvreg_message, reference, tag);
+NEXT(kvreg_message, tag, values);
+NEXT(kvreg_message, values, count);
+NEXT(kvreg_message, count, self);
+NEXT(kvreg_message, self, private_);
+LAST(kvreg_message, private_);
+
 #define IS_INT32(type) _Static_assert(_Generic((type)0, int32_t: 1, default: 0), #type)
 IS_INT32(kvreg_status);
 IS_INT32(kvreg_reason);
@@ -89,7 +101,13 @@ static void numbers_are_those_of_the_contract(void) {
     for (int i = 0; i < COUNT(events); i++) CHECK(events[i] == i);
     for (int i = 0; i < COUNT(levels); i++) CHECK(levels[i] == i);
     for (int i = 0; i < COUNT(restarts); i++) CHECK(restarts[i] == i);
+    static const int messages[] = {KVREG_MESSAGE_INIT, KVREG_MESSAGE_CALL, KVREG_MESSAGE_CAST,
+                                   KVREG_MESSAGE_INFO, KVREG_MESSAGE_DOWN,
+                                   KVREG_MESSAGE_TERMINATE};
+    for (int i = 0; i < COUNT(messages); i++) CHECK(messages[i] == i);
     CHECK(KVREG_CREATE_EXCLUSIVE == 1 && KVREG_DEMONITOR_FLUSH == 1);
+    CHECK(KVREG_SERVER_WANTS_TERMINATE == 1 && KVREG_SERVER_HAND_OVER == 2);
+    CHECK(KVREG_BEGIN_NOW == 1 && KVREG_SEND_NEXT == 1);
 }
 
 static void old_names_stand_for_the_new_ones(void) {
@@ -117,6 +135,9 @@ static void structs_with_a_size_have_an_initialiser(void) {
     IS_INITIAL(kvreg_bucket_stats);
     IS_INITIAL(kvreg_registry_stats);
     IS_INITIAL(kvreg_live);
+    IS_INITIAL(kvreg_server_options);
+    IS_INITIAL(kvreg_server_stats);
+    IS_INITIAL(kvreg_message);
     IS_INITIAL(kvreg_columns);
 }
 

@@ -179,6 +179,65 @@ static void a_handle_is_looked_at_first(void) {
     OK(kvreg_bucket_free(bucket));
 }
 
+/* A server by callbacks, one by turns and one with hand-over: what is wrong comes in the same order. */
+static kvreg_verdict keeps(void *state, const kvreg_message *message, kvreg_value *reply) {
+    (void)state, (void)message, (void)reply;
+    return KVREG_KEEP;
+}
+
+static void a_server_answers_in_the_order_too(void) {
+    for (int kind = 0; kind < 3; kind++) {
+        kvreg_server_options options = kvreg_server_options_init();
+        kvreg_server *server, *other;
+        kvreg_bucket *bucket;
+        kvreg_inbox *inbox;
+        kvreg_turn *turn;
+        kvreg_value wrong = kvreg_nil();
+        uint64_t reference;
+        wrong.type = 99;
+        if (kind != 1) options.handle = keeps;
+        if (kind == 2) options.flags = KVREG_SERVER_HAND_OVER;
+        OK(kvreg_server_start(&options, &server, &turn));
+        CHECK((turn != NULL) == (kind == 1));
+        if (turn != NULL) OK(kvreg_turn_end(turn, KVREG_KEEP, NULL, 0));
+        OK(kvreg_inbox_open(&inbox));
+        OK(kvreg_bucket_start(&bucket));
+        kvreg_server *stranger = (kvreg_server *)inbox;
+        IS(KVREG_BAD_HANDLE, kvreg_server_call(NULL, NULL, 3, NULL, 1, NULL));
+        IS(KVREG_WRONG_KIND, kvreg_server_call(stranger, NULL, 3, NULL, 1, NULL));
+        IS(KVREG_INVALID_ARGUMENT, kvreg_server_call(server, "t", 1, &wrong, 1, NULL));
+        IS(KVREG_INVALID_ARGUMENT, kvreg_server_cast(server, "", 0, NULL, 0));
+        IS(KVREG_INVALID_ARGUMENT, kvreg_server_send(server, 2, "t", 1, NULL, 0));
+        IS(KVREG_INVALID_ARGUMENT, kvreg_server_begin(server, 2, NULL, &turn));
+        IS(KVREG_INVALID_ARGUMENT, kvreg_server_begin(server, 0, NULL, NULL));
+        IS(kind == 1 ? KVREG_OK : KVREG_UNSUPPORTED, kvreg_server_begin(server, 0, NULL, &turn));
+        if (turn != NULL) OK(kvreg_turn_end(turn, KVREG_KEEP, NULL, 0));
+        IS(KVREG_BAD_HANDLE, kvreg_server_request(stranger, "t", 1, NULL, 0, NULL, &reference));
+        IS(KVREG_WRONG_KIND,
+           kvreg_server_request(server, "t", 1, NULL, 0, (kvreg_inbox *)bucket, &reference));
+        IS(KVREG_INVALID_ARGUMENT, kvreg_server_request(server, "t", 1, NULL, 0, inbox, NULL));
+        IS(KVREG_BAD_HANDLE, kvreg_server_link(stranger, NULL));
+        IS(KVREG_WRONG_KIND, kvreg_server_link(server, stranger));
+        IS(KVREG_BAD_HANDLE, kvreg_inbox_monitor_server((kvreg_inbox *)bucket, NULL, NULL));
+        IS(KVREG_INVALID_ARGUMENT, kvreg_server_clone(server, NULL));
+        IS(KVREG_INVALID_ARGUMENT, kvreg_server_exit(server, KVREG_REASON_NOPROC, NULL, 0));
+        OK(kvreg_server_exit(server, KVREG_REASON_NORMAL, NULL, 0)); /* does nothing */
+        OK(kvreg_server_exit(server, KVREG_REASON_KILLED, NULL, 0));
+        IS(KVREG_INVALID_ARGUMENT, kvreg_server_call(server, "t", 1, &wrong, 1, NULL));
+        IS(KVREG_NO_PROCESS, kvreg_server_call(server, "t", 1, NULL, 0, NULL));
+        IS(KVREG_NO_PROCESS, kvreg_server_cast(server, "t", 1, NULL, 0));
+        IS(KVREG_NO_PROCESS, kvreg_server_request(server, "t", 1, NULL, 0, inbox, &reference));
+        IS(KVREG_NO_PROCESS, kvreg_server_stop(server));
+        IS(KVREG_NO_PROCESS, kvreg_server_exit(server, KVREG_REASON_KILLED, NULL, 0));
+        OK(kvreg_server_clone(server, &other));
+        OK(kvreg_server_free(other));
+        OK(kvreg_server_free(server));
+        IS(KVREG_BAD_HANDLE, kvreg_server_free(server));
+        OK(kvreg_inbox_free(inbox));
+        OK(kvreg_bucket_free(bucket));
+    }
+}
+
 static void an_argument_comes_before_what_became_of_the_bucket(void) {
     kvreg_bucket *bucket;
     kvreg_registry *registry;
@@ -338,6 +397,7 @@ static void after_a_fork_and_after_the_shutdown(void) {
 
 static const test tests[] = {
     TEST(a_handle_is_looked_at_first),
+    TEST(a_server_answers_in_the_order_too),
     TEST(an_argument_comes_before_what_became_of_the_bucket),
     TEST(from_inside_the_bucket),
     TEST(a_limit_known_beforehand_comes_before_the_wait),

@@ -35,6 +35,7 @@ mod table;
 #[path = "../../../src/time.rs"]
 mod time;
 mod times;
+mod turns;
 mod updates;
 #[path = "../../../src/value/mod.rs"]
 mod value;

@@ -23,6 +23,8 @@ pub(crate) struct Facts {
     pub(crate) closed: AtomicU32,
     pub(crate) ended: AtomicU32,
     pub(crate) downs: AtomicU32,
+    pub(crate) told: AtomicU32,
+    pub(crate) vacated: AtomicU32,
 }
 
 impl Facts {
@@ -39,6 +41,8 @@ pub(crate) struct Subject {
     /// Closed under `Write`.
     closed: UnsafeCell<bool>,
     pub(crate) facts: Arc<Facts>,
+    /// Its tasks come with the turn.
+    is_by_turns: bool,
 }
 
 // SAFETY: the cells are the checker's, which reports two threads at once; that nobody does so
@@ -58,6 +62,10 @@ impl Mail {
             facts: Arc::clone(facts),
             handled: false,
         }
+    }
+
+    pub(crate) fn handle(&mut self) {
+        self.handled = true;
     }
 }
 
@@ -94,6 +102,19 @@ unsafe impl State for Subject {
 
     fn mailbox_limit(&self) -> usize {
         usize::MAX
+    }
+
+    fn are_tasks_drained(&self) -> bool {
+        !self.is_by_turns
+    }
+
+    fn mail_waits(&self) {
+        self.facts.told.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn vacated(server: &Server<Self>) {
+        server.state().step_inside(); // nobody else is
+        server.state().facts.vacated.fetch_add(1, Ordering::SeqCst);
     }
 
     fn run(turn: Turn<Self>, mut task: Mail) {
@@ -146,12 +167,21 @@ impl Subject {
         Subject::start_in(system())
     }
 
+    pub(crate) fn start_by_turns() -> Arc<Server<Subject>> {
+        Subject::start_as(system(), true)
+    }
+
     pub(crate) fn start_in(system: &'static System) -> Arc<Server<Subject>> {
+        Subject::start_as(system, false)
+    }
+
+    fn start_as(system: &'static System, is_by_turns: bool) -> Arc<Server<Subject>> {
         let subject = Subject {
             inside: UnsafeCell::new(0),
             value: UnsafeCell::new(0),
             closed: UnsafeCell::new(false),
             facts: Arc::default(),
+            is_by_turns,
         };
         Server::start(system, subject)
     }
