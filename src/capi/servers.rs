@@ -1,6 +1,7 @@
 //! `kvreg_server_*`: servers that users write, and what is sent to servers.
 
 use std::ffi::{c_char, c_void};
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use super::argument::{self, invalid, limit, options, Out, WithSize};
@@ -33,7 +34,7 @@ use crate::process::Process;
 use crate::reason::{Exit, Reason};
 use crate::registry::Sort;
 use crate::runtime::{self, platform};
-use crate::server::{Caller, Lasts, Restart, Turn};
+use crate::server::{Caller, Lasts, LentTurn, Restart, Turn};
 use crate::time::Timeout;
 use crate::value::{Text, Value};
 
@@ -641,20 +642,21 @@ unsafe fn fast_call(
     if !unsafe { sent.fast_take(tag, tag_len, values, count) } || !memory::is_ready() {
         return None;
     }
-    let (turn, handle): (Turn<ActorState>, Handle) = fast::fast(server, |server, _| {
+    let (turn, handle): (LentTurn<ActorState>, Handle) = fast::fast(server, |server, _| {
         let handle = handler(server)?;
-        if !sent.fits(server.state().max_value()) {
+        let state = server.state();
+        if state.me.load(Ordering::Acquire) == 0 || !sent.fits(state.max_value()) {
             return None;
         }
-        Some((server.fast_occupy(Lasts::Call)?, handle))
+        // SAFETY: it has its own handle, and so it is kept (`turns::Held`).
+        Some((unsafe { server.fast_occupy_lent() }?, handle))
     })?;
     let lineage = runtime::lineage();
     let (mut answer, copies) = (kvreg_value::NIL, Copies::new());
-    let found = turn.inside().server();
-    let (verdict, deferred) = ask_here(found, handle, &sent, &mut answer, &copies);
+    let (verdict, deferred) = ask_here(turn.server(), handle, &sent, &mut answer, &copies);
     if let (KEEP, Some(scalar)) = (verdict, answer.as_scalar()) {
-        if turn.inside().fast_keep() {
-            turn.leave();
+        if turn.fast_keep() {
+            drop(turn);
             copies.release();
             if !reply.is_null() {
                 // SAFETY: an output.
@@ -664,7 +666,7 @@ unsafe fn fast_call(
         }
     }
     let ended = Handled {
-        turn,
+        turn: turn.counted(),
         verdict,
         answer: &answer,
         deferred,

@@ -49,6 +49,9 @@ pub(super) struct Held {
     inner: Mutex<Inner>,
     /// What messages call the server.
     me: std::sync::atomic::AtomicU64,
+    /// Who has the turn needs no count of the server: it keeps itself, from when it is called so in
+    /// messages until it is vacated.
+    kept: Mutex<Option<Arc<ActorServer>>>,
 }
 
 #[derive(Default)]
@@ -70,6 +73,10 @@ impl Front for Held {
         if me != 0 {
             remove_uncounted(self.process, me);
         }
+        if let Some(kept) = lock(&self.kept).take() {
+            // Perhaps its last count, and who calls this looks at it.
+            reclaim::pin().defer(move || drop(kept));
+        }
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
@@ -84,6 +91,7 @@ fn held(server: &Arc<ActorServer>) -> Result<Arc<Held>, Failure> {
             process: Process::current(),
             inner: Mutex::default(),
             me: std::sync::atomic::AtomicU64::new(0),
+            kept: Mutex::default(),
         })),
     };
     let held = Arc::clone(front).as_any().downcast();
@@ -105,6 +113,7 @@ pub(super) fn me(server: &Arc<ActorServer>) -> *mut kvreg_server {
 fn make_me(server: &Arc<ActorServer>) -> Option<u64> {
     let held = held(server).ok()?;
     let token = insert_uncounted(server).ok()?;
+    *lock(&held.kept) = Some(Arc::clone(server));
     held.me.store(token, Ordering::Release);
     server.state().me.store(token, Ordering::Release);
     Some(token)

@@ -8,6 +8,10 @@
 //! it meets neither a snapshot nor the end of the server, changes the state, and gives both bits
 //! back at once. If the swap fails, nothing was done, and the long way (`commit`) is open as before.
 //!
+//! A [`LentTurn`] has no count: its server is one that keeps itself as long as somebody has its turn, and
+//! gives that up when it has ended and its turn is free (`vacated`). What is left to do when the turn was
+//! given back, because others are concerned, is done with a count that was taken before.
+//!
 //! A [`Turn`] is counted by its thread alone, which it never leaves. An [`OpenTurn`] outlasts the
 //! call that took it and may be given back by any thread, so the thread's record counts it.
 
@@ -66,6 +70,83 @@ impl<S: State> Server<S> {
         match self.would_wait_for_caller() {
             true => Error::CallingSelf,
             false => refused,
+        }
+    }
+}
+
+impl<S: State> Server<S> {
+    /// As `fast_occupy`, for a call, and without a count. Does not panic.
+    ///
+    /// # Safety
+    /// The server is kept until it is vacated.
+    #[inline(always)]
+    pub(crate) unsafe fn fast_occupy_lent(self: &Arc<Self>) -> Option<LentTurn<S>> {
+        if !self.try_occupy(Patience::Glance) {
+            return None;
+        }
+        let Some(thread) = Thread::fast_enters_call(Lasts::Call) else {
+            if !self.fast_release(TURN) {
+                self.release_contained(TURN);
+            }
+            return None;
+        };
+        self.count_handled();
+        self.turn_owner.set(thread);
+        // SAFETY: never dropped, and by contract there as long as the turn is held.
+        let server = ManuallyDrop::new(unsafe { ptr::read(self) });
+        Some(LentTurn {
+            server,
+            thread: PhantomData,
+        })
+    }
+}
+
+/// A turn that a call has, of a server that keeps itself meanwhile.
+pub(crate) struct LentTurn<S: State> {
+    server: ManuallyDrop<Arc<Server<S>>>,
+    /// Not to be sent to another thread.
+    thread: PhantomData<*const ()>,
+}
+
+impl<S: State> LentTurn<S> {
+    #[inline(always)]
+    pub(crate) fn server(&self) -> &Arc<Server<S>> {
+        &self.server
+    }
+
+    /// Whether there is nothing to do but to leave.
+    #[inline(always)]
+    pub(crate) fn fast_keep(&self) -> bool {
+        self.server.system.is_current() && self.server.word.load(Ordering::Acquire) == TURN
+    }
+
+    /// The same turn, with a count.
+    pub(crate) fn counted(self) -> Turn<S> {
+        let lent = ManuallyDrop::new(self);
+        let server = Arc::clone(&lent.server);
+        Turn {
+            inside: Inside {
+                server,
+                bits: Cell::new(TURN),
+            },
+            thread: PhantomData,
+        }
+    }
+}
+
+impl<S: State> Drop for LentTurn<S> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let server = &*self.server;
+        if !server.system.is_current() {
+            return; // it stayed with the parent
+        }
+        server.turn_owner.set(0);
+        Thread::leaves_call();
+        if !server.fast_release(TURN) {
+            // From here on others may free it.
+            let counted = Arc::clone(server);
+            counted.release_contained(TURN);
         }
     }
 }

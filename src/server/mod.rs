@@ -102,7 +102,7 @@ use deadlock::Waitable;
 use end::Ties;
 pub(crate) use end::{Ended, Monitor};
 pub(crate) use handle_count::HandleCount;
-pub(crate) use inside::{Inside, OpenTurn, Turn};
+pub(crate) use inside::{Inside, LentTurn, OpenTurn, Turn};
 use mailbox::{Body, Envelope};
 pub(crate) use rights::{Exclusive, Writing};
 use sent::{LastSent, Progress};

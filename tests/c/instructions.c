@@ -129,6 +129,43 @@ static void watch_no_more(void) {
     OK(kvreg_inbox_free(inbox));
 }
 
+static kvreg_server *server;
+static int64_t sum_of_server;
+
+static kvreg_verdict adds(void *state, const kvreg_message *message, kvreg_value *reply) {
+    int64_t *sum = state;
+    *sum += message->values[0].as.integer;
+    *reply = kvreg_int(*sum);
+    return KVREG_KEEP;
+}
+
+static void serve_by_callbacks(void) {
+    kvreg_server_options options = kvreg_server_options_init();
+    options.handle = adds;
+    options.argument = &sum_of_server;
+    OK(kvreg_server_start(&options, &server, NULL));
+}
+
+static void call_server(const char *key, kvreg_value value) {
+    kvreg_value one = kvreg_int(1);
+    (void)key;
+    OK(kvreg_server_call(server, "add", 3, &one, 1, &value));
+}
+
+static void serve_by_turns(void) {
+    kvreg_turn *turn;
+    kvreg_server_options options = kvreg_server_options_init();
+    OK(kvreg_server_start(&options, &server, &turn));
+    OK(kvreg_turn_end(turn, KVREG_KEEP, NULL, 0));
+}
+
+static void turn_begin(const char *key, kvreg_value value) {
+    kvreg_turn *turn;
+    (void)key, (void)value;
+    OK(kvreg_server_begin(server, 0, NULL, &turn));
+    OK(kvreg_turn_end(turn, KVREG_KEEP, NULL, 0));
+}
+
 static const struct {
     const char *name;
     void (*call)(const char *key, kvreg_value value);
@@ -149,6 +186,8 @@ static const struct {
     {"put_entry", put_entry, NULL},
     {"put_if", put_if, NULL},
     {"add_int", add_int, NULL},
+    {"call", call_server, serve_by_callbacks},
+    {"turn", turn_begin, serve_by_turns},
 };
 
 int main(int count, char **arguments) {
@@ -180,6 +219,9 @@ int main(int count, char **arguments) {
     }
     OK(kvreg_bucket_free(bucket));
     OK(kvreg_registry_free(registry));
+    if (server != NULL) {
+        OK(kvreg_server_free(server));
+    }
     OK(kvreg_shutdown(-1));
     return 0;
 }
