@@ -1,7 +1,8 @@
 /* What reaches a server at a time, or by the end of another: timers, and DOWNs as messages. */
 
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE
 
+#include "clock.h"
 #include "servers.h"
 
 #include <pthread.h>
@@ -55,10 +56,16 @@ static void timers_come_in_the_order_of_their_times(void) {
     kvreg_server *server = start(0);
     uint64_t late, soon, at_once;
     kvreg_value value = kvreg_string("x", 1);
+    atomic_store(&clock_now, 1000000000); /* it stands still */
     OK(kvreg_server_send_after(server, 30, "late", 4, NULL, 0, &late));
     OK(kvreg_server_send_after(server, 15, "soon", 4, &value, 1, &soon));
     OK(kvreg_server_send_after(server, 0, "at once", 7, NULL, 0, &at_once));
+    wait_for(1);
+    atomic_store(&clock_now, 1000000015);
+    wait_for(2);
+    atomic_store(&clock_now, 1000000030);
     wait_for(3);
+    atomic_store(&clock_now, 0);
     CHECK(seen[0].type == KVREG_MESSAGE_INFO && seen[0].reference == at_once);
     CHECK(strcmp(seen[0].tag, "at once") == 0);
     CHECK(seen[1].reference == soon && strcmp(seen[1].detail, "x") == 0);
