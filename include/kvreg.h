@@ -418,7 +418,7 @@ typedef struct kvreg_event {
     int32_t reason;       /**< DOWN: why the server ended, a kvreg_reason. */
     uint32_t level;       /**< LOG: KVREG_LOG_ERROR to KVREG_LOG_DEBUG; CHANGE: KVREG_CHANGE_PUT to
                                KVREG_CHANGE_EVICT. */
-    int32_t status;       /**< Reserved: the answer of a request, a kvreg_status. */
+    int32_t status;       /**< REPLY: the answer of the request, a kvreg_status. */
     uint64_t reference;   /**< DOWN: what kvreg_inbox_monitor or kvreg_inbox_watch gave; CHANGE,
                                RESET, CURRENT: what kvreg_inbox_watch gave. */
     uint64_t count;       /**< LOST: how many events. */
@@ -452,9 +452,9 @@ enum {
 };
 
 /**
- * What a server is told. Before kvreg_turn_next set size to sizeof, or use kvreg_message_init; then
- * clear it with kvreg_message_clear. What a handler gets is borrowed until it returns. Tag and texts
- * end in a NUL that their lengths do not count. To keep a value, use kvreg_value_clone.
+ * What a server is told. Before kvreg_turn_next set size to sizeof, or use kvreg_message_init;
+ * then clear it with kvreg_message_clear. What a handler gets is borrowed until it returns. Tag
+ * and texts end in a NUL that their lengths do not count. To keep a value, use kvreg_value_clone.
  */
 typedef struct kvreg_message {
     uint32_t size;             /**< sizeof(kvreg_message). */
@@ -471,18 +471,19 @@ typedef struct kvreg_message {
 } kvreg_message;
 
 /**
- * Makes the state of a server, or refuses to: KVREG_KEEP, KVREG_ABORT or KVREG_CRASH. The server may be
- * found by its name already, but does nothing else. `*state` is NULL and `*detail` nil when it is
- * called; a text in `*detail` says why it refused, and is borrowed as `next` of a kvreg_update_fn is.
+ * Makes the state of a server, or refuses to: KVREG_KEEP, KVREG_ABORT or KVREG_CRASH. The server
+ * may be found by its name already, but does nothing else. `*state` is NULL and `*detail` nil
+ * when it is called; a text in `*detail` says why it refused, and is borrowed as `next` of a
+ * kvreg_update_fn is.
  */
 typedef kvreg_verdict (*kvreg_init_fn)(kvreg_server *self, void *argument, void **state,
                                        kvreg_value *detail);
 
 /**
- * Handles a message, while the server does nothing else. `*reply` is nil when it is called. It is the
- * answer of a call (KVREG_KEEP, KVREG_STOP), or a text that says why (KVREG_ABORT, KVREG_CRASH), and is
- * borrowed as `next` of a kvreg_update_fn is. The handler must return. It may call the library, except
- * into its own server (KVREG_CALLING_SELF).
+ * Handles a message, while the server does nothing else. `*reply` is nil when it is called. It is
+ * the answer of a call (KVREG_KEEP, KVREG_STOP), or a text that says why (KVREG_ABORT,
+ * KVREG_CRASH), and is borrowed as `next` of a kvreg_update_fn is. The handler must return. It
+ * may call the library, except into its own server (KVREG_CALLING_SELF).
  */
 typedef kvreg_verdict (*kvreg_handle_fn)(void *state, const kvreg_message *message,
                                          kvreg_value *reply);
@@ -585,8 +586,8 @@ typedef struct kvreg_registry_options {
 
 /**
  * Options of a server that the program writes, for kvreg_registry_start_server and
- * kvreg_server_start. With `handle` it is one by callbacks. Without `init`, `handle` and `drop` it is
- * one by turns: only a thread that has begun a turn runs what it does.
+ * kvreg_server_start. With `handle` it is one by callbacks. Without `init`, `handle` and `drop`
+ * it is one by turns: only a thread that has begun a turn runs what it does.
  */
 typedef struct kvreg_server_options {
     uint32_t size;              /**< sizeof(kvreg_server_options). */
@@ -595,19 +596,23 @@ typedef struct kvreg_server_options {
     uint32_t max_restarts;      /**< As of a bucket. */
     uint32_t restart_period_ms; /**< As of a bucket. */
     uint32_t shutdown_ms;       /**< What KVREG_MESSAGE_TERMINATE may take; 5,000. */
-    uint64_t max_mailbox;       /**< Messages that wait, and places of DOWNs and timers; 1,048,576. */
+    uint64_t max_mailbox;       /**< Messages that wait, and places of DOWNs and timers;
+                                     1,048,576. */
     uint64_t max_bytes;         /**< Bytes of tags and values that wait; no limit. */
     uint64_t max_value;         /**< Bytes of one value; 536,870,912, which is also the most. */
-    kvreg_init_fn init;         /**< NULL: the state is `argument`, and the server KVREG_TEMPORARY. */
+    kvreg_init_fn init;         /**< NULL: the state is `argument`, and the server is
+                                     KVREG_TEMPORARY. */
     kvreg_handle_fn handle;     /**< NULL: by turns. */
     void (*drop)(void *state);  /**< May be NULL. Called once for each `init` that said KVREG_KEEP,
                                      when no handler of that state runs any more. */
     void *argument;             /**< Of `init`. */
-    void (*destroy)(void *argument); /**< May be NULL. Called once, when no `init` can come any more,
-                                          and if the server was not started. */
-    kvreg_inbox *inbox;         /**< By turns: gets KVREG_EVENT_MAIL when mail waits; may be NULL. */
+    void (*destroy)(void *argument); /**< May be NULL. Called once, when no `init` can come any
+                                          more, and if the server was not started. */
+    kvreg_inbox *inbox;         /**< By turns: gets KVREG_EVENT_MAIL when mail waits; may be
+                                     NULL. */
     uint64_t owner;             /**< The program's own number: by it a binding knows its servers. */
-    uint64_t key;               /**< The program's own number: by it it finds the server's object. */
+    uint64_t key;               /**< The program's own number: by it, it finds the server's
+                                     object. */
 } kvreg_server_options;
 
 /** Options of a listener, for kvreg_listener_start. */
@@ -827,9 +832,9 @@ static inline kvreg_columns kvreg_columns_init(void) {
 #endif
 
 /** @name Buckets and registries as servers
- *  Handles of servers of any kind: the same handle by another type, which is freed once. What begins
- *  and ends takes any of them. To call, to cast and to begin a turn is KVREG_UNSUPPORTED for these; what
- *  is sent to them is logged and dropped.
+ *  Handles of servers of any kind: the same handle by another type, which is freed once. What
+ *  concerns life and death takes any of them. To call, to cast and to begin a turn is
+ *  KVREG_UNSUPPORTED for these; what is sent to them is logged and dropped.
  *  @{ */
 
 /** Gives the handle of a bucket as one of a server. */
@@ -1650,18 +1655,18 @@ kvreg_status kvreg_update_free(kvreg_update *update);
 
 /**
  * Starts a server that the program writes (OTP's GenServer), under a name that it shares with no
- * bucket. It is synchronous: the name is taken, then `init` runs on this thread, under the new server's
- * turn, then this returns. Who finds the name meanwhile and calls it waits. If `init` refuses, the name
- * is free again before the answer: KVREG_ABORTED, or KVREG_SERVER_DOWN for KVREG_CRASH, with its text in
- * kvreg_last_error.
+ * bucket. It is synchronous: the name is taken, then `init` runs on this thread, under the new
+ * server's turn, then this returns. Who finds the name meanwhile and calls it waits. If `init`
+ * refuses, the name is free again before the answer: KVREG_ABORTED, or KVREG_SERVER_DOWN for
+ * KVREG_CRASH, with its text in kvreg_last_error.
  *
  * Of a server by turns `turn` is given, which is its first: make the state, and end it with the
  * verdict. Of one by callbacks it is NULL, and `turn` may be NULL. `server` may be NULL.
  *
- * If there is a server of the name, that is given, once it has begun, and nothing is started, `turn` is
- * NULL, and `destroy` is called; with KVREG_CREATE_EXCLUSIVE in `flags` (else 0) the answer is
- * KVREG_ALREADY_STARTED. If a bucket has the name it is KVREG_WRONG_KIND. Blocks for its turn, and for
- * `init`.
+ * If there is a server of the name, that is given, once it has begun, and nothing is started,
+ * `turn` is NULL, and `destroy` is called; with KVREG_CREATE_EXCLUSIVE in `flags` (else 0) the
+ * answer is KVREG_ALREADY_STARTED. If a bucket has the name it is KVREG_WRONG_KIND. Blocks for its
+ * turn, and for `init`.
  */
 kvreg_status kvreg_registry_start_server(kvreg_registry *registry,
                                          const char *name,
@@ -1672,8 +1677,8 @@ kvreg_status kvreg_registry_start_server(kvreg_registry *registry,
                                          kvreg_turn **turn);
 
 /**
- * Starts a server without a registry: it stops when its last handle is freed. Its `restart` must be
- * KVREG_TEMPORARY, else the answer is KVREG_INVALID_ARGUMENT. All else is as in
+ * Starts a server without a registry: it stops when its last handle is freed. Its `restart` must
+ * be KVREG_TEMPORARY, else the answer is KVREG_INVALID_ARGUMENT. All else is as in
  * kvreg_registry_start_server. Blocks for `init`.
  */
 kvreg_status kvreg_server_start(const kvreg_server_options *options,
@@ -1681,8 +1686,8 @@ kvreg_status kvreg_server_start(const kvreg_server_options *options,
                                 kvreg_turn **turn);
 
 /**
- * Gives the server that has the name now, or answers KVREG_NOT_FOUND; KVREG_WRONG_KIND if a bucket has
- * it. Blocks only while casts of this thread to the registry are queued.
+ * Gives the server that has the name now, or answers KVREG_NOT_FOUND; KVREG_WRONG_KIND if a bucket
+ * has it. Blocks only while casts of this thread to the registry are queued.
  */
 kvreg_status kvreg_registry_lookup_server(kvreg_registry *registry,
                                           const char *name,
@@ -1690,16 +1695,15 @@ kvreg_status kvreg_registry_lookup_server(kvreg_registry *registry,
                                           kvreg_server **server);
 
 /**
- * Gives a snapshot of the names of the servers that users wrote: its keys are of type KVREG_STRING, its
- * values nil. kvreg_registry_names gives those of buckets. Blocks only while another thread copies the
- * names, and while casts of this thread to the registry are queued.
+ * Gives a snapshot of the names of the servers that users wrote: its keys are of type
+ * KVREG_STRING, its values nil. kvreg_registry_names gives those of buckets. Blocks only while
+ * another thread copies the names, and while casts of this thread to the registry are queued.
  */
-kvreg_status kvreg_registry_servers(kvreg_registry *registry,
-                                    kvreg_items **names);
+kvreg_status kvreg_registry_servers(kvreg_registry *registry, kvreg_items **names);
 
 /**
- * Gives a handle to the server whose turn this thread took last, of those that it has: by a handler, or
- * by kvreg_server_begin. The answer is KVREG_NO_PROCESS if it has none. Never blocks.
+ * Gives a handle to the server whose turn this thread took last, of those that it has: by a
+ * handler, or by kvreg_server_begin. The answer is KVREG_NO_PROCESS if it has none. Never blocks.
  */
 kvreg_status kvreg_server_self(kvreg_server **server);
 
@@ -1709,11 +1713,10 @@ kvreg_status kvreg_server_self(kvreg_server **server);
 kvreg_status kvreg_server_clone(kvreg_server *server, kvreg_server **clone);
 
 /**
- * Sets the timeout of calls through this handle, of a server of any kind, in milliseconds: -1 for ever,
- * 0 only if the call need not wait. Other handles keep theirs. Never blocks.
+ * Sets the timeout of calls through this handle, of a server of any kind, in milliseconds: -1 for
+ * ever, 0 only if the call need not wait. Other handles keep theirs. Never blocks.
  */
-kvreg_status kvreg_server_set_timeout(kvreg_server *server,
-                                      int64_t timeout_ms);
+kvreg_status kvreg_server_set_timeout(kvreg_server *server, int64_t timeout_ms);
 
 /**
  * Gives the name of a server of any kind, after its end too; nil if it has none. Clear it. Never
@@ -1722,29 +1725,29 @@ kvreg_status kvreg_server_set_timeout(kvreg_server *server,
 kvreg_status kvreg_server_name(kvreg_server *server, kvreg_value *name);
 
 /**
- * Tells facts about a server of any kind. It fills as much of `stats` as its `size` says. Never blocks.
+ * Tells facts about a server of any kind. It fills as much of `stats` as its `size` says. Never
+ * blocks.
  */
-kvreg_status kvreg_server_info(kvreg_server *server,
-                               kvreg_server_stats *stats);
+kvreg_status kvreg_server_info(kvreg_server *server, kvreg_server_stats *stats);
 
 /**
- * Frees a handle of a server of any kind. A server without a registry stops when its last handle is
- * freed. The handle that a message brings is not to be freed: KVREG_BAD_HANDLE. NULL is fine. Never
- * blocks.
+ * Frees a handle of a server of any kind. A server without a registry stops when its last handle
+ * is freed. The handle that a message brings is not to be freed: KVREG_BAD_HANDLE. NULL is fine.
+ * Never blocks.
  */
 kvreg_status kvreg_server_free(kvreg_server *server);
 
 /**
- * Calls a server: sends it a message, and waits for the answer, which is to be cleared; `reply` may be
- * NULL. `tag` is what is asked, 1 to 255 bytes of UTF-8 without NUL; `values` are the arguments, up to
- * 255, and may be NULL if there are none.
+ * Calls a server: sends it a message, and waits for the answer, which is to be cleared; `reply`
+ * may be NULL. `tag` is what is asked, 1 to 255 bytes of UTF-8 without NUL; `values` are the
+ * arguments, up to 255, and may be NULL if there are none.
  *
- * A server by callbacks handles it on this thread, after what was queued before. Otherwise, and with
- * KVREG_SERVER_HAND_OVER, it is a message, for another thread to handle. What the verdict says is the
- * answer: KVREG_ABORTED for KVREG_ABORT, with the text in kvreg_last_error, KVREG_SERVER_DOWN for
- * KVREG_CRASH, KVREG_UNSUPPORTED for KVREG_UNHANDLED. KVREG_TIMEOUT: it has not run, and never will;
- * KVREG_OUTCOME_UNKNOWN: another thread had begun, or the answer was put off. Blocks for its turn, and
- * for the answer.
+ * A server by callbacks handles it on this thread, after what was queued before. Otherwise, and
+ * with KVREG_SERVER_HAND_OVER, it is a message, for another thread to handle. What the verdict
+ * says is the answer: KVREG_ABORTED for KVREG_ABORT, with the text in kvreg_last_error,
+ * KVREG_SERVER_DOWN for KVREG_CRASH, KVREG_UNSUPPORTED for KVREG_UNHANDLED. KVREG_TIMEOUT: it has
+ * not run, and never will; KVREG_OUTCOME_UNKNOWN: another thread had begun, or the answer was put
+ * off. Blocks for its turn, and for the answer.
  */
 kvreg_status kvreg_server_call(kvreg_server *server,
                                const char *tag,
@@ -1755,9 +1758,9 @@ kvreg_status kvreg_server_call(kvreg_server *server,
 
 /**
  * Calls the server that has the name now, with the timeout of the registry's handle: it follows
- * restarts, where a handle of a server is that of one process. The answer is KVREG_NOT_FOUND if there is
- * none, KVREG_WRONG_KIND if a bucket has the name; all else is as in kvreg_server_call. Blocks for its
- * turn, and for the answer.
+ * restarts, where a handle of a server is that of one process. The answer is KVREG_NOT_FOUND if
+ * there is none, KVREG_WRONG_KIND if a bucket has the name; all else is as in kvreg_server_call.
+ * Blocks for its turn, and for the answer.
  */
 kvreg_status kvreg_registry_call(kvreg_registry *registry,
                                  const char *name,
@@ -1769,8 +1772,8 @@ kvreg_status kvreg_registry_call(kvreg_registry *registry,
                                  kvreg_value *reply);
 
 /**
- * Sends a server a message without waiting: a cast. It is handled on another thread, or by who calls
- * the server first: a later call of this thread comes after it. Tag and values are as in
+ * Sends a server a message without waiting: a cast. It is handled on another thread, or by who
+ * calls the server first: a later call of this thread comes after it. Tag and values are as in
  * kvreg_server_call. The answer is KVREG_LIMIT if the mailbox is full. Never blocks.
  */
 kvreg_status kvreg_server_cast(kvreg_server *server,
@@ -1780,8 +1783,8 @@ kvreg_status kvreg_server_cast(kvreg_server *server,
                                size_t count);
 
 /**
- * Sends a server an info: any other message. With KVREG_SEND_NEXT in `flags` (else 0) it comes before
- * all that waits (OTP's continue): that is for a server's own turn, elsewhere the answer is
+ * Sends a server an info: any other message. With KVREG_SEND_NEXT in `flags` (else 0) it comes
+ * before all that waits (OTP's continue): that is for a server's own turn, elsewhere the answer is
  * KVREG_INVALID_ARGUMENT. A bucket and a registry log it at debug and drop it. All else is as in
  * kvreg_server_cast. Never blocks.
  */
@@ -1793,10 +1796,11 @@ kvreg_status kvreg_server_send(kvreg_server *server,
                                size_t count);
 
 /**
- * Sends a server an info after `delay_ms` milliseconds, whose `reference` is that of the message. Its
- * place in the mailbox is kept from now on: the answer is KVREG_LIMIT if there is none left. A timer ends
- * with its server, and never keeps it alive; the time goes on while the machine is suspended. Only
- * user's servers have timers: else the answer is KVREG_UNSUPPORTED. `reference` may be NULL. Never blocks.
+ * Sends a server an info after `delay_ms` milliseconds, whose `reference` is that of the message.
+ * Its place in the mailbox is kept from now on: the answer is KVREG_LIMIT if there is none left. A
+ * timer ends with its server, and never keeps it alive; the time goes on while the machine is
+ * suspended. Only user's servers have timers: else the answer is KVREG_UNSUPPORTED. `reference`
+ * may be NULL. Never blocks.
  */
 kvreg_status kvreg_server_send_after(kvreg_server *server,
                                      int64_t delay_ms,
@@ -1815,8 +1819,8 @@ kvreg_status kvreg_server_cancel(kvreg_server *server, uint64_t reference, int64
 /**
  * Calls a server without waiting: the answer comes into `inbox`, as KVREG_EVENT_REPLY with this
  * reference. Its status is that of kvreg_server_call; past the timeout of the handle it is
- * KVREG_TIMEOUT, or KVREG_OUTCOME_UNKNOWN if it had begun. The place of the event is kept: the answer
- * is KVREG_LIMIT if the inbox has none left, or the mailbox is full. Never blocks.
+ * KVREG_TIMEOUT, or KVREG_OUTCOME_UNKNOWN if it had begun. The place of the event is kept: the
+ * answer is KVREG_LIMIT if the inbox has none left, or the mailbox is full. Never blocks.
  */
 kvreg_status kvreg_server_request(kvreg_server *server,
                                   const char *tag,
@@ -1839,33 +1843,31 @@ void kvreg_message_clear(kvreg_message *message);
 
 /**
  * Puts the answer of a call off: it comes by kvreg_reply_send, from any thread, and the verdict is
- * KVREG_LATER. By callbacks it is called from the handler of the message, by turns before the message
- * is answered; else the answer is KVREG_INVALID_ARGUMENT, as for what is no call, and for a second
- * time. Never blocks.
+ * KVREG_LATER. By callbacks it is called from the handler of the message, by turns before the
+ * message is answered; else the answer is KVREG_INVALID_ARGUMENT, as for what is no call, and for
+ * a second time. Never blocks.
  */
-kvreg_status kvreg_message_defer(const kvreg_message *message,
-                                 kvreg_reply **reply);
+kvreg_status kvreg_message_defer(const kvreg_message *message, kvreg_reply **reply);
 
 /**
- * Gives another value with the same content, to be cleared by itself: a large text is shared. It is
- * how an argument of a message is kept. The answer is KVREG_INVALID_ARGUMENT for what is no value.
- * Never blocks.
+ * Gives another value with the same content, to be cleared by itself: a large text is shared. It
+ * is how an argument of a message is kept. The answer is KVREG_INVALID_ARGUMENT for what is no
+ * value. Never blocks.
  */
 kvreg_status kvreg_value_clone(const kvreg_value *value, kvreg_value *clone);
 
 /**
- * Answers a call that was put off, and frees the handle, whatever it answers. `verdict` is KVREG_KEEP,
- * with the answer in `value`, or KVREG_ABORT, with a text that says why, or NULL; any other is
- * KVREG_INVALID_ARGUMENT, and an answer that is no value too: then the caller gets KVREG_ABORTED. The
- * answer is KVREG_NO_PROCESS if nobody waits any more: the caller has left, or its server has ended.
- * Any thread may call it. Never blocks.
+ * Answers a call that was put off, and frees the handle, whatever it answers. `verdict` is
+ * KVREG_KEEP, with the answer in `value`, or KVREG_ABORT, with a text that says why, or NULL; any
+ * other is KVREG_INVALID_ARGUMENT, and an answer that is no value too: then the caller gets
+ * KVREG_ABORTED. The answer is KVREG_NO_PROCESS if nobody waits any more: the caller has left, or
+ * its server has ended. Any thread may call it. Never blocks.
  */
-kvreg_status kvreg_reply_send(kvreg_reply *reply,
-                              kvreg_verdict verdict,
-                              const kvreg_value *value);
+kvreg_status kvreg_reply_send(kvreg_reply *reply, kvreg_verdict verdict, const kvreg_value *value);
 
 /**
- * Frees the handle. If no answer was sent the caller gets KVREG_ABORTED. NULL is fine. Never blocks.
+ * Frees the handle. If no answer was sent the caller gets KVREG_ABORTED. NULL is fine. Never
+ * blocks.
  */
 kvreg_status kvreg_reply_free(kvreg_reply *reply);
 
@@ -1877,13 +1879,13 @@ kvreg_status kvreg_reply_free(kvreg_reply *reply);
 /**
  * Begins a turn of a server by turns: from here to its end this thread counts as being inside the
  * server, and its calls there get KVREG_CALLING_SELF. `waiting`, which may be NULL, is how many
- * messages came before it: handle them first, by kvreg_turn_next and kvreg_turn_answer, until that is
- * KVREG_NOT_FOUND. What comes after it is for the next turn.
+ * messages came before it: handle them first, by kvreg_turn_next and kvreg_turn_answer, until that
+ * is KVREG_NOT_FOUND. What comes after it is for the next turn.
  *
  * With KVREG_BEGIN_NOW in `flags` (else 0) it never waits: the answer is KVREG_TIMEOUT if somebody
  * has the turn. On a server by callbacks, a bucket or a registry it is KVREG_UNSUPPORTED. It is
- * KVREG_LIMIT if this thread holds 256 turns, or if the destructors of its pthread keys run. A turn
- * whose thread ends before it is ended with KVREG_CRASH. Blocks for its turn.
+ * KVREG_LIMIT if this thread holds 256 turns, or if the destructors of its pthread keys run. A
+ * turn whose thread ends before it is ended with KVREG_CRASH. Blocks for its turn.
  */
 kvreg_status kvreg_server_begin(kvreg_server *server,
                                 uint32_t flags,
@@ -1891,30 +1893,27 @@ kvreg_status kvreg_server_begin(kvreg_server *server,
                                 kvreg_turn **turn);
 
 /**
- * Gives the next message that waited when the turn began, or that was sent with KVREG_SEND_NEXT since:
- * clear it. The answer is KVREG_NOT_FOUND if there is no more, KVREG_TIMEOUT if the time of the handle
- * that began the turn is up: then end it with KVREG_ABORT, and the rest stays queued. It is
- * KVREG_SERVER_DOWN if the server has ended. A message before it that was not answered is kept; a call
- * that was not answered is KVREG_CRASH. Never blocks.
+ * Gives the next message that waited when the turn began, or that was sent with KVREG_SEND_NEXT
+ * since: clear it. The answer is KVREG_NOT_FOUND if there is no more, KVREG_TIMEOUT if the time of
+ * the handle that began the turn is up: then end it with KVREG_ABORT, and the rest stays queued.
+ * It is KVREG_SERVER_DOWN if the server has ended. A message before it that was not answered is
+ * kept; a call that was not answered is KVREG_CRASH. Never blocks.
  */
-kvreg_status kvreg_turn_next(kvreg_turn *turn,
-                             kvreg_message *message);
+kvreg_status kvreg_turn_next(kvreg_turn *turn, kvreg_message *message);
 
 /**
  * Says what becomes of the message that kvreg_turn_next gave last, as a handler by callbacks does:
- * `reply` is the answer of a call, or a text that says why, and may be NULL. For KVREG_LATER the call
- * was deferred by kvreg_message_defer. The answer is KVREG_NOT_FOUND if there is no message that was not
- * answered, and KVREG_INVALID_ARGUMENT for an unknown verdict and an answer that is no value, which is
- * KVREG_CRASH. Never blocks.
+ * `reply` is the answer of a call, or a text that says why, and may be NULL. For KVREG_LATER the
+ * call was deferred by kvreg_message_defer. The answer is KVREG_NOT_FOUND if there is no message
+ * that was not answered, and KVREG_INVALID_ARGUMENT for an unknown verdict and an answer that is
+ * no value, which is KVREG_CRASH. Never blocks.
  */
-kvreg_status kvreg_turn_answer(kvreg_turn *turn,
-                               kvreg_verdict verdict,
-                               const kvreg_value *reply);
+kvreg_status kvreg_turn_answer(kvreg_turn *turn, kvreg_verdict verdict, const kvreg_value *reply);
 
 /**
  * Puts off the answer of the call that the turn was begun for: it comes into `inbox`, as
- * KVREG_EVENT_REPLY with this reference, when `reply` is sent. The answer is KVREG_LIMIT if the inbox
- * has no place left. Never blocks.
+ * KVREG_EVENT_REPLY with this reference, when `reply` is sent. The answer is KVREG_LIMIT if the
+ * inbox has no place left. Never blocks.
  */
 kvreg_status kvreg_turn_defer(kvreg_turn *turn,
                               kvreg_inbox *inbox,
@@ -1922,12 +1921,13 @@ kvreg_status kvreg_turn_defer(kvreg_turn *turn,
                               kvreg_reply **reply);
 
 /**
- * Gives a turn back, and frees its handle, whatever it answers. With KVREG_KEEP and KVREG_ABORT the
- * server goes on; KVREG_STOP ends it, reason KVREG_REASON_NORMAL, and KVREG_CRASH, reason
- * KVREG_REASON_CRASHED, with `detail`; any other is KVREG_INVALID_ARGUMENT, and KVREG_CRASH. Of the turn
- * that a start gave, or whose message is KVREG_MESSAGE_INIT, KVREG_KEEP begins the server; with
- * KVREG_ABORT and KVREG_CRASH it has failed to begin, and its name is free when this returns. The answer
- * is KVREG_SERVER_DOWN if the server ended meanwhile. Any thread may end a turn. Never waits.
+ * Gives a turn back, and frees its handle, whatever it answers. With KVREG_KEEP and KVREG_ABORT
+ * the server goes on; KVREG_STOP ends it, reason KVREG_REASON_NORMAL, and KVREG_CRASH, reason
+ * KVREG_REASON_CRASHED, with `detail`; any other is KVREG_INVALID_ARGUMENT, and KVREG_CRASH. Of
+ * the turn that a start gave, or whose message is KVREG_MESSAGE_INIT, KVREG_KEEP begins the
+ * server; with KVREG_ABORT and KVREG_CRASH it has failed to begin, and its name is free when this
+ * returns. The answer is KVREG_SERVER_DOWN if the server ended meanwhile. Any thread may end a
+ * turn. Never waits.
  */
 kvreg_status kvreg_turn_end(kvreg_turn *turn,
                             kvreg_verdict verdict,
@@ -1935,15 +1935,15 @@ kvreg_status kvreg_turn_end(kvreg_turn *turn,
                             size_t detail_len);
 
 /**
- * Gives up a turn, as kvreg_turn_end with KVREG_CRASH does, and frees the handle. NULL is fine. Never
- * waits.
+ * Gives up a turn, as kvreg_turn_end with KVREG_CRASH does, and frees the handle. NULL is fine.
+ * Never waits.
  */
 kvreg_status kvreg_turn_free(kvreg_turn *turn);
 
 /**
- * Takes a turn from its thread: it is no thread's from now on, for tasks that move between threads. So
- * it is not ended with a thread, and a call into the server waits for it whoever makes it. Never
- * blocks.
+ * Takes a turn from its thread: it is no thread's from now on, for tasks that move between
+ * threads. So it is not ended with a thread, and a call into the server waits for it whoever makes
+ * it. Never blocks.
  */
 kvreg_status kvreg_turn_detach(kvreg_turn *turn);
 
@@ -1962,29 +1962,24 @@ kvreg_status kvreg_inbox_monitor_server(kvreg_inbox *inbox,
 
 /**
  * Has a user's server told of the end of a server of any kind: `watcher` gets one message of type
- * KVREG_MESSAGE_DOWN with this reference; at once, with the reason KVREG_REASON_NOPROC, if it has ended
- * already. Its place in the mailbox is kept: the answer is KVREG_LIMIT if there is none left. A bucket and
- * a registry watch nobody: KVREG_UNSUPPORTED. Never blocks.
+ * KVREG_MESSAGE_DOWN with this reference; at once, with the reason KVREG_REASON_NOPROC, if it has
+ * ended already. Its place in the mailbox is kept: the answer is KVREG_LIMIT if there is none
+ * left. A bucket and a registry watch nobody: KVREG_UNSUPPORTED. Never blocks.
  */
-kvreg_status kvreg_server_monitor(kvreg_server *watcher,
-                                  kvreg_server *target,
-                                  uint64_t *reference);
+kvreg_status kvreg_server_monitor(kvreg_server *watcher, kvreg_server *target, uint64_t *reference);
 
 /**
- * Takes a monitor back: no DOWN of it comes any more. With KVREG_DEMONITOR_FLUSH in `flags` (else 0) a
- * DOWN that waits in the mailbox is removed too. An unknown reference is fine. Never blocks.
+ * Takes a monitor back: no DOWN of it comes any more. With KVREG_DEMONITOR_FLUSH in `flags` (else
+ * 0) a DOWN that waits in the mailbox is removed too. An unknown reference is fine. Never blocks.
  */
-kvreg_status kvreg_server_demonitor(kvreg_server *watcher,
-                                    uint64_t reference,
-                                    uint32_t flags);
+kvreg_status kvreg_server_demonitor(kvreg_server *watcher, uint64_t reference, uint32_t flags);
 
 /**
  * Withdraws a request: no KVREG_EVENT_REPLY of it comes any more, nor remains. The answer is
- * KVREG_OUTCOME_UNKNOWN if the server had begun it, and KVREG_NOT_FOUND if it was answered already, or
- * never sent. Never blocks.
+ * KVREG_OUTCOME_UNKNOWN if the server had begun it, and KVREG_NOT_FOUND if it was answered
+ * already, or never sent. Never blocks.
  */
-kvreg_status kvreg_inbox_abandon(kvreg_inbox *inbox,
-                                 uint64_t reference);
+kvreg_status kvreg_inbox_abandon(kvreg_inbox *inbox, uint64_t reference);
 
 /**
  * Links two servers of any kinds: when one ends abnormally, so does the other. The answer is
@@ -1998,18 +1993,19 @@ kvreg_status kvreg_server_link(kvreg_server *server, kvreg_server *other);
 kvreg_status kvreg_server_unlink(kvreg_server *server, kvreg_server *other);
 
 /**
- * Stops a server of any kind with the reason KVREG_REASON_NORMAL, after what is queued, and returns when
- * it is gone; a registry as kvreg_registry_stop does. A server with KVREG_SERVER_WANTS_TERMINATE gets
- * that first. Of a server by turns, and with KVREG_SERVER_HAND_OVER, who serves it stops it. The answer
- * is KVREG_SERVER_DOWN if it ended for another reason meanwhile. It does not free the handle. Blocks for
- * its turn.
+ * Stops a server of any kind with the reason KVREG_REASON_NORMAL, after what is queued, and
+ * returns when it is gone; a registry as kvreg_registry_stop does. A server with
+ * KVREG_SERVER_WANTS_TERMINATE gets that first. Of a server by turns, and with
+ * KVREG_SERVER_HAND_OVER, who serves it stops it. The answer is KVREG_SERVER_DOWN if it ended for
+ * another reason meanwhile. It does not free the handle. Blocks for its turn.
  */
 kvreg_status kvreg_server_stop(kvreg_server *server);
 
 /**
- * Ends a server of any kind at once (OTP's Process.exit), without KVREG_MESSAGE_TERMINATE: what is queued
- * is dropped, a running handler is not interrupted, and its answer is dropped. Reason and detail are as
- * in kvreg_bucket_exit, and a registry comes back as after kvreg_registry_exit. Never waits for a turn.
+ * Ends a server of any kind at once (OTP's Process.exit), without KVREG_MESSAGE_TERMINATE: what is
+ * queued is dropped, a running handler is not interrupted, and its answer is dropped. Reason and
+ * detail are as in kvreg_bucket_exit, and a registry comes back as after kvreg_registry_exit.
+ * Never waits for a turn.
  */
 kvreg_status kvreg_server_exit(kvreg_server *server,
                                kvreg_reason reason,

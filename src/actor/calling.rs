@@ -13,7 +13,9 @@ impl ActorServer {
         let state = self.state();
         content.check(state.options().max_value)?;
         let mut mail = Mail::new(what);
-        let counted = state.waiting.count(content.size(), state.options().max_bytes)?;
+        let counted = state
+            .waiting
+            .count(content.size(), state.options().max_bytes)?;
         mail.counted = Some(counted);
         Ok(mail)
     }
@@ -123,7 +125,13 @@ impl ActorServer {
             }
         };
         // Where the system refuses the threads it waits until it is answered, or abandoned.
-        if self.state().spec.around.add_due(at, Arc::clone(pending) as _).is_ok() {
+        if self
+            .state()
+            .spec
+            .around
+            .add_due(at, Arc::clone(pending) as _)
+            .is_ok()
+        {
             pending.is_timed(at);
         }
     }
@@ -140,7 +148,9 @@ impl ActorServer {
         }
         let (pending, reference) = Pending::of_inbox(self, inbox, false)?;
         let what = What::Call(Arc::clone(content), Arc::clone(&pending));
-        let sent = self.mail(content, what).and_then(|mail| self.request_task(mail));
+        let sent = self
+            .mail(content, what)
+            .and_then(|mail| self.request_task(mail));
         match sent {
             Ok(()) => {
                 self.expire_later(&pending, timeout);

@@ -17,8 +17,8 @@ fn text_of(text: Option<&Text>) -> &str {
 }
 
 impl ActorServer {
-    /// Handles what came before a call, with the turn that this takes for it: `OK` if the call's own
-    /// work comes next.
+    /// Handles what came before a call, with the turn that this takes for it: `OK` if the call's
+    /// own work comes next.
     pub(crate) fn enter_here(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
@@ -177,11 +177,14 @@ impl ActorServer {
         let tag = tag.strip_suffix(b"\0").unwrap_or(tag);
         let tag = String::from_utf8_lossy(tag);
         let text = crate::memory::written(format_args!("{kind} \"{tag}\" {outcome}"));
-        logs.warn(self.state().place.as_ref().map(|it| it.name()), &text.unwrap_or_default());
+        logs.warn(
+            self.state().place.as_ref().map(|it| it.name()),
+            &text.unwrap_or_default(),
+        );
     }
 
-    /// Ends the server from inside, in good order if it wants that. Called with the turn, of a server
-    /// by callbacks.
+    /// Ends the server from inside, in good order if it wants that. Called with the turn, of a
+    /// server by callbacks.
     pub(super) fn end_in_order(self: &Arc<Self>, exit: Exit) {
         let state = self.state();
         let wants = state.options().wants_terminate && state.is_running.load(Ordering::Relaxed);
@@ -192,8 +195,8 @@ impl ActorServer {
         self.terminate_now(exit);
     }
 
-    /// Tells the server that it ends, and ends it. `is_terminating` was set by the caller, or by who
-    /// sent it here.
+    /// Tells the server that it ends, and ends it. `is_terminating` was set by the caller, or by
+    /// who sent it here.
     fn terminate_now(self: &Arc<Self>, exit: Exit) {
         self.state().is_terminating.store(true, Ordering::Release);
         self.kill_later();

@@ -7,31 +7,33 @@
 //! under `TURN`, so one at a time (G1); `WRITE` guards no more than whether it was counted out. Who
 //! runs what:
 //!
-//! - **By callbacks**, the handlers are those of its [`Behaviour`], and any thread may run them. A call
-//!   takes the turn with the mail (`server::tasks`), handles what was queued before, then itself, all
-//!   on the calling thread. What nobody comes for is run by a drain. The first message of one that was
-//!   started again is `Init`, which a drain runs, unless there is no thread to be had.
+//! - **By callbacks**, the handlers are those of its [`Behaviour`], and any thread may run them. A
+//!   call takes the turn with the mail (`server::tasks`), handles what was queued before, then
+//!   itself, all on the calling thread. What nobody comes for is run by a drain. The first message
+//!   of one that was started again is `Init`, which a drain runs, unless there is no thread to be
+//!   had.
 //! - **By turns**, who begins a turn ([`ActorTurn`]) takes the messages out and says what became of
 //!   each. Nobody drains: an inbox is told that mail waits.
 //! - With **hand-over**, and where the handlers are another program's, a call is a message, and its
 //!   caller waits for a [`Pending`].
 //!
-//! **What is owed.** A call that was begun as a message, or whose answer was put off, is in `owed` until
-//! it is answered. The end takes all of them out at once, and closes the list: so each is answered,
-//! once, with what its handler said or with SERVER_DOWN. The answer of a handler that stops its server
-//! is the last thing that is done.
+//! **What is owed.** A call that was begun as a message, or whose answer was put off, is in `owed`
+//! until it is answered. The end takes all of them out at once, and closes the list: so each is
+//! answered, once, with what its handler said or with SERVER_DOWN. The answer of a handler that
+//! stops its server is the last thing that is done.
 //!
-//! **The state.** It is made under the turn and used under the turn. It goes when the server has ended
-//! and nobody has its turn, by who was the last: see `vacated`. So a killed server's handler, which is
-//! not interrupted, has its state to the end.
+//! **The state.** It is made under the turn and used under the turn. It goes when the server has
+//! ended and nobody has its turn, by who was the last: see `vacated`. So a killed server's handler,
+//! which is not interrupted, has its state to the end.
 //!
-//! **The argument of the user's.** It goes with the last process of its specification. A process that
-//! comes in the place of another is counted before that one is counted out.
+//! **The argument of the user's.** It goes with the last process of its specification. A process
+//! that comes in the place of another is counted before that one is counted out.
 //!
-//! **An end in good order.** A server that wants it is told `Terminate` before it ends; `is_terminating`
-//! says that it was, or will be, so it is told once. It comes before all that waits, which is dropped
-//! by the end that follows. Who waits for such an end waits for a `Pending` in `owed`, so any end will
-//! do, and kills it when the time is up; what nobody waits for is killed by a timer.
+//! **An end in good order.** A server that wants it is told `Terminate` before it ends;
+//! `is_terminating` says that it was, or will be, so it is told once. It comes before all that
+//! waits, which is dropped by the end that follows. Who waits for such an end waits for a `Pending`
+//! in `owed`, so any end will do, and kills it when the time is up; what nobody waits for is killed
+//! by a timer.
 
 mod calling;
 mod handling;
@@ -54,11 +56,11 @@ use crate::server::{HandleCount, Place, Server, State, System, Turn, Writing};
 use crate::sync::{lock, Counter};
 use crate::time::Deadline;
 
-pub(crate) use mail::{Content, Mail, What, TAG_LIMIT, VALUES_LIMIT};
 use mail::Waiting;
+pub(crate) use mail::{Content, Mail, What, TAG_LIMIT, VALUES_LIMIT};
 pub(crate) use pending::{Answer, Pending, Refusal};
-use timed::Timed;
 pub(crate) use spec::{ActorOptions, ActorSpec, Behaviour, Said};
+use timed::Timed;
 pub(crate) use turns::ActorTurn;
 
 pub(crate) type ActorServer = Server<ActorState>;
@@ -163,8 +165,8 @@ pub(crate) struct ActorState {
     front: OnceLock<Arc<dyn Front>>,
     /// What the boundary calls the server in a message; 0 until it is asked for.
     pub(crate) me: AtomicU64,
-    /// When its turn was taken last, in milliseconds of some clock, and what was handled by then: of a
-    /// turn that nobody noted, when somebody asked first.
+    /// When its turn was taken last, in milliseconds of some clock, and what was handled by then:
+    /// of a turn that nobody noted, when somebody asked first.
     since: AtomicU64,
     noted: AtomicU64,
 }
@@ -198,7 +200,9 @@ unsafe impl State for ActorState {
     fn run(turn: Turn<ActorState>, mail: Mail) {
         let server = Arc::clone(turn.inside().server());
         let around = server.state().spec.around.of_buckets;
-        let _running = around.buckets.note_callback(server.system(), server.state().name());
+        let _running = around
+            .buckets
+            .note_callback(server.system(), server.state().name());
         server.note_turn();
         server.run_mail(mail);
     }
@@ -268,8 +272,6 @@ unsafe impl State for ActorState {
     }
 
     fn started_again(server: &Arc<ActorServer>) {
-        // Where they are refused the next caller begins it.
-        let _ = server.system().threads().start();
         server.see_to_mail();
     }
 
@@ -313,8 +315,8 @@ impl ActorState {
         }
     }
 
-    /// What the boundary calls handlers by, of a server whose calls run on the threads that make them;
-    /// else 0.
+    /// What the boundary calls handlers by, of a server whose calls run on the threads that make
+    /// them; else 0.
     #[inline(always)]
     pub(crate) fn native(&self) -> usize {
         self.native
@@ -349,7 +351,6 @@ impl ActorState {
     pub(crate) fn set_front(&self, front: Arc<dyn Front>) -> &Arc<dyn Front> {
         self.front.get_or_init(|| front)
     }
-
 
     /// Nobody is inside any more, nor will be. In a forked child the state is the parent's.
     fn vacate(&self) {
@@ -438,11 +439,13 @@ impl ActorServer {
     pub(super) fn note_turn(&self) {
         let state = self.state();
         state.noted.store(self.handled(), Ordering::Relaxed);
-        state.since.store(crate::time::coarse_ms(), Ordering::Relaxed);
+        state
+            .since
+            .store(crate::time::coarse_ms(), Ordering::Relaxed);
     }
 
-    /// How long somebody is inside. Calls that meet nobody are not noted, for most are over at once: such
-    /// a turn counts from when it is seen first.
+    /// How long somebody is inside. Calls that meet nobody are not noted, for most are over at
+    /// once: such a turn counts from when it is seen first.
     fn turn_ms(&self) -> u64 {
         let state = self.state();
         if state.noted.load(Ordering::Relaxed) != self.handled() {

@@ -2,14 +2,15 @@
 //!
 //! # The argument
 //!
-//! A call is queued, then begun, then answered; or it is left by who made it, because its time is up.
-//! Each step is made under its lock, which is a leaf but for the inbox's and the one of the graph of
-//! waiting threads. So it is answered once, or not at all: who has left gets nothing, and who answers
-//! is told so. A call that was left before it began is never begun (G7).
+//! A call is queued, then begun, then answered; or it is left by who made it, because its time is
+//! up. Each step is made under its lock, which is a leaf but for the inbox's and the one of the
+//! graph of waiting threads. So it is answered once, or not at all: who has left gets nothing, and
+//! who answers is told so. A call that was left before it began is never begun (G7).
 //!
 //! **Circles.** A thread that holds a turn is noted in the graph before its call can be seen, as
-//! waiting for the server. Whoever answers takes that note back before the thread knows, and so does
-//! who defers the answer, for from then on it waits for nobody's turn. So a note says the truth.
+//! waiting for the server. Whoever answers takes that note back before the thread knows, and so
+//! does who defers the answer, for from then on it waits for nobody's turn. So a note says the
+//! truth.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};

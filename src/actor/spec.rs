@@ -30,8 +30,8 @@ pub(crate) enum Said {
     Bad(&'static str),
 }
 
-/// The handlers of a server: the user's. Each is called by who has the turn, and so by one thread at
-/// a time for one state.
+/// The handlers of a server: the user's. Each is called by who has the turn, and so by one thread
+/// at a time for one state.
 pub(crate) trait Behaviour: Send + Sync {
     /// What the boundary finds the handler by, without asking what these are; 0 if it has none.
     fn native(&self) -> usize {
@@ -107,7 +107,9 @@ impl ActorSpec {
         behaviour: Arc<dyn Behaviour>,
         inbox: Option<&Arc<InboxCore>>,
     ) -> Result<Arc<ActorSpec>, Error> {
-        let mail = inbox.map(|inbox| inbox.keep_mail(options.key)).transpose()?;
+        let mail = inbox
+            .map(|inbox| inbox.keep_mail(options.key))
+            .transpose()?;
         let native = match options.is_by_turns || options.hands_over {
             true => 0,
             false => behaviour.native(),

@@ -117,8 +117,8 @@ impl ActorServer {
         }
     }
 
-    /// Stops the server with reason NORMAL after what is queued; returns when it is gone. Blocks like
-    /// a call.
+    /// Stops the server with reason NORMAL after what is queued; returns when it is gone. Blocks
+    /// like a call.
     pub(crate) fn stop_actor(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
         let stopped = match self.state().runs_here() {
             true => self.enter_here(caller).map(|turn| {

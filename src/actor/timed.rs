@@ -4,12 +4,12 @@
 //! # The argument
 //!
 //! A timer and a monitor have a place in the mailbox from their beginning, and are listed (`Timed`)
-//! until they come, or are taken back: whoever takes one out of the list has its place, and either uses
-//! it or gives it up. So each comes once, or not at all.
+//! until they come, or are taken back: whoever takes one out of the list has its place, and either
+//! uses it or gives it up. So each comes once, or not at all.
 //!
-//! All of them stand in the agenda of the process (`bucket::expiry`), which tells them on its own thread:
-//! so what may run user code is handed to another. The end of the server takes all of them out. One that
-//! is added while it ends finds the list closed, or is taken out by who added it.
+//! All of them stand in the agenda of the process (`bucket::expiry`), which tells them on its own
+//! thread: so what may run user code is handed to another. The end of the server takes all of them
+//! out. One that is added while it ends finds the list closed, or is taken out by who added it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
@@ -185,8 +185,9 @@ impl ActorServer {
                 }
             }
             None if flush => {
-                let is_it = |mail: &Mail| {
-                    matches!(&mail.what, Some(What::Down(other, _)) if *other == reference)
+                let is_it = |mail: &Mail| match &mail.what {
+                    Some(What::Down(other, _)) => *other == reference,
+                    _ => false,
                 };
                 drop(self.withdraw(is_it));
             }

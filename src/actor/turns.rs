@@ -1,11 +1,12 @@
-//! Turns of a server that has no callbacks: who has one takes the messages out, and says what becomes
-//! of each.
+//! Turns of a server that has no callbacks: who has one takes the messages out, and says what
+//! becomes of each.
 //!
 //! # The argument
 //!
-//! The turn is `TURN` of the heart, held beyond the call that took it, and counted by its thread. One
-//! thread at a time has the [`ActorTurn`] (the boundary sees to that). A message is answered before the
-//! next one is taken out; what was not answered by then is kept, but for a call, whose caller waits.
+//! The turn is `TURN` of the heart, held beyond the call that took it, and counted by its thread.
+//! One thread at a time has the [`ActorTurn`] (the boundary sees to that). A message is answered
+//! before the next one is taken out; what was not answered by then is kept, but for a call, whose
+//! caller waits.
 
 use std::sync::atomic::{fence, Ordering};
 use std::sync::Arc;
@@ -265,7 +266,8 @@ impl ActorTurn {
         pending.answer(Err(Error::ServerDown.into()));
     }
 
-    /// Ends the server: in good order, by who begins next or takes the next message, if it wants so.
+    /// Ends the server: in good order, by who begins next or takes the next message, if it wants
+    /// so.
     fn stop(&self, exit: Exit) {
         let server = self.server();
         if !server.begin_terminate(&exit) {
@@ -386,8 +388,8 @@ impl ActorServer {
         Some(ActorTurn::new(turn, 0, (timeout, deadline), false))
     }
 
-    /// Up to when messages are handled before the caller's own work. Who serves, and does not wait, has
-    /// no work of his own that a timeout of 0 would be for.
+    /// Up to when messages are handled before the caller's own work. Who serves, and does not wait,
+    /// has no work of his own that a timeout of 0 would be for.
     fn turn_deadline(&self, caller: &mut Caller<'_>, now: bool) -> Deadline {
         match (now, caller.timeout()) {
             (true, Timeout::Now) => Timeout::Never.deadline(),
@@ -395,4 +397,3 @@ impl ActorServer {
         }
     }
 }
-

@@ -10,7 +10,9 @@ use crate::error::Error;
 use crate::process::{Ended, Process};
 use crate::reason::Reason;
 use crate::reclaim;
-use crate::registry::{Sort, check_name, RegistryInfo, RegistryOptions, RegistryServer, Supervisor};
+use crate::registry::{
+    check_name, RegistryInfo, RegistryOptions, RegistryServer, Sort, Supervisor,
+};
 use crate::server::Caller;
 use crate::time::Timeout;
 

@@ -32,17 +32,19 @@ pub unsafe extern "C" fn kvreg_inbox_monitor_server(
                 Ok(())
             })
         });
-        outcome.map_err(|failure| match with_any_kind(Needs::Nothing, server, |_, _| Ok(())) {
-            Err(other) if other.comes_before(&failure) => other,
-            _ => failure,
-        })
+        outcome.map_err(
+            |failure| match with_any_kind(Needs::Nothing, server, |_, _| Ok(())) {
+                Err(other) if other.comes_before(&failure) => other,
+                _ => failure,
+            },
+        )
     })
 }
 
 /// Has a user's server told of the end of a server of any kind: `watcher` gets one message of type
-/// KVREG_MESSAGE_DOWN with this reference; at once, with the reason KVREG_REASON_NOPROC, if it has ended
-/// already. Its place in the mailbox is kept: the answer is KVREG_LIMIT if there is none left. A bucket and
-/// a registry watch nobody: KVREG_UNSUPPORTED. Never blocks.
+/// KVREG_MESSAGE_DOWN with this reference; at once, with the reason KVREG_REASON_NOPROC, if it has
+/// ended already. Its place in the mailbox is kept: the answer is KVREG_LIMIT if there is none
+/// left. A bucket and a registry watch nobody: KVREG_UNSUPPORTED. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_server_monitor(
     watcher: *mut kvreg_server,
@@ -63,8 +65,8 @@ pub unsafe extern "C" fn kvreg_server_monitor(
     })
 }
 
-/// Takes a monitor back: no DOWN of it comes any more. With KVREG_DEMONITOR_FLUSH in `flags` (else 0) a
-/// DOWN that waits in the mailbox is removed too. An unknown reference is fine. Never blocks.
+/// Takes a monitor back: no DOWN of it comes any more. With KVREG_DEMONITOR_FLUSH in `flags` (else
+/// 0) a DOWN that waits in the mailbox is removed too. An unknown reference is fine. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_server_demonitor(
     watcher: *mut kvreg_server,
@@ -88,8 +90,8 @@ pub unsafe extern "C" fn kvreg_server_demonitor(
 }
 
 /// Withdraws a request: no KVREG_EVENT_REPLY of it comes any more, nor remains. The answer is
-/// KVREG_OUTCOME_UNKNOWN if the server had begun it, and KVREG_NOT_FOUND if it was answered already, or
-/// never sent. Never blocks.
+/// KVREG_OUTCOME_UNKNOWN if the server had begun it, and KVREG_NOT_FOUND if it was answered
+/// already, or never sent. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_inbox_abandon(
     inbox: *mut kvreg_inbox,
@@ -141,11 +143,11 @@ pub unsafe extern "C" fn kvreg_server_unlink(
     })
 }
 
-/// Stops a server of any kind with the reason KVREG_REASON_NORMAL, after what is queued, and returns when
-/// it is gone; a registry as kvreg_registry_stop does. A server with KVREG_SERVER_WANTS_TERMINATE gets
-/// that first. Of a server by turns, and with KVREG_SERVER_HAND_OVER, who serves it stops it. The answer
-/// is KVREG_SERVER_DOWN if it ended for another reason meanwhile. It does not free the handle. Blocks for
-/// its turn.
+/// Stops a server of any kind with the reason KVREG_REASON_NORMAL, after what is queued, and
+/// returns when it is gone; a registry as kvreg_registry_stop does. A server with
+/// KVREG_SERVER_WANTS_TERMINATE gets that first. Of a server by turns, and with
+/// KVREG_SERVER_HAND_OVER, who serves it stops it. The answer is KVREG_SERVER_DOWN if it ended for
+/// another reason meanwhile. It does not free the handle. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_server_stop(server: *mut kvreg_server) -> kvreg_status {
     guard("kvreg_server_stop", || {
@@ -159,9 +161,10 @@ pub unsafe extern "C" fn kvreg_server_stop(server: *mut kvreg_server) -> kvreg_s
     })
 }
 
-/// Ends a server of any kind at once (OTP's Process.exit), without KVREG_MESSAGE_TERMINATE: what is queued
-/// is dropped, a running handler is not interrupted, and its answer is dropped. Reason and detail are as
-/// in kvreg_bucket_exit, and a registry comes back as after kvreg_registry_exit. Never waits for a turn.
+/// Ends a server of any kind at once (OTP's Process.exit), without KVREG_MESSAGE_TERMINATE: what is
+/// queued is dropped, a running handler is not interrupted, and its answer is dropped. Reason and
+/// detail are as in kvreg_bucket_exit, and a registry comes back as after kvreg_registry_exit.
+/// Never waits for a turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_server_exit(
     server: *mut kvreg_server,

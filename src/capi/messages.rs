@@ -2,10 +2,10 @@
 //!
 //! # The argument
 //!
-//! A handler by callbacks runs under a [`Running`], which lies on the stack of who calls it. A thread
-//! knows its innermost one, and each knows the next. So what a handler asks of the message that it has
-//! (`kvreg_message_defer`, `kvreg_server_self`) is looked up among the calling thread's own, by address,
-//! and the message itself is not believed.
+//! A handler by callbacks runs under a [`Running`], which lies on the stack of who calls it. A
+//! thread knows its innermost one, and each knows the next. So what a handler asks of the message
+//! that it has (`kvreg_message_defer`, `kvreg_server_self`) is looked up among the calling thread's
+//! own, by address, and the message itself is not believed.
 //!
 //! What `kvreg_turn_next` gives owns its content, through an address in `private_` that is given up
 //! once, by `kvreg_message_clear`. Its values borrow from that; so does the tag.
@@ -25,9 +25,7 @@ use super::status::{kvreg_status, kvreg_verdict, Failure, Status};
 use super::turns;
 use super::update::{ABORT, CRASH, KEEP, LATER, STOP, UNHANDLED};
 use super::value::{kvreg_value, Copies};
-use crate::actor::{
-    ActorServer, Behaviour, Content, Pending, Said, What, TAG_LIMIT, VALUES_LIMIT,
-};
+use crate::actor::{ActorServer, Behaviour, Content, Pending, Said, What, TAG_LIMIT, VALUES_LIMIT};
 use crate::memory;
 use crate::runtime::{self, platform};
 use crate::sync::{Area, ThreadLocal};
@@ -210,35 +208,37 @@ pub(super) fn innermost() -> Option<Arc<ActorServer>> {
 const FEW: usize = 4;
 
 /// A message as its sender gives it: with a NUL behind each text.
-pub(super) struct Sent {
+pub(super) struct Given {
     tag: kvreg_text,
     values: *const kvreg_value,
     count: usize,
     tag_room: [MaybeUninit<u8>; TAG_LIMIT + 1],
+}
+
+/// As `Given`, with what had to be copied for that.
+pub(super) struct Sent {
+    given: Given,
     few: [kvreg_value; FEW],
     many: Vec<kvreg_value>,
     texts: Vec<Text>,
 }
 
-impl Sent {
+impl Given {
     #[inline(always)]
-    pub(super) fn new() -> Sent {
-        Sent {
+    pub(super) fn new() -> Given {
+        Given {
             tag: kvreg_text::NONE,
             values: std::ptr::null(),
             count: 0,
             tag_room: [const { MaybeUninit::uninit() }; TAG_LIMIT + 1],
-            few: [kvreg_value::NIL; FEW],
-            many: Vec::new(),
-            texts: Vec::new(),
         }
     }
 
     /// Takes what needs no memory: `false` if it is to be taken by `take`.
     ///
     /// # Safety
-    /// The tag is good for its length, and so are the values, and their texts for theirs, as long as
-    /// this is used.
+    /// The tag is good for its length, and so are the values, and their texts for theirs, as long
+    /// as this is used.
     #[inline(always)]
     pub(super) unsafe fn fast_take(
         &mut self,
@@ -247,7 +247,8 @@ impl Sent {
         values: *const kvreg_value,
         count: usize,
     ) -> bool {
-        if tag.is_null() || tag_len.wrapping_sub(1) >= TAG_LIMIT || (values.is_null() && count > 0) {
+        if tag.is_null() || tag_len.wrapping_sub(1) >= TAG_LIMIT || (values.is_null() && count > 0)
+        {
             return false;
         }
         if count > FEW {
@@ -287,21 +288,52 @@ impl Sent {
         };
     }
 
+    /// The message for a handler.
+    #[inline(always)]
+    pub(super) fn message(&self, kind: u32, me: *mut kvreg_server) -> kvreg_message {
+        kvreg_message {
+            kind,
+            tag: self.tag,
+            values: self.values,
+            count: self.count,
+            self_: me,
+            ..kvreg_message::EMPTY
+        }
+    }
+
+    /// Whether each value is as short as that.
+    #[inline(always)]
+    pub(super) fn fits(&self, max_value: usize) -> bool {
+        // SAFETY: as `take` was promised.
+        (0..self.count).all(|at| unsafe { (*self.values.add(at)).text_len() } <= max_value)
+    }
+}
+
+impl Sent {
+    pub(super) fn new() -> Sent {
+        Sent {
+            given: Given::new(),
+            few: [kvreg_value::NIL; FEW],
+            many: Vec::new(),
+            texts: Vec::new(),
+        }
+    }
+
     /// Takes any message, or says what is wrong with it.
     ///
     /// # Safety
-    /// As of `fast_take`.
+    /// As of [`Given::fast_take`].
     pub(super) unsafe fn take(
         &mut self,
         tag: *const c_char,
         tag_len: usize,
         values: *const kvreg_value,
         count: usize,
-    ) -> Result<(), Failure> {
+    ) -> Result<&Given, Failure> {
         // SAFETY: by contract.
         let (tag, given) = unsafe { (tag_of(tag, tag_len)?, values_of(values, count)?) };
         // SAFETY: it was checked.
-        unsafe { self.put_tag(tag.as_bytes()) };
+        unsafe { self.given.put_tag(tag.as_bytes()) };
         let room: &mut [kvreg_value] = match given.len() <= FEW {
             true => &mut self.few[..given.len()],
             false => {
@@ -327,29 +359,9 @@ impl Sent {
                 }
             };
         }
-        self.values = room.as_ptr();
-        self.count = given.len();
-        Ok(())
-    }
-
-    /// The message for a handler.
-    #[inline(always)]
-    pub(super) fn message(&self, kind: u32, me: *mut kvreg_server) -> kvreg_message {
-        kvreg_message {
-            kind,
-            tag: self.tag,
-            values: self.values,
-            count: self.count,
-            self_: me,
-            ..kvreg_message::EMPTY
-        }
-    }
-
-    /// Whether each value is as short as that.
-    #[inline(always)]
-    pub(super) fn fits(&self, max_value: usize) -> bool {
-        // SAFETY: as `take` was promised.
-        (0..self.count).all(|at| unsafe { (*self.values.add(at)).text_len() } <= max_value)
+        self.given.values = room.as_ptr();
+        self.given.count = given.len();
+        Ok(&self.given)
     }
 }
 
@@ -533,10 +545,7 @@ pub(super) fn owned(
 ///
 /// # Safety
 /// It may be written for the size that it tells.
-pub(super) unsafe fn fill_message(
-    place: *mut kvreg_message,
-    message: &kvreg_message,
-) {
+pub(super) unsafe fn fill_message(place: *mut kvreg_message, message: &kvreg_message) {
     let after = size_of::<u32>();
     let from = std::ptr::from_ref(message).cast::<u8>();
     // SAFETY: by contract; it was checked to be large enough.
@@ -717,7 +726,16 @@ impl Behaviour for Callbacks {
         let mut running = Running::new(server, &message, is_call, pending);
         let verdict = platform::uncancelled(|| {
             // SAFETY: the header's contract.
-            unsafe { ask(&mut running, handle, state.cast(), &message, &mut reply, &copies) }
+            unsafe {
+                ask(
+                    &mut running,
+                    handle,
+                    state.cast(),
+                    &message,
+                    &mut reply,
+                    &copies,
+                )
+            }
         });
         if runtime::lineage() != self.lineage {
             return Said::Abort(None); // and is not looked at
@@ -812,9 +830,9 @@ pub unsafe extern "C" fn kvreg_message_clear(message: *mut kvreg_message) {
 }
 
 /// Puts the answer of a call off: it comes by kvreg_reply_send, from any thread, and the verdict is
-/// KVREG_LATER. By callbacks it is called from the handler of the message, by turns before the message
-/// is answered; else the answer is KVREG_INVALID_ARGUMENT, as for what is no call, and for a second
-/// time. Never blocks.
+/// KVREG_LATER. By callbacks it is called from the handler of the message, by turns before the
+/// message is answered; else the answer is KVREG_INVALID_ARGUMENT, as for what is no call, and for
+/// a second time. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_message_defer(
     message: *const kvreg_message,
@@ -860,9 +878,9 @@ impl Running<'_> {
     }
 }
 
-/// Gives another value with the same content, to be cleared by itself: a large text is shared. It is
-/// how an argument of a message is kept. The answer is KVREG_INVALID_ARGUMENT for what is no value.
-/// Never blocks.
+/// Gives another value with the same content, to be cleared by itself: a large text is shared. It
+/// is how an argument of a message is kept. The answer is KVREG_INVALID_ARGUMENT for what is no
+/// value. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_value_clone(
     value: *const kvreg_value,

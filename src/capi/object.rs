@@ -10,8 +10,8 @@ use super::argument::Out;
 use super::begun;
 use super::fast::fast;
 use super::items::Items;
-use super::status::{Failure, Status};
 use super::replies::Deferred;
+use super::status::{Failure, Status};
 use super::turns;
 use crate::actor::ActorServer;
 use crate::bucket::BucketServer;
@@ -200,11 +200,9 @@ pub(super) fn with_any_kind<R>(
         Some(Kind::Bucket) => with_needs(needs, handle.cast::<kvreg_bucket>(), |bucket, caller| {
             work(AnyKind::Bucket(bucket), caller)
         }),
-        Some(Kind::Registry) => {
-            with_registry_needs(needs, handle.cast(), |registry, caller| {
-                work(AnyKind::Registry(registry), caller)
-            })
-        }
+        Some(Kind::Registry) => with_registry_needs(needs, handle.cast(), |registry, caller| {
+            work(AnyKind::Registry(registry), caller)
+        }),
         _ => with_needs(needs, handle, |server, caller| {
             work(AnyKind::Server(server), caller)
         }),

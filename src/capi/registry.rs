@@ -20,8 +20,8 @@ use super::value::kvreg_value;
 use crate::bucket::BucketOptions;
 use crate::process::Process;
 use crate::reason::{Exit, Reason};
-use crate::registry::{RegistryServer, Sort};
 use crate::registry::Supervisor;
+use crate::registry::{RegistryServer, Sort};
 use crate::server::Caller;
 use crate::value::{Text, Value};
 

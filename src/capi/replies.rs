@@ -33,11 +33,11 @@ impl Deferred {
     }
 }
 
-/// Answers a call that was put off, and frees the handle, whatever it answers. `verdict` is KVREG_KEEP,
-/// with the answer in `value`, or KVREG_ABORT, with a text that says why, or NULL; any other is
-/// KVREG_INVALID_ARGUMENT, and an answer that is no value too: then the caller gets KVREG_ABORTED. The
-/// answer is KVREG_NO_PROCESS if nobody waits any more: the caller has left, or its server has ended.
-/// Any thread may call it. Never blocks.
+/// Answers a call that was put off, and frees the handle, whatever it answers. `verdict` is
+/// KVREG_KEEP, with the answer in `value`, or KVREG_ABORT, with a text that says why, or NULL; any
+/// other is KVREG_INVALID_ARGUMENT, and an answer that is no value too: then the caller gets
+/// KVREG_ABORTED. The answer is KVREG_NO_PROCESS if nobody waits any more: the caller has left, or
+/// its server has ended. Any thread may call it. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_reply_send(
     reply: *mut kvreg_reply,
@@ -79,7 +79,8 @@ fn refusal(text: Option<&str>) -> Answer {
     })
 }
 
-/// Frees the handle. If no answer was sent the caller gets KVREG_ABORTED. NULL is fine. Never blocks.
+/// Frees the handle. If no answer was sent the caller gets KVREG_ABORTED. NULL is fine. Never
+/// blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_reply_free(reply: *mut kvreg_reply) -> kvreg_status {
     guard("kvreg_reply_free", || free(reply))

@@ -11,7 +11,7 @@ use super::info::fill;
 use super::items::Items;
 use super::messages::{
     self, ask, content, innermost, is_inside, kvreg_handle_fn, kvreg_init_fn, kvreg_message, said,
-    Callbacks, Running, Sent, CALL,
+    Callbacks, Given as Message, Running, Sent, CALL,
 };
 use super::object::{
     self, free, kvreg_bucket, kvreg_inbox, kvreg_items, kvreg_registry, kvreg_server, kvreg_turn,
@@ -23,8 +23,8 @@ use super::turns;
 use super::update::KEEP;
 use super::value::{kvreg_value, Copies};
 use crate::actor::{
-    ActorInfo, ActorOptions, ActorServer, ActorSpec, ActorState, ActorTurn, Answer, Content, Pending,
-    Refusal, Said,
+    ActorInfo, ActorOptions, ActorServer, ActorSpec, ActorState, ActorTurn, Answer, Content,
+    Pending, Refusal, Said,
 };
 use crate::error::Error;
 use crate::handle_table::Kind;
@@ -259,7 +259,9 @@ impl MaybeHandle {
         let mut handle = std::ptr::null_mut();
         if wanted.is_wanted() || !server.is_registered() {
             // SAFETY: an output.
-            make(Arc::clone(server), &unsafe { Out::new(&raw mut handle, handle) })?;
+            make(Arc::clone(server), &unsafe {
+                Out::new(&raw mut handle, handle)
+            })?;
         }
         Ok(MaybeHandle(handle))
     }
@@ -278,18 +280,18 @@ impl Drop for MaybeHandle {
 /// @name Servers: start and find
 ///
 /// Starts a server that the program writes (OTP's GenServer), under a name that it shares with no
-/// bucket. It is synchronous: the name is taken, then `init` runs on this thread, under the new server's
-/// turn, then this returns. Who finds the name meanwhile and calls it waits. If `init` refuses, the name
-/// is free again before the answer: KVREG_ABORTED, or KVREG_SERVER_DOWN for KVREG_CRASH, with its text in
-/// kvreg_last_error.
+/// bucket. It is synchronous: the name is taken, then `init` runs on this thread, under the new
+/// server's turn, then this returns. Who finds the name meanwhile and calls it waits. If `init`
+/// refuses, the name is free again before the answer: KVREG_ABORTED, or KVREG_SERVER_DOWN for
+/// KVREG_CRASH, with its text in kvreg_last_error.
 ///
 /// Of a server by turns `turn` is given, which is its first: make the state, and end it with the
 /// verdict. Of one by callbacks it is NULL, and `turn` may be NULL. `server` may be NULL.
 ///
-/// If there is a server of the name, that is given, once it has begun, and nothing is started, `turn` is
-/// NULL, and `destroy` is called; with KVREG_CREATE_EXCLUSIVE in `flags` (else 0) the answer is
-/// KVREG_ALREADY_STARTED. If a bucket has the name it is KVREG_WRONG_KIND. Blocks for its turn, and for
-/// `init`.
+/// If there is a server of the name, that is given, once it has begun, and nothing is started,
+/// `turn` is NULL, and `destroy` is called; with KVREG_CREATE_EXCLUSIVE in `flags` (else 0) the
+/// answer is KVREG_ALREADY_STARTED. If a bucket has the name it is KVREG_WRONG_KIND. Blocks for its
+/// turn, and for `init`.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_start_server(
     registry: *mut kvreg_registry,
@@ -310,7 +312,7 @@ pub unsafe extern "C" fn kvreg_registry_start_server(
         let given = unsafe { given(options) };
         with_registry(registry, |registry, caller| {
             caller.unpin(); // user code runs
-            // SAFETY: the name is good for its length.
+                            // SAFETY: the name is good for its length.
             let name = unsafe { argument::name(name, name_len) }?;
             let given = given?;
             if flags & !EXCLUSIVE != 0 {
@@ -336,8 +338,8 @@ pub unsafe extern "C" fn kvreg_registry_start_server(
     })
 }
 
-/// Starts a server without a registry: it stops when its last handle is freed. Its `restart` must be
-/// KVREG_TEMPORARY, else the answer is KVREG_INVALID_ARGUMENT. All else is as in
+/// Starts a server without a registry: it stops when its last handle is freed. Its `restart` must
+/// be KVREG_TEMPORARY, else the answer is KVREG_INVALID_ARGUMENT. All else is as in
 /// kvreg_registry_start_server. Blocks for `init`.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_server_start(
@@ -367,8 +369,8 @@ pub unsafe extern "C" fn kvreg_server_start(
     })
 }
 
-/// Gives the server that has the name now, or answers KVREG_NOT_FOUND; KVREG_WRONG_KIND if a bucket has
-/// it. Blocks only while casts of this thread to the registry are queued.
+/// Gives the server that has the name now, or answers KVREG_NOT_FOUND; KVREG_WRONG_KIND if a bucket
+/// has it. Blocks only while casts of this thread to the registry are queued.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_lookup_server(
     registry: *mut kvreg_registry,
@@ -390,9 +392,9 @@ pub unsafe extern "C" fn kvreg_registry_lookup_server(
     })
 }
 
-/// Gives a snapshot of the names of the servers that users wrote: its keys are of type KVREG_STRING, its
-/// values nil. kvreg_registry_names gives those of buckets. Blocks only while another thread copies the
-/// names, and while casts of this thread to the registry are queued.
+/// Gives a snapshot of the names of the servers that users wrote: its keys are of type
+/// KVREG_STRING, its values nil. kvreg_registry_names gives those of buckets. Blocks only while
+/// another thread copies the names, and while casts of this thread to the registry are queued.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_servers(
     registry: *mut kvreg_registry,
@@ -409,8 +411,8 @@ pub unsafe extern "C" fn kvreg_registry_servers(
     })
 }
 
-/// Gives a handle to the server whose turn this thread took last, of those that it has: by a handler, or
-/// by kvreg_server_begin. The answer is KVREG_NO_PROCESS if it has none. Never blocks.
+/// Gives a handle to the server whose turn this thread took last, of those that it has: by a
+/// handler, or by kvreg_server_begin. The answer is KVREG_NO_PROCESS if it has none. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_server_self(server: *mut *mut kvreg_server) -> kvreg_status {
     guard("kvreg_server_self", || {
@@ -446,8 +448,8 @@ pub unsafe extern "C" fn kvreg_server_clone(
     })
 }
 
-/// Sets the timeout of calls through this handle, of a server of any kind, in milliseconds: -1 for ever,
-/// 0 only if the call need not wait. Other handles keep theirs. Never blocks.
+/// Sets the timeout of calls through this handle, of a server of any kind, in milliseconds: -1 for
+/// ever, 0 only if the call need not wait. Other handles keep theirs. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_server_set_timeout(
     server: *mut kvreg_server,
@@ -478,13 +480,16 @@ pub unsafe extern "C" fn kvreg_server_name(
             let Some(text) = server.name() else {
                 return Ok(());
             };
-            name.set(kvreg_value::owned(Value::String(Text::copy(text.as_bytes())?))?);
+            name.set(kvreg_value::owned(Value::String(Text::copy(
+                text.as_bytes(),
+            )?))?);
             Ok(())
         })
     })
 }
 
-/// Tells facts about a server of any kind. It fills as much of `stats` as its `size` says. Never blocks.
+/// Tells facts about a server of any kind. It fills as much of `stats` as its `size` says. Never
+/// blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_server_info(
     server: *mut kvreg_server,
@@ -534,9 +539,9 @@ impl From<ActorInfo> for kvreg_server_stats {
     }
 }
 
-/// Frees a handle of a server of any kind. A server without a registry stops when its last handle is
-/// freed. The handle that a message brings is not to be freed: KVREG_BAD_HANDLE. NULL is fine. Never
-/// blocks.
+/// Frees a handle of a server of any kind. A server without a registry stops when its last handle
+/// is freed. The handle that a message brings is not to be freed: KVREG_BAD_HANDLE. NULL is fine.
+/// Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_server_free(server: *mut kvreg_server) -> kvreg_status {
     guard("kvreg_server_free", || match Kind::claimed(token(server)) {
@@ -573,11 +578,11 @@ fn handler(server: &ActorServer) -> Option<Handle> {
 fn ask_here(
     server: &Arc<ActorServer>,
     handle: Handle,
-    sent: &Sent,
+    given: &Message,
     reply: &mut kvreg_value,
     copies: &Copies,
 ) -> (kvreg_verdict, Option<Arc<Pending>>) {
-    let message = sent.message(CALL, turns::me(server));
+    let message = given.message(CALL, turns::me(server));
     let mut running = Running::new(server, &message, true, None);
     let state = server.state().user_state().cast();
     let verdict = platform::uncancelled(|| {
@@ -587,16 +592,16 @@ fn ask_here(
     (verdict, running.deferred())
 }
 
-/// Calls a server: sends it a message, and waits for the answer, which is to be cleared; `reply` may be
-/// NULL. `tag` is what is asked, 1 to 255 bytes of UTF-8 without NUL; `values` are the arguments, up to
-/// 255, and may be NULL if there are none.
+/// Calls a server: sends it a message, and waits for the answer, which is to be cleared; `reply`
+/// may be NULL. `tag` is what is asked, 1 to 255 bytes of UTF-8 without NUL; `values` are the
+/// arguments, up to 255, and may be NULL if there are none.
 ///
-/// A server by callbacks handles it on this thread, after what was queued before. Otherwise, and with
-/// KVREG_SERVER_HAND_OVER, it is a message, for another thread to handle. What the verdict says is the
-/// answer: KVREG_ABORTED for KVREG_ABORT, with the text in kvreg_last_error, KVREG_SERVER_DOWN for
-/// KVREG_CRASH, KVREG_UNSUPPORTED for KVREG_UNHANDLED. KVREG_TIMEOUT: it has not run, and never will;
-/// KVREG_OUTCOME_UNKNOWN: another thread had begun, or the answer was put off. Blocks for its turn, and
-/// for the answer.
+/// A server by callbacks handles it on this thread, after what was queued before. Otherwise, and
+/// with KVREG_SERVER_HAND_OVER, it is a message, for another thread to handle. What the verdict
+/// says is the answer: KVREG_ABORTED for KVREG_ABORT, with the text in kvreg_last_error,
+/// KVREG_SERVER_DOWN for KVREG_CRASH, KVREG_UNSUPPORTED for KVREG_UNHANDLED. KVREG_TIMEOUT: it has
+/// not run, and never will; KVREG_OUTCOME_UNKNOWN: another thread had begun, or the answer was put
+/// off. Blocks for its turn, and for the answer.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_server_call(
     server: *mut kvreg_server,
@@ -637,15 +642,15 @@ unsafe fn fast_call(
     count: usize,
     reply: *mut kvreg_value,
 ) -> Option<kvreg_status> {
-    let mut sent = Sent::new();
+    let mut given = Message::new();
     // SAFETY: by contract.
-    if !unsafe { sent.fast_take(tag, tag_len, values, count) } || !memory::is_ready() {
+    if !unsafe { given.fast_take(tag, tag_len, values, count) } || !memory::is_ready() {
         return None;
     }
     let (turn, handle): (LentTurn<ActorState>, Handle) = fast::fast(server, |server, _| {
         let handle = handler(server)?;
         let state = server.state();
-        if state.me.load(Ordering::Acquire) == 0 || !sent.fits(state.max_value()) {
+        if state.me.load(Ordering::Acquire) == 0 || !given.fits(state.max_value()) {
             return None;
         }
         // SAFETY: it has its own handle, and so it is kept (`turns::Held`).
@@ -653,7 +658,7 @@ unsafe fn fast_call(
     })?;
     let lineage = runtime::lineage();
     let (mut answer, copies) = (kvreg_value::NIL, Copies::new());
-    let (verdict, deferred) = ask_here(turn.server(), handle, &sent, &mut answer, &copies);
+    let (verdict, deferred) = ask_here(turn.server(), handle, &given, &mut answer, &copies);
     if let (KEEP, Some(scalar)) = (verdict, answer.as_scalar()) {
         if turn.fast_keep() {
             drop(turn);
@@ -776,18 +781,18 @@ unsafe fn call(
     }
     let mut sent = Sent::new();
     // SAFETY: by contract.
-    unsafe { sent.take(tag, tag_len, values, count) }?;
+    let given = unsafe { sent.take(tag, tag_len, values, count) }?;
     if server.has_ended() {
         return Err(server.finish_end(Error::NoProcess).into());
     }
-    if !sent.fits(server.state().options().max_value) && !is_inside(server) {
+    if !given.fits(server.state().options().max_value) && !is_inside(server) {
         return Err(Error::Limit("bytes of a value").into());
     }
     let turn = server.enter_here(caller)?;
     let (mut answer, copies) = (kvreg_value::NIL, Copies::new());
     let handle = handler(server).ok_or(Status::Internal)?;
     server.count_handled();
-    let (verdict, deferred) = ask_here(server, handle, &sent, &mut answer, &copies);
+    let (verdict, deferred) = ask_here(server, handle, given, &mut answer, &copies);
     let handled = Handled {
         turn,
         verdict,
@@ -799,9 +804,9 @@ unsafe fn call(
 }
 
 /// Calls the server that has the name now, with the timeout of the registry's handle: it follows
-/// restarts, where a handle of a server is that of one process. The answer is KVREG_NOT_FOUND if there is
-/// none, KVREG_WRONG_KIND if a bucket has the name; all else is as in kvreg_server_call. Blocks for its
-/// turn, and for the answer.
+/// restarts, where a handle of a server is that of one process. The answer is KVREG_NOT_FOUND if
+/// there is none, KVREG_WRONG_KIND if a bucket has the name; all else is as in kvreg_server_call.
+/// Blocks for its turn, and for the answer.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_registry_call(
     registry: *mut kvreg_registry,
@@ -835,8 +840,8 @@ pub unsafe extern "C" fn kvreg_registry_call(
     })
 }
 
-/// Sends a server a message without waiting: a cast. It is handled on another thread, or by who calls
-/// the server first: a later call of this thread comes after it. Tag and values are as in
+/// Sends a server a message without waiting: a cast. It is handled on another thread, or by who
+/// calls the server first: a later call of this thread comes after it. Tag and values are as in
 /// kvreg_server_call. The answer is KVREG_LIMIT if the mailbox is full. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_server_cast(
@@ -849,7 +854,7 @@ pub unsafe extern "C" fn kvreg_server_cast(
     guard("kvreg_server_cast", || {
         with_any_kind(Needs::Memory, server, |server, caller| {
             caller.unpin(); // the values may be many
-            // SAFETY: tag and values are good for their lengths.
+                            // SAFETY: tag and values are good for their lengths.
             let content = unsafe { content(tag, tag_len, values, count) }?;
             match server {
                 AnyKind::Server(server) => Ok(server.cast_content(&content)?),
@@ -859,8 +864,8 @@ pub unsafe extern "C" fn kvreg_server_cast(
     })
 }
 
-/// Sends a server an info: any other message. With KVREG_SEND_NEXT in `flags` (else 0) it comes before
-/// all that waits (OTP's continue): that is for a server's own turn, elsewhere the answer is
+/// Sends a server an info: any other message. With KVREG_SEND_NEXT in `flags` (else 0) it comes
+/// before all that waits (OTP's continue): that is for a server's own turn, elsewhere the answer is
 /// KVREG_INVALID_ARGUMENT. A bucket and a registry log it at debug and drop it. All else is as in
 /// kvreg_server_cast. Never blocks.
 #[no_mangle]
@@ -897,10 +902,11 @@ pub unsafe extern "C" fn kvreg_server_send(
     })
 }
 
-/// Sends a server an info after `delay_ms` milliseconds, whose `reference` is that of the message. Its
-/// place in the mailbox is kept from now on: the answer is KVREG_LIMIT if there is none left. A timer ends
-/// with its server, and never keeps it alive; the time goes on while the machine is suspended. Only
-/// user's servers have timers: else the answer is KVREG_UNSUPPORTED. `reference` may be NULL. Never blocks.
+/// Sends a server an info after `delay_ms` milliseconds, whose `reference` is that of the message.
+/// Its place in the mailbox is kept from now on: the answer is KVREG_LIMIT if there is none left. A
+/// timer ends with its server, and never keeps it alive; the time goes on while the machine is
+/// suspended. Only user's servers have timers: else the answer is KVREG_UNSUPPORTED. `reference`
+/// may be NULL. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_server_send_after(
     server: *mut kvreg_server,
@@ -982,8 +988,8 @@ impl<S: crate::server::State> Ends for crate::server::Server<S> {
 
 /// Calls a server without waiting: the answer comes into `inbox`, as KVREG_EVENT_REPLY with this
 /// reference. Its status is that of kvreg_server_call; past the timeout of the handle it is
-/// KVREG_TIMEOUT, or KVREG_OUTCOME_UNKNOWN if it had begun. The place of the event is kept: the answer
-/// is KVREG_LIMIT if the inbox has none left, or the mailbox is full. Never blocks.
+/// KVREG_TIMEOUT, or KVREG_OUTCOME_UNKNOWN if it had begun. The place of the event is kept: the
+/// answer is KVREG_LIMIT if the inbox has none left, or the mailbox is full. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_server_request(
     server: *mut kvreg_server,

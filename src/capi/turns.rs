@@ -1,16 +1,17 @@
-//! `kvreg_server_begin`, `kvreg_turn_*`: turns of servers without callbacks. And what the boundary has
-//! for each server.
+//! `kvreg_server_begin`, `kvreg_turn_*`: turns of servers without callbacks. And what the boundary
+//! has for each server.
 //!
 //! # The argument
 //!
-//! A server has one turn, so one slot of the handle table is enough for all its turns, one after the
-//! other; each has a token of its own, as open updates have (`begun.rs`). What holds it is the server's
-//! [`Held`], and is freed through the epoch: so who finds a token in the table, pinned, may look there.
+//! A server has one turn, so one slot of the handle table is enough for all its turns, one after
+//! the other; each has a token of its own, as open updates have (`begun.rs`). What holds it is the
+//! server's [`Held`], and is freed through the epoch: so who finds a token in the table, pinned,
+//! may look there.
 //!
-//! Who works with a turn takes it out under the lock, and puts it back: what is done with it may run
-//! user code, and must not hold the lock. Another thread that comes meanwhile with the same handle finds
-//! it gone, which is a misuse. Who ends a turn takes the token out of the table first, which one thread
-//! does, once; if somebody works with it, that one gives it up when he comes back.
+//! Who works with a turn takes it out under the lock, and puts it back: what is done with it may
+//! run user code, and must not hold the lock. Another thread that comes meanwhile with the same
+//! handle finds it gone, which is a misuse. Who ends a turn takes the token out of the table first,
+//! which one thread does, once; if somebody works with it, that one gives it up when he comes back.
 
 use std::any::Any;
 use std::ffi::c_char;
@@ -19,26 +20,27 @@ use std::sync::{Arc, Mutex};
 
 use super::argument::{self, invalid, Out};
 use super::guard::guard;
-use super::one_key::OK;
 use super::messages::{fill_message, kvreg_message, message_out, next_serial, owned, said};
 use super::object::{
     insert_uncounted, is_inherited, is_inherited_handle, kvreg_inbox, kvreg_reply, kvreg_server,
-    kvreg_turn, make, missing, or_of_second, remove_uncounted, token, with, with_any_kind, AnyKind, Needs,
+    kvreg_turn, make, missing, or_of_second, remove_uncounted, token, with, with_any_kind, AnyKind,
+    Needs,
 };
+use super::one_key::OK;
 use super::replies::Deferred;
 use super::status::{kvreg_status, kvreg_verdict, Failure, Status};
 use super::update::{ABORT, CRASH, KEEP, STOP};
 use super::value::kvreg_value;
 use crate::actor::{ActorServer, ActorTurn, Front, Pending, Said};
 use crate::error::Error;
-use crate::memory;
-use crate::time::Timeout;
 use crate::handle_table::{Invalid, Kind, Removed, RemovedSlot};
+use crate::memory;
 use crate::process::Process;
 use crate::reclaim;
 use crate::runtime::platform;
 use crate::server::{forget, hold, Open, Thread};
 use crate::sync::{lock, raw_arc};
+use crate::time::Timeout;
 use crate::value::Text;
 
 const NOW: u32 = 1;
@@ -186,7 +188,9 @@ pub(super) fn innermost() -> Option<(u64, Arc<ActorServer>)> {
         };
         let inner = lock(&held.inner);
         let is_mine = inner.token == ticket && inner.thread == Thread::id();
-        let is_later = found.as_ref().is_none_or(|(serial, _)| *serial < inner.serial);
+        let is_later = found
+            .as_ref()
+            .is_none_or(|(serial, _)| *serial < inner.serial);
         if let (Some(turn), true) = (&inner.turn, is_mine && is_later) {
             found = Some((inner.serial, Arc::clone(turn.server())));
         }
@@ -240,7 +244,10 @@ fn fast_begin(server: *mut kvreg_server) -> Option<ActorTurn> {
     }
     let process = Process::if_any()?;
     reclaim::fast_pin(process.system().domain(), |pinned| {
-        let found = process.handles().get(token(server), Kind::Server, pinned).ok()?;
+        let found = process
+            .handles()
+            .get(token(server), Kind::Server, pinned)
+            .ok()?;
         // SAFETY: as in `object::with`: a count of the table's, which lasts as long as the pin.
         let server = unsafe { raw_arc::kept::<ActorServer>(found.object) };
         let timeout = Timeout::from_millis(found.timeout.load(Ordering::Relaxed)).ok()?;
@@ -318,10 +325,7 @@ pub(super) fn defer(
 }
 
 /// Opens the handle of a turn, with the server's place for it.
-pub(super) fn open(
-    server: &Arc<ActorServer>,
-    turn: ActorTurn,
-) -> Result<*mut kvreg_turn, Failure> {
+pub(super) fn open(server: &Arc<ActorServer>, turn: ActorTurn) -> Result<*mut kvreg_turn, Failure> {
     held(server)?.open(turn)
 }
 
@@ -329,13 +333,13 @@ pub(super) fn open(
 ///
 /// Begins a turn of a server by turns: from here to its end this thread counts as being inside the
 /// server, and its calls there get KVREG_CALLING_SELF. `waiting`, which may be NULL, is how many
-/// messages came before it: handle them first, by kvreg_turn_next and kvreg_turn_answer, until that is
-/// KVREG_NOT_FOUND. What comes after it is for the next turn.
+/// messages came before it: handle them first, by kvreg_turn_next and kvreg_turn_answer, until that
+/// is KVREG_NOT_FOUND. What comes after it is for the next turn.
 ///
 /// With KVREG_BEGIN_NOW in `flags` (else 0) it never waits: the answer is KVREG_TIMEOUT if somebody
 /// has the turn. On a server by callbacks, a bucket or a registry it is KVREG_UNSUPPORTED. It is
-/// KVREG_LIMIT if this thread holds 256 turns, or if the destructors of its pthread keys run. A turn
-/// whose thread ends before it is ended with KVREG_CRASH. Blocks for its turn.
+/// KVREG_LIMIT if this thread holds 256 turns, or if the destructors of its pthread keys run. A
+/// turn whose thread ends before it is ended with KVREG_CRASH. Blocks for its turn.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_server_begin(
     server: *mut kvreg_server,
@@ -378,11 +382,11 @@ pub unsafe extern "C" fn kvreg_server_begin(
     })
 }
 
-/// Gives the next message that waited when the turn began, or that was sent with KVREG_SEND_NEXT since:
-/// clear it. The answer is KVREG_NOT_FOUND if there is no more, KVREG_TIMEOUT if the time of the handle
-/// that began the turn is up: then end it with KVREG_ABORT, and the rest stays queued. It is
-/// KVREG_SERVER_DOWN if the server has ended. A message before it that was not answered is kept; a call
-/// that was not answered is KVREG_CRASH. Never blocks.
+/// Gives the next message that waited when the turn began, or that was sent with KVREG_SEND_NEXT
+/// since: clear it. The answer is KVREG_NOT_FOUND if there is no more, KVREG_TIMEOUT if the time of
+/// the handle that began the turn is up: then end it with KVREG_ABORT, and the rest stays queued.
+/// It is KVREG_SERVER_DOWN if the server has ended. A message before it that was not answered is
+/// kept; a call that was not answered is KVREG_CRASH. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_turn_next(
     turn: *mut kvreg_turn,
@@ -412,10 +416,10 @@ pub unsafe extern "C" fn kvreg_turn_next(
 }
 
 /// Says what becomes of the message that kvreg_turn_next gave last, as a handler by callbacks does:
-/// `reply` is the answer of a call, or a text that says why, and may be NULL. For KVREG_LATER the call
-/// was deferred by kvreg_message_defer. The answer is KVREG_NOT_FOUND if there is no message that was not
-/// answered, and KVREG_INVALID_ARGUMENT for an unknown verdict and an answer that is no value, which is
-/// KVREG_CRASH. Never blocks.
+/// `reply` is the answer of a call, or a text that says why, and may be NULL. For KVREG_LATER the
+/// call was deferred by kvreg_message_defer. The answer is KVREG_NOT_FOUND if there is no message
+/// that was not answered, and KVREG_INVALID_ARGUMENT for an unknown verdict and an answer that is
+/// no value, which is KVREG_CRASH. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_turn_answer(
     turn: *mut kvreg_turn,
@@ -434,8 +438,8 @@ pub unsafe extern "C" fn kvreg_turn_answer(
 }
 
 /// Puts off the answer of the call that the turn was begun for: it comes into `inbox`, as
-/// KVREG_EVENT_REPLY with this reference, when `reply` is sent. The answer is KVREG_LIMIT if the inbox
-/// has no place left. Never blocks.
+/// KVREG_EVENT_REPLY with this reference, when `reply` is sent. The answer is KVREG_LIMIT if the
+/// inbox has no place left. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_turn_defer(
     turn: *mut kvreg_turn,
@@ -464,12 +468,13 @@ pub unsafe extern "C" fn kvreg_turn_defer(
     })
 }
 
-/// Gives a turn back, and frees its handle, whatever it answers. With KVREG_KEEP and KVREG_ABORT the
-/// server goes on; KVREG_STOP ends it, reason KVREG_REASON_NORMAL, and KVREG_CRASH, reason
-/// KVREG_REASON_CRASHED, with `detail`; any other is KVREG_INVALID_ARGUMENT, and KVREG_CRASH. Of the turn
-/// that a start gave, or whose message is KVREG_MESSAGE_INIT, KVREG_KEEP begins the server; with
-/// KVREG_ABORT and KVREG_CRASH it has failed to begin, and its name is free when this returns. The answer
-/// is KVREG_SERVER_DOWN if the server ended meanwhile. Any thread may end a turn. Never waits.
+/// Gives a turn back, and frees its handle, whatever it answers. With KVREG_KEEP and KVREG_ABORT
+/// the server goes on; KVREG_STOP ends it, reason KVREG_REASON_NORMAL, and KVREG_CRASH, reason
+/// KVREG_REASON_CRASHED, with `detail`; any other is KVREG_INVALID_ARGUMENT, and KVREG_CRASH. Of
+/// the turn that a start gave, or whose message is KVREG_MESSAGE_INIT, KVREG_KEEP begins the
+/// server; with KVREG_ABORT and KVREG_CRASH it has failed to begin, and its name is free when this
+/// returns. The answer is KVREG_SERVER_DOWN if the server ended meanwhile. Any thread may end a
+/// turn. Never waits.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_turn_end(
     turn: *mut kvreg_turn,
@@ -513,8 +518,8 @@ pub unsafe extern "C" fn kvreg_turn_end(
     })
 }
 
-/// Gives up a turn, as kvreg_turn_end with KVREG_CRASH does, and frees the handle. NULL is fine. Never
-/// waits.
+/// Gives up a turn, as kvreg_turn_end with KVREG_CRASH does, and frees the handle. NULL is fine.
+/// Never waits.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_turn_free(turn: *mut kvreg_turn) -> kvreg_status {
     guard("kvreg_turn_free", || {
@@ -534,9 +539,9 @@ pub unsafe extern "C" fn kvreg_turn_free(turn: *mut kvreg_turn) -> kvreg_status 
     })
 }
 
-/// Takes a turn from its thread: it is no thread's from now on, for tasks that move between threads. So
-/// it is not ended with a thread, and a call into the server waits for it whoever makes it. Never
-/// blocks.
+/// Takes a turn from its thread: it is no thread's from now on, for tasks that move between
+/// threads. So it is not ended with a thread, and a call into the server waits for it whoever makes
+/// it. Never blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_turn_detach(turn: *mut kvreg_turn) -> kvreg_status {
     guard("kvreg_turn_detach", || {

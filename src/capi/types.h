@@ -449,9 +449,9 @@ enum {
 };
 
 /**
- * What a server is told. Before kvreg_turn_next set size to sizeof, or use kvreg_message_init; then
- * clear it with kvreg_message_clear. What a handler gets is borrowed until it returns. Tag and texts
- * end in a NUL that their lengths do not count. To keep a value, use kvreg_value_clone.
+ * What a server is told. Before kvreg_turn_next set size to sizeof, or use kvreg_message_init;
+ * then clear it with kvreg_message_clear. What a handler gets is borrowed until it returns. Tag
+ * and texts end in a NUL that their lengths do not count. To keep a value, use kvreg_value_clone.
  */
 typedef struct kvreg_message {
     uint32_t size;             /**< sizeof(kvreg_message). */
@@ -468,18 +468,19 @@ typedef struct kvreg_message {
 } kvreg_message;
 
 /**
- * Makes the state of a server, or refuses to: KVREG_KEEP, KVREG_ABORT or KVREG_CRASH. The server may be
- * found by its name already, but does nothing else. `*state` is NULL and `*detail` nil when it is
- * called; a text in `*detail` says why it refused, and is borrowed as `next` of a kvreg_update_fn is.
+ * Makes the state of a server, or refuses to: KVREG_KEEP, KVREG_ABORT or KVREG_CRASH. The server
+ * may be found by its name already, but does nothing else. `*state` is NULL and `*detail` nil
+ * when it is called; a text in `*detail` says why it refused, and is borrowed as `next` of a
+ * kvreg_update_fn is.
  */
 typedef kvreg_verdict (*kvreg_init_fn)(kvreg_server *self, void *argument, void **state,
                                        kvreg_value *detail);
 
 /**
- * Handles a message, while the server does nothing else. `*reply` is nil when it is called. It is the
- * answer of a call (KVREG_KEEP, KVREG_STOP), or a text that says why (KVREG_ABORT, KVREG_CRASH), and is
- * borrowed as `next` of a kvreg_update_fn is. The handler must return. It may call the library, except
- * into its own server (KVREG_CALLING_SELF).
+ * Handles a message, while the server does nothing else. `*reply` is nil when it is called. It is
+ * the answer of a call (KVREG_KEEP, KVREG_STOP), or a text that says why (KVREG_ABORT,
+ * KVREG_CRASH), and is borrowed as `next` of a kvreg_update_fn is. The handler must return. It
+ * may call the library, except into its own server (KVREG_CALLING_SELF).
  */
 typedef kvreg_verdict (*kvreg_handle_fn)(void *state, const kvreg_message *message,
                                          kvreg_value *reply);
@@ -582,8 +583,8 @@ typedef struct kvreg_registry_options {
 
 /**
  * Options of a server that the program writes, for kvreg_registry_start_server and
- * kvreg_server_start. With `handle` it is one by callbacks. Without `init`, `handle` and `drop` it is
- * one by turns: only a thread that has begun a turn runs what it does.
+ * kvreg_server_start. With `handle` it is one by callbacks. Without `init`, `handle` and `drop`
+ * it is one by turns: only a thread that has begun a turn runs what it does.
  */
 typedef struct kvreg_server_options {
     uint32_t size;              /**< sizeof(kvreg_server_options). */
@@ -592,19 +593,23 @@ typedef struct kvreg_server_options {
     uint32_t max_restarts;      /**< As of a bucket. */
     uint32_t restart_period_ms; /**< As of a bucket. */
     uint32_t shutdown_ms;       /**< What KVREG_MESSAGE_TERMINATE may take; 5,000. */
-    uint64_t max_mailbox;       /**< Messages that wait, and places of DOWNs and timers; 1,048,576. */
+    uint64_t max_mailbox;       /**< Messages that wait, and places of DOWNs and timers;
+                                     1,048,576. */
     uint64_t max_bytes;         /**< Bytes of tags and values that wait; no limit. */
     uint64_t max_value;         /**< Bytes of one value; 536,870,912, which is also the most. */
-    kvreg_init_fn init;         /**< NULL: the state is `argument`, and the server KVREG_TEMPORARY. */
+    kvreg_init_fn init;         /**< NULL: the state is `argument`, and the server is
+                                     KVREG_TEMPORARY. */
     kvreg_handle_fn handle;     /**< NULL: by turns. */
     void (*drop)(void *state);  /**< May be NULL. Called once for each `init` that said KVREG_KEEP,
                                      when no handler of that state runs any more. */
     void *argument;             /**< Of `init`. */
-    void (*destroy)(void *argument); /**< May be NULL. Called once, when no `init` can come any more,
-                                          and if the server was not started. */
-    kvreg_inbox *inbox;         /**< By turns: gets KVREG_EVENT_MAIL when mail waits; may be NULL. */
+    void (*destroy)(void *argument); /**< May be NULL. Called once, when no `init` can come any
+                                          more, and if the server was not started. */
+    kvreg_inbox *inbox;         /**< By turns: gets KVREG_EVENT_MAIL when mail waits; may be
+                                     NULL. */
     uint64_t owner;             /**< The program's own number: by it a binding knows its servers. */
-    uint64_t key;               /**< The program's own number: by it it finds the server's object. */
+    uint64_t key;               /**< The program's own number: by it, it finds the server's
+                                     object. */
 } kvreg_server_options;
 
 /** Options of a listener, for kvreg_listener_start. */
@@ -824,9 +829,9 @@ static inline kvreg_columns kvreg_columns_init(void) {
 #endif
 
 /** @name Buckets and registries as servers
- *  Handles of servers of any kind: the same handle by another type, which is freed once. What begins
- *  and ends takes any of them. To call, to cast and to begin a turn is KVREG_UNSUPPORTED for these; what
- *  is sent to them is logged and dropped.
+ *  Handles of servers of any kind: the same handle by another type, which is freed once. What
+ *  concerns life and death takes any of them. To call, to cast and to begin a turn is
+ *  KVREG_UNSUPPORTED for these; what is sent to them is logged and dropped.
  *  @{ */
 
 /** Gives the handle of a bucket as one of a server. */

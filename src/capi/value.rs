@@ -228,8 +228,12 @@ impl kvreg_value {
         match self.kind {
             NIL => Some(kvreg_value::NIL),
             // SAFETY of all: any bits are a number.
-            INT => Some(kvreg_value::of_scalar(ValueRef::Int(unsafe { self.payload.integer }))),
-            FLOAT => Some(kvreg_value::of_scalar(ValueRef::Float(unsafe { self.payload.real }))),
+            INT => Some(kvreg_value::of_scalar(ValueRef::Int(unsafe {
+                self.payload.integer
+            }))),
+            FLOAT => Some(kvreg_value::of_scalar(ValueRef::Float(unsafe {
+                self.payload.real
+            }))),
             BOOL if unsafe { self.payload.boolean } <= 1 => {
                 let value = unsafe { self.payload.boolean } == 1;
                 Some(kvreg_value::of_scalar(ValueRef::Bool(value)))

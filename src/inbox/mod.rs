@@ -29,8 +29,8 @@ use crate::time::{Deadline, Timeout};
 use crate::value::Value;
 
 use pollable::Pollable;
-pub(crate) use promises::{Asked, MailPlace};
 pub(crate) use pollable::Polled;
+pub(crate) use promises::{Asked, MailPlace};
 use queue::{Log, Taken, Waiting};
 pub use watches::{ChangeKind, WatchOptions};
 

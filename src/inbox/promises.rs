@@ -1,5 +1,5 @@
-//! What an inbox is promised beside DOWNs and watches: that mail waits at a server which is served by
-//! turns, and the answers of requests. Each has its place from the beginning, so none is lost.
+//! What an inbox is promised beside DOWNs and watches: that mail waits at a server which is served
+//! by turns, and the answers of requests. Each has its place from the beginning, so none is lost.
 //!
 //! # The argument
 //!

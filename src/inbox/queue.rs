@@ -15,8 +15,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Weak};
 
-use super::watches::event;
 use super::promises::Asked;
+use super::watches::event;
 use super::Event;
 use crate::error::Error;
 use crate::log::Level;

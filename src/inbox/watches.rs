@@ -2,14 +2,14 @@
 //!
 //! # The argument
 //!
-//! A cursor is read under the inbox's lock, a bounded step at a time: it takes no lock but that of the
-//! list of those who wait ([`crate::store::Watching`]), under which nothing waits. A writer that
-//! wakes a watch has no lock of its bucket's but its right to write, takes the inbox's lock to put
-//! the place into the line, and runs no user code: tasks are woken by a thread of the runtime.
+//! A cursor is read under the inbox's lock, a bounded step at a time: it takes no lock but that of
+//! the list of those who wait ([`crate::store::Watching`]), under which nothing waits. A writer
+//! that wakes a watch has no lock of its bucket's but its right to write, takes the inbox's lock to
+//! put the place into the line, and runs no user code: tasks are woken by a thread of the runtime.
 //!
 //! The place is promised as that of a monitor, and the server monitored, before the cursor is made:
-//! so an end that comes in between gives the one DOWN, and the cursor is dropped. A cursor goes with
-//! its place, and takes its watch away; outside the inbox's lock.
+//! so an end that comes in between gives the one DOWN, and the cursor is dropped. A cursor goes
+//! with its place, and takes its watch away; outside the inbox's lock.
 
 use std::sync::{Arc, Weak};
 

@@ -157,7 +157,9 @@ unsafe impl State for RegistryState {
         match message {
             Message::Create(name, reserved) => {
                 drop(reserved);
-                server.create_now(write, &name, None, Sort::Bucket).map(|_| ())
+                server
+                    .create_now(write, &name, None, Sort::Bucket)
+                    .map(|_| ())
             }
             Message::Info(message) => {
                 let logs = server.logs();

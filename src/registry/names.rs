@@ -186,7 +186,10 @@ impl Exclusive<'_, Names> {
     }
 
     /// All names of such children at one instant.
-    pub(super) fn names(&self, is_such: impl Fn(&NamedServer) -> bool) -> Result<Vec<String>, Error> {
+    pub(super) fn names(
+        &self,
+        is_such: impl Fn(&NamedServer) -> bool,
+    ) -> Result<Vec<String>, Error> {
         let pinned = reclaim::pin();
         let writer = self.writer(&pinned);
         let entries = writer.entries().map_err(|Closed| Error::NoProcess)?;

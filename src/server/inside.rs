@@ -6,11 +6,13 @@
 //! User code runs under `TURN` alone, and holds a count of the server. It asks for `WRITE` when it
 //! has decided. The short way does that by one swap that expects `TURN` and nothing else, so that
 //! it meets neither a snapshot nor the end of the server, changes the state, and gives both bits
-//! back at once. If the swap fails, nothing was done, and the long way (`commit`) is open as before.
+//! back at once. If the swap fails, nothing was done, and the long way (`commit`) is open as
+//! before.
 //!
-//! A [`LentTurn`] has no count: its server is one that keeps itself as long as somebody has its turn, and
-//! gives that up when it has ended and its turn is free (`vacated`). What is left to do when the turn was
-//! given back, because others are concerned, is done with a count that was taken before.
+//! A [`LentTurn`] has no count: its server is one that keeps itself as long as somebody has its
+//! turn, and gives that up when it has ended and its turn is free (`vacated`). What is left to do
+//! when the turn was given back, because others are concerned, is done with a count that was taken
+//! before.
 //!
 //! A [`Turn`] is counted by its thread alone, which it never leaves. An [`OpenTurn`] outlasts the
 //! call that took it and may be given back by any thread, so the thread's record counts it.
@@ -182,8 +184,8 @@ impl<S: State> Inside<S> {
         Error::ServerDown
     }
 
-    /// Ends what changed nothing by the short way: to be dropped then. `false` if somebody is in the
-    /// way.
+    /// Ends what changed nothing by the short way: to be dropped then. `false` if somebody is in
+    /// the way.
     #[inline(always)]
     pub(crate) fn fast_keep(&self) -> bool {
         self.server.system.is_current() && self.server.word.load(Ordering::Acquire) == TURN

@@ -23,15 +23,15 @@
 //! round, and its holder waits for nothing: no deadlock between the two.
 //!
 //! **Order (G1, G3).** Letters are numbered under the lock. A call first handles all envelopes
-//! numbered before it came, itself or by waiting for the runtime where a envelope is a task
-//! (user code). A cast may run at once only with the turn and no mail before it: none is queued, or
-//! it has just handled what was, which it does for messages and not for many. Messages are taken
-//! out together and handled in their order under one hold of `WRITE`, which is looked up from
-//! after each: an end drops the rest. What is handled is told once for all of them (`finish`), as
-//! the number below which nothing is left to do; each thread notes the number of its last cast at
-//! each server, and a read passes the mailbox if its note is below. A cast that the end dropped, or
-//! whose change it discarded, is told only when the state is closed, and who finds the server closed
-//! reads nothing: so no read passes it.
+//! numbered before it came, itself or by waiting for the runtime where a envelope is a task (user
+//! code). A cast may run at once only with the turn and no mail before it: none is queued, or it
+//! has just handled what was, which it does for messages and not for many. Messages are taken out
+//! together and handled in their order under one hold of `WRITE`, which is looked up from after
+//! each: an end drops the rest. What is handled is told once for all of them (`finish`), as the
+//! number below which nothing is left to do; each thread notes the number of its last cast at each
+//! server, and a read passes the mailbox if its note is below. A cast that the end dropped, or
+//! whose change it discarded, is told only when the state is closed, and who finds the server
+//! closed reads nothing: so no read passes it.
 //!
 //! **Nothing waits for ever.** If the turn is free and envelopes are queued and the server has not
 //! ended, a drain is scheduled: posting sees to it when the turn is free, giving the turn back sees
@@ -43,9 +43,9 @@
 //! While one that was woken is on its way nobody else is woken, and others may take the turn: what
 //! it was woken for is then given back by somebody else, and `WAITERS` is set again, if more sleep,
 //! when it has arrived; it takes the turn and wakes the next as it leaves, or sleeps again, having
-//! looked. Nobody is passed for ever: a sleeper that finds the turn taken several times reserves
-//! it (`RESERVED`), and until it has the turn, or leaves, nobody else takes it, by whichever way.
-//! Only who waits for the turn and for no envelope reserves it, so it can take it when it is free. A
+//! looked. Nobody is passed for ever: a sleeper that finds the turn taken several times reserves it
+//! (`RESERVED`), and until it has the turn, or leaves, nobody else takes it, by whichever way. Only
+//! who waits for the turn and for no envelope reserves it, so it can take it when it is free. A
 //! read that waits for its own casts waits for no bit: whoever has handled the last of them says so
 //! at once (`has_done`), for it may go on to keep the turn. Who takes `WRITE` again and again, and
 //! keeps it each time for longer than it takes to wake up, says so (`is_kept_long`): others sleep

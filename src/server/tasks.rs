@@ -4,16 +4,16 @@
 //! # The argument
 //!
 //! Such a caller has `TURN`, as every caller has, and nothing else: so only it takes envelopes out,
-//! until it gives the turn back or the server ends. An end takes the whole queue under the lock; what
-//! was taken out before is the caller's, and its change is discarded as that of any user code.
+//! until it gives the turn back or the server ends. An end takes the whole queue under the lock;
+//! what was taken out before is the caller's, and its change is discarded as that of any user code.
 //!
-//! Whoever takes the turn so says that mail was seen to (`drain_scheduled`), under the lock, so that
-//! what is left when it gives the turn back is told anew. `MAIL` stays set when the last
+//! Whoever takes the turn so says that mail was seen to (`drain_scheduled`), under the lock, so
+//! that what is left when it gives the turn back is told anew. `MAIL` stays set when the last
 //! envelope is withdrawn: the next who comes goes the long way, and clears both.
 //!
-//! **Places.** An envelope that must not be refused when it comes (a DOWN, a timer's message) has its
-//! place before: it counts for the limit, and there is room for it (`kept`). What comes before all
-//! that waits has the number 0, and counts for nobody's order.
+//! **Places.** An envelope that must not be refused when it comes (a DOWN, a timer's message) has
+//! its place before: it counts for the limit, and there is room for it (`kept`). What comes before
+//! all that waits has the number 0, and counts for nobody's order.
 
 use super::mailbox::{Body, Envelope};
 use super::turn::Patience;
@@ -58,8 +58,20 @@ impl<S: State> Server<S> {
         server
     }
 
-    /// Sees to it that what is queued is handled.
+    /// The threads that handle what is queued, if others do not.
+    fn start_threads(&self) -> Result<(), Error> {
+        match self.state.are_tasks_drained() {
+            true => self.system.threads().start(),
+            false => Ok(()),
+        }
+    }
+
+    /// Sees to it that what is queued is handled. Where the threads are refused the next caller
+    /// does that.
     pub(crate) fn see_to_mail(&self) {
+        if self.start_threads().is_err() {
+            return;
+        }
         let mut slow = self.lock();
         if self.word.load(Ordering::Relaxed) & TURN == 0 {
             self.schedule(&mut slow);
@@ -162,6 +174,7 @@ impl<S: State> Server<S> {
 
     /// Queues a task before all that waits, behind others of the same kind.
     pub(crate) fn post_first(&self, task: S::Task) -> Result<(), Error> {
+        self.start_threads()?;
         let mut slow = self.lock();
         if slow.closed {
             return Err(Error::NoProcess);
@@ -191,6 +204,7 @@ impl<S: State> Server<S> {
 
     /// Keeps the place of an envelope that will come.
     pub(crate) fn keep_place(self: &Arc<Self>) -> Result<(), Error> {
+        self.start_threads()?;
         let mut slow = self.lock();
         if slow.closed {
             drop(slow);

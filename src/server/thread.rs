@@ -10,17 +10,17 @@
 //! nobody else.
 //!
 //! A thread notes where it queued casts, and the number of the last one at each server (`mail`). A
-//! server tells how far it is ([`Progress`]), which a note knows, so that the thread looks for itself
-//! whether it may pass: nobody searches a queue, and handling a cast touches no count of its sender.
-//! A note whose cast was handled is forgotten at the next look. Notes are told apart by the server's
-//! address: a server that is freed is done with its mail, so a note that is not done names a server
-//! that is there.
+//! server tells how far it is ([`Progress`]), which a note knows, so that the thread looks for
+//! itself whether it may pass: nobody searches a queue, and handling a cast touches no count of its
+//! sender. A note whose cast was handled is forgotten at the next look. Notes are told apart by the
+//! server's address: a server that is freed is done with its mail, so a note that is not done names
+//! a server that is there.
 //!
 //! What other threads change (they may end its updates) lies in a record with a count: one for the
-//! thread, one for each turn. The thread gives its count up when `thread_end` tells it to, which may
-//! be followed by more calls and by no more notice. From then on nothing may stay behind with it: it
-//! notes nothing, and if it ever queued something (`EVERYWHERE`) its reads look at the queues, where
-//! each envelope has its sender's number.
+//! thread, one for each turn. The thread gives its count up when `thread_end` tells it to, which
+//! may be followed by more calls and by no more notice. From then on nothing may stay behind with
+//! it: it notes nothing, and if it ever queued something (`EVERYWHERE`) its reads look at the
+//! queues, where each envelope has its sender's number.
 //!
 //! A turn that ends with the call that took it is counted by the thread alone (`calls`). One that
 //! may outlast its call can be given back by any thread, so the record counts it; and the thread
@@ -293,8 +293,8 @@ impl Thread {
         Own::own(|own| own.queued.get() != 0)
     }
 
-    /// Which envelope of the server at this address the calling thread sent last, as long as that is
-    /// not handled.
+    /// Which envelope of the server at this address the calling thread sent last, as long as that
+    /// is not handled.
     pub(super) fn last_sent(server: usize) -> LastSent {
         Own::own(|own| match own.queued.get() {
             0 => LastSent::None,
@@ -445,8 +445,8 @@ pub(crate) fn hold(open: Arc<impl Open + 'static>, ticket: u64) -> Result<(), Er
     })
 }
 
-/// What holds turns that the calling thread has begun, and perhaps not ended, with their tickets: of
-/// those that want to be found.
+/// What holds turns that the calling thread has begun, and perhaps not ended, with their tickets:
+/// of those that want to be found.
 pub(crate) fn held_by_thread() -> Vec<(Arc<dyn Any + Send + Sync>, u64)> {
     Own::own(|own| {
         if own.open.get().is_null() {
@@ -454,9 +454,8 @@ pub(crate) fn held_by_thread() -> Vec<(Arc<dyn Any + Send + Sync>, u64)> {
         }
         own.with_open(|all| {
             let found = all.iter();
-            let found = found.filter_map(|(open, ticket)| {
-                Some((Arc::clone(open).place()?, *ticket))
-            });
+            let found =
+                found.filter_map(|(open, ticket)| Some((Arc::clone(open).place()?, *ticket)));
             found.collect()
         })
     })

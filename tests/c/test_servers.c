@@ -6,6 +6,10 @@
 
 #include <pthread.h>
 #include <sched.h>
+#ifndef _WIN32
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
 
 static kvreg_registry *registry;
 
@@ -621,8 +625,156 @@ static void a_request_is_answered_by_an_event(void) {
     end();
 }
 
+#ifndef _WIN32
+/* In a child nothing of a parent's server runs: neither a handler nor `drop`. */
+static pid_t forked;
+
+static kvreg_verdict forks(void *state, const kvreg_message *message, kvreg_value *reply) {
+    (void)state;
+    forked = fork();
+    CHECK(forked >= 0);
+    if (forked == 0) IS(KVREG_FORKED, ask(message->self, "get", NULL));
+    *reply = kvreg_int(1);
+    return KVREG_KEEP;
+}
+
+static void child_ends_with(kvreg_status status, kvreg_status expected) {
+    if (forked == 0) _exit(status == expected ? 0 : 1);
+    int ended = 0;
+    CHECK(waitpid(forked, &ended, 0) == forked);
+    CHECK(WIFEXITED(ended) && WEXITSTATUS(ended) == 0);
+}
+
+static void g11_forks_with_a_turn(void) {
+    kvreg_server_options options = kvreg_server_options_init();
+    kvreg_server *server;
+    kvreg_turn *turn;
+    options.handle = forks;
+    OK(kvreg_server_start(&options, &server, NULL));
+    for (int i = 0; i < 3; i++) {
+        kvreg_status status = ask(server, "fork", NULL);
+        child_ends_with(status, KVREG_FORKED);
+        OK(status);
+    }
+    OK(kvreg_server_stop(server));
+    OK(kvreg_server_free(server));
+    options.handle = NULL;
+    OK(kvreg_server_start(&options, &server, &turn));
+    forked = fork();
+    CHECK(forked >= 0);
+    if (forked == 0) {
+        kvreg_server *own;
+        kvreg_message message = kvreg_message_init();
+        IS(KVREG_FORKED, kvreg_turn_next(turn, &message));
+        IS(KVREG_FORKED, kvreg_turn_end(turn, KVREG_KEEP, NULL, 0));
+        IS(KVREG_FORKED, cast(server, "add", 1));
+        OK(kvreg_turn_free(turn));
+        OK(kvreg_server_free(server));
+        options.handle = counter_handle; /* what the child starts itself works */
+        counter state = {0, NULL};
+        options.argument = &state;
+        OK(kvreg_server_start(&options, &own, NULL));
+        OK(add(own, 1, NULL));
+        OK(kvreg_server_free(own));
+        _exit(0);
+    }
+    child_ends_with(KVREG_OK, KVREG_OK);
+    OK(kvreg_turn_end(turn, KVREG_KEEP, NULL, 0));
+    OK(kvreg_server_free(server));
+}
+
+#endif
+
+/* A deadline: each call is answered, or it never ran, or it is said that nobody knows. */
+static atomic_long done, withdrawn, unknown;
+
+static void *calls_with_a_deadline(void *server) {
+    kvreg_server *own;
+    OK(kvreg_server_clone(server, &own));
+    OK(kvreg_server_set_timeout(own, 1));
+    for (unsigned long i = 0; i < check_count(3000); i++) {
+        switch (add(own, 1, NULL)) {
+        case KVREG_OK: atomic_fetch_add(&done, 1); break;
+        case KVREG_TIMEOUT: atomic_fetch_add(&withdrawn, 1); break;
+        case KVREG_OUTCOME_UNKNOWN: atomic_fetch_add(&unknown, 1); break;
+        default: CHECK(!"another answer");
+        }
+    }
+    OK(kvreg_server_free(own));
+    return NULL;
+}
+
+static void g7_every_change_is_accounted_for(void) {
+    for (int hands_over = 0; hands_over < 2; hands_over++) {
+        kvreg_server_options options = counter_options();
+        kvreg_server *server;
+        pthread_t threads[3];
+        int64_t sum = 0;
+        options.flags = hands_over ? KVREG_SERVER_HAND_OVER : 0;
+        atomic_store(&done, 0), atomic_store(&withdrawn, 0), atomic_store(&unknown, 0);
+        OK(kvreg_server_start(&options, &server, NULL));
+        for (int i = 0; i < 3; i++)
+            CHECK(pthread_create(&threads[i], NULL, calls_with_a_deadline, server) == 0);
+        for (int i = 0; i < 3; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+        OK(ask(server, "get", &sum)); /* after all that was begun */
+        CHECK(sum >= done && sum <= done + unknown);
+        if (!hands_over) CHECK(unknown == 0);
+        OK(kvreg_server_stop(server));
+        OK(kvreg_server_free(server));
+    }
+}
+
+/* Killed at any moment: callers are told, states go once, the name is free. */
+static void *calls_by_name(void *unused) {
+    (void)unused;
+    for (unsigned long i = 0; i < check_count(3000); i++) {
+        kvreg_value one = kvreg_int(1), reply;
+        kvreg_status status =
+            kvreg_registry_call(registry, "victim", 6, i % 3 ? "add" : "crash", 3 + 2 * !(i % 3),
+                                &one, 1, &reply);
+        CHECK(status == KVREG_OK || status == KVREG_NOT_FOUND || status == KVREG_SERVER_DOWN ||
+              status == KVREG_NO_PROCESS);
+        kvreg_value_clear(&reply);
+    }
+    return NULL;
+}
+
+static void kills_at_any_moment(void) {
+    for (int hands_over = 0; hands_over < 2; hands_over++) {
+        pthread_t threads[2];
+        begin();
+        kvreg_server_options options = counter_options();
+        options.restart = KVREG_PERMANENT;
+        options.max_restarts = 1000000;
+        options.flags = hands_over ? KVREG_SERVER_HAND_OVER : 0;
+        for (int i = 0; i < 2; i++)
+            CHECK(pthread_create(&threads[i], NULL, calls_by_name, NULL) == 0);
+        for (unsigned long i = 0; i < check_count(300); i++) {
+            kvreg_server *server;
+            kvreg_status status =
+                kvreg_registry_start_server(registry, "victim", 6, 0, &options, &server, NULL);
+            if (status != KVREG_OK) { /* it ended while this waited for it */
+                CHECK(status == KVREG_SERVER_DOWN);
+                continue;
+            }
+            status = kvreg_server_exit(server, KVREG_REASON_KILLED, NULL, 0);
+            CHECK(status == KVREG_OK || status == KVREG_NO_PROCESS);
+            IS(KVREG_NO_PROCESS, ask(server, "get", NULL));
+            OK(kvreg_server_free(server));
+        }
+        for (int i = 0; i < 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+        end();
+        while (atomic_load(&inits) != atomic_load(&drops)) sched_yield();
+    }
+}
+
 static const test tests[] = {
     TEST(a_server_is_called),
+#ifndef _WIN32
+    TEST(g11_forks_with_a_turn),
+#endif
+    TEST(g7_every_change_is_accounted_for),
+    TEST(kills_at_any_moment),
     TEST(values_are_told_as_they_are),
     TEST(each_verdict_of_a_call),
     TEST(each_verdict_of_a_cast_and_an_info),

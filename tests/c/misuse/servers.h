@@ -60,6 +60,14 @@ static kvreg_verdict on_message(void *state, const kvreg_message *message, kvreg
         kvreg_reply *later;
         kvreg_status status = kvreg_message_defer(message, &later);
         CHECK((status == KVREG_OK) == (later != NULL));
+        if (later != NULL && once_in(me, 2)) { /* before it says so */
+            kvreg_value value = some_value(me);
+            kvreg_status sent = kvreg_reply_send(later, KVREG_KEEP, &value);
+            CHECK(sent == KVREG_OK || sent == KVREG_NO_PROCESS || sent == KVREG_INVALID_ARGUMENT ||
+                  sent == KVREG_LIMIT || sent == KVREG_BAD_HANDLE);
+            if (sent == KVREG_OK) atomic_store(&answered_ok[DO_reply_send], true);
+            return KVREG_LATER;
+        }
         if (later != NULL) {
             keep(me, REPLY, later);
             if (!once_in(me, 4)) return KVREG_LATER;
@@ -165,7 +173,8 @@ static void step_turn_next(struct actor *me) {
     }
     if (once_in(me, 2)) {
         kvreg_value value = some_value(me);
-        (void)kvreg_turn_answer(turn, some_number(me, KVREG_UNHANDLED + 1), &value);
+        status = kvreg_turn_answer(turn, some_number(me, KVREG_UNHANDLED + 1), &value);
+        if (status == KVREG_OK) atomic_store(&answered_ok[DO_turn_answer], true);
     }
     kvreg_message_clear(&message);
     if (once_in(me, 4)) kvreg_message_clear(&message);

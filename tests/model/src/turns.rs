@@ -46,7 +46,10 @@ fn a_turn_against_mail() {
         thread.join().unwrap();
         let facts = facts(&server);
         if Facts::count(&facts.handled) == 0 {
-            assert!(Facts::count(&facts.told) > 0, "mail waits, and nobody knows");
+            assert!(
+                Facts::count(&facts.told) > 0,
+                "mail waits, and nobody knows"
+            );
         }
         assert!(turn(&server));
         assert_eq!(Facts::count(&facts.handled), 1);
@@ -127,7 +130,10 @@ fn a_kept_place_against_a_turn() {
         thread.join().unwrap();
         let facts = facts(&server);
         if Facts::count(&facts.handled) == 0 {
-            assert!(Facts::count(&facts.told) > 0, "a timer came, and nobody knows");
+            assert!(
+                Facts::count(&facts.told) > 0,
+                "a timer came, and nobody knows"
+            );
         }
         assert!(turn(&server));
         assert_eq!(Facts::count(&facts.handled), 1);
