@@ -275,6 +275,10 @@ unsafe impl State for ActorState {
         server.see_to_mail();
     }
 
+    fn wants_end(&self) -> bool {
+        self.options().wants_terminate
+    }
+
     fn begin_end(server: &Arc<ActorServer>, exit: &Exit) -> bool {
         server.begin_terminate(exit)
     }

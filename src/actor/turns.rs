@@ -150,6 +150,12 @@ impl ActorTurn {
         }
     }
 
+    /// Whether the message that was taken out last is a call.
+    pub(crate) fn is_of_call(&self) -> bool {
+        let current = self.current.as_ref();
+        current.is_some_and(|current| matches!(&*current.what, What::Call(..)))
+    }
+
     /// Says what becomes of the message that was taken out last. `NotFound` if it was said.
     pub(crate) fn answer(&mut self, said: Said) -> Result<(), Error> {
         self.check()?;

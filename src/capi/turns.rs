@@ -430,8 +430,8 @@ pub unsafe extern "C" fn kvreg_turn_answer(
         with_turn(turn, |turn| {
             // SAFETY: null, or a value whose text is good for its length.
             let reply = unsafe { reply.as_ref() }.unwrap_or(&kvreg_value::NIL);
-            // SAFETY: as above. Whether it is a call, and was deferred, the turn knows.
-            let said = unsafe { said(verdict, reply, true, true) };
+            // SAFETY: as above. Whether it was deferred the turn knows.
+            let said = unsafe { said(verdict, reply, turn.is_of_call(), true) };
             Ok(turn.answer(said)?)
         })
     })

@@ -412,11 +412,9 @@ impl RegistryServer {
                 Error::NoProcess => Error::ServerDown,
                 error => error,
             })?;
-            if let Ok(server) = server_of(&child) {
-                // It is told first, and this thread would wait for itself.
-                if server.state().options().wants_terminate && server.would_wait_for_caller() {
-                    return Err(Error::CallingSelf);
-                }
+            let server = child.any();
+            if server.wants_end() && server.would_wait_for_caller() {
+                return Err(Error::CallingSelf); // it is told first
             }
             let is_first = child.any().place().is_some_and(Place::claim_removal);
             Ok((child, is_first))
@@ -504,6 +502,9 @@ impl RegistryServer {
         let all = self.with_write_lock_even_ended(|write| write.exclusive().all());
         let mut servers = all.unwrap_or_default();
         servers.retain(|server| {
+            if !server.wants_end() {
+                return false;
+            }
             if let Some(place) = server.place() {
                 place.claim_removal(); // it is not started again
             }

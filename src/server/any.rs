@@ -53,6 +53,9 @@ pub(crate) trait AnyServer: Waitable {
     /// Its name stands: it was started again in the place of another.
     fn started_again(self: Arc<Self>);
 
+    /// Whether it wants to be told before it ends.
+    fn wants_end(&self) -> bool;
+
     /// Has it told that it is to end in good order; `false` if it does not want to know.
     fn begin_end(self: Arc<Self>, exit: &Exit) -> bool;
 

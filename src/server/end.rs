@@ -199,6 +199,10 @@ impl<S: State> AnyServer for Server<S> {
         S::started_again(&self);
     }
 
+    fn wants_end(&self) -> bool {
+        self.state.wants_end()
+    }
+
     fn begin_end(self: Arc<Self>, exit: &Exit) -> bool {
         S::begin_end(&self, exit)
     }

@@ -192,6 +192,11 @@ pub(crate) unsafe trait State: Sized + Send + Sync + 'static {
     /// Its name stands: it was started again in the place of another.
     fn started_again(_server: &Arc<Server<Self>>) {}
 
+    /// Whether it wants to be told before it ends.
+    fn wants_end(&self) -> bool {
+        false
+    }
+
     /// Has it told that it is to end in good order; `false` if it does not want to know.
     fn begin_end(_server: &Arc<Server<Self>>, _exit: &Exit) -> bool {
         false

@@ -768,7 +768,198 @@ static void kills_at_any_moment(void) {
     }
 }
 
+/* The guarantees, for servers that users write. */
+
+static int inside; /* not atomic: whoever has the turn has it */
+
+static kvreg_verdict looks_around(void *state, const kvreg_message *message, kvreg_value *reply) {
+    int64_t *last = state; /* of each sender the last number */
+    CHECK(inside == 0);
+    inside = 1;
+    if (message->count == 2) {
+        int64_t who = message->values[0].as.integer, number = message->values[1].as.integer;
+        CHECK(number == last[who] + 1);
+        last[who] = number;
+        *reply = kvreg_int(last[who]);
+    }
+    inside = 0;
+    return KVREG_KEEP;
+}
+
+static kvreg_server *looked_at;
+
+static void *sends_in_order(void *data) {
+    int64_t who = *(int64_t *)data;
+    for (unsigned long i = 1; i <= check_count(5000); i++) {
+        kvreg_value values[] = {kvreg_int(who), kvreg_int((int64_t)i)}, reply;
+        if (i % 3 == 0) { /* G2, G3: after what this thread sent, and done */
+            OK(kvreg_server_call(looked_at, "number", 6, values, 2, &reply));
+            CHECK(reply.as.integer == (int64_t)i);
+        } else {
+            OK(kvreg_server_cast(looked_at, "number", 6, values, 2));
+        }
+    }
+    return NULL;
+}
+
+static void g1_g3_one_message_at_a_time_in_the_order_sent(void) {
+    for (int hands_over = 0; hands_over < 2; hands_over++) {
+        kvreg_server_options options = kvreg_server_options_init();
+        pthread_t threads[3];
+        int64_t numbers[3] = {0, 1, 2}, last[3] = {0};
+        options.handle = looks_around;
+        options.argument = last;
+        options.flags = hands_over ? KVREG_SERVER_HAND_OVER : 0;
+        OK(kvreg_server_start(&options, &looked_at, NULL));
+        for (int i = 0; i < 3; i++)
+            CHECK(pthread_create(&threads[i], NULL, sends_in_order, &numbers[i]) == 0);
+        for (int i = 0; i < 3; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+        OK(kvreg_server_call(looked_at, "last", 4, NULL, 0, NULL)); /* after all casts */
+        for (int i = 0; i < 3; i++) CHECK(last[i] == (int64_t)check_count(5000));
+        OK(kvreg_server_stop(looked_at));
+        OK(kvreg_server_free(looked_at));
+    }
+}
+
+static void g5_names_go_first(void) {
+    begin();
+    kvreg_inbox *inbox;
+    kvreg_server *found;
+    OK(kvreg_inbox_open(&inbox));
+    for (unsigned long i = 0; i < check_count(500); i++) {
+        kvreg_server *server = start("g5");
+        uint64_t monitor;
+        OK(kvreg_inbox_monitor_server(inbox, server, &monitor));
+        switch (i % 4) {
+        case 0: OK(kvreg_server_stop(server)); break;
+        case 1: OK(kvreg_server_exit(server, KVREG_REASON_KILLED, NULL, 0)); break;
+        case 2: OK(ask(server, "stop", NULL)); break;
+        default: OK(cast(server, "crash", 0)); is_down(inbox, monitor, KVREG_REASON_CRASHED, NULL);
+        }
+        IS(KVREG_NOT_FOUND, kvreg_registry_lookup_server(registry, "g5", 2, &found));
+        kvreg_event event;
+        if (i % 4 != 3) {
+            OK(kvreg_inbox_receive(inbox, 10000, &event));
+            kvreg_event_clear(&event);
+        }
+        IS(KVREG_TIMEOUT, kvreg_inbox_receive(inbox, 0, &event)); /* G4: one each */
+        OK(kvreg_server_free(server));
+    }
+    OK(kvreg_inbox_free(inbox));
+    end();
+}
+
+static void g6_a_crash_stays_inside(void) {
+    begin();
+    kvreg_server *server = start("a"), *other = start("b");
+    int64_t sum = 0;
+    OK(add(other, 1, NULL));
+    IS(KVREG_SERVER_DOWN, ask(server, "crash", NULL));
+    OK(ask(other, "get", &sum));
+    CHECK(sum == 1);
+    OK(kvreg_registry_create(registry, "c", 1, 0, NULL));
+    OK(kvreg_server_free(server));
+    OK(kvreg_server_free(other));
+    end();
+}
+
+static kvreg_value kept_value;
+
+static kvreg_verdict keeps_value(void *state, const kvreg_message *message, kvreg_value *reply) {
+    (void)state, (void)reply;
+    OK(kvreg_value_clone(&message->values[0], &kept_value));
+    return KVREG_KEEP;
+}
+
+static void g13_what_was_kept_stays(void) {
+    static char text[9000];
+    kvreg_server_options options = kvreg_server_options_init();
+    memset(text, 'v', sizeof text);
+    options.handle = keeps_value;
+    for (int way = 0; way < 4; way++) { /* short and long, here and as a message */
+        kvreg_value value = kvreg_string(text, way % 2 ? sizeof text : 10);
+        kvreg_server *server;
+        options.flags = way < 2 ? 0 : KVREG_SERVER_HAND_OVER;
+        OK(kvreg_server_start(&options, &server, NULL));
+        OK(kvreg_server_call(server, "keep", 4, &value, 1, NULL));
+        OK(kvreg_server_exit(server, KVREG_REASON_KILLED, NULL, 0));
+        OK(kvreg_server_free(server));
+        CHECK(kept_value.type == KVREG_STRING && kept_value.as.text.len == value.as.text.len);
+        CHECK(memcmp(kept_value.as.text.data, text, value.as.text.len) == 0);
+        CHECK(kept_value.as.text.data[value.as.text.len] == 0);
+        kvreg_value_clear(&kept_value);
+    }
+}
+
+static void g14_limits_of_a_mailbox(void) {
+    kvreg_server_options options = kvreg_server_options_init();
+    kvreg_server *server;
+    kvreg_turn *turn;
+    kvreg_server_stats stats = kvreg_server_stats_init();
+    kvreg_value ten = kvreg_string("0123456789", 10);
+    options.max_mailbox = 3;
+    options.max_bytes = 25;
+    options.max_value = 10;
+    OK(kvreg_server_start(&options, &server, &turn));
+    OK(kvreg_turn_end(turn, KVREG_KEEP, NULL, 0));
+    OK(kvreg_server_cast(server, "t", 1, &ten, 1)); /* 11 bytes */
+    OK(kvreg_server_cast(server, "t", 1, &ten, 1));
+    OK(kvreg_server_info(server, &stats));
+    CHECK(stats.mailbox == 2 && stats.bytes == 22);
+    IS(KVREG_LIMIT, kvreg_server_cast(server, "t", 1, &ten, 1));
+    OK(kvreg_server_cast(server, "t", 1, NULL, 0));
+    IS(KVREG_LIMIT, kvreg_server_cast(server, "t", 1, NULL, 0));
+    ten.as.text.data = (const uint8_t *)"0123456789a";
+    ten.as.text.len = 11;
+    IS(KVREG_LIMIT, kvreg_server_cast(server, "t", 1, &ten, 1));
+    IS(KVREG_LIMIT, kvreg_server_call(server, "t", 1, &ten, 1, NULL));
+    OK(kvreg_server_begin(server, 0, NULL, &turn));
+    kvreg_message message = kvreg_message_init();
+    while (kvreg_turn_next(turn, &message) == KVREG_OK) kvreg_message_clear(&message);
+    OK(kvreg_turn_end(turn, KVREG_KEEP, NULL, 0));
+    OK(kvreg_server_info(server, &stats));
+    CHECK(stats.mailbox == 0 && stats.bytes == 0);
+    OK(kvreg_server_free(server));
+}
+
+/* A chain of servers is a chain of frames: 256 turns of a thread, and no more. */
+static kvreg_verdict goes_deeper(void *state, const kvreg_message *message, kvreg_value *reply) {
+    char name[16];
+    (void)state;
+    int64_t depth = message->values[0].as.integer;
+    kvreg_value next = kvreg_int(depth + 1);
+    snprintf(name, sizeof name, "%d", (int)depth + 1);
+    kvreg_status status =
+        kvreg_registry_call(registry, name, KVREG_NUL, "deeper", 6, &next, 1, reply);
+    if (status != KVREG_OK) {
+        CHECK(status == KVREG_LIMIT && depth == 256);
+        *reply = kvreg_int(depth);
+    }
+    return KVREG_KEEP;
+}
+
+static void a_thread_holds_256_turns(void) {
+    begin();
+    kvreg_server_options options = kvreg_server_options_init();
+    kvreg_value first = kvreg_int(1), reply;
+    options.handle = goes_deeper;
+    for (int i = 1; i <= 257; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%d", i);
+        OK(kvreg_registry_start_server(registry, name, KVREG_NUL, 0, &options, NULL, NULL));
+    }
+    OK(kvreg_registry_call(registry, "1", 1, "deeper", 6, &first, 1, &reply));
+    CHECK(reply.type == KVREG_INT && reply.as.integer == 256);
+    end();
+}
+
 static const test tests[] = {
+    TEST(g1_g3_one_message_at_a_time_in_the_order_sent),
+    TEST(g5_names_go_first),
+    TEST(g6_a_crash_stays_inside),
+    TEST(g13_what_was_kept_stays),
+    TEST(g14_limits_of_a_mailbox),
+    TEST(a_thread_holds_256_turns),
     TEST(a_server_is_called),
 #ifndef _WIN32
     TEST(g11_forks_with_a_turn),

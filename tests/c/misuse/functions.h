@@ -859,7 +859,7 @@ static void *work(void *number) {
         if (once_in(&me, 8)) /* updates end soon, whoever began them */
             free_quietly(UPDATE, from_pool(&me, UPDATE));
         if (once_in(&me, 8))
-            free_quietly(TURN, from_pool(&me, TURN));
+            (void)kvreg_turn_end(from_pool(&me, TURN), KVREG_KEEP, NULL, 0);
     }
     clear_stash(&me);
     return NULL;
