@@ -364,8 +364,8 @@ static void the_next_incarnation_begins_with_init(void) {
     OK(kvreg_server_begin(again, 0, &waiting, &turn));
     OK(kvreg_turn_next(turn, &message));
     CHECK(message.type == KVREG_MESSAGE_INIT);
-    IS(KVREG_NOT_FOUND, kvreg_turn_next(turn, &message)); /* without an answer: kept */
     kvreg_message_clear(&message);
+    IS(KVREG_NOT_FOUND, kvreg_turn_next(turn, &message)); /* without an answer: kept */
     OK(kvreg_turn_end(turn, KVREG_KEEP, NULL, 0));
     CHECK(atomic_load(&destroys) == 0);
     OK(kvreg_registry_remove(registry, "again", 5));
@@ -386,9 +386,9 @@ static void a_call_that_is_not_answered_crashes(void) {
     is_mail();
     OK(kvreg_server_begin(server, 0, NULL, &turn));
     OK(kvreg_turn_next(turn, &message));
+    kvreg_message_clear(&message);
+    kvreg_message_clear(&message);
     IS(KVREG_SERVER_DOWN, kvreg_turn_next(turn, &message));
-    kvreg_message_clear(&message);
-    kvreg_message_clear(&message);
     IS(KVREG_SERVER_DOWN, kvreg_turn_end(turn, KVREG_KEEP, NULL, 0));
     CHECK(pthread_join(thread, NULL) == 0);
     CHECK(caller.status == KVREG_SERVER_DOWN);
