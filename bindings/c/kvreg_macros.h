@@ -25,8 +25,9 @@
  *     KVREG_OWNED(value) milk = kvreg_nil();
  *     KVREG_OWNED(event) down = {0};
  *
- * With what is registry, bucket, update, items, inbox, listener, value or event. Only where the
- * compiler has the attribute (gcc, clang, MinGW); elsewhere there is no such macro.
+ * With what is registry, bucket, update, items, inbox, listener, server, turn, reply, message, value
+ * or event. Only where the compiler has the attribute (gcc, clang, MinGW); elsewhere there is no such
+ * macro.
  */
 #if defined(__GNUC__)
 #define KVREG_OWNED(object) __attribute__((cleanup(kvreg_##object##_leave))) kvreg_##object
@@ -37,6 +38,10 @@ static inline void kvreg_update_leave(kvreg_update **handle) { kvreg_update_free
 static inline void kvreg_items_leave(kvreg_items **handle) { kvreg_items_free(*handle); }
 static inline void kvreg_inbox_leave(kvreg_inbox **handle) { kvreg_inbox_free(*handle); }
 static inline void kvreg_listener_leave(kvreg_listener **handle) { kvreg_listener_free(*handle); }
+static inline void kvreg_server_leave(kvreg_server **handle) { kvreg_server_free(*handle); }
+static inline void kvreg_turn_leave(kvreg_turn **handle) { kvreg_turn_free(*handle); }
+static inline void kvreg_reply_leave(kvreg_reply **handle) { kvreg_reply_free(*handle); }
+static inline void kvreg_message_leave(kvreg_message *message) { kvreg_message_clear(message); }
 static inline void kvreg_value_leave(kvreg_value *value) { kvreg_value_clear(value); }
 static inline void kvreg_event_leave(kvreg_event *event) { kvreg_event_clear(event); }
 #endif

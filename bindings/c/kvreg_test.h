@@ -40,7 +40,8 @@ static inline bool kvreg_test_end(const kvreg_live *before) {
         /* An inbox that nobody sends to is a pause on every system. */
         kvreg_inbox *pause = NULL;
         kvreg_event none;
-        if (now.registries <= before->registries && now.buckets <= before->buckets)
+        if (now.registries <= before->registries && now.buckets <= before->buckets &&
+            now.servers <= before->servers)
             break;
         if (kvreg_inbox_open(&pause) == KVREG_OK)
             kvreg_inbox_receive(pause, 5, &none);
@@ -55,6 +56,10 @@ static inline bool kvreg_test_end(const kvreg_live *before) {
     more += kvreg_test_more("items handles", before->items_handles, now.items_handles);
     more += kvreg_test_more("inbox handles", before->inbox_handles, now.inbox_handles);
     more += kvreg_test_more("listener handles", before->listener_handles, now.listener_handles);
+    more += kvreg_test_more("servers", before->servers, now.servers);
+    more += kvreg_test_more("server handles", before->server_handles, now.server_handles);
+    more += kvreg_test_more("turn handles", before->turn_handles, now.turn_handles);
+    more += kvreg_test_more("reply handles", before->reply_handles, now.reply_handles);
     return more == 0;
 }
 

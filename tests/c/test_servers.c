@@ -179,6 +179,29 @@ static void each_verdict_of_a_cast_and_an_info(void) {
     end();
 }
 
+static void what_is_not_handled_is_logged(void) {
+    static const struct {
+        const char *tag, *said;
+    } cases[] = {{"unk\nown", "cast \"unk\\nown\" not handled"}, {"abort", "cast \"abort\" refused: no"}};
+    begin();
+    kvreg_server *server = start("logged");
+    kvreg_inbox *inbox;
+    kvreg_event event;
+    OK(kvreg_inbox_open(&inbox));
+    OK(kvreg_inbox_subscribe_logs(inbox, KVREG_LOG_WARN));
+    for (int i = 0; i < 2; i++) {
+        OK(cast(server, cases[i].tag, 1));
+        OK(kvreg_inbox_receive(inbox, 10000, &event));
+        CHECK(event.type == KVREG_EVENT_LOG && event.level == KVREG_LOG_WARN);
+        CHECK(strcmp(event.name.data, "logged") == 0);
+        CHECK(strcmp(event.detail.data, cases[i].said) == 0);
+        kvreg_event_clear(&event);
+    }
+    OK(kvreg_inbox_free(inbox));
+    OK(kvreg_server_free(server));
+    end();
+}
+
 static kvreg_verdict refuses(kvreg_server *self, void *argument, void **state,
                              kvreg_value *detail) {
     (void)self, (void)state;
@@ -973,6 +996,7 @@ static const test tests[] = {
     TEST(values_are_told_as_they_are),
     TEST(each_verdict_of_a_call),
     TEST(each_verdict_of_a_cast_and_an_info),
+    TEST(what_is_not_handled_is_logged),
     TEST(an_init_that_refuses_leaves_nothing),
     TEST(names_are_shared_with_buckets),
     TEST(max_servers_is_a_limit_of_its_own),
