@@ -101,7 +101,11 @@ pub(crate) fn execute(
     let done = match command {
         Command::Create { bucket } => {
             let created = registry.create(caller, name(bucket)?, false, None);
-            created.map(|_| OK.to_vec())
+            match created {
+                Ok(_) => Ok(OK.to_vec()),
+                Err(Error::WrongKind) => Ok(NOT_FOUND.to_vec()),
+                Err(refused) => return Err(refused),
+            }
         }
         Command::Put { bucket, key, value } => {
             let value = match std::str::from_utf8(value) {

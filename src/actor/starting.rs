@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::reason::{Exit, Reason};
 use crate::server::{Caller, Lasts, Place, Thread, Turn};
 use crate::sync::lock;
+use crate::time::Timeout;
 
 impl ActorServer {
     /// Starts one that no registry knows. Its turn is the calling thread's, by `first_turn`.
@@ -188,6 +189,9 @@ impl ActorServer {
             }
             false => (0, None),
         };
+        if caller.timeout() == Timeout::Now {
+            return Err(Error::Timeout); // another thread has to come first
+        }
         Ok((Pending::of_thread(self, inside), edge))
     }
 

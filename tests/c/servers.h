@@ -6,12 +6,36 @@
 
 #include "check.h"
 
-/* What becomes of what the program gave. */
-static atomic_int inits, drops, destroys, terminates, terminate_reason;
+/* What becomes of what the program gave: each argument that was given is destroyed once. */
+static atomic_int inits, drops, starts, destroys, terminates, terminate_reason;
 
+static void counter_destroy(void *argument) {
+    (void)argument;
+    atomic_fetch_add(&destroys, 1);
+}
+
+static inline void count_start(const kvreg_server_options *options) {
+    if (options != NULL && options->destroy == counter_destroy) atomic_fetch_add(&starts, 1);
+}
+
+#define kvreg_server_start(options, server, turn) \
+    (count_start(options), (kvreg_server_start)(options, server, turn))
+#define kvreg_registry_start_server(registry, name, name_len, flags, options, server, turn) \
+    (count_start(options),                                                                \
+     (kvreg_registry_start_server)(registry, name, name_len, flags, options, server, turn))
+
+/* All that was given is gone: a callback thread may be about to leave yet. */
+static inline void await_leavers(void) {
+    while (atomic_load(&inits) != atomic_load(&drops)) sched_yield();
+    while (atomic_load(&starts) != atomic_load(&destroys)) sched_yield();
+}
+
+/* Begins anew, once all that was given before is gone. */
 static inline void forget_counts(void) {
+    await_leavers();
     atomic_store(&inits, 0);
     atomic_store(&drops, 0);
+    atomic_store(&starts, 0);
     atomic_store(&destroys, 0);
     atomic_store(&terminates, 0);
     atomic_store(&terminate_reason, -1);
@@ -40,11 +64,6 @@ static kvreg_verdict counter_init(kvreg_server *self, void *argument, void **sta
 static void counter_drop(void *state) {
     free(state);
     atomic_fetch_add(&drops, 1);
-}
-
-static void counter_destroy(void *argument) {
-    (void)argument;
-    atomic_fetch_add(&destroys, 1);
 }
 
 /* What a counter does, whoever runs it. */

@@ -14,7 +14,7 @@ static atomic_ulong begun, ended;
 static unsigned long rounds;
 
 static uint64_t live_buckets(void) {
-    kvreg_live live = {sizeof live, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    kvreg_live live = kvreg_live_init();
     OK(kvreg_live_counts(&live));
     return live.buckets;
 }

@@ -51,12 +51,14 @@ static void structs_are_laid_out_as_the_library_has_them(void) {
     CHECK(sizeof(kvreg_text) == 16);
     CHECK(sizeof(kvreg_options) == 32);
     CHECK(sizeof(kvreg_bucket_options) == 64);
-    CHECK(sizeof(kvreg_registry_options) == 56);
+    CHECK(sizeof(kvreg_registry_options) == 64);
     CHECK(sizeof(kvreg_scan_options) == 48);
     CHECK(sizeof(kvreg_listener_options) == 56);
     CHECK(sizeof(kvreg_bucket_stats) == 88);
     CHECK(sizeof(kvreg_registry_stats) == 56);
-    CHECK(sizeof(kvreg_live) == 72);
+    CHECK(sizeof(kvreg_live) == 104);
+    CHECK(sizeof(kvreg_server_options) == 112 && sizeof(kvreg_server_stats) == 64);
+    CHECK(sizeof(kvreg_message) == 96 && offsetof(kvreg_message, private_) == 64);
 }
 
 static void the_last_error_is_a_sentence(void) {
