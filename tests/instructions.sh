@@ -22,7 +22,7 @@ loop=$(per_call nothing)
 failed=0
 recorded=
 declare -A of
-for what in get put put_cast lookup update update_begin put_many put_many_anew get_entry put_entry put_if add_int put_watched put_unwatched; do
+for what in get put put_cast lookup update update_begin put_many put_many_anew get_entry put_entry put_if add_int put_watched put_unwatched call turn; do
     measured=$(($(per_call "$what") - loop))
     of[$what]=$measured
     recorded="$recorded$what $measured"$'\n'
@@ -47,6 +47,7 @@ at_most put_if 125 put
 at_most add_int 100 put
 at_most put_watched 200 put
 at_most put_unwatched 105 put
+at_most call 125 put
 
 if [ "${2:-}" = --record ]; then
     printf '%s' "$recorded" >"$record"

@@ -385,7 +385,8 @@ static kvreg_status call(enum function function) {
     case DO_inbox_monitor_server: return kvreg_inbox_monitor_server(inbox, server, &reference);
     case DO_server_monitor:
         return kvreg_server_monitor(server, kvreg_bucket_as_server(other), &reference);
-    case DO_server_demonitor: return kvreg_server_demonitor(server, reference, KVREG_DEMONITOR_FLUSH);
+    case DO_server_demonitor:
+        return kvreg_server_demonitor(server, reference, KVREG_DEMONITOR_FLUSH);
     case DO_inbox_abandon: return kvreg_inbox_abandon(inbox, reference);
     case DO_server_link: return kvreg_server_link(server, kvreg_bucket_as_server(other));
     case DO_server_unlink: return kvreg_server_unlink(server, kvreg_bucket_as_server(other));

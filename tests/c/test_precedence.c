@@ -179,7 +179,7 @@ static void a_handle_is_looked_at_first(void) {
     OK(kvreg_bucket_free(bucket));
 }
 
-/* A server by callbacks, one by turns and one with hand-over: what is wrong comes in the same order. */
+/* A server by callbacks, one by turns, one with hand-over: what is wrong comes in the same order. */
 static kvreg_verdict keeps(void *state, const kvreg_message *message, kvreg_value *reply) {
     (void)state, (void)message, (void)reply;
     return KVREG_KEEP;

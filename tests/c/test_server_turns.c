@@ -267,7 +267,8 @@ static void each_verdict_of_a_turn(void) {
                 is_down(inbox, monitor, KVREG_REASON_NORMAL, NULL);
             } else {
                 IS(KVREG_NOT_FOUND, kvreg_registry_lookup_server(registry, "v", 1, &found));
-                is_down(inbox, monitor, cases[i].reason, cases[i].verdict == KVREG_CRASH ? "said" : NULL);
+                const char *said = cases[i].verdict == KVREG_CRASH ? "said" : NULL;
+                is_down(inbox, monitor, cases[i].reason, said);
             }
             OK(kvreg_server_free(server));
         }

@@ -87,7 +87,8 @@ static void values_are_told_as_they_are(void) {
     end();
 }
 
-/* OTP's column of a call: reply, refusal, {stop, Reason}, {stop, normal, Reply}, bad_return_value. */
+/* OTP's column of a call: a reply, a refusal, `{stop, normal, Reply, State}`, `{stop, Reason, State}`,
+   `bad_return_value`. */
 static void each_verdict_of_a_call(void) {
     begin();
     static const struct {
@@ -258,8 +259,9 @@ static void names_are_shared_with_buckets(void) {
        kvreg_registry_start_server(registry, "bucket", 6, 0, &options, &other, NULL));
     IS(KVREG_WRONG_KIND, kvreg_registry_call(registry, "bucket", 6, "get", 3, NULL, 0, &reply));
     IS(KVREG_NOT_FOUND, kvreg_registry_call(registry, "nobody", 6, "get", 3, NULL, 0, &reply));
-    IS(KVREG_ALREADY_STARTED, kvreg_registry_start_server(registry, "server", 6, KVREG_CREATE_EXCLUSIVE,
-                                                          &options, &other, NULL));
+    IS(KVREG_ALREADY_STARTED,
+       kvreg_registry_start_server(registry, "server", 6, KVREG_CREATE_EXCLUSIVE, &options, &other,
+                                   NULL));
     OK(kvreg_registry_start_server(registry, "server", 6, 0, &options, &other, NULL));
     OK(add(server, 7, NULL));
     int64_t sum;
@@ -528,7 +530,8 @@ static void terminate_comes_before_the_end(void) {
             begin();
             OK(kvreg_inbox_open(&inbox));
             kvreg_server_options options = counter_options();
-            options.flags = KVREG_SERVER_WANTS_TERMINATE | (hands_over ? KVREG_SERVER_HAND_OVER : 0);
+            options.flags =
+                KVREG_SERVER_WANTS_TERMINATE | (hands_over ? KVREG_SERVER_HAND_OVER : 0);
             OK(kvreg_registry_start_server(registry, "t", 1, 0, &options, &server, NULL));
             OK(kvreg_inbox_monitor_server(inbox, server, &monitor));
             if (strcmp(tag, ".stop") == 0)

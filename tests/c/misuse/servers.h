@@ -334,7 +334,7 @@ static void step_server_life(struct actor *me, enum function function) {
     case DO_server_clone: {
         kvreg_server *clone = NULL;
         if (answer(me, function, kvreg_server_clone(pick_server(me), OUTPUT(&clone))) == KVREG_OK)
-            OK(kvreg_server_free(clone));
+            free_quietly(SERVER, clone);
         break;
     }
     case DO_server_set_timeout:
