@@ -234,19 +234,21 @@ pub(super) fn insert_uncounted(server: &Arc<ActorServer>) -> Result<u64, Error> 
     let timeout_ms = process.options().default_timeout_ms;
     let counted = Arc::clone(server);
     let (kind, object) = (Kind::Server, raw_arc::pointer(&counted));
-    let token = process.handles().insert(kind, object, timeout_ms)?;
-    raw_arc::keep(counted); // the table's now
+    // Counted before it is there, and as long as it is: who counts handles takes these away.
     process.actors().count_self(true);
+    let inserted = process.handles().insert(kind, object, timeout_ms);
+    let token = inserted.inspect_err(|_| process.actors().count_self(false))?;
+    raw_arc::keep(counted); // the table's now
     Ok(token)
 }
 
 /// Ends such a handle.
 pub(super) fn remove_uncounted(process: &'static Process, token: u64) {
-    process.actors().count_self(false);
     if let Ok(removed) = process.handles().remove(token, Kind::Server) {
         let bytes = size_of::<ActorServer>();
         retire::<ActorServer>(process, removed, bytes, &reclaim::pin());
     }
+    process.actors().count_self(false);
 }
 
 #[inline(always)]
