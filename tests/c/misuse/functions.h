@@ -725,8 +725,11 @@ static unsigned rarity(enum function function) {
     case DO_registry_exit: case DO_registry_remove: case DO_server_stop: case DO_server_exit:
         return 12;
     case DO_listener_start: /* takes a port */
-    case DO_bucket_save: case DO_bucket_restore: /* wait for the disk */
+        return 40;
+    case DO_bucket_save: /* wait for the disk */
         return 100;
+    case DO_bucket_restore:
+        return 25;
     case DO_registry_start: case DO_registry_clone: case DO_registry_create:
     case DO_registry_lookup: case DO_bucket_start: case DO_bucket_start_with:
     case DO_bucket_clone: case DO_bucket_free: case DO_bucket_clear: case DO_inbox_open:

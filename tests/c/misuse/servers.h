@@ -16,7 +16,13 @@ static kvreg_server *pick_server(struct actor *me) {
     return handle;
 }
 
-/* A server that a program wrote: others are WRONG_KIND. */
+/* Mostly one that no bucket has: of a name that one of the other sort has all is WRONG_KIND. */
+static struct bytes some_server_name(struct actor *me) {
+    static const char letters_of_servers[] = "st";
+    if (once_in(me, 3)) return some_name(me);
+    return (struct bytes){letters_of_servers + below(me, 2), 1};
+}
+
 static struct bytes some_tag(struct actor *me) {
     static const char *const tags[] = {"add", "later", "stop", "none"};
     const char *tag;
@@ -129,7 +135,7 @@ static void step_server_start(struct actor *me, enum function function) {
     kvreg_turn *turn = (kvreg_turn *)(uintptr_t)0xdead;
     kvreg_server **out = OUTPUT(&made);
     kvreg_turn **turn_out = once_in(me, 8) ? NULL : &turn;
-    struct bytes name = some_name(me);
+    struct bytes name = some_server_name(me);
     kvreg_status status;
     if (given != NULL) atomic_fetch_add(&arguments_given, 1);
     if (function == DO_server_start)
@@ -180,10 +186,54 @@ static void step_turn_next(struct actor *me) {
     if (once_in(me, 4)) kvreg_message_clear(&message);
 }
 
+/* A turn of a server that nobody else knows, with mail. Little of it is right by luck. */
+static void step_turn_rightly(struct actor *me) {
+    kvreg_server_options options = kvreg_server_options_init();
+    kvreg_message message = kvreg_message_init();
+    kvreg_value value = some_value(me);
+    kvreg_server *server;
+    kvreg_turn *turn;
+    uint64_t waiting = 0;
+    if (kvreg_server_start(&options, &server, &turn) != KVREG_OK) return; /* too many turns */
+    answer(me, DO_turn_end, kvreg_turn_end(turn, KVREG_KEEP, NULL, 0));
+    if (once_in(me, 2)) { /* withdrawn before it has begun */
+        kvreg_inbox *inbox;
+        uint64_t reference = 0;
+        OK(kvreg_inbox_open(&inbox));
+        OK(kvreg_server_request(server, "add", 3, NULL, 0, inbox, &reference));
+        answer(me, DO_inbox_abandon, kvreg_inbox_abandon(inbox, reference));
+        free_quietly(INBOX, inbox);
+    }
+    OK(kvreg_server_cast(server, "add", 3, NULL, 0));
+    if (answer(me, DO_server_begin, kvreg_server_begin(server, 0, &waiting, &turn)) == KVREG_OK) {
+        CHECK(waiting == 1);
+        if (answer(me, DO_turn_next, kvreg_turn_next(turn, &message)) == KVREG_OK)
+            answer(me, DO_turn_answer, kvreg_turn_answer(turn, some_number(me, 8), &value));
+        kvreg_message_clear(&message);
+        if (once_in(me, 2)) answer(me, DO_turn_detach, kvreg_turn_detach(turn));
+        if (once_in(me, 2)) {
+            kvreg_inbox *inbox;
+            kvreg_reply *reply;
+            uint64_t reference = 0;
+            OK(kvreg_inbox_open(&inbox));
+            if (answer(me, DO_turn_defer, kvreg_turn_defer(turn, inbox, &reference, &reply)) ==
+                KVREG_OK) {
+                if (once_in(me, 2))
+                    answer(me, DO_inbox_abandon, kvreg_inbox_abandon(inbox, reference));
+                answer(me, DO_reply_send, kvreg_reply_send(reply, KVREG_KEEP, &value));
+            }
+            free_quietly(INBOX, inbox);
+        }
+        answer(me, DO_turn_end, kvreg_turn_end(turn, some_number(me, 8), NULL, 0));
+    }
+    free_quietly(SERVER, server);
+}
+
 static void step_turn(struct actor *me, enum function function) {
     kvreg_value value = some_value(me);
     struct bytes text = some_text(me);
     uint64_t waiting = 0, reference = 0;
+    if (once_in(me, 32)) step_turn_rightly(me);
     switch (function) {
     case DO_server_begin: {
         kvreg_turn *made = (kvreg_turn *)(uintptr_t)0xdead;
@@ -269,8 +319,22 @@ static void step_reply(struct actor *me, enum function function) {
     }
 }
 
+/* A server that nobody else knows, by its name. */
+static void call_rightly(struct actor *me) {
+    kvreg_server_options options = kvreg_server_options_init();
+    kvreg_registry *registry;
+    options.init = on_init;
+    options.handle = on_message;
+    options.drop = on_drop;
+    OK(kvreg_registry_start(NULL, &registry));
+    if (kvreg_registry_start_server(registry, "s", 1, 0, &options, NULL, NULL) == KVREG_OK)
+        answer(me, DO_registry_call,
+               kvreg_registry_call(registry, "s", 1, "add", 3, NULL, 0, NULL));
+    free_quietly(REGISTRY, registry);
+}
+
 static void step_send(struct actor *me, enum function function) {
-    struct bytes tag = some_tag(me), name = some_name(me);
+    struct bytes tag = some_tag(me), name = some_server_name(me);
     struct values given;
     uint64_t reference = 0;
     some_values(me, &given);
@@ -280,6 +344,7 @@ static void step_send(struct actor *me, enum function function) {
                                          given.count, out));
         break;
     case DO_registry_call:
+        if (once_in(me, 16)) call_rightly(me);
         READ(function, kvreg_registry_call(pick(me, REGISTRY), name.data, name.len, tag.data,
                                            tag.len, given.values, given.count, out));
         break;
@@ -312,7 +377,7 @@ static void step_send(struct actor *me, enum function function) {
 }
 
 static void step_server_life(struct actor *me, enum function function) {
-    struct bytes text = some_text(me), name = some_name(me);
+    struct bytes text = some_text(me), name = some_server_name(me);
     uint64_t reference = 0,
              known = atomic_load_explicit(&some_reference, memory_order_relaxed);
     int64_t left = 0;
