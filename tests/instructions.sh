@@ -47,7 +47,7 @@ at_most put_if 125 put
 at_most add_int 100 put
 at_most put_watched 200 put
 at_most put_unwatched 105 put
-at_most call 125 put
+at_most call 150 put
 
 if [ "${2:-}" = --record ]; then
     printf '%s' "$recorded" >"$record"
