@@ -36,7 +36,7 @@ static void *calls_for_ever(void *unused) {
     return NULL;
 }
 
-static void shutdown_tells_servers_first(void) {
+static void g12_shutdown_tells_servers_first(void) {
     kvreg_server_options options = counter_options();
     kvreg_registry *registry;
     kvreg_server *server, *alone;
@@ -93,6 +93,6 @@ static void shutdown_tells_servers_first(void) {
     OK(kvreg_registry_free(registry));
 }
 
-static const test tests[] = {TEST(shutdown_tells_servers_first)};
+static const test tests[] = {TEST(g12_shutdown_tells_servers_first)};
 
 CHECK_MAIN(tests)

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sched.h>
 #ifndef _WIN32
+#include <dirent.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -714,6 +715,30 @@ static void g11_forks_with_a_turn(void) {
     OK(kvreg_server_free(server));
 }
 
+/* A server is no more than data: to start and to call it takes no thread. A fresh process shows. */
+static void g10_servers_bring_no_thread(void) {
+    forked = fork();
+    CHECK(forked >= 0);
+    if (forked == 0) {
+        kvreg_server_options options = counter_options();
+        kvreg_server *server;
+        kvreg_turn *turn;
+        int threads = 0;
+        OK(kvreg_registry_start(NULL, &registry));
+        OK(kvreg_registry_start_server(registry, "a", 1, 0, &options, &server, NULL));
+        OK(add(server, 1, NULL));
+        OK(kvreg_server_stop(server));
+        options = kvreg_server_options_init();
+        OK(kvreg_server_start(&options, &server, &turn));
+        OK(kvreg_turn_end(turn, KVREG_KEEP, NULL, 0));
+        OK(cast(server, "add", 1)); /* which its owner serves */
+        DIR *tasks = opendir("/proc/self/task");
+        while (tasks != NULL && readdir(tasks) != NULL) threads++;
+        CHECK(tasks == NULL || threads == 2 + 1); /* ".", "..", and this one */
+    }
+    child_ends_with(KVREG_OK, KVREG_OK);
+}
+
 #endif
 
 /* A deadline: each call is answered, or it never ran, or it is said that nobody knows. */
@@ -852,6 +877,99 @@ static void g1_g3_one_message_at_a_time_in_the_order_sent(void) {
     }
 }
 
+/* What a call changed is seen by each call that begins after its answer, on whatever thread. */
+static atomic_long answered;
+
+static void *looks_after(void *server) {
+    long before;
+    do {
+        int64_t seen = 0;
+        before = atomic_load(&answered);
+        OK(ask(server, "get", &seen));
+        CHECK(seen >= before);
+    } while (before < (long)check_count(5000));
+    return NULL;
+}
+
+static void g2_a_reply_means_done(void) {
+    for (int hands_over = 0; hands_over < 2; hands_over++) {
+        kvreg_server_options options = counter_options();
+        kvreg_server *server;
+        pthread_t thread;
+        int64_t sum = 0;
+        options.flags = hands_over ? KVREG_SERVER_HAND_OVER : 0;
+        atomic_store(&answered, 0);
+        OK(kvreg_server_start(&options, &server, NULL));
+        CHECK(pthread_create(&thread, NULL, looks_after, server) == 0);
+        for (unsigned long i = 0; i < check_count(5000); i++) {
+            OK(add(server, 1, &sum));
+            atomic_store(&answered, sum);
+        }
+        CHECK(pthread_join(thread, NULL) == 0);
+        OK(kvreg_server_stop(server));
+        OK(kvreg_server_free(server));
+    }
+}
+
+static void *frees(void *server) {
+    OK(kvreg_server_free(server));
+    return NULL;
+}
+
+static void g9_misuse_is_a_status(void) {
+    begin();
+    kvreg_server *server = start("g9"), *out;
+    kvreg_server *made_up = (kvreg_server *)(uintptr_t)0x6700000100000002;
+    kvreg_inbox *inbox;
+    kvreg_turn *turn;
+    kvreg_message message = kvreg_message_init();
+    kvreg_value one = kvreg_int(1);
+    uint64_t reference;
+    OK(kvreg_inbox_open(&inbox));
+    for (int i = 0; i < 3; i++) {
+        kvreg_server *wrong = i == 0 ? NULL : i == 1 ? made_up : (kvreg_server *)inbox;
+        kvreg_status expected = i < 2 ? KVREG_BAD_HANDLE : KVREG_WRONG_KIND;
+        IS(expected, ask(wrong, "get", NULL));
+        IS(expected, cast(wrong, "add", 1));
+        IS(expected, kvreg_server_send(wrong, 0, "add", 3, NULL, 0));
+        IS(expected, kvreg_server_send_after(wrong, 1, "add", 3, NULL, 0, NULL));
+        IS(expected, kvreg_server_cancel(wrong, 1, NULL));
+        IS(expected, kvreg_server_request(wrong, "add", 3, NULL, 0, inbox, &reference));
+        IS(expected, kvreg_server_begin(wrong, 0, NULL, &turn));
+        IS(expected, kvreg_server_monitor(server, wrong, &reference));
+        IS(expected, kvreg_server_link(wrong, server));
+        IS(expected, kvreg_server_stop(wrong));
+        IS(expected, kvreg_server_exit(wrong, KVREG_REASON_KILLED, NULL, 0));
+        IS(expected, kvreg_server_clone(wrong, &out));
+        if (wrong != NULL) IS(expected, kvreg_server_free(wrong));
+        IS(expected, kvreg_turn_next((kvreg_turn *)wrong, &message));
+        IS(expected, kvreg_turn_answer((kvreg_turn *)wrong, KVREG_KEEP, NULL));
+        IS(expected, kvreg_turn_end((kvreg_turn *)wrong, KVREG_KEEP, NULL, 0));
+        IS(expected, kvreg_turn_detach((kvreg_turn *)wrong));
+        IS(expected, kvreg_reply_send((kvreg_reply *)wrong, KVREG_KEEP, &one));
+    }
+    kvreg_server_options by_turns = kvreg_server_options_init();
+    OK(kvreg_server_start(&by_turns, &out, &turn));
+    OK(kvreg_turn_end(turn, KVREG_KEEP, NULL, 0));
+    IS(KVREG_BAD_HANDLE, kvreg_turn_end(turn, KVREG_KEEP, NULL, 0)); /* it was freed */
+    IS(KVREG_BAD_HANDLE, kvreg_turn_next(turn, &message));
+    IS(KVREG_BAD_HANDLE, kvreg_turn_free(turn));
+    OK(kvreg_server_free(out));
+    IS(KVREG_BAD_HANDLE, ask(out, "get", NULL));
+    IS(KVREG_BAD_HANDLE, kvreg_server_free(out));
+    for (unsigned long i = 0; i < check_count(500); i++) { /* freed while it is used */
+        pthread_t thread;
+        OK(kvreg_server_clone(server, &out));
+        CHECK(pthread_create(&thread, NULL, frees, out) == 0);
+        kvreg_status status = add(out, 1, NULL);
+        CHECK(status == KVREG_OK || status == KVREG_BAD_HANDLE);
+        CHECK(pthread_join(thread, NULL) == 0);
+    }
+    OK(kvreg_inbox_free(inbox));
+    OK(kvreg_server_free(server));
+    end();
+}
+
 static void g5_names_go_first(void) {
     begin();
     kvreg_inbox *inbox;
@@ -987,8 +1105,11 @@ static void a_thread_holds_256_turns(void) {
 static const test tests[] = {
 #ifndef _WIN32
     TEST(g11_forks_with_a_turn),
+    TEST(g10_servers_bring_no_thread),
 #endif
     TEST(g1_g3_one_message_at_a_time_in_the_order_sent),
+    TEST(g2_a_reply_means_done),
+    TEST(g9_misuse_is_a_status),
     TEST(g5_names_go_first),
     TEST(g6_a_crash_stays_inside),
     TEST(g13_what_was_kept_stays),
