@@ -68,16 +68,17 @@ impl Names {
         self.revisions.known()
     }
 
-    /// Of the last change of a name that is there.
+    /// Of the last change of a name that a bucket has.
     pub(super) fn revision(&self, name: &[u8]) -> Result<Option<u64>, Error> {
         let pinned = reclaim::pin();
         let found = self.table.get(hash(name), name, &pinned);
         let found = found.map_err(|Closed| Error::NoProcess)?;
+        let found = found.filter(|found| is_bucket(found.value()));
         let word = found.and_then(|found| found.tail().first());
         Ok(word.map(|word| word.load(crate::sync::Ordering::Relaxed)))
     }
 
-    /// Some names; see `Table::page`.
+    /// Some names of buckets; see `Table::page`.
     pub(super) fn page(
         &self,
         from: Position,
@@ -85,7 +86,11 @@ impl Names {
         pinned: &Guard,
         show: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<Position, Error> {
-        let page = self.table.page(from, enough, pinned, show);
+        let mut show_bucket = |name: &[u8]| match self.fast_find(name, pinned) {
+            Some(child) if !is_bucket(child) => Ok(()),
+            _ => show(name),
+        };
+        let page = self.table.page(from, enough, pinned, &mut show_bucket);
         page.map_err(|Closed| Error::NoProcess)?
     }
 
@@ -113,9 +118,9 @@ impl Exclusive<'_, Names> {
         self.watching.add(reference, covered, inbox, mark)
     }
 
-    /// Notes a change that counts for those who watch.
-    fn note(&self, kind: Kind, revision: u64, name: &[u8], pinned: &Guard) {
-        if self.is_watched.load(Ordering::Relaxed) {
+    /// Notes a change that counts for those who watch: the names of buckets, as `names` tells them.
+    fn note(&self, child: &NamedServer, kind: Kind, revision: u64, name: &[u8], pinned: &Guard) {
+        if self.is_watched.load(Ordering::Relaxed) && is_bucket(child) {
             self.watching.note(kind, revision, name, pinned);
         }
     }
@@ -132,7 +137,7 @@ impl Exclusive<'_, Names> {
         match entry.and_then(|entry| names.insert(entry)) {
             Ok(_) => {
                 self.revisions.commit();
-                self.note(Kind::Put, revision, &name, &pinned);
+                self.note(&child, Kind::Put, revision, &name, &pinned);
                 Ok(child)
             }
             Err(error) => {
@@ -146,12 +151,14 @@ impl Exclusive<'_, Names> {
     pub(super) fn remove(&self, name: &str) {
         let (hash, pinned) = (hash(name.as_bytes()), reclaim::pin());
         let revision = self.revisions.begin(1);
-        match self.writer(&pinned).remove(hash, name.as_bytes()) {
-            Some(_) => {
+        let child = self.fast_find(name.as_bytes(), &pinned);
+        let removed = self.writer(&pinned).remove(hash, name.as_bytes());
+        match (removed, child) {
+            (Some(_), Some(child)) => {
                 self.revisions.commit();
-                self.note(Kind::Deleted, revision, name.as_bytes(), &pinned);
+                self.note(child, Kind::Deleted, revision, name.as_bytes(), &pinned);
             }
-            None => self.revisions.abandon(),
+            _ => self.revisions.abandon(),
         }
     }
 
@@ -161,7 +168,7 @@ impl Exclusive<'_, Names> {
     }
 
     pub(super) fn all_buckets(&self) -> Result<Vec<Arc<dyn AnyServer>>, Error> {
-        self.all_such(NamedServer::is_kind::<BucketState>)
+        self.all_such(is_bucket)
     }
 
     fn all_such(
@@ -214,6 +221,10 @@ impl Exclusive<'_, Names> {
         }
         was_open
     }
+}
+
+fn is_bucket(child: &NamedServer) -> bool {
+    child.is_kind::<BucketState>()
 }
 
 /// There may be many.

@@ -1,4 +1,4 @@
-//! The names of a registry as watches see them: keys without values.
+//! The names of a registry's buckets as watches see them: keys without values.
 
 use std::sync::{Arc, Weak};
 
@@ -12,7 +12,7 @@ use crate::table::Position;
 use crate::value::Value;
 
 impl RegistryServer {
-    /// Has an inbox told of names that come and go, and of restarts. Waits for what was cast before,
+    /// Has an inbox told of names of buckets that come and go, and of restarts. Waits for what was cast before,
     /// and for who changes the names at the moment.
     pub(crate) fn watch_names(
         self: &Arc<Self>,

@@ -298,6 +298,43 @@ static void names_are_shared_with_buckets(void) {
     end();
 }
 
+/* The next change of names that a watch tells. */
+static void is_change(kvreg_inbox *inbox, uint32_t type, const char *name) {
+    kvreg_event event;
+    OK(kvreg_inbox_receive(inbox, CHECK_PATIENCE * 1000, &event));
+    CHECK(event.type == type);
+    CHECK(name == NULL || strcmp(event.name.data, name) == 0);
+    kvreg_event_clear(&event);
+}
+
+/* As kvreg_registry_names tells those of buckets, so does who watches them. */
+static void names_are_watched_of_buckets(void) {
+    begin();
+    kvreg_server *first = start("server before"), *second;
+    kvreg_inbox *inbox;
+    kvreg_event event;
+    uint64_t watch;
+    OK(kvreg_registry_create(registry, "bucket before", KVREG_NUL, 0, NULL));
+    OK(kvreg_inbox_open(&inbox));
+    OK(kvreg_inbox_watch_names(inbox, registry, NULL, &watch));
+    is_change(inbox, KVREG_EVENT_RESET, NULL);
+    is_change(inbox, KVREG_EVENT_CHANGE, "bucket before");
+    is_change(inbox, KVREG_EVENT_CURRENT, NULL);
+    second = start("name");
+    OK(kvreg_server_stop(second));
+    OK(kvreg_registry_create(registry, "name", 4, 0, NULL));
+    is_change(inbox, KVREG_EVENT_CHANGE, "name");
+    OK(kvreg_registry_remove(registry, "name", 4));
+    is_change(inbox, KVREG_EVENT_CHANGE, "name");
+    OK(kvreg_server_free(second));
+    second = start("name");
+    IS(KVREG_TIMEOUT, kvreg_inbox_receive(inbox, 0, &event));
+    OK(kvreg_server_free(first));
+    OK(kvreg_server_free(second));
+    OK(kvreg_inbox_free(inbox));
+    end();
+}
+
 static void max_servers_is_a_limit_of_its_own(void) {
     kvreg_registry_options options = kvreg_registry_options_init();
     kvreg_server_options counters = counter_options();
@@ -1124,6 +1161,7 @@ static const test tests[] = {
     TEST(what_is_not_handled_is_logged),
     TEST(an_init_that_refuses_leaves_nothing),
     TEST(names_are_shared_with_buckets),
+    TEST(names_are_watched_of_buckets),
     TEST(max_servers_is_a_limit_of_its_own),
     TEST(a_server_is_started_again),
     TEST(an_init_that_fails_again_counts_as_an_end),
