@@ -207,8 +207,7 @@ impl ActorServer {
         }
         if is_by_turns {
             // Who has the turn ends it when he gives it back. Nobody else will ever take it.
-            std::sync::atomic::fence(Ordering::SeqCst);
-            if !self.has_turn_taken() {
+            if !self.rouse() {
                 self.end(Exit::new(Reason::Normal, ""));
             }
             return;

@@ -8,7 +8,6 @@
 //! before the next one is taken out; what was not answered by then is kept, but for a call, whose
 //! caller waits.
 
-use std::sync::atomic::{fence, Ordering};
 use std::sync::Arc;
 
 use super::{ActorServer, Answer, Pending, Said, What};
@@ -337,16 +336,12 @@ impl ActorTurn {
 
 impl Drop for ActorTurn {
     fn drop(&mut self) {
-        let server = Arc::clone(self.server());
-        if !server.system().is_current() {
+        // A server that nobody can reach any more has roused this thread.
+        if self.open.give_back() {
             return;
         }
-        self.open.give_back();
-        if server.is_registered() {
-            return;
-        }
-        fence(Ordering::SeqCst);
-        if server.is_unreachable() && !server.has_ended() {
+        let server = self.server();
+        if server.system().is_current() && server.is_unreachable() && !server.has_ended() {
             server.end(Exit::new(Reason::Normal, ""));
         }
     }

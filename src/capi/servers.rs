@@ -225,7 +225,7 @@ fn begin(
         }
     };
     if is_by_turns {
-        let opened = turns::open(started, ActorTurn::first(first));
+        let opened = turns::open(ActorTurn::first(first));
         return match opened {
             Ok(opened) => {
                 turn.set(opened);

@@ -86,18 +86,24 @@ impl Front for Held {
     }
 }
 
+#[inline(always)]
 fn held(server: &Arc<ActorServer>) -> Result<Arc<Held>, Failure> {
     let front = match server.state().front() {
         Some(front) => front,
-        None => server.state().set_front(Arc::new(Held {
-            process: Process::current(),
-            inner: Mutex::default(),
-            me: std::sync::atomic::AtomicU64::new(0),
-            kept: Mutex::default(),
-        })),
+        None => make_held(server),
     };
     let held = Arc::clone(front).as_any().downcast();
     held.map_err(|_| Status::Internal.into())
+}
+
+#[cold]
+fn make_held(server: &Arc<ActorServer>) -> &Arc<dyn Front> {
+    server.state().set_front(Arc::new(Held {
+        process: Process::current(),
+        inner: Mutex::default(),
+        me: std::sync::atomic::AtomicU64::new(0),
+        kept: Mutex::default(),
+    }))
 }
 
 /// The handle that messages bring: NULL if there is none to be had.
@@ -121,32 +127,43 @@ fn make_me(server: &Arc<ActorServer>) -> Option<u64> {
     Some(token)
 }
 
+/// Publishes a turn, and makes its handle, in the server's place for it; drops it if that cannot
+/// be done.
+#[inline(always)]
+pub(super) fn open(turn: ActorTurn) -> Result<*mut kvreg_turn, Failure> {
+    let held = held(turn.server())?;
+    let process = held.process;
+    let token = held.put(turn)?;
+    process.handles().publish(token);
+    // Either `shutdown` sees this handle and ends it, or this thread sees the shutdown.
+    reclaim::light();
+    if process.is_shut_down() {
+        drop(take_by(process, token));
+        return Err(Status::ShutDown.into());
+    }
+    Ok(std::ptr::without_provenance_mut(token as usize))
+}
+
 impl Held {
-    /// Publishes a turn, and makes its handle; drops it if that cannot be done.
-    fn open(self: &Arc<Self>, turn: ActorTurn) -> Result<*mut kvreg_turn, Failure> {
+    /// Keeps a turn, whose token is the answer, and not published yet. The server, which the turn
+    /// knows, has a count of this.
+    #[inline(always)]
+    fn put(self: Arc<Self>, turn: ActorTurn) -> Result<u64, Failure> {
         let handles = self.process.handles();
-        let token = {
-            let mut inner = lock(&self.inner);
-            let slot = match inner.slot.take() {
-                Some(slot) => slot,
-                None => handles.reserve(raw_arc::pointer(self))?,
-            };
-            let token = handles.next(Kind::Turn, inner.slot.insert(slot));
-            hold(Arc::clone(self), token)?;
-            inner.token = token;
-            inner.turn = Some(turn);
-            inner.is_out = false;
-            (inner.thread, inner.serial) = (Thread::id(), next_serial());
-            token
+        // SAFETY: the turn's server has a count, and the turn is dropped or kept here.
+        let me = unsafe { &*Arc::as_ptr(&self) };
+        let mut inner = lock(&me.inner);
+        let slot = match inner.slot.take() {
+            Some(slot) => slot,
+            None => handles.reserve(raw_arc::pointer(&self))?,
         };
-        handles.publish(token);
-        // Either `shutdown` sees this handle and ends it, or this thread sees the shutdown.
-        reclaim::light();
-        if self.process.is_shut_down() {
-            drop(take_by(self.process, token));
-            return Err(Status::ShutDown.into());
-        }
-        Ok(std::ptr::without_provenance_mut(token as usize))
+        let token = handles.next(Kind::Turn, inner.slot.insert(slot));
+        hold(self, token)?;
+        inner.token = token;
+        inner.turn = Some(turn);
+        inner.is_out = false;
+        (inner.thread, inner.serial) = (Thread::id(), next_serial());
+        Ok(token)
     }
 }
 
@@ -324,11 +341,6 @@ pub(super) fn defer(
     }
 }
 
-/// Opens the handle of a turn, with the server's place for it.
-pub(super) fn open(server: &Arc<ActorServer>, turn: ActorTurn) -> Result<*mut kvreg_turn, Failure> {
-    held(server)?.open(turn)
-}
-
 /// @name Servers: turns
 ///
 /// Begins a turn of a server by turns: from here to its end this thread counts as being inside the
@@ -352,8 +364,7 @@ pub unsafe extern "C" fn kvreg_server_begin(
         fast_begun = fast_begin(server);
     }
     if let Some(begun) = fast_begun {
-        let found = Arc::clone(begun.server());
-        if let Ok(handle) = open(&found, begun) {
+        if let Ok(handle) = open(begun) {
             // SAFETY: null or outputs.
             unsafe {
                 turn.write(handle);
@@ -375,7 +386,7 @@ pub unsafe extern "C" fn kvreg_server_begin(
                 return Err(Error::Unsupported("only user's servers have turns").into());
             };
             let (begun, before) = server.begin_turn(caller, flags & NOW != 0)?;
-            turn.set(open(server, begun)?);
+            turn.set(open(begun)?);
             waiting.set(before as u64);
             Ok(())
         })

@@ -216,18 +216,21 @@ impl<S: State> Inside<S> {
         is_done
     }
 
-    /// Gives the turn back; `uncount` is to say that the thread holds it no more.
+    /// Gives the turn back; `uncount` is to say that the thread holds it no more. `false` if others
+    /// were concerned.
     #[inline(always)]
-    fn leave(&self, uncount: impl FnOnce()) {
+    fn leave(&self, uncount: impl FnOnce()) -> bool {
         if !self.server.system.is_current() {
-            return; // it stayed with the parent
+            return true; // it stayed with the parent
         }
         self.server.turn_owner.set(0);
         uncount();
         let bits = self.bits.get();
-        if bits != 0 && !self.server.fast_release(bits) {
+        let is_fast = bits == 0 || self.server.fast_release(bits);
+        if !is_fast {
             self.server.release_contained(bits);
         }
+        is_fast
     }
 }
 
@@ -312,15 +315,18 @@ impl<S: State> OpenTurn<S> {
         &self.inside
     }
 
-    /// Gives the turn back; nothing more is to be done with it.
-    pub(crate) fn give_back(&self) {
+    /// Gives the turn back; nothing more is to be done with it. `false` if others were concerned:
+    /// who waits, who has ended the server, or who has roused whoever has its turn.
+    #[inline(always)]
+    pub(crate) fn give_back(&self) -> bool {
         let is_attached = self.is_attached.replace(false);
-        self.inside.leave(|| {
+        let is_fast = self.inside.leave(|| {
             if is_attached {
                 self.thread.leaves_turn();
             }
         });
         self.is_left.set(true);
+        is_fast
     }
 
     /// It is no thread's from here on: a call of the one that took it waits, as any other.

@@ -142,6 +142,13 @@ impl<S: State> Server<S> {
         }
     }
 
+    /// Has whoever has the turn give it back by the long way, which sees what this thread has done;
+    /// `false` if nobody has it. The swaps of the word order the two.
+    pub(crate) fn rouse(&self) -> bool {
+        let _slow = self.lock();
+        self.word.fetch_or(MAIL, Ordering::AcqRel) & TURN != 0
+    }
+
     /// How many envelopes numbered below `limit` wait.
     pub(crate) fn waiting_below(&self, limit: u64) -> usize {
         let slow = self.lock();
