@@ -12,6 +12,10 @@
 //! Either all workers come or none stays: those that did are told to leave, which they do at once,
 //! for nothing was given to them yet. A thread for user code that is refused is asked for again
 //! until there is one or the work was done by another (`pool.rs`).
+//!
+//! User code that can wait a moment is listed, and one thread comes for all of the list when that
+//! moment is over (`Soon`): it is called by who finds the list without one, so what is listed has
+//! one who comes.
 
 mod alarm;
 mod alive;
@@ -51,8 +55,27 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Before a thread that the system has refused is asked for again.
 const REFUSED_THREAD: Duration = Duration::from_millis(50);
 
+/// How long user code waits that others may make needless.
+const SOON: Duration = Duration::from_micros(50);
+
+/// User code that can wait a moment.
+#[derive(Default)]
+struct Soon {
+    waiting: LinkedList<Job>,
+    /// Somebody comes for what waits.
+    is_coming: bool,
+}
+
+impl Soon {
+    /// Takes all that waits; the next is to call somebody anew.
+    fn take(soon: &Mutex<Soon>) -> LinkedList<Job> {
+        std::mem::take(&mut *lock(soon)).waiting
+    }
+}
+
 struct Runtime {
     tokio: Handle,
+    soon: Arc<Mutex<Soon>>,
     drains: Arc<Drains>,
     workers: Mutex<Vec<Started>>,
     pool: Arc<Pool>,
@@ -130,6 +153,21 @@ fn run(work: Job, after_work: fn()) {
     after_work();
 }
 
+/// Gives user code to the pool, and sees to it that a thread that was refused is asked for again.
+fn spawn_on(pool: &Arc<Pool>, tokio: &Handle, work: Job) {
+    if pool.push(work) {
+        let pool = Arc::clone(pool);
+        tokio.spawn(async move {
+            loop {
+                tokio::time::sleep(REFUSED_THREAD).await;
+                if pool.asks_again() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
 impl Runtime {
     /// Starts the workers, or none of them.
     fn start(options: &ThreadOptions) -> io::Result<Runtime> {
@@ -139,6 +177,7 @@ impl Runtime {
         let (tokio, first) = driver::start(name, &alive, &drains)?;
         let runtime = Runtime {
             tokio: tokio.handle().clone(),
+            soon: Arc::default(),
             drains,
             workers: Mutex::new(vec![first]),
             pool: Pool::new(options, &alive),
@@ -168,16 +207,33 @@ impl Runtime {
 
     /// For user code.
     fn spawn_blocking(&self, work: Job) {
-        if self.pool.push(work) {
-            let pool = Arc::clone(&self.pool);
-            self.tokio.spawn(async move {
-                loop {
-                    tokio::time::sleep(REFUSED_THREAD).await;
-                    if pool.asks_again() {
-                        return;
-                    }
-                }
-            });
+        spawn_on(&self.pool, &self.tokio, work);
+    }
+
+    /// For user code that can wait a moment, in which others may have done it.
+    fn spawn_soon(&self, work: Job) {
+        {
+            let mut soon = lock(&self.soon);
+            soon.waiting.push_back(work);
+            if std::mem::replace(&mut soon.is_coming, true) {
+                return;
+            }
+        }
+        let soon = Arc::clone(&self.soon);
+        let (pool, tokio) = (Arc::clone(&self.pool), self.tokio.clone());
+        self.spawn_blocking(Box::new(move || {
+            std::thread::sleep(SOON);
+            let mut all = Soon::take(&soon);
+            let last = all.pop_back();
+            for work in all {
+                spawn_on(&pool, &tokio, work);
+            }
+            if let Some(work) = last {
+                work();
+            }
+        }));
+        if self.drains.is_stopping() {
+            drop(Soon::take(&self.soon)); // nobody may come any more
         }
     }
 
@@ -188,6 +244,7 @@ impl Runtime {
         let threads = self.pool.stop();
         let have_left = self.alive.wait_for_none(timeout);
         self.drains.clear();
+        drop(Soon::take(&self.soon));
         if !have_left {
             return false;
         }

@@ -99,6 +99,13 @@ impl Threads {
         }
     }
 
+    /// As `spawn_blocking`, a moment later: perhaps others have done it then.
+    pub(crate) fn spawn_soon(&self, work: impl FnOnce() + Send + 'static) {
+        if let Some(runtime) = self.runtime.get() {
+            platform::uncancelled(|| runtime.spawn_soon(Box::new(work)));
+        }
+    }
+
     /// tokio, for tasks that are more than a drain; started now if it was not.
     pub(crate) fn tokio(&self) -> Result<&Handle, Error> {
         self.started().map(Runtime::tokio)

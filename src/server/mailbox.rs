@@ -221,7 +221,10 @@ impl<S: State> Server<S> {
             return; // nobody knows the server any more, so nobody can ask for its state
         };
         slow.drain_scheduled = true;
-        self.system.threads().spawn(move || server.drain());
+        match self.callers_come.load(Ordering::Relaxed) {
+            false => self.system.threads().spawn(move || server.drain(false)),
+            true => self.system.threads().spawn_soon(move || server.drain(true)),
+        }
     }
 
     /// Takes out the first envelope; `finish` is told when it was handled. Called with `TURN`,
@@ -383,15 +386,19 @@ impl<S: State> Server<S> {
 
     /// Runs on the runtime: takes the turn and handles what is queued. Finds it taken: then
     /// whoever has it will schedule the next drain.
-    fn drain(self: Arc<Self>) {
+    fn drain(self: Arc<Self>, on_blocking_pool: bool) {
         {
             let mut slow = self.lock();
             slow.drain_scheduled = false;
-            if slow.closed || slow.queue.is_empty() || !self.take_turn(false) {
+            if slow.closed || slow.queue.is_empty() {
+                return;
+            }
+            self.callers_come.store(false, Ordering::Relaxed);
+            if !self.take_turn(false) {
                 return;
             }
         }
-        self.drain_with_turn(false);
+        self.drain_with_turn(on_blocking_pool);
     }
 
     /// Handles up to a budget of envelopes, then gives the turn back. User code, and waiting for

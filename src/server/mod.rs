@@ -35,7 +35,9 @@
 //!
 //! **Nothing waits for ever.** If the turn is free and envelopes are queued and the server has not
 //! ended, a drain is scheduled: posting sees to it when the turn is free, giving the turn back sees
-//! to it otherwise, and a drain that finds the turn taken leaves it to the holder. A drain that
+//! to it otherwise, and a drain that finds the turn taken leaves it to the holder. Where callers
+//! come for tasks themselves the drain comes a moment later, and meanwhile none is scheduled anew
+//! (`callers_come`); one that finds tasks nevertheless comes at once the next time. A drain that
 //! comes to a task gives way to callers who came before it (`callers`): it leaves the turn free and
 //! wakes them, and each takes it, or sees to the next drain as it leaves. A sleeper registers under
 //! the lock, sets `WAITERS`, and looks again before it sleeps; whoever gives a bit back with
@@ -246,6 +248,8 @@ pub(crate) struct Server<S: State> {
     system: &'static System,
     /// Who has `WRITE` keeps it for longer than it takes to wake up.
     is_kept_long: AtomicBool,
+    /// Callers came for the tasks that waited last: a hint that they will again.
+    callers_come: AtomicBool,
     /// Counted by the holder of `TURN`: for information, not for order.
     handled: AtomicU64,
     /// For the drains it schedules.
@@ -319,6 +323,7 @@ impl<S: State> Server<S> {
             write_free: Condvar::new(),
             system,
             is_kept_long: AtomicBool::new(false),
+            callers_come: AtomicBool::new(false),
             handled: AtomicU64::new(0),
             itself: Weak::clone(itself),
             state,

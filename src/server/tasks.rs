@@ -166,6 +166,7 @@ impl<S: State> Server<S> {
             self.note_none(&slow);
             return Next::Nothing;
         }
+        self.callers_come.store(true, Ordering::Relaxed);
         let (number, body) = self.take_envelope(&mut slow).open();
         match body {
             Body::Task(task) => Next::Task(task, number),

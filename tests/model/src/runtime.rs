@@ -46,6 +46,11 @@ impl Threads {
         loom::thread::spawn(drain);
     }
 
+    /// When it comes is the scenario's affair.
+    pub(crate) fn spawn_soon(&self, drain: impl FnOnce() + 'static) {
+        loom::thread::spawn(drain);
+    }
+
     pub(crate) fn tokio(&self) -> Result<Tokio, Error> {
         Ok(Tokio)
     }
