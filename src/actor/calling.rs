@@ -15,6 +15,7 @@ impl ActorServer {
         let mut mail = Mail::new(what);
         let counted = state
             .waiting
+            .get_or_init(Arc::default)
             .count(content.size(), state.options().max_bytes)?;
         mail.counted = Some(counted);
         Ok(mail)

@@ -161,7 +161,8 @@ pub(crate) struct ActorState {
     timed: Mutex<Timed>,
     /// Answers that are given when it has ended.
     last: Mutex<Vec<(Arc<Pending>, Answer)>>,
-    waiting: Arc<Waiting>,
+    /// Made for the first that waits.
+    waiting: OnceLock<Arc<Waiting>>,
     front: OnceLock<Arc<dyn Front>>,
     /// What the boundary calls the server in a message; 0 until it is asked for.
     pub(crate) me: AtomicU64,
@@ -311,7 +312,7 @@ impl ActorState {
             owed: Mutex::new(Some(BTreeMap::new())),
             timed: Mutex::default(),
             last: Mutex::default(),
-            waiting: Arc::default(),
+            waiting: OnceLock::new(),
             front: OnceLock::new(),
             me: AtomicU64::new(0),
             since: AtomicU64::new(0),
@@ -429,7 +430,7 @@ impl ActorServer {
         };
         ActorInfo {
             mailbox: self.mailbox_len(),
-            bytes: state.waiting.bytes(),
+            bytes: state.waiting.get().map_or(0, |waiting| waiting.bytes()),
             handled: self.handled(),
             restarts,
             last_exit,

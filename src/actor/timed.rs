@@ -25,13 +25,44 @@ use crate::time::Moment;
 /// The longest delay, in milliseconds: 100 years.
 const LONGEST: u64 = 100 * 366 * 24 * 60 * 60 * 1000;
 
-/// What a server waits for, by their references.
+/// What a server waits for. Most wait for nothing, and have no lists.
 #[derive(Default)]
 pub(super) struct Timed {
+    lists: Option<Box<Lists>>,
+    is_closed: bool,
+}
+
+/// By their references.
+#[derive(Default)]
+struct Lists {
     timers: BTreeMap<u64, Arc<Timer>>,
     monitors: BTreeMap<u64, Weak<dyn AnyServer>>,
     kill: Option<(u64, Arc<Kill>)>,
-    is_closed: bool,
+}
+
+impl Timed {
+    fn lists(&mut self) -> &mut Lists {
+        self.lists.get_or_insert_with(Box::default)
+    }
+
+    fn take_timer(&mut self, reference: u64) -> Option<Arc<Timer>> {
+        self.lists.as_mut()?.timers.remove(&reference)
+    }
+
+    fn take_monitor(&mut self, reference: u64) -> Option<Weak<dyn AnyServer>> {
+        self.lists.as_mut()?.monitors.remove(&reference)
+    }
+
+    fn has_monitor(&self, reference: u64) -> bool {
+        let lists = self.lists.as_ref();
+        lists.is_some_and(|lists| lists.monitors.contains_key(&reference))
+    }
+
+    fn has_kill(&self) -> bool {
+        self.lists
+            .as_ref()
+            .is_some_and(|lists| lists.kill.is_some())
+    }
 }
 
 /// A message that comes at a time.
@@ -47,7 +78,7 @@ impl Due for Timer {
         let Some(server) = self.server.upgrade() else {
             return;
         };
-        let listed = lock(&server.state().timed).timers.remove(&self.reference);
+        let listed = lock(&server.state().timed).take_timer(self.reference);
         if let (Some(_), Some(mail)) = (listed, lock(&self.mail).take()) {
             server.post_kept(mail);
         }
@@ -73,7 +104,7 @@ struct Watching(Weak<ActorServer>);
 impl Monitor for Watching {
     fn down(&self, reference: u64, ended: &Arc<Ended>) {
         if let Some(server) = self.0.upgrade() {
-            let listed = lock(&server.state().timed).monitors.remove(&reference);
+            let listed = lock(&server.state().timed).take_monitor(reference);
             if listed.is_some() {
                 server.post_kept(Mail::new(What::Down(reference, Arc::clone(ended))));
             }
@@ -114,11 +145,11 @@ impl ActorServer {
                 drop(timed);
                 return Err(self.finish_end(Error::NoProcess));
             }
-            timed.timers.insert(reference, Arc::clone(&timer));
+            timed.lists().timers.insert(reference, Arc::clone(&timer));
         }
         let around = self.state().spec.around;
         if let Err(refused) = around.add_due(at, Arc::clone(&timer) as _) {
-            let listed = lock(&self.state().timed).timers.remove(&reference);
+            let listed = lock(&self.state().timed).take_timer(reference);
             if listed.is_some() {
                 self.give_place();
             }
@@ -136,7 +167,7 @@ impl ActorServer {
         if self.has_ended() {
             return Err(self.finish_end(Error::NoProcess));
         }
-        let listed = lock(&self.state().timed).timers.remove(&reference);
+        let listed = lock(&self.state().timed).take_timer(reference);
         let timer = listed.ok_or(Error::NotFound)?;
         self.give_place();
         let at = timer.at;
@@ -161,14 +192,17 @@ impl ActorServer {
                 drop(timed);
                 return Err(self.finish_end(Error::NoProcess));
             }
-            timed.monitors.insert(reference, Arc::downgrade(target));
+            timed
+                .lists()
+                .monitors
+                .insert(reference, Arc::downgrade(target));
         }
         let watching = Arc::new(Watching(Arc::downgrade(self)));
         if !target.monitor(reference, Arc::clone(&watching) as _) {
             Arc::clone(target).await_end(); // the DOWN must not be ahead of its end
             let exit = Arc::new(Exit::new(Reason::NoProc, ""));
             watching.down(reference, &Ended::new(exit, target.name()));
-        } else if !lock(&self.state().timed).monitors.contains_key(&reference) {
+        } else if !lock(&self.state().timed).has_monitor(reference) {
             target.demonitor(reference); // it came already, or this server has ended
         }
         Ok(reference)
@@ -176,7 +210,7 @@ impl ActorServer {
 
     /// Takes a monitor back. With `flush` a DOWN that waits already goes too.
     pub(crate) fn demonitor_server(self: &Arc<Self>, reference: u64, flush: bool) {
-        let listed = lock(&self.state().timed).monitors.remove(&reference);
+        let listed = lock(&self.state().timed).take_monitor(reference);
         match listed {
             Some(target) => {
                 self.give_place();
@@ -203,10 +237,10 @@ impl ActorServer {
         let kill = Arc::new(Kill(Arc::downgrade(self)));
         {
             let mut timed = lock(&self.state().timed);
-            if timed.is_closed || timed.kill.is_some() {
+            if timed.is_closed || timed.has_kill() {
                 return;
             }
-            timed.kill = Some((at, Arc::clone(&kill)));
+            timed.lists().kill = Some((at, Arc::clone(&kill)));
         }
         let around = self.state().spec.around;
         // Where there are no threads nothing ends it but its handler.
@@ -224,11 +258,11 @@ impl ActorServer {
     pub(super) fn forget_timed(self: &Arc<Self>) {
         let taken = {
             let mut timed = lock(&self.state().timed);
-            let closed = Timed {
-                is_closed: true,
-                ..Timed::default()
-            };
-            std::mem::replace(&mut *timed, closed)
+            timed.is_closed = true;
+            timed.lists.take()
+        };
+        let Some(taken) = taken else {
+            return;
         };
         let around = self.state().spec.around;
         for timer in taken.timers.into_values() {

@@ -16,7 +16,7 @@
 use std::any::Any;
 use std::ffi::c_char;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::argument::{self, invalid, Out};
 use super::guard::guard;
@@ -48,7 +48,8 @@ const NOW: u32 = 1;
 /// See the module.
 pub(super) struct Held {
     process: &'static Process,
-    inner: Mutex<Inner>,
+    /// Made for the first turn: a server by callbacks has none.
+    inner: OnceLock<Box<Mutex<Inner>>>,
     /// What messages call the server.
     me: std::sync::atomic::AtomicU64,
     /// Who has the turn needs no count of the server: it keeps itself, from when it is called so in
@@ -100,7 +101,7 @@ fn held(server: &Arc<ActorServer>) -> Result<Arc<Held>, Failure> {
 fn make_held(server: &Arc<ActorServer>) -> &Arc<dyn Front> {
     server.state().set_front(Arc::new(Held {
         process: Process::current(),
-        inner: Mutex::default(),
+        inner: OnceLock::new(),
         me: std::sync::atomic::AtomicU64::new(0),
         kept: Mutex::default(),
     }))
@@ -145,6 +146,11 @@ pub(super) fn open(turn: ActorTurn) -> Result<*mut kvreg_turn, Failure> {
 }
 
 impl Held {
+    #[inline(always)]
+    fn inner(&self) -> &Mutex<Inner> {
+        self.inner.get_or_init(Box::default)
+    }
+
     /// Keeps a turn, whose token is the answer, and not published yet. The server, which the turn
     /// knows, has a count of this.
     #[inline(always)]
@@ -152,7 +158,7 @@ impl Held {
         let handles = self.process.handles();
         // SAFETY: the turn's server has a count, and the turn is dropped or kept here.
         let me = unsafe { &*Arc::as_ptr(&self) };
-        let mut inner = lock(&me.inner);
+        let mut inner = lock(me.inner());
         let slot = match inner.slot.take() {
             Some(slot) => slot,
             None => handles.reserve(raw_arc::pointer(&self))?,
@@ -187,7 +193,10 @@ impl Open for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let inner = self.inner.get_mut();
+        let Some(inner) = self.inner.get_mut() else {
+            return;
+        };
+        let inner = inner.get_mut();
         let inner = inner.unwrap_or_else(std::sync::PoisonError::into_inner);
         // A forked child leaves the parent's alone.
         if let (Some(slot), true) = (inner.slot.take(), self.process.system().is_current()) {
@@ -203,7 +212,7 @@ pub(super) fn innermost() -> Option<(u64, Arc<ActorServer>)> {
         let Some(held) = place.downcast_ref::<Held>() else {
             continue;
         };
-        let inner = lock(&held.inner);
+        let inner = lock(held.inner());
         let is_mine = inner.token == ticket && inner.thread == Thread::id();
         let is_later = found
             .as_ref()
@@ -221,7 +230,7 @@ pub(super) fn taken(removed: Removed) -> Option<ActorTurn> {
     // knows the server, and whoever works with that does.
     let held = unsafe { raw_arc::kept::<Held>(removed.object) };
     let turn = {
-        let mut inner = lock(&held.inner);
+        let mut inner = lock(held.inner());
         if held.process.handles().is_used_up(&removed.slot) {
             inner.slot = None;
         }
@@ -299,7 +308,7 @@ fn with_turn<R>(
         Arc::clone(&*unsafe { raw_arc::kept::<Held>(found.object) })
     };
     let mut turn = {
-        let mut inner = lock(&held.inner);
+        let mut inner = lock(held.inner());
         match inner.turn.take() {
             Some(turn) if inner.token == token => {
                 inner.is_out = true;
@@ -312,7 +321,7 @@ fn with_turn<R>(
         }
     };
     let worked = work(&mut turn);
-    let mut inner = lock(&held.inner);
+    let mut inner = lock(held.inner());
     inner.is_out = false;
     if inner.token == token {
         inner.turn = Some(turn);
@@ -330,7 +339,7 @@ pub(super) fn defer(
 ) -> Result<(Arc<ActorServer>, Arc<Pending>), Failure> {
     let server = with(server, |server, _| Ok(Arc::clone(server)))?;
     let held = held(&server)?;
-    let mut inner = lock(&held.inner);
+    let mut inner = lock(held.inner());
     match &mut inner.turn {
         Some(turn) => {
             let pending = turn.defer(mark)?;
@@ -559,7 +568,7 @@ pub unsafe extern "C" fn kvreg_turn_detach(turn: *mut kvreg_turn) -> kvreg_statu
         with_turn(turn, |turn| {
             turn.detach();
             let held = held(turn.server())?;
-            lock(&held.inner).thread = 0;
+            lock(held.inner()).thread = 0;
             forget(Arc::as_ptr(&held).cast());
             Ok(())
         })
