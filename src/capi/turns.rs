@@ -146,6 +146,12 @@ pub(super) fn open(turn: ActorTurn) -> Result<*mut kvreg_turn, Failure> {
 }
 
 impl Held {
+    /// Whether the turn is no thread's any more.
+    fn is_detached(&self, ticket: u64) -> bool {
+        let inner = lock(self.inner());
+        inner.token == ticket && inner.thread == 0
+    }
+
     #[inline(always)]
     fn inner(&self) -> &Mutex<Inner> {
         self.inner.get_or_init(Box::default)
@@ -175,11 +181,14 @@ impl Held {
 
 impl Open for Held {
     fn is_open(&self, ticket: u64) -> bool {
-        self.process.handles().knows(ticket)
+        self.process.handles().knows(ticket) && !self.is_detached(ticket)
     }
 
     /// The thread that began it ends.
     fn abort(&self, ticket: u64) {
+        if self.is_detached(ticket) {
+            return; // by another thread, which could not tell this one
+        }
         if let Ok(turn) = take_by(self.process, ticket) {
             let text = Text::copy(b"the thread that had its turn ended").ok();
             let _ = turn.end(Said::Crash(text));

@@ -319,6 +319,40 @@ static void a_turn_ends_with_its_thread(void) {
     end();
 }
 
+struct passed_on {
+    kvreg_server *server;
+    kvreg_turn *turn;
+    pthread_barrier_t barrier;
+};
+
+static void *passes_a_turn_on(void *data) {
+    struct passed_on *me = data;
+    OK(kvreg_server_begin(me->server, 0, NULL, &me->turn));
+    pthread_barrier_wait(&me->barrier); /* it is there */
+    pthread_barrier_wait(&me->barrier); /* it is detached */
+    return NULL;
+}
+
+/* Whoever detaches a turn takes it from the thread that began it. */
+static void a_turn_is_detached_by_another_thread(void) {
+    begin();
+    struct passed_on passed = {.server = start("a")};
+    pthread_t thread;
+    kvreg_server *found;
+    CHECK(pthread_barrier_init(&passed.barrier, NULL, 2) == 0);
+    CHECK(pthread_create(&thread, NULL, passes_a_turn_on, &passed) == 0);
+    pthread_barrier_wait(&passed.barrier);
+    OK(kvreg_turn_detach(passed.turn));
+    pthread_barrier_wait(&passed.barrier);
+    CHECK(pthread_join(thread, NULL) == 0);
+    OK(kvreg_turn_end(passed.turn, KVREG_KEEP, NULL, 0));
+    OK(kvreg_registry_lookup_server(registry, "a", 1, &found));
+    OK(kvreg_server_free(found));
+    OK(kvreg_server_free(passed.server));
+    pthread_barrier_destroy(&passed.barrier);
+    end();
+}
+
 static void a_turn_of_a_killed_server(void) {
     begin();
     kvreg_server *server = start("killed"), *next;
@@ -587,6 +621,7 @@ static const test tests[] = {
     TEST(each_verdict_of_a_call_by_turns),
     TEST(each_verdict_of_a_turn),
     TEST(a_turn_ends_with_its_thread),
+    TEST(a_turn_is_detached_by_another_thread),
     TEST(a_turn_of_a_killed_server),
     TEST(the_next_incarnation_begins_with_init),
     TEST(a_call_that_is_not_answered_crashes),
