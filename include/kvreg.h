@@ -2181,11 +2181,11 @@ kvreg_status kvreg_inbox_watch(kvreg_inbox *inbox,
                                uint64_t *reference);
 
 /**
- * Watches the names of a registry's buckets, as kvreg_inbox_watch the keys of one: values are nil, a
- * bucket that is created or started again is a KVREG_CHANGE_PUT, and one that has gone a
- * KVREG_CHANGE_DELETE. The prefix is that of names. A registry that comes back after a crash is not
- * watched any more: its end is the KVREG_EVENT_DOWN. Blocks while the names are changed, and after
- * casts of the calling thread.
+ * Watches the names of a registry's buckets, as kvreg_inbox_watch the keys of one: values are nil,
+ * a bucket that is created or started again is a KVREG_CHANGE_PUT, and one that has gone a
+ * KVREG_CHANGE_DELETE. The prefix is that of names. A registry that comes back after a crash is
+ * not watched any more: its end is the KVREG_EVENT_DOWN. Blocks while the names are changed, and
+ * after casts of the calling thread.
  */
 kvreg_status kvreg_inbox_watch_names(kvreg_inbox *inbox,
                                      kvreg_registry *registry,

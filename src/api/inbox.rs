@@ -96,9 +96,9 @@ impl Inbox {
     }
 
     /// Watches the names of a registry's buckets as if they were keys without values: one that is
-    /// created or started again is a [`ChangeKind::Put`](crate::ChangeKind::Put), one that has gone a
-    /// `Delete`. Otherwise as [`watch`](Inbox::watch). A registry that comes back is not watched any
-    /// more.
+    /// created or started again is a [`ChangeKind::Put`](crate::ChangeKind::Put), one that has gone
+    /// a `Delete`. Otherwise as [`watch`](Inbox::watch). A registry that comes back is not watched
+    /// any more.
     pub fn watch_names(&self, registry: &Registry, options: WatchOptions) -> Result<u64, Error> {
         let core = self.core()?;
         registry.call(|server, caller| server.watch_names(caller, core, &options))

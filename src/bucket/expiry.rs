@@ -14,9 +14,9 @@
 //! made of slices, between which the turn is given back; the last puts the bucket into the agenda
 //! again (`rest`). What cannot be done for want of memory is tried again.
 //!
-//! What else is due ([`Due`]) stands in the same agenda by its time and its address, and has a count
-//! there until it is told, on the thread that has the alarm, or taken out. Both are done once, by who
-//! takes it out of the agenda.
+//! What else is due ([`Due`]) stands in the same agenda by its time and its address, and has a
+//! count there until it is told, on the thread that has the alarm, or taken out. Both are done
+//! once, by who takes it out of the agenda.
 //!
 //! **Who is told.** A change that noted a key for an earlier time than `armed` sees to the agenda
 //! before it gives the right to write back (`see_to`, from `State::settle`). The threads, and the

@@ -386,8 +386,8 @@ pub(super) fn with_both<A: Handle, B: Handle, R>(
     }
 }
 
-/// What is told of two handles, if the first failed so: what is wrong with the second, where that comes
-/// first in the header's order.
+/// What is told of two handles, if the first failed so: what is wrong with the second, where that
+/// comes first in the header's order.
 pub(super) fn or_of_second<H: Handle>(failure: Failure, second: *mut H) -> Failure {
     match releasing(second, |_, _| Ok(())) {
         Err(other) if other.comes_before(&failure) => other,

@@ -60,11 +60,11 @@ pub unsafe extern "C" fn kvreg_inbox_watch(
     })
 }
 
-/// Watches the names of a registry's buckets, as kvreg_inbox_watch the keys of one: values are nil, a
-/// bucket that is created or started again is a KVREG_CHANGE_PUT, and one that has gone a
-/// KVREG_CHANGE_DELETE. The prefix is that of names. A registry that comes back after a crash is not
-/// watched any more: its end is the KVREG_EVENT_DOWN. Blocks while the names are changed, and after
-/// casts of the calling thread.
+/// Watches the names of a registry's buckets, as kvreg_inbox_watch the keys of one: values are nil,
+/// a bucket that is created or started again is a KVREG_CHANGE_PUT, and one that has gone a
+/// KVREG_CHANGE_DELETE. The prefix is that of names. A registry that comes back after a crash is
+/// not watched any more: its end is the KVREG_EVENT_DOWN. Blocks while the names are changed, and
+/// after casts of the calling thread.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_inbox_watch_names(
     inbox: *mut kvreg_inbox,

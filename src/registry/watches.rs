@@ -12,8 +12,8 @@ use crate::table::Position;
 use crate::value::Value;
 
 impl RegistryServer {
-    /// Has an inbox told of names of buckets that come and go, and of restarts. Waits for what was cast before,
-    /// and for who changes the names at the moment.
+    /// Has an inbox told of names of buckets that come and go, and of restarts. Waits for what was
+    /// cast before, and for who changes the names at the moment.
     pub(crate) fn watch_names(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,

@@ -317,8 +317,10 @@ static void kill_in_the_middle(enum way way) {
     OK(kvreg_bucket_start(&watched));
     if (moment != OF_INIT)
         OK(kvreg_registry_start_server(registry, "victim", 6, 0, &options, &server, NULL));
-    if (has_waiter)
-        CHECK(pthread_create(&waiter, NULL, waits_for_it, moment == OF_INIT ? &options : NULL) == 0);
+    if (has_waiter) {
+        void *given = moment == OF_INIT ? &options : NULL;
+        CHECK(pthread_create(&waiter, NULL, waits_for_it, given) == 0);
+    }
     switch (moment) {
     case OF_CAST: OK(kvreg_server_cast(server, "cast", 4, NULL, 0)); break;
     case OF_INFO: OK(kvreg_server_send(server, 0, "info", 4, NULL, 0)); break;

@@ -282,7 +282,8 @@ static void try_row(enum way way, enum kind kind, const struct row *row) {
         if (kind == CALL)
             SEES("the caller", now.caller, row->call);
         else
-            SEES("who stops", now.caller, ends == KVREG_REASON_NORMAL ? KVREG_OK : KVREG_SERVER_DOWN);
+            SEES("who stops", now.caller,
+                 ends == KVREG_REASON_NORMAL ? KVREG_OK : KVREG_SERVER_DOWN);
     }
     atomic_store(&now.is_over, true);
     SEES("times that it was handled", now.met, 1);
