@@ -21,6 +21,9 @@
 // call without exceptions, wrap the call in kvreg::attempt, which gives a kvreg::result: every call
 // can fail in either way. Compiled without exceptions (-fno-exceptions) every call gives a
 // kvreg::result. The header needs no RTTI.
+//
+// A server of one's own is a class with a member handle(const kvreg::message &, kvreg::value &):
+// see kvreg::server. No exception of it passes into the library.
 
 #ifndef KVREG_HPP
 #define KVREG_HPP
@@ -29,6 +32,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <initializer_list>
 #include <iterator>
 #include <limits>
@@ -38,6 +42,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -76,13 +81,17 @@ enum class reason : kvreg_reason {
     noproc = KVREG_REASON_NOPROC
 };
 
-// kvreg_verdict: what an update decides.
+// kvreg_verdict: what an update decides, or a handler of a server. The last three are a handler's
+// only, store and remove an update's.
 enum class verdict : kvreg_verdict {
     keep = KVREG_KEEP,
     store = KVREG_STORE,
     remove = KVREG_REMOVE,
     abort = KVREG_ABORT,
-    crash = KVREG_CRASH
+    crash = KVREG_CRASH,
+    stop = KVREG_STOP,
+    later = KVREG_LATER,
+    unhandled = KVREG_UNHANDLED
 };
 
 // The name that C has for it, as "KVREG_REASON_KILLED".
@@ -257,6 +266,13 @@ template <class F> auto attempt(F &&function) {
     return call();
 #endif
 }
+
+// What a handler throws to refuse a message: whoever called gets KVREG_ABORTED with this text, and
+// the server lives. Anything else that it throws ends its server.
+class refused : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
 
 // Text --------------------------------------------------------------------------------------------
 
@@ -862,6 +878,579 @@ public:
 using scan_range = ordered_range<std::pair<const std::string, value>>;
 using key_range = ordered_range<std::string>;
 
+// Servers -----------------------------------------------------------------------------------------
+
+class bucket;
+class inbox;
+class registry;
+class server;
+class server_ref;
+
+namespace detail {
+
+// The answer of a call, as what was asked for: nothing, a value of a type, or an optional of it,
+// which is empty for nil.
+template <class T> auto answered(kvreg_status status, shared_value &&answer) {
+    if constexpr (std::is_void_v<T>) {
+        return detail::answer(status);
+    } else if constexpr (std::is_same_v<T, shared_value>) {
+        return detail::answer(status, std::move(answer));
+    } else if constexpr (is_optional<T>) {
+        using held = typename T::value_type;
+        if (status != KVREG_OK) return result<T>(last_error(status));
+        if (answer.type() == KVREG_NIL) return result<T>(T());
+        auto right = detail::as<held>(answer.copy());
+        return right ? result<T>(T(std::move(right).value())) : result<T>(right.failure());
+    } else {
+        if (status != KVREG_OK) return result<T>(last_error(status));
+        return detail::as<T>(answer.copy());
+    }
+}
+
+// What values are made of, as C takes them: for the call in which it stands.
+template <class... A> class arguments {
+public:
+    explicit arguments(const A &...given) : raw_{*value_view(given).get()...} {}
+    const kvreg_value *data() const noexcept { return raw_; }
+    static constexpr std::size_t size() noexcept { return sizeof...(A); }
+
+private:
+    kvreg_value raw_[sizeof...(A)];
+};
+template <> class arguments<> {
+public:
+    const kvreg_value *data() const noexcept { return nullptr; }
+    static constexpr std::size_t size() noexcept { return 0; }
+};
+
+} // namespace detail
+
+// A caller who waits for a later answer. If none is sent it gets KVREG_ABORTED.
+class reply : public detail::handle<kvreg_reply, kvreg_reply_free> {
+    template <class T> using returned = detail::returned<T>;
+
+public:
+    using handle::handle;
+    // The answer. False if nobody waits any more.
+    returned<bool> send(value_view answer) { return sent(KVREG_KEEP, answer); }
+    // The caller gets KVREG_ABORTED, with this text.
+    returned<bool> refuse(text why) {
+        return sent(KVREG_ABORT, value_view(kvreg_string(why.data(), why.size())));
+    }
+
+private:
+    returned<bool> sent(kvreg_verdict verdict, value_view answer) {
+        const auto status = kvreg_reply_send(release(), verdict, answer.get());
+        if (status == KVREG_NO_PROCESS) return false;
+        return detail::give(detail::answer(status, true));
+    }
+};
+
+// What a server is told: valid as long as its handler runs.
+class message {
+    template <class T> using returned = detail::returned<T>;
+
+public:
+    explicit message(const kvreg_message &raw) noexcept : raw_(&raw) {}
+    const kvreg_message *get() const noexcept { return raw_; }
+
+    // KVREG_MESSAGE_CALL and so on.
+    std::uint32_t type() const noexcept { return raw_->type; }
+    // What is asked; of a DOWN, the name of the server that ended.
+    std::string_view tag() const noexcept { return {raw_->tag.data, raw_->tag.len}; }
+    // Of a DOWN: that of the monitor; of a timer's message: that of the timer; else 0.
+    std::uint64_t reference() const noexcept { return raw_->reference; }
+    // Of a DOWN and a TERMINATE: why.
+    kvreg::reason reason() const noexcept { return static_cast<kvreg::reason>(raw_->reason); }
+    // The server that handles it.
+    inline server_ref self() const noexcept;
+
+    // How many values it has. Of a DOWN and a TERMINATE it has the detail, if there is one.
+    std::size_t size() const noexcept { return raw_->count; }
+    value_view operator[](std::size_t index) const noexcept {
+        return index < raw_->count ? value_view(raw_->values[index]) : value_view(nullptr);
+    }
+    // One value as a type that values are read as. What is not there, or is of another type, is
+    // the caller's fault: it throws kvreg::refused.
+    template <class T = value> returned<T> get(std::size_t index) const {
+        auto read = index < raw_->count
+                        ? detail::as<T>(value_view(raw_->values[index]).copy())
+                        : result<T>(error(KVREG_INVALID_ARGUMENT, "an argument is missing"));
+#if KVREG_HPP_THROWS
+        if (!read) throw refused(read.failure().what());
+#endif
+        return detail::give(std::move(read));
+    }
+    // The answer of this call comes later: then the verdict is kvreg::verdict::later.
+    returned<reply> defer() const {
+        kvreg_reply *later = nullptr;
+        const auto status = kvreg_message_defer(raw_, &later);
+        return detail::give(detail::answer(status, reply(later)));
+    }
+
+private:
+    const kvreg_message *raw_;
+};
+
+namespace detail {
+
+template <class H>
+using handled = decltype(std::declval<H &>().handle(std::declval<const message &>(),
+                                                    std::declval<value &>()));
+template <class H, class = void> inline constexpr bool handles = false;
+template <class H>
+inline constexpr bool handles<H, std::void_t<handled<H>>> =
+    std::is_same_v<handled<H>, verdict>;
+
+#if KVREG_HPP_THROWS
+// What the exception that is being handled means to a server; `say` is told its text.
+template <class S> verdict thrown(S say) noexcept {
+    try {
+        throw;
+    } catch (const refused &why) {
+        say(why.what());
+        return verdict::abort;
+    } catch (const std::exception &why) {
+        say(why.what());
+    } catch (...) {
+    }
+    return verdict::crash;
+}
+#endif
+
+// How many exceptions are passing on this thread.
+inline int passing() noexcept {
+#if KVREG_HPP_THROWS
+    return std::uncaught_exceptions();
+#else
+    return 0;
+#endif
+}
+
+// Asks a handler, and lets no exception out. `made` is where the answer lies.
+template <class H>
+verdict ask(H &handler, const kvreg_message &raw, value &made, kvreg_value &answer) noexcept {
+    auto says = verdict::crash;
+#if KVREG_HPP_THROWS
+    try {
+#endif
+        made = std::monostate();
+        says = handler.handle(message(raw), made);
+#if KVREG_HPP_THROWS
+    } catch (...) {
+        says = thrown([&](const char *text) noexcept {
+            try {
+                made = std::string(text);
+            } catch (...) {
+                made = std::monostate(); // no memory: nothing is said
+            }
+        });
+    }
+#endif
+    answer = *value_view(made).get();
+    return says;
+}
+
+// What a server is made of, each time that it starts; and what its constructor threw, for whoever
+// starts it at first, on the same thread.
+struct starting {
+    const void *argument;
+#if KVREG_HPP_THROWS
+    std::exception_ptr failure{};
+    void raise() const {
+        if (failure) std::rethrow_exception(failure);
+    }
+#else
+    void raise() const noexcept {}
+#endif
+};
+inline starting *&starting_here() noexcept {
+    static thread_local starting *here = nullptr;
+    return here;
+}
+
+template <class T, class... A> struct factory {
+    // The state of one process, and its last answer, which the library reads behind it.
+    struct process {
+        T handler;
+        value answer{};
+        explicit process(const A &...arguments) : handler(arguments...) {}
+    };
+
+    std::tuple<A...> arguments;
+
+    static kvreg_verdict init(kvreg_server *, void *argument, void **state,
+                              kvreg_value *detail) noexcept {
+        auto &own = *static_cast<factory *>(argument);
+#if KVREG_HPP_THROWS
+        try {
+#endif
+            *state = std::apply([](const A &...given) { return new process(given...); },
+                                std::as_const(own.arguments));
+            return KVREG_KEEP;
+#if KVREG_HPP_THROWS
+        } catch (...) {
+            auto *here = starting_here();
+            if (here != nullptr && here->argument == argument)
+                here->failure = std::current_exception();
+            return static_cast<kvreg_verdict>(thrown([&](const char *text) noexcept {
+                kvreg_value_copy_text(detail, text, KVREG_NUL);
+            }));
+        }
+#else
+        (void)detail;
+#endif
+    }
+    static kvreg_verdict handle(void *state, const kvreg_message *raw,
+                                kvreg_value *answer) noexcept {
+        auto &own = *static_cast<process *>(state);
+        return static_cast<kvreg_verdict>(ask(own.handler, *raw, own.answer, *answer));
+    }
+    static void drop(void *state) noexcept { delete static_cast<process *>(state); }
+    static void destroy(void *argument) noexcept { delete static_cast<factory *>(argument); }
+};
+
+} // namespace detail
+
+// Options of a server: C's, and the flags of its start. With KVREG_CREATE_EXCLUSIVE in
+// `start_flags` a server of the name is KVREG_ALREADY_STARTED.
+struct server_options : kvreg_server_options {
+    server_options() : kvreg_server_options(kvreg_server_options_init()) {}
+    std::uint32_t start_flags = 0;
+};
+
+// A turn of a server by turns: from its beginning to its end this thread is inside the server. It
+// ends itself at the end of its scope; if an exception passes there, with kvreg::verdict::crash.
+//
+//     auto turn = hits.begin();
+//     turn.serve(state); // what came before
+//     state.count++;
+class turn {
+    template <class T> using returned = detail::returned<T>;
+
+public:
+    explicit turn(kvreg_turn *adopted) noexcept : held_(adopted), passing_(detail::passing()) {}
+    turn(turn &&other) noexcept = default;
+    turn &operator=(turn &&other) noexcept {
+        turn old(std::move(*this));
+        held_ = std::move(other.held_);
+        passing_ = other.passing_;
+        return *this;
+    }
+    ~turn() {
+        if (held_ && detail::passing() <= passing_)
+            kvreg_turn_end(held_.release(), KVREG_KEEP, nullptr, 0);
+    }
+    kvreg_turn *get() const noexcept { return held_.get(); }
+    kvreg_turn *release() noexcept { return held_.release(); }
+    explicit operator bool() const noexcept { return static_cast<bool>(held_); }
+
+    // Handles what waited when the turn began, by handler.handle(message, answer), and says how
+    // many messages that were. What the handler throws becomes a verdict, as of a server by
+    // callbacks. KVREG_SERVER_DOWN: the server ended by that. KVREG_TIMEOUT: the time of the
+    // handle is up; then end with kvreg::verdict::abort, and the rest stays queued.
+    template <class H> returned<std::size_t> serve(H &handler) {
+        static_assert(detail::handles<H>, "a server has a member kvreg::verdict handle(const "
+                                          "kvreg::message &, kvreg::value &)");
+        std::size_t count = 0;
+        kvreg_status status;
+        for (;; count++) {
+            received raw;
+            status = kvreg_turn_next(get(), &raw);
+            if (status != KVREG_OK) break;
+            value made;
+            kvreg_value answer = kvreg_nil();
+            const auto says = detail::ask(handler, raw, made, answer);
+            status = kvreg_turn_answer(get(), static_cast<kvreg_verdict>(says), &answer);
+            if (status != KVREG_OK) break;
+        }
+        if (status == KVREG_NOT_FOUND) status = KVREG_OK;
+        return detail::give(detail::answer(status, std::move(count)));
+    }
+    // Calls `function`, ends the turn, and gives what that gave. What it throws comes out: the
+    // server lives if it is kvreg::refused, else it crashes, and what() is the detail.
+    template <class F> auto run(F &&function) -> returned<std::invoke_result_t<F>> {
+        using made = std::invoke_result_t<F>;
+#if KVREG_HPP_THROWS
+        try {
+#endif
+            if constexpr (std::is_void_v<made>) {
+                std::forward<F>(function)();
+                return end();
+            } else {
+                auto given = std::forward<F>(function)();
+                const auto ended = kvreg_turn_end(release(), KVREG_KEEP, nullptr, 0);
+                return detail::give(detail::answer(ended, std::move(given)));
+            }
+#if KVREG_HPP_THROWS
+        } catch (...) {
+            std::string text;
+            const auto says = detail::thrown([&](const char *what) noexcept {
+                try {
+                    text = what;
+                } catch (...) {
+                    text.clear(); // no memory: nothing is said
+                }
+            });
+            if (held_)
+                kvreg_turn_end(release(), static_cast<kvreg_verdict>(says), text.data(),
+                               text.size());
+            throw;
+        }
+#endif
+    }
+    // Gives it back: keep, abort, stop, or crash with a detail. KVREG_SERVER_DOWN: the server was
+    // killed meanwhile.
+    returned<void> end(kvreg::verdict says = kvreg::verdict::keep, text detail = {}) {
+        return detail::give(detail::answer(kvreg_turn_end(
+            held_.release(), static_cast<kvreg_verdict>(says), detail.data(), detail.size())));
+    }
+    // Puts off the answer of what the turn was begun for: it comes into the inbox, as
+    // KVREG_EVENT_REPLY with this reference.
+    inline returned<std::pair<std::uint64_t, reply>> defer(const inbox &into);
+    // Takes it from its thread, for tasks that move between threads.
+    returned<void> detach() { return detail::give(detail::answer(kvreg_turn_detach(get()))); }
+
+private:
+    struct received : kvreg_message {
+        received() : kvreg_message(kvreg_message_init()) {}
+        received(const received &) = delete;
+        received &operator=(const received &) = delete;
+        ~received() { kvreg_message_clear(this); }
+    };
+    detail::handle<kvreg_turn, kvreg_turn_free> held_;
+    int passing_;
+};
+
+namespace detail {
+
+// What is done with a server, whoever owns its handle.
+template <class D> class server_calls {
+    template <class T> using returned = detail::returned<T>;
+
+public:
+    // Asks, and waits for the answer: as a T, a std::optional of one, which is empty for nil, a
+    // kvreg::shared_value, which is not copied, or void.
+    //
+    //     auto sum = server.call<std::int64_t>("add", 5);
+    template <class T = value, class... A>
+    returned<T> call(text tag, const A &...arguments) const {
+        const detail::arguments<A...> given(arguments...);
+        shared_value answer;
+        const auto status = kvreg_server_call(raw(), tag.data(), tag.size(), given.data(),
+                                              given.size(), answer.get());
+        return detail::give(answered<T>(status, std::move(answer)));
+    }
+    // Sends without waiting.
+    template <class... A> returned<void> cast(text tag, const A &...arguments) const {
+        const detail::arguments<A...> given(arguments...);
+        return done(kvreg_server_cast(raw(), tag.data(), tag.size(), given.data(),
+                                      given.size()));
+    }
+    // Sends an info.
+    template <class... A> returned<void> send(text tag, const A &...arguments) const {
+        return info_of(0, tag, arguments...);
+    }
+    // An info before all that waits: from inside the server's own turn only.
+    template <class... A> returned<void> send_next(text tag, const A &...arguments) const {
+        return info_of(KVREG_SEND_NEXT, tag, arguments...);
+    }
+    // An info after a time: gives the reference that it will have.
+    template <class... A>
+    returned<std::uint64_t> send_after(milliseconds delay, text tag, const A &...arguments) const {
+        const detail::arguments<A...> given(arguments...);
+        std::uint64_t reference = 0;
+        const auto status =
+            kvreg_server_send_after(raw(), delay.count(), tag.data(), tag.size(), given.data(),
+                                    given.size(), &reference);
+        return detail::give(detail::answer(status, std::move(reference)));
+    }
+    // Takes a timer back: what was left of its time, or nothing if it has come already.
+    returned<std::optional<milliseconds>> cancel(std::uint64_t reference) const {
+        std::int64_t left = 0;
+        const auto status = kvreg_server_cancel(raw(), reference, &left);
+        return detail::give(detail::if_found(status, milliseconds(left)));
+    }
+    // Of a server by turns: waits for its turn.
+    returned<turn> begin() const {
+        kvreg_turn *begun = nullptr;
+        const auto status = kvreg_server_begin(raw(), 0, nullptr, &begun);
+        return detail::give(detail::answer(status, turn(begun)));
+    }
+    // The same without waiting: empty if somebody has the turn.
+    returned<std::optional<turn>> try_begin() const {
+        kvreg_turn *begun = nullptr;
+        const auto status = kvreg_server_begin(raw(), KVREG_BEGIN_NOW, nullptr, &begun);
+        return detail::give(detail::if_found(status, turn(begun), KVREG_TIMEOUT));
+    }
+
+    // Another handle, which owns itself.
+    inline returned<server> clone() const;
+    returned<std::optional<std::string>> name() const {
+        shared_value name;
+        const auto status = kvreg_server_name(raw(), name.get());
+        std::optional<std::string> own;
+        if (name.type() != KVREG_NIL) own = std::string(name.text());
+        return detail::give(detail::answer(status, std::move(own)));
+    }
+    returned<kvreg_server_stats> info() const {
+        auto stats = kvreg_server_stats_init();
+        const auto status = kvreg_server_info(raw(), &stats);
+        return detail::give(detail::answer(status, std::move(stats)));
+    }
+    returned<void> set_timeout(milliseconds timeout) const {
+        return done(kvreg_server_set_timeout(raw(), timeout.count()));
+    }
+    // This server is told of the end of the other by a KVREG_MESSAGE_DOWN with this reference.
+    inline returned<std::uint64_t> monitor(server_ref target) const;
+    returned<void> demonitor(std::uint64_t reference, std::uint32_t flags = 0) const {
+        return done(kvreg_server_demonitor(raw(), reference, flags));
+    }
+    inline returned<void> link(server_ref other) const;
+    inline returned<void> unlink(server_ref other) const;
+    returned<void> stop() const { return done(kvreg_server_stop(raw())); }
+    returned<void> exit(kvreg::reason why, text detail = {}) const {
+        const auto number = static_cast<kvreg_reason>(why);
+        return done(kvreg_server_exit(raw(), number, detail.data(), detail.size()));
+    }
+
+private:
+    kvreg_server *raw() const noexcept { return static_cast<const D &>(*this).get(); }
+    static returned<void> done(kvreg_status status) {
+        return detail::give(detail::answer(status));
+    }
+    template <class... A>
+    returned<void> info_of(std::uint32_t flags, text tag, const A &...arguments) const {
+        const detail::arguments<A...> given(arguments...);
+        return done(kvreg_server_send(raw(), flags, tag.data(), tag.size(), given.data(),
+                                      given.size()));
+    }
+};
+
+} // namespace detail
+
+// A server of any kind, whose handle is somebody else's: a message's, or a registry, a bucket or a
+// server that is given to a call.
+class server_ref : public detail::server_calls<server_ref> {
+public:
+    explicit server_ref(kvreg_server *borrowed) noexcept : held_(borrowed) {}
+    inline server_ref(const server &whole) noexcept;
+    inline server_ref(const bucket &whole) noexcept;
+    inline server_ref(const registry &whole) noexcept;
+    kvreg_server *get() const noexcept { return held_; }
+
+private:
+    kvreg_server *held_;
+};
+
+// A server that a program writes: a class whose member handle says what becomes of each message,
+// and which is made anew at each start from copies of the same arguments.
+//
+//     struct counter {
+//         std::int64_t sum;
+//         explicit counter(std::int64_t begin) : sum(begin) {}
+//         kvreg::verdict handle(const kvreg::message &message, kvreg::value &answer) {
+//             if (message.tag() != "add") return kvreg::verdict::unhandled;
+//             answer = sum += message.get<std::int64_t>(0);
+//             return kvreg::verdict::keep;
+//         }
+//     };
+//     auto hits = registry.start_server<counter>("hits", 10);
+//     assert(hits.call<std::int64_t>("add", 5) == 15);
+//
+// Its handler runs on the thread of whoever calls, while the server does nothing else. With
+// kvreg::verdict::abort and kvreg::verdict::crash a text in `answer` says why. It throws kvreg::refused for
+// abort; any other exception is a crash, whose detail is what(). What its constructor throws comes
+// out of the start; at a restart that counts as an end.
+class server : public detail::handle<kvreg_server, kvreg_server_free>,
+               public detail::server_calls<server> {
+    template <class T> using returned = detail::returned<T>;
+
+public:
+    using handle::handle;
+    using handle::get;
+    // Without a registry.
+    template <class T, class... A> static returned<server> start(A &&...arguments) {
+        return detail::give(
+            launch<T>(nullptr, text(), server_options(), std::forward<A>(arguments)...));
+    }
+    template <class T, class... A>
+    static returned<server> start_with(const server_options &options, A &&...arguments) {
+        return detail::give(launch<T>(nullptr, text(), options, std::forward<A>(arguments)...));
+    }
+    // By turns: its handle, and the first turn, which ends with the verdict on its start.
+    static returned<std::pair<server, turn>> start_by_turns(const server_options &options = {}) {
+        kvreg_server *made = nullptr;
+        kvreg_turn *first = nullptr;
+        const auto status = kvreg_server_start(&options, &made, &first);
+        return detail::give(
+            detail::answer(status, std::pair<server, turn>(server(made), turn(first))));
+    }
+    // Whose turn this thread has: in a handler and in a constructor, its own server. Empty: none.
+    static returned<std::optional<server>> self() {
+        kvreg_server *own = nullptr;
+        const auto status = kvreg_server_self(&own);
+        return detail::give(detail::if_found(status, server(own), KVREG_NO_PROCESS));
+    }
+
+private:
+    friend class registry;
+
+    template <class T, class... A>
+    static result<server> launch(kvreg_registry *registry, text name,
+                                 const server_options &options, A &&...arguments) {
+        static_assert(detail::handles<T>, "a server has a member kvreg::verdict handle(const "
+                                          "kvreg::message &, kvreg::value &)");
+        static_assert(std::is_constructible_v<T, const std::decay_t<A> &...>,
+                      "a server is made of copies of its arguments, for it may be started again");
+        using factory = detail::factory<T, std::decay_t<A>...>;
+        auto whole = options;
+        whole.argument = new factory{{std::forward<A>(arguments)...}};
+        whole.init = factory::init;
+        whole.handle = factory::handle;
+        whole.drop = factory::drop;
+        whole.destroy = factory::destroy;
+        kvreg_server *made = nullptr;
+        detail::starting starts{whole.argument};
+        auto *const outside = std::exchange(detail::starting_here(), &starts);
+        const auto status =
+            registry == nullptr
+                ? kvreg_server_start(&whole, &made, nullptr)
+                : kvreg_registry_start_server(registry, name.data(), name.size(),
+                                              whole.start_flags, &whole, &made, nullptr);
+        detail::starting_here() = outside;
+        if (status != KVREG_OK) starts.raise();
+        return detail::answer(status, server(made));
+    }
+};
+
+inline server_ref message::self() const noexcept { return server_ref(raw_->self); }
+inline server_ref::server_ref(const server &whole) noexcept : held_(whole.get()) {}
+
+namespace detail {
+
+template <class D> inline auto server_calls<D>::clone() const -> returned<server> {
+    kvreg_server *made = nullptr;
+    const auto status = kvreg_server_clone(raw(), &made);
+    return detail::give(detail::answer(status, server(made)));
+}
+template <class D>
+inline auto server_calls<D>::monitor(server_ref target) const -> returned<std::uint64_t> {
+    std::uint64_t reference = 0;
+    const auto status = kvreg_server_monitor(raw(), target.get(), &reference);
+    return detail::give(detail::answer(status, std::move(reference)));
+}
+template <class D> inline auto server_calls<D>::link(server_ref other) const -> returned<void> {
+    return done(kvreg_server_link(raw(), other.get()));
+}
+template <class D> inline auto server_calls<D>::unlink(server_ref other) const -> returned<void> {
+    return done(kvreg_server_unlink(raw(), other.get()));
+}
+
+} // namespace detail
+
+// Buckets and registries --------------------------------------------------------------------------
+
 class bucket : public detail::handle<kvreg_bucket, kvreg_bucket_free> {
     template <class T> using returned = detail::returned<T>;
 
@@ -1243,6 +1832,55 @@ public:
         const auto status = kvreg_registry_lookup(get(), name.data(), name.size(), &there);
         return detail::give(detail::if_found(status, bucket(there)));
     }
+    // Starts a server of one's own by this name, made of the arguments: see kvreg::server. If there
+    // is one of the name, that is given.
+    template <class T, class... A>
+    returned<server> start_server(text name, A &&...arguments) {
+        return start_server_with<T>(name, server_options(), std::forward<A>(arguments)...);
+    }
+    template <class T, class... A>
+    returned<server> start_server_with(text name, const server_options &options,
+                                       A &&...arguments) {
+        if (get() == nullptr)
+            return detail::give(result<server>(error(KVREG_BAD_HANDLE, "the registry is empty")));
+        return detail::give(
+            server::launch<T>(get(), name, options, std::forward<A>(arguments)...));
+    }
+    // By turns: its handle, and its first turn, which ends with the verdict on its start; none if
+    // there is a server of the name already.
+    returned<std::pair<server, std::optional<turn>>>
+    start_server_by_turns(text name, const server_options &options = {}) {
+        kvreg_server *made = nullptr;
+        kvreg_turn *first = nullptr;
+        const auto status =
+            kvreg_registry_start_server(get(), name.data(), name.size(), options.start_flags,
+                                        &options, &made, &first);
+        std::pair<server, std::optional<turn>> both(server(made), std::nullopt);
+        if (first != nullptr) both.second.emplace(first);
+        return detail::give(detail::answer(status, std::move(both)));
+    }
+    returned<std::optional<server>> lookup_server(text name) const {
+        kvreg_server *there = nullptr;
+        const auto status =
+            kvreg_registry_lookup_server(get(), name.data(), name.size(), &there);
+        return detail::give(detail::if_found(status, server(there)));
+    }
+    // Names of the servers that programs wrote.
+    returned<kvreg::names> servers() const {
+        kvreg_items *names = nullptr;
+        const auto status = kvreg_registry_servers(get(), &names);
+        return detail::give(detail::answer(status, kvreg::names(names)));
+    }
+    // Calls the server that has the name now: it follows restarts.
+    template <class T = value, class... A>
+    returned<T> call(text name, text tag, const A &...arguments) const {
+        const detail::arguments<A...> given(arguments...);
+        shared_value answer;
+        const auto status =
+            kvreg_registry_call(get(), name.data(), name.size(), tag.data(), tag.size(),
+                                given.data(), given.size(), answer.get());
+        return detail::give(detail::answered<T>(status, std::move(answer)));
+    }
     // If there was one.
     returned<bool> remove(text name) {
         const auto status = kvreg_registry_remove(get(), name.data(), name.size());
@@ -1317,8 +1955,30 @@ public:
         const auto status = kvreg_inbox_monitor_registry(get(), registry.get(), &reference);
         return detail::give(detail::answer(status, std::move(reference)));
     }
+    returned<std::uint64_t> monitor(server_ref server) {
+        std::uint64_t reference = 0;
+        const auto status = kvreg_inbox_monitor_server(get(), server.get(), &reference);
+        return detail::give(detail::answer(status, std::move(reference)));
+    }
     returned<void> demonitor(std::uint64_t reference, std::uint32_t flags = 0) {
         return done(kvreg_inbox_demonitor(get(), reference, flags));
+    }
+    // Calls a server without waiting: the answer is a KVREG_EVENT_REPLY with this reference, its
+    // status and its value.
+    template <class... A>
+    returned<std::uint64_t> request(server_ref server, text tag, const A &...arguments) {
+        const detail::arguments<A...> given(arguments...);
+        std::uint64_t reference = 0;
+        const auto status =
+            kvreg_server_request(server.get(), tag.data(), tag.size(), given.data(),
+                                 given.size(), get(), &reference);
+        return detail::give(detail::answer(status, std::move(reference)));
+    }
+    // Withdraws a request: nothing of it comes any more. False: it had begun, or was answered.
+    returned<bool> abandon(std::uint64_t reference) {
+        const auto status = kvreg_inbox_abandon(get(), reference);
+        if (status == KVREG_OUTCOME_UNKNOWN || status == KVREG_NOT_FOUND) return false;
+        return detail::give(detail::answer(status, true));
     }
     // Follows the keys that begin with a prefix: KVREG_EVENT_RESET, the present keys as
     // KVREG_EVENT_CHANGE, KVREG_EVENT_CURRENT, then each change. Gives the reference of all these,
@@ -1407,6 +2067,18 @@ private:
         return detail::give(detail::answer(status));
     }
 };
+
+inline server_ref::server_ref(const bucket &whole) noexcept
+    : held_(kvreg_bucket_as_server(whole.get())) {}
+inline server_ref::server_ref(const registry &whole) noexcept
+    : held_(kvreg_registry_as_server(whole.get())) {}
+inline auto turn::defer(const inbox &into) -> returned<std::pair<std::uint64_t, reply>> {
+    std::uint64_t reference = 0;
+    kvreg_reply *later = nullptr;
+    const auto status = kvreg_turn_defer(get(), into.get(), &reference, &later);
+    return detail::give(
+        detail::answer(status, std::pair<std::uint64_t, reply>(reference, reply(later))));
+}
 
 class listener : public detail::handle<kvreg_listener, kvreg_listener_free> {
     template <class T> using returned = detail::returned<T>;

@@ -5,7 +5,7 @@ CPP_HEADER_FLAGS := $(CPP_FLAGS) -Wold-style-cast -Wsign-conversion -Wnon-virtua
 SANITIZED := -fsanitize=address,undefined -fno-sanitize-recover=all
 CPP_WAYS := clang-17 clang-20 gcc-17 gcc-20
 # What must not compile, as header.cpp numbers it: by each compiler once.
-CPP_REFUSED := 1 2 3 4 5 6 7 8 9 10 11 12 13 14
+CPP_REFUSED := 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17
 CPP_REFUSE := clang-17 gcc-20
 
 test-cpp: build ## kvreg.hpp, by two compilers
@@ -32,9 +32,10 @@ $(CPP_WAYS:%=test-cpp-%): test-cpp-%:
 	        { echo "header.cpp: REFUSED=$$refused does not say why"; exit 1; }; \
 	done; \
 	$(CPP_COMPILER) $(CPP_FLAGS) tests/cpp/test_kvreg.cpp -o $$made $(C_LINK); \
+	$(CPP_COMPILER) $(CPP_FLAGS) tests/cpp/test_own_servers.cpp -o $$made-servers $(C_LINK); \
 	$(CPP_COMPILER) $(CPP_FLAGS) -fno-exceptions tests/cpp/test_results.cpp -o $$made-results \
 	    $(C_LINK); \
-	for program in $$made $$made-results; do \
+	for program in $$made $$made-servers $$made-results; do \
 	    $$program >$$made.log || { cat $$made.log; exit 1; }; \
 	    tail -n 1 $$made.log; \
 	done

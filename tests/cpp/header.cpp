@@ -56,6 +56,19 @@ void refused(kvreg::bucket &bucket) {
 }
 #elif REFUSED == 14 // a number for a condition
 void refused(kvreg::bucket &bucket) { bucket.put("k", 1, 7); }
+#elif REFUSED == 15 // SENTENCE: a server has a member
+struct silent {};
+void refused(kvreg::registry &registry) { (void)registry.start_server<silent>("s"); }
+#elif REFUSED == 16 // SENTENCE: made of copies
+struct owner {
+    explicit owner(std::unique_ptr<int>);
+    kvreg::verdict handle(const kvreg::message &, kvreg::value &);
+};
+void refused(kvreg::registry &registry) {
+    (void)registry.start_server<owner>("s", std::make_unique<int>(1));
+}
+#elif REFUSED == 17 // a bucket's own ways, for a server
+void refused(kvreg::server &server) { server.put("k", 1); }
 #elif REFUSED == 7 // a number for a reason
 void refused(kvreg::bucket &bucket) { bucket.exit(KVREG_REASON_KILLED); }
 #endif

@@ -824,6 +824,35 @@ void no_memory() {
     CHECK(succeed > 20);
 }
 
+struct doubling {
+    std::string text;
+    explicit doubling(const std::string &begin) : text(begin) {}
+    kvreg::verdict handle(const kvreg::message &message, kvreg::value &answer) {
+        answer = text + message.get<std::string>(0);
+        return kvreg::verdict::keep;
+    }
+};
+
+// What is thrown in a server does not pass into the library: it ends the server, or its start.
+void no_memory_in_a_server() {
+    const std::string large(1000, 'x');
+    long succeed = 0, crashed = 0;
+    for (bool failed = true; failed; succeed++) {
+        allocations_left = succeed;
+        try {
+            auto server = kvreg::server::start<doubling>(large);
+            failed = server.call<std::string>("double", large).size() != 2 * large.size();
+        } catch (const std::bad_alloc &) {
+        } catch (const kvreg::error &error) {
+            allocations_left = -1;
+            CHECK(error.status() == KVREG_SERVER_DOWN);
+            crashed++;
+        }
+        allocations_left = -1;
+    }
+    CHECK(succeed > 5 && crashed > 0);
+}
+
 void watches() {
     kvreg::registry registry = kvreg::registry::start();
     auto bucket = registry.create("b");
@@ -884,6 +913,7 @@ int main() {
         TEST(errors_are_errors_of_std),
         TEST(failures_as_results),
         TEST(no_memory),
+        TEST(no_memory_in_a_server),
     };
     return check_run(tests, sizeof tests / sizeof *tests);
 }

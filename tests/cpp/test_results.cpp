@@ -73,6 +73,46 @@ void casts_and_snapshots() {
     CHECK(!inbox.receive(kvreg::milliseconds(0))->has_value());
 }
 
+struct counter {
+    std::int64_t sum = 0;
+    kvreg::verdict handle(const kvreg::message &message, kvreg::value &answer) {
+        if (message.tag() != "add") return kvreg::verdict::unhandled;
+        auto by = message.get<std::int64_t>(0);
+        if (!by) {
+            answer = by.failure().what();
+            return kvreg::verdict::abort;
+        }
+        answer = sum += *by;
+        return kvreg::verdict::keep;
+    }
+};
+
+void servers_give_results() {
+    auto registry = *kvreg::registry::start();
+    auto hits = registry.start_server<counter>("hits");
+    CHECK(hits && *hits->call<int>("add", 5) == 5 && hits->call<void>("add", 1));
+    CHECK(hits->call("add", "text").status() == KVREG_ABORTED);
+    CHECK(hits->call("none").status() == KVREG_UNSUPPORTED);
+    CHECK(hits->call<std::string>("add", 1).status() == KVREG_WRONG_TYPE);
+    CHECK(hits->cast("add", 1) && *registry.call<int>("hits", "add", 1) == 9);
+    CHECK(kvreg::registry(nullptr).start_server<counter>("hits").status() == KVREG_BAD_HANDLE);
+    CHECK(!*kvreg::server::self() && hits->stop());
+    CHECK(hits->stop().status() == KVREG_NO_PROCESS);
+
+    auto started = registry.start_server_by_turns("hits");
+    auto &[server, first] = *started;
+    CHECK(first && first->end());
+    counter state;
+    CHECK(server.cast("add", 2));
+    {
+        auto turn = *server.begin();
+        CHECK(*turn.serve(state) == 1 && state.sum == 2);
+        CHECK(*turn.run([&] { return state.sum; }) == 2 && !turn);
+    }
+    CHECK(*server.try_begin());
+    CHECK(registry.stop());
+}
+
 void attempt_passes_results_on() {
     auto bucket = *kvreg::bucket::start();
     auto got = kvreg::attempt([&] { return bucket.get<int>("absent"); });
@@ -89,6 +129,7 @@ int main() {
         TEST(what_cannot_be_stored_is_a_result),
         TEST(conflicts_are_results),
         TEST(casts_and_snapshots),
+        TEST(servers_give_results),
         TEST(attempt_passes_results_on),
     };
     return check_run(tests, sizeof tests / sizeof *tests);

@@ -66,9 +66,11 @@ for program in $programs; do
     $prefix-gcc-posix $strict "tests/c/$program.c" -o "$out/$program.exe" -static \
         "$dll/libkvreg.dll.a"
 done
-$prefix-g++-posix ${strict/c11/c++17} -Itests/c tests/cpp/test_kvreg.cpp -o "$out/test_kvreg.exe" \
-    -static "$dll/libkvreg.dll.a"
-programs="$programs test_kvreg"
+for program in kvreg own_servers; do
+    $prefix-g++-posix ${strict/c11/c++17} -Itests/c "tests/cpp/test_$program.cpp" \
+        -o "$out/test_$program.exe" -static "$dll/libkvreg.dll.a"
+    programs="$programs test_$program"
+done
 $prefix-gcc $strict -Ibindings/c bindings/c/worker_pool.c -o "$out/worker_pool.exe" -static \
     "$dll/libkvreg.dll.a" -pthread
 $prefix-gcc $strict -municode bindings/c/shell.c -o "$out/shell.exe" "$dll/libkvreg.dll.a"
