@@ -41,6 +41,10 @@ mod watch;
 #[cfg(feature = "aio")]
 pub use api::aio;
 pub use api::{configure, version};
+pub use api::{
+    Actor, Arguments, Context, Down, Foreign, Handles, Made, Message, Messages, NotAnswered, Reply,
+    Server, ServerInfo, ServerLike, ServerOptions, Unanswered,
+};
 pub use api::{Batch, Bucket, Entry, Inbox, Item, Listener, Names, NotApplied, Registry};
 pub use api::{Scan, Ttl, Update};
 pub use bucket::{BucketInfo, BucketOptions, OnFull, Order, Verdict};

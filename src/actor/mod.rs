@@ -37,6 +37,7 @@
 
 mod calling;
 mod handling;
+mod here;
 mod mail;
 mod pending;
 mod spec;

@@ -37,7 +37,7 @@ impl Inbox {
         Ok(inbox)
     }
 
-    fn core(&self) -> Result<&Arc<InboxCore>, Error> {
+    pub(super) fn core(&self) -> Result<&Arc<InboxCore>, Error> {
         check_inherited(self.0.system())?;
         Ok(&self.0)
     }

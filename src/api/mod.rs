@@ -11,6 +11,7 @@ mod process;
 mod registry;
 mod saving;
 mod scan;
+pub(crate) mod server;
 mod update;
 
 pub use batch::{Batch, NotApplied};
@@ -22,6 +23,10 @@ pub(crate) use process::shut_down;
 pub use process::{configure, version};
 pub use registry::{Names, Registry};
 pub use scan::{Item, Scan};
+pub use server::{
+    Actor, Arguments, Context, Down, Foreign, Handles, Made, Message, Messages, NotAnswered, Reply,
+    Server, ServerInfo, ServerLike, ServerOptions, Unanswered,
+};
 pub use update::Update;
 
 use crate::error::Error;

@@ -3,6 +3,7 @@
 use std::sync::atomic::{fence, Ordering};
 use std::sync::Arc;
 
+use crate::actor::ActorServer;
 use crate::bucket::BucketServer;
 use crate::error::Error;
 use crate::inbox::InboxCore;
@@ -93,6 +94,12 @@ impl Ends for Supervisor {
 }
 
 impl Ends for BucketServer {
+    fn end_for_shutdown(self: Arc<Self>) {
+        self.end(shutdown());
+    }
+}
+
+impl Ends for ActorServer {
     fn end_for_shutdown(self: Arc<Self>) {
         self.end(shutdown());
     }

@@ -779,6 +779,12 @@ unsafe fn call(
         let content = unsafe { content(tag, tag_len, values, count) }?;
         return set_answer(server.call_by_message(caller, content), reply);
     }
+    let Some(handle) = handler(server) else {
+        // Its handlers are a Rust program's.
+        // SAFETY: by contract.
+        let content = unsafe { content(tag, tag_len, values, count) }?;
+        return set_answer(server.call_here(caller, content), reply);
+    };
     let mut sent = Sent::new();
     // SAFETY: by contract.
     let given = unsafe { sent.take(tag, tag_len, values, count) }?;
@@ -790,7 +796,6 @@ unsafe fn call(
     }
     let turn = server.enter_here(caller)?;
     let (mut answer, copies) = (kvreg_value::NIL, Copies::new());
-    let handle = handler(server).ok_or(Status::Internal)?;
     server.count_handled();
     let (verdict, deferred) = ask_here(server, handle, given, &mut answer, &copies);
     let handled = Handled {

@@ -90,6 +90,20 @@ impl<T: FromValue> FromValue for Option<T> {
     }
 }
 
+/// Nil.
+impl AsValue for () {
+    fn as_value(&self) -> ValueRef<'_> {
+        ValueRef::Nil
+    }
+}
+
+/// Whatever it is: it is not looked at.
+impl FromValue for () {
+    fn from_value(_value: Value) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
 impl FromValue for Value {
     fn from_value(value: Value) -> Result<Self, Error> {
         Ok(value)

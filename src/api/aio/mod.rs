@@ -31,6 +31,7 @@
 mod batch;
 mod conditions;
 mod saving;
+mod server;
 
 use std::future::Future;
 use std::ops::Deref;
@@ -52,6 +53,8 @@ use crate::server::{Caller, Lasts, Thread};
 use crate::store::{Always, Key};
 use crate::time::{Deadline, Timeout};
 use crate::value::{AsValue, FromValue, Text, Value};
+
+pub use server::Server;
 
 /// A bucket whose calls are awaited. What never waits is called as it is there: it dereferences to
 /// [`kvreg::Bucket`](crate::Bucket).
