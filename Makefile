@@ -249,7 +249,7 @@ test-readme: build $(VENV)/installed ## the programs in the README
 test-docs: build $(VENV)/installed ## the programs in the guides, and links
 	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
 	    $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider -p no:logging tests/docs
-	$(VENV)/bin/python tests/readme.py docs/c-guide.md docs/cpp-guide.md
+	$(VENV)/bin/python tests/readme.py docs/c-guide.md docs/cpp-guide.md docs/servers.md
 
 # Ratios to peers, measured in one run: a few minutes. What is not installed is left out.
 bench: build ## kvreg beside its peers, from C
