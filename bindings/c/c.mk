@@ -7,6 +7,10 @@ $(EXAMPLES)/%: bindings/c/%.c bindings/c/kvreg_macros.h include/kvreg.h | build
 	@mkdir -p $(EXAMPLES)
 	$(CC) $(EXAMPLE_FLAGS) $< -o $@ $(C_LINK)
 
+$(EXAMPLES)/connection_pool: bindings/cpp/connection_pool.cpp include/kvreg.hpp include/kvreg.h | build
+	@mkdir -p $(EXAMPLES)
+	$(CXX) $(filter-out -std=%,$(EXAMPLE_FLAGS)) -std=c++17 -Wshadow $< -o $@ $(C_LINK)
+
 $(EXAMPLES)/host: bindings/c/plugins/host.c bindings/c/plugins/plugin.h bindings/c/kvreg_macros.h | build
 	@mkdir -p $(EXAMPLES)
 	$(CC) $(EXAMPLE_FLAGS) $< -o $@ $(C_LINK) -ldl
@@ -15,6 +19,8 @@ $(EXAMPLES)/%.so: bindings/c/plugins/%.c bindings/c/plugins/plugin.h bindings/c/
 	@mkdir -p $(EXAMPLES)
 	$(CC) $(EXAMPLE_FLAGS) -shared -fPIC $< -o $@ $(C_LINK)
 
-test-examples: $(addprefix $(EXAMPLES)/,event_loop worker_pool host counter.so faulty.so) $(VENV)/installed ## the examples in C
+EXAMPLE_PROGRAMS := event_loop worker_pool rate_limiter connection_pool host counter.so faulty.so
+
+test-examples: $(EXAMPLE_PROGRAMS:%=$(EXAMPLES)/%) $(VENV)/installed ## the examples in C and C++
 	EXAMPLES=$(CURDIR)/$(EXAMPLES) $(VENV)/bin/python -X dev -W error -m pytest \
 	    -p no:cacheprovider tests/examples

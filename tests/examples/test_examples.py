@@ -1,4 +1,4 @@
-"""The examples in C do what their first lines say, plainly and under valgrind.
+"""The examples in C and C++ do what their first lines say, plainly and under valgrind.
 
 EXAMPLES is the directory of the programs.
 """
@@ -40,6 +40,19 @@ def run(*command: str | Path) -> tuple[int, str, str]:
 def test_the_pool_loses_no_job(under: list[str]) -> None:
     said = "100 jobs, 0 not done once; 10 workers crashed, 14 were started\n"
     assert run(*under, PROGRAMS / "worker_pool") == (0, said, "")
+
+
+@plainly_and_under_valgrind
+def test_the_limiter_gives_what_there_is(under: list[str]) -> None:
+    said = "".join(f"{name}: 10 of 200 at once, 20 of 20 in line\n" for name in ("Ann", "Bob"))
+    assert run(*under, PROGRAMS / "rate_limiter") == (0, said, "")
+
+
+@plainly_and_under_valgrind
+def test_the_pool_of_connections_loses_none(under: list[str]) -> None:
+    said = "376 answered, 24 met a connection that broke, 40 sessions died\n"
+    said += "24 connections were started again, 3 of 3 are free\n"
+    assert run(*under, PROGRAMS / "connection_pool") == (0, said, "")
 
 
 @plainly_and_under_valgrind

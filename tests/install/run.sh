@@ -156,13 +156,15 @@ echo "ok programs in C and C++, by pkg-config and CMake, shared and static"
 
 # The examples, built as their first lines say.
 cp -r "$prefix/share/doc/kvreg/bindings/c" "$work/examples"
-for example in demo shell event_loop "worker_pool -pthread"; do
+for example in demo shell event_loop "worker_pool -pthread" "rate_limiter -pthread"; do
     # shellcheck disable=SC2046,SC2086 # flags are words
     (cd "$work/examples" && cc "${flags[@]}" ${example%% *}.c $(config --cflags --libs) \
         ${example#"${example%% *}"} -o "${example%% *}")
 done
 export LD_LIBRARY_PATH=$prefix/lib
 says OK "$work/examples/shell" <(echo CREATE b)
+says $'Ann: 10 of 200 at once, 20 of 20 in line\nBob: 10 of 200 at once, 20 of 20 in line' \
+    "$work/examples/rate_limiter"
 says '100 jobs, 0 not done once; 10 workers crashed, 14 were started' "$work/examples/worker_pool"
 (
     cd "$work/examples/plugins"
