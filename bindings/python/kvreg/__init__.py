@@ -45,13 +45,14 @@ from ._errors import (
     OutcomeUnknown,
     RegistryNotFound,
     ServerDown,
+    ServerNotFound,
     ShutDown,
     Unsupported,
     WrongKind,
     WrongType,
 )
 from ._inbox import Down, Event, Inbox, Log, Lost
-from ._info import BucketInfo, RegistryInfo
+from ._info import BucketInfo, RegistryInfo, ServerInfo
 from ._library import LibraryError, library_version, load
 from ._listener import Listener
 from ._live import LiveCounts, live_counts
@@ -65,6 +66,10 @@ from ._watch import Change, Current, Delete, Evict, Expire, Put, Reset, Watch
 if TYPE_CHECKING:
     from ._bucket_options import BucketOptions
     from ._cached import cached
+    from ._later import Later, Refused, Stop
+    from ._servers import Servers
+    from ._serving import serve, serve_once
+    from ._user_server import Server, call, cast
 
 __version__ = "0.1.0"
 
@@ -102,6 +107,7 @@ __all__ = [
     "InvalidArgument",
     "Key",
     "KeyNotFound",
+    "Later",
     "LibraryError",
     "LimitReached",
     "Listener",
@@ -115,14 +121,20 @@ __all__ = [
     "OutcomeUnknown",
     "Put",
     "Reason",
+    "Refused",
     "Registry",
     "RegistryInfo",
     "RegistryNotFound",
     "Reset",
     "Restart",
+    "Server",
     "ServerDown",
+    "ServerInfo",
+    "ServerNotFound",
+    "Servers",
     "ShutDown",
     "Status",
+    "Stop",
     "Unsupported",
     "Value",
     "Verdict",
@@ -130,27 +142,42 @@ __all__ = [
     "WrongKind",
     "WrongType",
     "cached",
+    "call",
+    "cast",
     "configure",
     "library_version",
     "live_counts",
     "load",
+    "serve",
+    "serve_once",
     "shutdown",
 ]
 
 if not TYPE_CHECKING:  # to which any attribute would do
+    # What is loaded when it is first asked for: it needs what costs more than all the rest.
+    _LATE = {
+        "BucketOptions": "_bucket_options",
+        "Later": "_later",
+        "Refused": "_later",
+        "Server": "_user_server",
+        "Servers": "_servers",
+        "Stop": "_later",
+        "cached": "_cached",
+        "call": "_user_server",
+        "cast": "_user_server",
+        "serve": "_serving",
+        "serve_once": "_serving",
+    }
 
     def __getattr__(name: str) -> Any:
-        if name == "BucketOptions":
-            from ._bucket_options import BucketOptions  # not before it is needed, see there
+        module = _LATE.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
 
-            globals()[name] = BucketOptions
-            return BucketOptions
-        if name == "cached":
-            from ._cached import cached  # nor is what that needs
-
-            globals()[name] = cached
-            return cached
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(importlib.import_module(f".{module}", __name__), name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

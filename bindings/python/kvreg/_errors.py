@@ -34,6 +34,12 @@ class BucketNotFound(Error, KeyError):
     status = Status.NOT_FOUND
 
 
+class ServerNotFound(Error, KeyError):
+    """The registry has no server of that name that a program wrote."""
+
+    status = Status.NOT_FOUND
+
+
 class RegistryNotFound(Error, KeyError):
     """No registry of that name runs in this process."""
 
@@ -222,6 +228,9 @@ _METHODS = {
     "fd": "fileno",
     "handle": "fileno",
     "next": "items",
+    "start_server": "start",
+    "lookup_server": "servers",
+    "begin": "call",
 }
 """What functions of the C interface are called in Python, where it is not by their verb."""
 
@@ -251,7 +260,9 @@ def told(text: str, name: str | None) -> str:
     kind, _, verb = function[len("kvreg_") :].partition("_")
     method = _METHODS.get(verb, verb)
     # `kvreg_configure` has no object, and an update is a bucket's.
-    owner = {"update": "Bucket", "items": "Bucket"}.get(kind, kind.capitalize())
+    owner = {"update": "Bucket", "items": "Bucket", "turn": "Server"}.get(
+        kind, kind.capitalize()
+    )
     where = f"{owner}.{method}" if method else owner
     if not verb:
         where = f"kvreg.{kind}"

@@ -27,7 +27,7 @@ _Function = Callable[..., int]
 
 
 class Hot:
-    """Functions that never block: those of buckets and registries at timeout 0."""
+    """Functions that never block: those of buckets and registries at timeout 0, and turns."""
 
     __slots__ = (
         "bucket_add_int",
@@ -43,7 +43,13 @@ class Hot:
         "bucket_put_string",
         "bucket_update_begin",
         "items_next",
+        "message_clear",
         "registry_lookup",
+        "server_begin",
+        "server_cast",
+        "turn_answer",
+        "turn_end",
+        "turn_next",
         "update_end",
         "value_clear",
     )
@@ -61,7 +67,13 @@ class Hot:
     bucket_put_string: _Function
     bucket_update_begin: _Function
     items_next: _Function
+    message_clear: _Function
     registry_lookup: _Function
+    server_begin: _Function
+    server_cast: _Function
+    turn_answer: _Function
+    turn_end: _Function
+    turn_next: _Function
     update_end: _Function
     value_clear: _Function
 
@@ -69,7 +81,7 @@ class Hot:
         """Makes function objects of its own, beside those that have argument types."""
         for name in self.__slots__:
             function = quick[f"kvreg_{name}"]
-            function.restype = None if name == "value_clear" else ctypes.c_int32
+            function.restype = None if name.endswith("_clear") else ctypes.c_int32
             declared = getattr(quick, f"kvreg_{name}").argtypes
             if sys.platform == "win32" and ctypes.c_size_t in declared:  # Windows only
                 function.argtypes = declared

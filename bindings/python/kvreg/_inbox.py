@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import NamedTuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from . import _abi
 from ._bucket import Bucket
@@ -15,6 +16,9 @@ from ._errors import CallTimeout, Closed
 from ._handle import Handle, obtain
 from ._registry import Registry
 from ._timeout import milliseconds
+
+if TYPE_CHECKING:
+    from ._user_server import Server as UserServer
 
 _SLICE = 0.05
 """Seconds after which a wait in the main thread looks for signals."""
@@ -81,22 +85,30 @@ class Inbox(Handle):
         """Opens an inbox. Never blocks."""
         super().__init__(*obtain("kvreg_inbox_open"))
 
-    def monitor(self, server: Bucket | Registry) -> int:
-        """Asks for the end of a bucket or registry; gives the reference of its `Down`.
+    def monitor(self, server: Bucket | Registry | UserServer) -> int:
+        """Asks for the end of any server; gives the reference of its `Down`.
 
         The end gives exactly one `Down` with that reference; at once, reason NOPROC, if the
         server has ended. Each call is a monitor of its own. `LimitReached` beyond 1,048,576
         (see `kvreg.configure`). Never blocks.
         """
+        handle: Any
         if isinstance(server, Bucket):
-            monitor = "kvreg_inbox_monitor"
+            monitor, handle = "kvreg_inbox_monitor", server._handle
         elif isinstance(server, Registry):
-            monitor = "kvreg_inbox_monitor_registry"
+            monitor, handle = "kvreg_inbox_monitor_registry", server._handle
         else:
-            kind = type(server).__name__
-            raise TypeError(f"a Bucket or a Registry can be monitored, not {kind}")
+            monitor, handle = "kvreg_inbox_monitor_server", None
+            remotes = sys.modules.get(f"{__package__}._remote")
+            if remotes is not None:
+                handle = remotes.handle_or_none(server)
+            if handle is None:
+                kind = type(server).__name__
+                raise TypeError(
+                    f"a Bucket, a Registry or a Server can be monitored, not {kind}"
+                )
         reference = ctypes.c_uint64()
-        self._call(monitor, server._handle, ctypes.byref(reference))
+        self._call(monitor, handle, ctypes.byref(reference))
         return reference.value
 
     def demonitor(self, reference: int, flush: bool = False) -> None:

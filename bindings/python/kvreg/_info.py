@@ -53,6 +53,23 @@ class RegistryInfo(NamedTuple):
     """Why it ended the last time it came back, if it ever did."""
 
 
+class ServerInfo(NamedTuple):
+    """Facts about a server that a program writes, as they were when it was asked."""
+
+    mailbox: int
+    """Messages that wait."""
+    bytes: int
+    """Of their tags and values."""
+    handled: int
+    """Turns and messages."""
+    restarts: int
+    """How often the server of this name was started again."""
+    last_exit: Reason | None
+    """Why the server of this name before this one ended, if there was one."""
+    busy: float
+    """Seconds for which somebody has had its turn; 0 if nobody has."""
+
+
 def exit_reason(number: int) -> Reason | None:
     """A field `last_exit` of the C interface, where -1 is none."""
     return None if number < 0 else Reason(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import NamedTuple
 
 from . import _abi, _logging
@@ -31,6 +32,14 @@ class LiveCounts(NamedTuple):
     """Of `Inbox` objects; the one through which the package hears logs is left out."""
     listener_handles: int
     """Of `Listener` objects."""
+    servers: int
+    """Servers of programs that have not ended."""
+    server_handles: int
+    """Of objects that lead to servers of programs; each has one."""
+    turn_handles: int
+    """Turns that have begun."""
+    reply_handles: int
+    """Answers that are to come later."""
 
 
 def live_counts() -> LiveCounts:
@@ -42,5 +51,14 @@ def live_counts() -> LiveCounts:
     live = _abi.Live()
     check(library, library.quick.kvreg_live_counts(live))
     counts = LiveCounts(*(getattr(live, name) for name in LiveCounts._fields))
-    own = _logging._inbox is not None
-    return counts._replace(inbox_handles=counts.inbox_handles - own)
+    inboxes = _logging._inbox is not None
+    tables = sys.modules.get(f"{__package__}._table")
+    watched = 0
+    if tables is not None:
+        inboxes += tables.table.inboxes()
+        watched = tables.table.sentinels()
+    return counts._replace(
+        inbox_handles=counts.inbox_handles - inboxes,
+        buckets=counts.buckets - watched,
+        bucket_handles=counts.bucket_handles - watched,
+    )

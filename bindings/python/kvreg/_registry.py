@@ -27,6 +27,7 @@ from ._whole import names as iterate
 
 if TYPE_CHECKING:
     from ._bucket_options import BucketOptions
+    from ._servers import Servers
     from ._watch import Watch
 
 _Self = TypeVar("_Self", bound="Registry")
@@ -42,7 +43,7 @@ class _Keeper:
     forgotten, somebody has said that the registry may end: then it is kept no longer.
     """
 
-    __slots__ = ("_closed", "_handle", "_open")
+    __slots__ = ("__weakref__", "_closed", "_handle", "_open")
 
     def __init__(self) -> None:
         self._handle: _Kept | None = None
@@ -90,10 +91,11 @@ class Registry(Server, Mapping[str, Bucket]):
 
     `Registry("name")` starts one that `Registry.whereis` finds, anywhere in this process; it
     runs on without a handle, until it is stopped. `AlreadyStarted` if the name is taken.
-    `bucket` has the options of buckets that are created without their own. `max_buckets`
-    limits the names, `max_bytes` the keys and values of all buckets together, and
-    `max_mailbox` the messages that wait at the registry itself (1,048,576; the others are
-    without a limit). `LimitReached` says that one is reached, and nothing was changed.
+    `bucket` has the options of buckets that are created without their own. `max_buckets` limits
+    the names, `max_bytes` the keys and values of all buckets together, and `max_mailbox` the
+    messages that wait at the registry itself (1,048,576; the others are without a limit),
+    `max_servers` the servers that programs write. `LimitReached` says that one is reached, and
+    nothing was changed.
 
     >>> import kvreg
     >>> with kvreg.Registry() as registry:
@@ -133,6 +135,7 @@ class Registry(Server, Mapping[str, Bucket]):
         max_buckets: int | None = None,
         max_bytes: int | None = None,
         max_mailbox: int | None = None,
+        max_servers: int | None = None,
     ) -> None:
         """Starts a registry. Never blocks."""
         codec = checked_codec(codec)
@@ -140,6 +143,7 @@ class Registry(Server, Mapping[str, Bucket]):
             max_buckets=count("max_buckets", max_buckets),
             max_bytes=count("max_bytes", max_bytes),
             max_mailbox=count("max_mailbox", max_mailbox),
+            max_servers=count("max_servers", max_servers),
         )
         if name is not None:
             options.name = data = encode_name(name)
@@ -208,6 +212,13 @@ class Registry(Server, Mapping[str, Bucket]):
     def codec(self) -> Codec | None:
         """What makes bytes of the values in its buckets, if anything does. Never blocks."""
         return self._codec
+
+    @property
+    def servers(self) -> Servers:
+        """The servers that programs write, by name: a mapping. Never blocks."""
+        from ._servers import Servers  # not before it is needed
+
+        return Servers(self)
 
     def _bucket(self, handle: ctypes.c_void_p, name: str) -> Bucket:
         bucket = Bucket._of(self._library, handle.value)
@@ -288,7 +299,8 @@ class Registry(Server, Mapping[str, Bucket]):
             status = self._look_up(name, handle)
         except UnicodeEncodeError:
             return False
-        if status in (Status.NOT_FOUND, Status.INVALID_ARGUMENT):
+        # WRONG_KIND: of a server that is no bucket.
+        if status in (Status.NOT_FOUND, Status.INVALID_ARGUMENT, Status.WRONG_KIND):
             return False
         self._check(status)
         self._library.quick.kvreg_bucket_free(handle)

@@ -1,0 +1,544 @@
+"""Handles of servers that programs write, in whatever language."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Callable, Protocol, TypeVar
+
+from . import _abi, _table, _turns
+from ._constants import Reason, Status, exit_arguments
+from ._errors import Aborted, CallingSelf, Error, ServerDown, Unsupported, error
+from ._info import ServerInfo, exit_reason
+from ._library import Library
+from ._logging import follow
+from ._server import Server
+from ._table import Cell, OwnInbox, Parcel, Spec
+from ._timeout import milliseconds
+from ._turns import NOW, values_of
+from ._values import take
+
+if TYPE_CHECKING:
+    from ._codecs import Codec
+    from ._kind import Kind
+
+_Self = TypeVar("_Self", bound="Remote")
+
+_ABORTED = "the callback aborted it: "
+"""What the library says before the text of whoever refused."""
+
+
+class Target(Protocol):
+    """What can be sent to: a handle, or the server itself as its own methods know it."""
+
+    @property
+    def _library(self) -> Library: ...
+    @property
+    def _handle(self) -> Any: ...
+    @property
+    def _codec(self) -> Codec | None: ...
+    @property
+    def _called(self) -> str | None: ...
+
+
+def check(target: Target, status: int) -> None:
+    """Raises what a status other than OK says."""
+    if status:
+        raise error(target._library, status, target._called)
+
+
+def tag_of(tag: str) -> bytes:
+    """A tag as the library has it."""
+    if not isinstance(tag, str):
+        raise TypeError(f"a tag is a str, not {type(tag).__name__}")
+    return tag.encode("utf-8")
+
+
+def handle_of(server: Any) -> Any:
+    """The handle of any server, from an object of any of them."""
+    found = handle_or_none(server)
+    if found is None:
+        raise TypeError(f"a server is expected, not {type(server).__name__}")
+    return found
+
+
+def handle_or_none(server: Any) -> Any:
+    """The same, or None for what is no server."""
+    blocking = getattr(server, "_server", server)  # of kvreg.aio
+    if isinstance(blocking, Server):
+        return blocking._handle
+    cell = getattr(server, "_kvreg_cell", None)
+    return cell._handle if isinstance(cell, Cell) else None
+
+
+def posted(
+    target: Target,
+    spec: Spec | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    send: Callable[[Any, int], int],
+) -> None:
+    """Sends something that nobody waits for; what `send` answers is raised.
+
+    To Python go the objects themselves, in a parcel.
+    """
+    follow()
+    if not args and not kwargs:
+        check(target, send(None, 0))
+    elif spec is None:
+        check(target, send(values_of(args, target._codec), len(args)))
+    else:
+        parcel = Parcel(args, kwargs)
+        spec.keep(parcel)
+        status = send(address(spec, parcel), 1)
+        if status:
+            spec.take(parcel.number)
+            check(target, status)
+
+
+def address(spec: Spec, parcel: Parcel) -> Any:
+    """What stands for a parcel in a message to this server."""
+    value = _abi.Value(type=_abi.BYTES)
+    value.data = spec.table.cookie + parcel.number.to_bytes(8, "little")
+    value.len = 24
+    return ctypes.byref(value)
+
+
+def send(
+    target: Target, spec: Spec | None, flags: int, tag: str, values: tuple[Any, ...]
+) -> None:
+    """Sends an info."""
+    name, quick = tag_of(tag), target._library.quick
+    posted(
+        target,
+        spec,
+        values,
+        {},
+        lambda at, count: quick.kvreg_server_send(
+            target._handle, flags, name, len(name), at, count
+        ),
+    )
+
+
+def send_after(
+    target: Target, spec: Spec | None, delay: float, tag: str, values: tuple[Any, ...]
+) -> int:
+    """Sends an info in a while; the reference of the timer."""
+    name, quick = tag_of(tag), target._library.quick
+    wait, reference = milliseconds(delay), ctypes.c_uint64()
+    if wait < 0:
+        raise ValueError("a delay is a number of seconds, at least 0")
+    posted(
+        target,
+        spec,
+        values,
+        {},
+        lambda at, count: quick.kvreg_server_send_after(
+            target._handle, wait, name, len(name), at, count, ctypes.byref(reference)
+        ),
+    )
+    return reference.value
+
+
+def cancel(target: Target, reference: int) -> float | None:
+    """Takes a timer back; the seconds that were left, or None."""
+    left = ctypes.c_int64()
+    cancel = target._library.quick.kvreg_server_cancel
+    status = cancel(target._handle, reference, ctypes.byref(left))
+    if status == Status.NOT_FOUND:
+        return None
+    check(target, status)
+    return left.value / 1000
+
+
+def monitor(target: Target, server: Any) -> int:
+    """Has a server told of the end of another."""
+    reference = ctypes.c_uint64()
+    monitor = target._library.quick.kvreg_server_monitor
+    check(target, monitor(target._handle, handle_of(server), ctypes.byref(reference)))
+    return reference.value
+
+
+def demonitor(target: Target, reference: int, flush: bool) -> None:
+    """Takes a monitor back."""
+    flags = _abi.DEMONITOR_FLUSH if flush else 0
+    demonitor = target._library.quick.kvreg_server_demonitor
+    check(target, demonitor(target._handle, reference, flags))
+
+
+def link(target: Target, server: Any) -> None:
+    """Links two servers."""
+    link = target._library.quick.kvreg_server_link
+    check(target, link(target._handle, handle_of(server)))
+
+
+def unlink(target: Target, server: Any) -> None:
+    """Takes a link away."""
+    unlink = target._library.quick.kvreg_server_unlink
+    check(target, unlink(target._handle, handle_of(server)))
+
+
+def exits(target: Target, reason: Reason, detail: str) -> None:
+    """Ends a server at once."""
+    follow()
+    exits = target._library.kvreg_server_exit
+    check(target, exits(target._handle, *exit_arguments(reason, detail)))
+
+
+def name_of(target: Target) -> str | None:
+    """The name of a server."""
+    name = _abi.Value()
+    check(target, target._library.quick.kvreg_server_name(target._handle, name))
+    found: str | None = take(target._library, name)
+    return found
+
+
+def info(target: Target) -> ServerInfo:
+    """Facts about a server."""
+    stats = _abi.ServerStats()
+    check(target, target._library.quick.kvreg_server_info(target._handle, stats))
+    return ServerInfo(
+        mailbox=stats.mailbox,
+        bytes=stats.bytes,
+        handled=stats.handled,
+        restarts=stats.restarts,
+        last_exit=exit_reason(stats.last_exit),
+        busy=stats.turn_ms / 1000,
+    )
+
+
+class Remote(Server):
+    """A handle of a server, whose methods are those that its class has marked."""
+
+    __slots__ = ("_at", "_begin", "_cell", "_codec", "_end", "_keeper", "_spec_or_none")
+
+    _kind = "server"
+    _kind_of_server: Kind | None = None
+    _at: ctypes.c_void_p
+    _begin: Callable[..., int]
+    _end: Callable[..., int]
+    _cell: Cell | None
+    """That of its process, once a turn has told which that is."""
+    _codec: Codec | None
+    _keeper: object
+    """What keeps the registry that the server is in."""
+    _spec_or_none: Spec | None
+
+    @classmethod
+    def _of(cls: type[_Self], library: Library, handle: int | None) -> _Self:
+        remote = super()._of(library, handle)
+        remote._at = ctypes.c_void_p(handle)
+        remote._begin, remote._end = library.hot.server_begin, library.hot.turn_end
+        remote._cell = remote._codec = remote._keeper = remote._spec_or_none = None
+        return remote
+
+    @property
+    def _spec(self) -> Spec:
+        assert self._spec_or_none is not None
+        return self._spec_or_none
+
+    def _adopt(self, spec: Spec | None, codec: Codec | None, keeper: object) -> None:
+        """Says what it is a handle of."""
+        self._spec_or_none, self._codec, self._keeper = spec, codec, keeper
+
+    def clone(self: _Self) -> _Self:
+        """Another handle to the same server, with the timeout of this one. Never blocks."""
+        other = super().clone()
+        other._adopt(self._spec_or_none, self._codec, self._keeper)
+        other._cell = self._cell
+        return other
+
+    def close(self) -> None:
+        """Frees the handle; closing twice is fine. Never blocks.
+
+        A server that has a name goes on; one without ends with its last handle.
+        """
+        super().close()
+        self._keeper = None
+
+    @property
+    def name(self) -> str | None:
+        """The name under which it is registered, after its end too. Never blocks."""
+        return name_of(self)
+
+    @property
+    def me(self: _Self) -> _Self:
+        """Another handle to the same server. Never blocks."""
+        return self.clone()
+
+    def __repr__(self) -> str:
+        kind = "a server" if self._kind_of_server is None else self._kind_of_server.server
+        what = kind if isinstance(kind, str) else kind.__qualname__
+        if self.closed:
+            return f"<{what} (closed)>"
+        name = "" if self._called is None else f" {self._called!r}"
+        return f"<{what}{name}>"
+
+    # What is sent by its tag
+
+    def call(self, tag: str, *values: Any) -> Any:
+        """Calls by a tag, a server in any language; see `kvreg.Server.call`. Blocks."""
+        kind = self._kind_of_server
+        if kind is not None:
+            method = kind.methods.get(tag)
+            if method is None or not method.is_call:
+                raise Unsupported(f"{self._called!r} does not know the call {tag!r}")
+            return getattr(self, tag)(*values)
+        sent = values_of(values, self._codec)
+        name = tag_of(tag)
+        return self._answered(self._ask(name, sent, len(values)))
+
+    def cast(self, tag: str, *values: Any) -> None:
+        """Sends by a tag, to a server in any language, as `kvreg.Server.cast`. Never blocks."""
+        kind = self._kind_of_server
+        if kind is not None:
+            method = kind.methods.get(tag)
+            if method is None or method.is_call:
+                raise Unsupported(f"{self._called!r} does not know the cast {tag!r}")
+            getattr(self, tag)(*values)
+            return
+        self._cast(tag, values, {})
+
+    def _cast(self, tag: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        name, cast = tag_of(tag), self._library.quick.kvreg_server_cast
+        posted(
+            self,
+            self._spec_or_none,
+            args,
+            kwargs,
+            lambda at, count: cast(self._handle, name, len(name), at, count),
+        )
+
+    def _ask(self, tag: bytes, values: Any, count: int) -> tuple[int, _abi.Value, str]:
+        """Calls as a message: the status, the answer, and what was said about it."""
+        follow()
+        reply, library = _abi.Value(), self._library
+        is_main = threading.get_ident() == threading.main_thread().ident
+        call = library.kvreg_server_call
+        if not is_main or self._timeout == 0 or is_inside(library):
+            status = call(self._handle, tag, len(tag), values, count, reply)
+            return status, reply, ""
+        # By callbacks it meets nobody, and is done at once; else Ctrl-C is to end the wait.
+        status = call(self._at_once(), tag, len(tag), values, count, reply)
+        if status != Status.TIMEOUT:
+            return status, reply, ""
+        inbox, reference = OwnInbox(), ctypes.c_uint64()
+        request = library.quick.kvreg_server_request
+        asked = request(
+            *(
+                self._handle,
+                tag,
+                len(tag),
+                values,
+                count,
+                inbox._handle,
+                ctypes.byref(reference),
+            )
+        )
+        self._check(asked)
+        event = _abi.Event()
+        try:
+            inbox._check(inbox.next_event(event, None))
+        except BaseException:
+            library.quick.kvreg_inbox_abandon(inbox._handle, reference)
+            raise
+        finally:
+            inbox.close()
+        library.quick.kvreg_value_clone(event.value, reply)
+        status, said = event.status, event.detail.decoded()
+        library.quick.kvreg_event_clear(event)
+        return status, reply, said
+
+    def _answered(self, answered: tuple[int, _abi.Value, str]) -> Any:
+        """The value of an answer; raises what else it is."""
+        status, reply, said = answered
+        if status:
+            raise self._refusal(status, said)
+        value = take(self._library, reply)
+        if self._codec is not None and isinstance(value, bytes):
+            return self._codec.decode(value)
+        return value
+
+    def _refusal(self, status: int, said: str) -> Error:
+        if not said and status == Status.ABORTED:
+            from ._errors import last_error
+
+            said = last_error(self._library).partition(": ")[2]
+            said = said[len(_ABORTED) :] if said.startswith(_ABORTED) else ""
+        if said and status == Status.ABORTED:
+            return Aborted(said)
+        return self._error(status)
+
+    def _by_message(self, tag: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Calls a server of Python's whose calls do not run on this thread."""
+        from . import _serving
+
+        spec = self._spec
+        if _serving.is_served_here(spec):
+            raise CallingSelf(
+                f"{self._called!r} hands its calls over to the thread that makes this one"
+            )
+        parcel, name, asked = Parcel(args, kwargs), tag.encode(), spec.table.asked
+        asked[parcel.number] = parcel
+        try:
+            answered = self._ask(name, address(spec, parcel), 1)
+        finally:
+            asked.pop(parcel.number, None)
+        return of_parcel(self, parcel, answered)
+
+    # Infos, timers, life and death
+
+    def send(self, tag: str, *values: Any) -> None:
+        """Sends an info: `on_info` gets it; see `kvreg.Server.send`. Never blocks."""
+        send(self, self._spec_or_none, 0, tag, values)
+
+    def send_next(self, tag: str, *values: Any) -> None:
+        """For the server itself; see `kvreg.Server.send_next`. Never blocks."""
+        send(self, self._spec_or_none, _abi.SEND_NEXT, tag, values)
+
+    def send_after(self, delay: float, tag: str, *values: Any) -> int:
+        """Sends an info in a while; see `kvreg.Server.send_after`. Never blocks."""
+        return send_after(self, self._spec_or_none, delay, tag, values)
+
+    def cancel(self, reference: int) -> float | None:
+        """Takes a timer back; see `kvreg.Server.cancel`. Never blocks."""
+        return cancel(self, reference)
+
+    def monitor(self, server: Any) -> int:
+        """Has it told of the end of another; see `kvreg.Server.monitor`. Never blocks."""
+        return monitor(self, server)
+
+    def demonitor(self, reference: int, flush: bool = False) -> None:
+        """Takes a monitor back; see `kvreg.Server.demonitor`. Never blocks."""
+        demonitor(self, reference, flush)
+
+    def link(self, server: Any) -> None:
+        """Links it to another; see `kvreg.Server.link`. Never blocks."""
+        link(self, server)
+
+    def unlink(self, server: Any) -> None:
+        """Takes a link away. Never blocks."""
+        unlink(self, server)
+
+    def exit(self, reason: Reason, detail: str = "") -> None:
+        """Ends it at once; see `kvreg.Server.exit`. Never waits for a turn."""
+        exits(self, reason, detail)
+
+    def info(self) -> ServerInfo:
+        """What there is to know about it. Never blocks."""
+        return info(self)
+
+    def stop(self) -> None:
+        """Stops it, reason NORMAL; see `kvreg.Server.stop`. Waits for its turn."""
+        kind = self._kind_of_server
+        if kind is None or kind.hands_over:
+            self._stop_by_message()
+            return
+        slot = _turns.new_slot()
+        turn, turn_at, waiting, waiting_at = slot
+        status = self._begin(self._at, NOW, waiting_at, turn_at)
+        if status or waiting or self._cell is None:
+            _turns.enter(self, status, slot)
+        self._check(self._end(turn, _abi.STOP, None, 0))
+        _turns.has_stopped(self)
+
+    def _stop_by_message(self) -> None:
+        from . import _serving
+
+        if self._spec_or_none is not None and _serving.is_served_here(self._spec_or_none):
+            raise CallingSelf(f"{self._called!r} is stopped by the thread that makes this call")
+        follow()
+        timeout = self._timeout
+        end = None if timeout is None else time.monotonic() + timeout
+        with OwnInbox() as inbox:
+            reference = ctypes.c_uint64()
+            inbox._call("kvreg_inbox_monitor_server", self._handle, ctypes.byref(reference))
+            status = self._wait(self._library.kvreg_server_stop)
+            if status != Status.OUTCOME_UNKNOWN:
+                self._check(status)
+                return
+            # Of one slice of the wait: it has begun to end.
+            event = _abi.Event()
+            left = None if end is None else max(0.0, end - time.monotonic())
+            if inbox.next_event(event, left):
+                self._check(status)
+            reason = event.reason
+            self._library.quick.kvreg_event_clear(event)
+            if reason != Reason.NORMAL:
+                raise ServerDown(f"{self._called!r} ended otherwise: {Reason(reason).name}")
+
+
+def is_inside(library: Library) -> bool:
+    """Whether this thread has a turn: then who waits for whom is to be seen."""
+    server = ctypes.c_void_p()
+    if library.quick.kvreg_server_self(ctypes.byref(server)):
+        return False
+    library.quick.kvreg_server_free(server)
+    return True
+
+
+def of_parcel(remote: Any, parcel: Parcel, answered: tuple[int, _abi.Value, str]) -> Any:
+    """What a call of Python's to Python by a message gave."""
+    status = answered[0]
+    if not status:
+        return parcel.result
+    raised = parcel.error
+    if raised is not None and status == Status.ABORTED:
+        raise raised
+    if raised is not None and status == Status.SERVER_DOWN:
+        text = f"{remote._called!r} crashed: {_turns.last_line(raised)}"
+        raise ServerDown(text) from raised
+    raise remote._refusal(status, answered[2])
+
+
+def by_message(remote: Remote, tag: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """See `Remote._by_message`."""
+    return remote._by_message(tag, args, kwargs)
+
+
+def by_cast(remote: Remote, tag: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """See `Remote._cast`."""
+    remote._cast(tag, args, kwargs)
+
+
+_NAMES: dict[str, Any] = {
+    "_kvreg_pop": _turns.slots.pop,
+    "_kvreg_push": _turns.slots.append,
+    "_kvreg_new": _turns.new_slot,
+    "_kvreg_enter": _turns.enter,
+    "_kvreg_has_gone": _turns.has_gone,
+    "_kvreg_failed": _turns.failed,
+    "_kvreg_put_off": _turns.put_off,
+    "_kvreg_await": _turns.await_answer,
+    "_kvreg_pack": _turns.pack,
+    "_kvreg_message": by_message,
+    "_kvreg_cast": by_cast,
+}
+
+
+def remote_class(kind: Kind) -> type[Remote]:
+    """The class of the handles of a class of servers."""
+    found: type[Remote] = kind.handles(Remote, _turns.METHODS, _NAMES)
+    return found
+
+
+def found(
+    library: Library,
+    handle: ctypes.c_void_p,
+    name: str | None,
+    codec: Codec | None,
+    keeper: object,
+) -> Remote:
+    """An object for the handle of a server, of its class if that is one of this process."""
+    stats = _abi.ServerStats()
+    spec = None
+    if not library.quick.kvreg_server_info(handle, stats) and (
+        stats.owner == _table.table.owner
+    ):
+        spec = _table.table.specs.get(stats.key)
+    kind = Remote if spec is None else remote_class(spec.kind)
+    remote = kind._of(library, handle.value)
+    remote._adopt(spec, codec, keeper)
+    remote._called = name
+    return remote
