@@ -289,6 +289,14 @@ def _refused(number: int, text: str) -> IOFailed:
     return IOFailed(number, text)
 
 
+def of_status(status: int, text: str) -> Error:
+    """The exception for a status that an event told, and not a call."""
+    raised = _BY_STATUS.get(status, Error)(text)
+    if raised.status != status:
+        raised.status = status
+    return raised
+
+
 def check(library: Library, status: int) -> None:
     """Raises what a status other than OK says."""
     if status:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _Self = TypeVar("_Self", bound="Registry")
 
 # To the end of a block these are as good as its own stop; after a fork it is the parent's.
-_ENDED = (Status.NO_PROCESS, Status.SERVER_DOWN, Status.FORKED, Status.SHUT_DOWN)
+ENDED = (Status.NO_PROCESS, Status.SERVER_DOWN, Status.FORKED, Status.SHUT_DOWN)
 
 
 class _Keeper:
@@ -397,7 +398,7 @@ class Registry(Server, Mapping[str, Bucket]):
 
         `CallingSelf` from inside an update of one of its buckets. Waits for its turn.
         """
-        self._call_blocking("kvreg_registry_stop")
+        self._check(self._stopped())
         self._warns = False
 
     def exit(self, reason: Reason, detail: str = "") -> None:
@@ -439,9 +440,26 @@ class Registry(Server, Mapping[str, Bucket]):
             self.close()
 
     def _stop_unless_ended(self) -> None:
-        status = self._wait(self._library.kvreg_registry_stop)
-        if status not in _ENDED:
+        status = self._stopped()
+        if status not in ENDED:
             self._check(status)
+
+    def _stopped(self) -> int:
+        follow()
+        stop = self._library.kvreg_registry_stop
+        try:
+            has_servers = bool(self._servers())
+        except Error:
+            has_servers = False  # stop says why
+        if not has_servers:
+            return self._wait(stop)
+        # The time that servers have for their ends is not cut into slices.
+        from ._serving import serve_while
+
+        return serve_while(functools.partial(stop, self._handle))
+
+    def _servers(self) -> list[str]:
+        return keys(self, "kvreg_registry_servers")
 
     def __repr__(self) -> str:
         if self.closed:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol, TypeVar
 
 from . import _abi, _table, _turns
 from ._constants import Reason, Status, exit_arguments
-from ._errors import Aborted, CallingSelf, Error, ServerDown, Unsupported, error
+from ._errors import (
+    CallingSelf,
+    Error,
+    ServerDown,
+    Unsupported,
+    error,
+    last_error,
+    of_status,
+)
 from ._info import ServerInfo, exit_reason
 from ._library import Library
 from ._logging import follow
@@ -27,6 +35,9 @@ _Self = TypeVar("_Self", bound="Remote")
 
 _ABORTED = "the callback aborted it: "
 """What the library says before the text of whoever refused."""
+
+
+Answered = tuple[int, _abi.Value, Optional[str]]
 
 
 class Target(Protocol):
@@ -310,19 +321,22 @@ class Remote(Server):
             lambda at, count: cast(self._handle, name, len(name), at, count),
         )
 
-    def _ask(self, tag: bytes, values: Any, count: int) -> tuple[int, _abi.Value, str]:
-        """Calls as a message: the status, the answer, and what was said about it."""
+    def _ask(self, tag: bytes, values: Any, count: int) -> Answered:
+        """Calls as a message: the status, the answer, and what was said about it.
+
+        None was said where the library has it as its last error.
+        """
         follow()
         reply, library = _abi.Value(), self._library
         is_main = threading.get_ident() == threading.main_thread().ident
         call = library.kvreg_server_call
         if not is_main or self._timeout == 0 or is_inside(library):
             status = call(self._handle, tag, len(tag), values, count, reply)
-            return status, reply, ""
+            return status, reply, None
         # By callbacks it meets nobody, and is done at once; else Ctrl-C is to end the wait.
         status = call(self._at_once(), tag, len(tag), values, count, reply)
         if status != Status.TIMEOUT:
-            return status, reply, ""
+            return status, reply, None
         inbox, reference = OwnInbox(), ctypes.c_uint64()
         request = library.quick.kvreg_server_request
         asked = request(
@@ -345,12 +359,9 @@ class Remote(Server):
             raise
         finally:
             inbox.close()
-        library.quick.kvreg_value_clone(event.value, reply)
-        status, said = event.status, event.detail.decoded()
-        library.quick.kvreg_event_clear(event)
-        return status, reply, said
+        return replied(library, event)
 
-    def _answered(self, answered: tuple[int, _abi.Value, str]) -> Any:
+    def _answered(self, answered: Answered) -> Any:
         """The value of an answer; raises what else it is."""
         status, reply, said = answered
         if status:
@@ -360,15 +371,14 @@ class Remote(Server):
             return self._codec.decode(value)
         return value
 
-    def _refusal(self, status: int, said: str) -> Error:
-        if not said and status == Status.ABORTED:
-            from ._errors import last_error
-
+    def _refusal(self, status: int, said: str | None) -> Error:
+        if said is None and status == Status.ABORTED:
             said = last_error(self._library).partition(": ")[2]
             said = said[len(_ABORTED) :] if said.startswith(_ABORTED) else ""
-        if said and status == Status.ABORTED:
-            return Aborted(said)
-        return self._error(status)
+        elif said is None:
+            return self._error(status)
+        name = self._library.quick.kvreg_status_message(status).decode()
+        return of_status(status, f"Server.call of {self._called!r}: {said or name}")
 
     def _by_message(self, tag: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Calls a server of Python's whose calls do not run on this thread."""
@@ -469,6 +479,15 @@ class Remote(Server):
                 raise ServerDown(f"{self._called!r} ended otherwise: {Reason(reason).name}")
 
 
+def replied(library: Library, event: _abi.Event) -> Answered:
+    """What a REPLY says; it is released."""
+    reply = _abi.Value()
+    library.quick.kvreg_value_clone(event.value, reply)
+    status, said = event.status, event.detail.decoded()
+    library.quick.kvreg_event_clear(event)
+    return status, reply, said
+
+
 def is_inside(library: Library) -> bool:
     """Whether this thread has a turn: then who waits for whom is to be seen."""
     server = ctypes.c_void_p()
@@ -478,7 +497,7 @@ def is_inside(library: Library) -> bool:
     return True
 
 
-def of_parcel(remote: Any, parcel: Parcel, answered: tuple[int, _abi.Value, str]) -> Any:
+def of_parcel(remote: Any, parcel: Parcel, answered: Answered) -> Any:
     """What a call of Python's to Python by a message gave."""
     status = answered[0]
     if not status:
@@ -502,7 +521,7 @@ def by_cast(remote: Remote, tag: str, args: tuple[Any, ...], kwargs: dict[str, A
     remote._cast(tag, args, kwargs)
 
 
-_NAMES: dict[str, Any] = {
+NAMES: dict[str, Any] = {
     "_kvreg_pop": _turns.slots.pop,
     "_kvreg_push": _turns.slots.append,
     "_kvreg_new": _turns.new_slot,
@@ -519,7 +538,7 @@ _NAMES: dict[str, Any] = {
 
 def remote_class(kind: Kind) -> type[Remote]:
     """The class of the handles of a class of servers."""
-    found: type[Remote] = kind.handles(Remote, _turns.METHODS, _NAMES)
+    found: type[Remote] = kind.handles(Remote, _turns.METHODS, NAMES)
     return found
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ._constants import Status
 from ._errors import ServerNotFound, WrongKind
-from ._items import keys
 
 if TYPE_CHECKING:
     from ._registry import Registry
@@ -52,11 +51,11 @@ class Servers(Mapping[str, Any]):
 
     def __iter__(self) -> Iterator[str]:
         """The names as they are at this instant. Waits for casts of this thread only."""
-        return iter(keys(self._registry, "kvreg_registry_servers"))
+        return iter(self._registry._servers())
 
     def __len__(self) -> int:
         """How many there are. Waits for casts of this thread only."""
-        return len(keys(self._registry, "kvreg_registry_servers"))
+        return len(self._registry._servers())
 
     def __repr__(self) -> str:
         return f"<the servers of {self._registry!r}>"

@@ -18,9 +18,11 @@ the turn sends itself one.
 from __future__ import annotations
 
 import ctypes
+import functools
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable, NoReturn
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional
 
 from . import _abi, _table
 from ._constants import Reason, Status
@@ -33,7 +35,6 @@ from ._values import borrowed, decoded, encoded, fill
 
 if TYPE_CHECKING:
     from ._codecs import Codec
-    from ._kind import Kind, Method
     from ._remote import Remote
 
 NOW = _abi.BEGIN_NOW
@@ -43,6 +44,15 @@ _DETAIL = 60000
 
 Slot = tuple[ctypes.c_void_p, Any, ctypes.c_uint64, Any]
 """A handle of a turn and a reference to it, how much waits and a reference to that."""
+
+Step = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+"""A handler, and what it is called with."""
+
+Said = tuple[int, Optional[_abi.Value]]
+"""A verdict, and the answer or the text that goes with it."""
+
+Steps = Generator[Step, Any, Said]
+"""One message on its way: who drives it calls the handler, and may wait for it."""
 
 slots: list[Slot] = []
 """Those that nobody uses, as `_hot.slots`."""
@@ -101,6 +111,11 @@ def pack(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 # Entering
+
+
+def try_enter(remote: Remote, status: int, slot: Slot) -> Cell | None:
+    """As `enter`, for who must not wait: None if somebody has the turn."""
+    return None if status == Status.TIMEOUT else enter(remote, status, slot)
 
 
 def enter(remote: Remote, status: int, slot: Slot) -> Cell:
@@ -218,10 +233,10 @@ def has_terminated(remote: Remote) -> None:
         return
     turn, turn_at, _, waiting_at = new_slot()
     status = remote._begin(remote._at, NOW, waiting_at, turn_at)
-    if status == Status.TIMEOUT:
+    if status == Status.TIMEOUT and remote._timeout != 0:
         status = remote._wait(remote._library.kvreg_server_begin, 0, waiting_at, turn_at)
     if status:
-        return  # somebody else has told it
+        return  # somebody else has told it, or does so now
     _settle(remote, turn)
     remote._end(turn, _abi.KEEP, None, 0)
 
@@ -280,7 +295,12 @@ def wait_for(remote: Remote, came: Any) -> None:
         if _serving.wait_for(came, left):
             return
         if left == 0:
-            raise OutcomeUnknown(f"{remote._called!r} had begun when the time was over")
+            raise unknown(remote)
+
+
+def unknown(remote: Remote) -> OutcomeUnknown:
+    """Of who has waited too long for an answer that was put off."""
+    return OutcomeUnknown(f"{remote._called!r} had begun when the time was over")
 
 
 # Messages
@@ -297,117 +317,134 @@ def drain(spec: Spec, turn: ctypes.c_void_p, cell: Cell | None) -> tuple[int, Ce
         status = hot.turn_next(turn, at)
         if status:
             return status, cell
-        raised: BaseException | None = None
-        after: Callable[[], None] | None = None
+        handled = Handled(spec, cell, message)
         try:
-            if cell is None:
-                cell = spec.table.cells.get(message.self or 0)
-            handled = _Handled(spec, cell, message)
-            verdict, said = handled.verdict()
-            after, raised, cell = handled.after, handled.raised, handled.cell
+            said = _run(handled.steps())
         finally:
             hot.message_clear(at)
-        hot.turn_answer(turn, verdict, None if said is None else ctypes.byref(said))
-        if after is not None:
-            after()
-        if raised is not None and not isinstance(raised, Exception):
-            raise raised
+        cell = handled.answer(turn, said)
 
 
-class _Handled:
+def _run(steps: Steps) -> Said:
+    """What a message gives, whose handler is called here."""
+    try:
+        function, args, kwargs = next(steps)
+        while True:
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as raised:
+                function, args, kwargs = steps.throw(raised)
+            else:
+                function, args, kwargs = steps.send(result)
+    except StopIteration as stop:
+        said: Said = stop.value
+        return said
+
+
+class Handled:
     """One message, and what became of it."""
 
     def __init__(self, spec: Spec, cell: Cell | None, message: _abi.Message) -> None:
-        self.spec, self.cell, self.message = spec, cell, message
+        self.spec, self.message = spec, message
+        self.cell = spec.table.cells.get(message.self or 0) if cell is None else cell
         self.raised: BaseException | None = None
         self.after: Callable[[], None] | None = None
         """What is to be done once it is answered."""
+        self.parcel: Parcel | None = None
 
-    def verdict(self) -> tuple[int, _abi.Value | None]:
-        """What is to be answered, and with what."""
+    def answer(self, turn: ctypes.c_void_p, said: Said) -> Cell | None:
+        """Answers the message; whose turn it is."""
+        verdict, value = said
+        at = None if value is None else ctypes.byref(value)
+        self.spec.library.hot.turn_answer(turn, verdict, at)
+        if self.after is not None:
+            self.after()
+        if self.raised is not None and not isinstance(self.raised, Exception):
+            raise self.raised
+        return self.cell
+
+    def steps(self) -> Steps:
+        """Gives the handler and its arguments, takes its result, and says what to answer."""
         try:
-            return self._handle()
+            found = self._handler()
+            if isinstance(found, int):
+                return found, None
+            if isinstance(found, _abi.Value):
+                return _abi.ABORT, found
+            result = yield found
+            return self._done(result)
         except BaseException as raised:
-            return self._failed(raised, None)
+            return self._failed(raised)
 
-    def _handle(self) -> tuple[int, _abi.Value | None]:
-        message, kind = self.message, self.spec.kind
+    def _handler(self) -> int | _abi.Value | Step:
+        """The handler; or a verdict, or why it is refused."""
+        message, kind, codec = self.message, self.spec.kind, self.spec.codec
         what = message.type
         if what == _abi.MESSAGE_INIT:
             self.cell = began_again(self.spec, message.self)
-            return _abi.KEEP, None
+            return _abi.KEEP
         tag = ctypes.string_at(message.tag.address or 0, message.tag.len)
         if what == _abi.MESSAGE_INFO and tag == self.spec.table.marker:
-            return _abi.KEEP, None
+            return _abi.KEEP
         owner = None if self.cell is None else self.cell.object
         if owner is None:
-            return _abi.UNHANDLED, None
-        call = plain_handler(kind, what, tag, message, self.spec.codec)
-        if call is not None:
-            function, args = call
-            return self._done(function(owner, *args))
-        if what not in (_abi.MESSAGE_CALL, _abi.MESSAGE_CAST):
-            if what != _abi.MESSAGE_INFO or kind.on_info is None:
-                return _abi.UNHANDLED, None
-            parcel = self._parcel()
-            name = tag.decode()
-            args = arguments(message, self.spec.codec) if parcel is None else parcel.args
-            return self._done(kind.on_info(owner, name, *args))
+            return _abi.UNHANDLED
+        if what == _abi.MESSAGE_DOWN and kind.on_down is not None:
+            detail = peek(message.values[0]) if message.count else ""
+            name, reason = tag.decode() or None, Reason(message.reason)
+            return kind.on_down, (owner, Down(message.reference, reason, name, detail)), {}
+        if what == _abi.MESSAGE_TERMINATE and kind.on_terminate is not None:
+            return kind.on_terminate, (owner, Reason(message.reason)), {}
+        self.parcel = self._parcel()
+        parcel = self.parcel
+        args = arguments(message, codec) if parcel is None else parcel.args
+        if what == _abi.MESSAGE_INFO and kind.on_info is not None:
+            return kind.on_info, (owner, tag.decode(), *args), {}
         method = kind.methods.get(tag.decode())
-        if method is None or method.is_call != (what == _abi.MESSAGE_CALL):
-            return _abi.UNHANDLED, None
-        return self._request(owner, method)
-
-    def _request(self, owner: Any, method: Method) -> tuple[int, _abi.Value | None]:
-        parcel = self._parcel()
-        if parcel is None:
-            args = arguments(self.message, self.spec.codec)
-            try:
-                method.fits(owner, *args)
-            except TypeError as misfit:
-                return _abi.ABORT, text_value(str(misfit))
-            kwargs: dict[str, Any] = {}
-        else:
-            args, kwargs = parcel.args, parcel.kwargs
+        is_call = {_abi.MESSAGE_CALL: True, _abi.MESSAGE_CAST: False}.get(what)
+        if method is None or method.is_call is not is_call:
+            return _abi.UNHANDLED
+        if parcel is not None:
+            return method.function, (owner, *args), parcel.kwargs
         try:
-            result = method.function(owner, *args, **kwargs)
-        except BaseException as raised:
-            return self._failed(raised, parcel)
-        return self._done(result, parcel)
+            method.fits(owner, *args)
+        except TypeError as misfit:
+            return text_value(str(misfit))
+        return method.function, (owner, *args), {}
 
-    def _done(self, result: Any, parcel: Parcel | None = None) -> tuple[int, _abi.Value | None]:
+    def _done(self, result: Any) -> Said:
         """What a handler returned is answered, if anybody asked."""
+        parcel = self.parcel
         if self.message.type != _abi.MESSAGE_CALL:
             return _abi.KEEP, None
         if type(result) is Later:
-            return self._later(result._answer, parcel)
+            return self._later(result._answer)
         if parcel is not None:
             parcel.result = result
             return _abi.KEEP, None
         return reply_value(result, self.spec.codec)
 
-    def _later(self, answer: Answer, parcel: Parcel | None) -> tuple[int, _abi.Value | None]:
-        library, codec = self.spec.library, self.spec.codec
+    def _later(self, answer: Answer) -> Said:
+        library, codec, parcel = self.spec.library, self.spec.codec, self.parcel
         reply = ctypes.c_void_p()
         status = library.quick.kvreg_message_defer(self.message, ctypes.byref(reply))
         if status:
             raise error(library, status, self.spec.name)
-        self.after = lambda: answer.then(
-            lambda it: send_reply(library, codec, reply, parcel, it)
-        )
+
+        def told(answer: Answer) -> bool:
+            return send_reply(library, codec, reply, parcel, answer)
+
+        self.after = functools.partial(answer.then, told)
         return _abi.LATER, None
 
-    def _failed(
-        self, raised: BaseException, parcel: Parcel | None
-    ) -> tuple[int, _abi.Value | None]:
+    def _failed(self, raised: BaseException) -> Said:
         if isinstance(raised, Stop):
-            _, said = self._done(raised.result, parcel)
-            return _abi.STOP, said
+            return _abi.STOP, self._done(raised.result)[1]
         self.raised = raised
         if self.message.type == _abi.MESSAGE_TERMINATE and self.cell is not None:
             self.cell.failure = raised
-        if parcel is not None:
-            parcel.error = raised
+        if self.parcel is not None:
+            self.parcel.error = raised
         if isinstance(raised, self.spec.kind.answers):
             return _abi.ABORT, text_value(text_of(raised))
         return _abi.CRASH, text_value(traceback_of(raised))
@@ -428,19 +465,6 @@ class _Handled:
         if parcel is None:
             raise Refused("the arguments are gone: it was sent to another process")
         return parcel
-
-
-def plain_handler(
-    kind: Kind, what: int, tag: bytes, message: _abi.Message, codec: Codec | None
-) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
-    """The handler of a DOWN or a TERMINATE, with its arguments."""
-    if what == _abi.MESSAGE_DOWN and kind.on_down is not None:
-        detail = peek(message.values[0]) if message.count else ""
-        down = Down(message.reference, Reason(message.reason), tag.decode() or None, detail)
-        return kind.on_down, (down,)
-    if what == _abi.MESSAGE_TERMINATE and kind.on_terminate is not None:
-        return kind.on_terminate, (Reason(message.reason),)
-    return None
 
 
 def began_again(spec: Spec, me: int | None) -> Cell:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
 
 from . import _remote
-from ._constants import Reason, Restart
-from ._errors import NoProcess
-from ._info import ServerInfo
-from ._kind import MARK, Kind, options
+from ._behaviour import Behaviour, cell_of, cloned
+from ._kind import MARK, Kind
 from ._later import Later
 from ._starting import checked, looked_up, started
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec
 
-    from ._bucket import Bucket
-    from ._inbox import Down
     from ._registry import Registry
 
     _Parameters = ParamSpec("_Parameters")
@@ -57,7 +53,7 @@ def _marked(function: Any, is_call: bool) -> Any:
     return function
 
 
-class Server:
+class Server(Behaviour):
     """A server whose state and handlers are a class of Python's (Elixir's GenServer).
 
     Subclass it, mark methods by `@kvreg.call` and `@kvreg.cast`, and `start` one. `start` and
@@ -98,32 +94,11 @@ class Server:
     it had begun elsewhere, `CallingSelf` from inside the server.
     """
 
-    answers: ClassVar[tuple[type[Exception], ...]] = ()
-    """Exceptions that come out at the caller as they are, and leave the server as it is."""
+    _kvreg_base = True
 
-    _kvreg_kind: ClassVar[Kind]
-    _kvreg_cell: Any = None
-
-    def __init_subclass__(
-        cls,
-        *,
-        restart: Restart = Restart.TRANSIENT,
-        hand_over: bool = False,
-        max_restarts: int | None = None,
-        restart_period: float | None = None,
-        shutdown: float | None = None,
-        max_mailbox: int | None = None,
-        max_bytes: int | None = None,
-        max_value: int | None = None,
-        **others: Any,
-    ) -> None:
+    def __init_subclass__(cls, **options: Any) -> None:
         """Looks at what the class can do; `TypeError` for what it cannot. Never blocks."""
-        super().__init_subclass__(**others)
-        own = options(
-            *(restart, max_restarts, restart_period, shutdown),
-            *(max_mailbox, max_bytes, max_value),
-        )
-        cls._kvreg_kind = Kind(cls, Server, own, hand_over)
+        super().__init_subclass__(**options)
         if cls._kvreg_kind.is_async:
             raise TypeError(
                 f"{cls.__qualname__} has a handler of async def: that is for kvreg.aio.Server"
@@ -167,20 +142,6 @@ class Server:
         """
         return _as(cls, checked(_kind(cls), looked_up(registry, name)))
 
-    # What a class may say itself
-
-    def on_info(self, tag: str, *values: Any) -> None:
-        """Gets what `send` and `send_after` sent; without it that is logged and dropped."""
-
-    def on_down(self, down: Down) -> None:
-        """Gets the end of a server that this one monitors; without it that is logged."""
-
-    def on_terminate(self, reason: Reason) -> None:
-        """Runs before an end in good order: a stop, a shutdown, a crash of its own.
-
-        Not before `exit`. What was sent meanwhile is dropped.
-        """
-
     # For the methods of the class itself, and of its handles
 
     @property
@@ -189,20 +150,13 @@ class Server:
 
         Never blocks.
         """
-        cell = _cell(self)
-        handle = _cloned(cell)
+        cell = cell_of(self)
+        handle = cloned(cell)
         remote = _remote.remote_class(_kind(type(self)))._of(cell._library, handle)
         keeper = None if cell.spec.keeper is None else cell.spec.keeper()
         remote._adopt(cell.spec, cell._codec, keeper)
         remote._cell, remote._called = cell, cell._called
         return _as(type(self), remote)
-
-    def later(self) -> Later[Any]:
-        """An answer that comes later: a call returns it, and any thread says `set` or `fail`.
-
-        Never blocks.
-        """
-        return Later()
 
     def call(self, tag: str, *values: Any) -> Any:
         """Calls by a tag: the name of a method, or what a server in another language knows.
@@ -217,67 +171,6 @@ class Server:
         """Sends by a tag, as `call` calls. Never blocks."""
         _remote_of(self).cast(tag, *values)
 
-    def send(self, tag: str, *values: Any) -> None:
-        """Sends an info: `on_info` gets the tag and the values. Never blocks."""
-        cell = _cell(self)
-        _remote.send(cell, cell.spec, 0, tag, values)
-
-    def send_next(self, tag: str, *values: Any) -> None:
-        """Sends this server an info that comes before all that waits (OTP's continue).
-
-        From inside its own methods only: else `InvalidArgument`. Never blocks.
-        """
-        cell = _cell(self)
-        _remote.send(cell, cell.spec, 1, tag, values)
-
-    def send_after(self, delay: float, tag: str, *values: Any) -> int:
-        """Sends an info in `delay` seconds; gives the reference of the timer, for `cancel`.
-
-        It ends with the server. Never blocks.
-        """
-        cell = _cell(self)
-        return _remote.send_after(cell, cell.spec, delay, tag, values)
-
-    def cancel(self, reference: int) -> float | None:
-        """Takes a timer back: the seconds that were left, or None if it has come already.
-
-        Never blocks.
-        """
-        return _remote.cancel(_cell(self), reference)
-
-    def monitor(self, server: Server | Bucket | Registry) -> int:
-        """Has `on_down` told of the end of any server; gives the reference of its `Down`.
-
-        At once, reason NOPROC, if that has ended. Never blocks.
-        """
-        return _remote.monitor(_cell(self), server)
-
-    def demonitor(self, reference: int, flush: bool = False) -> None:
-        """Takes a monitor back: no `Down` of it comes any more. Never blocks.
-
-        With `flush` one that waits already is removed too.
-        """
-        _remote.demonitor(_cell(self), reference, flush)
-
-    def link(self, server: Server | Bucket | Registry) -> None:
-        """Links this server and another: when one ends abnormally, so does the other.
-
-        `NoProcess` if one has ended. Never blocks.
-        """
-        _remote.link(_cell(self), server)
-
-    def unlink(self, server: Server | Bucket | Registry) -> None:
-        """Takes a link away, if there is one. Never blocks."""
-        _remote.unlink(_cell(self), server)
-
-    def exit(self, reason: Reason, detail: str = "") -> None:
-        """Ends the server at once, without `on_terminate`; what is queued is dropped.
-
-        A method that runs is not interrupted, and its answer is dropped. `Reason.NORMAL` does
-        nothing, and `Reason.NOPROC` is an `InvalidArgument`. Never waits for a turn.
-        """
-        _remote.exits(_cell(self), reason, detail)
-
     def stop(self) -> None:
         """Stops the server, reason NORMAL, after what is queued; returns when it is gone.
 
@@ -285,15 +178,6 @@ class Server:
         it ended for another reason meanwhile. Waits for its turn.
         """
         _remote_of(self).stop()
-
-    def info(self) -> ServerInfo:
-        """What there is to know about the server. Never blocks."""
-        return _remote.info(_cell(self))
-
-    @property
-    def name(self) -> str | None:
-        """The name under which it is registered, after its end too. Never blocks."""
-        return _remote.name_of(_cell(self))
 
     @property
     def timeout(self) -> float | None:
@@ -339,22 +223,6 @@ def _kind(cls: type[Server]) -> Kind:
     if kind is None:
         raise TypeError("kvreg.Server is started by its subclasses")
     return kind
-
-
-def _cell(server: Server) -> Any:
-    cell = server._kvreg_cell
-    if cell is None:
-        raise NoProcess(f"this {type(server).__qualname__} was not started: it is an object")
-    return cell
-
-
-def _cloned(cell: Any) -> int | None:
-    import ctypes
-
-    handle = ctypes.c_void_p()
-    clone = cell._library.quick.kvreg_server_clone
-    _remote.check(cell, clone(cell._handle, ctypes.byref(handle)))
-    return handle.value
 
 
 def _remote_of(server: Server) -> Any:

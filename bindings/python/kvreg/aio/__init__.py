@@ -35,10 +35,40 @@ waits is not awaited: casts, exit, link, monitor, close. `of` gives the object f
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from ._bucket import Bucket
 from ._inbox import Inbox
 from ._mirror import Mirror
 from ._registry import Registry
 from ._watch import Watch
 
-__all__ = ["Bucket", "Inbox", "Mirror", "Registry", "Watch"]
+if TYPE_CHECKING:
+    from ._user_server import Server, Servers, call, cast
+
+__all__ = [
+    "Bucket",
+    "Inbox",
+    "Mirror",
+    "Registry",
+    "Server",
+    "Servers",
+    "Watch",
+    "call",
+    "cast",
+]
+
+if not TYPE_CHECKING:  # to which any attribute would do
+
+    def __getattr__(name: str) -> Any:
+        if name not in ("Server", "Servers", "call", "cast"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import _user_server  # not before it is needed
+
+        found = getattr(_user_server, name)
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

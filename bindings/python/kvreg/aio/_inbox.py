@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from typing import Callable, TypeVar
+from typing import TYPE_CHECKING, Callable, TypeVar, cast
 
 from .. import _bucket, _inbox, _registry
 from .._constants import LogLevel
@@ -20,6 +20,10 @@ from .._timeout import milliseconds
 from ._bucket import Bucket
 from ._registry import Registry
 from ._workers import others_wait, submit, submit_again
+
+if TYPE_CHECKING:
+    from .._user_server import Server as _Blocking
+    from ._user_server import Server
 
 _Self = TypeVar("_Self", bound="Inbox")
 
@@ -52,11 +56,14 @@ class Inbox:
         self._watched: int | None = None
         self._thread: _Thread | None = None
 
-    def monitor(self, server: Bucket | Registry | _bucket.Bucket | _registry.Registry) -> int:
-        """Asks for the end of a bucket or registry; gives the reference of its `Down`."""
+    def monitor(
+        self,
+        server: Bucket | Registry | Server | _bucket.Bucket | _registry.Registry | _Blocking,
+    ) -> int:
+        """Asks for the end of any server; gives the reference of its `Down`."""
         if isinstance(server, (Bucket, Registry)):
             return self._inbox.monitor(server._server)
-        return self._inbox.monitor(server)
+        return self._inbox.monitor(cast("_Blocking", server))
 
     def demonitor(self, reference: int, flush: bool = False) -> None:
         """Takes a monitor back; see `kvreg.Inbox.demonitor`."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TYPE_CHECKING, Callable, TypeVar, overload
 
 from .. import _bucket, _registry
 from .._codecs import Codec
 from .._constants import Reason
+from .._errors import Error
 from .._info import RegistryInfo
 from .._values import encode_text
 from ._bucket import Bucket
@@ -15,6 +16,7 @@ from ._server import Server
 
 if TYPE_CHECKING:
     from .._bucket_options import BucketOptions
+    from ._user_server import Servers
     from ._watch import Watch
 
 _Blocking = _registry.Registry
@@ -43,6 +45,7 @@ class Registry(Server[_Blocking]):
         max_buckets: int | None = None,
         max_bytes: int | None = None,
         max_mailbox: int | None = None,
+        max_servers: int | None = None,
     ) -> None:
         """Starts a registry. Never waits."""
         server = _Blocking(
@@ -52,6 +55,7 @@ class Registry(Server[_Blocking]):
             max_buckets=max_buckets,
             max_bytes=max_bytes,
             max_mailbox=max_mailbox,
+            max_servers=max_servers,
         )
         self._take(server, name)
         self._stops = True
@@ -91,6 +95,13 @@ class Registry(Server[_Blocking]):
         """What makes bytes of the values in its buckets, if anything does."""
         return self._server.codec
 
+    @property
+    def servers(self) -> Servers:
+        """The servers that programs write, by name: a mapping, whose handles are awaited."""
+        from ._user_server import Servers  # not before it is needed
+
+        return Servers(self._server.servers)
+
     async def create(
         self, name: str, exclusive: bool = False, options: BucketOptions | None = None
     ) -> Bucket:
@@ -129,7 +140,10 @@ class Registry(Server[_Blocking]):
 
     async def remove(self, name: str) -> None:
         """Ends the bucket of that name for good; see `kvreg.Registry.remove`."""
-        await self._call(lambda registry: registry.remove(name), self._turn_of(name))
+        if name in self._server.servers:
+            await self._elsewhere(lambda registry: registry.remove(name))
+        else:
+            await self._call(lambda registry: registry.remove(name), self._turn_of(name))
 
     async def execute(self, line: str | bytes) -> bytes:
         """Carries out a line of the text protocol; see `kvreg.Registry.execute`."""
@@ -166,8 +180,26 @@ class Registry(Server[_Blocking]):
 
     async def stop(self) -> None:
         """Ends all buckets, reason SHUTDOWN, then the registry; returns when all are gone."""
-        await self._call(_Blocking.stop, self._turn_of(None))
+        if len(self._server.servers):
+            await self._elsewhere(_Blocking.stop)
+        else:
+            await self._call(_Blocking.stop, self._turn_of(None))
         self._server._warns = False  # it may have been another handle that stopped it
+
+    async def _stop_unless_ended(self) -> None:
+        try:
+            await self.stop()
+        except Error as error:
+            if error.status not in _registry.ENDED:
+                raise
+
+    async def _elsewhere(self, work: Callable[[_Blocking], None]) -> None:
+        """In another thread, for servers that want to know of their end may be this loop's."""
+        from ._serving import elsewhere  # not before it is needed
+
+        with self._server.clone() as registry:
+            registry.timeout = self._timeout
+            await elsewhere(lambda: work(registry))
 
     def exit(self, reason: Reason, detail: str = "") -> None:
         """Ends the registry at once; see `kvreg.Registry.exit`. Never waits for a turn."""
@@ -176,6 +208,6 @@ class Registry(Server[_Blocking]):
     async def __aexit__(self, *exception: object) -> None:
         try:
             if self._stops and not self.closed:
-                await self._call(_Blocking._stop_unless_ended, self._turn_of(None))
+                await self._stop_unless_ended()
         finally:
             self.close()
