@@ -57,6 +57,9 @@ class Worker:
         except BaseException as error:
             self._raised = error
 
+    def runs(self) -> bool:
+        return self._thread.is_alive()
+
     def result(self) -> Any:
         self._thread.join(WAIT)
         assert not self._thread.is_alive(), "the thread still runs"

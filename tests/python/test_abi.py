@@ -65,6 +65,9 @@ STRUCTS: dict[str, type[ctypes.Structure]] = {
     "kvreg_scan_options": _abi.ScanOptions,
     "kvreg_watch_options": _abi.WatchOptions,
     "kvreg_registry_stats": _abi.RegistryStats,
+    "kvreg_server_options": _abi.ServerOptions,
+    "kvreg_server_stats": _abi.ServerStats,
+    "kvreg_message": _abi.Message,
 }
 
 # Where ctypes has another name than C, or several fields are told as one.

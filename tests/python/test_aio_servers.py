@@ -14,7 +14,7 @@ import kvreg
 import pytest
 import servers_support
 from aio_support import LOOPS, Unwatching, run_in
-from kvreg import Reason, aio
+from kvreg import Reason, _abi, _table, aio
 from servers_support import foreign_call, held, start_in_c, until_gone
 from support import SCALE, WAIT, Worker
 
@@ -231,7 +231,8 @@ def test_one_handler_at_a_time(run: Any) -> None:
         assert await waiting.does(lambda it: it.add(1)) == MANY + 1  # the object's own
         later = asyncio.ensure_future(waiting.async_later())
         (await heard.get()).set(3)
-        assert await later == 3
+        answer: object = await later
+        assert answer == 3
 
     run(main())
 
@@ -357,7 +358,7 @@ def test_blocking_classes_from_a_loop(run: Any) -> None:
             handing = servers_support.Handing.start(blocking, "handing")
             given = object()
             assert (await aio.Server.of(handing).give(given))[0] == (given,)
-            start_in_c(blocking, "c", kvreg._abi.SERVER_HAND_OVER)
+            start_in_c(blocking, "c", _abi.SERVER_HAND_OVER)
             start_in_c(blocking, "here")
             registry = aio.Registry.of(blocking)
             for name in ("c", "here"):
@@ -408,7 +409,7 @@ def test_nothing_is_left(run: Any) -> None:
             await waiting.stop()
             await inbox.receive(WAIT)
             waiting.close()
-            while kvreg._table.table.cells:
+            while _table.table.cells:
                 await asyncio.sleep(0.001)
             gc.collect()
             assert reference() is None

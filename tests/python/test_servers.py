@@ -11,6 +11,7 @@ from typing import Any, Callable
 
 import kvreg
 import pytest
+from kvreg import _abi
 from servers_support import (
     Counter,
     Handing,
@@ -460,7 +461,7 @@ def test_by_tag(hits: Counter, registry: kvreg.Registry) -> None:
     assert hits.does(lambda it: Counter.find(registry, "hits").name) == "hits"
 
 
-@pytest.mark.parametrize("flags", [0, kvreg._abi.SERVER_HAND_OVER])
+@pytest.mark.parametrize("flags", [0, _abi.SERVER_HAND_OVER])
 def test_a_server_in_c(registry: kvreg.Registry, flags: int) -> None:
     start_in_c(registry, "c", flags)
     server = registry.servers["c"]

@@ -196,7 +196,7 @@ class Cell:
         """It has ended."""
         spec = self.spec
         spec.table.cells.pop(self._handle, None)
-        gone = []
+        gone: list[Parcel] = []
         with spec.table.lock:
             mine, self.parcels = self.parcels or {}, None
             for parcels in (spec.parcels, mine):

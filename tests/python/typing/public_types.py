@@ -194,3 +194,125 @@ async def tasks(bucket: aio.Bucket, registry: aio.Registry, inbox: aio.Inbox) ->
         assert_type(shopping, aio.Bucket)
         assert_type(box, aio.Inbox)
     registry["shopping"]  # type: ignore[index]
+
+
+class Counter(kvreg.Server, restart=kvreg.Restart.PERMANENT):
+    """A server whose calls and casts have parameters of all kinds."""
+
+    answers = (ValueError,)
+
+    def __init__(self, start: int = 0) -> None:
+        self.n = start
+
+    @kvreg.call
+    def add(self, by: int, *, twice: bool = False) -> int:
+        self.send_after(1.0, "tick", by)
+        return self.n + by
+
+    @kvreg.call
+    def later_text(self, text: str) -> kvreg.Later[str]:
+        later: kvreg.Later[str] = self.later()
+        assert_type(later.set(text), bool)
+        assert_type(later.fail(ValueError()), bool)
+        return later
+
+    @kvreg.cast
+    def reset(self, to: int = 0) -> int:
+        return to
+
+    def on_info(self, tag: str, *values: object) -> None:
+        assert_type(self.add(1), int)
+        assert_type(self.me.add(1), int)
+
+    def on_down(self, down: kvreg.Down) -> None:
+        raise kvreg.Stop(down.detail)
+
+    def on_terminate(self, reason: kvreg.Reason) -> None:
+        raise kvreg.Refused(reason.name)
+
+
+def servers(registry: kvreg.Registry, bucket: kvreg.Bucket, inbox: kvreg.Inbox) -> None:
+    hits = Counter.start(registry, "hits", 10)
+    assert_type(hits, Counter)
+    assert_type(Counter.find(registry, "hits"), Counter)
+    assert_type(Counter.start_alone(1), Counter)
+    assert_type(Counter.start_exclusive(registry, "hits"), Counter)
+    assert_type(hits.add(5), int)
+    assert_type(hits.add(by=5, twice=True), int)
+    hits.add("5")  # type: ignore[arg-type]
+    hits.add()  # type: ignore[call-arg]
+    hits.add(5, True)  # type: ignore[call-arg]
+    assert_type(hits.later_text("text"), str)
+    hits.later_text(1)  # type: ignore[arg-type]
+    nothing: None = hits.reset(1)
+    hits.reset("1")  # type: ignore[arg-type]
+    found = registry.servers["hits"]
+    assert_type(found, Any)
+    again: Counter = found
+    assert_type(again.add(1), int)
+    assert_type(registry.servers, kvreg.Servers)
+    assert_type(list(registry.servers), list[str])
+    assert_type(hits.call("add", 5), Any)
+    hits.cast("reset")
+    hits.send("tag", 1, "two")
+    assert_type(hits.send_after(0.5, "tag"), int)
+    assert_type(hits.cancel(7), Optional[float])
+    assert_type(hits.info(), kvreg.ServerInfo)
+    assert_type(hits.name, Optional[str])
+    assert_type(hits.timeout, Optional[float])
+    hits.timeout = 2.0
+    hits.timeout = "2"  # type: ignore[assignment]
+    assert_type(hits.monitor(bucket), int)
+    assert_type(inbox.monitor(hits), int)
+    hits.link(registry)
+    hits.exit(kvreg.Reason.KILLED, "why")
+    with hits as same:
+        assert_type(same, Counter)
+    kvreg.serve(threads=4)
+    assert_type(kvreg.serve_once(1.0), bool)
+    kvreg.call(1)  # type: ignore[call-overload]
+    return nothing
+
+
+class Fetcher(aio.Server):
+    """The same for tasks."""
+
+    @aio.call
+    async def fetch(self, page: str) -> bytes:
+        assert_type(await self.length(page), int)
+        return page.encode()
+
+    @aio.call
+    def length(self, page: str) -> int:
+        return len(page)
+
+    @aio.call
+    def put_off(self) -> kvreg.Later[float]:
+        return self.later()
+
+    @aio.cast
+    async def forget(self, page: str) -> int:
+        return len(page)
+
+
+async def servers_for_tasks(registry: aio.Registry, inbox: aio.Inbox) -> None:
+    fetcher = await Fetcher.start(registry, "fetcher")
+    assert_type(fetcher, Fetcher)
+    assert_type(await Fetcher.find(registry, "fetcher"), Fetcher)
+    assert_type(await fetcher.fetch("page"), bytes)
+    assert_type(await fetcher.length("page"), int)
+    assert_type(await fetcher.put_off(), float)
+    await fetcher.fetch(1)  # type: ignore[arg-type]
+    waits: Awaitable[int] = fetcher.length("page")
+    assert_type(await waits, int)
+    nothing: None = fetcher.forget("page")
+    fetcher.forget(1)  # type: ignore[arg-type]
+    assert_type(await fetcher.call("fetch", "page"), Any)
+    assert_type(await fetcher.stop(), None)
+    assert_type(inbox.monitor(fetcher), int)
+    assert_type(registry.servers, aio.Servers)
+    await registry.servers["fetcher"].fetch("page")
+    assert_type(aio.Server.of(Counter(1)), Any)
+    async with fetcher as same:
+        assert_type(same, Fetcher)
+    return nothing

@@ -15,6 +15,7 @@ from .._constants import Status
 from .._errors import CallTimeout, Unsupported, of_status
 from .._kind import MARK, Kind
 from .._later import Answer, Later
+from .._library import Library
 from .._remote import Remote, address, of_parcel, tag_of
 from .._servers import Servers as _BlockingServers
 from .._starting import checked, looked_up, started
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 _Self = TypeVar("_Self", bound="Server")
+_Remote = TypeVar("_Remote", bound="AsyncRemote")
 
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.02
@@ -59,14 +61,15 @@ def call(function: Any, /) -> Any:
     """
     if not callable(function):
         raise TypeError("a handler is a method: write @aio.call, without parentheses")
-    marked = function
+    marked: Any = function
     if not inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
-        async def marked(*args: Any, **kwargs: Any) -> Any:
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
             return function(*args, **kwargs)
 
-        setattr(marked, "_kvreg_function", function)  # noqa: B010
+        marked = awaited
+        marked._kvreg_function = function
     setattr(marked, MARK, True)
     return marked
 
@@ -377,12 +380,12 @@ class AsyncRemote(Remote):
         return found
 
     @classmethod
-    def _of(cls: type[Any], library: Any, handle: int | None) -> Any:
+    def _of(cls: type[_Remote], library: Library, handle: int | None) -> _Remote:
         remote = super()._of(library, handle)
         remote._seconds, remote._timeout = remote._timeout, 0
         return remote
 
-    def clone(self) -> Any:
+    def clone(self: _Remote) -> _Remote:
         """Another handle to the same server, with the timeout of this one."""
         other = super().clone()
         other._seconds = self._seconds
@@ -452,8 +455,7 @@ def adopted(remote: Remote) -> AsyncRemote:
     other._adopt(remote._spec_or_none, remote._codec, remote._keeper)
     other._cell, other._called, other._seconds = remote._cell, remote._called, timeout
     remote.close()
-    found: AsyncRemote = other
-    return found
+    return other
 
 
 class Servers(Mapping[str, Any]):
