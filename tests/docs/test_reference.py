@@ -14,13 +14,17 @@ from kvreg import aio
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "site" / "python.md"
 
-MAIN = [kvreg.Registry, kvreg.Bucket, kvreg.Inbox, kvreg.Listener]
+MAIN = [kvreg.Registry, kvreg.Bucket, kvreg.Inbox, kvreg.Listener, kvreg.Server]
 FUNCTIONS = [
     kvreg.configure,
     kvreg.shutdown,
     kvreg.live_counts,
     kvreg.load,
     kvreg.library_version,
+    kvreg.serve,
+    kvreg.serve_once,
+    kvreg.call,
+    kvreg.cast,
 ]
 CLASSES = [
     item

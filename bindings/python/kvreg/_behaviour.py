@@ -20,7 +20,7 @@ class Behaviour:
     """A class of servers; see `kvreg.Server`."""
 
     answers: ClassVar[tuple[type[Exception], ...]] = ()
-    """Exceptions that come out at the caller as they are, and leave the server as it is."""
+    """Exceptions that come out at whoever waits, as they are; the server stays as it is."""
 
     _kvreg_kind: ClassVar[Kind]
     _kvreg_cell: Any = None
@@ -38,7 +38,10 @@ class Behaviour:
         max_value: int | None = None,
         **others: Any,
     ) -> None:
-        """Looks at what the class can do; `TypeError` for what it cannot. Never blocks."""
+        """Looks at what the class can do; `TypeError` for what it cannot. Never blocks.
+
+        `restart_period` and `shutdown` are in seconds.
+        """
         super().__init_subclass__(**others)
         if "_kvreg_base" in vars(cls):
             return
@@ -52,15 +55,21 @@ class Behaviour:
     # What a class may say itself
 
     def on_info(self, tag: str, *values: Any) -> None:
-        """Gets what `send` and `send_after` sent; without it that is logged and dropped."""
+        """Gets what `send` and `send_after` sent, which wait for nothing.
+
+        A class without it has them logged and dropped.
+        """
 
     def on_down(self, down: Down) -> None:
-        """Gets the end of a server that this one monitors; without it that is logged."""
+        """Gets the end of a server that this one monitors, which waits for nothing.
+
+        A class without it has that logged and dropped.
+        """
 
     def on_terminate(self, reason: Reason) -> None:
         """Runs before an end in good order: a stop, a shutdown, a crash of its own.
 
-        Not before `exit`. What was sent meanwhile is dropped.
+        Not before `exit`, which does not wait. What was sent meanwhile is dropped.
         """
 
     # For the methods of the class itself, and of its handles

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _Self = TypeVar("_Self", bound="Registry")
 
 # To the end of a block these are as good as its own stop; after a fork it is the parent's.
-ENDED = (Status.NO_PROCESS, Status.SERVER_DOWN, Status.FORKED, Status.SHUT_DOWN)
+_ENDED = (Status.NO_PROCESS, Status.SERVER_DOWN, Status.FORKED, Status.SHUT_DOWN)
 
 
 class _Keeper:
@@ -441,7 +441,7 @@ class Registry(Server, Mapping[str, Bucket]):
 
     def _stop_unless_ended(self) -> None:
         status = self._stopped()
-        if status not in ENDED:
+        if status not in _ENDED:
             self._check(status)
 
     def _stopped(self) -> int:

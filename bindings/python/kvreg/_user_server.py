@@ -73,9 +73,9 @@ class Server(Behaviour):
     ...     print(hits.add(5), list(registry.servers))
     15 ['hits']
 
-    A call runs on the thread that makes it, after what was sent before; arguments and result
-    are the objects themselves, not copies. Casts, infos, timers and DOWNs run on a serving
-    thread (see `serve`), or on that of a caller who comes first. With `hand_over=True`
+    Threads: a call runs on the thread that makes it, after what was sent before; arguments and
+    result are the objects themselves, not copies. Casts, infos, timers and DOWNs run on a
+    serving thread (see `serve`), or on that of a caller who comes first. With `hand_over=True`
     everything runs on the serving thread. Methods must return, and take no lock that a caller
     holds.
 

@@ -180,18 +180,18 @@ class Registry(Server[_Blocking]):
 
     async def stop(self) -> None:
         """Ends all buckets, reason SHUTDOWN, then the registry; returns when all are gone."""
-        if len(self._server.servers):
-            await self._elsewhere(_Blocking.stop)
-        else:
-            await self._call(_Blocking.stop, self._turn_of(None))
+        await self._end(_Blocking.stop)
         self._server._warns = False  # it may have been another handle that stopped it
 
-    async def _stop_unless_ended(self) -> None:
+    async def _end(self, end: Callable[[_Blocking], None]) -> None:
         try:
-            await self.stop()
-        except Error as error:
-            if error.status not in _registry.ENDED:
-                raise
+            has_servers = len(self._server.servers) > 0
+        except Error:
+            has_servers = False  # the end says why
+        if has_servers:
+            await self._elsewhere(end)
+        else:
+            await self._call(end, self._turn_of(None))
 
     async def _elsewhere(self, work: Callable[[_Blocking], None]) -> None:
         """In another thread, for servers that want to know of their end may be this loop's."""
@@ -208,6 +208,6 @@ class Registry(Server[_Blocking]):
     async def __aexit__(self, *exception: object) -> None:
         try:
             if self._stops and not self.closed:
-                await self._stop_unless_ended()
+                await self._end(_Blocking._stop_unless_ended)
         finally:
             self.close()

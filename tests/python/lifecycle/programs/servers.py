@@ -208,6 +208,7 @@ def loop() -> None:
     Load()
 
     async def work() -> None:
+        asyncio.get_running_loop().slow_callback_duration = WAIT  # it is beside busy threads
         registry = aio.Registry()
         waiting = [await Waiting.start(registry, f"{number}") for number in range(5)]
 
