@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Callable
 
 import kvreg
 import pytest
@@ -186,6 +187,44 @@ def test_a_fault_of_the_package_ends_no_thread(
     server.set(2)
     heard = server.does(lambda it: it.heard)
     assert hear(heard)[1] == 1 and hear(heard)[1] == 2
+
+
+# Interrupts
+
+WAITS: dict[str, Callable[[Counter], object]] = {
+    "call": lambda server: server.add(1),
+    "stop": lambda server: server.stop(),
+    "later": lambda server: server.put_off(),
+    "handed over": lambda server: server.add(1),
+    "stop handed over": lambda server: server.stop(),
+}
+
+
+@posix
+@pytest.mark.parametrize("how", WAITS)
+def test_ctrl_c_ends_a_wait(registry: kvreg.Registry, how: str) -> None:
+    """What waited is withdrawn, and the server lives."""
+    kind = Handing if "handed" in how else Counter
+    server = kind.start(registry, "hits")
+    began, go_on = threading.Event(), threading.Event()
+
+    def hold(_: Counter) -> None:
+        began.set()
+        wait(go_on)
+
+    holder = Worker(lambda: server.does(hold) if how != "later" else None)
+    if how != "later":
+        wait(began)
+    main = threading.main_thread().ident
+    assert main is not None
+    with pytest.raises(KeyboardInterrupt):
+        interrupt = threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT))
+        interrupt.start()
+        WAITS[how](server)
+        raise AssertionError("nothing came")
+    go_on.set()
+    holder.result()
+    assert server.add(1) == 1
 
 
 # Forks

@@ -9,7 +9,8 @@
 
 Each bucket is a server in the Erlang sense: it owns its state, handles one message at a
 time, and can die alone. A bucket behaves as a `dict`, a registry as a mapping from names to
-buckets, and an inbox hears of their ends. A listener serves a registry over TCP.
+buckets, and an inbox hears of their ends. A listener serves a registry over TCP. A `Server` is
+written by the program: a class whose methods answer calls and casts.
 
 What a forked child inherits raises `ForkedError` there; what it starts itself works.
 

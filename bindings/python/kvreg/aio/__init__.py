@@ -26,6 +26,9 @@ loop's thread are queued.
 Events wake a task through the descriptor of the inbox (`loop.add_reader`), without a thread;
 where a loop cannot watch descriptors, a worker thread waits for them.
 
+Servers that a program writes are classes of `Server` here, whose handlers the loop runs and
+which may be of `async def`.
+
 Reads and batches of very many keys are copied in the loop's thread, which they hold up.
 
 Objects belong to no loop until they wait; an inbox waits in one loop at a time. What never
