@@ -17,7 +17,11 @@ static pthread_key_t key;
 /* What a destructor does: called in each round, from the `first` on. */
 static void (*in_destructor)(void);
 static int first;
-static _Thread_local int round;
+/*
+ * How often the destructor was called for the thread that ends: there is one at a time. It lies in
+ * no storage of the thread's, which may be taken down before: MinGW emulates that by a key as well.
+ */
+static int round;
 
 static void destroy(void *value) {
     if (++round >= first) in_destructor();
@@ -38,6 +42,7 @@ static void *use_and_end(void *use) {
 
 static void wait_for(void *(*run)(void *), void *argument) {
     pthread_t thread;
+    round = 0;
     CHECK(pthread_create(&thread, NULL, run, argument) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
 }
@@ -51,7 +56,36 @@ static void in_destructors(void (*run)(void)) {
     }
 }
 
+/*
+ * A thread beside, for work that is to be in the way of another thread. It is there before a
+ * destructor needs it: MinGW lets none begin while a destructor runs.
+ */
+static pthread_t beside;
+static pthread_barrier_t beside_begins, beside_ends;
+static void (*work_beside)(void);
+
+static void *be_beside(void *unused) {
+    for (;;) {
+        pthread_barrier_wait(&beside_begins);
+        if (work_beside == NULL) return unused;
+        work_beside();
+        pthread_barrier_wait(&beside_ends);
+    }
+}
+
+static void begin_beside(void (*work)(void)) {
+    work_beside = work;
+    pthread_barrier_wait(&beside_begins);
+}
+
+static void await_beside(void) {
+    pthread_barrier_wait(&beside_ends);
+}
+
 static void start(void) {
+    pthread_barrier_init(&beside_begins, NULL, 2);
+    pthread_barrier_init(&beside_ends, NULL, 2);
+    CHECK(pthread_create(&beside, NULL, be_beside, NULL) == 0);
     OK(kvreg_registry_start(NULL, &registry));
     OK(kvreg_registry_create(registry, "b", 1, 0, &bucket));
     OK(kvreg_bucket_set_timeout(bucket, CHECK_PATIENCE * 1000));
@@ -59,6 +93,10 @@ static void start(void) {
 }
 
 static void stop(void) {
+    begin_beside(NULL);
+    CHECK(pthread_join(beside, NULL) == 0);
+    CHECK(pthread_barrier_destroy(&beside_begins) == 0);
+    CHECK(pthread_barrier_destroy(&beside_ends) == 0);
     OK(kvreg_registry_stop(registry));
     OK(kvreg_bucket_free(other));
     OK(kvreg_bucket_free(bucket));
@@ -68,20 +106,18 @@ static void stop(void) {
 /* Holds the turn for as long as the read takes to come, so that the cast has to wait. */
 static pthread_barrier_t held, sent;
 
-static void *hold(void *unused) {
+static void hold(void) {
     kvreg_update *update;
     OK(kvreg_bucket_update_begin(bucket, "held", 4, NULL, &update));
     pthread_barrier_wait(&held);
     pthread_barrier_wait(&sent);
     OK(kvreg_update_end(update, KVREG_KEEP, NULL));
-    return unused;
 }
 
 static void cast_and_read(void) {
-    pthread_t holder;
     kvreg_value value = kvreg_int(round);
     int64_t read = -1;
-    CHECK(pthread_create(&holder, NULL, hold, NULL) == 0);
+    begin_beside(hold);
     pthread_barrier_wait(&held);
     OK(kvreg_bucket_put_cast(bucket, "cast", 4, &value));
     OK(kvreg_bucket_put_cast(bucket, "cast", 4, &value));
@@ -89,7 +125,7 @@ static void cast_and_read(void) {
     OK(kvreg_bucket_get_int(bucket, "cast", 4, &read));
     CHECK(read == round);
     OK(kvreg_bucket_delete(bucket, "cast", 4, NULL));
-    CHECK(pthread_join(holder, NULL) == 0);
+    await_beside();
 }
 
 static void g3_a_read_in_a_destructor_sees_the_threads_own_casts(void) {
@@ -151,20 +187,18 @@ static kvreg_status stopped, cleared;
 static kvreg_registry *second;
 static kvreg_bucket *far;
 
-static void *wait_in_far(void *unused) {
+static void wait_in_far(void) {
     kvreg_update *update;
     OK(kvreg_bucket_update_begin(far, "k", 1, NULL, &update));
     pthread_barrier_wait(&held);
     OK(kvreg_bucket_put_int(bucket, "k", 1, 1));
     OK(kvreg_update_end(update, KVREG_KEEP, NULL));
-    return unused;
 }
 
 /* Another thread, inside a bucket of another registry, waits for this one. */
 static kvreg_verdict stop_inside(void *data, const kvreg_value *current, kvreg_value *next) {
-    pthread_t *thread = data;
-    (void)current, (void)next;
-    CHECK(pthread_create(thread, NULL, wait_in_far, NULL) == 0);
+    (void)data, (void)current, (void)next;
+    begin_beside(wait_in_far);
     pthread_barrier_wait(&held);
     do cleared = kvreg_bucket_clear(far);
     while (cleared == KVREG_TIMEOUT); /* until it waits */
@@ -173,9 +207,8 @@ static kvreg_verdict stop_inside(void *data, const kvreg_value *current, kvreg_v
 }
 
 static void stop_in_a_circle(void) {
-    pthread_t thread;
-    OK(kvreg_bucket_update(bucket, "k", 1, stop_inside, &thread));
-    CHECK(pthread_join(thread, NULL) == 0);
+    OK(kvreg_bucket_update(bucket, "k", 1, stop_inside, NULL));
+    await_beside();
     CHECK(cleared == KVREG_CALLING_SELF);
     CHECK(stopped == KVREG_CALLING_SELF);
 }
