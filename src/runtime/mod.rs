@@ -249,9 +249,9 @@ impl Runtime {
             return false;
         }
         let workers = std::mem::take(&mut *lock(&self.workers));
-        // All have only to return.
-        for thread in workers.into_iter().chain(threads) {
-            thread.join();
+        // All have only to return; for the loader to let them go is not waited for in its hands.
+        if !platform::is_told_by_loader() {
+            workers.into_iter().chain(threads).for_each(Started::join);
         }
         true
     }

@@ -130,3 +130,42 @@ pub(crate) fn is_ending() -> bool {
 pub(crate) fn is_ending() -> bool {
     false
 }
+
+/// Whether the loader is just telling the calling thread something, that it ends for instance: until
+/// the thread has returned, no other begins or is quite gone, so it must wait for none to do so.
+///
+/// Whoever is told holds the loader's lock, which the process says the place of.
+#[cfg(windows)]
+pub(crate) fn is_told_by_loader() -> bool {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use windows_sys::Win32::System::Threading::GetCurrentThreadId;
+
+    #[link(name = "ntdll")]
+    extern "system" {
+        /// What the process has one of.
+        fn RtlGetCurrentPeb() -> *const u8;
+    }
+    /// A `CRITICAL_SECTION`.
+    #[repr(C)]
+    struct Lock {
+        debug: *const u8,
+        counts: [i32; 2],
+        owner: AtomicUsize,
+    }
+    /// Where that place is said: as ever since there are 64 bits.
+    const LOADER_LOCK: usize = 0x110;
+
+    // SAFETY: the process has the lock to its end, and never moves it.
+    let lock = unsafe { &**RtlGetCurrentPeb().add(LOADER_LOCK).cast::<*const Lock>() };
+    // SAFETY: it has no conditions.
+    let thread = unsafe { GetCurrentThreadId() };
+    // Nobody but a thread itself enters or takes out its number.
+    lock.owner.load(Ordering::Relaxed) == thread as usize
+}
+
+/// Elsewhere threads begin while others end.
+#[cfg(not(windows))]
+#[inline]
+pub(crate) fn is_told_by_loader() -> bool {
+    false
+}

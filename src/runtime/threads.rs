@@ -1,5 +1,6 @@
 //! The library's threads, as all floors above ask for them: started by the first who needs them.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -64,6 +65,13 @@ impl Threads {
     fn started(&self) -> Result<&Runtime, Error> {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime);
+        }
+        if platform::is_told_by_loader() {
+            let error = io::ErrorKind::WouldBlock.into();
+            return Err(Error::io(
+                "starting the threads under the loader's lock",
+                &error,
+            ));
         }
         let _starting = lock(&self.starting);
         if let Some(runtime) = self.runtime.get() {

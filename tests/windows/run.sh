@@ -78,6 +78,8 @@ $prefix-gcc $strict bindings/c/demo.c -o "$out/demo.exe" "$dll/libkvreg.dll.a"
 $prefix-gcc $strict tests/windows/ends.c -o "$out/ends.exe" "$dll/libkvreg.dll.a"
 $prefix-gcc $strict tests/windows/handle.c -o "$out/handle.exe" -static "$dll/libkvreg.dll.a" \
     -pthread
+$prefix-gcc $strict tests/windows/detach.c -o "$out/detach.exe" -static "$dll/libkvreg.dll.a" \
+    -pthread
 $prefix-gcc $strict -mwindows tests/windows/silent.c -o "$out/silent.exe" "$dll/libkvreg.dll.a"
 $prefix-gcc $strict -municode tests/windows/loads.c -o "$out/loads.exe"
 $prefix-gcc -O1 -shared tests/windows/bcryptprimitives.c -o "$out/bcryptprimitives.dll" -ladvapi32
@@ -112,6 +114,9 @@ done
 
 echo "== DOWN through the HANDLE"
 run handle
+
+echo "== in a thread that ends"
+run detach
 
 echo "== the shell"
 session=$'CREATE shopping\nPUT shopping milk 1\r\nGET shopping milk\nGET shopping eggs\nDELETE shopping milk\nGET shopping milk\nGET garage car\nhello\n'
