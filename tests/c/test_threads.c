@@ -65,6 +65,7 @@ static pthread_barrier_t beside_begins, beside_ends;
 static void (*work_beside)(void);
 
 static void *be_beside(void *unused) {
+    pthread_barrier_wait(&beside_ends); /* it has begun */
     for (;;) {
         pthread_barrier_wait(&beside_begins);
         if (work_beside == NULL) return unused;
@@ -86,6 +87,7 @@ static void start(void) {
     pthread_barrier_init(&beside_begins, NULL, 2);
     pthread_barrier_init(&beside_ends, NULL, 2);
     CHECK(pthread_create(&beside, NULL, be_beside, NULL) == 0);
+    await_beside();
     OK(kvreg_registry_start(NULL, &registry));
     OK(kvreg_registry_create(registry, "b", 1, 0, &bucket));
     OK(kvreg_bucket_set_timeout(bucket, CHECK_PATIENCE * 1000));
