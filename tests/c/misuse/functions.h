@@ -726,8 +726,8 @@ static unsigned rarity(enum function function) {
         return 12;
     case DO_listener_start: /* takes a port */
         return 40;
-    case DO_bucket_save: /* wait for the disk */
-        return 100;
+    case DO_bucket_save: /* these wait for the disk */
+        return 50;
     case DO_bucket_restore:
         return 25;
     case DO_registry_start: case DO_registry_clone: case DO_registry_create:
