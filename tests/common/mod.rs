@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kvreg::{Error, Event, Inbox};
+use kvreg::{Bucket, Error, Event, Inbox, Timeout};
 
 /// So long a test waits for what must come: long enough for any machine that is busy, and yet it
 /// fails where it would hang.
@@ -19,6 +19,13 @@ pub fn scaled(count: u32) -> u32 {
         text.parse().expect("KVREG_TEST_SCALE is a number")
     });
     count * scale.max(1)
+}
+
+/// A bucket whose calls wait as long as it takes: that a machine is busy is no failure.
+pub fn patient() -> Bucket {
+    let mut bucket = Bucket::start().unwrap();
+    bucket.set_timeout(Timeout::Never);
+    bucket
 }
 
 /// Looks again and again until it is so.
