@@ -16,8 +16,8 @@ use std::sync::{Arc, Weak};
 use super::{queue, Event, InboxCore};
 use crate::error::Error;
 use crate::runtime::platform;
-use crate::server::AnyServer;
-use crate::store::{Covered, Cursor, Kind, Told, Woken};
+use crate::server::{Caller, Server, State, Writing};
+use crate::store::{Covered, Cursor, Kind, Told, Watch, Watched, Woken, KEY_LIMIT};
 use crate::sync::lock;
 
 /// What became of a key.
@@ -128,15 +128,32 @@ impl WatchOptions {
 }
 
 impl InboxCore {
-    /// Watches a server: `begin` makes the cursor, and may wait for that.
-    pub(crate) fn watch(
+    /// Watches a server: `enter` enters the watch there, with the number, what it covers and whom it
+    /// wakes. Waits for what was cast before, and for who changes the server at the moment.
+    pub(crate) fn watch<S: State>(
         self: &Arc<Self>,
-        server: &Arc<dyn AnyServer>,
-        begin: impl FnOnce(u64, Weak<dyn Woken>) -> Result<Cursor, Error>,
-    ) -> Result<u64, Error> {
-        let reference = self.promise(server, true)?;
-        let inbox: Weak<InboxCore> = Arc::downgrade(self);
-        let cursor = match begin(reference, inbox) {
+        server: &Arc<Server<S>>,
+        caller: &mut Caller<'_>,
+        options: &WatchOptions,
+        enter: impl FnOnce(&Writing<'_, S>, u64, Covered, Weak<dyn Woken>) -> Result<Arc<Watch>, Error>,
+    ) -> Result<u64, Error>
+    where
+        Server<S>: Watched,
+    {
+        if options.prefix.len() > KEY_LIMIT {
+            return Err(Error::InvalidArgument("a key has at most 65536 bytes"));
+        }
+        let (covered, wanted) = (options.covered()?, options.wanted());
+        let reference = self.promise(&server.as_any(), true)?;
+        let begin = || {
+            server.await_own_casts(caller)?;
+            let inbox: Weak<InboxCore> = Arc::downgrade(self);
+            let entered =
+                server.with_write_lock(caller, |write| enter(write, reference, covered, inbox));
+            let watched: Weak<Server<S>> = Arc::downgrade(server);
+            Ok(Cursor::new(watched, entered??, wanted))
+        };
+        let cursor = match begin() {
             Ok(cursor) => cursor,
             // It ended: its DOWN is there, or on its way.
             Err(Error::NoProcess | Error::ServerDown) => return Ok(reference),

@@ -1,13 +1,13 @@
 //! The names of a registry's buckets as watches see them: keys without values.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::RegistryServer;
 use crate::error::Error;
 use crate::inbox::{InboxCore, WatchOptions};
 use crate::reclaim::Guard;
 use crate::server::Caller;
-use crate::store::{Cursor, Key, Unread, Watch, Watched, Watching, KEY_LIMIT};
+use crate::store::{Key, Unread, Watch, Watched, Watching};
 use crate::table::Position;
 use crate::value::Value;
 
@@ -20,19 +20,8 @@ impl RegistryServer {
         inbox: &Arc<InboxCore>,
         options: &WatchOptions,
     ) -> Result<u64, Error> {
-        if options.prefix.len() > KEY_LIMIT {
-            return Err(Error::InvalidArgument("a key has at most 65536 bytes"));
-        }
-        let (covered, wanted) = (options.covered()?, options.wanted());
-        inbox.watch(&self.as_any(), |reference, inbox| {
-            self.await_own_casts(caller)?;
-            let watch = |inbox| {
-                self.with_write_lock(caller, |write| {
-                    write.exclusive().watch(reference, covered, inbox)
-                })
-            };
-            let registry: Weak<RegistryServer> = Arc::downgrade(self);
-            Ok(Cursor::new(registry, watch(inbox)??, wanted))
+        inbox.watch(self, caller, options, |write, reference, covered, inbox| {
+            write.exclusive().watch(reference, covered, inbox)
         })
     }
 }
