@@ -5,7 +5,6 @@
 // The core has short ways, and what checks handles, that only the C interface takes.
 #![cfg_attr(not(feature = "capi"), allow(dead_code, unused_imports))]
 
-mod actor;
 mod api;
 mod bucket;
 #[cfg(feature = "capi")]
@@ -35,6 +34,7 @@ mod table;
 #[path = "table/tests.rs"]
 mod table_tests; // nor these
 mod time;
+mod user_server;
 mod value;
 mod watch;
 

@@ -9,7 +9,6 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use crate::actor::{ActorSurroundings, Actors};
 use crate::bucket::{BucketOptions, BucketServer, BucketSpec, Buckets, Surroundings};
 use crate::error::Error;
 #[cfg(feature = "capi")]
@@ -24,6 +23,7 @@ use crate::runtime::{self, platform, Base, Beginning, ThreadOptions};
 use crate::server::{self, Restart, System};
 use crate::sync::lock;
 use crate::time::Timeout;
+use crate::user_server::{UserServerSurroundings, UserServers};
 use crate::value;
 
 /// What can be set before first use, by [`configure`](crate::configure).
@@ -136,7 +136,7 @@ pub(crate) struct Process {
     options: Options,
     logs: Logs,
     buckets: Buckets,
-    actors: Actors,
+    user_servers: UserServers,
     registries: Registries,
     started: Started,
     #[cfg(feature = "capi")]
@@ -206,7 +206,7 @@ impl Process {
             system: System::new(Domain::new(Base::new(threads))),
             logs: Logs::new(),
             buckets: Buckets::default(),
-            actors: Actors::default(),
+            user_servers: UserServers::default(),
             registries: Registries::default(),
             started: Started::default(),
             #[cfg(feature = "capi")]
@@ -364,15 +364,15 @@ impl Process {
         }
     }
 
-    pub(crate) fn around_actors(&'static self) -> ActorSurroundings {
-        ActorSurroundings {
+    pub(crate) fn around_user_servers(&'static self) -> UserServerSurroundings {
+        UserServerSurroundings {
             of_buckets: self.around_buckets(),
-            actors: &self.actors,
+            user_servers: &self.user_servers,
         }
     }
 
-    pub(crate) fn actors(&self) -> &Actors {
-        &self.actors
+    pub(crate) fn user_servers(&self) -> &UserServers {
+        &self.user_servers
     }
 
     pub(crate) fn around_registries(&'static self) -> RegistrySurroundings {

@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 8] = [
     &["server"],
     &["store"],
     &["log", "watch", "inbox"],
-    &["bucket", "actor", "registry"],
+    &["bucket", "user_server", "registry"],
     &["protocol", "listener"],
     &["handle_table", "process", "api", "capi"],
 ];

@@ -103,7 +103,7 @@ FLOORS = [
         "handles; the process; for Rust; for C",
     ),
     Floor(6, ["protocol", "listener"], "the text protocol, over sockets"),
-    Floor(5, ["bucket", "actor", "registry"], "the three kinds of server"),
+    Floor(5, ["bucket", "user_server", "registry"], "the three kinds of server"),
     Floor(4, ["log", "watch", "inbox"], "what is told to somebody"),
     Floor(3, ["store"], "what a bucket holds"),
     Floor(2, ["server"], "turn, mailbox, end, links, monitors"),

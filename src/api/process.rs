@@ -3,7 +3,6 @@
 use std::sync::atomic::{fence, Ordering};
 use std::sync::Arc;
 
-use crate::actor::ActorServer;
 use crate::bucket::BucketServer;
 use crate::error::Error;
 use crate::inbox::InboxCore;
@@ -16,6 +15,7 @@ use crate::registry::Supervisor;
 use crate::runtime::is_own_thread;
 use crate::server::Thread;
 use crate::time::Timeout;
+use crate::user_server::UserServer;
 
 /// The version of the library, "major.minor.patch".
 ///
@@ -59,7 +59,7 @@ pub(crate) fn shut_down(
         return Err(Error::CallingSelf);
     }
     let deadline = timeout.deadline();
-    process.actors().end_in_order(&deadline);
+    process.user_servers().end_in_order(&deadline);
     if !process.begin_shut_down() {
         return Err(Error::ShutDown);
     }
@@ -99,7 +99,7 @@ impl Ends for BucketServer {
     }
 }
 
-impl Ends for ActorServer {
+impl Ends for UserServer {
     fn end_for_shutdown(self: Arc<Self>) {
         self.end(shutdown());
     }

@@ -153,7 +153,7 @@ pub unsafe extern "C" fn kvreg_server_stop(server: *mut kvreg_server) -> kvreg_s
     guard("kvreg_server_stop", || {
         with_any_kind(Needs::Nothing, server, |server, caller| {
             Ok(match server {
-                AnyKind::Server(server) => server.stop_actor(caller),
+                AnyKind::Server(server) => server.stop_user_server(caller),
                 AnyKind::Bucket(bucket) => bucket.stop(caller),
                 AnyKind::Registry(registry) => registry.stop_all(caller),
             }?)

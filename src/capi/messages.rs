@@ -25,10 +25,12 @@ use super::status::{kvreg_status, kvreg_verdict, Failure, Status};
 use super::turns;
 use super::update::{ABORT, CRASH, KEEP, LATER, STOP, UNHANDLED};
 use super::value::{kvreg_value, Copies};
-use crate::actor::{ActorServer, Behaviour, Content, Pending, Said, What, TAG_LIMIT, VALUES_LIMIT};
 use crate::memory;
 use crate::runtime::{self, platform};
 use crate::sync::{Area, ThreadLocal};
+use crate::user_server::{
+    Behaviour, Content, Pending, Said, UserServer, What, TAG_LIMIT, VALUES_LIMIT,
+};
 use crate::value::{Text, Value};
 
 pub(super) const INIT: u32 = 0;
@@ -124,7 +126,7 @@ pub(super) fn next_serial() -> u64 {
 /// A handler that runs on this thread; see the module.
 pub(super) struct Running<'a> {
     outer: *const Running<'static>,
-    server: &'a Arc<ActorServer>,
+    server: &'a Arc<UserServer>,
     message: *const kvreg_message,
     serial: u64,
     is_call: bool,
@@ -136,7 +138,7 @@ pub(super) struct Running<'a> {
 impl<'a> Running<'a> {
     #[inline(always)]
     pub(super) fn new(
-        server: &'a Arc<ActorServer>,
+        server: &'a Arc<UserServer>,
         message: *const kvreg_message,
         is_call: bool,
         pending: Option<Arc<Pending>>,
@@ -189,12 +191,12 @@ impl<'a> Running<'a> {
 }
 
 /// Whether user code of this thread has this server's turn by a callback.
-pub(super) fn is_inside(server: &Arc<ActorServer>) -> bool {
+pub(super) fn is_inside(server: &Arc<UserServer>) -> bool {
     Running::find(|running| Arc::ptr_eq(running.server, server).then_some(())).is_some()
 }
 
 /// The server whose turn this thread took last, of those that it has.
-pub(super) fn innermost() -> Option<Arc<ActorServer>> {
+pub(super) fn innermost() -> Option<Arc<UserServer>> {
     let by_callback = Running::find(|running| Some((running.serial, Arc::clone(running.server))));
     let by_turn = turns::innermost();
     match (by_callback, by_turn) {
@@ -681,7 +683,7 @@ impl Behaviour for Callbacks {
         self.handle.map_or(0, |handle| handle as *const () as usize)
     }
 
-    fn init(&self, server: &Arc<ActorServer>) -> Result<*mut (), Said> {
+    fn init(&self, server: &Arc<UserServer>) -> Result<*mut (), Said> {
         let Some(init) = self.init else {
             return Ok(self.argument.cast());
         };
@@ -708,7 +710,7 @@ impl Behaviour for Callbacks {
         Err(refused)
     }
 
-    fn handle(&self, state: *mut (), server: &Arc<ActorServer>, what: &What) -> Said {
+    fn handle(&self, state: *mut (), server: &Arc<UserServer>, what: &What) -> Said {
         let Some(handle) = self.handle else {
             return Said::Bad("a server without a handler");
         };
@@ -861,7 +863,7 @@ pub unsafe extern "C" fn kvreg_message_defer(
 }
 
 impl Running<'_> {
-    fn defer(&self) -> Result<(Arc<ActorServer>, Arc<Pending>), Failure> {
+    fn defer(&self) -> Result<(Arc<UserServer>, Arc<Pending>), Failure> {
         if !self.is_call {
             return Err(invalid("only a call is answered"));
         }

@@ -13,7 +13,6 @@ use super::items::Items;
 use super::replies::Deferred;
 use super::status::{Failure, Status};
 use super::turns;
-use crate::actor::ActorServer;
 use crate::bucket::BucketServer;
 use crate::error::Error;
 use crate::handle_table::{Invalid, Kind, Removed};
@@ -28,6 +27,7 @@ use crate::runtime::platform;
 use crate::server::{AnyServer, Caller};
 use crate::sync::raw_arc;
 use crate::time::Timeout;
+use crate::user_server::UserServer;
 
 /// The types of handles: never looked into.
 pub struct kvreg_registry(());
@@ -142,10 +142,10 @@ impl Object for ListenerCore {
 // SAFETY: the only type of this kind.
 unsafe impl Handle for kvreg_server {
     const KIND: Kind = Kind::Server;
-    type Object = ActorServer;
+    type Object = UserServer;
 }
 
-impl Object for ActorServer {
+impl Object for UserServer {
     fn made(self: &Arc<Self>) {
         self.add_handle();
     }
@@ -156,7 +156,7 @@ impl Object for ActorServer {
         self.drop_handle();
     }
     fn has_ended(&self) -> bool {
-        ActorServer::has_ended(self)
+        UserServer::has_ended(self)
     }
 }
 
@@ -175,7 +175,7 @@ impl Object for Deferred {
 /// A server of any kind, as a handle leads to it.
 #[derive(Clone, Copy)]
 pub(super) enum AnyKind<'a> {
-    Server(&'a Arc<ActorServer>),
+    Server(&'a Arc<UserServer>),
     Bucket(&'a Arc<BucketServer>),
     Registry(&'a Arc<RegistryServer>),
 }
@@ -229,15 +229,15 @@ pub(super) fn with_both_kinds<R>(
 }
 
 /// A handle that messages bring, and nobody frees: it has a count of its own.
-pub(super) fn insert_uncounted(server: &Arc<ActorServer>) -> Result<u64, Error> {
+pub(super) fn insert_uncounted(server: &Arc<UserServer>) -> Result<u64, Error> {
     let process = Process::current();
     let timeout_ms = process.options().default_timeout_ms;
     let counted = Arc::clone(server);
     let (kind, object) = (Kind::Server, raw_arc::pointer(&counted));
     // Counted before it is there, and as long as it is: who counts handles takes these away.
-    process.actors().count_self(true);
+    process.user_servers().count_self(true);
     let inserted = process.handles().insert(kind, object, timeout_ms);
-    let token = inserted.inspect_err(|_| process.actors().count_self(false))?;
+    let token = inserted.inspect_err(|_| process.user_servers().count_self(false))?;
     raw_arc::keep(counted); // the table's now
     Ok(token)
 }
@@ -245,10 +245,10 @@ pub(super) fn insert_uncounted(server: &Arc<ActorServer>) -> Result<u64, Error> 
 /// Ends such a handle.
 pub(super) fn remove_uncounted(process: &'static Process, token: u64) {
     if let Ok(removed) = process.handles().remove(token, Kind::Server) {
-        let bytes = size_of::<ActorServer>();
-        retire::<ActorServer>(process, removed, bytes, &reclaim::pin());
+        let bytes = size_of::<UserServer>();
+        retire::<UserServer>(process, removed, bytes, &reclaim::pin());
     }
-    process.actors().count_self(false);
+    process.user_servers().count_self(false);
 }
 
 #[inline(always)]
@@ -629,7 +629,7 @@ pub(crate) fn free_all(process: &'static Process) {
         Kind::Update => drop(begun::taken(removed)),
         Kind::Items => retire_counted::<Items>(process, removed).freed(),
         Kind::Listener => retire_counted::<ListenerCore>(process, removed).freed(),
-        Kind::Server => retire_counted::<ActorServer>(process, removed).end(shut_down()),
+        Kind::Server => retire_counted::<UserServer>(process, removed).end(shut_down()),
         Kind::Turn => drop(turns::taken(removed)),
         Kind::Reply => retire_counted::<Deferred>(process, removed).give_up(),
         Kind::Inbox => inboxes.push_back(removed),

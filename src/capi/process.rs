@@ -143,8 +143,8 @@ pub unsafe extern "C" fn kvreg_live_counts(live: *mut kvreg_live) -> kvreg_statu
             items_handles: handles(Kind::Items),
             inbox_handles: handles(Kind::Inbox),
             listener_handles: handles(Kind::Listener),
-            servers: process.actors().live() as u64,
-            server_handles: handles(Kind::Server).saturating_sub(process.actors().selves()),
+            servers: process.user_servers().live() as u64,
+            server_handles: handles(Kind::Server).saturating_sub(process.user_servers().selves()),
             turn_handles: handles(Kind::Turn),
             reply_handles: handles(Kind::Reply),
         };

@@ -8,16 +8,16 @@ use super::object::{free, kvreg_reply, with_needs_of, Needs};
 use super::status::{kvreg_status, kvreg_verdict, Failure, Status};
 use super::update::{ABORT, KEEP};
 use super::value::kvreg_value;
-use crate::actor::{ActorServer, Answer, Pending, Refusal};
 use crate::error::Error;
 use crate::sync::lock;
+use crate::user_server::{Answer, Pending, Refusal, UserServer};
 use crate::value::{Text, Value, ValueRef};
 
 /// A caller who waits, until it is answered.
-pub(super) struct Deferred(Mutex<Option<(Arc<ActorServer>, Arc<Pending>)>>);
+pub(super) struct Deferred(Mutex<Option<(Arc<UserServer>, Arc<Pending>)>>);
 
 impl Deferred {
-    pub(super) fn new(server: Arc<ActorServer>, pending: Arc<Pending>) -> Arc<Deferred> {
+    pub(super) fn new(server: Arc<UserServer>, pending: Arc<Pending>) -> Arc<Deferred> {
         Arc::new(Deferred(Mutex::new(Some((server, pending)))))
     }
 

@@ -22,10 +22,6 @@ use super::status::{kvreg_status, kvreg_verdict, Failure, Status};
 use super::turns;
 use super::update::KEEP;
 use super::value::{kvreg_value, Copies};
-use crate::actor::{
-    ActorInfo, ActorOptions, ActorServer, ActorSpec, ActorState, ActorTurn, Answer, Content,
-    Pending, Refusal, Said,
-};
 use crate::error::Error;
 use crate::handle_table::Kind;
 use crate::log::Level;
@@ -36,6 +32,10 @@ use crate::registry::Sort;
 use crate::runtime::{self, platform};
 use crate::server::{Caller, Lasts, LentTurn, Restart, Turn};
 use crate::time::Timeout;
+use crate::user_server::{
+    Answer, Content, Pending, Refusal, Said, UserServer, UserServerInfo, UserServerOptions,
+    UserServerSpec, UserServerState, UserTurn,
+};
 use crate::value::{Text, Value};
 
 const EXCLUSIVE: u32 = 1;
@@ -120,7 +120,7 @@ unsafe impl WithSize for kvreg_server_stats {}
 
 /// What a start is given: the user's argument goes with it, whatever becomes of the rest.
 struct Given {
-    options: ActorOptions,
+    options: UserServerOptions,
     callbacks: Arc<Callbacks>,
     inbox: *mut kvreg_inbox,
 }
@@ -152,7 +152,7 @@ unsafe fn given(place: *const kvreg_server_options) -> Result<Given, Failure> {
     if !is_by_turns && !given.inbox.is_null() {
         return Err(invalid("a server by callbacks tells no inbox of its mail"));
     }
-    let default = ActorOptions::default();
+    let default = UserServerOptions::default();
     let millis = |given: u32, default| match given {
         0 => default,
         millis => std::time::Duration::from_millis(millis.into()),
@@ -162,7 +162,7 @@ unsafe fn given(place: *const kvreg_server_options) -> Result<Given, Failure> {
         return Err(invalid("a value has at most 512 MiB"));
     }
     Ok(Given {
-        options: ActorOptions {
+        options: UserServerOptions {
             restart,
             max_restarts: match given.max_restarts {
                 0 => default.max_restarts,
@@ -185,13 +185,18 @@ unsafe fn given(place: *const kvreg_server_options) -> Result<Given, Failure> {
 }
 
 impl Given {
-    fn spec(self, process: &'static Process) -> Result<Arc<ActorSpec>, Failure> {
+    fn spec(self, process: &'static Process) -> Result<Arc<UserServerSpec>, Failure> {
         let (options, callbacks) = (self.options, self.callbacks);
-        let around = process.around_actors();
+        let around = process.around_user_servers();
         Ok(match self.inbox.is_null() {
-            true => ActorSpec::new(options, around, callbacks, None)?,
+            true => UserServerSpec::new(options, around, callbacks, None)?,
             false => with(self.inbox, |inbox, _| {
-                Ok(ActorSpec::new(options, around, callbacks, Some(inbox))?)
+                Ok(UserServerSpec::new(
+                    options,
+                    around,
+                    callbacks,
+                    Some(inbox),
+                )?)
             })?,
         })
     }
@@ -209,7 +214,7 @@ fn failure_of(refusal: Refusal) -> Failure {
 
 /// Begins a server that was just started, and makes its handles.
 fn begin(
-    started: &Arc<ActorServer>,
+    started: &Arc<UserServer>,
     server: &Out<*mut kvreg_server>,
     turn: &Out<*mut kvreg_turn>,
 ) -> Result<(), Failure> {
@@ -225,7 +230,7 @@ fn begin(
         }
     };
     if is_by_turns {
-        let opened = turns::open(ActorTurn::first(first));
+        let opened = turns::open(UserTurn::first(first));
         return match opened {
             Ok(opened) => {
                 turn.set(opened);
@@ -253,7 +258,7 @@ struct MaybeHandle(*mut kvreg_server);
 impl MaybeHandle {
     /// NULL if it is not wanted.
     fn make(
-        server: &Arc<ActorServer>,
+        server: &Arc<UserServer>,
         wanted: &Out<*mut kvreg_server>,
     ) -> Result<MaybeHandle, Failure> {
         let mut handle = std::ptr::null_mut();
@@ -365,7 +370,7 @@ pub unsafe extern "C" fn kvreg_server_start(
         }
         let spec = given.spec(process)?;
         crate::server::Thread::may_hold_another(Lasts::Call)?;
-        begin(&ActorServer::start_alone(spec), &server, &turn)
+        begin(&UserServer::start_alone(spec), &server, &turn)
     })
 }
 
@@ -500,7 +505,7 @@ pub unsafe extern "C" fn kvreg_server_info(
             caller.unpin(); // the struct may have to be waited for
             let facts = || {
                 Ok(match server {
-                    AnyKind::Server(server) => server.actor_info().into(),
+                    AnyKind::Server(server) => server.user_server_info().into(),
                     AnyKind::Bucket(bucket) => of_other(bucket),
                     AnyKind::Registry(registry) => of_other(registry),
                 })
@@ -523,8 +528,8 @@ fn of_other<S: crate::server::State>(server: &Arc<crate::server::Server<S>>) -> 
     }
 }
 
-impl From<ActorInfo> for kvreg_server_stats {
-    fn from(info: ActorInfo) -> kvreg_server_stats {
+impl From<UserServerInfo> for kvreg_server_stats {
+    fn from(info: UserServerInfo) -> kvreg_server_stats {
         kvreg_server_stats {
             size: size_of::<kvreg_server_stats>() as u32,
             last_exit: info.last_exit.map_or(-1, |reason| reason as i32),
@@ -565,7 +570,7 @@ type Handle =
 
 /// The handler of a server whose calls run on the threads that make them.
 #[inline(always)]
-fn handler(server: &ActorServer) -> Option<Handle> {
+fn handler(server: &UserServer) -> Option<Handle> {
     match server.state().native() {
         0 => None,
         // SAFETY: from `Callbacks::native`, the only one there is: the address of such a function.
@@ -576,7 +581,7 @@ fn handler(server: &ActorServer) -> Option<Handle> {
 /// Asks the handler about a call, with the turn of this thread.
 #[inline(always)]
 fn ask_here(
-    server: &Arc<ActorServer>,
+    server: &Arc<UserServer>,
     handle: Handle,
     given: &Message,
     reply: &mut kvreg_value,
@@ -647,7 +652,7 @@ unsafe fn fast_call(
     if !unsafe { given.fast_take(tag, tag_len, values, count) } || !memory::is_ready() {
         return None;
     }
-    let (turn, handle): (LentTurn<ActorState>, Handle) = fast::fast(server, |server, _| {
+    let (turn, handle): (LentTurn<UserServerState>, Handle) = fast::fast(server, |server, _| {
         let handle = handler(server)?;
         let state = server.state();
         if state.me.load(Ordering::Acquire) == 0 || !given.fits(state.max_value()) {
@@ -682,7 +687,7 @@ unsafe fn fast_call(
 
 /// A call that a handler was asked about, on this thread.
 struct Handled<'a> {
-    turn: Turn<ActorState>,
+    turn: Turn<UserServerState>,
     verdict: kvreg_verdict,
     answer: &'a kvreg_value,
     deferred: Option<Arc<Pending>>,

@@ -31,7 +31,6 @@ use super::replies::Deferred;
 use super::status::{kvreg_status, kvreg_verdict, Failure, Status};
 use super::update::{ABORT, CRASH, KEEP, STOP};
 use super::value::kvreg_value;
-use crate::actor::{ActorServer, ActorTurn, Front, Pending, Said};
 use crate::error::Error;
 use crate::handle_table::{Invalid, Kind, Removed, RemovedSlot};
 use crate::memory;
@@ -41,6 +40,7 @@ use crate::runtime::platform;
 use crate::server::{forget, hold, Open, Thread};
 use crate::sync::{lock, raw_arc};
 use crate::time::Timeout;
+use crate::user_server::{Front, Pending, Said, UserServer, UserTurn};
 use crate::value::Text;
 
 const NOW: u32 = 1;
@@ -54,7 +54,7 @@ pub(super) struct Held {
     me: std::sync::atomic::AtomicU64,
     /// Who has the turn needs no count of the server: it keeps itself, from when it is called so in
     /// messages until it is vacated.
-    kept: Mutex<Option<Arc<ActorServer>>>,
+    kept: Mutex<Option<Arc<UserServer>>>,
 }
 
 #[derive(Default)]
@@ -62,7 +62,7 @@ struct Inner {
     /// None until there is a turn, and once its handles are used up.
     slot: Option<RemovedSlot>,
     token: u64,
-    turn: Option<ActorTurn>,
+    turn: Option<UserTurn>,
     /// Somebody works with it.
     is_out: bool,
     /// The thread that began it, and the number of the turn there; 0 if it is no thread's.
@@ -88,7 +88,7 @@ impl Front for Held {
 }
 
 #[inline(always)]
-fn held(server: &Arc<ActorServer>) -> Result<Arc<Held>, Failure> {
+fn held(server: &Arc<UserServer>) -> Result<Arc<Held>, Failure> {
     let front = match server.state().front() {
         Some(front) => front,
         None => make_held(server),
@@ -98,7 +98,7 @@ fn held(server: &Arc<ActorServer>) -> Result<Arc<Held>, Failure> {
 }
 
 #[cold]
-fn make_held(server: &Arc<ActorServer>) -> &Arc<dyn Front> {
+fn make_held(server: &Arc<UserServer>) -> &Arc<dyn Front> {
     server.state().set_front(Arc::new(Held {
         process: Process::current(),
         inner: OnceLock::new(),
@@ -109,7 +109,7 @@ fn make_held(server: &Arc<ActorServer>) -> &Arc<dyn Front> {
 
 /// The handle that messages bring: NULL if there is none to be had.
 #[inline(always)]
-pub(super) fn me(server: &Arc<ActorServer>) -> *mut kvreg_server {
+pub(super) fn me(server: &Arc<UserServer>) -> *mut kvreg_server {
     let token = match server.state().me.load(Ordering::Acquire) {
         0 => make_me(server).unwrap_or(0),
         token => token,
@@ -119,7 +119,7 @@ pub(super) fn me(server: &Arc<ActorServer>) -> *mut kvreg_server {
 
 /// Called by who has the turn.
 #[cold]
-fn make_me(server: &Arc<ActorServer>) -> Option<u64> {
+fn make_me(server: &Arc<UserServer>) -> Option<u64> {
     let held = held(server).ok()?;
     let token = insert_uncounted(server).ok()?;
     *lock(&held.kept) = Some(Arc::clone(server));
@@ -131,7 +131,7 @@ fn make_me(server: &Arc<ActorServer>) -> Option<u64> {
 /// Publishes a turn, and makes its handle, in the server's place for it; drops it if that cannot
 /// be done.
 #[inline(always)]
-pub(super) fn open(turn: ActorTurn) -> Result<*mut kvreg_turn, Failure> {
+pub(super) fn open(turn: UserTurn) -> Result<*mut kvreg_turn, Failure> {
     let held = held(turn.server())?;
     let process = held.process;
     let token = held.put(turn)?;
@@ -160,7 +160,7 @@ impl Held {
     /// Keeps a turn, whose token is the answer, and not published yet. The server, which the turn
     /// knows, has a count of this.
     #[inline(always)]
-    fn put(self: Arc<Self>, turn: ActorTurn) -> Result<u64, Failure> {
+    fn put(self: Arc<Self>, turn: UserTurn) -> Result<u64, Failure> {
         let handles = self.process.handles();
         // SAFETY: the turn's server has a count, and the turn is dropped or kept here.
         let me = unsafe { &*Arc::as_ptr(&self) };
@@ -215,8 +215,8 @@ impl Drop for Held {
 }
 
 /// The server whose turn this thread took last by a handle, and the turn's number.
-pub(super) fn innermost() -> Option<(u64, Arc<ActorServer>)> {
-    let mut found: Option<(u64, Arc<ActorServer>)> = None;
+pub(super) fn innermost() -> Option<(u64, Arc<UserServer>)> {
+    let mut found: Option<(u64, Arc<UserServer>)> = None;
     for (place, ticket) in crate::server::held_by_thread() {
         let Some(held) = place.downcast_ref::<Held>() else {
             continue;
@@ -234,7 +234,7 @@ pub(super) fn innermost() -> Option<(u64, Arc<ActorServer>)> {
 }
 
 /// What a handle held that was just taken out of the table.
-pub(super) fn taken(removed: Removed) -> Option<ActorTurn> {
+pub(super) fn taken(removed: Removed) -> Option<UserTurn> {
     // SAFETY: slots of this kind are reserved for these, by `open`; and it is still there: its turn
     // knows the server, and whoever works with that does.
     let held = unsafe { raw_arc::kept::<Held>(removed.object) };
@@ -250,7 +250,7 @@ pub(super) fn taken(removed: Removed) -> Option<ActorTurn> {
     turn
 }
 
-fn take_by(process: &'static Process, token: u64) -> Result<ActorTurn, Invalid> {
+fn take_by(process: &'static Process, token: u64) -> Result<UserTurn, Invalid> {
     // The turn's holder is not freed before this thread has looked at it.
     let _pinned = reclaim::pin();
     let removed = process.handles().remove(token, Kind::Turn)?;
@@ -259,7 +259,7 @@ fn take_by(process: &'static Process, token: u64) -> Result<ActorTurn, Invalid> 
 
 /// As `take`, by the short way: `None` if there is none.
 #[inline(always)]
-fn fast_take(handle: *mut kvreg_turn) -> Option<ActorTurn> {
+fn fast_take(handle: *mut kvreg_turn) -> Option<UserTurn> {
     if platform::is_ending() {
         return None;
     }
@@ -273,7 +273,7 @@ fn fast_take(handle: *mut kvreg_turn) -> Option<ActorTurn> {
 
 /// A turn of a server that meets nobody: `None` if that is not so.
 #[inline(always)]
-fn fast_begin(server: *mut kvreg_server) -> Option<ActorTurn> {
+fn fast_begin(server: *mut kvreg_server) -> Option<UserTurn> {
     if platform::is_ending() {
         return None;
     }
@@ -284,13 +284,13 @@ fn fast_begin(server: *mut kvreg_server) -> Option<ActorTurn> {
             .get(token(server), Kind::Server, pinned)
             .ok()?;
         // SAFETY: as in `object::with`: a count of the table's, which lasts as long as the pin.
-        let server = unsafe { raw_arc::kept::<ActorServer>(found.object) };
+        let server = unsafe { raw_arc::kept::<UserServer>(found.object) };
         let timeout = Timeout::from_millis(found.timeout.load(Ordering::Relaxed)).ok()?;
         server.fast_begin_turn(timeout)
     })
 }
 
-fn take(handle: *mut kvreg_turn) -> Result<ActorTurn, Failure> {
+fn take(handle: *mut kvreg_turn) -> Result<UserTurn, Failure> {
     if platform::is_ending() {
         return Err(Status::ShutDown.into());
     }
@@ -302,7 +302,7 @@ fn take(handle: *mut kvreg_turn) -> Result<ActorTurn, Failure> {
 /// Works with the turn of a handle.
 fn with_turn<R>(
     handle: *mut kvreg_turn,
-    work: impl FnOnce(&mut ActorTurn) -> Result<R, Failure>,
+    work: impl FnOnce(&mut UserTurn) -> Result<R, Failure>,
 ) -> Result<R, Failure> {
     if platform::is_ending() {
         return Err(Status::ShutDown.into());
@@ -345,7 +345,7 @@ fn with_turn<R>(
 pub(super) fn defer(
     server: *mut kvreg_server,
     mark: u64,
-) -> Result<(Arc<ActorServer>, Arc<Pending>), Failure> {
+) -> Result<(Arc<UserServer>, Arc<Pending>), Failure> {
     let server = with(server, |server, _| Ok(Arc::clone(server)))?;
     let held = held(&server)?;
     let mut inner = lock(held.inner());
@@ -515,7 +515,7 @@ pub unsafe extern "C" fn kvreg_turn_end(
     if verdict == KEEP && (detail_len == 0 || !detail.is_null()) {
         begun = fast_take(turn);
     }
-    if begun.as_ref().is_some_and(ActorTurn::is_plain) {
+    if begun.as_ref().is_some_and(UserTurn::is_plain) {
         drop(begun);
         return OK;
     }

@@ -20,7 +20,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
-use crate::actor::{ActorServer, ActorSpec, ActorState};
 use crate::bucket::{BucketServer, BucketSpec, BucketState, Surroundings};
 use crate::error::Error;
 use crate::log::{Level, Logs};
@@ -31,6 +30,7 @@ use crate::server::{AnyServer, Budget, Caller, ChildSpec, Decision, NamedServer,
 use crate::server::{Parent, Reservation, Server, State, System, Thread, Turn, Writing};
 use crate::sync::{lock, raw_arc::Lent};
 use crate::time::{Deadline, Timeout};
+use crate::user_server::{UserServer, UserServerSpec, UserServerState};
 
 use names::Names;
 pub use options::RegistryOptions;
@@ -314,8 +314,8 @@ impl RegistryServer {
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
         name: &str,
-        spec: Arc<ActorSpec>,
-    ) -> Result<(Arc<ActorServer>, bool), Error> {
+        spec: Arc<UserServerSpec>,
+    ) -> Result<(Arc<UserServer>, bool), Error> {
         self.call(caller, |write| {
             let started = self.create_now(write, name, Some(spec as _), Sort::Server);
             let (child, is_new) = started?;
@@ -328,7 +328,7 @@ impl RegistryServer {
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
         name: &str,
-    ) -> Result<Arc<ActorServer>, Error> {
+    ) -> Result<Arc<UserServer>, Error> {
         self.await_own_casts(caller)?;
         server_of(&self.state().names.find(name)?)
     }
@@ -623,8 +623,8 @@ impl Sort {
     }
 }
 
-fn server_of(child: &NamedServer) -> Result<Arc<ActorServer>, Error> {
-    let server = child.as_kind::<ActorState>().ok_or(Error::WrongKind)?;
+fn server_of(child: &NamedServer) -> Result<Arc<UserServer>, Error> {
+    let server = child.as_kind::<UserServerState>().ok_or(Error::WrongKind)?;
     Ok(Arc::clone(&server))
 }
 

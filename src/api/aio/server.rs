@@ -7,13 +7,13 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::actor::{Answer, Content, Refusal};
 use crate::api::server::{content_of, Foreign, Handles, Message, NotAnswered};
 use crate::api::{self, check_inherited, told};
 use crate::error::Error;
 use crate::inbox::Event;
 use crate::server::{Caller, Thread};
 use crate::time::Timeout;
+use crate::user_server::{Answer, Content, Refusal};
 use crate::value::Text;
 
 /// A server whose calls are awaited. What never waits is called as it is there: it dereferences to

@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use super::handle::{content_of, send_after, Foreign, Server, ServerLike};
 use super::messages::Message;
-use crate::actor::{ActorServer, Pending, What};
 use crate::error::Error;
+use crate::user_server::{Pending, UserServer, What};
 use crate::value::{AsValue, Value};
 
 /// What a handler has around it: its own server, and the message that it handles.
 pub struct Context<'a> {
-    server: &'a Arc<ActorServer>,
+    server: &'a Arc<UserServer>,
     what: Option<&'a What>,
     pub(super) is_deferred: Cell<bool>,
     pub(super) stops: Cell<bool>,
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn new(server: &'a Arc<ActorServer>, what: Option<&'a What>) -> Context<'a> {
+    pub(super) fn new(server: &'a Arc<UserServer>, what: Option<&'a What>) -> Context<'a> {
         Context {
             server,
             what,
@@ -100,7 +100,7 @@ impl fmt::Debug for Context<'_> {
 /// A caller who waits for a later answer. If it is dropped, who called gets [`Error::Aborted`].
 #[must_use = "a reply that is dropped refuses the call"]
 pub struct Reply<M: Message> {
-    waits: Option<(Arc<ActorServer>, Arc<Pending>)>,
+    waits: Option<(Arc<UserServer>, Arc<Pending>)>,
     of: PhantomData<fn(M)>,
 }
 
@@ -114,13 +114,13 @@ impl<M: Message> Reply<M> {
     /// The caller gets [`Error::Aborted`] with this text.
     pub fn refuse(mut self, why: &str) -> Result<(), Error> {
         let text = super::unanswered::text(why);
-        self.answer(Err(crate::actor::Refusal {
+        self.answer(Err(crate::user_server::Refusal {
             error: Error::Aborted,
             text,
         }))
     }
 
-    fn answer(&mut self, answer: crate::actor::Answer) -> Result<(), Error> {
+    fn answer(&mut self, answer: crate::user_server::Answer) -> Result<(), Error> {
         let waits = self.waits.take();
         match waits.is_some_and(|(server, pending)| server.answer_later(&pending, answer)) {
             true => Ok(()),

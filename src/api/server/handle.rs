@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::messages::{Handles, Message};
 use super::unanswered::{NotAnswered, Unanswered};
 use super::{behaviour, Actor, Context, Made, ServerOptions};
-use crate::actor::{ActorServer, ActorSpec, Answer, Content, TAG_LIMIT, VALUES_LIMIT};
 use crate::api::{check_inherited, told, Bucket, Inbox, Registry};
 use crate::error::Error;
 use crate::process::{Ended, Process};
@@ -17,6 +16,7 @@ use crate::reclaim;
 use crate::registry::{check_name, Sort};
 use crate::server::{AnyServer, Caller, Lasts, Restart, State, Thread};
 use crate::time::Timeout;
+use crate::user_server::{Answer, Content, UserServer, UserServerSpec, TAG_LIMIT, VALUES_LIMIT};
 use crate::value::{AsValue, FromValue, Value, ValueRef};
 
 /// Who wrote the server is not known: it is asked whatever one likes, and may not know it.
@@ -34,7 +34,7 @@ impl<M: Message> Handles<M> for Foreign {
 /// Clones lead to the same process, each with a timeout of its own; after a restart another is
 /// found by the name. One that no registry knows stops when its last handle is dropped.
 pub struct Server<A = Foreign> {
-    server: Arc<ActorServer>,
+    server: Arc<UserServer>,
     timeout: Timeout,
     of: PhantomData<fn(A)>,
 }
@@ -72,7 +72,7 @@ pub(in crate::api) fn content_of(
 }
 
 pub(super) fn send_after<M: Message>(
-    server: &Arc<ActorServer>,
+    server: &Arc<UserServer>,
     delay: Duration,
     message: &M,
 ) -> Result<u64, Error> {
@@ -94,10 +94,15 @@ where
 {
     options.check()?;
     let process = Process::starting()?;
-    let spec = ActorSpec::new(options.0, process.around_actors(), behaviour(make), None)?;
+    let spec = UserServerSpec::new(
+        options.0,
+        process.around_user_servers(),
+        behaviour(make),
+        None,
+    )?;
     Thread::may_hold_another(Lasts::Call)?;
     let Some((registry, name)) = registry else {
-        let server = Server::of(ActorServer::start_alone(spec));
+        let server = Server::of(UserServer::start_alone(spec));
         process.note_started(Ended::First, &server.server)?;
         server.server.init(server.server.first_turn())?;
         return Ok(server);
@@ -185,7 +190,7 @@ impl<A: Actor> Server<A> {
 }
 
 impl<A> Server<A> {
-    pub(super) fn of(server: Arc<ActorServer>) -> Server<A> {
+    pub(super) fn of(server: Arc<UserServer>) -> Server<A> {
         server.add_handle();
         Server {
             server,
@@ -195,11 +200,11 @@ impl<A> Server<A> {
     }
 
     #[cfg(feature = "aio")]
-    pub(in crate::api) fn server(&self) -> &Arc<ActorServer> {
+    pub(in crate::api) fn server(&self) -> &Arc<UserServer> {
         &self.server
     }
 
-    fn checked(&self) -> Result<&Arc<ActorServer>, Error> {
+    fn checked(&self) -> Result<&Arc<UserServer>, Error> {
         check_inherited(self.server.system())?;
         reclaim::tidy(); // of what earlier calls left
         Ok(&self.server)
@@ -293,7 +298,7 @@ impl<A> Server<A> {
     /// Stops it, reason NORMAL, after what is queued; returns when it is gone.
     pub fn stop(&self) -> Result<(), Error> {
         let mut caller = Caller::new(self.timeout);
-        let stopped = self.checked()?.stop_actor(&mut caller);
+        let stopped = self.checked()?.stop_user_server(&mut caller);
         reclaim::tidy();
         self.told(stopped)
     }
@@ -318,7 +323,7 @@ impl<A> Server<A> {
 
     /// What there is to know about it.
     pub fn info(&self) -> Result<ServerInfo, Error> {
-        let info = self.checked()?.actor_info();
+        let info = self.checked()?.user_server_info();
         Ok(ServerInfo {
             mailbox: info.mailbox,
             bytes: info.bytes,

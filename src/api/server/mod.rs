@@ -4,7 +4,7 @@
 //!
 //! The state of a process is a boxed `A`, which `init` makes and `drop_state` frees, once. Between
 //! these two only the handlers have it, and these are called by who has the turn, one at a time
-//! (see `crate::actor`): so each has it alone, and `&mut A` is right. It moves between threads, and
+//! (see `crate::user_server`): so each has it alone, and `&mut A` is right. It moves between threads, and
 //! so an [`Actor`] is `Send`. Handlers run inside `catch_unwind`: a panic is the crash of its
 //! server, whose state nobody looks at any more, but for its drop.
 
@@ -19,10 +19,10 @@ use std::marker::PhantomData;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Mutex};
 
-use crate::actor::{ActorServer, Behaviour, Said, What};
 use crate::reason::Reason;
 use crate::runtime;
 use crate::sync::lock;
+use crate::user_server::{Behaviour, Said, UserServer, What};
 use crate::value::{Text, Value};
 
 pub use context::{Context, Reply};
@@ -181,7 +181,7 @@ fn caught<R>(run: impl FnOnce() -> R) -> Result<R, Said> {
 }
 
 impl<A: Actor, F: Fn() -> Result<A, Unanswered> + Send + Sync> Behaviour for Written<A, F> {
-    fn init(&self, server: &Arc<ActorServer>) -> Result<*mut (), Said> {
+    fn init(&self, server: &Arc<UserServer>) -> Result<*mut (), Said> {
         let make = lock(&self.make).clone();
         let Some(make) = make else {
             return Err(Said::Bad("no state is made any more"));
@@ -200,7 +200,7 @@ impl<A: Actor, F: Fn() -> Result<A, Unanswered> + Send + Sync> Behaviour for Wri
         }
     }
 
-    fn handle(&self, state: *mut (), server: &Arc<ActorServer>, what: &What) -> Said {
+    fn handle(&self, state: *mut (), server: &Arc<UserServer>, what: &What) -> Said {
         // SAFETY: `init` made it, of this type, and whoever calls this has the turn: see the
         // module.
         let actor = unsafe { &mut *state.cast::<A>() };

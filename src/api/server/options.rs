@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::actor::ActorOptions;
 use crate::error::Error;
 use crate::server::Restart;
+use crate::user_server::UserServerOptions;
 use crate::value::VALUE_LIMIT;
 
 /// Options of a server that a program writes.
@@ -17,7 +17,7 @@ use crate::value::VALUE_LIMIT;
 ///     .max_mailbox(1000);
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct ServerOptions(pub(super) ActorOptions);
+pub struct ServerOptions(pub(super) UserServerOptions);
 
 impl ServerOptions {
     /// The defaults: no limits but those of the library, and no restart.

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::actor::{Refusal, Said};
 use crate::error::Error;
 use crate::reason::DETAIL_LIMIT;
+use crate::user_server::{Refusal, Said};
 use crate::value::Text;
 
 /// Why a handler has no answer.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{ActorServer, Answer, Content, Mail, Pending, What};
+use super::{Answer, Content, Mail, Pending, UserServer, What};
 use crate::error::Error;
 use crate::inbox::InboxCore;
 use crate::server::Caller;
 use crate::time::{Moment, Timeout};
 
-impl ActorServer {
+impl UserServer {
     pub(super) fn mail(&self, content: &Arc<Content>, what: What) -> Result<Mail, Error> {
         let state = self.state();
         content.check(state.options().max_value)?;

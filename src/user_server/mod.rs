@@ -12,7 +12,7 @@
 //!   itself, all on the calling thread. What nobody comes for is run by a drain. The first message
 //!   of one that was started again is `Init`, which a drain runs, unless there is no thread to be
 //!   had.
-//! - **By turns**, who begins a turn ([`ActorTurn`]) takes the messages out and says what became of
+//! - **By turns**, who begins a turn ([`UserTurn`]) takes the messages out and says what became of
 //!   each. Nobody drains: an inbox is told that mail waits.
 //! - With **hand-over**, and where the handlers are another program's, a call is a message, and its
 //!   caller waits for a [`Pending`].
@@ -60,24 +60,24 @@ use crate::time::Deadline;
 use mail::Waiting;
 pub(crate) use mail::{Content, Mail, What, TAG_LIMIT, VALUES_LIMIT};
 pub(crate) use pending::{Answer, Pending, Refusal};
-pub(crate) use spec::{ActorOptions, ActorSpec, Behaviour, Said};
+pub(crate) use spec::{Behaviour, Said, UserServerOptions, UserServerSpec};
 use timed::Timed;
-pub(crate) use turns::ActorTurn;
+pub(crate) use turns::UserTurn;
 
-pub(crate) type ActorServer = Server<ActorState>;
+pub(crate) type UserServer = Server<UserServerState>;
 
 /// What all user's servers of a process share.
 #[derive(Default)]
-pub(crate) struct Actors {
+pub(crate) struct UserServers {
     /// Those that have not ended.
     live: Counter,
     /// Those that want to know before they end, by their addresses.
-    wanting: Mutex<BTreeMap<usize, Weak<ActorServer>>>,
+    wanting: Mutex<BTreeMap<usize, Weak<UserServer>>>,
     /// Handles that messages bring, and nobody frees.
     selves: AtomicU64,
 }
 
-impl Actors {
+impl UserServers {
     pub(crate) fn selves(&self) -> u64 {
         self.selves.load(Ordering::Relaxed)
     }
@@ -113,12 +113,12 @@ impl Actors {
 
 /// What a user's server has around it.
 #[derive(Clone, Copy)]
-pub(crate) struct ActorSurroundings {
+pub(crate) struct UserServerSurroundings {
     pub(crate) of_buckets: Surroundings,
-    pub(crate) actors: &'static Actors,
+    pub(crate) user_servers: &'static UserServers,
 }
 
-impl ActorSurroundings {
+impl UserServerSurroundings {
     pub(crate) fn system(&self) -> &'static System {
         self.of_buckets.system
     }
@@ -143,12 +143,12 @@ pub(crate) trait Front: Send + Sync {
 /// Calls that wait for an answer, by their addresses; `None` once the server has ended.
 type Owed = Option<BTreeMap<usize, Arc<Pending>>>;
 
-pub(crate) struct ActorState {
-    spec: Arc<ActorSpec>,
+pub(crate) struct UserServerState {
+    spec: Arc<UserServerSpec>,
     place: Option<Place>,
     handles: HandleCount,
     is_counted: Counted,
-    /// See `ActorSpec`; here for who is in a hurry.
+    /// See `UserServerSpec`; here for who is in a hurry.
     native: usize,
     max_value: usize,
     /// The user's, made by `init`.
@@ -180,26 +180,26 @@ pub(crate) struct Counted(AtomicBool);
 pub(crate) enum Never {}
 
 // SAFETY: `exclusive` answers the state's own flag.
-unsafe impl State for ActorState {
+unsafe impl State for UserServerState {
     type Exclusive = Counted;
     type Message = Never;
     type Task = Mail;
 
     fn handle(
-        _server: &Arc<ActorServer>,
-        _write: &Writing<'_, ActorState>,
+        _server: &Arc<UserServer>,
+        _write: &Writing<'_, UserServerState>,
         message: Never,
     ) -> Result<(), Error> {
         match message {}
     }
 
-    fn refused(_server: &Arc<ActorServer>, _error: &Error) {}
+    fn refused(_server: &Arc<UserServer>, _error: &Error) {}
 
     fn mailbox_limit(&self) -> usize {
         self.spec.options.max_mailbox
     }
 
-    fn run(turn: Turn<ActorState>, mail: Mail) {
+    fn run(turn: Turn<UserServerState>, mail: Mail) {
         let server = Arc::clone(turn.inside().server());
         let around = server.state().spec.around.of_buckets;
         let _running = around
@@ -233,7 +233,7 @@ unsafe impl State for ActorState {
     }
 
     /// Nobody waits for an answer of it any more.
-    fn closed(server: &Arc<ActorServer>, _reason: Reason) {
+    fn closed(server: &Arc<UserServer>, _reason: Reason) {
         let owed = lock(&server.state().owed).take();
         for pending in owed.into_iter().flatten().map(|(_, pending)| pending) {
             pending.answer(Err(Error::ServerDown.into()));
@@ -245,18 +245,18 @@ unsafe impl State for ActorState {
         &self.is_counted
     }
 
-    fn close(write: &Writing<'_, ActorState>) {
+    fn close(write: &Writing<'_, UserServerState>) {
         if write.exclusive().0.swap(false, Ordering::Relaxed) {
-            write.state().spec.around.actors.live.remove();
+            write.state().spec.around.user_servers.live.remove();
         }
         if write.state().options().wants_terminate {
             let address = std::ptr::from_ref(write.state()).addr();
-            let gone = lock(&write.state().spec.around.actors.wanting).remove(&address);
+            let gone = lock(&write.state().spec.around.user_servers.wanting).remove(&address);
             drop(gone); // outside the lock
         }
     }
 
-    fn ended(server: &Arc<ActorServer>, exit: &Exit) {
+    fn ended(server: &Arc<UserServer>, exit: &Exit) {
         let state = server.state();
         let logs = state.spec.around.of_buckets.logs;
         logs.end("server", state.name(), exit);
@@ -269,11 +269,11 @@ unsafe impl State for ActorState {
         }
     }
 
-    fn vacated(server: &ActorServer) {
+    fn vacated(server: &UserServer) {
         server.state().vacate();
     }
 
-    fn started_again(server: &Arc<ActorServer>) {
+    fn started_again(server: &Arc<UserServer>) {
         server.see_to_mail();
     }
 
@@ -281,11 +281,11 @@ unsafe impl State for ActorState {
         self.options().wants_terminate
     }
 
-    fn begin_end(server: &Arc<ActorServer>, exit: &Exit) -> bool {
+    fn begin_end(server: &Arc<UserServer>, exit: &Exit) -> bool {
         server.begin_terminate(exit)
     }
 
-    fn finish_begun_end(server: &Arc<ActorServer>, deadline: &Deadline) {
+    fn finish_begun_end(server: &Arc<UserServer>, deadline: &Deadline) {
         server.finish_terminate(deadline);
     }
 
@@ -294,11 +294,11 @@ unsafe impl State for ActorState {
     }
 }
 
-impl ActorState {
-    pub(super) fn new(spec: Arc<ActorSpec>, place: Option<Place>) -> ActorState {
+impl UserServerState {
+    pub(super) fn new(spec: Arc<UserServerSpec>, place: Option<Place>) -> UserServerState {
         spec.begins();
-        spec.around.actors.live.add();
-        ActorState {
+        spec.around.user_servers.live.add();
+        UserServerState {
             native: spec.native,
             max_value: spec.options.max_value,
             spec,
@@ -333,7 +333,7 @@ impl ActorState {
         self.max_value
     }
 
-    pub(crate) fn options(&self) -> &ActorOptions {
+    pub(crate) fn options(&self) -> &UserServerOptions {
         &self.spec.options
     }
 
@@ -395,10 +395,10 @@ impl ActorState {
     }
 }
 
-impl Drop for ActorState {
+impl Drop for UserServerState {
     fn drop(&mut self) {
         if self.is_counted.0.swap(false, Ordering::Relaxed) {
-            self.spec.around.actors.live.remove();
+            self.spec.around.user_servers.live.remove();
         }
         self.vacate();
         if let (Some(front), true) = (self.front.take(), self.spec.around.system().is_current()) {
@@ -410,7 +410,7 @@ impl Drop for ActorState {
 
 /// What there is to know about a user's server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ActorInfo {
+pub(crate) struct UserServerInfo {
     pub(crate) mailbox: usize,
     pub(crate) bytes: usize,
     pub(crate) handled: u64,
@@ -421,15 +421,15 @@ pub(crate) struct ActorInfo {
     pub(crate) turn_ms: u64,
 }
 
-impl ActorServer {
-    pub(crate) fn actor_info(&self) -> ActorInfo {
+impl UserServer {
+    pub(crate) fn user_server_info(&self) -> UserServerInfo {
         let state = self.state();
         let (restarts, last_exit) = state.place.as_ref().map_or((0, None), Place::history);
         let turn_ms = match self.has_turn_taken() {
             true => self.turn_ms(),
             false => 0,
         };
-        ActorInfo {
+        UserServerInfo {
             mailbox: self.mailbox_len(),
             bytes: state.waiting.get().map_or(0, |waiting| waiting.bytes()),
             handled: self.handled(),

@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{ActorServer, ActorState, Mail, What};
+use super::{Mail, UserServer, UserServerState, What};
 use crate::error::Error;
 use crate::inbox::{InboxCore, MailPlace};
 use crate::server::{ChildSpec, NamedServer, Place, Restart, RestartPolicy};
 use crate::sync::lock;
 use crate::value::{Text, Value, VALUE_LIMIT};
 
-use super::ActorSurroundings;
+use super::UserServerSurroundings;
 
 /// What a handler said.
 pub(crate) enum Said {
@@ -39,9 +39,9 @@ pub(crate) trait Behaviour: Send + Sync {
     }
 
     /// Makes a state.
-    fn init(&self, server: &Arc<ActorServer>) -> Result<*mut (), Said>;
+    fn init(&self, server: &Arc<UserServer>) -> Result<*mut (), Said>;
 
-    fn handle(&self, state: *mut (), server: &Arc<ActorServer>, what: &What) -> Said;
+    fn handle(&self, state: *mut (), server: &Arc<UserServer>, what: &What) -> Said;
 
     /// Nobody handles anything with this state any more. Called once for each that was made.
     fn drop_state(&self, state: *mut ());
@@ -52,7 +52,7 @@ pub(crate) trait Behaviour: Send + Sync {
 
 /// Options of a user's server.
 #[derive(Clone, Debug)]
-pub(crate) struct ActorOptions {
+pub(crate) struct UserServerOptions {
     pub(crate) restart: Restart,
     pub(crate) max_restarts: u32,
     pub(crate) restart_period: Duration,
@@ -69,9 +69,9 @@ pub(crate) struct ActorOptions {
     pub(crate) key: u64,
 }
 
-impl Default for ActorOptions {
-    fn default() -> ActorOptions {
-        ActorOptions {
+impl Default for UserServerOptions {
+    fn default() -> UserServerOptions {
+        UserServerOptions {
             restart: Restart::Temporary,
             max_restarts: 3,
             restart_period: Duration::from_secs(5),
@@ -89,9 +89,9 @@ impl Default for ActorOptions {
 }
 
 /// See the module.
-pub(crate) struct ActorSpec {
-    pub(crate) options: ActorOptions,
-    pub(super) around: ActorSurroundings,
+pub(crate) struct UserServerSpec {
+    pub(crate) options: UserServerOptions,
+    pub(super) around: UserServerSurroundings,
     pub(super) behaviour: Arc<dyn Behaviour>,
     /// Of the handlers of a server whose calls run on the threads that make them; else 0.
     pub(super) native: usize,
@@ -100,13 +100,13 @@ pub(crate) struct ActorSpec {
     uses: AtomicUsize,
 }
 
-impl ActorSpec {
+impl UserServerSpec {
     pub(crate) fn new(
-        options: ActorOptions,
-        around: ActorSurroundings,
+        options: UserServerOptions,
+        around: UserServerSurroundings,
         behaviour: Arc<dyn Behaviour>,
         inbox: Option<&Arc<InboxCore>>,
-    ) -> Result<Arc<ActorSpec>, Error> {
+    ) -> Result<Arc<UserServerSpec>, Error> {
         let mail = inbox
             .map(|inbox| inbox.keep_mail(options.key))
             .transpose()?;
@@ -114,7 +114,7 @@ impl ActorSpec {
             true => 0,
             false => behaviour.native(),
         };
-        Ok(Arc::new(ActorSpec {
+        Ok(Arc::new(UserServerSpec {
             options,
             around,
             native,
@@ -146,7 +146,7 @@ impl ActorSpec {
     }
 }
 
-impl Drop for ActorSpec {
+impl Drop for UserServerSpec {
     fn drop(&mut self) {
         if self.around.system().is_current() {
             self.behaviour.destroy();
@@ -154,7 +154,7 @@ impl Drop for ActorSpec {
     }
 }
 
-impl ChildSpec for ActorSpec {
+impl ChildSpec for UserServerSpec {
     fn policy(&self) -> RestartPolicy {
         RestartPolicy {
             restart: self.options.restart,
@@ -167,10 +167,10 @@ impl ChildSpec for ActorSpec {
     fn start(self: Arc<Self>, place: Place) -> NamedServer {
         let is_again = place.is_again();
         let system = self.around.system();
-        let state = ActorState::new(self, Some(place));
+        let state = UserServerState::new(self, Some(place));
         NamedServer::new(match is_again {
-            true => ActorServer::start_with_task(system, state, Mail::new(What::Init)),
-            false => ActorServer::start_taken(system, state),
+            true => UserServer::start_with_task(system, state, Mail::new(What::Init)),
+            false => UserServer::start_taken(system, state),
         })
     }
 }

@@ -15,7 +15,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 
-use super::{ActorServer, ActorSurroundings, What};
+use super::{UserServer, UserServerSurroundings, What};
 use crate::bucket::Due;
 use crate::error::Error;
 use crate::inbox::{Asked, InboxCore};
@@ -69,19 +69,19 @@ enum To {
 /// A call that waits for its answer.
 pub(crate) struct Pending {
     system: &'static System,
-    server: Weak<ActorServer>,
+    server: Weak<UserServer>,
     /// The thread that waits, if it holds a turn; else 0.
     inside: u64,
     to: To,
     stage: Mutex<Stage>,
     arrived: Condvar,
-    around: ActorSurroundings,
+    around: UserServerSurroundings,
     /// When the wait of an inbox ends; 0 if it does not, `SETTLED` if it has ended.
     until: AtomicU64,
 }
 
 impl Pending {
-    fn new(server: &Arc<ActorServer>, inside: u64, to: To, stage: Stage) -> Arc<Pending> {
+    fn new(server: &Arc<UserServer>, inside: u64, to: To, stage: Stage) -> Arc<Pending> {
         Arc::new(Pending {
             system: server.system(),
             server: Arc::downgrade(server),
@@ -117,18 +117,18 @@ impl Pending {
     }
 
     /// Of a call by a thread: `inside` is its number if it holds a turn.
-    pub(super) fn of_thread(server: &Arc<ActorServer>, inside: u64) -> Arc<Pending> {
+    pub(super) fn of_thread(server: &Arc<UserServer>, inside: u64) -> Arc<Pending> {
         Pending::new(server, inside, To::Thread, Stage::Queued)
     }
 
     /// Of a call that this thread has begun itself.
-    pub(super) fn begun(server: &Arc<ActorServer>) -> Arc<Pending> {
+    pub(super) fn begun(server: &Arc<UserServer>) -> Arc<Pending> {
         Pending::new(server, 0, To::Thread, Stage::Begun)
     }
 
     /// Of a request, whose answer comes into an inbox.
     pub(super) fn of_inbox(
-        server: &Arc<ActorServer>,
+        server: &Arc<UserServer>,
         inbox: &Arc<InboxCore>,
         is_begun: bool,
     ) -> Result<(Arc<Pending>, u64), Error> {

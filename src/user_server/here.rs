@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{ActorServer, ActorState, Answer, Content, Pending, Refusal, Said, What};
+use super::{Answer, Content, Pending, Refusal, Said, UserServer, UserServerState, What};
 use crate::error::Error;
 use crate::server::{Caller, Turn};
 
-impl ActorServer {
+impl UserServer {
     /// Handles a call here, after what was queued before. `runs_here` said that it may.
     pub(crate) fn call_here(
         self: &Arc<Self>,
@@ -26,7 +26,7 @@ impl ActorServer {
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
         content: &Content,
-    ) -> Result<Turn<ActorState>, Refusal> {
+    ) -> Result<Turn<UserServerState>, Refusal> {
         caller.unpin(); // user code runs
         if self.has_ended() {
             return Err(self.finish_end(Error::NoProcess).into());
@@ -41,7 +41,7 @@ impl ActorServer {
     /// if it comes later.
     pub(crate) fn handle_here(
         self: &Arc<Self>,
-        turn: Turn<ActorState>,
+        turn: Turn<UserServerState>,
         content: Arc<Content>,
         pending: &Arc<Pending>,
     ) -> Option<Answer> {

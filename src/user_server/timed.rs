@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
-use super::{ActorServer, Content, Mail, Pending, What};
+use super::{Content, Mail, Pending, UserServer, What};
 use crate::bucket::Due;
 use crate::error::Error;
 use crate::reason::{Exit, Reason};
@@ -67,7 +67,7 @@ impl Timed {
 
 /// A message that comes at a time.
 struct Timer {
-    server: Weak<ActorServer>,
+    server: Weak<UserServer>,
     reference: u64,
     at: u64,
     mail: Mutex<Option<Mail>>,
@@ -86,7 +86,7 @@ impl Due for Timer {
 }
 
 /// An end that takes too long.
-struct Kill(Weak<ActorServer>);
+struct Kill(Weak<UserServer>);
 
 impl Due for Kill {
     fn due(self: Arc<Self>) {
@@ -99,7 +99,7 @@ impl Due for Kill {
 }
 
 /// A monitor of a server, by another.
-struct Watching(Weak<ActorServer>);
+struct Watching(Weak<UserServer>);
 
 impl Monitor for Watching {
     fn down(&self, reference: u64, ended: &Arc<Ended>) {
@@ -118,7 +118,7 @@ impl Due for Pending {
     }
 }
 
-impl ActorServer {
+impl UserServer {
     /// Sends an info when the time has come.
     pub(crate) fn send_after(
         self: &Arc<Self>,

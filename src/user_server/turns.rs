@@ -4,13 +4,13 @@
 //! # The argument
 //!
 //! The turn is `TURN` of the heart, held beyond the call that took it, and counted by its thread.
-//! One thread at a time has the [`ActorTurn`] (the boundary sees to that). A message is answered
+//! One thread at a time has the [`UserTurn`] (the boundary sees to that). A message is answered
 //! before the next one is taken out; what was not answered by then is kept, but for a call, whose
 //! caller waits.
 
 use std::sync::Arc;
 
-use super::{ActorServer, Answer, Pending, Said, What};
+use super::{Answer, Pending, Said, UserServer, What};
 use crate::error::Error;
 use crate::inbox::InboxCore;
 use crate::reason::{Exit, Reason};
@@ -18,11 +18,11 @@ use crate::server::{Caller, Lasts, Next, OpenTurn, Turn};
 use crate::sync::lock;
 use crate::time::{Deadline, Timeout};
 
-use super::ActorState;
+use super::UserServerState;
 
 /// See the module.
-pub(crate) struct ActorTurn {
-    open: OpenTurn<ActorState>,
+pub(crate) struct UserTurn {
+    open: OpenTurn<UserServerState>,
     /// Messages numbered below came before it.
     limit: u64,
     /// Up to when these are handled.
@@ -50,16 +50,16 @@ pub(crate) struct Told {
     pub(crate) mark: u64,
 }
 
-impl ActorTurn {
+impl UserTurn {
     #[inline(always)]
     fn new(
-        turn: Turn<ActorState>,
+        turn: Turn<UserServerState>,
         limit: u64,
         (timeout, deadline): (Timeout, Deadline),
         is_first: bool,
-    ) -> ActorTurn {
+    ) -> UserTurn {
         turn.inside().server().note_turn();
-        ActorTurn {
+        UserTurn {
             open: turn.open(),
             limit: limit.max(1), // what comes before all that waits has the number 0
             deadline,
@@ -70,11 +70,11 @@ impl ActorTurn {
     }
 
     /// The first turn of a server that was just started.
-    pub(crate) fn first(turn: Turn<ActorState>) -> ActorTurn {
-        ActorTurn::new(turn, 0, (Timeout::Never, Timeout::Never.deadline()), true)
+    pub(crate) fn first(turn: Turn<UserServerState>) -> UserTurn {
+        UserTurn::new(turn, 0, (Timeout::Never, Timeout::Never.deadline()), true)
     }
 
-    pub(crate) fn server(&self) -> &Arc<ActorServer> {
+    pub(crate) fn server(&self) -> &Arc<UserServer> {
         self.open.inside().server()
     }
 
@@ -334,7 +334,7 @@ impl ActorTurn {
     }
 }
 
-impl Drop for ActorTurn {
+impl Drop for UserTurn {
     fn drop(&mut self) {
         // A server that nobody can reach any more has roused this thread.
         if self.open.give_back() {
@@ -347,14 +347,14 @@ impl Drop for ActorTurn {
     }
 }
 
-impl ActorServer {
+impl UserServer {
     /// Takes the turn of a server without callbacks, and how many messages came before it. Blocks
     /// like a call; `now`: not at all.
     pub(crate) fn begin_turn(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
         now: bool,
-    ) -> Result<(ActorTurn, usize), Error> {
+    ) -> Result<(UserTurn, usize), Error> {
         if !self.state().options().is_by_turns {
             let text = "a server by callbacks has no turns";
             return Err(Error::Unsupported(text));
@@ -374,19 +374,19 @@ impl ActorServer {
         self.count_handled();
         let waiting = self.waiting_below(limit.max(1));
         let deadline = self.turn_deadline(caller, now);
-        let turn = ActorTurn::new(turn, limit, (timeout, deadline), false);
+        let turn = UserTurn::new(turn, limit, (timeout, deadline), false);
         Ok((turn, waiting))
     }
 
     /// As `begin_turn`, if nobody is there and nothing waits.
     #[inline(always)]
-    pub(crate) fn fast_begin_turn(self: &Arc<Self>, timeout: Timeout) -> Option<ActorTurn> {
+    pub(crate) fn fast_begin_turn(self: &Arc<Self>, timeout: Timeout) -> Option<UserTurn> {
         if !self.state().options().is_by_turns {
             return None;
         }
         let turn = self.fast_occupy(Lasts::Open)?;
         let deadline = Timeout::Never.deadline(); // for nothing came before it
-        Some(ActorTurn::new(turn, 0, (timeout, deadline), false))
+        Some(UserTurn::new(turn, 0, (timeout, deadline), false))
     }
 
     /// Up to when messages are handled before the caller's own work. Who serves, and does not wait,

@@ -3,26 +3,26 @@
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use super::{ActorServer, Answer, Mail, Pending, Refusal, Said, What};
+use super::{Answer, Mail, Pending, Refusal, Said, UserServer, What};
 use crate::error::Error;
 use crate::reason::{Exit, Reason};
 use crate::server::{Caller, Lasts, Next, Thread, Turn};
 use crate::time::{Deadline, Timeout};
 use crate::value::{Text, Value};
 
-use super::ActorState;
+use super::UserServerState;
 
 fn text_of(text: Option<&Text>) -> &str {
     text.and_then(Text::as_str).unwrap_or_default()
 }
 
-impl ActorServer {
+impl UserServer {
     /// Handles what came before a call, with the turn that this takes for it: `OK` if the call's
     /// own work comes next.
     pub(crate) fn enter_here(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
-    ) -> Result<Turn<ActorState>, Error> {
+    ) -> Result<Turn<UserServerState>, Error> {
         let (turn, limit) = self.occupy_with_mail(caller, Lasts::Call)?;
         self.note_turn();
         let deadline = match limit {

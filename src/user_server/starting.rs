@@ -3,23 +3,25 @@
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use super::{ActorServer, ActorSpec, ActorState, Answer, Mail, Pending, Refusal, Said, What};
+use super::{
+    Answer, Mail, Pending, Refusal, Said, UserServer, UserServerSpec, UserServerState, What,
+};
 use crate::error::Error;
 use crate::reason::{Exit, Reason};
 use crate::server::{Caller, Lasts, Place, Thread, Turn};
 use crate::sync::lock;
 use crate::time::Timeout;
 
-impl ActorServer {
+impl UserServer {
     /// Starts one that no registry knows. Its turn is the calling thread's, by `first_turn`.
-    pub(crate) fn start_alone(spec: Arc<ActorSpec>) -> Arc<ActorServer> {
+    pub(crate) fn start_alone(spec: Arc<UserServerSpec>) -> Arc<UserServer> {
         let system = spec.around.system();
-        ActorServer::start_taken(system, ActorState::new(spec, None))
+        UserServer::start_taken(system, UserServerState::new(spec, None))
     }
 
     /// Begins a server by callbacks that was just started, with its first turn: makes its state. If
     /// that fails it is gone when this returns, and its name is free.
-    pub(crate) fn init(self: &Arc<Self>, turn: Turn<ActorState>) -> Result<(), Refusal> {
+    pub(crate) fn init(self: &Arc<Self>, turn: Turn<UserServerState>) -> Result<(), Refusal> {
         let refused = match self.make_state() {
             Ok(()) if !self.has_ended() => {
                 drop(turn);
@@ -100,7 +102,7 @@ impl ActorServer {
         let state = self.state();
         if state.options().wants_terminate {
             let address = std::ptr::from_ref(state).addr();
-            let mut wanting = lock(&state.spec.around.actors.wanting);
+            let mut wanting = lock(&state.spec.around.user_servers.wanting);
             wanting.insert(address, Arc::downgrade(self));
         }
         state.is_running.store(true, Ordering::Release);
@@ -120,7 +122,7 @@ impl ActorServer {
 
     /// Stops the server with reason NORMAL after what is queued; returns when it is gone. Blocks
     /// like a call.
-    pub(crate) fn stop_actor(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
+    pub(crate) fn stop_user_server(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
         let stopped = match self.state().runs_here() {
             true => self.enter_here(caller).map(|turn| {
                 self.end_in_order(Exit::new(Reason::Normal, ""));
@@ -218,7 +220,7 @@ impl ActorServer {
     }
 }
 
-impl ActorState {
+impl UserServerState {
     fn place_is_again(&self) -> bool {
         self.place.as_ref().is_some_and(Place::is_again)
     }
