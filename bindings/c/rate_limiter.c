@@ -1,7 +1,7 @@
 /*
  * A rate limiter: a server that lets each client do so much at once, and then so much in a time.
  *
- *     cc rate_limiter.c $(pkg-config --cflags --libs kvreg) -pthread -o rate_limiter && ./rate_limiter
+ *     cc rate_limiter.c $(pkg-config --cflags --libs kvreg) -pthread -o limiter && ./limiter
  *
  * Each client has a bucket of tokens, and takes one for each request. A timer of the server's own
  * puts tokens back, one for each client in each period. A client that finds none is refused
@@ -178,7 +178,8 @@ static void *ask(void *argument) {
 }
 
 int main(void) {
-    limits an_hour = {10, 60 * 60 * 1000}, a_moment = {2, 5};
+    /* Static, for a handler that runs when the registry stops is not waited for. */
+    static limits an_hour = {10, 60 * 60 * 1000}, a_moment = {2, 5};
     pthread_t threads[CLIENTS * THREADS];
     work works[CLIENTS * THREADS] = {0};
     KVREG_MUST(kvreg_registry_start(NULL, &registry));

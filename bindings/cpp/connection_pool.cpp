@@ -1,6 +1,6 @@
 // A pool of connections with supervision, for C++17.
 //
-//     c++ -std=c++17 connection_pool.cpp $(pkg-config --cflags --libs kvreg) -pthread -o pool && ./pool
+//     c++ -std=c++17 connection_pool.cpp -pthread $(pkg-config --cflags --libs kvreg) && ./a.out
 //
 // A connection is a server; the registry starts one again that breaks. The pool is a server too. It
 // lends connections to sessions, by their names, and monitors both sorts: what a session had that
@@ -10,6 +10,7 @@
 #include <deque>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <thread>
@@ -31,7 +32,7 @@ public:
 
 class pool {
 public:
-    pool(kvreg::registry *registry, int size) : registry_(registry) {
+    pool(std::shared_ptr<kvreg::registry> registry, int size) : registry_(std::move(registry)) {
         kvreg::server_options options;
         options.restart = KVREG_TRANSIENT;
         options.max_restarts = 1000;
@@ -126,7 +127,8 @@ private:
         for (const auto &name : had) give_back(name);
     }
 
-    kvreg::registry *registry_;
+    // Shared, for a handler may still run when main has ended.
+    std::shared_ptr<kvreg::registry> registry_;
     std::deque<std::string> free_;
     std::deque<waiting> line_;
     std::map<std::string, std::string> lent_;          // and to which session
@@ -165,13 +167,13 @@ counts work(kvreg::registry &registry, const kvreg::server &pool, int first, int
 
 int main() {
     constexpr int threads = 8, jobs = 50;
-    auto registry = kvreg::registry::start();
-    auto pool_server = registry.start_server<pool>("pool", &registry, 3);
+    auto registry = std::make_shared<kvreg::registry>(kvreg::registry::start());
+    auto pool_server = registry->start_server<pool>("pool", registry, 3);
     pool_server.set_timeout(kvreg::infinite);
     counts all[threads];
     std::vector<std::thread> running;
     for (int i = 0; i < threads; ++i)
-        running.emplace_back([&, i] { all[i] = work(registry, pool_server, i * jobs, jobs); });
+        running.emplace_back([&, i] { all[i] = work(*registry, pool_server, i * jobs, jobs); });
     counts sum;
     for (int i = 0; i < threads; ++i) {
         running[static_cast<std::size_t>(i)].join();
@@ -183,5 +185,6 @@ int main() {
               << sum.died << " sessions died\n"
               << pool_server.call<int>("broken") << " connections were started again, "
               << pool_server.call<int>("free") << " of 3 are free\n";
-    registry.stop();
+    pool_server.stop(); // before its connections
+    registry->stop();
 }
