@@ -1359,9 +1359,9 @@ private:
 //     assert(hits.call<std::int64_t>("add", 5) == 15);
 //
 // Its handler runs on the thread of whoever calls, while the server does nothing else. With
-// kvreg::verdict::abort and kvreg::verdict::crash a text in `answer` says why. It throws kvreg::refused for
-// abort; any other exception is a crash, whose detail is what(). What its constructor throws comes
-// out of the start; at a restart that counts as an end.
+// kvreg::verdict::abort and kvreg::verdict::crash a text in `answer` says why. It throws
+// kvreg::refused for abort; any other exception is a crash, whose detail is what(). What its
+// constructor throws comes out of the start; at a restart that counts as an end.
 class server : public detail::handle<kvreg_server, kvreg_server_free>,
                public detail::server_calls<server> {
     template <class T> using returned = detail::returned<T>;

@@ -393,8 +393,12 @@ fn answers_come_later() {
         assert_eq!(inbox.abandon(gone), Err(Error::NotFound));
         let refused = inbox.request(&hits, Later()).unwrap();
         hits.stop().unwrap();
-        assert!(matches!(inbox.receive(PATIENCE).unwrap(),
-            Event::Reply { reference, answer: Err(Error::ServerDown), .. } if reference == refused));
+        match inbox.receive(PATIENCE).unwrap() {
+            Event::Reply {
+                reference, answer, ..
+            } => assert_eq!((reference, answer), (refused, Err(Error::ServerDown))),
+            other => panic!("{other:?}"),
+        }
     }
 }
 

@@ -43,7 +43,8 @@ macro_rules! messages {
     (@answer) => { () };
     ($(
         $(#[$about:meta])*
-        $visible:vis $name:ident($($argument:ident: $of:ty),* $(,)?) $(-> $answer:ty)? = $tag:literal;
+        $visible:vis $name:ident($($argument:ident: $of:ty),* $(,)?) $(-> $answer:ty)?
+            = $tag:literal;
     )*) => { $(
         $(#[$about])*
         #[derive(Clone, Debug, PartialEq)]
