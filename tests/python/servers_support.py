@@ -188,6 +188,7 @@ def until_gone() -> None:
     deadline.start()
     table = _table.table
     while table.specs or table.cells or table.monitors:
+        table.sweep()
         assert not done.is_set(), (table.specs, table.cells, table.monitors)
         done.wait(0.001)
     deadline.cancel()

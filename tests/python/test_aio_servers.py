@@ -14,7 +14,7 @@ import kvreg
 import pytest
 import servers_support
 from aio_support import LOOPS, Unwatching, run_in
-from kvreg import Reason, _abi, _table, aio
+from kvreg import Reason, _abi, aio
 from servers_support import foreign_call, held, start_in_c, until_gone
 from support import SCALE, WAIT, Worker
 
@@ -409,14 +409,32 @@ def test_nothing_is_left(run: Any) -> None:
             await waiting.stop()
             await inbox.receive(WAIT)
             waiting.close()
-            while _table.table.cells:
+            while reference() is not None:
                 await asyncio.sleep(0.001)
-            gc.collect()
-            assert reference() is None
+                gc.collect()
 
     run(main())
     gc.collect()
     until_gone()
+
+
+def test_servers_that_outlive_their_loop() -> None:
+    """Their ends are heard of when somebody looks, and nothing is left."""
+    with kvreg.Registry() as registry:
+
+        async def main() -> None:
+            for kind in (Counter, Waiting):
+                await kind.start(registry, kind.__name__)
+
+        asyncio.run(main())
+        assert registry.servers["Counter"].add(1) == 1  # by its caller
+        waiting = registry.servers["Waiting"]
+        waiting.timeout = 0.01
+        with pytest.raises(kvreg.CallTimeout):
+            waiting.add(1)  # nobody serves it
+    gc.collect()
+    until_gone()
+    assert kvreg.live_counts().servers == 0
 
 
 def test_what_is_no_handler() -> None:

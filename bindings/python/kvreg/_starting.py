@@ -53,6 +53,8 @@ def started(
     """A handle of a server that was started, or that has the name."""
     library, table = load_library(), _table.table
     follow()
+    if table.loops:
+        table.sweep()
     spec = Spec(table, library, kind, args, kwargs)
     spec.where = table if where is None else where
     if registry is not None:

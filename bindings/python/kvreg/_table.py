@@ -23,6 +23,7 @@ parcels, and for what is to happen once; nothing is called with it that could wa
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import itertools
 import os
@@ -230,7 +231,7 @@ class Table:
         """Of calls that somebody waits for."""
         self.monitors: dict[int, Spec | Cell] = {}
         self.watched: dict[int, ctypes.c_void_p] = {}
-        self.loops: list[ReferenceType[Any]] = []
+        self.loops: list[Any] = []
         """Others that serve, each with an inbox of its own."""
         self._inbox: OwnInbox | None = None
 
@@ -244,8 +245,16 @@ class Table:
 
     def inboxes(self) -> int:
         """How many inboxes are the package's own."""
-        loops = [loop for at in self.loops if (loop := at()) is not None]
-        return (self._inbox is not None) + sum(not loop.inbox.closed for loop in loops)
+        self.sweep()
+        return (self._inbox is not None) + len(self.loops)
+
+    def sweep(self) -> None:
+        """Hears of the ends of servers whose loop was closed before they ended."""
+        for loop in list(self.loops):
+            if loop.is_over() and loop.hear_ends():
+                with contextlib.suppress(ValueError):  # another thread was faster
+                    self.loops.remove(loop)
+                loop.inbox.close()
 
     def sentinels(self) -> int:
         """How many buckets there are that only say when a specification has gone."""

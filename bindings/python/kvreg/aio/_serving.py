@@ -1,6 +1,7 @@
 """What a loop does for servers: it handles the mail of its own, and hears of answers.
 
-Each loop has an inbox, whose descriptor it watches. The mail of a server without handlers of
+Each loop has an inbox, whose descriptor it watches; once the loop is closed, whoever starts a
+server hears of the ends that came there. The mail of a server without handlers of
 `async def` is handled at once. One with such handlers has a task while there is mail: the turn
 is then the task's and no thread's, and is kept while a handler waits, so that one message at a
 time is handled. The library does not see who waits for whom there. So a handler that awaits its
@@ -45,9 +46,7 @@ class Serving:
         """Whose handler waits for an answer of which other."""
         self._loop = ref(loop)
         self._thread = threading.get_ident()
-        table = _table.table
-        table.loops[:] = [at for at in table.loops if at() is not None]
-        table.loops.append(ref(self))
+        _table.table.loops.append(self)
         self._waiter: _Thread | None = None
         try:
             loop.add_reader(self.inbox.fileno(), self._look)
@@ -56,9 +55,24 @@ class Serving:
             self._waiter = _Thread(Ready(self.inbox), loop, self._look)
             self._waiter.start()
 
+    def is_over(self) -> bool:
+        """Whether the loop was closed."""
+        loop = self._loop()
+        return loop is None or loop.is_closed()
+
+    def hear_ends(self) -> bool:
+        """Hears of ends in place of a loop that is over; whether there will be no more."""
+        event = _abi.Event()
+        while not self.inbox.next_event(event, 0):
+            if event.type == _abi.EVENT_DOWN:
+                _serving.handle(self, event)
+            else:
+                self.inbox._library.quick.kvreg_event_clear(event)
+        return not self.monitors
+
     def is_here(self) -> bool:
         """Whether this thread runs the loop."""
-        return threading.get_ident() == self._thread
+        return threading.get_ident() == self._thread and not self.is_over()
 
     def _look(self) -> None:
         event = _abi.Event()
