@@ -1,6 +1,6 @@
 """What a call of a server that is written in Python costs, beside its peers, in one run.
 
-    KVREG_LIBRARY=target/release/libkvreg.so PYTHONPATH=bindings/python python servers.py
+    KVREG_LIBRARY=target/release/libkvreg.so PYTHONPATH=bindings/python python server_calls.py
 
 pykka is measured where it is installed. Each number is the least of many short rounds, in
 nanoseconds: what a busy machine adds comes and goes.
@@ -105,7 +105,7 @@ def pykka_ask() -> float | None:
     except ImportError:
         return None
 
-    class Actor(pykka.ThreadingActor):  # type: ignore[misc,name-defined]
+    class Actor(pykka.ThreadingActor):  # type: ignore[misc]
         n = 0
 
         def on_receive(self, message: int) -> int:
