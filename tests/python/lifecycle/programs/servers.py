@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -213,8 +214,9 @@ def loop() -> None:
         waiting = [await Waiting.start(registry, f"{number}") for number in range(5)]
 
         async def calls(server: Waiting) -> None:
-            while True:
-                await server.slowly()
+            with contextlib.suppress(kvreg.NoProcess, kvreg.ServerDown):
+                while True:
+                    await server.slowly()
 
         tasks = [asyncio.ensure_future(calls(server)) for server in waiting]
         tasks.append(asyncio.ensure_future(waiting[0].never()))
