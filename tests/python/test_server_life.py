@@ -469,6 +469,9 @@ def test_infos(registry: kvreg.Registry) -> None:
     server.send("given", given, 1)
     server.does(lambda it: it.send("own", given))
     assert [hear(heard) for _ in range(3)] == [("plain",), ("given", given, 1), ("own", given)]
+    # What a new handle asks whose it is, no handler hears.
+    assert Counter.find(registry, "hits").add(0) == 0
+    assert heard.empty()
     start_in_c(registry, "c")
 
     class Silent(kvreg.Server):
