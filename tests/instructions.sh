@@ -26,6 +26,10 @@ for what in get put put_cast lookup update update_begin put_many put_many_anew g
     measured=$(($(per_call "$what") - loop))
     of[$what]=$measured
     recorded="$recorded$what $measured"$'\n'
+    if [ "$measured" -le 0 ]; then
+        echo "$what was not called" >&2
+        exit 1
+    fi
     [ "${2:-}" != --record ] || continue
     expected=$(awk -v what="$what" '$1 == what { print $2 }' "$record")
     echo "$what: $measured instructions, $expected recorded"

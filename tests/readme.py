@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-LONGEST = 180
+LONGEST = 210
 """Lines of the README."""
 LIBRARY = ROOT / "target" / "release"
 FLAGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread"]
