@@ -3,9 +3,10 @@
 Their C, C++, Rust and Python blocks print what stands below them, their console blocks too, and
 the make targets that the README names exist. The README is short enough to be read.
 
-A block of C whose first line is a comment with a file name is that file, for the blocks after
-it: a header is only written, a program also compiled and run. Commands of the README run in the
-checkout, those of other pages beside their files; there KVREG is the path of the checkout.
+A block of C or Python whose first line is a comment with a file name is that file, for the
+blocks after it: a header or a module is only written, a program also compiled and run. Commands
+of the README run in the checkout, those of other pages beside their files; there KVREG is the
+path of the checkout.
 """
 
 import os
@@ -71,9 +72,14 @@ def run_rust(source: str, directory: Path) -> str:
     return output([program], directory)
 
 
-def run_python(source: str, _directory: Path) -> str:
+def run_python(source: str, directory: Path) -> str:
     """Runs a block of Python."""
-    return output([sys.executable, "-c", source], ROOT)
+    named = re.match(r"# (\w+\.py)\n", source)
+    if named:
+        (directory / named[1]).write_text(source, encoding="utf-8")
+        return ""
+    find = f"import sys; sys.path.insert(0, {str(directory)!r})\n"
+    return output([sys.executable, "-c", find + source], ROOT)
 
 
 RUN = {"c": run_c, "cpp": run_cpp, "rust": run_rust, "python": run_python}
