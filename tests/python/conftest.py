@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import signal
@@ -32,6 +33,8 @@ if not os.environ.get("KVREG_LIBRARY") and not beside.exists():
     os.environ["KVREG_LIBRARY"] = str(LIBRARY)
 
 import kvreg  # noqa: E402
+from kvreg import _table  # noqa: E402
+from servers_support import until_gone  # noqa: E402
 from support import WAIT  # noqa: E402
 
 # A call waits for its turn as long as a test waits for anything: a busy machine is no failure.
@@ -46,6 +49,15 @@ for signal_name, handler in (
     number = getattr(signal, signal_name, None)  # Windows has no SIGHUP
     if number is not None and signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def servers_are_gone() -> Iterator[None]:
+    """What a test leaves of its servers is freed by another thread, before the next begins."""
+    yield
+    if _table.table.specs or _table.table.cells or _table.table.monitors:
+        gc.collect()
+        until_gone()
 
 
 @pytest.fixture
