@@ -119,11 +119,11 @@ def test_nothing_tells_where_it_was_built() -> None:
 
 
 def test_they_are_small() -> None:
-    # A quarter of the library is what keys can do beside being read and written, and an eighth are
-    # the servers that programs write.
+    # A quarter of the library is what keys can do beside being read and written, and an eighth
+    # are the servers that programs write.
     assert len(contents()[f"kvreg/{LIBRARY}"]) < 2_300_000
-    assert WHEEL.stat().st_size < 1_200_000
-    assert SDIST.stat().st_size < 600_000
+    assert WHEEL.stat().st_size < 1_300_000
+    assert SDIST.stat().st_size < 800_000
 
 
 def test_the_library_still_exports_what_the_header_declares(tmp_path: Path) -> None:
