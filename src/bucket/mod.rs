@@ -243,6 +243,16 @@ unsafe impl State for BucketState {
         &self.contents
     }
 
+    fn handles(&self) -> Option<&HandleCount> {
+        Some(&self.handles)
+    }
+
+    fn unreachable(server: &Arc<BucketServer>) {
+        // Refused if it has ended, or if there is no thread to be had for its last mail: then it
+        // lies there, as before.
+        let _ = server.stop_later();
+    }
+
     fn place(&self) -> Option<&Place> {
         self.place.as_ref()
     }
@@ -400,32 +410,6 @@ impl BucketServer {
     /// Keeps what holds an open update, unless there is one.
     pub(crate) fn set_holder(&self, holder: Arc<dyn Any + Send + Sync>) {
         let _ = self.state().holder.set(holder);
-    }
-
-    /// Handles are counted where it matters: a registered bucket goes on without.
-    #[inline]
-    pub(crate) fn is_registered(&self) -> bool {
-        self.state().place.is_some()
-    }
-
-    pub(crate) fn add_handle(&self) {
-        if !self.is_registered() {
-            self.state().handles.add();
-        }
-    }
-
-    /// From a handle that may be freed meanwhile: `false` if it was the last.
-    pub(crate) fn add_another_handle(&self) -> bool {
-        self.is_registered() || self.state().handles.add_another()
-    }
-
-    /// A bucket that nobody can reach any more stops.
-    pub(crate) fn drop_handle(self: &Arc<Self>) {
-        if !self.is_registered() && self.state().handles.remove() {
-            // Refused if it has ended, or if there is no thread to be had for its last mail:
-            // then it lies there, as before.
-            let _ = self.stop_later();
-        }
     }
 }
 

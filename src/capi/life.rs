@@ -5,10 +5,10 @@ use std::ffi::c_char;
 use super::argument::{self, invalid, Out};
 use super::guard::guard;
 use super::object::{
-    kvreg_inbox, kvreg_server, releasing, with, with_any_kind, with_both_kinds, AnyKind, Needs,
+    kvreg_inbox, kvreg_server, or_of_second_kind, releasing, with, with_any_kind, with_both_kinds,
+    AnyKind, Needs,
 };
 use super::status::{kvreg_reason, kvreg_status};
-use crate::error::Error;
 use crate::reason::Reason;
 
 /// @name Servers: life and death
@@ -32,12 +32,7 @@ pub unsafe extern "C" fn kvreg_inbox_monitor_server(
                 Ok(())
             })
         });
-        outcome.map_err(
-            |failure| match with_any_kind(Needs::Nothing, server, |_, _| Ok(())) {
-                Err(other) if other.comes_before(&failure) => other,
-                _ => failure,
-            },
-        )
+        outcome.map_err(|failure| or_of_second_kind(failure, server))
     })
 }
 
@@ -56,9 +51,7 @@ pub unsafe extern "C" fn kvreg_server_monitor(
         let reference = unsafe { Out::new(reference, 0) };
         with_both_kinds(Needs::Memory, watcher, target, |watcher, target| {
             reference.required()?;
-            let AnyKind::Server(watcher) = watcher else {
-                return Err(Error::Unsupported("only user's servers watch others").into());
-            };
+            let watcher = watcher.user_server("only user's servers watch others")?;
             reference.set(watcher.monitor_server(&target.as_any())?);
             Ok(())
         })
@@ -80,9 +73,7 @@ pub unsafe extern "C" fn kvreg_server_demonitor(
             if flags & !FLUSH != 0 {
                 return Err(invalid("an unknown flag"));
             }
-            let AnyKind::Server(watcher) = watcher else {
-                return Err(Error::Unsupported("only user's servers watch others").into());
-            };
+            let watcher = watcher.user_server("only user's servers watch others")?;
             watcher.demonitor_server(reference, flags & FLUSH != 0);
             Ok(())
         })

@@ -21,6 +21,7 @@ mod argument;
 mod begun;
 mod fast;
 mod guard;
+mod handlers;
 mod info;
 mod object;
 mod one_key;
@@ -51,6 +52,10 @@ mod saving;
 mod update;
 
 mod servers;
+
+mod calls;
+
+mod sending;
 
 mod messages;
 

@@ -24,7 +24,7 @@ use crate::reclaim::{self, Guard};
 use crate::registry::RegistryServer;
 use crate::registry::Supervisor;
 use crate::runtime::platform;
-use crate::server::{AnyServer, Caller};
+use crate::server::{AnyServer, Caller, Server, State};
 use crate::sync::raw_arc;
 use crate::time::Timeout;
 use crate::user_server::UserServer;
@@ -64,6 +64,21 @@ pub(super) trait Object: Send + Sync + 'static {
     }
 }
 
+impl<S: State> Object for Server<S> {
+    fn made(self: &Arc<Self>) {
+        self.add_handle();
+    }
+    fn made_another(self: &Arc<Self>) -> bool {
+        self.add_another_handle()
+    }
+    fn freed(self: &Arc<Self>) {
+        self.drop_handle();
+    }
+    fn has_ended(&self) -> bool {
+        Server::has_ended(self)
+    }
+}
+
 // SAFETY: the only type of this kind.
 unsafe impl Handle for kvreg_registry {
     const KIND: Kind = Kind::Registry;
@@ -86,21 +101,6 @@ impl Object for Supervisor {
 unsafe impl Handle for kvreg_bucket {
     const KIND: Kind = Kind::Bucket;
     type Object = BucketServer;
-}
-
-impl Object for BucketServer {
-    fn made(self: &Arc<Self>) {
-        self.add_handle();
-    }
-    fn made_another(self: &Arc<Self>) -> bool {
-        self.add_another_handle()
-    }
-    fn freed(self: &Arc<Self>) {
-        self.drop_handle();
-    }
-    fn has_ended(&self) -> bool {
-        BucketServer::has_ended(self)
-    }
 }
 
 // SAFETY: the only type of this kind.
@@ -145,21 +145,6 @@ unsafe impl Handle for kvreg_server {
     type Object = UserServer;
 }
 
-impl Object for UserServer {
-    fn made(self: &Arc<Self>) {
-        self.add_handle();
-    }
-    fn made_another(self: &Arc<Self>) -> bool {
-        self.add_another_handle()
-    }
-    fn freed(self: &Arc<Self>) {
-        self.drop_handle();
-    }
-    fn has_ended(&self) -> bool {
-        UserServer::has_ended(self)
-    }
-}
-
 // SAFETY: the only type of this kind.
 unsafe impl Handle for kvreg_reply {
     const KIND: Kind = Kind::Reply;
@@ -180,7 +165,15 @@ pub(super) enum AnyKind<'a> {
     Registry(&'a Arc<RegistryServer>),
 }
 
-impl AnyKind<'_> {
+impl<'a> AnyKind<'a> {
+    /// One that a user wrote, or why others cannot do that.
+    pub(super) fn user_server(self, only: &'static str) -> Result<&'a Arc<UserServer>, Failure> {
+        match self {
+            AnyKind::Server(server) => Ok(server),
+            _ => Err(Error::Unsupported(only).into()),
+        }
+    }
+
     pub(super) fn as_any(&self) -> Arc<dyn AnyServer> {
         match self {
             AnyKind::Server(server) => server.as_any(),
@@ -221,10 +214,15 @@ pub(super) fn with_both_kinds<R>(
     });
     match outcome {
         Ok(worked) => worked,
-        Err(failure) => match with_any_kind(Needs::Nothing, second, |_, _| Ok(())) {
-            Err(other) if other.comes_before(&failure) => Err(other),
-            _ => Err(failure),
-        },
+        Err(failure) => Err(or_of_second_kind(failure, second)),
+    }
+}
+
+/// As `or_of_second`, where the second is a server of whatever kind.
+pub(super) fn or_of_second_kind(failure: Failure, second: *mut kvreg_server) -> Failure {
+    match with_any_kind(Needs::Nothing, second, |_, _| Ok(())) {
+        Err(other) if other.comes_before(&failure) => other,
+        _ => failure,
     }
 }
 

@@ -20,18 +20,17 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use super::argument::{self, invalid, Out};
 use super::guard::guard;
-use super::messages::{fill_message, kvreg_message, message_out, next_serial, owned, said};
+use super::handlers::{next_serial, said};
+use super::messages::{fill_message, kvreg_message, message_out, owned};
 use super::object::{
     insert_uncounted, is_inherited, is_inherited_handle, kvreg_inbox, kvreg_reply, kvreg_server,
-    kvreg_turn, make, missing, or_of_second, remove_uncounted, token, with, with_any_kind, AnyKind,
-    Needs,
+    kvreg_turn, make, missing, or_of_second, remove_uncounted, token, with, with_any_kind, Needs,
 };
 use super::one_key::OK;
 use super::replies::Deferred;
 use super::status::{kvreg_status, kvreg_verdict, Failure, Status};
 use super::update::{ABORT, CRASH, KEEP, STOP};
 use super::value::kvreg_value;
-use crate::error::Error;
 use crate::handle_table::{Invalid, Kind, Removed, RemovedSlot};
 use crate::memory;
 use crate::process::Process;
@@ -62,9 +61,8 @@ struct Inner {
     /// None until there is a turn, and once its handles are used up.
     slot: Option<RemovedSlot>,
     token: u64,
+    /// None while somebody works with it, too.
     turn: Option<UserTurn>,
-    /// Somebody works with it.
-    is_out: bool,
     /// The thread that began it, and the number of the turn there; 0 if it is no thread's.
     thread: u64,
     serial: u64,
@@ -173,7 +171,6 @@ impl Held {
         hold(self, token)?;
         inner.token = token;
         inner.turn = Some(turn);
-        inner.is_out = false;
         (inner.thread, inner.serial) = (Thread::id(), next_serial());
         Ok(token)
     }
@@ -319,10 +316,7 @@ fn with_turn<R>(
     let mut turn = {
         let mut inner = lock(held.inner());
         match inner.turn.take() {
-            Some(turn) if inner.token == token => {
-                inner.is_out = true;
-                turn
-            }
+            Some(turn) if inner.token == token => turn,
             other => {
                 inner.turn = other;
                 return Err(missing(token, Invalid::Bad));
@@ -331,7 +325,6 @@ fn with_turn<R>(
     };
     let worked = work(&mut turn);
     let mut inner = lock(held.inner());
-    inner.is_out = false;
     if inner.token == token {
         inner.turn = Some(turn);
         return worked;
@@ -400,9 +393,7 @@ pub unsafe extern "C" fn kvreg_server_begin(
             if flags & !NOW != 0 {
                 return Err(invalid("an unknown flag"));
             }
-            let AnyKind::Server(server) = server else {
-                return Err(Error::Unsupported("only user's servers have turns").into());
-            };
+            let server = server.user_server("only user's servers have turns")?;
             let (begun, before) = server.begin_turn(caller, flags & NOW != 0)?;
             turn.set(open(begun)?);
             waiting.set(before as u64);

@@ -207,6 +207,14 @@ pub(crate) unsafe trait State: Sized + Send + Sync + 'static {
     /// Waits for an end that `begin_end` began, for so long at most; then kills it.
     fn finish_begun_end(_server: &Arc<Server<Self>>, _deadline: &Deadline) {}
 
+    /// How many handles lead to it, if it is to know when there is none.
+    fn handles(&self) -> Option<&HandleCount> {
+        None
+    }
+
+    /// It has no name, and its last handle went. Must not block.
+    fn unreachable(_server: &Arc<Server<Self>>) {}
+
     /// Where its parent put it, if it has one.
     fn place(&self) -> Option<&Place> {
         None

@@ -372,7 +372,7 @@ impl<S: State> Server<S> {
         slow.handling = (0, 0);
         slow.done = slow.done.max(number); // what comes before all that waits has no number
         if let Some(progress) = &slow.progress {
-            progress.tell(number);
+            progress.tell(slow.done);
         }
         if slow.cast_waiters.is_empty() {
             return;

@@ -8,13 +8,10 @@ use crate::error::Error;
 use crate::reason::{Exit, Reason};
 use crate::server::{Caller, Lasts, Next, Thread, Turn};
 use crate::time::{Deadline, Timeout};
-use crate::value::{Text, Value};
+use crate::value::Value;
 
+use super::spec::text_of;
 use super::UserServerState;
-
-fn text_of(text: Option<&Text>) -> &str {
-    text.and_then(Text::as_str).unwrap_or_default()
-}
 
 impl UserServer {
     /// Handles what came before a call, with the turn that this takes for it: `OK` if the call's
@@ -139,12 +136,7 @@ impl UserServer {
     }
 
     fn crash(self: &Arc<Self>, said: &Said) {
-        let detail = match said {
-            Said::Crash(text) => text_of(text.as_ref()),
-            Said::Bad(what) => what,
-            _ => "a handler said what it may not",
-        };
-        self.end_in_order(Exit::new(Reason::Crashed, detail));
+        self.end_in_order(Exit::new(Reason::Crashed, said.crash_detail()));
     }
 
     /// Does what was said of a message that nobody waits for.
@@ -200,16 +192,19 @@ impl UserServer {
     fn terminate_now(self: &Arc<Self>, exit: Exit) {
         self.state().is_terminating.store(true, Ordering::Release);
         self.kill_later();
-        let (reason, detail) = (exit.reason, exit.detail.clone());
-        let said = self.ask(&What::Terminate(Arc::new(exit)));
-        if !self.system().is_current() {
-            return;
+        let exit = Arc::new(exit);
+        let said = self.ask(&What::Terminate(Arc::clone(&exit)));
+        if self.system().is_current() {
+            self.end_as(&exit, &said);
         }
-        match said {
-            Said::Crash(text) => self.end(Exit::new(Reason::Crashed, text_of(text.as_ref()))),
-            Said::Bad(what) => self.end(Exit::new(Reason::Crashed, what)),
-            _ => self.end(Exit::new(reason, &detail)),
-        }
+    }
+
+    /// Ends the server that was told so, as its handler said.
+    pub(super) fn end_as(self: &Arc<Self>, exit: &Exit, said: &Said) {
+        self.end(match said {
+            Said::Crash(_) | Said::Bad(_) => Exit::new(Reason::Crashed, said.crash_detail()),
+            _ => Exit::new(exit.reason, &exit.detail),
+        });
     }
 
     /// Begins an end in good order, of whoever is inside: `false` if the server does not want that.

@@ -228,6 +228,14 @@ unsafe impl State for UserServerState {
         matches!(mail.what, Some(What::Stop(_)))
     }
 
+    fn handles(&self) -> Option<&HandleCount> {
+        Some(&self.handles)
+    }
+
+    fn unreachable(server: &Arc<UserServer>) {
+        server.stop_unreachable();
+    }
+
     fn place(&self) -> Option<&Place> {
         self.place.as_ref()
     }
@@ -458,32 +466,5 @@ impl UserServer {
             self.note_turn();
         }
         crate::time::coarse_ms().saturating_sub(state.since.load(Ordering::Relaxed))
-    }
-
-    /// Handles are counted where it matters: one with a name goes on without.
-    pub(crate) fn is_registered(&self) -> bool {
-        self.state().place.is_some()
-    }
-
-    pub(crate) fn add_handle(&self) {
-        if !self.is_registered() {
-            self.state().handles.add();
-        }
-    }
-
-    /// From a handle that may be freed meanwhile: `false` if it was the last.
-    pub(crate) fn add_another_handle(&self) -> bool {
-        self.is_registered() || self.state().handles.add_another()
-    }
-
-    /// One that nobody can reach any more stops.
-    pub(crate) fn drop_handle(self: &Arc<Self>) {
-        if !self.is_registered() && self.state().handles.remove() {
-            self.stop_unreachable();
-        }
-    }
-
-    fn is_unreachable(&self) -> bool {
-        !self.is_registered() && self.state().handles.is_none()
     }
 }

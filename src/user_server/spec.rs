@@ -30,6 +30,21 @@ pub(crate) enum Said {
     Bad(&'static str),
 }
 
+impl Said {
+    /// The detail of an end for this, which is a crash.
+    pub(super) fn crash_detail(&self) -> &str {
+        match self {
+            Said::Crash(text) => text_of(text.as_ref()),
+            Said::Bad(what) => what,
+            _ => "a handler said what it may not",
+        }
+    }
+}
+
+pub(super) fn text_of(text: Option<&Text>) -> &str {
+    text.and_then(Text::as_str).unwrap_or_default()
+}
+
 /// The handlers of a server: the user's. Each is called by who has the turn, and so by one thread
 /// at a time for one state.
 pub(crate) trait Behaviour: Send + Sync {

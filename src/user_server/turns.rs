@@ -223,14 +223,7 @@ impl UserTurn {
                 Said::Keep(_) => server.has_begun(),
                 said => server.fail_again(said),
             },
-            What::Terminate(exit) => server.end(match said {
-                Said::Crash(text) => {
-                    let detail = text.as_ref().and_then(crate::value::Text::as_str);
-                    Exit::new(Reason::Crashed, detail.unwrap_or_default())
-                }
-                Said::Bad(what) => Exit::new(Reason::Crashed, what),
-                _ => Exit::new(exit.reason, &exit.detail),
-            }),
+            What::Terminate(exit) => server.end_as(exit, &said),
             What::Call(_, pending) => match said {
                 Said::Stop(answer) => {
                     server.state().settle(pending);
@@ -241,20 +234,12 @@ impl UserTurn {
                 Said::Later if !current.is_deferred => {
                     self.crash_call(pending, "KVREG_LATER of a call that was not deferred");
                 }
-                Said::Crash(text) => {
-                    let detail = text.as_ref().and_then(crate::value::Text::as_str);
-                    self.crash_call(pending, detail.unwrap_or_default());
-                }
-                Said::Bad(what) => self.crash_call(pending, what),
+                Said::Crash(_) | Said::Bad(_) => self.crash_call(pending, said.crash_detail()),
                 said => server.conclude_call(pending, said),
             },
             what => match said {
                 Said::Stop(_) => self.stop(Exit::new(Reason::Normal, "")),
-                Said::Crash(text) => {
-                    let detail = text.as_ref().and_then(crate::value::Text::as_str);
-                    self.stop(Exit::new(Reason::Crashed, detail.unwrap_or_default()));
-                }
-                Said::Bad(what) => self.stop(Exit::new(Reason::Crashed, what)),
+                Said::Crash(_) | Said::Bad(_) => self.crash(&said),
                 Said::Later => {
                     let text = "KVREG_LATER of a message that nobody waits for";
                     self.stop(Exit::new(Reason::Crashed, text));
@@ -269,6 +254,10 @@ impl UserTurn {
         server.state().settle(pending);
         self.stop(Exit::new(Reason::Crashed, detail));
         pending.answer(Err(Error::ServerDown.into()));
+    }
+
+    fn crash(&self, said: &Said) {
+        self.stop(Exit::new(Reason::Crashed, said.crash_detail()));
     }
 
     /// Ends the server: in good order, by who begins next or takes the next message, if it wants
@@ -293,11 +282,7 @@ impl UserTurn {
         match said {
             Said::Keep(_) | Said::Abort(_) => {}
             Said::Stop(_) if !was_ended => self.stop(Exit::new(Reason::Normal, "")),
-            Said::Crash(text) if !was_ended => {
-                let detail = text.as_ref().and_then(crate::value::Text::as_str);
-                self.stop(Exit::new(Reason::Crashed, detail.unwrap_or_default()));
-            }
-            Said::Bad(what) if !was_ended => self.stop(Exit::new(Reason::Crashed, what)),
+            Said::Crash(_) | Said::Bad(_) if !was_ended => self.crash(&said),
             _ => {}
         }
         drop(self);
