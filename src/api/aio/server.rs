@@ -83,7 +83,7 @@ enum Tried {
     Done(Answer),
     Later(Asked),
     /// It has to wait, and nothing was done.
-    Busy,
+    Busy(api::Inbox),
 }
 
 /// Withdraws a request when its future is dropped.
@@ -128,27 +128,28 @@ impl<A: 'static> Server<A> {
     }
 
     async fn ask_for(&self, content: Arc<Content>) -> Answer {
-        match self.try_here(&content)? {
+        // Before the turn, which is not to be held for it.
+        let inbox = api::Inbox::open()?;
+        match self.try_here(&content, inbox)? {
             Tried::Done(answer) => answer,
             Tried::Later(asked) => asked.answer().await,
-            Tried::Busy => self.by_message(&content).await,
+            Tried::Busy(inbox) => self.by_message(&content, inbox).await,
         }
     }
 
     /// Handles the call on this thread, if it need not wait.
-    fn try_here(&self, content: &Arc<Content>) -> Result<Tried, Refusal> {
+    fn try_here(&self, content: &Arc<Content>, inbox: api::Inbox) -> Result<Tried, Refusal> {
         let server = self.0.server();
         check_inherited(server.system())?;
         crate::reclaim::tidy(); // of what earlier calls left
         if !server.state().runs_here() {
-            return Ok(Tried::Busy);
+            return Ok(Tried::Busy(inbox));
         }
         let turn = match server.enter_for(&mut Caller::new(Timeout::Now), content) {
             Ok(turn) => turn,
-            Err(refusal) if refusal.error == Error::Timeout => return Ok(Tried::Busy),
+            Err(refusal) if refusal.error == Error::Timeout => return Ok(Tried::Busy(inbox)),
             Err(refusal) => return Err(refusal),
         };
-        let inbox = api::Inbox::open()?;
         let (pending, reference) = server.defer_to_inbox(inbox.core()?)?;
         let asked = Asked { inbox, reference };
         Ok(
@@ -162,7 +163,7 @@ impl<A: 'static> Server<A> {
         )
     }
 
-    async fn by_message(&self, content: &Arc<Content>) -> Answer {
+    async fn by_message(&self, content: &Arc<Content>, inbox: api::Inbox) -> Answer {
         let server = self.0.server();
         if Thread::holds_a_turn() {
             return Err(Error::CallingSelf.into()); // whoever has it may be waiting for this
@@ -170,7 +171,6 @@ impl<A: 'static> Server<A> {
         if self.0.timeout() == Timeout::Now {
             return Err(Error::Timeout.into());
         }
-        let inbox = api::Inbox::open()?;
         let reference = server.request(content, inbox.core()?, self.0.timeout())?;
         Asked { inbox, reference }.answer().await
     }
