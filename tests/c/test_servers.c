@@ -771,6 +771,7 @@ static void g10_servers_bring_no_thread(void) {
         OK(cast(server, "add", 1)); /* which its owner serves */
         DIR *tasks = opendir("/proc/self/task");
         while (tasks != NULL && readdir(tasks) != NULL) threads++;
+        if (tasks != NULL) closedir(tasks);
         CHECK(tasks == NULL || threads == 2 + 1); /* ".", "..", and this one */
     }
     child_ends_with(KVREG_OK, KVREG_OK);
