@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import _remote
+from . import _abi, _remote
 from ._constants import Reason, Restart
 from ._errors import NoProcess
 from ._info import ServerInfo
@@ -92,7 +92,7 @@ class Behaviour:
         From inside its own methods only: else `InvalidArgument`. Never blocks.
         """
         cell = cell_of(self)
-        _remote.send(cell, cell.spec, 1, tag, values)
+        _remote.send(cell, cell.spec, _abi.SEND_NEXT, tag, values)
 
     def send_after(self, delay: float, tag: str, *values: Any) -> int:
         """Sends an info in `delay` seconds; gives the reference of the timer, for `cancel`.

@@ -290,26 +290,28 @@ class Remote(Server):
 
     def call(self, tag: str, *values: Any) -> Any:
         """Calls by a tag, a server in any language; see `kvreg.Server.call`. Blocks."""
-        kind = self._kind_of_server
-        if kind is not None:
-            method = kind.methods.get(tag)
-            if method is None or not method.is_call:
-                raise Unsupported(f"{self._called!r} does not know the call {tag!r}")
-            return getattr(self, tag)(*values)
+        if self._kind_of_server is not None:
+            return self._method(tag, is_call=True)(*values)
         sent = values_of(values, self._codec)
         name = tag_of(tag)
         return self._answered(self._ask(name, sent, len(values)))
 
     def cast(self, tag: str, *values: Any) -> None:
         """Sends by a tag, to a server in any language, as `kvreg.Server.cast`. Never blocks."""
-        kind = self._kind_of_server
-        if kind is not None:
-            method = kind.methods.get(tag)
-            if method is None or method.is_call:
-                raise Unsupported(f"{self._called!r} does not know the cast {tag!r}")
-            getattr(self, tag)(*values)
+        if self._kind_of_server is not None:
+            self._method(tag, is_call=False)(*values)
             return
         self._cast(tag, values, {})
+
+    def _method(self, tag: str, is_call: bool) -> Callable[..., Any]:
+        """The method of this handle that a tag names."""
+        kind = self._kind_of_server
+        method = None if kind is None else kind.methods.get(tag)
+        if method is None or method.is_call != is_call:
+            what = "call" if is_call else "cast"
+            raise Unsupported(f"{self._called!r} does not know the {what} {tag!r}")
+        found: Callable[..., Any] = getattr(self, tag)
+        return found
 
     def _cast(self, tag: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         name, cast = tag_of(tag), self._library.quick.kvreg_server_cast

@@ -80,10 +80,10 @@ def started(
         if turn:  # interrupted
             library.quick.kvreg_turn_free(turn)
         library.quick.kvreg_server_free(server)
-        _give_up(spec)
+        spec.forget()  # there is no server of it, and none will come
         raise
     if not turn:
-        _give_up(spec)
+        spec.forget()
         return of_kind(kind, registry, name, server)
     if spec.where is table:
         _serving.start()
@@ -92,11 +92,6 @@ def started(
     remote._adopt(spec, spec.codec, None if registry is None else registry._keeper)
     remote._called, remote._cell = name, spec.current
     return remote
-
-
-def _give_up(spec: Spec) -> None:
-    """Of it there is no server, and none will come."""
-    spec.forget()
 
 
 def _start(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
 from .. import _abi, _remote, _turns
 from .._behaviour import Behaviour, cell_of, cloned
 from .._constants import Status
-from .._errors import CallTimeout, Unsupported, of_status
+from .._errors import CallTimeout, of_status
 from .._kind import MARK, Kind
 from .._later import Answer, Later
 from .._library import Library
@@ -409,12 +409,8 @@ class AsyncRemote(Remote):
 
     async def call(self, tag: str, *values: Any) -> Any:
         """Calls by a tag; see `kvreg.Server.call`."""
-        kind = self._kind_of_server
-        if kind is not None:
-            method = kind.methods.get(tag)
-            if method is None or not method.is_call:
-                raise Unsupported(f"{self._called!r} does not know the call {tag!r}")
-            return await getattr(self, tag)(*values)
+        if self._kind_of_server is not None:
+            return await self._method(tag, is_call=True)(*values)
         name, sent, reply = tag_of(tag), values_of(values, self._codec), _abi.Value()
         now = self._library.kvreg_server_call
         status = now(self._at_once(), name, len(name), sent, len(values), reply)
