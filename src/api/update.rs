@@ -29,7 +29,7 @@ pub struct Update(Arc<Held<OpenUpdate>>);
 impl Update {
     pub(crate) fn begin(deciding: Deciding) -> Result<Update, Error> {
         let held = Arc::new(Held::new(deciding.open()));
-        hold(Arc::clone(&held), 0)?;
+        hold(Arc::clone(&held))?;
         Ok(Update(held))
     }
 

@@ -407,9 +407,12 @@ impl BucketServer {
         self.state().holder.get()
     }
 
-    /// Keeps what holds an open update, unless there is one.
-    pub(crate) fn set_holder(&self, holder: Arc<dyn Any + Send + Sync>) {
-        let _ = self.state().holder.set(holder);
+    /// Keeps what holds an open update, unless there is one; gives what is there.
+    pub(crate) fn set_holder(
+        &self,
+        holder: Arc<dyn Any + Send + Sync>,
+    ) -> &Arc<dyn Any + Send + Sync> {
+        self.state().holder.get_or_init(|| holder)
     }
 }
 

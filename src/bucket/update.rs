@@ -336,11 +336,11 @@ impl Decision<'_> {
 }
 
 impl Open for Held<OpenUpdate> {
-    fn is_open(&self, _ticket: u64) -> bool {
-        self.with(|_| ()).is_some()
+    fn is_open(&self) -> bool {
+        self.is_there()
     }
 
-    fn abort(&self, _ticket: u64) {
+    fn abort(&self) {
         drop(self.give_up());
     }
 }

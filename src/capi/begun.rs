@@ -14,6 +14,7 @@
 //! Nobody finds this by a token without taking the token out: so it need not wait for readers when
 //! its bucket goes. A bucket with an open update does not go, for the update knows it.
 
+use std::any::Any;
 use std::cell::UnsafeCell;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use crate::handle_table::{Invalid, Kind, Removed, RemovedSlot};
 use crate::process::Process;
 use crate::reclaim;
 use crate::runtime::platform;
-use crate::server::{forget, hold, Open};
+use crate::server::{forget_ticket, hold_ticket, Tickets};
 use crate::store;
 use crate::sync::raw_arc;
 
@@ -95,33 +96,34 @@ unsafe impl Send for Begun {}
 unsafe impl Sync for Begun {}
 
 impl Begun {
-    /// That of a bucket, if it had one.
+    /// That of a bucket, made if it has none.
     #[inline(always)]
-    fn if_any(bucket: &BucketServer) -> Option<Arc<Begun>> {
-        Arc::clone(bucket.holder()?).downcast().ok()
+    fn of(bucket: &BucketServer) -> Result<&Begun, Failure> {
+        let holder = bucket.holder().unwrap_or_else(|| Begun::make(bucket));
+        holder.downcast_ref().ok_or(Status::Internal.into())
     }
 
     #[cold]
-    fn make(bucket: &BucketServer) -> Arc<Begun> {
-        let begun = Arc::new(Begun {
+    fn make(bucket: &BucketServer) -> &Arc<dyn Any + Send + Sync> {
+        bucket.set_holder(Arc::new(Begun {
             process: Process::current(),
             inner: UnsafeCell::new(Inner {
                 slot: None,
                 update: None,
             }),
-        });
-        bucket.set_holder(Arc::clone(&begun) as _);
-        begun
+        }))
     }
 
     /// Keeps an update open, and makes its handle; drops it if that cannot be done.
     #[inline(always)]
     pub(super) fn open(deciding: Deciding<Key>) -> Result<*mut kvreg_update, Failure> {
         let update = deciding.open();
-        let bucket = update.decision().bucket();
-        let begun = Begun::if_any(bucket).unwrap_or_else(|| Begun::make(bucket));
+        let bucket: *const BucketServer = Arc::as_ptr(update.decision().bucket());
+        // SAFETY: the update knows it, and lasts until its token is published.
+        let begun = Begun::of(unsafe { &*bucket })?;
         let process = begun.process;
-        let token = begun.put(update)?;
+        let token = begun.put(unsafe { &*bucket }, update)?;
+        process.handles().publish(token);
         // Either `shutdown` sees this handle and ends it, or this thread sees the shutdown.
         reclaim::light();
         if process.is_shut_down() {
@@ -131,24 +133,30 @@ impl Begun {
         Ok(std::ptr::without_provenance_mut(token as usize))
     }
 
+    /// Puts an update in. The answer is its token, to be published.
     #[inline(always)]
-    fn put(self: Arc<Self>, update: OpenUpdate<Key>) -> Result<u64, Error> {
+    fn put(&self, bucket: &BucketServer, update: OpenUpdate<Key>) -> Result<u64, Failure> {
         let handles = self.process.handles();
-        let token = {
-            // SAFETY: the update has the turn, and its token is not published. The bucket, which
-            // the update knows, has a count of this.
-            let inner = unsafe { &mut *self.inner.get() };
-            let slot = match inner.slot.take() {
-                Some(slot) => slot,
-                None => handles.reserve(raw_arc::pointer(&self))?,
-            };
-            let token = handles.next(Kind::Update, inner.slot.insert(slot));
-            hold(self, token)?;
-            inner.update = Some(update);
-            token
+        // SAFETY: the update has the turn, and its token is not published.
+        let inner = unsafe { &mut *self.inner.get() };
+        let slot = match inner.slot.take() {
+            Some(slot) => slot,
+            None => Begun::reserve(bucket)?,
         };
-        handles.publish(token);
+        let token = handles.next(Kind::Update, inner.slot.insert(slot));
+        hold_ticket(&OpenUpdates, token)?;
+        inner.update = Some(update);
         Ok(token)
+    }
+
+    /// The bucket keeps what the slot leads to.
+    #[cold]
+    fn reserve(bucket: &BucketServer) -> Result<RemovedSlot, Failure> {
+        let holder = bucket.holder().cloned().map(Arc::downcast::<Begun>);
+        match holder {
+            Some(Ok(begun)) => Ok(begun.process.handles().reserve(raw_arc::pointer(&begun))?),
+            _ => Err(Status::Internal.into()),
+        }
     }
 
     /// The update of a token that was just taken out of the table.
@@ -167,6 +175,7 @@ impl Begun {
 #[inline(always)]
 fn take_by(process: &'static Process, token: u64) -> Result<OpenUpdate<Key>, Invalid> {
     let removed = process.handles().remove(token, Kind::Update)?;
+    forget_ticket(token);
     taken(removed).ok_or(Invalid::Bad)
 }
 
@@ -176,9 +185,7 @@ pub(super) fn taken(removed: Removed) -> Option<OpenUpdate<Key>> {
     // SAFETY: slots of this kind are reserved for these, by `put`; and it is still there, for its
     // update knows the bucket.
     let begun = unsafe { raw_arc::kept::<Begun>(removed.object) };
-    let update = begun.taken(&removed.slot);
-    forget(Arc::as_ptr(&begun).cast());
-    update
+    begun.taken(&removed.slot)
 }
 
 /// Takes the update of a handle out to be ended, by the short way: `None` if there is none.
@@ -221,14 +228,18 @@ pub(super) fn free(handle: *mut kvreg_update) -> Result<(), Failure> {
     }
 }
 
-impl Open for Begun {
+/// As a thread knows those that it has begun: by their handles, which go with them.
+struct OpenUpdates;
+
+impl Tickets for OpenUpdates {
     fn is_open(&self, ticket: u64) -> bool {
-        self.process.handles().knows(ticket)
+        Process::if_any().is_some_and(|process| process.handles().knows(ticket))
     }
 
-    /// Its handle goes with it.
     fn abort(&self, ticket: u64) {
-        drop(take_by(self.process, ticket));
+        if let Some(process) = Process::if_any() {
+            drop(take_by(process, ticket));
+        }
     }
 }
 

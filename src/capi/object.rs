@@ -591,7 +591,7 @@ fn retire<T: Send + Sync + 'static>(
     pinned: &Guard,
 ) {
     /// Called where the thread is of the process that ended the handle.
-    fn release<T>(Removed { object, slot }: Removed) {
+    fn release<T>(Removed { object, slot, .. }: Removed) {
         let process = Process::if_any();
         // SAFETY: the table's own count, which `remove` hands out once, and for such an object.
         drop(unsafe { taken::<T>(object) });

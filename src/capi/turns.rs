@@ -4,19 +4,19 @@
 //! # The argument
 //!
 //! A server has one turn, so one slot of the handle table is enough for all its turns, one after
-//! the other; each has a token of its own, as open updates have (`begun.rs`). What holds it is the
-//! server's [`Held`], and is freed through the epoch: so who finds a token in the table, pinned,
-//! may look there.
+//! the other; each has a token of its own, as open updates have (`begun.rs`), which is its ticket in
+//! the place where it lies ([`TurnPlace`]). What has the place is the server's [`Held`], and is
+//! freed through the epoch: so who finds a token in the table, pinned, may look there.
 //!
-//! Who works with a turn takes it out under the lock, and puts it back: what is done with it may
-//! run user code, and must not hold the lock. Another thread that comes meanwhile with the same
+//! What is done with a turn may run user code. Another thread that comes meanwhile with the same
 //! handle finds it gone, which is a misuse. Who ends a turn takes the token out of the table first,
 //! which one thread does, once; if somebody works with it, that one gives it up when he comes back.
 
 use std::any::Any;
+use std::cell::UnsafeCell;
 use std::ffi::c_char;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use super::argument::{self, invalid, Out};
 use super::guard::guard;
@@ -36,7 +36,7 @@ use crate::memory;
 use crate::process::Process;
 use crate::reclaim;
 use crate::runtime::platform;
-use crate::server::{forget, hold, Open, Thread};
+use crate::server::{forget_ticket, held_tickets, hold_ticket, Thread, Tickets, TurnPlace, Worked};
 use crate::sync::{lock, raw_arc};
 use crate::time::Timeout;
 use crate::user_server::{Front, Pending, Said, UserServer, UserTurn};
@@ -47,25 +47,38 @@ const NOW: u32 = 1;
 /// See the module.
 pub(super) struct Held {
     process: &'static Process,
+    server: Weak<UserServer>,
     /// Made for the first turn: a server by callbacks has none.
-    inner: OnceLock<Box<Mutex<Inner>>>,
+    turns: OnceLock<Box<Turns>>,
     /// What messages call the server.
-    me: std::sync::atomic::AtomicU64,
+    me: AtomicU64,
     /// Who has the turn needs no count of the server: it keeps itself, from when it is called so in
     /// messages until it is vacated.
     kept: Mutex<Option<Arc<UserServer>>>,
 }
 
-#[derive(Default)]
-struct Inner {
-    /// None until there is a turn, and once its handles are used up.
-    slot: Option<RemovedSlot>,
-    token: u64,
-    /// None while somebody works with it, too.
-    turn: Option<UserTurn>,
+struct Turns {
+    place: TurnPlace<UserTurn>,
+    /// None until there is a turn, and once its handles are used up. Who has the turn looks here,
+    /// before it is put into its place and after it was taken out.
+    slot: UnsafeCell<Option<RemovedSlot>>,
     /// The thread that began it, and the number of the turn there; 0 if it is no thread's.
-    thread: u64,
-    serial: u64,
+    thread: AtomicU64,
+    serial: AtomicU64,
+}
+
+// SAFETY: the slot is looked at by one thread at a time.
+unsafe impl Sync for Turns {}
+
+impl Default for Turns {
+    fn default() -> Turns {
+        Turns {
+            place: TurnPlace::new(),
+            slot: UnsafeCell::new(None),
+            thread: AtomicU64::new(0),
+            serial: AtomicU64::new(0),
+        }
+    }
 }
 
 impl Front for Held {
@@ -80,27 +93,32 @@ impl Front for Held {
         }
     }
 
-    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+    fn as_any(&self) -> &(dyn Any + Send + Sync) {
+        self
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }
 }
 
 #[inline(always)]
-fn held(server: &Arc<UserServer>) -> Result<Arc<Held>, Failure> {
+fn held(server: &Arc<UserServer>) -> Result<&Held, Failure> {
     let front = match server.state().front() {
         Some(front) => front,
         None => make_held(server),
     };
-    let held = Arc::clone(front).as_any().downcast();
-    held.map_err(|_| Status::Internal.into())
+    let held = front.as_any().downcast_ref();
+    held.ok_or(Status::Internal.into())
 }
 
 #[cold]
 fn make_held(server: &Arc<UserServer>) -> &Arc<dyn Front> {
     server.state().set_front(Arc::new(Held {
         process: Process::current(),
-        inner: OnceLock::new(),
-        me: std::sync::atomic::AtomicU64::new(0),
+        server: Arc::downgrade(server),
+        turns: OnceLock::new(),
+        me: AtomicU64::new(0),
         kept: Mutex::default(),
     }))
 }
@@ -130,7 +148,9 @@ fn make_me(server: &Arc<UserServer>) -> Option<u64> {
 /// be done.
 #[inline(always)]
 pub(super) fn open(turn: UserTurn) -> Result<*mut kvreg_turn, Failure> {
-    let held = held(turn.server())?;
+    // SAFETY: the turn knows its server, which has a count of this, and lasts until its token is
+    // published.
+    let held = unsafe { &*std::ptr::from_ref(held(turn.server())?) };
     let process = held.process;
     let token = held.put(turn)?;
     process.handles().publish(token);
@@ -144,68 +164,88 @@ pub(super) fn open(turn: UserTurn) -> Result<*mut kvreg_turn, Failure> {
 }
 
 impl Held {
-    /// Whether the turn is no thread's any more.
-    fn is_detached(&self, ticket: u64) -> bool {
-        let inner = lock(self.inner());
-        inner.token == ticket && inner.thread == 0
+    #[inline(always)]
+    fn turns(&self) -> &Turns {
+        self.turns.get_or_init(Box::default)
     }
 
+    /// Keeps a turn, whose token is the answer, and not published yet.
     #[inline(always)]
-    fn inner(&self) -> &Mutex<Inner> {
-        self.inner.get_or_init(Box::default)
-    }
-
-    /// Keeps a turn, whose token is the answer, and not published yet. The server, which the turn
-    /// knows, has a count of this.
-    #[inline(always)]
-    fn put(self: Arc<Self>, turn: UserTurn) -> Result<u64, Failure> {
-        let handles = self.process.handles();
-        // SAFETY: the turn's server has a count, and the turn is dropped or kept here.
-        let me = unsafe { &*Arc::as_ptr(&self) };
-        let mut inner = lock(me.inner());
-        let slot = match inner.slot.take() {
-            Some(slot) => slot,
-            None => handles.reserve(raw_arc::pointer(&self))?,
+    fn put(&self, turn: UserTurn) -> Result<u64, Failure> {
+        let turns = self.turns();
+        // SAFETY: the caller has the turn, which is not in its place yet.
+        let slot = unsafe { &mut *turns.slot.get() };
+        let reserved = match slot.take() {
+            Some(reserved) => reserved,
+            None => reserve(turn.server())?,
         };
-        let token = handles.next(Kind::Turn, inner.slot.insert(slot));
-        hold(self, token)?;
-        inner.token = token;
-        inner.turn = Some(turn);
-        (inner.thread, inner.serial) = (Thread::id(), next_serial());
+        let token = self
+            .process
+            .handles()
+            .next(Kind::Turn, slot.insert(reserved));
+        hold_ticket(&OpenTurns, token)?;
+        turns.thread.store(Thread::id(), Ordering::Relaxed);
+        turns.serial.store(next_serial(), Ordering::Relaxed);
+        // SAFETY: it is the server's, and each handle of the slot has another token.
+        unsafe { turns.place.put(token, turn) };
         Ok(token)
+    }
+
+    /// Whether the turn that is here is no thread's any more.
+    fn is_detached(&self) -> bool {
+        self.turns().thread.load(Ordering::Relaxed) == 0
     }
 }
 
-impl Open for Held {
+/// The server keeps what the slot leads to.
+#[cold]
+fn reserve(server: &Arc<UserServer>) -> Result<RemovedSlot, Failure> {
+    let front = server.state().front().map(Arc::clone);
+    match front.map(|front| front.into_any().downcast::<Held>()) {
+        Some(Ok(held)) => Ok(held.process.handles().reserve(raw_arc::pointer(&held))?),
+        _ => Err(Status::Internal.into()),
+    }
+}
+
+/// Looks at the holder of a turn.
+fn with_held<R>(token: u64, look: impl FnOnce(&Held) -> R) -> Option<R> {
+    let process = Process::if_any()?;
+    let pinned = reclaim::pin();
+    let found = process.handles().get(token, Kind::Turn, &pinned).ok()?;
+    // SAFETY: slots of this kind are reserved for these, and a holder is freed through the epoch.
+    let held = unsafe { raw_arc::kept::<Held>(found.object) };
+    Some(look(&held))
+}
+
+/// As a thread knows those that it has begun.
+struct OpenTurns;
+
+impl Tickets for OpenTurns {
     fn is_open(&self, ticket: u64) -> bool {
-        self.process.handles().knows(ticket) && !self.is_detached(ticket)
+        with_held(ticket, |held| !held.is_detached()).unwrap_or(false)
     }
 
     /// The thread that began it ends.
     fn abort(&self, ticket: u64) {
-        if self.is_detached(ticket) {
-            return; // by another thread, which could not tell this one
+        if !self.is_open(ticket) {
+            return; // another thread detached it, which could not tell this one
         }
-        if let Ok(turn) = take_by(self.process, ticket) {
+        let turn = Process::if_any().map(|process| take_by(process, ticket));
+        if let Some(Ok(turn)) = turn {
             let text = Text::copy(b"the thread that had its turn ended").ok();
             let _ = turn.end(Said::Crash(text));
         }
-    }
-
-    fn place(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {
-        Some(self)
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let Some(inner) = self.inner.get_mut() else {
-            return;
-        };
-        let inner = inner.get_mut();
-        let inner = inner.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let slot = self
+            .turns
+            .get_mut()
+            .and_then(|turns| turns.slot.get_mut().take());
         // A forked child leaves the parent's alone.
-        if let (Some(slot), true) = (inner.slot.take(), self.process.system().is_current()) {
+        if let (Some(slot), true) = (slot, self.process.system().is_current()) {
             self.process.handles().give_back(slot);
         }
     }
@@ -213,44 +253,45 @@ impl Drop for Held {
 
 /// The server whose turn this thread took last by a handle, and the turn's number.
 pub(super) fn innermost() -> Option<(u64, Arc<UserServer>)> {
-    let mut found: Option<(u64, Arc<UserServer>)> = None;
-    for (place, ticket) in crate::server::held_by_thread() {
-        let Some(held) = place.downcast_ref::<Held>() else {
-            continue;
-        };
-        let inner = lock(held.inner());
-        let is_mine = inner.token == ticket && inner.thread == Thread::id();
-        let is_later = found
-            .as_ref()
-            .is_none_or(|(serial, _)| *serial < inner.serial);
-        if let (Some(turn), true) = (&inner.turn, is_mine && is_later) {
-            found = Some((inner.serial, Arc::clone(turn.server())));
-        }
-    }
-    found
+    let mine = held_tickets().into_iter().filter_map(|ticket| {
+        with_held(ticket, |held| {
+            let turns = held.turns();
+            let is_mine = turns.thread.load(Ordering::Relaxed) == Thread::id();
+            is_mine.then(|| (turns.serial.load(Ordering::Relaxed), ticket))
+        })?
+    });
+    let (serial, ticket) = mine.max()?;
+    let server = with_held(ticket, |held| held.server.upgrade())??;
+    Some((serial, server))
 }
 
 /// What a handle held that was just taken out of the table.
+#[inline(always)]
 pub(super) fn taken(removed: Removed) -> Option<UserTurn> {
-    // SAFETY: slots of this kind are reserved for these, by `open`; and it is still there: its turn
+    // SAFETY: slots of this kind are reserved for these, by `put`; and it is still there: its turn
     // knows the server, and whoever works with that does.
     let held = unsafe { raw_arc::kept::<Held>(removed.object) };
-    let turn = {
-        let mut inner = lock(held.inner());
-        if held.process.handles().is_used_up(&removed.slot) {
-            inner.slot = None;
-        }
-        inner.token = 0;
-        inner.turn.take()
-    };
-    forget(Arc::as_ptr(&held).cast());
-    turn
+    let turns = held.turns();
+    // SAFETY: the token was taken out of the table, which one thread does, once.
+    let turn = unsafe { turns.place.take(removed.token) }?;
+    if held.process.handles().is_used_up(&removed.slot) {
+        // SAFETY: the turn is this thread's, and out of its place.
+        unsafe { *turns.slot.get() = None };
+    }
+    Some(turn)
 }
 
 fn take_by(process: &'static Process, token: u64) -> Result<UserTurn, Invalid> {
     // The turn's holder is not freed before this thread has looked at it.
     let _pinned = reclaim::pin();
+    take_out(process, token)
+}
+
+/// As `take_by`, of who is pinned.
+#[inline(always)]
+fn take_out(process: &'static Process, token: u64) -> Result<UserTurn, Invalid> {
     let removed = process.handles().remove(token, Kind::Turn)?;
+    forget_ticket(token);
     taken(removed).ok_or(Invalid::Bad)
 }
 
@@ -263,8 +304,7 @@ fn fast_take(handle: *mut kvreg_turn) -> Option<UserTurn> {
     let process = Process::if_any()?;
     // As in `take_by`.
     reclaim::fast_pin(process.system().domain(), |_| {
-        let removed = process.handles().remove(token(handle), Kind::Turn).ok()?;
-        taken(removed)
+        take_out(process, token(handle)).ok()
     })
 }
 
@@ -310,28 +350,17 @@ fn with_turn<R>(
         let pinned = reclaim::pin();
         let found = process.handles().get(token, Kind::Turn, &pinned);
         let found = found.map_err(|invalid| missing(token, invalid))?;
-        // SAFETY: as in `taken`; a holder is freed through the epoch.
+        // SAFETY: as in `with_held`.
         Arc::clone(&*unsafe { raw_arc::kept::<Held>(found.object) })
     };
-    let mut turn = {
-        let mut inner = lock(held.inner());
-        match inner.turn.take() {
-            Some(turn) if inner.token == token => turn,
-            other => {
-                inner.turn = other;
-                return Err(missing(token, Invalid::Bad));
-            }
+    match held.turns().place.with(token, work) {
+        Worked::Done(worked) => worked,
+        Worked::Left(worked, turn) => {
+            let _ = turn.end(Said::Crash(None)); // its handle was ended meanwhile
+            worked
         }
-    };
-    let worked = work(&mut turn);
-    let mut inner = lock(held.inner());
-    if inner.token == token {
-        inner.turn = Some(turn);
-        return worked;
+        Worked::Nothing => Err(missing(token, Invalid::Bad)),
     }
-    drop(inner);
-    let _ = turn.end(Said::Crash(None)); // its handle was ended meanwhile
-    worked
 }
 
 /// Defers the call of a message that `kvreg_turn_next` gave.
@@ -340,16 +369,16 @@ pub(super) fn defer(
     mark: u64,
 ) -> Result<(Arc<UserServer>, Arc<Pending>), Failure> {
     let server = with(server, |server, _| Ok(Arc::clone(server)))?;
-    let held = held(&server)?;
-    let mut inner = lock(held.inner());
-    match &mut inner.turn {
-        Some(turn) => {
-            let pending = turn.defer(mark)?;
-            drop(inner);
-            Ok((server, pending))
+    let place = &held(&server)?.turns().place;
+    let pending = match place.with(place.ticket(), |turn| turn.defer(mark)) {
+        Worked::Done(pending) => pending?,
+        Worked::Left(pending, turn) => {
+            let _ = turn.end(Said::Crash(None));
+            pending?
         }
-        None => Err(invalid("the message was answered already")),
-    }
+        Worked::Nothing => return Err(invalid("the message was answered already")),
+    };
+    Ok((server, pending))
 }
 
 /// @name Servers: turns
@@ -565,11 +594,14 @@ pub unsafe extern "C" fn kvreg_turn_free(turn: *mut kvreg_turn) -> kvreg_status 
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_turn_detach(turn: *mut kvreg_turn) -> kvreg_status {
     guard("kvreg_turn_detach", || {
+        let ticket = token(turn);
         with_turn(turn, |turn| {
             turn.detach();
-            let held = held(turn.server())?;
-            lock(held.inner()).thread = 0;
-            forget(Arc::as_ptr(&held).cast());
+            held(turn.server())?
+                .turns()
+                .thread
+                .store(0, Ordering::Relaxed);
+            forget_ticket(ticket);
             Ok(())
         })
     })

@@ -116,9 +116,11 @@ unsafe impl Retire for Slot {
         let release = slot.release.load(Ordering::Relaxed);
         // SAFETY: stored by `retire`, of this type.
         let release: Release = unsafe { std::mem::transmute(release) };
+        let next = slot.token.load(Ordering::Relaxed);
         release(Removed {
+            token: next - 1,
             object: slot.object.load(Ordering::Relaxed),
-            slot: RemovedSlot(token_slot(slot.token.load(Ordering::Relaxed))),
+            slot: RemovedSlot(token_slot(next)),
         });
     }
 }
@@ -146,6 +148,7 @@ pub(crate) struct Lookup<'t> {
 /// A handle that was ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Removed {
+    pub(crate) token: u64,
     pub(crate) object: *const (),
     pub(crate) slot: RemovedSlot,
 }
@@ -326,6 +329,7 @@ impl HandleTable {
             .ok()?;
         // Only the winner comes here, and the slot is not reused before it is given back.
         Some(Removed {
+            token,
             object: slot.object.load(Ordering::Relaxed),
             slot: RemovedSlot(token_slot(token)),
         })

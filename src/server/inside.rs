@@ -14,8 +14,8 @@
 //! when the turn was given back, because others are concerned, is done with a count that was taken
 //! before.
 //!
-//! A [`Turn`] is counted by its thread alone, which it never leaves. An [`OpenTurn`] outlasts the
-//! call that took it and may be given back by any thread, so the thread's record counts it.
+//! A [`Turn`] is counted by its thread, which it never leaves. An [`OpenTurn`] outlasts the call that
+//! took it and may be given back by any thread: who has it tells its thread (`held.rs`).
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -278,14 +278,14 @@ impl<S: State> Turn<S> {
         inside.leave(Thread::leaves_call);
     }
 
-    /// Lets it outlast the call.
+    /// Lets it outlast the call. Who has it tells the thread so, by `hold`.
+    #[inline(always)]
     pub(crate) fn open(self) -> OpenTurn<S> {
         let turn = ManuallyDrop::new(self);
+        Thread::leaves_call();
         OpenTurn {
             // SAFETY: it is taken out of what is never dropped, once.
             inside: unsafe { ptr::read(&turn.inside) },
-            thread: Thread::keeps_turn(),
-            is_attached: Cell::new(true),
             is_left: Cell::new(false),
         }
     }
@@ -301,9 +301,6 @@ impl<S: State> Drop for Turn<S> {
 /// A turn that lasts until somebody gives it back, or the thread that took it ends.
 pub(crate) struct OpenTurn<S: State> {
     inside: Inside<S>,
-    /// The thread that took it.
-    thread: Arc<Thread>,
-    is_attached: Cell<bool>,
     is_left: Cell<bool>,
 }
 
@@ -319,22 +316,14 @@ impl<S: State> OpenTurn<S> {
     /// who waits, who has ended the server, or who has roused whoever has its turn.
     #[inline(always)]
     pub(crate) fn give_back(&self) -> bool {
-        let is_attached = self.is_attached.replace(false);
-        let is_fast = self.inside.leave(|| {
-            if is_attached {
-                self.thread.leaves_turn();
-            }
-        });
+        let is_fast = self.inside.leave(|| {});
         self.is_left.set(true);
         is_fast
     }
 
     /// It is no thread's from here on: a call of the one that took it waits, as any other.
     pub(crate) fn detach(&self) {
-        if self.is_attached.replace(false) {
-            self.inside.server.turn_owner.set(0);
-            self.thread.leaves_turn();
-        }
+        self.inside.server.turn_owner.set(0);
     }
 }
 

@@ -9,6 +9,7 @@ mod thread_local;
 pub(crate) use std::sync::atomic::{
     fence, AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
+use std::sync::TryLockError;
 pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 pub(crate) use std::thread::yield_now;
 pub(crate) use stripes::{Apart, Counter};
@@ -84,6 +85,30 @@ pub(crate) fn will_write<T>(place: *const T) {
 
 /// Locks, whatever became of an earlier holder: nothing panics while it holds a lock of ours,
 /// and a guest must not spread a panic.
+/// A cell of which the argument at its user's says that one thread at a time looks at it; the
+/// checker's looks if that is so.
+pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+impl<T> UnsafeCell<T> {
+    pub(crate) const fn new(what: T) -> UnsafeCell<T> {
+        UnsafeCell(std::cell::UnsafeCell::new(what))
+    }
+
+    #[inline(always)]
+    pub(crate) fn with_mut<R>(&self, look: impl FnOnce(*mut T) -> R) -> R {
+        look(self.0.get())
+    }
+}
+
+/// Locks it if nobody has it.
+pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(locked) => Some(locked),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -137,7 +137,8 @@ impl UserServerSurroundings {
 /// What the boundary has for a server: told when nobody is inside it any more.
 pub(crate) trait Front: Send + Sync {
     fn vacated(&self);
-    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    fn as_any(&self) -> &(dyn Any + Send + Sync);
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 /// Calls that wait for an answer, by their addresses; `None` once the server has ended.

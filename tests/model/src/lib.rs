@@ -15,6 +15,7 @@ mod map;
 #[path = "../../../src/memory.rs"]
 mod memory;
 mod openings;
+mod places;
 mod reading;
 #[path = "../../../src/reason.rs"]
 mod reason;

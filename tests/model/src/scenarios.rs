@@ -82,11 +82,11 @@ fn a_task_comes_before_a_later_call() {
 }
 
 impl Open for Held<OpenTurn<Subject>> {
-    fn is_open(&self, _ticket: u64) -> bool {
-        self.with(|_| ()).is_some()
+    fn is_open(&self) -> bool {
+        self.is_there()
     }
 
-    fn abort(&self, _ticket: u64) {
+    fn abort(&self) {
         drop(self.give_up());
     }
 }
@@ -97,7 +97,7 @@ fn a_turn_left_open_is_ended_once_and_comes_back() {
         let server = Subject::start();
         let turn = server.occupy(&mut forever(), Lasts::Open).unwrap();
         let held = Arc::new(Held::new(turn.open()));
-        hold(Arc::clone(&held), 0).unwrap();
+        hold(Arc::clone(&held)).unwrap();
         let ender = spawn(move || match held.take(&held) {
             Some(turn) => turn
                 .inside()
