@@ -1,11 +1,14 @@
-# kvreg.hpp as C++17 and C++20: by clang, and by gcc in its own dialect. Once with sanitizers, which
-# take as long to compile as all the others together.
+# kvreg.hpp as C++17 and C++20: by clang, and by gcc in its own dialect. The programs are compiled in
+# all four ways, and run in two, one of them with sanitizers: what they do is the header's affair,
+# and code takes longer to make than to check.
 
 CPP_FLAGS := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -g -pthread -Iinclude -Itests/c
 CPP_HEADER_FLAGS := $(CPP_FLAGS) -Wold-style-cast -Wsign-conversion -Wnon-virtual-dtor -Wextra-semi
 SANITIZED := -fsanitize=address,undefined -fno-sanitize-recover=all
 CPP_WAYS := clang-17 clang-20 gcc-17 gcc-20
+CPP_RUN := clang-17 gcc-20
 CPP_SANITIZED := gcc-20
+CPP_PROGRAMS := test_kvreg test_own_servers
 # What must not compile, as refused.cpp numbers it: by each compiler once.
 CPP_REFUSED := 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17
 CPP_REFUSE := clang-17 gcc-20
@@ -34,6 +37,25 @@ mkdir -p $$made-header; \
 	done;
 endef
 
+define CPP_COMPILES
+for program in $(CPP_PROGRAMS); do \
+	    $(CPP_COMPILER) $(CPP_FLAGS) -fsyntax-only tests/cpp/$$program.cpp; \
+	done; \
+	$(CPP_COMPILER) $(CPP_FLAGS) -fno-exceptions -fsyntax-only tests/cpp/test_results.cpp
+endef
+
+define CPP_RUNS
+for program in $(CPP_PROGRAMS); do \
+	    $(CPP_COMPILER) $(CPP_FLAGS) tests/cpp/$$program.cpp -o $$made-$$program $(C_LINK); \
+	done; \
+	$(CPP_COMPILER) $(CPP_FLAGS) -fno-exceptions tests/cpp/test_results.cpp \
+	    -o $$made-test_results $(C_LINK); \
+	for program in $(CPP_PROGRAMS) test_results; do \
+	    $$made-$$program >$$made.log || { cat $$made.log; exit 1; }; \
+	    tail -n 1 $$made.log; \
+	done
+endef
+
 $(CPP_WAYS:%=test-cpp-%): test-cpp-%:
 	@mkdir -p target/cpp
 	@set -e; echo "== kvreg.hpp, $(CPP_COMPILER)"; made=target/cpp/$@; \
@@ -41,11 +63,4 @@ $(CPP_WAYS:%=test-cpp-%): test-cpp-%:
 	    $(CPP_COMPILER) $$flags $(CPP_HEADER_FLAGS) -fsyntax-only tests/cpp/header.cpp; \
 	done; \
 	$(if $(filter $*,$(CPP_REFUSE)),$(CPP_REFUSES)) \
-	$(CPP_COMPILER) $(CPP_FLAGS) tests/cpp/test_kvreg.cpp -o $$made $(C_LINK); \
-	$(CPP_COMPILER) $(CPP_FLAGS) tests/cpp/test_own_servers.cpp -o $$made-servers $(C_LINK); \
-	$(CPP_COMPILER) $(CPP_FLAGS) -fno-exceptions tests/cpp/test_results.cpp -o $$made-results \
-	    $(C_LINK); \
-	for program in $$made $$made-servers $$made-results; do \
-	    $$program >$$made.log || { cat $$made.log; exit 1; }; \
-	    tail -n 1 $$made.log; \
-	done
+	$(if $(filter $*,$(CPP_RUN)),$(CPP_RUNS),$(CPP_COMPILES))
