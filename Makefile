@@ -64,9 +64,10 @@ BESIDE := build $(VENV)/installed test-install test-rust test-python test-c test
     lint test-cpp test-stress test-abi test-languages test-docs test-lifecycle test-examples \
     test-sanitizers test-listener test-shell test-release test-instructions test-readme test-header
 
-# Two parts at a time: what each says is whole, and comes when it has ended. What pip makes of the
-# checkout is in the way of other parts, and comes last.
-test: requirements ## all tests, two parts at a time
+# Two parts at a time: what each says is whole, and comes when it has ended. The library needs none
+# of what is installed. What pip makes of the checkout is in the way of other parts, and comes last.
+test: ## all tests, two parts at a time
+	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory requirements build
 	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory JOBS=1 $(BESIDE)
 	@$(MAKE) --no-print-directory test-wheel
 	@echo "all tests passed"
@@ -90,11 +91,12 @@ lint: lint-rust $(VENV)/installed ## the lints of Rust and Python
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --project bindings/python
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --project tests/python
 
-# With and without what can be left out, and the documentation.
+# With what can be left out, and the library without it; and the documentation.
 lint-rust: ## those of Rust
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy -p kvreg -p kvreg-model -p kvreg-header --all-targets -- -D warnings
-	$(CARGO) clippy -p kvreg --all-targets --features aio -- -D warnings
+	$(CARGO) clippy -p kvreg -p kvreg-model -p kvreg-header --all-targets --features kvreg/aio \
+	    -- -D warnings
+	$(CARGO) clippy -p kvreg -- -D warnings
 	$(CARGO) clippy -p kvreg --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p kvreg --no-deps --features aio
 
