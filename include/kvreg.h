@@ -1740,7 +1740,8 @@ kvreg_status kvreg_server_free(kvreg_server *server);
 /**
  * Calls a server: sends it a message, and waits for the answer, which is to be cleared; `reply`
  * may be NULL. `tag` is what is asked, 1 to 255 bytes of UTF-8 without NUL; `values` are the
- * arguments, up to 255, and may be NULL if there are none.
+ * arguments, up to 255, and may be NULL if there are none. `reply` may be one of them: it is
+ * written when they were read, on failure too, and what it had is not released.
  *
  * A server by callbacks handles it on this thread, after what was queued before. Otherwise, and
  * with KVREG_SERVER_HAND_OVER, it is a message, for another thread to handle. What the verdict

@@ -1,10 +1,11 @@
 //! `kvreg_server_call`, `kvreg_registry_call`: calls of servers that users write.
 
+use std::cell::Cell;
 use std::ffi::c_char;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use super::argument::{self, Out};
+use super::argument;
 use super::fast;
 use super::guard::{guard, guard_since};
 use super::handlers::{ask, is_inside, said, Handle, Running};
@@ -26,6 +27,44 @@ use crate::server::{Caller, LentTurn, Turn};
 use crate::time::Timeout;
 use crate::user_server::{Answer, Pending, Said, UserServer, UserServerState};
 use crate::value::Value;
+
+/// Where the answer of a call goes, which may be in the place of a value that is sent. So it stays
+/// as it is while the values are read, and until there is an answer; if none comes it is cleared.
+struct Place {
+    place: *mut kvreg_value,
+    is_set: Cell<bool>,
+}
+
+impl Place {
+    /// # Safety
+    /// `place` is null, or may be written until this is dropped.
+    unsafe fn new(place: *mut kvreg_value) -> Place {
+        Place {
+            place,
+            is_set: Cell::new(false),
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.place.is_null()
+    }
+
+    fn set(&self, value: kvreg_value) {
+        self.is_set.set(true);
+        if self.is_wanted() {
+            // SAFETY: as `new` was promised.
+            unsafe { self.place.write(value) };
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.is_set.get() {
+            self.set(kvreg_value::NIL);
+        }
+    }
+}
 
 /// The handler of a server whose calls run on the threads that make them.
 #[inline(always)]
@@ -58,7 +97,8 @@ fn ask_here(
 
 /// Calls a server: sends it a message, and waits for the answer, which is to be cleared; `reply`
 /// may be NULL. `tag` is what is asked, 1 to 255 bytes of UTF-8 without NUL; `values` are the
-/// arguments, up to 255, and may be NULL if there are none.
+/// arguments, up to 255, and may be NULL if there are none. `reply` may be one of them: it is
+/// written when they were read, on failure too, and what it had is not released.
 ///
 /// A server by callbacks handles it on this thread, after what was queued before. Otherwise, and
 /// with KVREG_SERVER_HAND_OVER, it is a message, for another thread to handle. What the verdict
@@ -84,7 +124,7 @@ pub unsafe extern "C" fn kvreg_server_call(
     unsafe { argument::text_at_hand(tag.cast(), tag_len) };
     guard(NAME, || {
         // SAFETY: null or an output.
-        let reply = unsafe { Out::new(reply, kvreg_value::NIL) };
+        let reply = unsafe { Place::new(reply) };
         with_any_kind(Needs::Memory, server, |server, caller| {
             // SAFETY: tag and values are good for their lengths.
             unsafe { call(server, caller, (tag, tag_len), (values, count), &reply) }
@@ -167,7 +207,7 @@ unsafe fn conclude_slowly(
 ) -> kvreg_status {
     guard_since(lineage, name, || {
         // SAFETY: null or an output.
-        let reply = unsafe { Out::new(reply, kvreg_value::NIL) };
+        let reply = unsafe { Place::new(reply) };
         let mut caller = match handled.deferred.is_some() {
             // Its handle may be gone.
             true => Caller::new(
@@ -186,7 +226,7 @@ unsafe fn conclude_slowly(
 unsafe fn conclude(
     handled: Handled<'_>,
     caller: &mut Caller<'_>,
-    reply: &Out<kvreg_value>,
+    reply: &Place,
 ) -> Result<(), Failure> {
     let server = Arc::clone(handled.turn.inside().server());
     if !server.system().is_current() {
@@ -213,7 +253,7 @@ unsafe fn conclude(
     set_answer(answer, reply)
 }
 
-fn set_answer(answer: Answer, reply: &Out<kvreg_value>) -> Result<(), Failure> {
+fn set_answer(answer: Answer, reply: &Place) -> Result<(), Failure> {
     let value = answer.map_err(failure_of)?;
     if reply.is_wanted() {
         reply.set(kvreg_value::owned(value)?);
@@ -230,7 +270,7 @@ unsafe fn call(
     caller: &mut Caller<'_>,
     (tag, tag_len): (*const c_char, usize),
     (values, count): (*const kvreg_value, usize),
-    reply: &Out<kvreg_value>,
+    reply: &Place,
 ) -> Result<(), Failure> {
     let AnyKind::Server(server) = server else {
         // SAFETY: by contract.
@@ -294,7 +334,7 @@ pub unsafe extern "C" fn kvreg_registry_call(
     }
     guard("kvreg_registry_call", || {
         // SAFETY: null or an output.
-        let reply = unsafe { Out::new(reply, kvreg_value::NIL) };
+        let reply = unsafe { Place::new(reply) };
         with_registry(registry, |registry, caller| {
             caller.unpin();
             // SAFETY: name, tag and values are good for their lengths.

@@ -88,6 +88,45 @@ static void values_are_told_as_they_are(void) {
     end();
 }
 
+/* Calls the server "place" in one of three ways: the short one, the long one, and by its name. */
+static kvreg_status call_by(int way, kvreg_server *server, const char *tag, kvreg_value *values,
+                            size_t count, kvreg_value *reply) {
+    switch (way) {
+    case 0: return kvreg_server_call(server, tag, strlen(tag), values, count, reply);
+    case 1: return kvreg_server_call(server, tag, KVREG_NUL, values, count, reply);
+    default:
+        return kvreg_registry_call(registry, "place", 5, tag, strlen(tag), values, count, reply);
+    }
+}
+
+/* An argument is read before the answer takes its place, whichever way the call goes. */
+static void an_answer_takes_the_place_of_an_argument(void) {
+    begin();
+    for (int i = 0; i < 6; i++) {
+        int way = i % 3;
+        kvreg_server_options options = counter_options();
+        options.flags = i < 3 ? 0 : KVREG_SERVER_HAND_OVER;
+        kvreg_server *server;
+        OK(kvreg_registry_start_server(registry, "place", 5, 0, &options, &server, NULL));
+        kvreg_value values[] = {kvreg_int(1), kvreg_int(2)};
+        OK(call_by(way, server, "add", values, 2, &values[1]));
+        CHECK(values[0].as.integer == 1 && values[1].as.integer == 3);
+        OK(call_by(way, server, "add", values, 2, &values[0]));
+        CHECK(values[0].as.integer == 7 && values[1].as.integer == 3);
+
+        kvreg_value text = kvreg_string("longer than a word or two", KVREG_NUL);
+        OK(call_by(way, server, "echo", &text, 1, &text));
+        CHECK(check_text(&text, KVREG_STRING, "longer than a word or two"));
+        kvreg_value_clear(&text);
+        text = kvreg_string("no number", KVREG_NUL);
+        IS(KVREG_ABORTED, call_by(way, server, "add", &text, 1, &text));
+        CHECK(text.type == KVREG_NIL);
+        OK(kvreg_server_stop(server));
+        OK(kvreg_server_free(server));
+    }
+    end();
+}
+
 /* OTP's column of a call: a reply, a refusal, `{stop, normal, Reply, State}`, `{stop, Reason, State}`,
    `bad_return_value`. */
 static void each_verdict_of_a_call(void) {
@@ -1157,6 +1196,7 @@ static const test tests[] = {
     TEST(g7_every_change_is_accounted_for),
     TEST(kills_at_any_moment),
     TEST(values_are_told_as_they_are),
+    TEST(an_answer_takes_the_place_of_an_argument),
     TEST(each_verdict_of_a_call),
     TEST(each_verdict_of_a_cast_and_an_info),
     TEST(what_is_not_handled_is_logged),
