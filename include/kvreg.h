@@ -1140,9 +1140,11 @@ kvreg_status kvreg_registry_execute(kvreg_registry *registry,
  *  @{ */
 
 /**
- * Ends all buckets, with the reason KVREG_REASON_SHUTDOWN, then the registry, and returns when
- * all are gone. It answers KVREG_CALLING_SELF from inside a callback of one of its buckets, or if
- * one of them waits for that callback. It does not free the handle. Blocks for its turn.
+ * Ends all buckets and servers, with the reason KVREG_REASON_SHUTDOWN, then the registry, and
+ * returns when all are gone. It answers KVREG_CALLING_SELF from inside a callback of one of its
+ * buckets, or if one of them waits for that callback. A handler that runs in a server which is
+ * killed, because it does not want KVREG_MESSAGE_TERMINATE or takes too long to end, is not waited
+ * for: `drop` is called when it has returned. It does not free the handle. Blocks for its turn.
  */
 kvreg_status kvreg_registry_stop(kvreg_registry *registry);
 

@@ -642,6 +642,43 @@ static void *calls_later(void *server) {
     return NULL;
 }
 
+static atomic_int is_inside, may_leave;
+
+static kvreg_verdict counter_stays(void *state, const kvreg_message *message, kvreg_value *reply) {
+    if (!is_tag(message, "stay")) return counter_handle(state, message, reply);
+    atomic_store(&is_inside, 1);
+    while (!atomic_load(&may_leave)) sched_yield();
+    return KVREG_KEEP;
+}
+
+static void *call_who_stays(void *server) {
+    IS(KVREG_SERVER_DOWN, kvreg_server_call(server, "stay", 4, NULL, 0, NULL));
+    return NULL;
+}
+
+/* The server is killed meanwhile, and has its state until the handler returns. */
+static void the_end_of_a_registry_waits_for_no_handler(void) {
+    begin();
+    kvreg_server_options options = counter_options();
+    options.handle = counter_stays;
+    kvreg_server *server;
+    pthread_t thread;
+    atomic_store(&is_inside, 0);
+    atomic_store(&may_leave, 0);
+    OK(kvreg_registry_start_server(registry, "stays", 5, 0, &options, &server, NULL));
+    CHECK(pthread_create(&thread, NULL, call_who_stays, server) == 0);
+    check_patience patience = check_patiently();
+    while (!atomic_load(&is_inside)) CHECK(check_go_on(&patience));
+    OK(kvreg_registry_stop(registry));
+    CHECK(atomic_load(&drops) == 0);
+    atomic_store(&may_leave, 1);
+    pthread_join(thread, NULL);
+    await_leavers();
+    CHECK(atomic_load(&drops) == 1 && atomic_load(&destroys) == 1);
+    OK(kvreg_server_free(server));
+    OK(kvreg_registry_free(registry));
+}
+
 static void an_answer_comes_later(void) {
     for (int hands_over = 0; hands_over < 2; hands_over++) {
         begin();
@@ -1212,6 +1249,7 @@ static const test tests[] = {
     TEST(what_is_sent_next_comes_first),
     TEST(a_server_that_nobody_reaches_stops),
     TEST(terminate_comes_before_the_end),
+    TEST(the_end_of_a_registry_waits_for_no_handler),
     TEST(an_answer_comes_later),
     TEST(nobody_waits_for_what_comes_too_late),
     TEST(a_request_is_answered_by_an_event),
