@@ -155,7 +155,7 @@ enum {
     KVREG_CONFLICT,         /**< The key is not as the call expects; nothing was changed. */
     KVREG_LIMIT,            /**< A limit is reached; nothing was changed. */
     KVREG_NO_MEMORY,        /**< There is no memory; nothing was changed. */
-    KVREG_ABORTED,          /**< The update said KVREG_ABORT. */
+    KVREG_ABORTED,          /**< The update or the server said KVREG_ABORT. */
     KVREG_FORKED,           /**< The handle was inherited through fork. */
     KVREG_SHUT_DOWN,        /**< It came after kvreg_shutdown. */
     KVREG_UNSUPPORTED,      /**< Not on this platform, or not in this version. */

@@ -105,7 +105,7 @@ impl fmt::Display for Error {
             Error::InvalidArgument(what) => return write!(f, "invalid argument: {what}"),
             Error::Limit(what) => return write!(f, "limit reached: {what}"),
             Error::NoMemory => "out of memory",
-            Error::Aborted => "the callback aborted it",
+            Error::Aborted => "the request was refused",
             Error::Forked => "inherited through fork",
             Error::ShutDown => "the library was shut down",
             Error::Closed => "the inbox was closed",

@@ -41,7 +41,7 @@ statuses! {
     Conflict c"KVREG_CONFLICT" c"the value was changed meanwhile",
     Limit c"KVREG_LIMIT" c"a limit is reached; nothing was changed",
     NoMemory c"KVREG_NO_MEMORY" c"out of memory; nothing was changed",
-    Aborted c"KVREG_ABORTED" c"the callback aborted it",
+    Aborted c"KVREG_ABORTED" c"the request was refused",
     Forked c"KVREG_FORKED" c"the handle was inherited through fork",
     ShutDown c"KVREG_SHUT_DOWN" c"the library was shut down",
     Unsupported c"KVREG_UNSUPPORTED" c"not supported",

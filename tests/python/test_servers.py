@@ -543,7 +543,7 @@ def test_a_refusal_is_told_to_other_languages(registry: kvreg.Registry) -> None:
 
     server = Refusing.start(registry, "r")
     found = foreign_call_by_worker(server, "no", "now")
-    assert found == (kvreg.Status.ABORTED, "the callback aborted it: not now")
+    assert found == (kvreg.Status.ABORTED, "the request was refused: not now")
     assert foreign_call_by_worker(server, "nothing") is None
 
 

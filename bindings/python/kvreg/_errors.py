@@ -127,7 +127,7 @@ class NoMemory(Error, MemoryError):
 
 
 class Aborted(Error):
-    """The update was given up."""
+    """The update was given up, or the server refused."""
 
     status = Status.ABORTED
 

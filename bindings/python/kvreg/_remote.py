@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 
 _Self = TypeVar("_Self", bound="Remote")
 
-_ABORTED = "the callback aborted it: "
-"""What the library says before the text of whoever refused."""
-
-
 Answered = tuple[int, _abi.Value, Optional[str]]
 
 
@@ -374,12 +370,12 @@ class Remote(Server):
         return value
 
     def _refusal(self, status: int, said: str | None) -> Error:
+        name = self._library.quick.kvreg_status_message(status).decode()
         if said is None and status == Status.ABORTED:
-            said = last_error(self._library).partition(": ")[2]
-            said = said[len(_ABORTED) :] if said.startswith(_ABORTED) else ""
+            # Behind what the status means is the text of whoever refused, if there is one.
+            said = last_error(self._library).partition(f": {name}: ")[2]
         elif said is None:
             return self._error(status)
-        name = self._library.quick.kvreg_status_message(status).decode()
         return of_status(status, f"Server.call of {self._called!r}: {said or name}")
 
     def _by_message(self, tag: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
