@@ -151,8 +151,9 @@ install)
     for picture in "$root"/docs/images/*.svg; do
         file "$picture" "$DOCDIR/docs/images"
     done
-    for example in "$root"/bindings/{c/*.[ch],c/plugins/*.[ch],cpp/*.cpp,csharp/*.cs,go/*.go,go/go.mod} \
-        "$root"/bindings/{java/*.java,luajit/*.lua,node/*.js,node/*.json,ruby/*.rb}; do
+    for example in "$root"/bindings/{c/*.[ch],c/plugins/*.[ch],cpp/*.cpp,csharp/*.cs} \
+        "$root"/bindings/{go/*.go,go/go.mod,java/*.java,luajit/*.lua,node/*.js,node/*.json} \
+        "$root"/bindings/{python/examples/*.py,ruby/*.rb}; do
         case ${example##*/} in
         kvreg_macros.h | kvreg_test.h) continue ;; # among the headers
         esac

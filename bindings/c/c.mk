@@ -21,6 +21,8 @@ $(EXAMPLES)/%.so: bindings/c/plugins/%.c bindings/c/plugins/plugin.h bindings/c/
 
 EXAMPLE_PROGRAMS := event_loop worker_pool rate_limiter connection_pool host counter.so faulty.so
 
-test-examples: $(EXAMPLE_PROGRAMS:%=$(EXAMPLES)/%) $(VENV)/installed ## the examples in C and C++
-	EXAMPLES=$(CURDIR)/$(EXAMPLES) $(VENV)/bin/python -X dev -W error -m pytest \
+test-examples: export EXAMPLES := $(CURDIR)/$(EXAMPLES)
+test-examples: export KVREG_LIBRARY := $(CURDIR)/$(LIBRARY)
+test-examples: $(EXAMPLE_PROGRAMS:%=$(EXAMPLES)/%) $(VENV)/installed ## the examples in C, C++ and Python
+	$(VENV)/bin/python -X dev -W error -m pytest \
 	    -p no:cacheprovider tests/examples
