@@ -17,7 +17,7 @@ RELEASE := $(TARGET)/$(CARGO_BUILD_TARGET:%=%/)release
 LIBRARY := $(RELEASE)/libkvreg.so
 VENV := .venv
 PYTHON_CONFIG := --config bindings/python/pyproject.toml
-PYTHON_FILES := bindings/python benches/python docs tests/docs tests/python tests/listener \
+PYTHON_FILES := bindings/python bindings/c benches/python docs tests/docs tests/python tests/listener \
     tests/packaging tests/release tests/readme.py tests/languages tests/abi tests/examples tests/windows packaging
 C_FLAGS := -std=c11 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread -Iinclude -Ibindings/c \
     -DKVREG_NO_OLD_NAMES

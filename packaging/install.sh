@@ -151,7 +151,7 @@ install)
     for picture in "$root"/docs/images/*.svg; do
         file "$picture" "$DOCDIR/docs/images"
     done
-    for example in "$root"/bindings/{c/*.[ch],c/plugins/*.[ch],cpp/*.cpp,csharp/*.cs} \
+    for example in "$root"/bindings/{c/*.[ch],c/plugins/*.[ch],c/plugins/*.py,cpp/*.cpp,csharp/*.cs} \
         "$root"/bindings/{go/*.go,go/go.mod,java/*.java,luajit/*.lua,node/*.js,node/*.json} \
         "$root"/bindings/{python/examples/*.py,ruby/*.rb}; do
         case ${example##*/} in

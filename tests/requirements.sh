@@ -9,6 +9,17 @@ set -eu
 missing=()
 need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 
+# The shared library of a Python, which programs load that are none: of the one that is used, or of
+# the system's, for one that was built by hand may be without.
+need_libpython() {
+    local system=/usr/bin/python3 python package=libpython3-dev
+    for python in "${PYTHON:-python3}" $system; do
+        "$python" "$(dirname "$0")/../bindings/c/plugins/libpython.py" >/dev/null 2>&1 && return
+    done
+    [ ! -x $system ] || package=libpython$($system -c 'import sys; print("3.%d" % sys.version_info[1])')
+    missing+=("$package")
+}
+
 case ${1:-} in
 windows)
     # Their own places: those of rustup and of another Wine may come first in PATH.
@@ -62,6 +73,7 @@ languages)
     [ -e "${JNA:-/usr/share/java/jna.jar}" ] || missing+=(libjna-java)
     need mcs mono-mcs
     need mono mono-runtime
+    need_libpython
     ;;
 *)
     # A minimal toolchain comes without them.
@@ -80,6 +92,7 @@ languages)
     need pypy3 pypy3
     need gdb gdb
     python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
+    need_libpython
     # The runtime of AddressSanitizer comes with gcc.
     if [ "${1:-}" = bench ]; then
         need redis-server redis-server

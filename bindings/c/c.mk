@@ -11,7 +11,8 @@ $(EXAMPLES)/connection_pool: bindings/cpp/connection_pool.cpp include/kvreg.hpp 
 	@mkdir -p $(EXAMPLES)
 	$(CXX) $(filter-out -std=%,$(EXAMPLE_FLAGS)) -std=c++17 -Wshadow $< -o $@ $(C_LINK)
 
-$(EXAMPLES)/host: bindings/c/plugins/host.c bindings/c/plugins/plugin.h bindings/c/kvreg_macros.h | build
+HOSTS := $(EXAMPLES)/host $(EXAMPLES)/python_host
+$(HOSTS): $(EXAMPLES)/%: bindings/c/plugins/%.c bindings/c/plugins/plugin.h bindings/c/kvreg_macros.h | build
 	@mkdir -p $(EXAMPLES)
 	$(CC) $(EXAMPLE_FLAGS) $< -o $@ $(C_LINK) -ldl
 
@@ -19,7 +20,8 @@ $(EXAMPLES)/%.so: bindings/c/plugins/%.c bindings/c/plugins/plugin.h bindings/c/
 	@mkdir -p $(EXAMPLES)
 	$(CC) $(EXAMPLE_FLAGS) -shared -fPIC $< -o $@ $(C_LINK)
 
-EXAMPLE_PROGRAMS := event_loop worker_pool rate_limiter connection_pool host counter.so faulty.so
+EXAMPLE_PROGRAMS := event_loop worker_pool rate_limiter connection_pool host python_host \
+    counter.so faulty.so
 
 test-examples: export EXAMPLES := $(CURDIR)/$(EXAMPLES)
 test-examples: export KVREG_LIBRARY := $(CURDIR)/$(LIBRARY)
