@@ -89,6 +89,20 @@ for language in luajit node ruby go java csharp; do
     passed=$((passed + 1))
 done
 
+# Three of them in one process, which is Node's.
+for python in "${PYTHON:-python3}" /usr/bin/python3; do
+    if LIBPYTHON=$("$python" -B "$root/bindings/c/plugins/libpython.py"); then break; fi
+done
+export LIBPYTHON
+test -n "$LIBPYTHON" || fail "no Python here has a shared library: see tests/requirements.sh"
+$CC -std=c11 -Wall -Wextra -Wpedantic -Werror -fPIC -shared -I"$root/include" \
+    "$here/together/native.c" -o "$made/libnative.so" -L"$made/lib" -lkvreg -Wl,-rpath,"$made/lib"
+cp "$here/together/together.js" "$made/node"
+KVREG_LIBRARY=$library NATIVE=$made/libnative.so PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONPATH=$root/bindings/python:$here/together run node together >"$made/output"
+diff "$here/together/session.txt" "$made/output"
+echo "C, Python and Node together: passed"
+
 ln -sfn ../node/node_modules "$made/page/node_modules"
 ln -sf "$(realpath "$JNA")" "$made/page/jna.jar"
 LD_LIBRARY_PATH=$made/lib PYTHONPATH=$root/tests "${PYTHON:-python3}" -B "$here/page.py" \
