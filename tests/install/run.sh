@@ -175,6 +175,10 @@ says '100 jobs, 0 not done once; 10 workers crashed, 14 were started' "$work/exa
     # shellcheck disable=SC2046
     cc host.c $(config --cflags --libs) -ldl -o host
     ./host ./counter.so ./faulty.so ./counter.so | grep '^counted: 2$' >/dev/null
+    # shellcheck disable=SC2046
+    cc python_host.c $(config --cflags --libs) -ldl -pthread -o python_host
+    libpython=$(python3 libpython.py || /usr/bin/python3 libpython.py)
+    PYTHONPATH=.:$root/bindings/python ./python_host "$libpython" shop | grep 'restarts: 1$' >/dev/null
 )
 unset LD_LIBRARY_PATH
 echo "ok the examples"
