@@ -18,7 +18,8 @@ LIBRARY := $(RELEASE)/libkvreg.so
 VENV := .venv
 PYTHON_CONFIG := --config bindings/python/pyproject.toml
 PYTHON_FILES := bindings/python bindings/c benches/python docs tests/docs tests/python tests/listener \
-    tests/packaging tests/release tests/readme.py tests/languages tests/abi tests/examples tests/windows packaging
+    tests/packaging tests/peers tests/release tests/readme.py tests/languages tests/abi tests/examples \
+    tests/windows packaging
 C_FLAGS := -std=c11 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread -Iinclude -Ibindings/c \
     -DKVREG_NO_OLD_NAMES
 C_LINK := -L$(RELEASE) -lkvreg -Wl,-rpath,$(CURDIR)/$(RELEASE)
