@@ -30,7 +30,8 @@ VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full --num-callers=30 \
 
 C_TESTS := $(patsubst tests/c/%.c,%,$(wildcard tests/c/test_*.c))
 C_STRESS := stress_names stress_memory stress_limits stress_fork stress_forks_unseen \
-    stress_refused_threads stress_cancel stress_slow_memory stress_scan stress_servers
+    stress_refused_threads stress_cancel stress_slow_memory stress_scan stress_servers \
+    stress_restarts stress_many_servers
 LIFECYCLE := host loads logs needs
 C_PROGRAMS := $(addprefix target/c/,$(C_TESTS) $(C_STRESS) soak misuse instructions shell demo)
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Repeats what is a matter of luck for as long as it is told, in rounds, each with a seed of its
 # own: histories of whole buckets, misuse under AddressSanitizer, programs that are refused threads
-# and memory, and a soak whose memory is flat. With five minutes or more watches of millions of keys
-# are followed once, and the model is searched one preemption deeper; with half an hour or more the
-# C tests run under ThreadSanitizer.
+# and memory, and a soak whose memory is flat. With five minutes or more a million servers are
+# started and ended once, watches of millions of keys are followed once, and the model is searched
+# one preemption deeper; with half an hour or more the C tests run under ThreadSanitizer.
 #
 # run.sh TIME [SEED]     TIME: 30s, 10m, 8h
 set -euo pipefail
@@ -67,6 +67,7 @@ while left; do
 done
 
 if [ "$all" -ge 300 ]; then
+    part "a million servers" target/c/stress_many_servers 1000000
     part "watches of millions of keys" "$watches" --ignored --nocapture
     # As long for each scenario as leaves all of them their time.
     scenarios=$(grep -c '^#\[test\]' tests/model/src/*.rs | awk -F: '{ all += $2 } END { print all }')
@@ -75,7 +76,7 @@ if [ "$all" -ge 300 ]; then
         env KVREG_MODEL_DEEPER=1 LOOM_MAX_DURATION="$each" LOOM_CHECKPOINT_INTERVAL=500 \
         tests/model/run.sh
 else
-    echo "    watches of many keys, and the model: left out, they need PROOF=5m or more"
+    echo "    a million servers, watches of many keys, and the model: left out, they need PROOF=5m or more"
 fi
 if [ "$all" -ge 1800 ]; then
     part "the C tests under ThreadSanitizer" make --no-print-directory test-tsan
