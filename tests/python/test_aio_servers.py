@@ -20,6 +20,8 @@ from servers_support import foreign_call, held, start_in_c, until_gone
 from support import SCALE, WAIT, Worker
 
 MANY = 300 * max(SCALE, 1)
+TICKING = 10000 if SCALE > 1 else 1000
+TIMERS = 10
 
 
 class Counter(aio.Server):
@@ -397,6 +399,44 @@ def test_many_servers_and_timers(run: Any) -> None:
         assert found == sorted(3 * list(range(MANY)))
 
     run(main())
+
+
+class Ticking(aio.Server):
+    """Has timers from its beginning, some of which another one overtakes."""
+
+    left = 0
+    all_came: asyncio.Event
+
+    def __init__(self, timers: int) -> None:
+        self.came: set[int] = set()
+        for number in range(timers):
+            self.send_after(0.001 * (number * 7 % 50), "tick", number)
+
+    @aio.call
+    def kept(self) -> int:
+        return len(self.came)
+
+    def on_info(self, tag: str, *values: Any) -> None:
+        assert values[0] not in self.came
+        self.came.add(values[0])
+        Ticking.left -= 1
+        if Ticking.left == 0:
+            self.all_came.set()
+
+
+def test_very_many_servers_have_timers() -> None:
+    async def main() -> None:
+        Ticking.left, Ticking.all_came = TICKING * TIMERS, asyncio.Event()
+        async with aio.Registry() as registry:
+            servers = [
+                await Ticking.start(registry, f"{number}", TIMERS) for number in range(TICKING)
+            ]
+            await Ticking.all_came.wait()
+            assert Ticking.left == 0
+            for server in servers:
+                assert await server.kept() == TIMERS
+
+    run_in(asyncio.new_event_loop, main())
 
 
 def test_nothing_is_left(run: Any) -> None:
