@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import warnings
-from typing import Any
+from typing import Any, Callable
 
 import kvreg
 from kvreg import aio
@@ -145,6 +146,28 @@ def interrupted() -> None:
     assert Worker.find(load.registry, "Worker 0").add(1) > 0
 
 
+def told_to_end() -> None:
+    """Ctrl-C of somebody else's in a handler, which nobody catches."""
+    load = Load()
+
+    def waits(_: Any) -> None:
+        print("waits", flush=True)
+        threading.Event().wait(WAIT)
+
+    load.servers[0].does(waits)
+
+
+def told_to_end_handed_over() -> None:
+    """The same while the main thread waits for a handler that another thread runs."""
+    load = Load()
+
+    def waits(_: Any) -> None:
+        print("waits", flush=True)
+        threading.Event().wait(WAIT)
+
+    load.servers[2].does(waits)
+
+
 def forks() -> None:
     """Children, one after the other, in which only their own servers are."""
     load = Load()
@@ -182,13 +205,17 @@ def job(number: int) -> int:
     return given
 
 
-def pools() -> None:
-    """Processes of pools, made by a fork and anew."""
-    Load()
-    for how in ("fork", "spawn"):
-        context = multiprocessing.get_context(how)
-        with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
-            assert list(pool.map(job, range(4))) == list(range(4))
+def pools(how: str) -> None:
+    """Processes of pools, while servers of the parent are at work."""
+    load = Load()
+    context = multiprocessing.get_context(how)
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+        assert list(pool.map(job, range(4))) == list(range(4))
+    with context.Pool(2) as workers:
+        assert workers.map(job, range(4), chunksize=1) == list(range(4))
+        workers.close()
+        workers.join()
+    assert load.servers[0].add(1) > 0
 
 
 class Waiting(aio.Server):
@@ -227,7 +254,7 @@ def loop() -> None:
     asyncio.run(work())
 
 
-SCENARIOS = {
+SCENARIOS: dict[str, Callable[[], None]] = {
     "finite": finite,
     "stopped": stopped,
     "shutdown": shutdown,
@@ -235,9 +262,14 @@ SCENARIOS = {
     "fails": fails,
     "ends_at_once": ends_at_once,
     "interrupted": interrupted,
+    "told_to_end": told_to_end,
+    "told_to_end_handed_over": told_to_end_handed_over,
     "forks": forks,
-    "pools": pools,
     "loop": loop,
+    **{
+        f"pools-{how}": functools.partial(pools, how)
+        for how in multiprocessing.get_all_start_methods()
+    },
 }
 
 if __name__ == "__main__":
