@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import sys
 import threading
 import traceback
+import weakref
 from typing import Any, Callable
 
 import kvreg
 import pytest
-from kvreg import _abi
+from kvreg import _abi, _turns
 from servers_support import (
     Counter,
     Handing,
@@ -491,9 +493,20 @@ def test_a_server_in_c(registry: kvreg.Registry, flags: int) -> None:
     for tag in ("", "x" * 256, "a\0b"):
         with pytest.raises(kvreg.InvalidArgument):
             server.call(tag)
+    assert server.call("add", *range(255)) == sum(range(255))
+    for ask in (server.call, server.cast):
+        with pytest.raises(kvreg.InvalidArgument):
+            ask("add", *range(256))
     server.stop()
     with pytest.raises(kvreg.NoProcess):
         server.call("add")
+
+
+def test_what_a_call_makes_of_its_values_is_made_once() -> None:
+    """A type that is made for each call is much slower than all else that a call does."""
+    made = weakref.ref(type(_turns.values_of((1, 2, 3), None)))
+    gc.collect()
+    assert made() is type(_turns.values_of((4, 5, 6), None))
 
 
 def test_with_a_codec() -> None:

@@ -328,12 +328,13 @@ class Remote(Server):
         reply, library = _abi.Value(), self._library
         is_main = threading.get_ident() == threading.main_thread().ident
         call = library.kvreg_server_call
+        # By callbacks it meets nobody, and is done at once; else Ctrl-C is to end the wait.
+        if is_main and self._timeout != 0:
+            status = call(self._at_once(), tag, len(tag), values, count, reply)
+            if status != Status.TIMEOUT:
+                return status, reply, None
         if not is_main or self._timeout == 0 or is_inside(library):
             status = call(self._handle, tag, len(tag), values, count, reply)
-            return status, reply, None
-        # By callbacks it meets nobody, and is done at once; else Ctrl-C is to end the wait.
-        status = call(self._at_once(), tag, len(tag), values, count, reply)
-        if status != Status.TIMEOUT:
             return status, reply, None
         inbox, reference = OwnInbox(), ctypes.c_uint64()
         request = library.quick.kvreg_server_request

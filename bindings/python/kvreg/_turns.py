@@ -533,11 +533,24 @@ def arguments(message: _abi.Message, codec: Codec | None) -> tuple[Any, ...]:
     return tuple(decoded(codec, it) if isinstance(it, bytes) else it for it in values)
 
 
+_MOST = 255
+"""Values that a message has at most."""
+
+_arrays: dict[int, Any] = {}
+"""Types of so many values: ctypes forgets one with its last array, and is slow to make it."""
+
+
 def values_of(args: tuple[Any, ...], codec: Codec | None) -> Any:
     """Arguments for another language, or None if there are none."""
     if not args:
         return None
-    values = (_abi.Value * len(args))()
+    count = len(args)
+    array = _arrays.get(count)
+    if array is None:
+        array = _abi.Value * count
+        if count <= _MOST:
+            _arrays[count] = array
+    values = array()
     for value, arg in zip(values, args):
         fill(value, encoded(codec, arg))
     return values
