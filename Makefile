@@ -281,6 +281,23 @@ bench-python: build $(VENV)/installed ## the same from Python
 	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
 	    $(VENV)/bin/python benches/python/bench.py $(RELEASE)
 
+# Servers that programs write, beside actors of other libraries, from C and from Python; and the
+# memory of a million of them. What is not installed is left out: but for what pip brings.
+SERVER_PEERS := target/peers/servers
+$(SERVER_PEERS)/installed: benches/python/server_peers.txt
+	$(PYTHON) -m venv $(SERVER_PEERS)
+	$(SERVER_PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+bench-servers: build target/c/stress_many_servers $(SERVER_PEERS)/installed ## servers beside actors, from C and Python
+	@! [ -e /usr/include/caf/all.hpp ] || \
+	    $(CXX) -std=c++17 -O2 benches/src/servers/caf.cpp -o $(SERVER_PEERS)/caf -lcaf_core
+	$(CARGO) run --release -p kvreg-bench -- servers \
+	    $(CURDIR)/target/c/stress_many_servers $(SERVER_PEERS)/caf
+	$(CC) -O2 -shared -fPIC -Iinclude benches/python/adds.c -o $(RELEASE)/libadds.so
+	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
+	    $(SERVER_PEERS)/bin/python benches/python/server_calls.py $(RELEASE)
+
 clean: ## removes what was made
 	$(CARGO) clean
 	rm -rf $(VENV)

@@ -7,12 +7,14 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-changed=src/loops.c");
     println!("cargo::rerun-if-changed=src/wide/needs.c");
+    println!("cargo::rerun-if-changed=src/servers/loops.c");
     println!("cargo::rerun-if-changed=src/glib.c");
     println!("cargo::rerun-if-changed=../include/kvreg.h");
     println!("cargo::rustc-check-cfg=cfg(has_glib)");
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     compile("src/loops.c", "loops", &[root.join("include")]);
     compile("src/wide/needs.c", "wide_needs", &[root.join("include")]);
+    compile("src/servers/loops.c", "servers", &[root.join("include")]);
     // OUT_DIR is RELEASE/build/kvreg-bench-…/out, and cargo puts the library into RELEASE.
     let out = PathBuf::from(std::env::var("OUT_DIR").expect("set by cargo"));
     let library = out.ancestors().nth(3).expect("cargo's directories");

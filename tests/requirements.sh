@@ -96,6 +96,7 @@ languages)
     # The runtime of AddressSanitizer comes with gcc.
     if [ "${1:-}" = bench ]; then
         need redis-server redis-server
+        [ -e /usr/include/caf/all.hpp ] || missing+=(libcaf-dev)
         pkg-config --exists glib-2.0 2>/dev/null || missing+=(libglib2.0-dev)
     fi
     ;;

@@ -2,7 +2,7 @@
 //! Prints tables, the aims and what was measured for them, and writes all as JSON. Figures in
 //! ns drift with the machine: quote the ratios.
 //!
-//! `kvreg-bench [section...]`, or [`wide`] with its groups.
+//! `kvreg-bench [section...]`, or [`wide`] with its groups, or [`servers`].
 
 #[path = "../../tests/common/c.rs"]
 mod c;
@@ -12,6 +12,7 @@ mod measure;
 mod peers;
 mod report;
 mod sections;
+mod servers;
 mod wide;
 
 use report::Report;
@@ -29,6 +30,9 @@ fn main() {
     }
     if wanted.first().is_some_and(|first| first == "wide") {
         return wide::run(&wanted[1..]);
+    }
+    if wanted.first().is_some_and(|first| first == "servers") {
+        return servers::run(&wanted[1..]);
     }
     let is_wanted = |section: &str| wanted.is_empty() || wanted.iter().any(|one| one == section);
     let mut report = Report::default();

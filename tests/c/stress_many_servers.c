@@ -44,7 +44,7 @@ static double now(void) {
 
 /* A line that make bench-servers reads. */
 static void told(const char *way, const char *what, double figure, const char *unit) {
-    printf("%lu servers by %s, %s: %.1f %s\n", count, way, what, figure, unit);
+    printf("%lu by %s, %s: %.1f %s\n", count, way, what, figure, unit);
     fflush(stdout);
 }
 
