@@ -4,7 +4,7 @@
 
 RELEASE is the directory of the library, with libadds.so beside it. pykka, thespian and elixir
 are measured where they are installed. Prints a table, and the aims with what was measured, and
-writes target/bench-servers-python.json.
+writes target/bench-servers-python.json. Each figure is the least of many short rounds.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any, Callable
 
 import kvreg
 from kvreg import _abi, aio
 from kvreg._library import library
-from measure import Loop, medians
+from measure import Loop, leasts
 
 GENSERVER = Path(__file__).resolve().parents[1] / "src" / "servers" / "genserver.exs"
 
@@ -92,13 +93,15 @@ def awaited(registry: kvreg.Registry) -> Loop:
 
     asyncio.run(start())
 
-    def loop(count: int) -> None:
-        async def run() -> None:
+    def loop(count: int) -> float:
+        async def run() -> float:
             server = await Tasks.find(registry, "tasks")
+            begin = time.perf_counter_ns()
             for _ in range(count):
                 await server.add(1)
+            return (time.perf_counter_ns() - begin) / count
 
-        asyncio.run(run())
+        return asyncio.run(run())
 
     return loop
 
@@ -183,10 +186,10 @@ def genservers() -> dict[str, Loop]:
         return {}
 
     def of(what: str) -> Loop:
-        def loop(count: int) -> None:
+        def loop(count: int) -> float:
             assert elixir.stdin is not None and elixir.stdout is not None
             print(what, count, file=elixir.stdin, flush=True)
-            float(elixir.stdout.readline())
+            return float(elixir.stdout.readline())
 
         return loop
 
@@ -230,11 +233,11 @@ AIMS = (
 def main(release: Path) -> None:
     """Measures and prints."""
     with kvreg.Registry() as registry:
-        times = medians(loops(registry, release))
+        times = leasts(loops(registry, release))
     own = times["Server call"]
     print("one operation, ns, and as a multiple of a call of Python's")
-    for name, time in times.items():
-        print(f"  {name:34} {time:10.0f} {time / own:9.2f}x")
+    for name, took in times.items():
+        print(f"  {name:34} {took:10.0f} {took / own:9.2f}x")
     measured = [
         (what, sign, aim, own / times[peer] if sign == "<=" else times[peer] / own)
         for what, sign, aim, peer in AIMS
