@@ -21,8 +21,9 @@ WAIT = 300
 
 def start(program: str, *arguments: str) -> subprocess.Popen[str]:
     """An example that runs until it is told to end, or that ends by itself."""
+    # Not in development mode: there asyncio tells of what takes long on a machine that is busy.
     return subprocess.Popen(
-        [sys.executable, "-X", "dev", "-W", "error", PYTHON / "examples" / program, *arguments],
+        [sys.executable, "-W", "error", PYTHON / "examples" / program, *arguments],
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
