@@ -88,6 +88,23 @@ static inline unsigned long check_scaled(unsigned long count) {
     return check_count(scale != 0 ? count * scale : count);
 }
 
+/*
+ * Whether ThreadSanitizer is in the program; then it says that the test is left out, and why.
+ *
+ *     if (LEFT_OUT_BY_TSAN("the child starts threads")) return;
+ */
+#ifdef __SANITIZE_THREAD__
+#define LEFT_OUT_BY_TSAN(reason) \
+    (printf("left out under ThreadSanitizer: %s: %s\n", __func__, (reason)), true)
+#else
+#define LEFT_OUT_BY_TSAN(reason) false
+#endif
+/*
+ * It dies of the first thread that a child starts whose parent had several, and looks at nothing
+ * that such a child does.
+ */
+#define A_CHILD_STARTS_THREADS "a thread is started in the child of several"
+
 /* The value is this text. */
 static inline bool check_text(const kvreg_value *value, uint32_t type, const char *text) {
     return value->type == type && value->as.text.len == strlen(text) &&

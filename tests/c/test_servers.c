@@ -795,6 +795,7 @@ static void g11_forks_with_a_turn(void) {
     kvreg_server_options options = kvreg_server_options_init();
     kvreg_server *server;
     kvreg_turn *turn;
+    if (LEFT_OUT_BY_TSAN(A_CHILD_STARTS_THREADS)) return;
     options.handle = forks;
     OK(kvreg_server_start(&options, &server, NULL));
     for (int i = 0; i < 3; i++) {
@@ -830,6 +831,7 @@ static void g11_forks_with_a_turn(void) {
 
 /* A server is no more than data: to start and to call it takes no thread. A fresh process shows. */
 static void g10_servers_bring_no_thread(void) {
+    if (LEFT_OUT_BY_TSAN("it has a thread of its own")) return;
     forked = fork();
     CHECK(forked >= 0);
     if (forked == 0) {

@@ -242,6 +242,7 @@ static void wait_child(pid_t child) {
 }
 
 static void g17_a_child_sweeps_its_own(void) {
+    if (LEFT_OUT_BY_TSAN(A_CHILD_STARTS_THREADS)) return;
     start();
     put("k", 1, 10);
     pid_t child = fork();
@@ -328,6 +329,7 @@ static size_t filled(unsigned long keys, int64_t ttl_ms, double *took) {
 }
 
 static void a_time_to_live_costs_few_bytes(void) {
+    if (LEFT_OUT_BY_TSAN(A_CHILD_STARTS_THREADS)) return;
     unsigned long keys = check_count(1000000);
     double plain, timed;
     size_t without = filled(keys, KVREG_TTL_NEVER, &plain);
