@@ -365,10 +365,11 @@ static void a_down(void) {
     end();
 }
 
-/* A handle that was guessed (G9): the number alone came over, without any order. */
+/* A handle that was guessed (G9): the number alone came over, without any order. Each is of a
+ * bucket of its own: what another handle of an old one leads to was known before. */
 
 static void make_handle(int round) {
-    OK(kvreg_bucket_clone(bucket, &buckets[round]));
+    OK(kvreg_bucket_start(&buckets[round]));
     atomic_store_explicit(&passed[round], buckets[round], memory_order_relaxed);
 }
 
