@@ -30,16 +30,16 @@ use crate::value::Value;
 
 /// Where the answer of a call goes, which may be in the place of a value that is sent. So it stays
 /// as it is while the values are read, and until there is an answer; if none comes it is cleared.
-struct Place {
+struct ReplyPlace {
     place: *mut kvreg_value,
     is_set: Cell<bool>,
 }
 
-impl Place {
+impl ReplyPlace {
     /// # Safety
     /// `place` is null, or may be written until this is dropped.
-    unsafe fn new(place: *mut kvreg_value) -> Place {
-        Place {
+    unsafe fn new(place: *mut kvreg_value) -> ReplyPlace {
+        ReplyPlace {
             place,
             is_set: Cell::new(false),
         }
@@ -58,7 +58,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ReplyPlace {
     fn drop(&mut self) {
         if !self.is_set.get() {
             self.set(kvreg_value::NIL);
@@ -124,7 +124,7 @@ pub unsafe extern "C" fn kvreg_server_call(
     unsafe { argument::text_at_hand(tag.cast(), tag_len) };
     guard(NAME, || {
         // SAFETY: null or an output.
-        let reply = unsafe { Place::new(reply) };
+        let reply = unsafe { ReplyPlace::new(reply) };
         with_any_kind(Needs::Memory, server, |server, caller| {
             // SAFETY: tag and values are good for their lengths.
             unsafe { call(server, caller, (tag, tag_len), (values, count), &reply) }
@@ -207,7 +207,7 @@ unsafe fn conclude_slowly(
 ) -> kvreg_status {
     guard_since(lineage, name, || {
         // SAFETY: null or an output.
-        let reply = unsafe { Place::new(reply) };
+        let reply = unsafe { ReplyPlace::new(reply) };
         let mut caller = match handled.deferred.is_some() {
             // Its handle may be gone.
             true => Caller::new(
@@ -226,7 +226,7 @@ unsafe fn conclude_slowly(
 unsafe fn conclude(
     handled: Handled<'_>,
     caller: &mut Caller<'_>,
-    reply: &Place,
+    reply: &ReplyPlace,
 ) -> Result<(), Failure> {
     let server = Arc::clone(handled.turn.inside().server());
     if !server.system().is_current() {
@@ -253,7 +253,7 @@ unsafe fn conclude(
     set_answer(answer, reply)
 }
 
-fn set_answer(answer: Answer, reply: &Place) -> Result<(), Failure> {
+fn set_answer(answer: Answer, reply: &ReplyPlace) -> Result<(), Failure> {
     let value = answer.map_err(failure_of)?;
     if reply.is_wanted() {
         reply.set(kvreg_value::owned(value)?);
@@ -270,7 +270,7 @@ unsafe fn call(
     caller: &mut Caller<'_>,
     (tag, tag_len): (*const c_char, usize),
     (values, count): (*const kvreg_value, usize),
-    reply: &Place,
+    reply: &ReplyPlace,
 ) -> Result<(), Failure> {
     let AnyKind::Server(server) = server else {
         // SAFETY: by contract.
@@ -334,7 +334,7 @@ pub unsafe extern "C" fn kvreg_registry_call(
     }
     guard("kvreg_registry_call", || {
         // SAFETY: null or an output.
-        let reply = unsafe { Place::new(reply) };
+        let reply = unsafe { ReplyPlace::new(reply) };
         with_registry(registry, |registry, caller| {
             caller.unpin();
             // SAFETY: name, tag and values are good for their lengths.
