@@ -27,4 +27,5 @@ values="$flags -Zmiri-permissive-provenance -Zmiri-ignore-leaks"
 miri "$values" --lib -- value::blob:: eviction::tests::who_observes
 miri "$values" --test sound
 miri "$values" --test process_model
+miri "$values" --test rust_servers
 echo "test-miri: nothing that was done is undefined"

@@ -4,8 +4,12 @@ use super::*;
 use crate::process::Process;
 use crate::reclaim;
 
+/// One that stays, as the process's does, and where Miri finds it: else it is a leak to it.
 fn table() -> &'static HandleTable {
-    Box::leak(Box::new(HandleTable::new()))
+    static TABLES: Mutex<Vec<&HandleTable>> = Mutex::new(Vec::new());
+    let table = Box::leak(Box::new(HandleTable::new()));
+    lock(&TABLES).push(table);
+    table
 }
 
 fn object(number: usize) -> *const () {

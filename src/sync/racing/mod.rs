@@ -60,7 +60,9 @@ mod tests {
     #[test]
     fn both_ways_copy_the_same() {
         let text: Vec<u8> = (0..5000u32).map(|number| (number % 251) as u8).collect();
-        for len in (0..300).chain([511, 512, 513, 4095, 4096]) {
+        // Miri is some thousand times slower: fewer, of each rest behind whole words.
+        let lens = (0..300).step_by(if cfg!(miri) { 7 } else { 1 });
+        for len in lens.chain([511, 512, 513, 4095, 4096]) {
             let places: Vec<AtomicU64> = (0..len / 8 + 1).map(|_| AtomicU64::new(0)).collect();
             for is_wide in [false, true] {
                 let mut copy = vec![0xff; len + 1];
