@@ -68,6 +68,7 @@ static int threads(void) {
 }
 
 static void g17_nothing_is_started_without_times_to_live(void) {
+    int before = threads(); /* an emulator has some of its own */
     start();
     kvreg_value one = kvreg_int(1);
     for (int i = 0; i < 1000; i++) {
@@ -79,7 +80,7 @@ static void g17_nothing_is_started_without_times_to_live(void) {
     }
     OK(kvreg_bucket_expire(bucket, "k", 1, KVREG_TTL_NEVER, NULL));
     CHECK(left("k") == KVREG_TTL_NEVER);
-    CHECK(threads() == 1 && atomic_load(&clock_reads) == 0);
+    CHECK(threads() == before && atomic_load(&clock_reads) == 0);
     finish();
 }
 
