@@ -41,7 +41,7 @@ for source in tests/c/test_*.c; do
     test=$(basename "$source" .c)
     compile "$source" "$work/$test" -L"$prefix/lib" -lkvreg
     echo "== $test"
-    KVREG_TEST_COUNT=1000 run "$work/$test"
+    KVREG_TEST_EMULATED=1 KVREG_TEST_COUNT=1000 run "$work/$test"
 done
 compile tests/c/test_guide.c "$work/static" "$prefix/lib/libkvreg.a" -lunwind -lm -ldl
 echo "== test_guide, with the static library"

@@ -244,6 +244,10 @@ static void wait_child(pid_t child) {
 
 static void g17_a_child_sweeps_its_own(void) {
     if (LEFT_OUT_BY_TSAN(A_CHILD_STARTS_THREADS)) return;
+    if (getenv("KVREG_TEST_EMULATED") != NULL) {
+        puts("left out under QEMU, whose own assertion fails in such a child: cpu == current_cpu");
+        return;
+    }
     start();
     put("k", 1, 10);
     pid_t child = fork();
@@ -274,12 +278,12 @@ static void notes_that_count_for_nothing_are_few(void) {
         put("k", 1, 100000000);
         put("k", 1, 10000);
     }
-    CHECK(mallinfo2().uordblks < before + (1 << 16));
+    CHECK(mallinfo2().uordblks < before + (1 << 17)); /* what waits to be freed too */
     for (unsigned long i = 0; i < check_scaled(100000); i++) {
         put("k", 1, 1000000 + (int64_t)i);
         OK(kvreg_bucket_delete(bucket, "k", 1, NULL));
     }
-    CHECK(mallinfo2().uordblks < before + (1 << 16));
+    CHECK(mallinfo2().uordblks < before + (1 << 17)); /* what waits to be freed too */
     finish();
 }
 
