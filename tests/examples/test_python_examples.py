@@ -19,6 +19,11 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PYTHON)}
 WAIT = 300
 
 
+def heed_interrupts() -> None:
+    """A shell has what it runs in the background ignore them, and that is passed on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(program: str, *arguments: str) -> subprocess.Popen[str]:
     """An example that runs until it is told to end, or that ends by itself."""
     # Not in development mode: there asyncio tells of what takes long on a machine that is busy.
@@ -28,6 +33,7 @@ def start(program: str, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_interrupts,
     )
 
 
