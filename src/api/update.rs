@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::bucket::{Deciding, OpenUpdate, Verdict};
 use crate::error::Error;
-use crate::server::{hold, Held};
+use crate::server::{hold, Held, StillInside};
 use crate::value::Value;
 
 /// An update that has begun: it has the bucket's turn until it is ended or dropped. Dropped
@@ -44,6 +44,7 @@ impl Update {
         let verdict = verdict.into();
         let update = self.0.take(&self.0);
         update.map_or(Err(Error::Aborted), |update| {
+            let _inside = StillInside::new();
             update.decision().apply(verdict)
         })
     }

@@ -122,7 +122,9 @@ impl Begun {
         // SAFETY: the update knows it, and lasts until its token is published.
         let begun = Begun::of(unsafe { &*bucket })?;
         let process = begun.process;
-        let token = begun.put(unsafe { &*bucket }, update)?;
+        let token = begun.announce(unsafe { &*bucket })?;
+        // SAFETY: the update has the turn, and its token is not published.
+        unsafe { (*begun.inner.get()).update = Some(update) };
         process.handles().publish(token);
         // Either `shutdown` sees this handle and ends it, or this thread sees the shutdown.
         reclaim::light();
@@ -133,11 +135,11 @@ impl Begun {
         Ok(std::ptr::without_provenance_mut(token as usize))
     }
 
-    /// Puts an update in. The answer is its token, to be published.
+    /// Makes a token for an update of the calling thread's, which is to be put in and then published.
     #[inline(always)]
-    fn put(&self, bucket: &BucketServer, update: OpenUpdate<Key>) -> Result<u64, Failure> {
+    fn announce(&self, bucket: &BucketServer) -> Result<u64, Failure> {
         let handles = self.process.handles();
-        // SAFETY: the update has the turn, and its token is not published.
+        // SAFETY: the caller has the update, and so the turn.
         let inner = unsafe { &mut *self.inner.get() };
         let slot = match inner.slot.take() {
             Some(slot) => slot,
@@ -145,7 +147,6 @@ impl Begun {
         };
         let token = handles.next(Kind::Update, inner.slot.insert(slot));
         hold_ticket(&OpenUpdates, token)?;
-        inner.update = Some(update);
         Ok(token)
     }
 
@@ -182,7 +183,7 @@ fn take_by(process: &'static Process, token: u64) -> Result<OpenUpdate<Key>, Inv
 /// What a handle held that was just taken out of the table.
 #[inline(always)]
 pub(super) fn taken(removed: Removed) -> Option<OpenUpdate<Key>> {
-    // SAFETY: slots of this kind are reserved for these, by `put`; and it is still there, for its
+    // SAFETY: slots of this kind are reserved for these, by `reserve`; and it is still there, for its
     // update knows the bucket.
     let begun = unsafe { raw_arc::kept::<Begun>(removed.object) };
     begun.taken(&removed.slot)

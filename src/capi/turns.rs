@@ -152,7 +152,9 @@ pub(super) fn open(turn: UserTurn) -> Result<*mut kvreg_turn, Failure> {
     // published.
     let held = unsafe { &*std::ptr::from_ref(held(turn.server())?) };
     let process = held.process;
-    let token = held.put(turn)?;
+    let token = held.announce(&turn)?;
+    // SAFETY: it is the server's, and each handle of the slot has another token.
+    unsafe { held.turns().place.put(token, turn) };
     process.handles().publish(token);
     // Either `shutdown` sees this handle and ends it, or this thread sees the shutdown.
     reclaim::light();
@@ -169,9 +171,10 @@ impl Held {
         self.turns.get_or_init(Box::default)
     }
 
-    /// Keeps a turn, whose token is the answer, and not published yet.
+    /// Makes a token for a turn of the calling thread's, which is to be put into its place and then
+    /// published.
     #[inline(always)]
-    fn put(&self, turn: UserTurn) -> Result<u64, Failure> {
+    fn announce(&self, turn: &UserTurn) -> Result<u64, Failure> {
         let turns = self.turns();
         // SAFETY: the caller has the turn, which is not in its place yet.
         let slot = unsafe { &mut *turns.slot.get() };
@@ -179,16 +182,20 @@ impl Held {
             Some(reserved) => reserved,
             None => reserve(turn.server())?,
         };
-        let token = self
-            .process
-            .handles()
-            .next(Kind::Turn, slot.insert(reserved));
+        let reserved = slot.insert(reserved);
+        let token = self.process.handles().next(Kind::Turn, reserved);
         hold_ticket(&OpenTurns, token)?;
         turns.thread.store(Thread::id(), Ordering::Relaxed);
         turns.serial.store(next_serial(), Ordering::Relaxed);
-        // SAFETY: it is the server's, and each handle of the slot has another token.
-        unsafe { turns.place.put(token, turn) };
         Ok(token)
+    }
+
+    /// Of who has the turn, and it is out of its place: old tokens are not to fit again.
+    #[inline(always)]
+    fn keep_no_used_up_slot(&self) {
+        // SAFETY: as above, and the turn is not given back yet.
+        let slot = unsafe { &mut *self.turns().slot.get() };
+        slot.take_if(|slot| self.process.handles().is_used_up(slot));
     }
 
     /// Whether the turn that is here is no thread's any more.
@@ -254,30 +261,29 @@ impl Drop for Held {
 /// The server whose turn this thread took last by a handle, and the turn's number.
 pub(super) fn innermost() -> Option<(u64, Arc<UserServer>)> {
     let mine = held_tickets().into_iter().filter_map(|ticket| {
-        with_held(ticket, |held| {
+        let (serial, server) = with_held(ticket, |held| {
             let turns = held.turns();
-            let is_mine = turns.thread.load(Ordering::Relaxed) == Thread::id();
-            is_mine.then(|| (turns.serial.load(Ordering::Relaxed), ticket))
-        })?
+            let is_mine = turns.thread.load(Ordering::Acquire) == Thread::id();
+            let serial = turns.serial.load(Ordering::Acquire);
+            is_mine.then(|| Some((serial, held.server.upgrade()?)))?
+        })??;
+        // Another thread may have ended it, and begun the next.
+        let is_there = Process::if_any()?.handles().knows(ticket);
+        is_there.then_some((serial, server))
     });
-    let (serial, ticket) = mine.max()?;
-    let server = with_held(ticket, |held| held.server.upgrade())??;
-    Some((serial, server))
+    mine.max_by_key(|(serial, _)| *serial)
 }
 
 /// What a handle held that was just taken out of the table.
 #[inline(always)]
 pub(super) fn taken(removed: Removed) -> Option<UserTurn> {
-    // SAFETY: slots of this kind are reserved for these, by `put`; and it is still there: its turn
+    // SAFETY: slots of this kind are reserved for these, by `reserve`; and it is still there: its turn
     // knows the server, and whoever works with that does.
     let held = unsafe { raw_arc::kept::<Held>(removed.object) };
     let turns = held.turns();
     // SAFETY: the token was taken out of the table, which one thread does, once.
     let turn = unsafe { turns.place.take(removed.token) }?;
-    if held.process.handles().is_used_up(&removed.slot) {
-        // SAFETY: the turn is this thread's, and out of its place.
-        unsafe { *turns.slot.get() = None };
-    }
+    held.keep_no_used_up_slot();
     Some(turn)
 }
 
@@ -353,9 +359,16 @@ fn with_turn<R>(
         // SAFETY: as in `with_held`.
         Arc::clone(&*unsafe { raw_arc::kept::<Held>(found.object) })
     };
-    match held.turns().place.with(token, work) {
+    let gives_up = || {
+        if process.system().is_current() {
+            let _ = process.handles().remove(token, Kind::Turn);
+            forget_ticket(token);
+        }
+    };
+    match held.turns().place.with(token, work, gives_up) {
         Worked::Done(worked) => worked,
         Worked::Left(worked, turn) => {
+            held.keep_no_used_up_slot();
             let _ = turn.end(Said::Crash(None)); // its handle was ended meanwhile
             worked
         }
@@ -369,15 +382,12 @@ pub(super) fn defer(
     mark: u64,
 ) -> Result<(Arc<UserServer>, Arc<Pending>), Failure> {
     let server = with(server, |server, _| Ok(Arc::clone(server)))?;
-    let place = &held(&server)?.turns().place;
-    let pending = match place.with(place.ticket(), |turn| turn.defer(mark)) {
-        Worked::Done(pending) => pending?,
-        Worked::Left(pending, turn) => {
-            let _ = turn.end(Said::Crash(None));
-            pending?
-        }
-        Worked::Nothing => return Err(invalid("the message was answered already")),
-    };
+    // The message may be of an earlier turn, which concerns nobody who has this one.
+    let pending = held(&server)?
+        .turns()
+        .place
+        .briefly(|turn| turn.defer(mark));
+    let pending = pending.ok_or_else(|| invalid("the message was answered already"))??;
     Ok((server, pending))
 }
 

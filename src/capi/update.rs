@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::memory;
 use crate::runtime;
 use crate::runtime::platform;
-use crate::server::Lasts;
+use crate::server::{Lasts, StillInside};
 use crate::store;
 
 pub(super) const KEEP: kvreg_verdict = 0;
@@ -449,6 +449,7 @@ pub unsafe extern "C" fn kvreg_update_end(
             Some(begun) => begun,
             None => begun::take(update)?,
         };
+        let _inside = StillInside::new();
         // SAFETY: as above.
         unsafe { apply(begun.decision(), verdict, next) }
     })

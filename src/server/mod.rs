@@ -119,7 +119,7 @@ pub(crate) use tasks::Next;
 #[allow(unused_imports)] // the model's scenarios use it
 pub(crate) use thread::abort_open;
 use thread::TurnOwner;
-pub(crate) use thread::{Lasts, Thread, PER_THREAD};
+pub(crate) use thread::{Lasts, StillInside, Thread, PER_THREAD};
 use turn::{Goal, Patience, Until};
 
 const TURN: u32 = 1;

@@ -25,6 +25,7 @@
 //! if it is still there where it matters.
 
 use std::cell::Cell;
+use std::marker::PhantomData;
 
 use super::held::Opened;
 use super::sent::{LastSent, Progress, Sent};
@@ -290,6 +291,23 @@ impl Thread {
     #[inline]
     pub(super) fn leaves_call() {
         Own::own(|own| own.calls.set(own.calls.get().saturating_sub(1)));
+    }
+}
+
+/// The calling thread counts as inside a turn until this is dropped: who ends a turn was told so no
+/// more, and may run user code before it is given back.
+pub(crate) struct StillInside(PhantomData<*const ()>);
+
+impl StillInside {
+    pub(crate) fn new() -> StillInside {
+        Thread::enters_call();
+        StillInside(PhantomData)
+    }
+}
+
+impl Drop for StillInside {
+    fn drop(&mut self) {
+        Thread::leaves_call();
     }
 }
 

@@ -83,8 +83,6 @@ pub(crate) fn will_write<T>(place: *const T) {
     let _ = place;
 }
 
-/// Locks, whatever became of an earlier holder: nothing panics while it holds a lock of ours,
-/// and a guest must not spread a panic.
 /// A cell of which the argument at its user's says that one thread at a time looks at it; the
 /// checker's looks if that is so.
 pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
@@ -109,6 +107,8 @@ pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     }
 }
 
+/// Locks, whatever became of an earlier holder: nothing panics while it holds a lock of ours,
+/// and a guest must not spread a panic.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,7 +14,7 @@ use super::{Answer, Pending, Said, UserServer, What};
 use crate::error::Error;
 use crate::inbox::InboxCore;
 use crate::reason::{Exit, Reason};
-use crate::server::{Caller, Lasts, Next, OpenTurn, Turn};
+use crate::server::{Caller, Lasts, Next, OpenTurn, StillInside, Turn};
 use crate::sync::lock;
 use crate::time::{Deadline, Timeout};
 
@@ -272,9 +272,9 @@ impl UserTurn {
     /// Gives the turn back, and says what becomes of the server.
     pub(crate) fn end(mut self, said: Said) -> Result<(), Error> {
         self.check()?;
-        let server = Arc::clone(self.server());
+        let (server, inside) = (Arc::clone(self.server()), StillInside::new());
         if self.is_first {
-            return self.end_first(said);
+            return self.end_first(said, inside);
         }
         self.keep_current();
         let was_ended = server.has_ended();
@@ -285,6 +285,7 @@ impl UserTurn {
             Said::Crash(_) | Said::Bad(_) if !was_ended => self.crash(&said),
             _ => {}
         }
+        drop(inside);
         drop(self);
         if is_bad {
             return Err(Error::InvalidArgument("an unknown verdict"));
@@ -295,10 +296,11 @@ impl UserTurn {
         }
     }
 
-    fn end_first(mut self, said: Said) -> Result<(), Error> {
+    fn end_first(mut self, said: Said, inside: StillInside) -> Result<(), Error> {
         self.is_first = false;
         let server = Arc::clone(self.server());
         if server.has_ended() {
+            drop(inside);
             drop(self);
             return Err(server.finish_end(Error::ServerDown));
         }
@@ -311,6 +313,7 @@ impl UserTurn {
             }
             said => drop(server.fail_init(said)),
         }
+        drop(inside);
         drop(self);
         match is_bad {
             true => Err(Error::InvalidArgument("an unknown verdict")),

@@ -479,6 +479,49 @@ static void answers_by_turns_come_later(void) {
     end();
 }
 
+struct stranger {
+    kvreg_message message;
+    atomic_bool is_done;
+};
+
+/* As who keeps a message that was answered, and does not know that. */
+static void *defers_what_was_answered(void *data) {
+    struct stranger *me = data;
+    kvreg_reply *reply;
+    for (unsigned long i = 0; i < check_scaled(50000); i++)
+        IS(KVREG_INVALID_ARGUMENT, kvreg_message_defer(&me->message, &reply));
+    atomic_store(&me->is_done, true);
+    return NULL;
+}
+
+static void a_stranger_with_an_old_message_spoils_no_turn(void) {
+    begin();
+    kvreg_server *server = start("a");
+    kvreg_inbox *inbox;
+    kvreg_turn *turn;
+    uint64_t reference;
+    struct stranger stranger = {.message = kvreg_message_init()};
+    kvreg_message message = kvreg_message_init();
+    pthread_t thread;
+    OK(kvreg_inbox_open(&inbox));
+    OK(kvreg_server_request(server, "get", 3, NULL, 0, inbox, &reference));
+    OK(kvreg_server_begin(server, 0, NULL, &turn));
+    OK(kvreg_turn_next(turn, &stranger.message));
+    OK(kvreg_turn_answer(turn, KVREG_KEEP, NULL));
+    OK(kvreg_turn_end(turn, KVREG_KEEP, NULL, 0));
+    CHECK(pthread_create(&thread, NULL, defers_what_was_answered, &stranger) == 0);
+    while (!atomic_load(&stranger.is_done)) {
+        OK(kvreg_server_begin(server, 0, NULL, &turn));
+        IS(KVREG_NOT_FOUND, kvreg_turn_next(turn, &message));
+        OK(kvreg_turn_end(turn, KVREG_KEEP, NULL, 0));
+    }
+    CHECK(pthread_join(thread, NULL) == 0);
+    kvreg_message_clear(&stranger.message);
+    OK(kvreg_inbox_free(inbox));
+    OK(kvreg_server_free(server));
+    end();
+}
+
 static void a_request_nobody_serves_times_out(void) {
     begin();
     kvreg_server *server = start("a");
@@ -626,6 +669,7 @@ static const test tests[] = {
     TEST(the_next_incarnation_begins_with_init),
     TEST(a_call_that_is_not_answered_crashes),
     TEST(answers_by_turns_come_later),
+    TEST(a_stranger_with_an_old_message_spoils_no_turn),
     TEST(a_request_nobody_serves_times_out),
     TEST(terminate_comes_by_turns),
     TEST(what_is_sent_next_comes_in_the_same_turn),

@@ -263,6 +263,36 @@ static void any_thread_may_end_an_update(void) {
     finish();
 }
 
+static kvreg_inbox *inbox;
+static kvreg_status while_it_ends = KVREG_INTERNAL;
+
+static kvreg_verdict never(void *user_data, const kvreg_value *current, kvreg_value *next) {
+    (void)user_data, (void)current, (void)next;
+    return KVREG_KEEP;
+}
+
+static void wait_for_its_end(void *user_data) {
+    kvreg_event event;
+    (void)user_data;
+    while_it_ends = kvreg_inbox_receive(inbox, 10000, &event);
+    if (while_it_ends == KVREG_OK) kvreg_event_clear(&event);
+}
+
+/* Who ends a bucket is inside it until that is done, and would wait for itself. */
+static void what_an_end_destroys_does_not_wait_for_it(void) {
+    kvreg_update *update;
+    uint64_t reference;
+    start();
+    OK(kvreg_inbox_open(&inbox));
+    OK(kvreg_inbox_monitor(inbox, bucket, &reference));
+    OK(kvreg_bucket_update_begin(bucket, "n", 1, NULL, &update));
+    OK(kvreg_bucket_update_cast(bucket, "n", 1, never, NULL, wait_for_its_end));
+    IS(KVREG_SERVER_DOWN, kvreg_update_end(update, KVREG_CRASH, NULL));
+    IS(KVREG_CALLING_SELF, while_it_ends);
+    OK(kvreg_inbox_free(inbox));
+    finish();
+}
+
 static const test tests[] = {
     TEST(a_callback_updates),
     TEST(verdicts_are_carried_out),
@@ -273,6 +303,7 @@ static const test tests[] = {
     TEST(destroy_may_call_and_never_waits_for_itself),
     TEST(inside_its_own_update_a_bucket_can_only_be_read),
     TEST(any_thread_may_end_an_update),
+    TEST(what_an_end_destroys_does_not_wait_for_it),
 };
 
 CHECK_MAIN(tests)

@@ -24,7 +24,7 @@ fn follow(place: &Place, turn: u32) {
 fn work(place: &Place) -> u32 {
     let mut left = 0;
     for _ in 0..2 {
-        match place.with(FIRST, |turn| *turn += 1) {
+        match place.with(FIRST, |turn| *turn += 1, || {}) {
             Worked::Done(()) | Worked::Nothing => {}
             Worked::Left((), turn) => {
                 left += 1;
@@ -50,7 +50,6 @@ fn a_turn_in_its_place_is_ended_once() {
         }
         let left = worker.join().unwrap();
         assert_eq!(left + u32::from(taken.is_some()), 1);
-        assert_eq!(place.ticket(), SECOND);
         // SAFETY: once.
         let second = unsafe { place.take(SECOND) };
         assert_eq!(
@@ -58,6 +57,28 @@ fn a_turn_in_its_place_is_ended_once() {
             Some(10),
             "who came with the old ticket left it alone"
         );
+    });
+}
+
+/// A stranger, who may come with a message of an earlier turn, spoils nothing.
+#[test]
+fn who_looks_briefly_is_waited_for() {
+    check(|| {
+        let place = Arc::new(Place::new());
+        // SAFETY: nothing is there.
+        unsafe { place.put(FIRST, 0) };
+        let other = Arc::clone(&place);
+        let stranger = spawn(move || other.briefly(|turn| *turn));
+        let worked = place.with(FIRST, |turn| *turn += 1, || {});
+        assert!(matches!(worked, Worked::Done(())));
+        // SAFETY: once.
+        assert_eq!(unsafe { place.take(FIRST) }, Some(1));
+        // SAFETY: the turn was this thread's.
+        unsafe { place.put(SECOND, 10) };
+        let seen = stranger.join().unwrap();
+        assert!(matches!(seen, None | Some(0 | 1 | 10)));
+        // SAFETY: once.
+        assert_eq!(unsafe { place.take(SECOND) }, Some(10));
     });
 }
 
@@ -71,13 +92,14 @@ fn a_turn_whose_work_panics_is_given_up_once() {
         let other = Arc::clone(&place);
         let worker = spawn(move || {
             // Without a word: the hook would print it each time.
-            let panics = || other.with(FIRST, |_| resume_unwind(Box::new("it does")));
+            let work = |_: &mut Arc<()>| resume_unwind(Box::new("it does"));
+            let panics = || other.with(FIRST, work, || {});
             let _ = catch_unwind(AssertUnwindSafe(panics));
         });
         // SAFETY: once.
         drop(unsafe { place.take(FIRST) });
         worker.join().unwrap();
         assert_eq!(Arc::strong_count(&counted), 1);
-        assert_eq!(place.ticket(), 0);
+        assert!(place.briefly(|_| ()).is_none());
     });
 }
