@@ -123,6 +123,10 @@ static void look(place *here, bool is_kept, bool crashes) {
         if (status == KVREG_OK) {
             /* Another one: the handle of the old one answers for ever that it has ended. */
             IS(KVREG_NO_PROCESS, kvreg_server_call(server, "number", KVREG_NUL, NULL, 0, NULL));
+            /* And whatever became of the new one, it has tried to begin before it answers. */
+            status = kvreg_server_call(found, "number", KVREG_NUL, NULL, 0, NULL);
+            CHECK(status == KVREG_OK || has_ended(status));
+            CHECK((int64_t)atomic_load(&here->inits) > number);
             OK(kvreg_server_free(found));
         } else {
             CHECK(!is_kept && status == KVREG_NOT_FOUND);
