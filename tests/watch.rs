@@ -340,6 +340,28 @@ fn told(inbox: &Inbox) -> Vec<String> {
 }
 
 #[test]
+fn what_is_new_is_so_from_the_watch_on() {
+    let (bucket, inbox) = (patient(), Inbox::open().unwrap());
+    bucket.put("a", 1).unwrap();
+    let new = || WatchOptions::new().only_new(true);
+    inbox.watch_with(&bucket, new()).unwrap();
+    // Before anything is received.
+    bucket.put("a", 2).unwrap();
+    bucket.put("b", 3).unwrap();
+    let expected = ["reset", "current", "Put a Int(2)", "Put b Int(3)"];
+    assert_eq!(told(&inbox), expected);
+    // Who has fallen behind by then is told all.
+    inbox.watch_with(&bucket, new().max_pending(2)).unwrap();
+    for number in 4..8 {
+        bucket.put("a", number).unwrap();
+    }
+    let events = told(&inbox);
+    assert_eq!(events[events.len() - 4..][..1], ["reset"]);
+    assert_eq!(events.last().unwrap(), "current");
+    assert!(events.contains(&"Put a Int(7)".into()));
+}
+
+#[test]
 fn what_is_wanted_is_told() {
     let (bucket, inbox) = (patient(), Inbox::open().unwrap());
     bucket.put("a", 1).unwrap();

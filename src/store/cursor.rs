@@ -7,7 +7,8 @@
 //! is seen too. So after the round, which reads each key once, the cursor goes through the log from
 //! there, and passes over what it knows: records up to R, and those of a key that the round told with
 //! a later revision, up to that one. These are kept by key; there are no more of them than the log
-//! has records, or the cursor has fallen behind.
+//! has records, or the cursor has fallen behind. A round that tells no keys begins with the watch,
+//! and not when it is first asked: what changes in between is new.
 //!
 //! The log says which key changed; what it is now is read when it is told. A put is told if the
 //! key has that very revision, a removal if the key is absent. Otherwise a later change
@@ -162,7 +163,7 @@ impl Later {
 
 impl Cursor {
     pub(crate) fn new(watched: Weak<dyn Watched>, watch: Arc<Watch>, wanted: Follows) -> Cursor {
-        Cursor {
+        let mut cursor = Cursor {
             watched,
             watch,
             wanted,
@@ -172,7 +173,12 @@ impl Cursor {
             later: Later::default(),
             is_armed: false,
             key: Vec::new(),
+        };
+        // What is new is so from here on, however late it is received.
+        if let (true, Some(watched)) = (wanted.only_new, cursor.watched.upgrade()) {
+            cursor.begin_here(&*watched);
         }
+        cursor
     }
 
     /// What comes next. Neither waits nor takes long.
@@ -234,15 +240,20 @@ impl Cursor {
         Ok(Step::Again { is_soon: false })
     }
 
-    fn begin(&mut self, watched: &dyn Watched) -> Told {
+    fn begin_here(&mut self, watched: &dyn Watched) {
         self.known = watched.known();
         self.at = self.watch.log.end();
         self.later = Later::default();
-        let position = match self.wanted.only_new {
+    }
+
+    fn begin(&mut self, watched: &dyn Watched) -> Told {
+        let position = match std::mem::take(&mut self.wanted.only_new) {
             true => Position::End,
-            false => Position::BEGINNING,
+            false => {
+                self.begin_here(watched);
+                Position::BEGINNING
+            }
         };
-        self.wanted.only_new = false;
         self.phase = Phase::Keys(Vec::new(), position);
         Told::Reset
     }
