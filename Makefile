@@ -60,6 +60,19 @@ demo: build target/c/demo ## the shopping session from C and from Python
 	@echo "== from Python"
 	@KVREG_LIBRARY=$(LIBRARY) PYTHONPATH=bindings/python $(PYTHON) bindings/python/demo.py
 
+# For the Python that runs here, if it is one for which there is one: else ctypes does all.
+NATIVE := bindings/python/kvreg/_native.abi3.so
+HAS_NATIVE := sys.implementation.name == "cpython" and sys.version_info >= (3, 11)
+native: $(NATIVE) ## the Python package's extension, beside its modules
+
+$(NATIVE): packaging/native.py $(wildcard bindings/python/native/*) include/kvreg.h
+	@if $(PYTHON) -c 'import sys; sys.exit(not ($(HAS_NATIVE)))'; then \
+	    echo $(PYTHON) packaging/native.py $@ $(CC) -g && \
+	    $(PYTHON) packaging/native.py $@ $(CC) -g; \
+	else \
+	    echo "no extension for $$($(PYTHON) --version)"; \
+	fi
+
 # What many parts need comes first: make passes over a part that waits for it, and comes back when
 # all others have begun. Then those that take long, and lint not beside what waits for the same lock.
 BESIDE := build $(VENV)/installed test-install test-rust test-python test-c test-model test-misuse \
@@ -70,6 +83,7 @@ BESIDE := build $(VENV)/installed test-install test-rust test-python test-c test
 # of what is installed. What pip makes of the checkout is in the way of other parts, and comes last.
 test: ## all tests, two parts at a time
 	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory requirements build
+	@$(MAKE) --no-print-directory native
 	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory JOBS=1 $(BESIDE)
 	@$(MAKE) --no-print-directory test-wheel
 	@echo "all tests passed"
@@ -87,7 +101,7 @@ lint: lint-rust $(VENV)/installed ## the lints of Rust and Python
 	$(VENV)/bin/ruff check --no-cache $(PYTHON_CONFIG) $(PYTHON_FILES)
 	$(VENV)/bin/ruff format --no-cache --check $(PYTHON_CONFIG) $(PYTHON_FILES)
 	$(VENV)/bin/mypy --strict --config-file bindings/python/pyproject.toml $(PYTHON_FILES)
-	PYTHONPATH=bindings/python $(VENV)/bin/python -m mypy.stubtest kvreg --concise \
+	KVREG_PURE=1 PYTHONPATH=bindings/python $(VENV)/bin/python -m mypy.stubtest kvreg --concise \
 	    --mypy-config-file bindings/python/pyproject.toml \
 	    --allowlist tests/python/stubtest_allowlist.txt
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python --project bindings/python
@@ -225,10 +239,14 @@ WITHOUT_COVERAGE := tests/python/lifecycle tests/python/test_fork.py \
 
 test-python: export KVREG_LIBRARY := $(CURDIR)/$(LIBRARY)
 test-python: export PYTHONPATH := bindings/python
-test-python: build $(VENV)/installed ## the Python package
-	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider -n $(JOBS) $(WITHOUT_COVERAGE)
+test-python: build native $(VENV)/installed ## the Python package, with its extension and without
+	@echo "== with the extension"
+	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider -n $(JOBS) tests/python
+	@echo "== by ctypes alone"
+	KVREG_PURE=1 $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider -n $(JOBS) \
+	    $(WITHOUT_COVERAGE)
 	rm -rf target/coverage && mkdir -p target/coverage
-	$(VENV)/bin/python -X dev -W error -m coverage run $(COVERAGE_FILES) \
+	KVREG_PURE=1 $(VENV)/bin/python -X dev -W error -m coverage run $(COVERAGE_FILES) \
 	    -m pytest -p no:cacheprovider -n $(JOBS) tests/python $(WITHOUT_COVERAGE:%=--ignore=%)
 	$(VENV)/bin/coverage combine --quiet $(COVERAGE_FILES)
 	$(VENV)/bin/coverage report $(COVERAGE_FILES)

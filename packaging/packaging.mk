@@ -53,10 +53,15 @@ ship-portable: $(ZIG) ## the same for older systems, and for the wheel
 WHEELS := target/wheels$(CARGO_BUILD_TARGET:%=/%)
 
 wheel: export KVREG_BUILT := $(CURDIR)/$(PORTABLE)/libkvreg.so
-wheel: ship-portable $(TOOLS)/installed-wheel ## the Python package, as a wheel and as sources
+wheel: ship-portable $(TOOLS)/installed-wheel ## the Python package, as wheels and as sources
+	if $(TOOLS)/bin/python -c 'import sys; sys.exit(not ($(HAS_NATIVE)))'; then \
+	    ZIG_GLOBAL_CACHE_DIR=$(CURDIR)/target/zig $(TOOLS)/bin/python packaging/native.py \
+	        $(PORTABLE)/_native.abi3.so $(abspath $(ZIG)); \
+	fi
 	rm -rf $(WHEELS) target/dist
 	$(TOOLS)/bin/python -m build --sdist --outdir $(WHEELS) bindings/python
 	$(TOOLS)/bin/python -m build --wheel --outdir target/dist bindings/python
+	KVREG_PURE=1 $(TOOLS)/bin/python -m build --wheel --outdir target/dist bindings/python
 	PATH="$(abspath $(TOOLS))/bin:$$PATH" \
 	    $(TOOLS)/bin/auditwheel repair --wheel-dir $(WHEELS) target/dist/*.whl
 

@@ -20,6 +20,15 @@ need_libpython() {
     missing+=("$package")
 }
 
+# The headers of a Python for which there is an extension.
+need_python_headers() {
+    "${PYTHON:-python3}" - <<'PYTHON' || missing+=(libpython3-dev)
+import os, sys, sysconfig
+here = os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h"))
+sys.exit(not here and sys.implementation.name == "cpython" and sys.version_info >= (3, 11))
+PYTHON
+}
+
 case ${1:-} in
 windows)
     # Their own places: those of rustup and of another Wine may come first in PATH.
@@ -93,6 +102,7 @@ languages)
     need gdb gdb
     python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
     need_libpython
+    need_python_headers
     # The runtime of AddressSanitizer comes with gcc.
     if [ "${1:-}" = bench ]; then
         need redis-server redis-server

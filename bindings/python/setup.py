@@ -1,9 +1,14 @@
 """Builds the shared library with cargo, and puts it into the package.
 
+Beside it goes the extension module `kvreg._native`, where the Python that runs this is one for
+it, CPython 3.11 or newer, and there is a C compiler: then the wheel is for those Pythons, and
+else for any Python 3. With KVREG_PURE=1 there is none.
+
 If the environment variable KVREG_BUILT names a library, that is packaged instead, with the
-licences of what is linked in, which lie beside it. A DLL makes a wheel for Windows, wherever
-this runs. Everything else about the package is in pyproject.toml. In the repository the crate
-is two directories up; a source distribution carries it in its directory `rust`.
+licences of what is linked in, and the extension, which lie beside it. A DLL makes a wheel for
+Windows, wherever this runs. Everything else about the package is in pyproject.toml. In the
+repository the crate is two directories up; a source distribution carries it in its directory
+`rust`.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -36,6 +42,30 @@ elif sys.platform == "darwin":
     LIBRARY = "libkvreg.dylib"
 else:
     LIBRARY = "libkvreg.so"
+
+EXTENSION = "kvreg._native"
+BUILT_EXTENSION = "_native.pyd" if FOR_WINDOWS else "_native.abi3.so"
+# A build without the interpreter's lock has no stable ABI.
+IS_STABLE = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+
+def extensions() -> list[Extension]:
+    """The library, which is treated as one, and the extension."""
+    found = [Extension("kvreg.libkvreg", sources=[])]
+    is_pure = os.environ.get("KVREG_PURE", "0") not in ("", "0")
+    if sys.implementation.name == "cpython" and sys.version_info >= (3, 11) and not is_pure:
+        sources = sorted(HERE.glob("native/*.c"))
+        native = Extension(
+            EXTENSION,
+            sources=[str(path.relative_to(HERE)) for path in sources],
+            depends=["native/native.h"],
+            include_dirs=[str(CRATE / "include")],
+            extra_compile_args=[] if sys.platform == "win32" else ["-fvisibility=hidden"],
+            py_limited_api=IS_STABLE,
+            optional=True,  # ctypes does all without it
+        )
+        found.append(native)
+    return found
 
 
 # ELF's numbers of machines, and the names that platforms' tags have for them.
@@ -98,18 +128,42 @@ class BuildLibrary(build_ext):
     the modules.
     """
 
+    has_extension = False
+
     def get_ext_filename(self, fullname: str) -> str:
-        """The file that `fullname` stands for: no interpreter's tag is in its name."""
-        return str(Path(*fullname.split(".")[:-1], LIBRARY))
+        """The file that `fullname` stands for; the library has no interpreter's tag."""
+        package, name = fullname.rpartition(".")[::2]
+        if fullname != EXTENSION:
+            name = LIBRARY
+        elif BUILT:
+            name = BUILT_EXTENSION
+        else:
+            found: str = super().get_ext_filename(fullname)  # type: ignore[no-untyped-call]
+            return found
+        return str(Path(*package.split("."), name))
 
     def build_extension(self, ext: Extension) -> None:
         """Puts the library in its place: that which KVREG_BUILT names, or cargo's."""
+        if ext.name == EXTENSION:
+            self.build_native(ext)
+            return
         self.library = BUILT or self.built_by_cargo()
         goal = Path(self.get_ext_fullpath(ext.name))
         goal.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.library, goal)
         if BUILT:  # what is linked in may be passed on only with its licences
             shutil.copy(Path(BUILT).with_name(NOTICES), goal.with_name(NOTICES))
+
+    def build_native(self, ext: Extension) -> None:
+        """Compiles the extension, or takes the one beside the library that was built."""
+        if BUILT:
+            beside = Path(BUILT).with_name(BUILT_EXTENSION)
+            if not beside.exists():
+                return
+            shutil.copy(beside, self.get_ext_fullpath(ext.name))
+        else:
+            super().build_extension(ext)
+        self.has_extension = True
 
     def built_by_cargo(self) -> str:
         """Has cargo build the library, and returns where cargo says it is."""
@@ -127,14 +181,22 @@ class BuildLibrary(build_ext):
         link = HERE / "kvreg" / LIBRARY
         link.unlink(missing_ok=True)
         link.symlink_to(self.library)
+        if self.has_extension:
+            made = Path(self.get_ext_fullpath(EXTENSION))
+            shutil.copy(made, HERE / "kvreg" / made.name)
 
 
 class Wheel(bdist_wheel):
-    """A wheel for every Python 3 on one platform: ctypes needs no interpreter's ABI."""
+    """A wheel for one platform: for every Python 3, or for those that the extension is for."""
 
     def get_tag(self) -> tuple[str, str, str]:
-        """The library's platform, with the tags of any Python 3."""
-        return "py3", "none", self.crossed() or super().get_tag()[2]
+        """The library's platform, and which Pythons: ctypes needs no interpreter's ABI."""
+        python, abi, platform = super().get_tag()
+        if not getattr(self.get_finalized_command("build_ext"), "has_extension", False):
+            python, abi = "py3", "none"
+        elif IS_STABLE:
+            python, abi = "cp311", "abi3"
+        return python, abi, self.crossed() or platform
 
     def crossed(self) -> str | None:
         """The platform's tag, if the library is for another one than this Python."""
@@ -179,7 +241,7 @@ class SourceDistribution(sdist):
 
 
 setup(
-    ext_modules=[Extension("kvreg.libkvreg", sources=[])],
+    ext_modules=extensions(),
     cmdclass={
         "bdist_wheel": Wheel,
         "build_ext": BuildLibrary,

@@ -62,7 +62,7 @@ tests/c/shell.sh "$work/shell"
 echo "ok the shell in C"
 
 python3 -m zipfile -e "$wheel" "$work/package"
-[[ $wheel == *-py3-none-*manylinux_2_17_aarch64.whl ]] || fail "the wheel is ${wheel##*/}"
+[[ $wheel == *-cp311-abi3-*manylinux_2_17_aarch64.whl ]] || fail "the wheel is ${wheel##*/}"
 cmp "$library" "$work/package/kvreg/libkvreg.so" || fail "the wheel has another library"
 command_of python "$debian/usr/bin/python3"
 export PYTHONPATH=$work/package PYTHON=$work/python

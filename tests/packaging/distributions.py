@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -11,6 +12,7 @@ PROJECT = REPOSITORY / "bindings" / "python"
 PACKAGE = PROJECT / "kvreg"
 
 LIBRARY = "libkvreg.so"
+EXTENSION = "_native.abi3.so"
 LICENCES = ("LICENSE-APACHE", "LICENSE-MIT")
 # Of what is linked into the library, where the wheel has one that was built before.
 NOTICES = "THIRD-PARTY-LICENSES.txt"
@@ -23,7 +25,10 @@ def only(pattern: str) -> Path:
     return found[0]
 
 
-WHEEL = only("*.whl")
+# That for any Python, and that for this one: an older one can have no extension.
+PURE_WHEEL = only("*-py3-none-*.whl")
+HAS_EXTENSION = sys.implementation.name == "cpython" and sys.version_info >= (3, 11)
+WHEEL = only("*-cp311-abi3-*.whl") if HAS_EXTENSION else PURE_WHEEL
 SDIST = only("*.tar.gz")
 
 

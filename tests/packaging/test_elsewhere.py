@@ -1,4 +1,4 @@
-"""The wheel beyond a CPython that has installed it: with PyPy, pytest and PyInstaller."""
+"""The wheels beyond a CPython that has installed it: with PyPy, pytest and PyInstaller."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from distributions import LIBRARY, NOTICES, REPOSITORY, WHEEL, output, readme_example
+from distributions import (
+    EXTENSION,
+    HAS_EXTENSION,
+    LIBRARY,
+    NOTICES,
+    PURE_WHEEL,
+    REPOSITORY,
+    WHEEL,
+    output,
+    readme_example,
+)
 from environments import Environment
 from packaging.tags import parse_tag
 from packaging.utils import parse_wheel_filename
@@ -19,10 +29,11 @@ def test_pypy_takes_the_wheel_and_works(tmp_path: Path) -> None:
     pypy = shutil.which("pypy3")
     assert pypy is not None, "tests/requirements.sh installs it"
     # PyPy 3.9's own tags are pp39-… and, as every Python's, py3-none-…
-    assert {str(tag).rpartition("-")[0] for tag in parse_wheel_filename(WHEEL.name)[3]} == {
+    tags = parse_wheel_filename(PURE_WHEEL.name)[3]
+    assert {str(tag).rpartition("-")[0] for tag in tags} == {
         str(tag).rpartition("-")[0] for tag in parse_tag("py3-none-any")
     }
-    with zipfile.ZipFile(WHEEL) as wheel:
+    with zipfile.ZipFile(PURE_WHEEL) as wheel:
         wheel.extractall(tmp_path)
     path = {"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"}
     assert output(pypy, SESSION, cwd=tmp_path, env=path) == "done\n"
@@ -61,7 +72,7 @@ def test_pyinstaller_finds_what_to_put_in(
     program = tmp_path / "dist" / "shop"
     if form == "--onedir":
         inside = {path.name for path in program.rglob("kvreg/*")}
-        assert {LIBRARY, NOTICES} <= inside, said
+        assert {LIBRARY, NOTICES} | ({EXTENSION} if HAS_EXTENSION else set()) <= inside, said
         program = program / "shop"
     # Where neither Python nor the environment can be found.
     moved = shutil.move(program.parent if form == "--onedir" else program, tmp_path / "moved")

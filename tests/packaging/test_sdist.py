@@ -58,6 +58,7 @@ def test_it_has_these_files_and_no_other() -> None:
     )
     expected = (
         modules()
+        | {f"native/{path.name}" for path in (PROJECT / "native").iterdir()}
         | {"kvreg/py.typed", "PKG-INFO", "README.md", "pyproject.toml", "setup.cfg", "setup.py"}
         | {f"kvreg.egg-info/{name}" for name in informed}
         | {f"rust/{name}" for name in sources() | documents() | {*CRATE}}
@@ -68,7 +69,8 @@ def test_it_has_these_files_and_no_other() -> None:
 
 def test_the_files_are_those_of_the_checkout() -> None:
     found = contents(SDIST)
-    for name in modules() | {"README.md", "pyproject.toml", "setup.py"}:
+    native = {f"native/{path.name}" for path in (PROJECT / "native").iterdir()}
+    for name in modules() | native | {"README.md", "pyproject.toml", "setup.py"}:
         assert found[f"{ROOT}/{name}"] == (PROJECT / name).read_bytes(), name
     for name in sources() | {*CRATE} - {"Cargo.lock", "Cargo.toml"}:
         assert found[f"{ROOT}/rust/{name}"] == (REPOSITORY / name).read_bytes(), name

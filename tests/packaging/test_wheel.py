@@ -1,4 +1,4 @@
-"""The wheel: for any Python 3 on the platforms that auditwheel says, with nothing left over."""
+"""The wheels: for the platforms that auditwheel says, and with nothing left over."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import zipfile
 from email import message_from_bytes
 from pathlib import Path
 
+import pytest
 from distributions import (
+    EXTENSION,
+    HAS_EXTENSION,
     LIBRARY,
     LICENCES,
     NOTICES,
     PACKAGE,
     PROJECT,
+    PURE_WHEEL,
     REPOSITORY,
     SDIST,
     WHEEL,
@@ -31,35 +35,45 @@ INFO = f"kvreg-{VERSION}.dist-info"
 TOOLS = Path(sys.executable).parent
 
 
-def contents() -> dict[str, bytes]:
-    with zipfile.ZipFile(WHEEL) as wheel:
+EACH = pytest.mark.parametrize(
+    "wheel", {WHEEL, PURE_WHEEL}, ids=lambda it: it.name.split("-")[2]
+)
+
+
+def contents(file: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(file) as wheel:
         return {name: wheel.read(name) for name in wheel.namelist() if not name.endswith("/")}
 
 
-def test_the_versions_agree() -> None:
+@EACH
+def test_the_versions_agree(wheel: Path) -> None:
     assert f'\n__version__ = "{VERSION}"\n' in (PACKAGE / "__init__.py").read_text()
-    assert str(parse_wheel_filename(WHEEL.name)[1]) == VERSION
+    assert str(parse_wheel_filename(wheel.name)[1]) == VERSION
     assert SDIST.name == f"kvreg-{VERSION}.tar.gz"
 
 
-def test_the_tag_is_that_of_any_python_on_what_auditwheel_found() -> None:
-    _, _, build, tags = parse_wheel_filename(WHEEL.name)
+@EACH
+def test_the_tag_is_that_of_these_pythons_on_what_auditwheel_found(wheel: Path) -> None:
+    _, _, build, tags = parse_wheel_filename(wheel.name)
     assert build == ()
-    assert {(tag.interpreter, tag.abi) for tag in tags} == {("py3", "none")}
+    pythons = ("py3", "none") if wheel == PURE_WHEEL else ("cp311", "abi3")
+    assert {(tag.interpreter, tag.abi) for tag in tags} == {pythons}
     platforms = {tag.platform for tag in tags}
     assert "manylinux_2_17_x86_64" in platforms  # as far back as the release archive goes
-    told = " ".join(output(TOOLS / "auditwheel", "show", WHEEL).split())
+    told = " ".join(output(TOOLS / "auditwheel", "show", wheel).split())
     consistent = told.partition("is consistent with the following platform tag: ")[2]
     assert consistent.split('"')[1] in platforms
 
-    said = message_from_bytes(contents()[f"{INFO}/WHEEL"])
+    said = message_from_bytes(contents(wheel)[f"{INFO}/WHEEL"])
     assert said["Root-Is-Purelib"] == "false"
     assert set(said.get_all("Tag", [])) == {str(tag) for tag in tags}
 
 
-def test_it_has_these_files_and_no_other() -> None:
-    assert set(contents()) == (
+@EACH
+def test_it_has_these_files_and_no_other(wheel: Path) -> None:
+    assert set(contents(wheel)) == (
         modules()
+        | ({f"kvreg/{EXTENSION}"} if wheel != PURE_WHEEL else set())
         | {f"kvreg/{name}" for name in (LIBRARY, NOTICES, "py.typed")}
         | {f"{INFO}/{name}" for name in ("METADATA", "RECORD", "WHEEL")}
         | {f"{INFO}/{name}" for name in ("entry_points.txt", "top_level.txt")}
@@ -67,8 +81,9 @@ def test_it_has_these_files_and_no_other() -> None:
     )
 
 
-def test_the_files_are_those_of_the_checkout() -> None:
-    found = contents()
+@EACH
+def test_the_files_are_those_of_the_checkout(wheel: Path) -> None:
+    found = contents(wheel)
     for name in modules():
         assert found[name] == (PROJECT / name).read_bytes(), name
     for name in LICENCES:
@@ -76,8 +91,9 @@ def test_the_files_are_those_of_the_checkout() -> None:
     assert b"tokio" in found[f"kvreg/{NOTICES}"]
 
 
-def test_its_record_is_true() -> None:
-    found = contents()
+@EACH
+def test_its_record_is_true(wheel: Path) -> None:
+    found = contents(wheel)
     record = {
         row[0]: row[1] for row in csv.reader(found[f"{INFO}/RECORD"].decode().splitlines())
     }
@@ -90,8 +106,9 @@ def test_its_record_is_true() -> None:
     assert record == {name: f"sha256={digest}" for name, digest in sums.items()}
 
 
-def test_the_metadata() -> None:
-    metadata = Metadata.from_email(contents()[f"{INFO}/METADATA"], validate=True)
+@EACH
+def test_the_metadata(wheel: Path) -> None:
+    metadata = Metadata.from_email(contents(wheel)[f"{INFO}/METADATA"], validate=True)
     assert metadata.name == "kvreg"
     assert str(metadata.version) == VERSION
     assert str(metadata.requires_python) == ">=3.9"
@@ -108,12 +125,13 @@ def test_the_metadata() -> None:
 def test_the_tools_that_check_distributions_are_content() -> None:
     # The plug-in of pytest is not in the package, and PyInstaller's hooks are named so.
     expected = ("--toplevel", "kvreg,pytest_kvreg.py", "--ignore", "W004")
-    output(TOOLS / "check-wheel-contents", *expected, WHEEL)
-    output(TOOLS / "twine", "check", "--strict", WHEEL, SDIST)
+    output(TOOLS / "check-wheel-contents", *expected, WHEEL, PURE_WHEEL)
+    output(TOOLS / "twine", "check", "--strict", WHEEL, PURE_WHEEL, SDIST)
 
 
-def test_nothing_tells_where_it_was_built() -> None:
-    for name, data in contents().items():
+@EACH
+def test_nothing_tells_where_it_was_built(wheel: Path) -> None:
+    for name, data in contents(wheel).items():
         assert str(REPOSITORY).encode() not in data, name
         assert str(Path.home() / ".cargo").encode() not in data, name
 
@@ -121,12 +139,27 @@ def test_nothing_tells_where_it_was_built() -> None:
 def test_they_are_small() -> None:
     # A quarter of the library is what keys can do beside being read and written, and an eighth
     # are the servers that programs write.
-    assert len(contents()[f"kvreg/{LIBRARY}"]) < 2_300_000
+    found = contents(WHEEL)
+    assert len(found[f"kvreg/{LIBRARY}"]) < 2_300_000
     assert WHEEL.stat().st_size < 1_300_000
     assert SDIST.stat().st_size < 800_000
 
 
 def test_the_library_still_exports_what_the_header_declares(tmp_path: Path) -> None:
     library = tmp_path / LIBRARY
-    library.write_bytes(contents()[f"kvreg/{LIBRARY}"])
+    library.write_bytes(contents(WHEEL)[f"kvreg/{LIBRARY}"])
     output(REPOSITORY / "tests" / "c" / "symbols.sh", library)
+
+
+def test_both_have_the_same_library() -> None:
+    assert contents(WHEEL)[f"kvreg/{LIBRARY}"] == contents(PURE_WHEEL)[f"kvreg/{LIBRARY}"]
+
+
+@pytest.mark.skipif(not HAS_EXTENSION, reason="an older Python has none")
+def test_the_extension_keeps_to_the_stable_abi(tmp_path: Path) -> None:
+    extension = tmp_path / EXTENSION
+    extension.write_bytes(contents(WHEEL)[f"kvreg/{EXTENSION}"])
+    output(TOOLS / "abi3audit", "--strict", "--assume-minimum-abi3", "3.11", extension)
+    assert extension.stat().st_size < 150_000
+    exported = output("nm", "--dynamic", "--defined-only", "--format=posix", extension)
+    assert [line.split()[0] for line in exported.splitlines()] == ["PyInit__native"]

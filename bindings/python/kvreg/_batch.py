@@ -15,6 +15,9 @@ from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, Optional
 
 from . import _abi
+from ._accelerated import native
+from ._constants import Status
+from ._logging import follow
 from ._update import ABSENT
 from ._values import Key, as_pairs, decoded, encode_key, encoded, fill, take
 
@@ -27,6 +30,13 @@ _Column = Optional["tuple[int, Any, array[int] | None]"]
 
 def put_many(bucket: Bucket, other: Mapping[Any, Any] | Iterable[tuple[Key, Any]]) -> None:
     """Does what `Bucket.put_many` says."""
+    codec = bucket._codec
+    is_dict = type(other) is dict
+    if native is not None and codec is None and is_dict:
+        follow()
+        status = native.put_many(bucket._at_once().value, other)
+        if status != Status.TIMEOUT:  # which it is too if it is not for the extension
+            return bucket._check(status)
     keys: list[Any]
     values: list[Any]
     if type(other) is dict:
@@ -35,7 +45,6 @@ def put_many(bucket: Bucket, other: Mapping[Any, Any] | Iterable[tuple[Key, Any]
     else:
         pairs = as_pairs(other)
         keys, values = [key for key, _ in pairs], [value for _, value in pairs]
-    codec = bucket._codec
     if codec is not None:
         values = [encoded(codec, value) for value in values]
     if set(map(type, keys)) == {str}:
@@ -104,6 +113,16 @@ def _address(values: Any) -> int | None:
 
 def get_many(bucket: Bucket, keys: Iterable[Key], default: Any) -> list[Any]:
     """Does what `Bucket.get_many` says."""
+    codec = bucket._codec
+    if native is not None and codec is None:
+        keys = tuple(keys)
+        follow()
+        status, found = native.get_many(bucket._at_once().value, keys, default)
+        if status == Status.OK:
+            values: list[Any] = found
+            return values
+        if status != Status.TIMEOUT:  # which it is too if it is not for the extension
+            bucket._check(status)
     chosen = [encode_key(key) for key in keys]
     if not chosen:
         return []
@@ -115,7 +134,6 @@ def get_many(bucket: Bucket, keys: Iterable[Key], default: Any) -> list[Any]:
     words[1::_WORDS] = lengths
     bucket._call_blocking("kvreg_bucket_get_many", batch, len(chosen))
     values = _values(bucket, batch, ABSENT)
-    codec = bucket._codec
     if codec is None:
         return [default if value is ABSENT else value for value in values]
     return [default if value is ABSENT else decoded(codec, value) for value in values]

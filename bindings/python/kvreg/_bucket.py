@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Literal, TypeVar, overload
 
 from . import _abi
 from ._abi import BYTES, STRING
+from ._accelerated import accelerated, know
 from ._batch import get_many, put_many
 from ._changes import Batch, path_text
 from ._codecs import Codec, checked_codec
@@ -22,7 +23,7 @@ from ._library import Library
 from ._revisions import Entry, add, compare_and_swap, entry, expire, last, put, remove
 from ._scan import scan
 from ._server import Server
-from ._update import ABSENT, run
+from ._update import ABSENT, end, run
 from ._values import Key, Pairs, as_pairs, borrowed, decoded, encode_key, encoded, take
 from ._whole import ELSEWHERE, Reading, WholeKeys, looked_up, names
 
@@ -38,6 +39,7 @@ _INT_MIN = -(2**63)
 _INT_MAX = 2**63 - 1
 
 
+@accelerated
 class Bucket(Server, MutableMapping[str, Any]):
     """A bucket: a server that holds a map from key to value, used as a `dict` is.
 
@@ -139,7 +141,7 @@ class Bucket(Server, MutableMapping[str, Any]):
 
     # One key
 
-    def __getitem__(self, key: Key) -> Any:
+    def __getitem__(self, key: Key, /) -> Any:
         """The value of a key; `KeyError` if it is absent. Does not wait for writers."""
         if self._readings:
             found = looked_up(self, key)
@@ -206,7 +208,7 @@ class Bucket(Server, MutableMapping[str, Any]):
         self._check(status)
         return decoded(self._codec, take(self._library, value))
 
-    def __contains__(self, key: object) -> bool:
+    def __contains__(self, key: object, /) -> bool:
         """Whether there is such a key; what cannot be a key is none.
 
         Does not wait for writers.
@@ -226,7 +228,7 @@ class Bucket(Server, MutableMapping[str, Any]):
         self._library.quick.kvreg_value_clear(value)
         return True
 
-    def __setitem__(self, key: Key, value: Any) -> None:
+    def __setitem__(self, key: Key, value: Any, /) -> None:
         """Stores a value. `OverflowError` beyond 64 bits, `TypeError` for other types.
 
         `LimitReached` if a limit is; `InvalidArgument` for a key of more than 65,536 bytes.
@@ -264,7 +266,7 @@ class Bucket(Server, MutableMapping[str, Any]):
             status = self._wait(put, data, size, borrowed(stored))
         self._check(status)
 
-    def __delitem__(self, key: Key) -> None:
+    def __delitem__(self, key: Key, /) -> None:
         """Takes a key out; `KeyError` if it is absent. Waits for its turn."""
         data = encode_key(key)
         status = self._status("kvreg_bucket_delete", data, len(data), None)
@@ -488,6 +490,10 @@ class Bucket(Server, MutableMapping[str, Any]):
             )
         return run(self, key, fn, default, needed=default is ABSENT)
 
+    def _end_update(self, number: int, result: Any) -> None:
+        """Ends an update of the extension's, whose function has returned `result`."""
+        self._check(end(self, ctypes.c_void_p(number), result))
+
     # Many keys
 
     def put_many(self, other: Mapping[Any, Any] | Iterable[tuple[Key, Any]]) -> None:
@@ -698,6 +704,9 @@ class Bucket(Server, MutableMapping[str, Any]):
         if status == Status.NOT_FOUND:
             return KeyNotFound(key)
         return self._error(status)
+
+
+know(absent=ABSENT, key_not_found=KeyNotFound, keep=Verdict.KEEP, remove=Verdict.REMOVE)
 
 
 def options_struct(options: BucketOptions) -> _abi.BucketOptions:

@@ -8,6 +8,7 @@ import sys
 import warnings
 from typing import Callable, ClassVar, NoReturn, TypeVar, Union
 
+from ._accelerated import Object
 from ._errors import Error, check, error
 from ._library import Library
 from ._library import library as load_library
@@ -18,7 +19,7 @@ _Owned = Union[ctypes.c_void_p, int, None]
 _Free = Callable[[_Owned], int]
 
 
-class Handle:
+class Handle(Object):
     """Owns a handle. The number stays as it is after `close`: the library refuses it then."""
 
     __slots__ = ("__weakref__", "_closed", "_free", "_handle", "_library", "_owned")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from . import _abi
+from ._accelerated import accelerated, know
 from ._bucket import Bucket
 from ._constants import LogLevel, Reason, Status, log_level
 from ._errors import CallTimeout, Closed
@@ -59,6 +60,7 @@ Event = Union[Down, Log, Lost]
 """What an inbox gives: tell them apart by `isinstance`."""
 
 
+@accelerated
 class Inbox(Handle):
     """An inbox: events wait in it until they are received. It belongs to no registry.
 
@@ -157,6 +159,10 @@ class Inbox(Handle):
         finally:
             library.quick.kvreg_event_clear(event)
 
+    def _received_at(self, address: int) -> Event:
+        """The same of an event that the extension received."""
+        return self._received(Status.OK, _abi.Event.from_address(address))
+
     def __iter__(self) -> Iterator[Event]:
         """Events as they come, waiting for each: until the inbox is closed. Blocks."""
         while True:
@@ -192,6 +198,9 @@ class Inbox(Handle):
         descriptor = ctypes.c_int()
         self._call("kvreg_inbox_fd", ctypes.byref(descriptor))
         return descriptor.value
+
+
+know(down=Down, reasons=tuple(Reason))
 
 
 def _event(event: _abi.Event) -> Event:

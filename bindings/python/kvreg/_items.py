@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _abi
 from ._abi import BYTES, STRING
+from ._accelerated import native
 from ._constants import Status
 from ._values import decode_key, decoded, take
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 def keys(server: Server, function: str) -> list[str]:
     """The keys, or names, of the snapshot that `function` gives."""
+    if native is not None:
+        return _collected(server, function, False)
     return [
         data.decode("utf-8", "surrogateescape") for data, _ in _all(server, function, False)
     ]
@@ -25,11 +28,27 @@ def keys(server: Server, function: str) -> list[str]:
 
 def pairs(bucket: Bucket) -> list[tuple[str, Any]]:
     """The keys and values of a bucket at one instant."""
+    if native is not None and bucket._codec is None:
+        return _collected(bucket, "kvreg_bucket_items", True)
     found = _all(bucket, "kvreg_bucket_items", True)
     codec = bucket._codec
     if codec is None:
         return [(data.decode("utf-8", "surrogateescape"), value) for data, value in found]
     return [(decode_key(data), decoded(codec, value)) for data, value in found]
+
+
+def _collected(server: Server, function: str, values: bool) -> list[Any]:
+    """The keys, or the keys and values, by the extension."""
+    snapshot = ctypes.c_void_p()
+    try:
+        server._call_blocking(function, ctypes.byref(snapshot))
+        status, found = native.collect(snapshot.value, values)
+        if status != Status.NOT_FOUND:
+            server._check(status)
+        collected: list[Any] = found
+        return collected
+    finally:
+        server._library.kvreg_items_free(snapshot)
 
 
 def _all(server: Server, function: str, values: bool) -> list[tuple[bytes, Any]]:

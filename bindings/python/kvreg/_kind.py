@@ -194,14 +194,23 @@ def _handle_method(
     kind: Kind, method: Method, templates: str, names: dict[str, Any]
 ) -> Callable[..., Any]:
     """The method of a handle: the template has what stands for the method's own."""
+    if not method.is_call:
+        return _made(kind, method, "CAST", templates, names)
+    if kind.hands_over:
+        return _made(kind, method, "MESSAGE", templates, names)
+    made = _made(kind, method, "CALL", templates, names)
+    if "_kvreg_turn" in names and "# TURN\n" in templates:
+        # The extension's short way, which knows the long one.
+        names = {**names, "_kvreg_pure": made}
+        made = _made(kind, method, "TURN", templates, names)
+    return made
+
+
+def _made(
+    kind: Kind, method: Method, which: str, templates: str, names: dict[str, Any]
+) -> Callable[..., Any]:
     parameters, given, defaults = _parameters(method.signature)
     me = next(iter(method.signature.parameters))
-    if not method.is_call:
-        which = "CAST"
-    elif kind.hands_over:
-        which = "MESSAGE"
-    else:
-        which = "CALL"
     template = templates.split(f"# {which}\n", 1)[1].split("\n# ", 1)[0]
     source = (
         template.replace("@name@", method.name)

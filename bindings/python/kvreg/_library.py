@@ -23,12 +23,13 @@ import sys
 import threading
 from pathlib import Path
 
-from . import _abi
+from . import _abi, _accelerated
+from ._accelerated import VERSION as _VERSION
+from ._accelerated import needed as _needed
 from ._hot import Hot
 
 VARIABLE = "KVREG_LIBRARY"
 
-_VERSION = (0, 1)  # major and minor of the interface that _abi describes
 _BESIDE = Path(__file__).resolve().parent
 
 if sys.platform == "win32":  # Windows only
@@ -77,7 +78,7 @@ def load(path: str | os.PathLike[str]) -> None:
     with _loading:
         library = _open(path)
         if _loaded is None:
-            _loaded = library
+            _loaded = _used(library)
         elif _address(library) != _address(_loaded):
             raise RuntimeError(f"kvreg is in use already, as {_describe(_loaded)}")
 
@@ -90,8 +91,14 @@ def library() -> Library:
             if _loaded is None:
                 found = _find()
                 if _loaded is None:  # a signal handler may have been faster
-                    _loaded = found
+                    _loaded = _used(found)
     return _loaded
+
+
+def _used(library: Library) -> Library:
+    """The library that is used from here on."""
+    _accelerated.bind(library.quick)
+    return library
 
 
 def library_version() -> str:
@@ -203,10 +210,6 @@ def _declare(opened: ctypes.CDLL) -> None:
         function = getattr(opened, name)
         function.restype = result
         function.argtypes = arguments
-
-
-def _needed() -> str:
-    return f"{_VERSION[0]}.{_VERSION[1]}"
 
 
 def _address(opened: ctypes.CDLL) -> int | None:

@@ -9,6 +9,7 @@ from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _abi
+from ._accelerated import accelerated
 from ._bucket import Bucket, options_struct
 from ._codecs import Codec, checked_codec
 from ._constants import Reason, Status, exit_arguments
@@ -81,6 +82,7 @@ class _Kept(Handle):
     _kind = "registry"
 
 
+@accelerated
 class Registry(Server, Mapping[str, Bucket]):
     """A registry: a server that knows buckets by name, used as a read-only `dict` is.
 
@@ -221,8 +223,8 @@ class Registry(Server, Mapping[str, Bucket]):
 
         return Servers(self)
 
-    def _bucket(self, handle: ctypes.c_void_p, name: str) -> Bucket:
-        bucket = Bucket._of(self._library, handle.value)
+    def _bucket(self, handle: int | None, name: str) -> Bucket:
+        bucket = Bucket._of(self._library, handle)
         bucket._codec, bucket._called = self._codec, name
         bucket._keeper = self._keeper
         self._keeper.keep(self)
@@ -249,7 +251,7 @@ class Registry(Server, Mapping[str, Bucket]):
                 options_struct(options),
                 ctypes.byref(handle),
             )
-        return self._bucket(handle, name)
+        return self._bucket(handle.value, name)
 
     def create_cast(self, name: str) -> None:
         """Starts a bucket of that name, unless there is one, without waiting.
@@ -271,7 +273,7 @@ class Registry(Server, Mapping[str, Bucket]):
             raise BucketNotFound(name)
         self._check(status)
 
-    def __getitem__(self, name: str) -> Bucket:
+    def __getitem__(self, name: str, /) -> Bucket:
         """The bucket that has the name now; `BucketNotFound` (a `KeyError`) if none has.
 
         Waits for casts of this thread only.
@@ -286,9 +288,9 @@ class Registry(Server, Mapping[str, Bucket]):
         if status == Status.NOT_FOUND:
             raise BucketNotFound(name)
         self._check(status)
-        return self._bucket(handle, name)
+        return self._bucket(handle.value, name)
 
-    def __contains__(self, name: object) -> bool:
+    def __contains__(self, name: object, /) -> bool:
         """Whether a bucket has the name now; what cannot be a name is none's.
 
         Waits for casts of this thread only.

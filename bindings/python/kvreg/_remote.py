@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol, TypeVar
 
 from . import _abi, _table, _turns
+from ._accelerated import know, native
 from ._constants import Reason, Status, exit_arguments
 from ._errors import (
     CallingSelf,
@@ -19,6 +20,7 @@ from ._errors import (
     of_status,
 )
 from ._info import ServerInfo, exit_reason
+from ._later import Later
 from ._library import Library
 from ._logging import follow
 from ._server import Server
@@ -452,6 +454,10 @@ class Remote(Server):
         self._check(self._end(turn, _abi.STOP, None, 0))
         _turns.has_stopped(self)
 
+    _has_raised = _turns.has_raised
+    _puts_off = _turns.puts_off
+    _awaits = _turns.await_answer
+
     def _stop_by_message(self) -> None:
         from . import _serving
 
@@ -533,6 +539,10 @@ NAMES: dict[str, Any] = {
     "_kvreg_message": by_message,
     "_kvreg_cast": by_cast,
 }
+
+if native is not None:
+    NAMES["_kvreg_turn"] = native.turn
+    know(later=Later)
 
 
 def remote_class(kind: Kind) -> type[Remote]:

@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import threading
 import time
 from collections.abc import Generator
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional
 
 from . import _abi, _table
@@ -96,6 +98,9 @@ def @name@(@parameters@):
     if _kvreg_status:
         @me@._check(_kvreg_status)
     return _kvreg_result
+# TURN
+def @name@(@parameters@):
+    return _kvreg_turn(@me@, _kvreg_function, _kvreg_pure, @given@)
 # MESSAGE
 def @name@(@parameters@):
     return _kvreg_message(@me@, "@name@", *_kvreg_pack(@given@))
@@ -248,6 +253,20 @@ def has_stopped(remote: Remote) -> None:
     if failure is not None:
         text = f"{remote._called!r} crashed as it ended: {last_line(failure)}"
         raise ServerDown(text) from failure
+
+
+def has_raised(remote: Remote, number: int, raised: BaseException) -> Any:
+    """The same of the extension's turn."""
+    return failed(remote, ctypes.c_void_p(number), raised)
+
+
+def puts_off(remote: Remote, number: int, later: Later[Any]) -> Any:
+    """As `put_off`, of the extension's turn."""
+    turn = ctypes.c_void_p(number)
+    try:
+        return put_off(remote, turn, later)
+    except BaseException as raised:
+        return failed(remote, turn, raised)
 
 
 def put_off(remote: Remote, turn: ctypes.c_void_p, later: Later[Any]) -> Answer:
@@ -589,12 +608,20 @@ def last_line(raised: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
+_PACKAGE = os.path.join(os.path.dirname(__file__), "")
+
+
+def is_ours(code: CodeType) -> bool:
+    """Whether it is of this package, or of the methods that it makes."""
+    return code.co_filename.startswith((_PACKAGE, "<kvreg "))
+
+
 def traceback_of(raised: BaseException) -> bytes:
     """The traceback of an exception, without the frame that caught it."""
     import traceback  # not before something fails
 
     frames = raised.__traceback__
-    if frames is not None and frames.tb_next is not None:
+    if frames is not None and frames.tb_next is not None and is_ours(frames.tb_frame.f_code):
         frames = frames.tb_next
     try:
         lines = traceback.format_exception(type(raised), raised, frames)

@@ -97,7 +97,7 @@ def run(
             value.integer = result
             status = hot.update_end(update, _abi.STORE, value_at)
         else:
-            status = _end(bucket, update, result)
+            status = end(bucket, update, result)
         # The handle is freed, whatever was answered.
         update.value = None
         if status:
@@ -122,13 +122,14 @@ def _begin_slowly(
     bucket._check(status)
 
 
-def _end(bucket: Bucket, update: ctypes.c_void_p, result: Any) -> int:
+def end(bucket: Bucket, update: ctypes.c_void_p, result: Any) -> int:
+    """Ends an update whose function has returned `result`; what the library answers."""
     library = bucket._library
-    end = library.hot.update_end
+    hot_end = library.hot.update_end
     if isinstance(result, Verdict):
-        return end(update, _abi.KEEP if result is Verdict.KEEP else _abi.REMOVE, None)
+        return hot_end(update, _abi.KEEP if result is Verdict.KEEP else _abi.REMOVE, None)
     stored = borrowed(encoded(bucket._codec, result))
     if stored.type in (_abi.STRING, _abi.BYTES) and stored.len > _LONG:
         status: int = library.kvreg_update_end(update, _abi.STORE, stored)
         return status
-    return end(update, _abi.STORE, ctypes.byref(stored))
+    return hot_end(update, _abi.STORE, ctypes.byref(stored))

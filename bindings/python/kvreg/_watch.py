@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Union
 
 from . import _abi
+from ._accelerated import know
 from ._constants import Status
 from ._errors import Closed, NoProcess
 from ._inbox import Down, Inbox, Lost
@@ -80,6 +81,9 @@ _GONE = {
     _abi.CHANGE_EXPIRE: Expire,
     _abi.CHANGE_EVICT: Evict,
 }
+
+
+know(changes=(Put, Delete, Expire, Evict))
 
 
 class Changes(Inbox):

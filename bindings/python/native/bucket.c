@@ -1,0 +1,298 @@
+/* The short ways of buckets: one key. */
+#include "native.h"
+
+/* Reads a key into `buffer`: what the library answers. */
+static kvreg_status read_key(void *handle, const struct text *key, char *buffer, kvreg_value *value) {
+    return library.bucket_get_into(handle, key->data, key->len, buffer, ROOM, value);
+}
+
+/* Whether it is for the short way: then the handle and the key are there. */
+static bool is_short(PyObject *self, PyObject *key, void **handle, struct text *text) {
+    *handle = handle_of(self);
+    return *handle != NULL && key_of(key, text);
+}
+
+/* The package's own way, after which the short one may be found. */
+static PyObject *own(PyObject *self, const char *name, PyObject *const *args, Py_ssize_t count,
+                     PyObject *names) {
+    PyObject *result = pure(self, name, args, count, names);
+    struct object *object = (struct object *)self;
+    if (result != NULL && handle_of(self) == NULL && !object->is_long) {
+        PyObject *codec = PyObject_GetAttrString(self, "_codec");
+        object->is_long = codec != Py_None;
+        PyErr_Clear();
+        learn(self);
+        Py_XDECREF(codec);
+    }
+    return result;
+}
+
+/* How many arguments there are by name; -1 if one of them is not `default`. */
+static Py_ssize_t named_default(PyObject *names) {
+    if (names == NULL || PyTuple_Size(names) == 0) {
+        return 0;
+    }
+    PyObject *name = PyTuple_GetItem(names, 0);
+    bool is_default = PyUnicode_CompareWithASCIIString(name, "default") == 0;
+    return is_default && PyTuple_Size(names) == 1 ? 1 : -1;
+}
+
+static PyObject *get_item(PyObject *self, PyObject *key) {
+    void *handle;
+    struct text text;
+    if (is_short(self, key, &handle, &text) && !is_read((struct object *)self)) {
+        char buffer[ROOM];
+        kvreg_value value;
+        if (read_key(handle, &text, buffer, &value) == KVREG_OK) {
+            return object_of_read(&value, ROOM);
+        }
+    }
+    return own(self, "_pure___getitem__", &key, 1, NULL);
+}
+
+static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    void *handle;
+    struct text text;
+    Py_ssize_t named = named_default(names);
+    if (named >= 0 && count >= 1 && count + named <= 2 &&
+        is_short(self, args[0], &handle, &text)) {
+        char buffer[ROOM];
+        kvreg_value value;
+        kvreg_status status = read_key(handle, &text, buffer, &value);
+        if (status == KVREG_OK) {
+            return object_of_read(&value, ROOM);
+        }
+        if (status == KVREG_NOT_FOUND) {
+            return Py_NewRef(count + named == 2 ? args[1] : Py_None);
+        }
+    }
+    return own(self, "_pure_get", args, count, names);
+}
+
+static int contains(PyObject *self, PyObject *key) {
+    void *handle;
+    struct text text;
+    if (is_short(self, key, &handle, &text)) {
+        char buffer[ROOM];
+        kvreg_value value;
+        kvreg_status status = read_key(handle, &text, buffer, &value);
+        if (status == KVREG_OK) {
+            if ((value.type == KVREG_STRING || value.type == KVREG_BYTES) &&
+                value.as.text.len > ROOM) {
+                library.value_clear(&value);
+            }
+            return 1;
+        }
+        if (status == KVREG_NOT_FOUND) {
+            return 0;
+        }
+    }
+    PyObject *found = own(self, "_pure___contains__", &key, 1, NULL);
+    int is_there = found == NULL ? -1 : found == Py_True;
+    Py_XDECREF(found);
+    return is_there;
+}
+
+static Py_ssize_t length(PyObject *self) {
+    void *handle = handle_of(self);
+    size_t count;
+    if (handle != NULL && library.bucket_count(handle, &count) == KVREG_OK) {
+        return (Py_ssize_t)count;
+    }
+    PyObject *found = own(self, "_pure___len__", NULL, 0, NULL);
+    Py_ssize_t len = found == NULL ? -1 : PyLong_AsSsize_t(found);
+    Py_XDECREF(found);
+    return len;
+}
+
+static int set_item(PyObject *self, PyObject *key, PyObject *object) {
+    void *handle;
+    struct text text;
+    if (is_short(self, key, &handle, &text)) {
+        kvreg_status status = KVREG_TIMEOUT;
+        kvreg_value value;
+        if (object == NULL) {
+            status = library.bucket_delete(handle, text.data, text.len, NULL);
+        } else if (value_of(object, &value)) {
+            status = library.bucket_put(handle, text.data, text.len, &value);
+        }
+        if (status == KVREG_OK) {
+            return 0;
+        }
+        /* It waits then; or raises, of a key that is absent, with the key. */
+        if (status != KVREG_TIMEOUT && status != KVREG_NOT_FOUND) {
+            fail(self, status);
+            return -1;
+        }
+    }
+    PyObject *args[] = {key, object};
+    const char *name = object == NULL ? "_pure___delitem__" : "_pure___setitem__";
+    PyObject *done = own(self, name, args, object == NULL ? 1 : 2, NULL);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static PyObject *pop(PyObject *self, PyTypeObject *type, PyObject *const *args, Py_ssize_t count,
+                     PyObject *names) {
+    const struct known *known = PyType_GetModuleState(type);
+    void *handle;
+    struct text text;
+    if ((count == 1 || count == 2) && names == NULL && is_short(self, args[0], &handle, &text)) {
+        kvreg_value value;
+        kvreg_status status = library.bucket_delete(handle, text.data, text.len, &value);
+        if (status == KVREG_OK) {
+            return object_of(&value);
+        }
+        if (status == KVREG_NOT_FOUND && count == 2 && args[1] != known->absent) {
+            return Py_NewRef(args[1]);
+        }
+        if (status != KVREG_TIMEOUT && status != KVREG_NOT_FOUND) {
+            return fail(self, status);
+        }
+    }
+    return own(self, "_pure_pop", args, count, names);
+}
+
+static PyObject *set_default(PyObject *self, PyObject *const *args, Py_ssize_t count,
+                             PyObject *names) {
+    void *handle;
+    struct text text;
+    if (count >= 1 && count <= 2 && names == NULL && is_short(self, args[0], &handle, &text)) {
+        char buffer[ROOM];
+        kvreg_value value;
+        if (read_key(handle, &text, buffer, &value) == KVREG_OK) {
+            return object_of_read(&value, ROOM);
+        }
+    }
+    return own(self, "_pure_setdefault", args, count, names);
+}
+
+static PyObject *add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    void *handle;
+    struct text text;
+    if (count >= 1 && count <= 2 && names == NULL && is_short(self, args[0], &handle, &text) &&
+        (count == 1 || PyLong_CheckExact(args[1]))) {
+        int overflow = 0;
+        int64_t sum, delta = count == 1 ? 1 : PyLong_AsLongLongAndOverflow(args[1], &overflow);
+        if (overflow == 0) {
+            kvreg_status status =
+                library.bucket_add_int(handle, text.data, text.len, delta, &sum);
+            if (status == KVREG_OK) {
+                return PyLong_FromLongLong(sum);
+            }
+            if (status != KVREG_TIMEOUT) {
+                return fail(self, status);
+            }
+        }
+    }
+    return own(self, "_pure_add", args, count, names);
+}
+
+/* Ends an update whose function has returned `result`: false with what is raised. */
+static bool end(PyObject *self, const struct known *known, kvreg_update *update,
+                PyObject *result) {
+    kvreg_verdict verdict = KVREG_STORE;
+    kvreg_value next;
+    if (result == known->keep || result == known->remove) {
+        verdict = result == known->keep ? KVREG_KEEP : KVREG_REMOVE;
+    } else if (!value_of(result, &next)) {
+        PyObject *number = PyLong_FromVoidPtr(update);
+        PyObject *done = number == NULL ? NULL
+                                        : PyObject_CallMethod(self, "_end_update", "OO", number,
+                                                              result);
+        Py_XDECREF(number);
+        Py_XDECREF(done);
+        return done != NULL;
+    }
+    kvreg_status status = library.update_end(update, verdict, &next);
+    if (status != KVREG_OK) {
+        fail(self, status);
+    }
+    return status == KVREG_OK;
+}
+
+/* One update that has begun. Whatever is raised, it is freed: to end one twice does nothing. */
+static PyObject *decide(PyObject *self, const struct known *known, kvreg_update *update,
+                        PyObject *given, PyObject *function) {
+    PyObject *result = PyObject_CallFunctionObjArgs(function, given, NULL);
+    if (result == NULL || !end(self, known, update, result)) {
+        library.update_free(update);
+        Py_XDECREF(result);
+        return NULL;
+    }
+    if (result == known->keep || result == known->remove) {
+        Py_DECREF(result);
+        return Py_NewRef(result == known->keep ? given : Py_None);
+    }
+    return result;
+}
+
+static PyObject *update_key(PyObject *self, const struct known *known, void *handle,
+                            PyObject *key, const struct text *text, PyObject *function,
+                            PyObject *absent) {
+    kvreg_update *update;
+    kvreg_value current;
+    kvreg_status status =
+        library.bucket_update_begin(handle, text->data, text->len, &current, &update);
+    if (status != KVREG_OK) {
+        return status == KVREG_TIMEOUT ? NULL : fail(self, status);
+    }
+    PyObject *given = NULL;
+    if (current.type != KVREG_ABSENT) {
+        given = object_of(&current);
+    } else if (absent != NULL) {
+        given = Py_NewRef(absent);
+    } else {
+        PyErr_SetObject(known->key_not_found, key);
+    }
+    if (given == NULL) {
+        library.update_free(update);
+        return NULL;
+    }
+    PyObject *result = decide(self, known, update, given, function);
+    Py_DECREF(given);
+    return result;
+}
+
+static PyObject *update(PyObject *self, PyTypeObject *type, PyObject *const *args,
+                        Py_ssize_t count, PyObject *names) {
+    void *handle;
+    struct text text;
+    Py_ssize_t named = named_default(names);
+    if (count == 2 && named >= 0 && PyCallable_Check(args[1]) &&
+        is_short(self, args[0], &handle, &text)) {
+        PyObject *result = update_key(self, PyType_GetModuleState(type), handle, args[0], &text,
+                                      args[1], named == 1 ? args[2] : NULL);
+        if (result != NULL || PyErr_Occurred() != NULL) {
+            return result;
+        }
+    }
+    return own(self, "_pure_update", args, count, names);
+}
+
+PyMethodDef bucket_methods[] = {
+    {"add", METHOD(add), METH_FASTCALL | METH_KEYWORDS, "add($self, key, n=1)\n--\n\n"},
+    {"get", METHOD(get), METH_FASTCALL | METH_KEYWORDS, "get($self, key, /, default=None)\n--\n\n"},
+    {"pop", METHOD(pop), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
+     "pop($self, key, /, default=...)\n--\n\n"},
+    {"setdefault", METHOD(set_default), METH_FASTCALL | METH_KEYWORDS,
+     "setdefault($self, key, default=None)\n--\n\n"},
+    {"update", METHOD(update), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
+     "update($self, /, *args, **named)\n--\n\n"},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_mp_subscript, FUNCTION(get_item)},
+    {Py_mp_ass_subscript, FUNCTION(set_item)},
+    {Py_mp_length, FUNCTION(length)},
+    {Py_sq_contains, FUNCTION(contains)},
+    {Py_tp_methods, bucket_methods},
+    {0, NULL},
+};
+
+PyType_Spec bucket_spec = {
+    .name = "kvreg._native.Bucket",
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = slots,
+};

@@ -1,0 +1,130 @@
+/* The short way of inboxes: an event that waits, of the kinds that are frequent. */
+#include "native.h"
+
+static PyObject *text_of(const kvreg_text *text) {
+    return PyUnicode_DecodeUTF8((const char *)text->data, (Py_ssize_t)text->len, "replace");
+}
+
+/* A named tuple of `count` items, which it takes; NULL if one of them is. */
+static PyObject *named_tuple(PyObject *kind, PyObject **items, Py_ssize_t count) {
+    PyObject *made = NULL, *fields = PyTuple_New(count), *args = PyTuple_New(1);
+    bool is_whole = fields != NULL && args != NULL;
+    for (Py_ssize_t at = 0; at < count; at++) {
+        is_whole = is_whole && items[at] != NULL;
+        if (is_whole) {
+            PyTuple_SetItem(fields, at, items[at]);
+        } else {
+            Py_XDECREF(items[at]);
+        }
+    }
+    if (is_whole) {
+        newfunc make = (newfunc)(uintptr_t)PyType_GetSlot(&PyTuple_Type, Py_tp_new);
+        PyTuple_SetItem(args, 0, fields);
+        made = make((PyTypeObject *)kind, args, NULL);
+    } else {
+        Py_XDECREF(fields);
+    }
+    Py_XDECREF(args);
+    return made;
+}
+
+static PyObject *down_of(const struct known *known, const kvreg_event *event) {
+    PyObject *reason = PyTuple_GetItem(known->reasons, event->reason);
+    PyObject *items[] = {
+        PyLong_FromUnsignedLongLong(event->reference),
+        Py_XNewRef(reason),
+        event->name.len == 0 ? Py_NewRef(Py_None) : text_of(&event->name),
+        text_of(&event->detail),
+    };
+    return named_tuple(known->down, items, 4);
+}
+
+/* Whether a timeout can be one: what cannot is refused before an event is taken. */
+static bool is_timeout(PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    Py_ssize_t named = names == NULL ? 0 : PyTuple_Size(names);
+    if (count + named == 0) {
+        return true;
+    }
+    if (count + named > 1 ||
+        (named == 1 &&
+         PyUnicode_CompareWithASCIIString(PyTuple_GetItem(names, 0), "timeout") != 0)) {
+        return false;
+    }
+    if (PyFloat_CheckExact(args[0]) || PyLong_CheckExact(args[0])) {
+        bool is_one = PyFloat_AsDouble(args[0]) >= 0;
+        PyErr_Clear(); /* of an int that is no float */
+        return is_one;
+    }
+    return args[0] == Py_None;
+}
+
+static PyObject *change_of(const struct known *known, kvreg_event *event) {
+    PyObject *kind = PyTuple_GetItem(known->changes, event->level);
+    PyObject *items[3];
+    Py_ssize_t count = 0;
+    if (kind == NULL) {
+        return NULL;
+    }
+    items[count++] = PyUnicode_DecodeUTF8((const char *)event->name.data,
+                                          (Py_ssize_t)event->name.len, "surrogateescape");
+    if (event->level == KVREG_CHANGE_PUT) {
+        items[count++] = object_of(&event->value);
+    }
+    items[count++] = PyLong_FromUnsignedLongLong(event->revision);
+    return named_tuple(kind, items, count);
+}
+
+/* What Python makes of it. */
+static PyObject *other_of(PyObject *self, kvreg_event *event) {
+    PyObject *address = PyLong_FromVoidPtr(event);
+    PyObject *made =
+        address == NULL ? NULL : PyObject_CallMethod(self, "_received_at", "O", address);
+    Py_XDECREF(address);
+    return made;
+}
+
+static PyObject *receive(PyObject *self, PyTypeObject *type, PyObject *const *args,
+                         Py_ssize_t count, PyObject *names) {
+    void *handle = handle_of(self);
+    kvreg_event event;
+    if (handle != NULL && is_timeout(args, count, names) &&
+        library.inbox_receive(handle, 0, &event) == KVREG_OK) {
+        const struct known *known = PyType_GetModuleState(type);
+        PyObject *received;
+        if (event.type == KVREG_EVENT_DOWN) {
+            received = down_of(known, &event);
+        } else if (event.type == KVREG_EVENT_CHANGE && !((struct object *)self)->is_long) {
+            received = change_of(known, &event);
+        } else {
+            received = other_of(self, &event);
+        }
+        library.event_clear(&event);
+        return received;
+    }
+    PyObject *received = pure(self, "_pure_receive", args, count, names);
+    if (received != NULL && handle == NULL) {
+        PyObject *codec = PyObject_GetAttrString(self, "_codec"); /* of a watch */
+        ((struct object *)self)->is_long = codec != NULL && codec != Py_None;
+        Py_XDECREF(codec);
+        PyErr_Clear();
+        learn_handle(self, PyObject_GetAttrString(self, "_handle"));
+    }
+    return received;
+}
+
+PyMethodDef inbox_methods[] = {
+    {"receive", METHOD(receive), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
+     "receive($self, timeout=None)\n--\n\n"},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_methods, inbox_methods},
+    {0, NULL},
+};
+
+PyType_Spec inbox_spec = {
+    .name = "kvreg._native.Inbox",
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = slots,
+};

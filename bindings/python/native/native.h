@@ -1,0 +1,152 @@
+/*
+ * kvreg._native: the short ways of the Python package, in C.
+ *
+ * It changes nothing but speed. Each function does what one of the package does where that is
+ * simple: a key that is a str or bytes, a value of a plain type, a bucket without a codec, a call
+ * that ends at once. For all else it calls the package's own, which the classes have as `_pure_`
+ * and the name, and has done nothing before that anybody could see. So what is promised is written
+ * once, in Python, and is what runs where there is no extension.
+ *
+ * It has no kvreg of its own: it calls the functions of the library that the package has loaded.
+ *
+ * Threads: all state is in objects, but for the addresses of the functions, which are written once
+ * before the first object is made. The interpreter's lock is kept by each call that ends at once,
+ * as all do through a handle with timeout 0; and by who has a turn, but for what the user's function
+ * does meanwhile. It is given up for what may be long, when no turn is held. No frame of kvreg's is
+ * under code of the user's: an update and a turn are begun before it, and ended after it.
+ *
+ * Signals: Python handles them between instructions of its own, so never inside a function here,
+ * but for the user's code that it calls.
+ */
+#ifndef KVREG_NATIVE_H
+#define KVREG_NATIVE_H
+
+#ifndef Py_GIL_DISABLED /* builds without the lock have no stable ABI yet */
+#define Py_LIMITED_API 0x030B0000
+#endif
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdatomic.h>
+
+#include <kvreg.h>
+
+#define FUNCTIONS(DO)                                                                              \
+    DO(bucket_add_int)                                                                             \
+    DO(bucket_count)                                                                               \
+    DO(bucket_delete)                                                                              \
+    DO(bucket_free)                                                                                \
+    DO(bucket_get_into)                                                                            \
+    DO(bucket_get_many)                                                                            \
+    DO(bucket_put)                                                                                 \
+    DO(bucket_put_many)                                                                            \
+    DO(bucket_update_begin)                                                                        \
+    DO(event_clear)                                                                                \
+    DO(inbox_receive)                                                                              \
+    DO(items_next)                                                                                 \
+    DO(registry_lookup)                                                                            \
+    DO(server_begin)                                                                               \
+    DO(turn_end)                                                                                   \
+    DO(update_end)                                                                                 \
+    DO(update_free)                                                                                 \
+    DO(value_clear)
+
+/* The library's, by their names without `kvreg_`. */
+struct functions {
+#define FIELD(name) __typeof__(kvreg_##name) *name;
+    FUNCTIONS(FIELD)
+#undef FIELD
+};
+
+extern struct functions library;
+
+/* What the module knows of the package, and is told by `know`:
+ *   absent         stands for no default
+ *   changes        the kinds of changes, as the library numbers them
+ *   down           an event
+ *   keep, remove   what the function of an update may return
+ *   key_not_found  an exception
+ *   later          what a handler returns that answers later
+ *   reasons        why servers end, as the library numbers them
+ */
+#define KNOWN(DO)                                                                                  \
+    DO(absent)                                                                                     \
+    DO(changes)                                                                                    \
+    DO(down)                                                                                       \
+    DO(keep)                                                                                       \
+    DO(key_not_found)                                                                              \
+    DO(later)                                                                                      \
+    DO(reasons)                                                                                    \
+    DO(remove)
+
+struct known {
+#define FIELD(name) PyObject *name;
+    KNOWN(FIELD)
+#undef FIELD
+    PyObject *cell, *object; /* the names of attributes */
+};
+
+/* What every object with a handle begins with. */
+struct object {
+    PyObject_HEAD
+    _Atomic(void *) handle; /* for the short ways; NULL as long as it is not known */
+    PyObject *readings;     /* of a mapping that somebody reads as a whole, or NULL */
+    bool is_long;           /* what it has is not for the short ways */
+};
+
+/* Whether somebody reads the mapping as a whole now: then a look-up may be of that. */
+static inline bool is_read(struct object *object) {
+    return object->readings != NULL && PyList_Size(object->readings) != 0;
+}
+
+/* The handle, or NULL. */
+static inline void *handle_of(PyObject *self) {
+    struct object *object = (struct object *)self;
+    return atomic_load_explicit(&object->handle, memory_order_acquire);
+}
+
+/* As in `kvreg._hot`. */
+#define LONGEST 65536
+#define ROOM 1024
+
+struct text {
+    const char *data;
+    size_t len;
+};
+
+/* The bytes of a key, which live as long as it does; false if it is not for the short ways. */
+bool key_of(PyObject *key, struct text *text);
+
+/* A value as the library takes it, which lives as long as the object; false as above. */
+bool value_of(PyObject *object, kvreg_value *value);
+
+/* The object of a value, which is released. NULL if there is no memory, or it is no text. */
+PyObject *object_of(kvreg_value *value);
+
+/* The same of a value whose text, if it has `capacity` bytes at most, is in the caller's buffer. */
+PyObject *object_of_read(kvreg_value *value, size_t capacity);
+
+/* Calls a function with `first`, if it is not NULL, and then what a METH_FASTCALL got. */
+PyObject *call(PyObject *function, PyObject *first, PyObject *const *args, Py_ssize_t count,
+               PyObject *names);
+
+/* Calls the package's own function, whose name begins with `_pure_`. */
+PyObject *pure(PyObject *self, const char *name, PyObject *const *args, Py_ssize_t count,
+               PyObject *names);
+
+/* Raises what a status says, by the object's `_error`: NULL. */
+PyObject *fail(PyObject *self, kvreg_status status);
+
+/* Finds the handle with timeout 0, if it is for the short ways. Nothing may be raised yet. */
+void learn(PyObject *self);
+
+/* The same of an object that has no other handle than `number`, which it takes. */
+void learn_handle(PyObject *self, PyObject *number);
+
+#define FUNCTION(function) ((void *)(uintptr_t)(function))
+#define METHOD(function) ((PyCFunction)(uintptr_t)(function))
+
+extern PyType_Spec object_spec, bucket_spec, registry_spec, inbox_spec;
+extern PyMethodDef bucket_methods[], inbox_methods[]; /* of the types */
+extern PyMethodDef many_methods[], turn_methods[];    /* of the module */
+
+#endif

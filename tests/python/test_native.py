@@ -1,0 +1,386 @@
+"""The extension: no difference but speed, and nothing is left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import inspect
+import os
+import subprocess
+import sys
+import threading
+import tracemalloc
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Callable
+
+import kvreg
+import pytest
+from kvreg import _accelerated
+from support import Worker, wait
+
+native = _accelerated.native
+
+CAN_BE = sys.implementation.name == "cpython" and sys.version_info >= (3, 11)
+IS_WANTED = os.environ.get("KVREG_TEST_NATIVE", "1") == "1" and not os.environ.get("KVREG_PURE")
+
+with_native = pytest.mark.skipif(native is None, reason="the other of two runs has it")
+
+CLASSES = (kvreg.Bucket, kvreg.Registry, kvreg.Inbox)
+
+
+def covered(owner: type) -> list[str]:
+    """The methods of a class for which there is a short way."""
+    return [name[len("_pure_") :] for name in vars(owner) if name.startswith("_pure_")]
+
+
+def test_it_is_used_where_it_is_wanted_and_can_be() -> None:
+    assert (native is not None) == (CAN_BE and IS_WANTED)
+
+
+@with_native
+def test_the_short_ways() -> None:
+    assert {owner.__name__: sorted(covered(owner)) for owner in CLASSES} == {
+        "Bucket": [
+            *("__contains__", "__delitem__", "__getitem__", "__len__", "__setitem__"),
+            *("add", "get", "pop", "setdefault", "update"),
+        ],
+        "Registry": ["__contains__", "__getitem__"],
+        "Inbox": ["receive"],
+    }
+
+
+@with_native
+@pytest.mark.parametrize("owner", CLASSES)
+def test_they_look_like_those_in_python(owner: type) -> None:
+    assert (owner.__name__, owner.__qualname__) == (owner.__name__,) * 2
+    assert owner.__module__.startswith("kvreg")
+    assert inspect.getdoc(owner) == inspect.getdoc(owner.__mro__[2])
+    for name in covered(owner):
+        short, pure = getattr(owner, name), vars(owner)[f"_pure_{name}"]
+        if name.startswith("__"):
+            continue  # Python itself documents what stands for a symbol
+        assert inspect.getdoc(short) == inspect.getdoc(pure), name
+        parameters = list(inspect.signature(short).parameters.values())[1:]
+        expected = list(inspect.signature(pure).parameters.values())[1:]
+        assert [(it.name, it.kind) for it in parameters] == [
+            (it.name, it.kind) for it in expected
+        ], name
+
+
+class Text(str):
+    """What is a str, and not of that type."""
+
+
+class Number(int):
+    """What is an int, and not of that type."""
+
+
+KEYS: tuple[Any, ...] = (
+    *("k", b"k", "\u00fc", b"\xff", "\udcff", "", "x" * 65_536, "x" * 65_537, b"x" * 65_537),
+    *(Text("k"), 1, None, (), "\ud800"),
+)
+VALUES: tuple[Any, ...] = (
+    *(None, True, 0, -1, 2**63 - 1, -(2**63), 2**63, 10**40, 1.5, float("inf"), "", "text"),
+    *("\u00fc", "\U0001f600", "x" * 1_024, "x" * 1_025, "x" * 70_000, "\udcff", b"", b"bytes"),
+    *(b"x" * 1_024, b"x" * 1_025, b"x" * 70_000, bytearray(b"b"), Text("t"), Number(5)),
+    *([], object, kvreg.KEEP, kvreg.REMOVE, kvreg.ABSENT),
+)
+
+
+def outcome(call: Callable[[], Any]) -> object:
+    """What comes of a call: a value with its type, or an exception with what it says."""
+    try:
+        value = call()
+    except Exception as raised:
+        return type(raised), str(raised)
+    return type(value), value
+
+
+def calls(bucket: kvreg.Bucket, form: str) -> Iterator[Callable[[], Any]]:
+    """Everything that has a short way, with all that can be asked of it."""
+
+    def ask(name: str, *arguments: Any, **named: Any) -> Callable[[], Any]:
+        return partial(getattr(bucket, form.format(name)), *arguments, **named)
+
+    for key in KEYS:
+        for name in ("__getitem__", "__contains__", "get", "__delitem__"):
+            yield ask(name, key)
+        yield ask("get", key, default=7)
+        yield ask("pop", key, 7)
+        for value in VALUES:
+            gives = partial(_second, value)
+            yield ask("__setitem__", key, value)
+            yield ask("__getitem__", key)
+            yield ask("get", key, value)
+            yield ask("setdefault", key, value)
+            yield ask("add", key, value)
+            yield ask("update", key, gives)
+            yield ask("update", key, gives, default=0)
+            yield ask("pop", key)
+            yield ask("update", key, gives)
+            yield ask("setdefault", key, value)
+            yield ask("__len__")
+    for arguments in ((), ("k", 1, 2), ("k", abs, 3), (1,), ("k", abs)):
+        for name in ("get", "pop", "setdefault", "add", "update"):
+            yield ask(name, *arguments)
+            yield ask(name, *arguments, default=1)
+            yield ask(name, *arguments, n=1)
+            yield ask(name, *arguments, other=1)
+    yield ask("update", {"a": 1}, b=2)
+    yield ask("update", a=1, b=2)
+    yield ask("update", "k", lambda _: 1 // 0, default=1)
+    yield ask("update", "k", lambda: 1, default=1)
+
+
+def _second(second: object, _: object) -> object:
+    return second
+
+
+@with_native
+def test_all_comes_out_the_same() -> None:
+    with kvreg.Bucket() as short, kvreg.Bucket() as pure:
+        short["n"] = pure["n"] = 1
+        assert short["n"] == 1  # from here on the short ways are there
+        for number, (one, other) in enumerate(zip(calls(short, "{}"), calls(pure, "_pure_{}"))):
+            assert same(outcome(one), outcome(other)), number
+            assert short.copy() == pure.copy(), number
+        stats = short.info()
+        expected = pure.info()
+        assert (stats.keys, stats.bytes) == (expected.keys, expected.bytes)
+
+
+def same(one: Any, other: Any) -> bool:
+    """What methods are called is not what is compared; nor is a NaN."""
+    if isinstance(one[1], str) and isinstance(other[1], str) and issubclass(one[0], TypeError):
+        return bool(one[0] is other[0])
+    return bool(one == other)
+
+
+@with_native
+def test_of_what_has_ended_too(registry: kvreg.Registry) -> None:
+    for end in (kvreg.Bucket.stop, kvreg.Bucket.close):
+        for form in ("{}", "_pure_{}"):
+            bucket = registry.create("ends")
+            bucket["k"] = 1
+            assert bucket["k"] == 1
+            end(bucket)
+            expected = kvreg.Closed if bucket.closed else kvreg.NoProcess
+            for name, *arguments in (
+                ("__getitem__", "k"),
+                ("__setitem__", "k", 1),
+                ("__delitem__", "k"),
+                ("__contains__", "k"),
+                ("__len__",),
+                ("get", "k"),
+                ("pop", "k", 1),
+                ("setdefault", "k", 1),
+                ("add", "k"),
+                ("update", "k", abs),
+            ):
+                with pytest.raises(expected) as caught:
+                    getattr(bucket, form.format(name))(*arguments)
+                assert "'ends'" in str(caught.value), (form, name)
+
+
+@with_native
+def test_a_codec_goes_the_long_way() -> None:
+    with kvreg.Bucket(codec=kvreg.JSON) as bucket:
+        for _ in range(3):
+            bucket["k"] = {"a": [1, None]}
+            assert bucket["k"] == {"a": [1, None]}
+            assert bucket.update("k", lambda value: value["a"]) == [1, None]
+            assert bucket.get_many(["k", "none"], 5) == [[1, None], 5]
+            bucket.put_many({"k": "text"})
+            assert bucket.pop("k") == "text"
+            assert bucket.setdefault("k", (1,)) == (1,)
+            assert dict(bucket.items()) == {"k": [1]}
+
+
+@with_native
+def test_a_function_may_do_what_it_likes(bucket: kvreg.Bucket) -> None:
+    bucket["n"] = 1
+
+    def recurs(value: int) -> int:
+        with pytest.raises(kvreg.CallingSelf):
+            bucket["n"] = 5
+        with kvreg.Bucket() as other:
+            other["n"] = value
+            assert other.update("n", lambda n: n + 1) == value + 1
+        gc.collect()
+        return value + int(bucket["n"])
+
+    assert bucket.update("n", recurs) == 2
+    with pytest.raises(GeneratorExit):
+        bucket.update("n", lambda _: (_ for _ in ()).throw(GeneratorExit))
+    assert bucket.update("n", lambda value: value) == 2
+    assert kvreg.live_counts().update_handles == 0
+
+
+@with_native
+def test_who_waits_lets_others_run(bucket: kvreg.Bucket) -> None:
+    """A turn of another thread's: each call waits for it, without the interpreter's lock."""
+    bucket["n"] = 1
+    for call in (
+        lambda: bucket.update("n", lambda value: value),
+        lambda: bucket.add("n", 0),
+        lambda: bucket.pop("other", None),
+        lambda: bucket.setdefault("m", 2),
+        lambda: bucket.__setitem__("m", 2),
+        lambda: bucket.put_many({"m": 2}),
+    ):
+        began, go_on = threading.Event(), threading.Event()
+
+        def hold(value: object, began: Any = began, go_on: Any = go_on) -> object:
+            began.set()
+            wait(go_on)
+            return value
+
+        holder = Worker(partial(bucket.update, "n", hold))
+        wait(began)
+        # If it came too early there would be nothing to wait for: that proves less, and passes.
+        soon = threading.Timer(0.01, go_on.set)
+        soon.start()
+        call()  # with the lock it would wait for ever
+        holder.result()
+        soon.join()
+
+
+class Counter(kvreg.Server):
+    """Counts."""
+
+    answers = (ValueError,)
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    @kvreg.call
+    def add(self, by: int = 1, *more: int, twice: bool = False) -> int:
+        if by < 0:
+            raise ValueError(by)
+        self.n += (by + sum(more)) * (1 + twice)
+        return self.n
+
+    @kvreg.cast
+    def forget(self) -> None:
+        self.n = 0
+
+
+def everything(registry: kvreg.Registry) -> Callable[[], None]:
+    """One step that goes each short way, and the long one behind it."""
+    bucket = registry.create("everything")
+    server = Counter.start(registry, "counter")
+    pairs = {f"key {number}": f"value {number}" for number in range(50)}
+    names = [*pairs, "none"]
+    none: dict[str, object] = {}
+
+    def recurs(text: str) -> object:
+        return bucket.update(text, str)
+
+    def step() -> None:
+        bucket.put_many(pairs)
+        assert bucket.get_many(names, None)[-1] is None
+        assert len(bucket) == 50 == len(bucket.items()) == len([*bucket])
+        for key, value in ((b"k", b"v" * 70), ("\u00fc", "\u00fc" * 2000), ("l", b"v" * 9000)):
+            bucket[key] = value
+            assert bucket[key] == value == bucket.get(key) and key in bucket
+            assert bucket.update(key, lambda it: it) == value == bucket.setdefault(key, 1)
+            assert bucket.pop(key) == value and bucket.pop(key, None) is None
+        assert bucket.update("n", lambda n: n + 1, default=10**10) == 10**10 + 1
+        assert bucket.add("n", 10**10) == 2 * 10**10 + 1
+        assert bucket.update("n", lambda _: kvreg.REMOVE) is None
+        for wrong in (abs, none.__getitem__, recurs):
+            with contextlib.suppress(TypeError, KeyError, kvreg.CallingSelf):
+                bucket.update("key 2", wrong)
+        assert "everything" in registry and registry["everything"].name == "everything"
+        server.forget()
+        assert server.add(1000) == 1000 and server.add(by=1, twice=True) == 1002
+        assert server.add(1, 2, 3) == 1008
+        try:
+            server.add(-1000)
+        except ValueError as raised:
+            assert raised.args == (-1000,)
+        with kvreg.Inbox() as inbox:
+            watch = bucket.watch("key 1", only_new=True)
+            bucket["key 1"] = "changed"
+            while not isinstance(watch.receive(), kvreg.Put):
+                pass
+            watch.close()
+            reference = inbox.monitor(registry.create("ends"))
+            registry["ends"].exit(kvreg.Reason.SHUTDOWN, "\u00fc")
+            down = inbox.receive(timeout=None)
+            assert down == kvreg.Down(reference, kvreg.Reason.SHUTDOWN, "ends", "\u00fc")
+        bucket.clear()
+
+    return step
+
+
+@with_native
+@with_native
+def test_nothing_is_left_in_memory(registry: kvreg.Registry) -> None:
+    step, steps = everything(registry), 300
+    for _ in range(steps):  # Python itself keeps names of attributes that were looked up
+        step()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        step()
+        gc.collect()
+        before = tracemalloc.take_snapshot()
+        for _ in range(steps):
+            step()
+        gc.collect()
+        grown = tracemalloc.take_snapshot().compare_to(before, "lineno")
+    finally:
+        tracemalloc.stop()
+    # One object that is lost each time would be as many.
+    assert [str(it) for it in grown if it.count_diff >= 0.9 * steps] == []
+
+
+@with_native
+def test_references_are_kept_count_of(registry: kvreg.Registry) -> None:
+    """Of objects that live long, none is counted once too often, or too seldom."""
+    step = everything(registry)
+    step()
+    lasting: tuple[Any, ...] = (None, True, "key 1", "everything", registry, Counter)
+    lasting += (kvreg.KEEP, kvreg.REMOVE, *kvreg.Reason, kvreg.Down, kvreg.Put)
+    lasting += (kvreg.Bucket, kvreg.Inbox, kvreg.KeyNotFound)
+    gc.collect()
+    before = [sys.getrefcount(it) for it in lasting]
+    for _ in range(200):
+        step()
+    gc.collect()
+    after = [sys.getrefcount(it) for it in lasting]
+    for thing, one, other in zip(lasting, before, after):
+        assert abs(other - one) < 100, thing
+
+
+@with_native
+def test_an_extension_of_another_version_is_refused() -> None:
+    code = (
+        "import importlib, types, sys\n"
+        "found = importlib.import_module\n"
+        "def other(name):\n"
+        "    module = found(name)\n"
+        "    fake = types.SimpleNamespace(VERSION=9 << 16, __file__=module.__file__)\n"
+        "    return fake if name.endswith('_native') else module\n"
+        "importlib.import_module = other\n"
+        "import kvreg\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "is of another version than the package, 0.1: build it again" in done.stderr
+
+
+def test_it_is_not_used_where_that_is_wanted() -> None:
+    code = "import kvreg; from kvreg import _accelerated; print(_accelerated.native)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "KVREG_PURE": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "None\n"
