@@ -77,7 +77,7 @@ $(NATIVE): packaging/native.py $(wildcard bindings/python/native/*) include/kvre
 # all others have begun. Then those that take long, and lint not beside what waits for the same lock.
 BESIDE := build $(VENV)/installed test-install test-rust test-python test-c test-model test-misuse \
     lint test-cpp test-stress test-abi test-languages test-docs test-lifecycle test-examples \
-    test-sanitizers test-listener test-shell test-release test-instructions test-readme test-header
+    test-native test-sanitizers test-listener test-shell test-release test-instructions test-readme test-header
 
 # Two parts at a time: what each says is whole, and comes when it has ended. The library needs none
 # of what is installed. What pip makes of the checkout is in the way of other parts, and comes last.
@@ -162,6 +162,20 @@ $(C_TESTS:%=test-c-%): test-c-%: target/c/%
 LEAKS := valgrind -q --error-exitcode=9 --leak-check=full \
     --show-leak-kinds=definite,indirect,possible \
     --errors-for-leak-kinds=definite,indirect,possible
+
+# Its copy of the package has the modules of the checkout. Python itself leaves memory at its end.
+NATIVE_ASAN := target/native-asan
+WITH_NATIVE := $(addprefix tests/python/test_,native.py batch.py bucket.py inbox.py servers.py watch.py)
+test-native: export KVREG_LIBRARY := $(CURDIR)/$(LIBRARY)
+test-native: build $(VENV)/installed ## the Python package's extension, under AddressSanitizer
+	rm -rf $(NATIVE_ASAN) && mkdir -p $(NATIVE_ASAN) && cp -r bindings/python/kvreg $(NATIVE_ASAN)
+	@if $(PYTHON) -c 'import sys; sys.exit(not ($(HAS_NATIVE)))'; then set -ex; \
+	    $(PYTHON) packaging/native.py $(NATIVE_ASAN)/kvreg/_native.abi3.so $(CC) -g \
+	        -fsanitize=address,undefined -fno-sanitize-recover=undefined; \
+	    LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	    ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=$(NATIVE_ASAN) \
+	        $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider $(WITH_NATIVE); \
+	fi
 
 test-sanitizers: target/c/leaks ## what a program sees under valgrind and TSan
 	$(LEAKS) target/c/leaks here

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import sys
 import warnings
 from typing import Callable, ClassVar, NoReturn, TypeVar, Union
@@ -19,6 +20,12 @@ _Owned = Union[ctypes.c_void_p, int, None]
 _Free = Callable[[_Owned], int]
 
 
+@functools.cache
+def named(kind: str, verb: str) -> str:
+    """The name of a function of the library, which is made once: Python keeps each new one."""
+    return sys.intern(f"kvreg_{kind}_{verb}")
+
+
 class Handle(Object):
     """Owns a handle. The number stays as it is after `close`: the library refuses it then."""
 
@@ -32,7 +39,7 @@ class Handle(Object):
         self._library = library
         self._handle = handle
         self._closed = False
-        self._free: _Free = getattr(library, f"kvreg_{self._kind}_free")
+        self._free: _Free = getattr(library, named(self._kind, "free"))
         self._owned: list[_Owned] = [handle]
 
     # It may run anywhere, and late, when globals are gone: so it takes no lock, waits for

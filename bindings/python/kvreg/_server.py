@@ -17,7 +17,7 @@ from typing import Any, Callable, TypeVar
 
 from . import _timeout
 from ._constants import Status
-from ._handle import Handle, obtain
+from ._handle import Handle, named, obtain
 from ._hot import Hot
 from ._library import Library
 from ._logging import follow
@@ -61,7 +61,7 @@ class Server(Handle):
 
         As a context manager it is closed at the end of the block, and nothing else.
         """
-        other = self._of(*obtain(f"kvreg_{self._kind}_clone", self._handle))
+        other = self._of(*obtain(named(self._kind, "clone"), self._handle))
         other._timeout, other._called = self._timeout, self._called
         return other
 
@@ -79,7 +79,7 @@ class Server(Handle):
 
     @timeout.setter
     def timeout(self, seconds: float | None) -> None:
-        Handle._call(self, f"kvreg_{self._kind}_set_timeout", milliseconds(seconds))
+        Handle._call(self, named(self._kind, "set_timeout"), milliseconds(seconds))
         self._timeout = seconds
 
     def _at_once(self) -> ctypes.c_void_p:
@@ -94,7 +94,7 @@ class Server(Handle):
 
     def _another(self, handle: ctypes.c_void_p) -> int:
         """Makes another handle of its own, with timeout 0."""
-        clone = getattr(self._library.quick, f"kvreg_{self._kind}_clone")
+        clone = getattr(self._library.quick, named(self._kind, "clone"))
         # Owned before it is there: Python may be interrupted as soon as it is.
         self._own(handle)
         status: int = clone(self._handle, ctypes.byref(handle))
@@ -104,7 +104,7 @@ class Server(Handle):
         return status or self._set_timeout(handle, 0)
 
     def _set_timeout(self, handle: ctypes.c_void_p, timeout_ms: int) -> int:
-        set_timeout = getattr(self._library.quick, f"kvreg_{self._kind}_set_timeout")
+        set_timeout = getattr(self._library.quick, named(self._kind, "set_timeout"))
         status: int = set_timeout(handle, timeout_ms)
         return status
 
