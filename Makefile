@@ -305,12 +305,14 @@ bench-wide: build ## more ratios with aims, and plots; GROUPS="sizes casts" choo
 	    $(TARGET)/bench-wide.json $(TARGET)/bench-wide
 
 # The same from Python.
-bench-python: build $(VENV)/installed ## the same from Python
+bench-python: build native $(VENV)/installed ## the same from Python
+	tests/requirements.sh bench
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 	    --requirement benches/python/requirements.txt
 	$(CARGO) build --release -p kvreg-bench-actor
-	$(CC) -O2 -shared -fPIC benches/python/floor.c -o $(RELEASE)/libfloor.so
 	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
+	    $(VENV)/bin/python benches/python/bench.py $(RELEASE)
+	KVREG_PURE=1 KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=bindings/python \
 	    $(VENV)/bin/python benches/python/bench.py $(RELEASE)
 
 # Servers that programs write, beside actors of other libraries, from C and from Python; and the

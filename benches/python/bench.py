@@ -1,27 +1,42 @@
 """Measures kvreg from Python beside what else there is, in one run.
 
-Prints a table, and the aims with what was measured, and writes target/bench-python.json.
+The yardstick is a `dict` with a `threading.Lock` that does the same. Prints tables, and the
+aims with what was measured, and writes target/bench-python.json.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
-import multiprocessing
+import queue
 import sys
-import tempfile
-import threading
+import time
 from pathlib import Path
 from typing import Any, Callable
 
-import diskcache
 import kvreg
-from kvreg import aio
-from measure import Busy, Loop, medians, percentile_99
+from kvreg import _accelerated, aio
+from measure import Busy, Loop, medians, percentile
+from peers import Counter as LockedCounter
+from peers import Locked, actor, peers
 
 VALUE = b"v" * 64
 BATCH = 1000
+MANY = {f"key {number}": VALUE for number in range(BATCH)}
+NAMES = list(MANY)
+
+
+class Counter(kvreg.Server):
+    """A server in Python."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    @kvreg.call
+    def add(self, by: int) -> int:
+        """Adds, and says what there is."""
+        self.n += by
+        return self.n
 
 
 def repeat(operation: Callable[[], object]) -> Loop:
@@ -32,39 +47,6 @@ def repeat(operation: Callable[[], object]) -> Loop:
     return loop
 
 
-def floor(path: Path) -> Loop:
-    """A foreign call of three arguments, and a copy of 64 bytes."""
-    call = ctypes.CDLL(str(path / "libfloor.so")).floor_call
-    call.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
-    buffer = ctypes.create_string_buffer(VALUE)
-    address, copy, key = ctypes.addressof(buffer), ctypes.string_at, b"k"
-
-    def loop(count: int) -> None:
-        for _ in range(count):
-            call(1, key, 1)
-            copy(address, 64)
-
-    return loop
-
-
-def actor(path: Path) -> Callable[[], bytes]:
-    """A get from the plain tokio actor."""
-    library = ctypes.CDLL(str(path / "libkvreg_bench_actor.so"))
-    texts: list[Any] = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
-    library.actor_put.argtypes = texts
-    library.actor_get.argtypes = texts
-    library.actor_get.restype = ctypes.c_int64
-    library.actor_put(b"k", 1, VALUE, len(VALUE))
-    buffer = ctypes.create_string_buffer(64)
-
-    def get() -> bytes:
-        length: int = library.actor_get(b"k", 1, buffer, 64)
-        return buffer.raw[:length]
-
-    assert get() == VALUE
-    return get
-
-
 def gets(mapping: Any) -> Loop:
     def loop(count: int) -> None:
         for _ in range(count):
@@ -73,28 +55,55 @@ def gets(mapping: Any) -> Loop:
     return loop
 
 
-def puts(mapping: Any, value: object) -> Loop:
+def puts(mapping: Any) -> Loop:
     def loop(count: int) -> None:
         for _ in range(count):
-            mapping["k"] = value
+            mapping["k"] = VALUE
 
     return loop
 
 
-class Locked(dict[str, Any]):
-    """A dict with a lock, as one shares it between threads."""
+def has(mapping: Any) -> Loop:
+    def loop(count: int) -> None:
+        for _ in range(count):
+            "k" in mapping  # noqa: B015  # what is measured
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._lock = threading.Lock()
+    return loop
 
-    def __getitem__(self, key: str) -> Any:
-        with self._lock:
-            return super().__getitem__(key)
 
-    def __setitem__(self, key: str, value: Any) -> None:
-        with self._lock:
-            super().__setitem__(key, value)
+def lens(mapping: Any) -> Loop:
+    def loop(count: int) -> None:
+        for _ in range(count):
+            len(mapping)
+
+    return loop
+
+
+def updates(mapping: Any) -> Loop:
+    def loop(count: int) -> None:
+        update = mapping.update
+        for _ in range(count):
+            update("n", abs)
+
+    return loop
+
+
+def adds(mapping: Any) -> Loop:
+    def loop(count: int) -> None:
+        add = mapping.add
+        for _ in range(count):
+            add("n")
+
+    return loop
+
+
+def calls(server: Any) -> Loop:
+    def loop(count: int) -> None:
+        add = server.add
+        for _ in range(count):
+            add(1)
+
+    return loop
 
 
 def awaited(work: Callable[[aio.Bucket], Any], bucket: kvreg.Bucket) -> Loop:
@@ -110,111 +119,190 @@ def awaited(work: Callable[[aio.Bucket], Any], bucket: kvreg.Bucket) -> Loop:
     return loop
 
 
-def operations(
-    path: Path, registry: kvreg.Registry, cache: Any, shared: Any
-) -> dict[str, Loop]:
-    bucket = registry.create("bucket")
-    locked = Locked()
-    for mapping in (bucket, cache, shared, locked):
-        mapping["k"] = VALUE
-    bucket["s"], bucket["n"] = "v" * 64, 1
-    return {
-        "ctypes floor": floor(path),
-        "get": gets(bucket),
-        "get, str": repeat(lambda: bucket["s"]),
-        "get, int": repeat(lambda: bucket["n"]),
-        "put": puts(bucket, VALUE),
-        "put_cast": repeat(lambda: bucket.put_cast("k", VALUE)),
-        "update": repeat(lambda: bucket.update("n", abs)),
-        "lookup": repeat(lambda: registry["bucket"]),
-        "aio get": awaited(lambda mine: mine.get("k"), bucket),
-        "aio put": awaited(lambda mine: mine.put("k", VALUE), bucket),
-        "dict with a lock, get": gets(locked),
-        "dict with a lock, put": puts(locked, VALUE),
-        "diskcache, get": gets(cache),
-        "diskcache, put": puts(cache, VALUE),
-        "Manager().dict(), get": gets(shared),
-        "Manager().dict(), put": puts(shared, VALUE),
-        "plain tokio actor, get": repeat(actor(path)),
-    }
+ONE: dict[str, Callable[[Any], Loop]] = {
+    "get": gets,
+    "put": puts,
+    "in": has,
+    "len": lens,
+    "update": updates,
+    "add": adds,
+}
+"""Operations on one key."""
+
+EACH: dict[str, Callable[[Any], Callable[[], object]]] = {
+    "get_many": lambda mapping: lambda: mapping.get_many(NAMES),
+    "put_many": lambda mapping: lambda: mapping.put_many(MANY),
+    "items": lambda mapping: lambda: list(mapping.items()),
+}
+"""Operations on many; what is measured is one batch."""
 
 
-def batches(registry: kvreg.Registry) -> dict[str, Loop]:
-    """Of 1,000 keys each; what is measured is one batch."""
-    bucket = registry.create("batches")
-    found: dict[str, Loop] = {}
-    for kind, value in (("bytes", VALUE), ("int", 1)):
-        found.update(_batches(bucket, kind, {f"key {kind} {n}": value for n in range(BATCH)}))
-    found["items"] = repeat(lambda: list(bucket.items()))
-    return found
+def of_one(registry: kvreg.Registry) -> dict[str, float]:
+    bucket, locked = registry.create("bucket"), Locked()
+    for mapping in (bucket, locked):
+        mapping["k"], mapping["n"] = VALUE, 1
+    loops: dict[str, Loop] = {}
+    for name, operation in ONE.items():
+        loops[name], loops[f"{name}, dict"] = operation(bucket), operation(locked)
+    loops["lookup"] = repeat(lambda: registry["bucket"])
+    loops["aio get"] = awaited(lambda mine: mine.get("k"), bucket)
+    loops["aio put"] = awaited(lambda mine: mine.put("k", VALUE), bucket)
+    loops["call"] = calls(Counter.start(registry, "counter"))
+    loops["call, dict"] = calls(LockedCounter())
+    return medians(loops)
 
 
-def _batches(bucket: kvreg.Bucket, kind: str, pairs: dict[str, Any]) -> dict[str, Loop]:
-    def put_each() -> None:
-        for key, value in pairs.items():
-            bucket[key] = value
-
-    def get_each() -> None:
-        for key in pairs:
-            bucket[key]
-
-    return {
-        f"put {kind} in a loop": repeat(put_each),
-        f"put_many {kind}": repeat(lambda: bucket.put_many(pairs)),
-        f"get {kind} in a loop": repeat(get_each),
-        f"get_many {kind}": repeat(lambda: bucket.get_many(pairs)),
-    }
+def of_many(registry: kvreg.Registry) -> dict[str, float]:
+    bucket, locked = registry.create("batches"), Locked()
+    loops: dict[str, Loop] = {}
+    for mapping in (bucket, locked):
+        mapping.put_many(MANY)
+    for name, operation in EACH.items():
+        loops[name] = repeat(operation(bucket))
+        loops[f"{name}, dict"] = repeat(operation(locked))
+    return {name: taken / BATCH for name, taken in medians(loops).items()}
 
 
-def tails(path: Path, registry: kvreg.Registry) -> dict[str, float]:
-    bucket = registry.create("tails")
+def of_events(registry: kvreg.Registry) -> dict[str, float]:
+    """Of changes of keys, and of ends, that wait: to bring them is not counted."""
+    bucket, channel = registry.create("watched"), queue.SimpleQueue[object]()
+    watch, inbox = bucket.watch(), kvreg.Inbox()
+    while not isinstance(watch.receive(), kvreg.Current):
+        pass
+
+    def changes() -> Callable[[], object]:
+        bucket.put_many(MANY)
+        return watch.receive
+
+    def ends() -> Callable[[], object]:
+        ending = kvreg.Bucket()
+        for _ in range(BATCH):
+            inbox.monitor(ending)
+        ending.stop()
+        return inbox.receive
+
+    def items() -> Callable[[], object]:
+        for number in range(BATCH):
+            channel.put(number)
+        return channel.get
+
+    def received(bring: Callable[[], Callable[[], object]]) -> Loop:
+        def loop(count: int) -> float | None:
+            spent = 0.0
+            for _ in range(max(1, count // BATCH)):
+                receive = bring()
+                spent += timed(receive)
+            return spent / max(1, count // BATCH) / BATCH
+
+        return loop
+
+    return medians(
+        {
+            "a change": received(changes),
+            "an end": received(ends),
+            "event, dict": received(items),
+        }
+    )
+
+
+def timed(operation: Callable[[], object]) -> float:
+    """Nanoseconds of a batch."""
+    begin = time.perf_counter_ns()
+    for _ in range(BATCH):
+        operation()
+    return time.perf_counter_ns() - begin
+
+
+def of_peers(path: Path, registry: kvreg.Registry) -> dict[str, float]:
+    bucket = registry.create("beside peers")
     bucket["k"] = VALUE
-    get, ask = (lambda: bucket["k"]), actor(path)
-    found = {"get": percentile_99(get, 100_000), "actor": percentile_99(ask, 2_000)}
-    with Busy():
-        found["get, busy"] = percentile_99(get, 100_000)
-        found["actor, busy"] = percentile_99(ask, 300)
+    with peers() as others:
+        loops: dict[str, Loop] = {"kvreg, get": gets(bucket), "kvreg, put": puts(bucket)}
+        for name, mapping in others.items():
+            mapping["k"] = VALUE
+            loops[f"{name}, get"], loops[f"{name}, put"] = gets(mapping), puts(mapping)
+        loops["plain tokio actor, get"] = repeat(actor(path, VALUE))
+        return medians(loops)
+
+
+def of_tails(registry: kvreg.Registry) -> dict[str, tuple[float, float]]:
+    """What 999 of 1,000 do not exceed: alone, and beside a busy thread."""
+    bucket, server = registry.create("tails"), Counter.start(registry, "tails of calls")
+    bucket["k"], bucket["n"] = VALUE, 1
+    operations: dict[str, Callable[[], object]] = {
+        "get": lambda: bucket["k"],
+        "put": lambda: bucket.__setitem__("k", VALUE),
+        "update": lambda: bucket.update("n", abs),
+        "call": lambda: server.add(1),
+    }
+    found = {}
+    for name, operation in operations.items():
+        alone = percentile(operation, 100_000, 999)
+        with Busy():
+            found[name] = alone, percentile(operation, 100_000, 999)
     return found
+
+
+def aims(
+    one: dict[str, float],
+    many: dict[str, float],
+    events: dict[str, float],
+    beside: dict[str, float],
+    tails: dict[str, tuple[float, float]],
+) -> list[tuple[str, str, float, float]]:
+    """What, how it is to be compared, with what, and what was measured."""
+
+    def ratio(found: dict[str, float], name: str) -> float:
+        return found[name] / found[f"{name}, dict"]
+
+    most = {"update": 1.5}
+    rows = [
+        (f"{name} / dict and lock", "<=", most.get(name, 0.6), ratio(one, name)) for name in ONE
+    ]
+    rows += [(f"{name}, each / dict and lock", "<=", 3.0, ratio(many, name)) for name in EACH]
+    rows.append(("a call / lock and method", "<=", 2.0, ratio(one, "call")))
+    for name in ("a change", "an end"):
+        rows.append((f"{name} / SimpleQueue", "<=", 3.0, events[name] / events["event, dict"]))
+    faster = {"lmdb": 5.0, "diskcache": 80.0, "redis-py": 400.0, "Manager().dict()": 500.0}
+    for name, aim in faster.items():
+        rows.append(
+            (
+                f"get, faster than {name}",
+                ">=",
+                aim,
+                beside[f"{name}, get"] / beside["kvreg, get"],
+            )
+        )
+    for name, (alone, busy) in tails.items():
+        rows.append((f"p99.9 of {name}, busy / alone", "<=", 3.0, busy / alone))
+    return rows
 
 
 def main(path: Path) -> None:
-    with (
-        kvreg.Registry() as registry,
-        tempfile.TemporaryDirectory() as directory,
-        diskcache.Cache(directory) as cache,
-        multiprocessing.Manager() as manager,
-    ):
-        single = medians(operations(path, registry, cache, manager.dict()))
-        many = {name: time / BATCH for name, time in medians(batches(registry)).items()}
-        tail = tails(path, registry)
-    print("one operation, ns, and as a multiple of the ctypes floor")
-    for name, time in single.items():
-        print(f"  {name:28} {time:10.0f} {time / single['ctypes floor']:9.2f}x")
-    print("one key of 1,000, ns")
-    for name, time in many.items():
-        print(f"  {name:28} {time:10.0f}")
-    print("99 of 100 gets, ns at most")
-    for name, time in tail.items():
-        print(f"  {name:28} {time:10.0f}")
-    get = single["get"]
-    by_bytes = many["put bytes in a loop"] / many["put_many bytes"]
-    by_ints = many["put int in a loop"] / many["put_many int"]
-    by_manager = single["Manager().dict(), get"] / get
-    busy = tail["get, busy"] / tail["get"]
-    aims: list[tuple[str, str, float, float]] = [
-        ("get of 64 B against the ctypes floor", "<=", 1.5, get / single["ctypes floor"]),
-        ("get, faster than diskcache's", ">=", 5, single["diskcache, get"] / get),
-        ("get, faster than Manager().dict()'s", ">=", 50, by_manager),
-        ("put_many of 1,000 bytes, faster than a loop", ">=", 3, by_bytes),
-        ("put_many of 1,000 ints, faster than a loop", ">=", 3, by_ints),
-        ("p99 of get beside a busy thread, against alone", "<=", 5, busy),
-    ]
+    how = "by ctypes" if _accelerated.native is None else "with the extension"
+    with kvreg.Registry() as registry:
+        one, many, events = of_one(registry), of_many(registry), of_events(registry)
+        beside, tails = of_peers(path, registry), of_tails(registry)
+    print(f"{sys.version.split()[0]}, {how}: ns of one operation; of a dict and a lock")
+    for name, taken in {**one, **many, **events}.items():
+        if not name.endswith(", dict"):
+            other = {**one, **many, **events}.get(f"{name}, dict")
+            against = "" if other is None else f" {other:10.0f} {taken / other:8.2f}x"
+            print(f"  {name:28} {taken:10.0f}{against}")
+    print("others, ns, and as a multiple of kvreg's get")
+    for name, taken in beside.items():
+        print(f"  {name:28} {taken:10.0f} {taken / beside['kvreg, get']:8.1f}x")
+    print("999 of 1,000 take ns at most: alone, and beside a busy thread")
+    for name, (alone, busy) in tails.items():
+        print(f"  {name:28} {alone:10.0f} {busy:10.0f}")
     print("aims")
-    for what, sign, aim, measured in aims:
+    for what, sign, aim, measured in aims(one, many, events, beside, tails):
         reached = measured <= aim if sign == "<=" else measured >= aim
-        print(f"  {what:48} {sign} {aim:4}x {measured:8.2f}x {'' if reached else 'missed'}")
-    report = {"one": single, "of_1000": many, "p99": tail}
-    report_to = path.parent / "bench-python.json"
+        print(f"  {what:40} {sign} {aim:5}x {measured:8.2f}x {'' if reached else 'missed'}")
+    report = {"one": one, "many": many, "events": events, "peers": beside, "p99.9": tails}
+    report_to = path.parent / (
+        "bench-python-ctypes.json" if _accelerated.native is None else "bench-python.json"
+    )
     report_to.write_text(json.dumps(report, indent=1) + "\n")
 
 

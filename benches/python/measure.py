@@ -57,14 +57,14 @@ def _time(loop: Loop, count: int) -> float:
     return (time.perf_counter_ns() - begin) / count if told is None else told
 
 
-def percentile_99(operation: Callable[[], object], count: int) -> float:
-    """Nanoseconds that 99 of 100 operations do not exceed."""
+def percentile(operation: Callable[[], object], count: int, of_1000: int) -> float:
+    """Nanoseconds that so many of 1,000 operations do not exceed."""
     times = []
     for _ in range(count):
         begin = time.perf_counter_ns()
         operation()
         times.append(time.perf_counter_ns() - begin)
-    return statistics.quantiles(times, n=100)[98]
+    return statistics.quantiles(times, n=1000)[of_1000 - 1]
 
 
 class Busy:

@@ -113,9 +113,10 @@ def _address(values: Any) -> int | None:
 
 def get_many(bucket: Bucket, keys: Iterable[Key], default: Any) -> list[Any]:
     """Does what `Bucket.get_many` says."""
-    codec = bucket._codec
+    codec, keys = bucket._codec, tuple(keys)
+    if not keys:
+        return []
     if native is not None and codec is None:
-        keys = tuple(keys)
         follow()
         status, found = native.get_many(bucket._at_once().value, keys, default)
         if status == Status.OK:
@@ -124,8 +125,6 @@ def get_many(bucket: Bucket, keys: Iterable[Key], default: Any) -> list[Any]:
         if status != Status.TIMEOUT:  # which it is too if it is not for the extension
             bucket._check(status)
     chosen = [encode_key(key) for key in keys]
-    if not chosen:
-        return []
     batch = (_abi.Pair * len(chosen))()
     joined, lengths = b"".join(chosen), array("Q", map(len, chosen))
     begins = accumulate(lengths, initial=_address(joined) or 0)
