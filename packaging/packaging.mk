@@ -56,7 +56,7 @@ wheel: export KVREG_BUILT := $(CURDIR)/$(PORTABLE)/libkvreg.so
 wheel: ship-portable $(TOOLS)/installed-wheel ## the Python package, as wheels and as sources
 	if $(TOOLS)/bin/python -c 'import sys; sys.exit(not ($(HAS_NATIVE)))'; then \
 	    ZIG_GLOBAL_CACHE_DIR=$(CURDIR)/target/zig $(TOOLS)/bin/python packaging/native.py \
-	        $(PORTABLE)/_native.abi3.so $(abspath $(ZIG)); \
+	        $(PORTABLE)/_native.abi3.so $(abspath $(ZIG)) -g0; \
 	fi
 	rm -rf $(WHEELS) target/dist
 	$(TOOLS)/bin/python -m build --sdist --outdir $(WHEELS) bindings/python

@@ -132,8 +132,10 @@ class BuildLibrary(build_ext):
 
     def get_ext_filename(self, fullname: str) -> str:
         """The file that `fullname` stands for; the library has no interpreter's tag."""
-        package, name = fullname.rpartition(".")[::2]
-        if fullname != EXTENSION:
+        package, name = fullname.rpartition(".")[
+            ::2
+        ]  # of no package where it asks for the name
+        if name != EXTENSION.rpartition(".")[2]:
             name = LIBRARY
         elif BUILT:
             name = BUILT_EXTENSION
@@ -181,9 +183,7 @@ class BuildLibrary(build_ext):
         link = HERE / "kvreg" / LIBRARY
         link.unlink(missing_ok=True)
         link.symlink_to(self.library)
-        if self.has_extension:
-            made = Path(self.get_ext_fullpath(EXTENSION))
-            shutil.copy(made, HERE / "kvreg" / made.name)
+        # The extension was built beside the modules.
 
 
 class Wheel(bdist_wheel):

@@ -24,11 +24,6 @@ VERSION = (0, 1)
 """Major and minor of the interface that _abi describes."""
 
 
-def needed() -> str:
-    """The version that the library and the extension are to be of, for messages."""
-    return f"{VERSION[0]}.{VERSION[1]}"
-
-
 def _found() -> Any:
     # Those before would take the file too, and not find in themselves what it needs.
     if sys.implementation.name != "cpython" or sys.version_info < (3, 11):
@@ -43,8 +38,9 @@ def _found() -> Any:
             raise
         return None
     if (found.VERSION >> 16, found.VERSION >> 8 & 0xFF) != VERSION:
+        needed = f"{VERSION[0]}.{VERSION[1]}"
         raise ImportError(
-            f"{found.__file__} is of another version than the package, {needed()}: build it"
+            f"{found.__file__} is of another version than the package, {needed}: build it"
             " again, or remove it"
         )
     return found

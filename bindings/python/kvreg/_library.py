@@ -25,7 +25,6 @@ from pathlib import Path
 
 from . import _abi, _accelerated
 from ._accelerated import VERSION as _VERSION
-from ._accelerated import needed as _needed
 from ._hot import Hot
 
 VARIABLE = "KVREG_LIBRARY"
@@ -210,6 +209,10 @@ def _declare(opened: ctypes.CDLL) -> None:
         function = getattr(opened, name)
         function.restype = result
         function.argtypes = arguments
+
+
+def _needed() -> str:
+    return f"{_VERSION[0]}.{_VERSION[1]}"
 
 
 def _address(opened: ctypes.CDLL) -> int | None:

@@ -50,8 +50,7 @@ static void key_is(kvreg_pair *pair, const struct text *text) {
     pair->key_len = text->len;
 }
 
-/* The pairs of a dict; false if one is not for the short way. */
-static bool pairs_of(PyObject *dict, struct kept *kept) {
+static bool pairs_of_locked(PyObject *dict, struct kept *kept) {
     PyObject *key, *value;
     Py_ssize_t place = 0;
     size_t at = 0;
@@ -65,6 +64,15 @@ static bool pairs_of(PyObject *dict, struct kept *kept) {
         kept->objects[kept->used++] = Py_NewRef(value);
     }
     return at == kept->count;
+}
+
+/* The pairs of a dict; false if one is not for the short way. */
+static bool pairs_of(PyObject *dict, struct kept *kept) {
+    bool are_all;
+    Py_BEGIN_CRITICAL_SECTION(dict);
+    are_all = pairs_of_locked(dict, kept);
+    Py_END_CRITICAL_SECTION();
+    return are_all;
 }
 
 /* put_many(handle, dict): the status. It is TIMEOUT too if that is not for the short way. */

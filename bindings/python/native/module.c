@@ -157,7 +157,7 @@ static int clear(PyObject *module) {
 
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, FUNCTION(execute)},
-#ifdef Py_GIL_DISABLED
+#ifdef Py_mod_gil
     {Py_mod_gil, Py_MOD_GIL_NOT_USED},
 #endif
     {0, NULL},

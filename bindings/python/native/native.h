@@ -30,6 +30,11 @@
 
 #include <kvreg.h>
 
+#ifndef Py_BEGIN_CRITICAL_SECTION /* where the interpreter's lock is one */
+#define Py_BEGIN_CRITICAL_SECTION(object) {
+#define Py_END_CRITICAL_SECTION() }
+#endif
+
 #define FUNCTIONS(DO)                                                                              \
     DO(bucket_add_int)                                                                             \
     DO(bucket_count)                                                                               \
@@ -90,10 +95,11 @@ struct object {
     PyObject_HEAD
     _Atomic(void *) handle; /* for the short ways; NULL as long as it is not known */
     PyObject *readings;     /* of a mapping that somebody reads as a whole, or NULL */
-    bool is_long;           /* what it has is not for the short ways */
+    atomic_bool is_long;    /* what it has is not for the short ways */
 };
 
-/* Whether somebody reads the mapping as a whole now: then a look-up may be of that. */
+/* Whether somebody reads the mapping as a whole now: then a look-up may be of that. To be asked
+ * once there is a handle. */
 static inline bool is_read(struct object *object) {
     return object->readings != NULL && PyList_Size(object->readings) != 0;
 }

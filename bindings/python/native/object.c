@@ -1,11 +1,6 @@
 /* What all objects with handles have in common, and the way to what Python does. */
 #include "native.h"
 
-#ifndef Py_BEGIN_CRITICAL_SECTION /* where the interpreter's lock is one */
-#define Py_BEGIN_CRITICAL_SECTION(object) {
-#define Py_END_CRITICAL_SECTION() }
-#endif
-
 PyObject *call(PyObject *function, PyObject *first, PyObject *const *args, Py_ssize_t count,
                PyObject *names) {
     Py_ssize_t named = names == NULL ? 0 : PyTuple_Size(names), at = 0;

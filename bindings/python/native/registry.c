@@ -23,7 +23,10 @@ static PyObject *own(PyObject *self, const char *function, PyObject *name) {
 
 static PyObject *get_item(PyObject *self, PyObject *name) {
     kvreg_status status = KVREG_TIMEOUT;
-    kvreg_bucket *bucket = is_read((struct object *)self) ? NULL : look_up(self, name, &status);
+    kvreg_bucket *bucket = NULL;
+    if (handle_of(self) != NULL && !is_read((struct object *)self)) {
+        bucket = look_up(self, name, &status);
+    }
     if (bucket == NULL) {
         return own(self, "_pure___getitem__", name);
     }
