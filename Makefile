@@ -177,6 +177,15 @@ test-native: build $(VENV)/installed ## the Python package's extension, under Ad
 	        $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider $(WITH_NATIVE); \
 	fi
 
+# By Debian's debug build of CPython, for which it is compiled.
+test-references: build ## the references that the extension holds
+	tests/requirements.sh references
+	rm -rf target/native-debug && mkdir -p target/native-debug
+	cp -r bindings/python/kvreg target/native-debug && rm -f target/native-debug/kvreg/_native.*
+	python3-dbg packaging/native.py target/native-debug/kvreg/_native.abi3.so $(CC) -g
+	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=target/native-debug:tests/python \
+	    python3-dbg tests/python/references.py
+
 test-sanitizers: target/c/leaks ## what a program sees under valgrind and TSan
 	$(LEAKS) target/c/leaks here
 	$(LEAKS) target/c/leaks held

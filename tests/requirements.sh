@@ -2,8 +2,9 @@
 # What the tests need beside a Rust toolchain; with `bench` the benchmarks' peers too; with
 # `languages` the runtimes of the examples in other languages, with `windows` what `make dll` and
 # `make test-windows` need, with `aarch64` what `make dist-aarch64` and with `aarch64-tests` what
-# `make test-aarch64` need, with `docs` what `make docs` needs, with `tsan` and then `tsan-runtime`
-# what `make test-tsan` needs, and nothing else. Installed if that is allowed, else named.
+# `make test-aarch64` need, with `references` what `make test-references` needs, with `docs` what
+# `make docs` needs, with `tsan` and then `tsan-runtime` what `make test-tsan` needs, and nothing
+# else. Installed if that is allowed, else named.
 set -eu
 
 missing=()
@@ -70,6 +71,9 @@ tsan-runtime)
     llvm=$(/usr/bin/rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
     [ -e "/usr/lib/llvm-$llvm/lib/clang/$llvm/lib/linux/libclang_rt.tsan-$(uname -m).a" ] ||
         missing+=("libclang-rt-$llvm-dev")
+    ;;
+references)
+    command -v python3-dbg >/dev/null || missing+=(python3-dbg libpython3-dbg libpython3-dev)
     ;;
 languages)
     need luajit luajit

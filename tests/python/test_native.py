@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import inspect
 import os
@@ -17,6 +16,7 @@ from typing import Any, Callable
 import kvreg
 import pytest
 from kvreg import _accelerated
+from native_support import Counter, everything, forget
 from support import Worker, wait
 
 native = _accelerated.native
@@ -244,83 +244,6 @@ def test_who_waits_lets_others_run(bucket: kvreg.Bucket) -> None:
         call()  # with the lock it would wait for ever
         holder.result()
         soon.join()
-
-
-class Counter(kvreg.Server):
-    """Counts."""
-
-    answers = (ValueError,)
-
-    def __init__(self) -> None:
-        self.n = 0
-
-    @kvreg.call
-    def add(self, by: int = 1, *more: int, twice: bool = False) -> int:
-        if by < 0:
-            raise ValueError(by)
-        self.n += (by + sum(more)) * (1 + twice)
-        return self.n
-
-    @kvreg.cast
-    def forget(self) -> None:
-        self.n = 0
-
-
-def everything(registry: kvreg.Registry) -> Callable[[], None]:
-    """One step that goes each short way, and the long one behind it."""
-    bucket = registry.create("everything")
-    server = Counter.start(registry, "counter")
-    pairs = {f"key {number}": f"value {number}" for number in range(50)}
-    names = [*pairs, "none"]
-    none: dict[str, object] = {}
-
-    def recurs(text: str) -> object:
-        return bucket.update(text, str)
-
-    def step() -> None:
-        bucket.put_many(pairs)
-        assert bucket.get_many(names, None)[-1] is None
-        assert len(bucket) == 50 == len(bucket.items()) == len([*bucket])
-        for key, value in ((b"k", b"v" * 70), ("\u00fc", "\u00fc" * 2000), ("l", b"v" * 9000)):
-            bucket[key] = value
-            assert bucket[key] == value == bucket.get(key) and key in bucket
-            assert bucket.update(key, lambda it: it) == value == bucket.setdefault(key, 1)
-            assert bucket.pop(key) == value and bucket.pop(key, None) is None
-        assert bucket.update("n", lambda n: n + 1, default=10**10) == 10**10 + 1
-        assert bucket.add("n", 10**10) == 2 * 10**10 + 1
-        assert bucket.update("n", lambda _: kvreg.REMOVE) is None
-        for wrong in (abs, none.__getitem__, recurs):
-            with contextlib.suppress(TypeError, KeyError, kvreg.CallingSelf):
-                bucket.update("key 2", wrong)
-        assert "everything" in registry and registry["everything"].name == "everything"
-        server.forget()
-        assert server.add(1000) == 1000 and server.add(by=1, twice=True) == 1002
-        assert server.add(1, 2, 3) == 1008
-        try:
-            server.add(-1000)
-        except ValueError as raised:
-            assert raised.args == (-1000,)
-        with kvreg.Inbox() as inbox:
-            watch = bucket.watch("key 1", only_new=True)
-            bucket["key 1"] = "changed"
-            while not isinstance(watch.receive(), kvreg.Put):
-                pass
-            watch.close()
-            reference = inbox.monitor(registry.create("ends"))
-            registry["ends"].exit(kvreg.Reason.SHUTDOWN, "\u00fc")
-            down = inbox.receive(timeout=None)
-            assert down == kvreg.Down(reference, kvreg.Reason.SHUTDOWN, "ends", "\u00fc")
-        bucket.clear()
-
-    return step
-
-
-def forget() -> None:
-    """Has Python forget what it could find again."""
-    gc.collect()
-    # It keeps the names of attributes that were looked up.
-    clear: Any = getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache
-    clear()
 
 
 @with_native
