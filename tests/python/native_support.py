@@ -25,6 +25,10 @@ class Counter(kvreg.Server):
         self.n += (by + sum(more)) * (1 + twice)
         return self.n
 
+    @kvreg.call
+    def itself(self) -> Counter:
+        return self
+
     @kvreg.cast
     def forget(self) -> None:
         self.n = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import inspect
 import os
@@ -282,6 +283,19 @@ def test_references_are_kept_count_of(registry: kvreg.Registry) -> None:
     after = [sys.getrefcount(it) for it in lasting]
     for thing, one, other in zip(lasting, before, after):
         assert abs(other - one) < 100, thing
+
+
+@with_native
+def test_a_call_keeps_nothing_of_its_server(registry: kvreg.Registry) -> None:
+    server = Counter.start(registry, "counter")
+    owner = server.itself()
+    before = sys.getrefcount(owner)
+    for _ in range(100):
+        server.add(1)
+        with contextlib.suppress(ValueError):
+            server.add(-1)
+    forget()
+    assert sys.getrefcount(owner) == before
 
 
 @with_native
