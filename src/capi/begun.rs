@@ -18,7 +18,8 @@ use std::any::Any;
 use std::cell::UnsafeCell;
 use std::sync::Arc;
 
-use super::object::{is_inherited, is_inherited_handle, kvreg_update, missing, token};
+use super::kinds::kvreg_update;
+use super::object::{is_inherited, is_inherited_handle, missing, token};
 use super::status::{Failure, Status};
 use crate::bucket::{BucketServer, Deciding, Keyed, OpenUpdate};
 use crate::error::Error;

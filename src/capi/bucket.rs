@@ -5,9 +5,11 @@ use std::ffi::{c_char, c_void};
 use super::argument::{self, invalid, Out};
 use super::fast;
 use super::guard::guard;
+use super::handles::{self, free, make, set_timeout};
 use super::info::{fill, kvreg_bucket_stats};
 use super::items::Items;
-use super::object::{self, free, kvreg_bucket, kvreg_items, make, releasing, set_timeout, with};
+use super::kinds::{kvreg_bucket, kvreg_items};
+use super::object::{releasing, with};
 use super::object::{with_both, Needs};
 use super::one_key::{put, ranked, read, How, OK};
 use super::options::{bucket_options, kvreg_bucket_options};
@@ -83,7 +85,7 @@ pub unsafe extern "C" fn kvreg_bucket_clone(
 ) -> kvreg_status {
     guard("kvreg_bucket_clone", || {
         // SAFETY: null or an output.
-        object::clone(bucket, unsafe { Out::new(clone, std::ptr::null_mut()) })
+        handles::clone(bucket, unsafe { Out::new(clone, std::ptr::null_mut()) })
     })
 }
 
@@ -141,7 +143,7 @@ pub unsafe extern "C" fn kvreg_bucket_info(
 /// blocks.
 #[no_mangle]
 pub unsafe extern "C" fn kvreg_bucket_free(bucket: *mut kvreg_bucket) -> kvreg_status {
-    if object::fast_free(bucket).is_some() {
+    if handles::fast_free(bucket).is_some() {
         return OK;
     }
     guard("kvreg_bucket_free", || free(bucket))

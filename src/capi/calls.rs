@@ -9,10 +9,9 @@ use super::argument;
 use super::fast;
 use super::guard::{guard, guard_since};
 use super::handlers::{ask, is_inside, said, Handle, Running};
+use super::kinds::{kvreg_registry, kvreg_server, with_any_kind, AnyKind};
 use super::messages::{self, content, Given, Sent, CALL};
-use super::object::{
-    kvreg_registry, kvreg_server, with, with_any_kind, with_registry, AnyKind, Needs,
-};
+use super::object::{with, with_registry, Needs};
 use super::one_key::OK;
 use super::servers::failure_of;
 use super::status::{kvreg_status, kvreg_verdict, Failure, Status};

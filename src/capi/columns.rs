@@ -4,7 +4,8 @@ use std::ffi::c_void;
 
 use super::argument::{self, invalid, options, WithSize};
 use super::guard::guard;
-use super::object::{kvreg_bucket, with};
+use super::kinds::kvreg_bucket;
+use super::object::with;
 use super::one_key::{ranked, How};
 use super::status::{kvreg_status, Failure, Status};
 use super::value::{absent_is_no_value, ABSENT, BOOL, BYTES, FLOAT, INT, NIL, STRING};

@@ -12,7 +12,8 @@
 use std::sync::Arc;
 
 use super::argument::touch_to_write;
-use super::object::{token, Handle};
+use super::kinds::Handle;
+use super::object::token;
 use super::value::kvreg_value;
 use crate::process::Process;
 use crate::reclaim::{self, Guard};

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use super::argument::invalid;
+use super::kinds::kvreg_server;
 use super::messages::{kvreg_message, Views};
-use super::object::kvreg_server;
 use super::status::{kvreg_verdict, Failure};
 use super::turns;
 use super::update::{ABORT, CRASH, KEEP, LATER, STOP, UNHANDLED};

@@ -4,10 +4,10 @@ use std::ffi::c_char;
 
 use super::argument::{self, invalid, Out};
 use super::guard::guard;
-use super::object::{
-    kvreg_inbox, kvreg_server, or_of_second_kind, releasing, with, with_any_kind, with_both_kinds,
-    AnyKind, Needs,
+use super::kinds::{
+    kvreg_inbox, kvreg_server, or_of_second_kind, with_any_kind, with_both_kinds, AnyKind,
 };
+use super::object::{releasing, with, Needs};
 use super::status::{kvreg_reason, kvreg_status};
 use crate::reason::Reason;
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::argument::{bytes, invalid, limit, options, Out, WithSize};
 use super::guard::guard;
-use super::object::{free, kvreg_listener, kvreg_registry, make, releasing, with};
+use super::handles::{free, make};
+use super::kinds::{kvreg_listener, kvreg_registry};
+use super::object::{releasing, with};
 use super::status::{kvreg_status, Failure};
 use super::value::kvreg_value;
 use crate::listener::{ListenerCore, ListenerOptions, Password};

@@ -22,7 +22,9 @@ mod begun;
 mod fast;
 mod guard;
 mod handlers;
+mod handles;
 mod info;
+mod kinds;
 mod object;
 mod one_key;
 mod options;
@@ -77,4 +79,4 @@ mod event;
 
 mod listener;
 
-pub(crate) use object::free_all;
+pub(crate) use handles::free_all;

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use super::argument::{self, invalid, Out};
 use super::fast;
 use super::guard::guard;
+use super::handles::{self, fast_make, free, make, set_timeout};
 use super::info::{fill, kvreg_registry_stats};
 use super::items::Items;
-use super::object::{
-    self, fast_make, free, kvreg_bucket, kvreg_items, kvreg_registry, make, releasing_registry,
-    set_timeout, with_registry,
-};
+use super::kinds::{kvreg_bucket, kvreg_items, kvreg_registry};
+use super::object::{releasing_registry, with_registry};
 use super::options::{
     bucket_options, kvreg_bucket_options, kvreg_registry_options, registry_options,
 };
@@ -78,7 +77,7 @@ pub unsafe extern "C" fn kvreg_registry_clone(
 ) -> kvreg_status {
     guard("kvreg_registry_clone", || {
         // SAFETY: null or an output.
-        object::clone(registry, unsafe { Out::new(clone, std::ptr::null_mut()) })
+        handles::clone(registry, unsafe { Out::new(clone, std::ptr::null_mut()) })
     })
 }
 

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use super::argument::invalid;
 use super::guard::guard;
-use super::object::{free, kvreg_reply, with_needs_of, Needs};
+use super::handles::free;
+use super::kinds::kvreg_reply;
+use super::object::{with_needs_of, Needs};
 use super::status::{kvreg_status, kvreg_verdict, Failure, Status};
 use super::update::{ABORT, KEEP};
 use super::value::kvreg_value;

@@ -4,7 +4,8 @@ use std::ffi::c_char;
 
 use super::argument::{self, invalid};
 use super::guard::guard;
-use super::object::{kvreg_bucket, with};
+use super::kinds::kvreg_bucket;
+use super::object::with;
 use super::status::{kvreg_status, Failure};
 use crate::runtime::files::PATH_LIMIT;
 

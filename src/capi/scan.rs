@@ -4,8 +4,10 @@ use std::ffi::c_void;
 
 use super::argument::{self, invalid, limit, options, Out, WithSize};
 use super::guard::guard;
+use super::handles::make;
 use super::items::Items;
-use super::object::{kvreg_bucket, kvreg_items, make, with};
+use super::kinds::{kvreg_bucket, kvreg_items};
+use super::object::with;
 use super::status::{kvreg_status, Failure};
 use crate::store::Wanted;
 

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use super::argument::{self, invalid, limit, options, Out, WithSize};
 use super::guard::guard;
 use super::handlers::{innermost, kvreg_handle_fn, kvreg_init_fn, Callbacks};
+use super::handles::{self, free, make, set_timeout};
 use super::info::fill;
 use super::items::Items;
-use super::object::{
-    self, free, kvreg_bucket, kvreg_inbox, kvreg_items, kvreg_registry, kvreg_server, kvreg_turn,
-    make, set_timeout, token, with, with_any_kind, with_registry, AnyKind, Needs,
+use super::kinds::{
+    kvreg_bucket, kvreg_inbox, kvreg_items, kvreg_registry, kvreg_server, kvreg_turn,
+    with_any_kind, AnyKind,
 };
+use super::object::{token, with, with_registry, Needs};
 use super::status::{kvreg_status, Failure, Status};
 use super::turns;
 use super::value::kvreg_value;
@@ -429,13 +431,13 @@ pub unsafe extern "C" fn kvreg_server_clone(
             match Kind::claimed(token(server)) {
                 Some(Kind::Bucket) => {
                     let clone = clone.cast::<*mut kvreg_bucket>();
-                    object::clone(server.cast(), Out::new(clone, std::ptr::null_mut()))
+                    handles::clone(server.cast(), Out::new(clone, std::ptr::null_mut()))
                 }
                 Some(Kind::Registry) => {
                     let clone = clone.cast::<*mut kvreg_registry>();
-                    object::clone(server.cast(), Out::new(clone, std::ptr::null_mut()))
+                    handles::clone(server.cast(), Out::new(clone, std::ptr::null_mut()))
                 }
-                _ => object::clone(server, Out::new(clone, std::ptr::null_mut())),
+                _ => handles::clone(server, Out::new(clone, std::ptr::null_mut())),
             }
         }
     })

@@ -21,11 +21,13 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use super::argument::{self, invalid, Out};
 use super::guard::guard;
 use super::handlers::{next_serial, said};
-use super::messages::{fill_message, kvreg_message, message_out, owned};
-use super::object::{
-    insert_uncounted, is_inherited, is_inherited_handle, kvreg_inbox, kvreg_reply, kvreg_server,
-    kvreg_turn, make, missing, or_of_second, remove_uncounted, token, with, with_any_kind, Needs,
+use super::handles::make;
+use super::kinds::{
+    insert_uncounted, kvreg_inbox, kvreg_reply, kvreg_server, kvreg_turn, remove_uncounted,
+    with_any_kind,
 };
+use super::messages::{fill_message, kvreg_message, message_out, owned};
+use super::object::{is_inherited, is_inherited_handle, missing, or_of_second, token, with, Needs};
 use super::one_key::OK;
 use super::replies::Deferred;
 use super::status::{kvreg_status, kvreg_verdict, Failure, Status};

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 
 use super::argument::{invalid, Out};
 use super::fast;
-use super::object::kvreg_bucket;
+use super::kinds::kvreg_bucket;
 use super::one_key::{put, read, How};
 use super::status::{kvreg_status, Status};
 use super::value::kvreg_value;

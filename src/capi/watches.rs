@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::argument::Out;
 use super::guard::guard;
-use super::object::Handle;
-use super::object::{kvreg_bucket, kvreg_inbox, kvreg_registry, releasing, with, with_registry};
+use super::kinds::Handle;
+use super::kinds::{kvreg_bucket, kvreg_inbox, kvreg_registry};
+use super::object::{releasing, with, with_registry};
 use super::options::{kvreg_watch_options, watch_options};
 use super::status::{kvreg_status, Failure};
 use crate::inbox::InboxCore;
