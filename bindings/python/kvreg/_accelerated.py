@@ -33,8 +33,9 @@ def _found() -> Any:
     name = f"{__package__}._native"
     try:
         found = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
+    except ImportError as error:
+        # There is none, or none for this interpreter, as one that shares no lock with others.
+        if isinstance(error, ModuleNotFoundError) and error.name != name:
             raise
         return None
     if (found.VERSION >> 16, found.VERSION >> 8 & 0xFF) != VERSION:
@@ -56,6 +57,9 @@ if TYPE_CHECKING or native is None:
 
         __slots__ = ()
 
+        def _forget(self) -> None:
+            """Before it gets a handle: what the extension knew of an older one."""
+
 else:
     Object = native.Object
 
@@ -71,7 +75,7 @@ def accelerated(pure: _Class) -> _Class:
         if name in vars(short) and name not in vars(native.Object)
     }
     for name in body:
-        native.describe(name[len("_pure_") :], body[name].__doc__)
+        native.describe(name[len("_pure_") :], body[name].__doc__ or "")
     body.update(__doc__=pure.__doc__, __module__=pure.__module__, __slots__=())
     body["__qualname__"] = pure.__qualname__
     made: _Class = type(pure)(pure.__name__, (short, pure), body)
@@ -84,11 +88,16 @@ def know(**what: object) -> None:
         native.know(what)
 
 
-def bind(library: ctypes.CDLL) -> None:
+def bind(library: ctypes.CDLL) -> bool:
     """Has the extension, if there is one, call this library's functions.
 
-    Before the first object is made: they are the same for all.
+    Before the first object is made. False if it calls those of another one: an extension is
+    loaded once in a process, for all interpreters.
     """
-    if native is not None:
-        functions = (getattr(library, f"kvreg_{name}") for name in native.FUNCTIONS)
-        native.bind(tuple(ctypes.cast(it, ctypes.c_void_p).value for it in functions))
+    if native is None:
+        return True
+    functions = (getattr(library, f"kvreg_{name}") for name in native.FUNCTIONS)
+    is_bound: bool = native.bind(
+        tuple(ctypes.cast(it, ctypes.c_void_p).value for it in functions)
+    )
+    return is_bound

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 _Default = TypeVar("_Default")
 _Self = TypeVar("_Self", bound="Bucket")
 
+_GONE = object()
+"""In place of a value that another thread took out."""
+
 _INT_MIN = -(2**63)
 _INT_MAX = 2**63 - 1
 
@@ -87,6 +90,7 @@ class Bucket(Server, MutableMapping[str, Any]):
         It is never started again: `InvalidArgument` for `options` that say so.
         """
         codec = checked_codec(codec)
+        self._forget()
         if options is None:
             super().__init__(*obtain("kvreg_bucket_start"))
         else:
@@ -300,8 +304,8 @@ class Bucket(Server, MutableMapping[str, Any]):
         while True:
             found = list(self)
             for key in found:
-                value = self.pop(key, ABSENT)
-                if value is not ABSENT:  # else another thread was faster
+                value = self.pop(key, _GONE)
+                if value is not _GONE:  # else another thread was faster
                     return key, value
             if not found:
                 raise KeyNotFound("the bucket is empty")

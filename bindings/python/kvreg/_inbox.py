@@ -85,6 +85,7 @@ class Inbox(Handle):
 
     def __init__(self) -> None:
         """Opens an inbox. Never blocks."""
+        self._forget()
         super().__init__(*obtain("kvreg_inbox_open"))
 
     def monitor(self, server: Bucket | Registry | UserServer) -> int:

@@ -96,7 +96,11 @@ def library() -> Library:
 
 def _used(library: Library) -> Library:
     """The library that is used from here on."""
-    _accelerated.bind(library.quick)
+    if not _accelerated.bind(library.quick):
+        raise LibraryError(
+            f"{_describe(library)}: another interpreter of this process uses another copy, and"
+            f" the extension calls that; set {_accelerated.VARIABLE}=1 to do without it"
+        )
     return library
 
 

@@ -142,6 +142,7 @@ class Registry(Server, Mapping[str, Bucket]):
     ) -> None:
         """Starts a registry. Never blocks."""
         codec = checked_codec(codec)
+        self._forget()
         options = _abi.RegistryOptions(
             max_buckets=count("max_buckets", max_buckets),
             max_bytes=count("max_bytes", max_bytes),

@@ -455,6 +455,7 @@ class Remote(Server):
         _turns.has_stopped(self)
 
     _has_raised = _turns.has_raised
+    _goes_on = _turns.goes_on
     _puts_off = _turns.puts_off
     _awaits = _turns.await_answer
 

@@ -257,7 +257,46 @@ def has_stopped(remote: Remote) -> None:
 
 def has_raised(remote: Remote, number: int, raised: BaseException) -> Any:
     """The same of the extension's turn."""
-    return failed(remote, ctypes.c_void_p(number), raised)
+    try:
+        raise raised  # so that it is what is handled
+    except BaseException as error:
+        return failed(remote, ctypes.c_void_p(number), error)
+
+
+def goes_on(
+    remote: Remote, number: int, waiting: int, function: Callable[..., Any]
+) -> Callable[..., Any]:
+    """The rest of a call whose turn the extension has begun, where messages came before it."""
+    return functools.partial(_go_on, remote, number, waiting, function)
+
+
+def _go_on(
+    remote: Remote,
+    number: int,
+    waiting: int,
+    function: Callable[..., Any],
+    /,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    slot = new_slot()
+    turn = slot[0]
+    turn.value, slot[2].value = number, waiting
+    try:
+        owner = enter(remote, Status.OK, slot).object
+        if owner is None:
+            has_gone(remote, turn)
+        result = function(owner, *args, **kwargs)
+        if not isinstance(result, Later):
+            status = remote._end(turn, _abi.KEEP, None, 0)
+            turn.value = None
+            remote._check(status)
+            return result
+        answer = put_off(remote, turn, result)  # pyright: ignore[reportUnknownArgumentType]
+        del result  # or it would wait for what nobody can answer any more
+    except BaseException as raised:
+        return failed(remote, turn, raised)
+    return await_answer(remote, answer)
 
 
 def puts_off(remote: Remote, number: int, later: Later[Any]) -> Any:

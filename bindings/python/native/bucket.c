@@ -43,8 +43,12 @@ static PyObject *get_item(PyObject *self, PyObject *key) {
     if (is_short(self, key, &handle, &text) && !is_read((struct object *)self)) {
         char buffer[ROOM];
         kvreg_value value;
-        if (read_key(handle, &text, buffer, &value) == KVREG_OK) {
+        kvreg_status status = read_key(handle, &text, buffer, &value);
+        if (status == KVREG_OK) {
             return object_of_read(&value, ROOM);
+        }
+        if (status == KVREG_NOT_FOUND) {
+            return fail_absent(self, key);
         }
     }
     return own(self, "_pure___getitem__", &key, 1, NULL);
@@ -119,9 +123,8 @@ static int set_item(PyObject *self, PyObject *key, PyObject *object) {
         if (status == KVREG_OK) {
             return 0;
         }
-        /* It waits then; or raises, of a key that is absent, with the key. */
-        if (status != KVREG_TIMEOUT && status != KVREG_NOT_FOUND) {
-            fail(self, status);
+        if (status != KVREG_TIMEOUT) {
+            status == KVREG_NOT_FOUND ? fail_absent(self, key) : fail(self, status);
             return -1;
         }
     }
@@ -143,10 +146,11 @@ static PyObject *pop(PyObject *self, PyTypeObject *type, PyObject *const *args, 
         if (status == KVREG_OK) {
             return object_of(&value);
         }
-        if (status == KVREG_NOT_FOUND && count == 2 && args[1] != known->absent) {
-            return Py_NewRef(args[1]);
+        if (status == KVREG_NOT_FOUND) {
+            bool has_default = count == 2 && args[1] != known->absent;
+            return has_default ? Py_NewRef(args[1]) : fail_absent(self, args[0]);
         }
-        if (status != KVREG_TIMEOUT && status != KVREG_NOT_FOUND) {
+        if (status != KVREG_TIMEOUT) {
             return fail(self, status);
         }
     }
@@ -160,8 +164,13 @@ static PyObject *set_default(PyObject *self, PyObject *const *args, Py_ssize_t c
     if (count >= 1 && count <= 2 && names == NULL && is_short(self, args[0], &handle, &text)) {
         char buffer[ROOM];
         kvreg_value value;
-        if (read_key(handle, &text, buffer, &value) == KVREG_OK) {
+        kvreg_status status = read_key(handle, &text, buffer, &value);
+        if (status == KVREG_OK) {
             return object_of_read(&value, ROOM);
+        }
+        if (status == KVREG_NOT_FOUND) {
+            PyObject *given = count == 2 ? args[1] : Py_None;
+            return PyObject_CallMethod(self, "_store_if_absent", "OO", args[0], given);
         }
     }
     return own(self, "_pure_setdefault", args, count, names);

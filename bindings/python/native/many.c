@@ -50,7 +50,8 @@ static void key_is(kvreg_pair *pair, const struct text *text) {
     pair->key_len = text->len;
 }
 
-static bool pairs_of_locked(PyObject *dict, struct kept *kept) {
+/* The pairs of a dict; false if one is not for the short way. */
+static bool pairs_of(PyObject *dict, struct kept *kept) {
     PyObject *key, *value;
     Py_ssize_t place = 0;
     size_t at = 0;
@@ -66,13 +67,13 @@ static bool pairs_of_locked(PyObject *dict, struct kept *kept) {
     return at == kept->count;
 }
 
-/* The pairs of a dict; false if one is not for the short way. */
-static bool pairs_of(PyObject *dict, struct kept *kept) {
-    bool are_all;
-    Py_BEGIN_CRITICAL_SECTION(dict);
-    are_all = pairs_of_locked(dict, kept);
-    Py_END_CRITICAL_SECTION();
-    return are_all;
+/* A dict that nobody changes meanwhile. */
+static PyObject *own_dict(PyObject *dict) {
+#ifdef Py_GIL_DISABLED
+    return PyDict_Copy(dict);
+#else
+    return Py_NewRef(dict);
+#endif
 }
 
 /* put_many(handle, dict): the status. It is TIMEOUT too if that is not for the short way. */
@@ -81,11 +82,14 @@ static PyObject *put_many(PyObject *module, PyObject *const *args, Py_ssize_t co
     (void)count;
     struct kept kept;
     void *handle = PyLong_AsVoidPtr(args[0]);
-    size_t size = (size_t)PyDict_Size(args[1]);
-    PyObject *answer = NULL;
+    PyObject *answer = NULL, *dict = own_dict(args[1]);
+    if (dict == NULL) {
+        return NULL;
+    }
+    size_t size = (size_t)PyDict_Size(dict);
     if (keep(&kept, size, 2 * size)) {
         kvreg_status status = KVREG_TIMEOUT;
-        if (pairs_of(args[1], &kept)) {
+        if (pairs_of(dict, &kept)) {
             Py_BEGIN_ALLOW_THREADS
             status = library.bucket_put_many(handle, kept.pairs, size);
             Py_END_ALLOW_THREADS
@@ -93,6 +97,7 @@ static PyObject *put_many(PyObject *module, PyObject *const *args, Py_ssize_t co
         answer = PyLong_FromLong(status);
     }
     let_go(&kept);
+    Py_DECREF(dict);
     return answer;
 }
 
@@ -110,7 +115,7 @@ static bool keys_of(PyObject *keys, struct kept *kept) {
 
 /* A list of the values, which are released; NULL if one cannot be made. */
 static PyObject *values_of(struct kept *kept, PyObject *absent) {
-    PyObject *found = PyList_New((Py_ssize_t)kept->count);
+    PyObject *found = PyList_New(0); /* others can see it: there is nothing in it yet */
     for (size_t at = 0; at < kept->count; at++) {
         kvreg_value *value = &kept->pairs[at].value;
         if (found == NULL || let_others_run(at) != 0) {
@@ -120,9 +125,10 @@ static PyObject *values_of(struct kept *kept, PyObject *absent) {
         }
         PyObject *object =
             value->type == KVREG_ABSENT ? Py_NewRef(absent) : object_of(value);
-        if (object == NULL || PyList_SetItem(found, (Py_ssize_t)at, object) != 0) {
+        if (object == NULL || PyList_Append(found, object) != 0) {
             Py_CLEAR(found);
         }
+        Py_XDECREF(object);
     }
     return found;
 }

@@ -15,7 +15,8 @@ static const char *const names[] = {
 #define COUNT (sizeof names / sizeof *names)
 _Static_assert(sizeof library == COUNT * sizeof(uintptr_t), "a field for each, and nothing else");
 
-/* bind(addresses): those of the functions that FUNCTIONS names, in that order. */
+/* bind(addresses): those of the functions that FUNCTIONS names, in that order. False if there are
+ * others already. */
 static PyObject *bind(PyObject *module, PyObject *addresses) {
     (void)module;
     uintptr_t found[COUNT];
@@ -29,8 +30,10 @@ static PyObject *bind(PyObject *module, PyObject *addresses) {
             return NULL;
         }
     }
-    memcpy(&library, found, sizeof library);
-    return Py_NewRef(Py_None);
+    if (library.value_clear == NULL) {
+        memcpy(&library, found, sizeof library);
+    }
+    return PyBool_FromLong(memcmp(&library, found, sizeof library) == 0);
 }
 
 /* know(what): a dict of what KNOWN names. */
@@ -104,6 +107,8 @@ static bool add_types(PyObject *module) {
         return false;
     }
     PyObject *base = PyObject_GetAttrString(module, "Object");
+    struct known *known = PyModule_GetState(module);
+    known->type = (PyTypeObject *)Py_XNewRef(base);
     bool are_added = base != NULL && add_type(module, &bucket_spec, base) &&
                      add_type(module, &inbox_spec, base) &&
                      add_type(module, &registry_spec, base);
@@ -142,6 +147,7 @@ static int traverse(PyObject *module, visitproc visit, void *arg) {
 #undef VISIT
     Py_VISIT(known->cell);
     Py_VISIT(known->object);
+    Py_VISIT(known->type);
     return 0;
 }
 
@@ -152,6 +158,7 @@ static int clear(PyObject *module) {
 #undef CLEAR
     Py_CLEAR(known->cell);
     Py_CLEAR(known->object);
+    Py_CLEAR(known->type);
     return 0;
 }
 

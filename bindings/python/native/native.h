@@ -10,7 +10,7 @@
  * It has no kvreg of its own: it calls the functions of the library that the package has loaded.
  *
  * Threads: all state is in objects, but for the addresses of the functions, which are written once
- * before the first object is made. The interpreter's lock is kept by each call that ends at once,
+ * before the first object is made, and are the same for all interpreters of the process. The interpreter's lock is kept by each call that ends at once,
  * as all do through a handle with timeout 0; and by who has a turn, but for what the user's function
  * does meanwhile. It is given up for what may be long, when no turn is held. No frame of kvreg's is
  * under code of the user's: an update and a turn are begun before it, and ended after it.
@@ -20,6 +20,8 @@
  */
 #ifndef KVREG_NATIVE_H
 #define KVREG_NATIVE_H
+
+#include <pyconfig.h> /* which says Py_GIL_DISABLED */
 
 #ifndef Py_GIL_DISABLED /* builds without the lock have no stable ABI yet */
 #define Py_LIMITED_API 0x030B0000
@@ -88,6 +90,7 @@ struct known {
     KNOWN(FIELD)
 #undef FIELD
     PyObject *cell, *object; /* the names of attributes */
+    PyTypeObject *type;      /* Object */
 };
 
 /* What every object with a handle begins with. */
@@ -142,7 +145,11 @@ PyObject *pure(PyObject *self, const char *name, PyObject *const *args, Py_ssize
 /* Raises what a status says, by the object's `_error`: NULL. */
 PyObject *fail(PyObject *self, kvreg_status status);
 
-/* Finds the handle with timeout 0, if it is for the short ways. Nothing may be raised yet. */
+/* Raises that a key is absent, by the object's `_absent`: NULL. */
+PyObject *fail_absent(PyObject *self, PyObject *key);
+
+/* Takes the handle with timeout 0, if the package has made one. Nothing may be raised yet, and no
+ * code in Python runs: what a signal handler raised there would be lost. */
 void learn(PyObject *self);
 
 /* The same of an object that has no other handle than `number`, which it takes. */

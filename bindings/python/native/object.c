@@ -39,13 +39,21 @@ PyObject *pure(PyObject *self, const char *name, PyObject *const *args, Py_ssize
     return result;
 }
 
-PyObject *fail(PyObject *self, kvreg_status status) {
-    PyObject *error = PyObject_CallMethod(self, "_error", "i", (int)status);
+/* Raises an exception, which it takes, if there is one: NULL. */
+static PyObject *raise_error(PyObject *error) {
     if (error != NULL) {
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
         Py_DECREF(error);
     }
     return NULL;
+}
+
+PyObject *fail(PyObject *self, kvreg_status status) {
+    return raise_error(PyObject_CallMethod(self, "_error", "i", (int)status));
+}
+
+PyObject *fail_absent(PyObject *self, PyObject *key) {
+    return raise_error(PyObject_CallMethod(self, "_absent", "iO", (int)KVREG_NOT_FOUND, key));
 }
 
 void learn_handle(PyObject *self, PyObject *number) {
@@ -63,9 +71,9 @@ void learn(PyObject *self) {
     if (handle_of(self) != NULL || object->is_long) {
         return;
     }
-    PyObject *now = PyObject_CallMethod(self, "_at_once", NULL);
+    PyObject *now = PyObject_GetAttrString(self, "_now");
     PyObject *readings = PyObject_GetAttrString(self, "_readings");
-    if (now != NULL && readings != NULL && PyList_CheckExact(readings)) {
+    if (now != NULL && now != Py_None && readings != NULL && PyList_CheckExact(readings)) {
         Py_BEGIN_CRITICAL_SECTION(self);
         if (object->readings == NULL) {
             object->readings = Py_NewRef(readings);
@@ -98,7 +106,22 @@ static void dealloc(PyObject *self) {
     Py_DECREF(type);
 }
 
+static PyObject *forget(PyObject *self, PyObject *none) {
+    struct object *object = (struct object *)self;
+    (void)none;
+    atomic_store_explicit(&object->handle, NULL, memory_order_release);
+    object->is_long = false;
+    Py_CLEAR(object->readings);
+    return Py_NewRef(Py_None);
+}
+
+static PyMethodDef methods[] = {
+    {"_forget", METHOD(forget), METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyType_Slot slots[] = {
+    {Py_tp_methods, methods},
     {Py_tp_traverse, FUNCTION(traverse)},
     {Py_tp_clear, FUNCTION(clear)},
     {Py_tp_dealloc, FUNCTION(dealloc)},

@@ -1,10 +1,10 @@
 /*
  * The short way of a call of a server whose code is Python's: a turn that begins at once.
  *
- * Where somebody has the turn, or messages came before it, it is given back at once, and the
- * package's own way begins anew. From the begin to the end it is held by this function alone; where
- * Python is to end it, it is ended here again afterwards, which does nothing if it was: so it is
- * given back whatever is raised, and wherever.
+ * Where somebody has the turn the package's own way begins it. Where messages came before, or the
+ * handler raised or puts its answer off, Python goes on with the turn that was begun here. It is
+ * held by one of the two; and where Python was to end it and raised, it is ended here again, which
+ * does nothing if it was ended: so it is given back whatever is raised, and wherever.
  */
 #include "native.h"
 
@@ -47,6 +47,19 @@ static PyObject *raised(PyObject *remote, kvreg_turn *turn) {
     return result;
 }
 
+/* Messages came before, or whose turn it is has to be found out. */
+static PyObject *goes_on(PyObject *remote, kvreg_turn *turn, uint64_t waiting, PyObject *handler,
+                         PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    PyObject *rest = PyObject_CallMethod(remote, "_goes_on", "NKO", PyLong_FromVoidPtr(turn),
+                                         (unsigned long long)waiting, handler);
+    PyObject *result = rest == NULL ? NULL : call(rest, NULL, args, count, names);
+    Py_XDECREF(rest);
+    if (result == NULL) {
+        library.turn_end(turn, KVREG_CRASH, NULL, 0);
+    }
+    return result;
+}
+
 static PyObject *awaited(PyObject *remote, PyObject *answer) {
     PyObject *result = PyObject_CallMethod(remote, "_awaits", "O", answer);
     Py_DECREF(answer);
@@ -58,6 +71,9 @@ static PyObject *turn(PyObject *module, PyObject *const *args, Py_ssize_t count,
                       PyObject *names) {
     const struct known *known = PyModule_GetState(module);
     PyObject *remote = args[0], *handler = args[1], *own = args[2];
+    if (!PyObject_TypeCheck(remote, known->type)) { /* a method, called of something else */
+        return call(own, remote, args + 3, count - 3, names);
+    }
     void *handle = handle_of(remote);
     uint64_t waiting;
     kvreg_turn *turn;
@@ -79,13 +95,13 @@ static PyObject *turn(PyObject *module, PyObject *const *args, Py_ssize_t count,
             }
             kvreg_status status = library.turn_end(turn, KVREG_KEEP, NULL, 0);
             if (status != KVREG_OK) {
-                Py_DECREF(result);
-                return fail(remote, status);
+                fail(remote, status); /* before anything else that may fail */
+                Py_CLEAR(result);
             }
             return result;
         }
-        library.turn_end(turn, KVREG_ABORT, NULL, 0);
         PyErr_Clear();
+        return goes_on(remote, turn, waiting, handler, args, count, names);
     }
     PyObject *result = call(own, remote, args, count, names);
     if (result != NULL && handle == NULL) {
