@@ -290,11 +290,15 @@ test-readme: build $(VENV)/installed ## the programs in the README
 	    $(VENV)/bin/python tests/readme.py
 
 # What the pages in docs show: sessions of Python, programs in C, and what the reference is made
-# from. Without pytest's own log handler, since kvreg starts a thread where there is one.
+# from: the modules' own sources. Without pytest's own log handler, since kvreg starts a thread where
+# there is one.
+OF_SOURCES := tests/docs/test_reference.py
 test-docs: export KVREG_LIBRARY := $(CURDIR)/$(LIBRARY)
 test-docs: export PYTHONPATH := bindings/python
 test-docs: build $(VENV)/installed ## the programs in the guides, and links
-	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider -p no:logging tests/docs
+	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider -p no:logging tests/docs \
+	    --ignore=$(OF_SOURCES)
+	KVREG_PURE=1 $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider $(OF_SOURCES)
 	$(VENV)/bin/python tests/readme.py docs/c-guide.md docs/cpp-guide.md docs/servers.md
 
 # Ratios to peers, measured in one run: a few minutes. What is not installed is left out.

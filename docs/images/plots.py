@@ -117,7 +117,7 @@ def pictures(page: str) -> dict[str, Drawing]:
             both,
             python_rows,
             least=50,
-            most=100_000,
+            most=200_000,
             ticks=[100, 1000, 10_000, 100_000],
             unit=" ns",
             logarithmic=True,
