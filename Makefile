@@ -45,7 +45,7 @@ MISUSE_ASAN ?= $(shell echo $$((400000 * $(SCALE))))
 MISUSE ?= $(shell echo $$((1000000 * $(SCALE))))
 MISUSE_SEED ?= 1
 
-all: build ## the same as build
+all: build native ## the library, and the Python package's extension
 
 build: ## the library, target/release/libkvreg.so
 	$(CARGO) build --release
@@ -54,7 +54,7 @@ build: ## the library, target/release/libkvreg.so
 header: $(VENV)/installed ## kvreg.h from src/capi, and what is made of it
 	CARGO="$(CARGO)" $(VENV)/bin/python packaging/header/generate.py
 
-demo: build target/c/demo ## the shopping session from C and from Python
+demo: build native target/c/demo ## the shopping session from C and from Python
 	@echo "== from C"
 	@target/c/demo
 	@echo "== from Python"
@@ -66,11 +66,13 @@ HAS_NATIVE := sys.implementation.name == "cpython" and sys.version_info >= (3, 1
 native: $(NATIVE) ## the Python package's extension, beside its modules
 
 $(NATIVE): packaging/native.py $(wildcard bindings/python/native/*) include/kvreg.h
-	@if $(PYTHON) -c 'import sys; sys.exit(not ($(HAS_NATIVE)))'; then \
+	@if ! $(PYTHON) -c 'import sys; sys.exit(not ($(HAS_NATIVE)))'; then \
+	    echo "no extension for $$($(PYTHON) --version): ctypes does all"; \
+	elif ! $(PYTHON) -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>&-; then \
+	    echo "no extension without Python.h (apt-get install libpython3-dev): ctypes does all"; \
+	else \
 	    echo $(PYTHON) packaging/native.py $@ $(CC) -g && \
 	    $(PYTHON) packaging/native.py $@ $(CC) -g; \
-	else \
-	    echo "no extension for $$($(PYTHON) --version)"; \
 	fi
 
 # What many parts need comes first: make passes over a part that waits for it, and comes back when
@@ -336,7 +338,7 @@ $(SERVER_PEERS)/installed: benches/python/server_peers.txt
 	$(SERVER_PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
-bench-servers: build target/c/stress_many_servers $(SERVER_PEERS)/installed ## servers beside actors, from C and Python
+bench-servers: build native target/c/stress_many_servers $(SERVER_PEERS)/installed ## servers beside actors, from C and Python
 	@! [ -e /usr/include/caf/all.hpp ] || \
 	    $(CXX) -std=c++17 -O2 benches/src/servers/caf.cpp -o $(SERVER_PEERS)/caf -lcaf_core
 	$(CARGO) run --release -p kvreg-bench -- servers \

@@ -15,28 +15,15 @@ from pathlib import Path
 from typing import Any, Callable
 
 import kvreg
+from counters import Counter, LockedCounter
 from kvreg import _accelerated, aio
 from measure import Busy, Loop, medians, percentile
-from peers import Counter as LockedCounter
 from peers import Locked, actor, peers
 
 VALUE = b"v" * 64
 BATCH = 1000
 MANY = {f"key {number}": VALUE for number in range(BATCH)}
 NAMES = list(MANY)
-
-
-class Counter(kvreg.Server):
-    """A server in Python."""
-
-    def __init__(self) -> None:
-        self.n = 0
-
-    @kvreg.call
-    def add(self, by: int) -> int:
-        """Adds, and says what there is."""
-        self.n += by
-        return self.n
 
 
 def repeat(operation: Callable[[], object]) -> Loop:

@@ -74,20 +74,6 @@ class Locked:
             return list(self._items.items())
 
 
-class Counter:
-    """What a server does, by a lock and a method."""
-
-    def __init__(self) -> None:
-        self._n = 0
-        self._lock = threading.Lock()
-
-    def add(self, by: int) -> int:
-        """Adds, and says what there is."""
-        with self._lock:
-            self._n += by
-            return self._n
-
-
 class Lmdb:
     """A transaction for each call: what is read is copied out of it."""
 

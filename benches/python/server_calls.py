@@ -15,35 +15,17 @@ import importlib
 import json
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any, Callable
 
 import kvreg
+from counters import Counter, LockedCounter
 from kvreg import _abi, aio
 from kvreg._library import library
 from measure import Loop, leasts
 
 GENSERVER = Path(__file__).resolve().parents[1] / "src" / "servers" / "genserver.exs"
-
-
-class Counter(kvreg.Server):
-    """A number."""
-
-    def __init__(self) -> None:
-        self.n = 0
-
-    @kvreg.call
-    def add(self, by: int) -> int:
-        """Adds."""
-        self.n += by
-        return self.n
-
-    @kvreg.cast
-    def put(self, n: int) -> None:
-        """Sets."""
-        self.n = n
 
 
 class Handing(Counter, hand_over=True):
@@ -61,20 +43,6 @@ class Tasks(aio.Server):
         """Adds."""
         self.n += by
         return self.n
-
-
-class Locked:
-    """A number with a lock."""
-
-    def __init__(self) -> None:
-        self.n = 0
-        self.lock = threading.Lock()
-
-    def add(self, by: int) -> int:
-        """Adds."""
-        with self.lock:
-            self.n += by
-            return self.n
 
 
 def repeat(call: Callable[[int], object]) -> Loop:
@@ -205,7 +173,7 @@ def loops(registry: kvreg.Registry, release: Path) -> dict[str, Loop]:
     bucket = registry.create("bucket")
     bucket["n"] = 1
     found: dict[str, Loop | None] = {
-        "a lock and a method": repeat(Locked().add),
+        "a lock and a method": repeat(LockedCounter().add),
         "Bucket.__getitem__": repeat(lambda _: bucket["n"]),
         "Server call": repeat(server.add),
         "Server call, awaited": awaited(registry),
