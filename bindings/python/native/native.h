@@ -10,10 +10,11 @@
  * It has no kvreg of its own: it calls the functions of the library that the package has loaded.
  *
  * Threads: all state is in objects, but for the addresses of the functions, which are written once
- * before the first object is made, and are the same for all interpreters of the process. The interpreter's lock is kept by each call that ends at once,
- * as all do through a handle with timeout 0; and by who has a turn, but for what the user's function
- * does meanwhile. It is given up for what may be long, when no turn is held. No frame of kvreg's is
- * under code of the user's: an update and a turn are begun before it, and ended after it.
+ * before the first object is made, and are the same for all interpreters of the process. The
+ * interpreter's lock is kept by each call that ends at once, as all do through a handle with timeout
+ * 0; and by who has a turn, but for what the user's function does meanwhile. It is given up for what
+ * may be long, when no turn is held. No frame of kvreg's is under code of the user's: an update and
+ * a turn are begun before it, and ended after it.
  *
  * Signals: Python handles them between instructions of its own, so never inside a function here,
  * but for the user's code that it calls.
@@ -54,7 +55,7 @@
     DO(server_begin)                                                                               \
     DO(turn_end)                                                                                   \
     DO(update_end)                                                                                 \
-    DO(update_free)                                                                                 \
+    DO(update_free)                                                                                \
     DO(value_clear)
 
 /* The library's, by their names without `kvreg_`. */
