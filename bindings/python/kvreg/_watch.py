@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, Union
 
 from . import _abi
 from ._accelerated import know
@@ -84,6 +84,9 @@ _GONE = {
 
 
 know(changes=(Put, Delete, Expire, Evict))
+
+
+_ENDS = frozenset((Down, Lost))
 
 
 class Changes(Inbox):
@@ -226,15 +229,16 @@ class Watch:
         `timeout` is in seconds: None waits for ever, 0 not at all. `NoProcess` when the bucket
         has ended, and `Closed` after `close`. Blocks.
         """
-        return self._told(self._changes.receive(timeout))
-
-    def _told(self, event: Any) -> Change:
-        if isinstance(event, Down):
-            self._down = event
-        if isinstance(event, (Down, Lost)):
-            raise NoProcess("what was watched has ended")
+        event: Any = self._changes.receive(timeout)
+        if type(event) in _ENDS:
+            self._ends(event)
         change: Change = event
         return change
+
+    def _ends(self, event: Down | Lost) -> NoReturn:
+        if isinstance(event, Down):
+            self._down = event
+        raise NoProcess("what was watched has ended")
 
     def fileno(self) -> int:
         """A file descriptor that is readable while there are changes; see `Inbox.fileno`."""
