@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 from collections.abc import Iterator
 from functools import partial
@@ -245,6 +246,36 @@ def test_who_waits_lets_others_run(bucket: kvreg.Bucket) -> None:
         call()  # with the lock it would wait for ever
         holder.result()
         soon.join()
+
+
+@with_native
+def test_what_may_be_long_lets_others_run(bucket: kvreg.Bucket) -> None:
+    pairs = {f"key {number}": "value" for number in range(5_000)}
+    keys, over, ran = list(pairs), threading.Event(), 0
+
+    def run() -> None:
+        nonlocal ran
+        while not over.is_set():
+            ran += 1
+            time.sleep(0)  # gives the lock up, and asks for it again
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000.0)  # nobody is made to give it up
+    try:
+        runner = Worker(run)
+        while not ran:
+            time.sleep(0)
+        for call in (lambda: bucket.put_many(pairs), lambda: bucket.get_many(keys)):
+            before, calls = ran, 0
+            # A machine may be too busy to run it meanwhile; but not a thousand times.
+            while ran == before and calls < 1_000:
+                call()
+                calls += 1
+            assert ran > before
+    finally:
+        over.set()
+        sys.setswitchinterval(interval)
+    runner.result()
 
 
 @with_native
