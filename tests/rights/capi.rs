@@ -1,6 +1,6 @@
 //! As `core.rs`, of the C interface.
 
-use super::object::Handle;
+use super::kinds::Handle;
 use crate::bucket::BucketServer;
 use crate::handle_table::Kind;
 
