@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import sys
 import warnings
 from typing import Callable, ClassVar, NoReturn, TypeVar, Union
@@ -20,9 +19,8 @@ _Owned = Union[ctypes.c_void_p, int, None]
 _Free = Callable[[_Owned], int]
 
 
-@functools.cache
 def named(kind: str, verb: str) -> str:
-    """The name of a function of the library, which is made once: Python keeps each new one."""
+    """The name of a function of the library, the same object each time: Python keeps others."""
     return sys.intern(f"kvreg_{kind}_{verb}")
 
 
