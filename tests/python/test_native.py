@@ -469,6 +469,14 @@ def test_another_interpreter_shares_the_library() -> None:
     assert done.stdout == "done\n"
 
 
+@with_native
+def test_it_calls_one_library_in_a_process(bucket: kvreg.Bucket) -> None:
+    others = tuple(range(1, len(native.FUNCTIONS) + 1))
+    assert native.bind(others) is False
+    bucket["k"] = 1
+    assert bucket["k"] == 1 and bucket.add("k") == 2
+
+
 def test_popitem_goes_on_where_another_was_faster() -> None:
     class Late(kvreg.Bucket):
         """Sees a key that is gone by then."""

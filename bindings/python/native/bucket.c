@@ -1,15 +1,33 @@
 /* The short ways of buckets: one key. */
 #include "native.h"
 
-/* Reads a key into `buffer`: what the library answers. */
-static kvreg_status read_key(void *handle, const struct text *key, char *buffer, kvreg_value *value) {
-    return library.bucket_get_into(handle, key->data, key->len, buffer, ROOM, value);
-}
-
 /* Whether it is for the short way: then the handle and the key are there. */
 static bool is_short(PyObject *self, PyObject *key, void **handle, struct text *text) {
     *handle = handle_of(self);
     return *handle != NULL && key_of(key, text);
+}
+
+/* Reads a key by the short way, and its object if `found` is not NULL: NULL there is raised. The
+ * answer is OK, NOT_FOUND, or TIMEOUT for whatever the package's own way is to see to. */
+static kvreg_status read_key(PyObject *self, PyObject *key, PyObject **found) {
+    void *handle;
+    struct text text;
+    if (!is_short(self, key, &handle, &text)) {
+        return KVREG_TIMEOUT;
+    }
+    char buffer[ROOM];
+    kvreg_value value;
+    kvreg_status status =
+        library.bucket_get_into(handle, text.data, text.len, buffer, ROOM, &value);
+    if (status != KVREG_OK) {
+        return status == KVREG_NOT_FOUND ? status : KVREG_TIMEOUT;
+    }
+    if (found != NULL) {
+        *found = object_of_read(&value, ROOM);
+    } else {
+        release_read(&value, ROOM);
+    }
+    return status;
 }
 
 /* The package's own way, after which the short one may be found. */
@@ -38,58 +56,33 @@ static Py_ssize_t named_default(PyObject *names) {
 }
 
 static PyObject *get_item(PyObject *self, PyObject *key) {
-    void *handle;
-    struct text text;
-    if (is_short(self, key, &handle, &text) && !is_read((struct object *)self)) {
-        char buffer[ROOM];
-        kvreg_value value;
-        kvreg_status status = read_key(handle, &text, buffer, &value);
-        if (status == KVREG_OK) {
-            return object_of_read(&value, ROOM);
-        }
-        if (status == KVREG_NOT_FOUND) {
-            return fail_absent(self, key);
+    if (handle_of(self) != NULL && !is_read((struct object *)self)) {
+        PyObject *found;
+        kvreg_status status = read_key(self, key, &found);
+        if (status != KVREG_TIMEOUT) {
+            return status == KVREG_OK ? found : fail_absent(self, key);
         }
     }
     return own(self, "_pure___getitem__", &key, 1, NULL);
 }
 
 static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
-    void *handle;
-    struct text text;
     Py_ssize_t named = named_default(names);
-    if (named >= 0 && count >= 1 && count + named <= 2 &&
-        is_short(self, args[0], &handle, &text)) {
-        char buffer[ROOM];
-        kvreg_value value;
-        kvreg_status status = read_key(handle, &text, buffer, &value);
-        if (status == KVREG_OK) {
-            return object_of_read(&value, ROOM);
-        }
-        if (status == KVREG_NOT_FOUND) {
-            return Py_NewRef(count + named == 2 ? args[1] : Py_None);
+    if (named >= 0 && count >= 1 && count + named <= 2) {
+        PyObject *found;
+        kvreg_status status = read_key(self, args[0], &found);
+        if (status != KVREG_TIMEOUT) {
+            PyObject *absent = count + named == 2 ? args[1] : Py_None;
+            return status == KVREG_OK ? found : Py_NewRef(absent);
         }
     }
     return own(self, "_pure_get", args, count, names);
 }
 
 static int contains(PyObject *self, PyObject *key) {
-    void *handle;
-    struct text text;
-    if (is_short(self, key, &handle, &text)) {
-        char buffer[ROOM];
-        kvreg_value value;
-        kvreg_status status = read_key(handle, &text, buffer, &value);
-        if (status == KVREG_OK) {
-            if ((value.type == KVREG_STRING || value.type == KVREG_BYTES) &&
-                value.as.text.len > ROOM) {
-                library.value_clear(&value);
-            }
-            return 1;
-        }
-        if (status == KVREG_NOT_FOUND) {
-            return 0;
-        }
+    kvreg_status status = read_key(self, key, NULL);
+    if (status != KVREG_TIMEOUT) {
+        return status == KVREG_OK;
     }
     PyObject *found = own(self, "_pure___contains__", &key, 1, NULL);
     int is_there = found == NULL ? -1 : found == Py_True;
@@ -159,17 +152,13 @@ static PyObject *pop(PyObject *self, PyTypeObject *type, PyObject *const *args, 
 
 static PyObject *set_default(PyObject *self, PyObject *const *args, Py_ssize_t count,
                              PyObject *names) {
-    void *handle;
-    struct text text;
-    if (count >= 1 && count <= 2 && names == NULL && is_short(self, args[0], &handle, &text)) {
-        char buffer[ROOM];
-        kvreg_value value;
-        kvreg_status status = read_key(handle, &text, buffer, &value);
+    if (count >= 1 && count <= 2 && names == NULL) {
+        PyObject *found, *given = count == 2 ? args[1] : Py_None;
+        kvreg_status status = read_key(self, args[0], &found);
         if (status == KVREG_OK) {
-            return object_of_read(&value, ROOM);
+            return found;
         }
         if (status == KVREG_NOT_FOUND) {
-            PyObject *given = count == 2 ? args[1] : Py_None;
             return PyObject_CallMethod(self, "_store_if_absent", "OO", args[0], given);
         }
     }

@@ -1,8 +1,6 @@
 /* Many keys in one call. The caller has seen to codecs, and raises what is answered. */
 #include "native.h"
 
-#include <string.h>
-
 /* So many keys are taken or made with the interpreter's lock, some milliseconds; then others and
  * signals have their turn. */
 #define STRIDE 16384

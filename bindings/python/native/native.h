@@ -135,6 +135,9 @@ PyObject *object_of(kvreg_value *value);
 /* The same of a value whose text, if it has `capacity` bytes at most, is in the caller's buffer. */
 PyObject *object_of_read(kvreg_value *value, size_t capacity);
 
+/* Releases such a value, of which no object is wanted. */
+void release_read(kvreg_value *value, size_t capacity);
+
 /* Calls a function with `first`, if it is not NULL, and then what a METH_FASTCALL got. */
 PyObject *call(PyObject *function, PyObject *first, PyObject *const *args, Py_ssize_t count,
                PyObject *names);

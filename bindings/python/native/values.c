@@ -64,6 +64,16 @@ static PyObject *text_of(const kvreg_value *value) {
     return PyUnicode_DecodeUTF8(data, len, NULL);
 }
 
+static bool is_text(const kvreg_value *value) {
+    return value->type == KVREG_STRING || value->type == KVREG_BYTES;
+}
+
+void release_read(kvreg_value *value, size_t capacity) {
+    if (is_text(value) && value->as.text.len > capacity) {
+        library.value_clear(value);
+    }
+}
+
 PyObject *object_of_read(kvreg_value *value, size_t capacity) {
     switch (value->type) {
     case KVREG_INT:
@@ -73,21 +83,18 @@ PyObject *object_of_read(kvreg_value *value, size_t capacity) {
     case KVREG_BOOL:
         return PyBool_FromLong(value->as.boolean);
     case KVREG_STRING:
-    case KVREG_BYTES:
-        if (value->as.text.len <= capacity) {
-            return text_of(value);
-        } else {
-            PyObject *object = text_of(value);
-            library.value_clear(value);
-            return object;
-        }
+    case KVREG_BYTES: {
+        PyObject *object = text_of(value);
+        release_read(value, capacity);
+        return object;
+    }
     default:
         return Py_NewRef(Py_None);
     }
 }
 
 PyObject *object_of(kvreg_value *value) {
-    if (value->type != KVREG_STRING && value->type != KVREG_BYTES) {
+    if (!is_text(value)) {
         return object_of_read(value, 0);
     }
     PyObject *object = text_of(value);
