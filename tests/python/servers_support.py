@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import kvreg
-from kvreg import _abi, _table, _turns
+from kvreg import _abi, _arguments, _table
 from kvreg._library import library as load_library
 from support import WAIT, Worker, wait
 
@@ -123,11 +123,11 @@ def foreign_call(server: Any, tag: str, *values: Any) -> Any:
     library, reply = load_library(), _abi.Value()
     name = tag.encode()
     status = library.kvreg_server_call(
-        handle(server), name, len(name), _turns.values_of(values, None), len(values), reply
+        handle(server), name, len(name), _arguments.values_of(values, None), len(values), reply
     )
     if status:
         return kvreg.Status(status), library_text()
-    value = _turns.peek(reply)
+    value = _arguments.peek(reply)
     library.kvreg_value_clear(reply)
     return value
 
@@ -141,7 +141,7 @@ def library_text() -> str:
 def foreign_cast(server: Any, tag: str, *values: Any) -> None:
     library, name = load_library(), tag.encode()
     assert not library.kvreg_server_cast(
-        handle(server), name, len(name), _turns.values_of(values, None), len(values)
+        handle(server), name, len(name), _arguments.values_of(values, None), len(values)
     )
 
 

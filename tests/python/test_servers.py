@@ -13,7 +13,7 @@ from typing import Any, Callable
 
 import kvreg
 import pytest
-from kvreg import _abi, _turns
+from kvreg import _abi, _arguments
 from servers_support import (
     Counter,
     Handing,
@@ -504,9 +504,9 @@ def test_a_server_in_c(registry: kvreg.Registry, flags: int) -> None:
 
 def test_what_a_call_makes_of_its_values_is_made_once() -> None:
     """A type that is made for each call is much slower than all else that a call does."""
-    made = weakref.ref(type(_turns.values_of((1, 2, 3), None)))
+    made = weakref.ref(type(_arguments.values_of((1, 2, 3), None)))
     gc.collect()
-    assert made() is type(_turns.values_of((4, 5, 6), None))
+    assert made() is type(_arguments.values_of((4, 5, 6), None))
 
 
 def test_with_a_codec() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import _abi, _remote
+from . import _abi, _target
 from ._constants import Reason, Restart
 from ._errors import NoProcess
 from ._info import ServerInfo
@@ -84,7 +84,7 @@ class Behaviour:
     def send(self, tag: str, *values: Any) -> None:
         """Sends an info: `on_info` gets the tag and the values. Never blocks."""
         cell = cell_of(self)
-        _remote.send(cell, cell.spec, 0, tag, values)
+        _target.send(cell, cell.spec, 0, tag, values)
 
     def send_next(self, tag: str, *values: Any) -> None:
         """Sends this server an info that comes before all that waits (OTP's continue).
@@ -92,7 +92,7 @@ class Behaviour:
         From inside its own methods only: else `InvalidArgument`. Never blocks.
         """
         cell = cell_of(self)
-        _remote.send(cell, cell.spec, _abi.SEND_NEXT, tag, values)
+        _target.send(cell, cell.spec, _abi.SEND_NEXT, tag, values)
 
     def send_after(self, delay: float, tag: str, *values: Any) -> int:
         """Sends an info in `delay` seconds; gives the reference of the timer, for `cancel`.
@@ -100,39 +100,39 @@ class Behaviour:
         It ends with the server. Never blocks.
         """
         cell = cell_of(self)
-        return _remote.send_after(cell, cell.spec, delay, tag, values)
+        return _target.send_after(cell, cell.spec, delay, tag, values)
 
     def cancel(self, reference: int) -> float | None:
         """Takes a timer back: the seconds that were left, or None if it has come already.
 
         Never blocks.
         """
-        return _remote.cancel(cell_of(self), reference)
+        return _target.cancel(cell_of(self), reference)
 
     def monitor(self, server: Any) -> int:
         """Has `on_down` told of the end of any server; gives the reference of its `Down`.
 
         At once, reason NOPROC, if that has ended. Never blocks.
         """
-        return _remote.monitor(cell_of(self), server)
+        return _target.monitor(cell_of(self), server)
 
     def demonitor(self, reference: int, flush: bool = False) -> None:
         """Takes a monitor back: no `Down` of it comes any more. Never blocks.
 
         With `flush` one that waits already is removed too.
         """
-        _remote.demonitor(cell_of(self), reference, flush)
+        _target.demonitor(cell_of(self), reference, flush)
 
     def link(self, server: Any) -> None:
         """Links this server and another: when one ends abnormally, so does the other.
 
         `NoProcess` if one has ended. Never blocks.
         """
-        _remote.link(cell_of(self), server)
+        _target.link(cell_of(self), server)
 
     def unlink(self, server: Any) -> None:
         """Takes a link away, if there is one. Never blocks."""
-        _remote.unlink(cell_of(self), server)
+        _target.unlink(cell_of(self), server)
 
     def exit(self, reason: Reason, detail: str = "") -> None:
         """Ends the server at once, without `on_terminate`; what is queued is dropped.
@@ -140,16 +140,16 @@ class Behaviour:
         A method that runs is not interrupted, and its answer is dropped. `Reason.NORMAL` does
         nothing, and `Reason.NOPROC` is an `InvalidArgument`. Never waits for a turn.
         """
-        _remote.exits(cell_of(self), reason, detail)
+        _target.exits(cell_of(self), reason, detail)
 
     def info(self) -> ServerInfo:
         """What there is to know about the server. Never blocks."""
-        return _remote.info(cell_of(self))
+        return _target.info(cell_of(self))
 
     @property
     def name(self) -> str | None:
         """The name under which it is registered, after its end too. Never blocks."""
-        return _remote.name_of(cell_of(self))
+        return _target.name_of(cell_of(self))
 
 
 def cell_of(server: Behaviour) -> Any:
@@ -164,5 +164,5 @@ def cloned(cell: Any) -> int | None:
     """A handle of its own."""
     handle = ctypes.c_void_p()
     clone = cell._library.quick.kvreg_server_clone
-    _remote.check(cell, clone(cell._handle, ctypes.byref(handle)))
+    _target.check(cell, clone(cell._handle, ctypes.byref(handle)))
     return handle.value

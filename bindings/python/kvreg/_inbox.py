@@ -102,9 +102,9 @@ class Inbox(Handle):
             monitor, handle = "kvreg_inbox_monitor_registry", server._handle
         else:
             monitor, handle = "kvreg_inbox_monitor_server", None
-            remotes = sys.modules.get(f"{__package__}._remote")
-            if remotes is not None:
-                handle = remotes.handle_or_none(server)
+            targets = sys.modules.get(f"{__package__}._target")
+            if targets is not None:
+                handle = targets.handle_or_none(server)
             if handle is None:
                 kind = type(server).__name__
                 raise TypeError(

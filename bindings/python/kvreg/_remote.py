@@ -5,28 +5,29 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
-from . import _abi, _table, _turns
+from . import _abi, _table, _target, _turns
 from ._accelerated import know, native
-from ._constants import Reason, Status, exit_arguments
+from ._arguments import values_of
+from ._constants import Reason, Status
 from ._errors import (
     CallingSelf,
     Error,
     ServerDown,
     Unsupported,
-    error,
     last_error,
     of_status,
 )
-from ._info import ServerInfo, exit_reason
+from ._info import ServerInfo
 from ._later import Later
 from ._library import Library
 from ._logging import follow
 from ._server import Server
 from ._table import Cell, OwnInbox, Parcel, Spec
-from ._timeout import milliseconds
-from ._turns import NOW, values_of
+from ._target import address, posted, tag_of
+from ._tracebacks import last_line
+from ._turns import NOW
 from ._values import take
 
 if TYPE_CHECKING:
@@ -36,185 +37,6 @@ if TYPE_CHECKING:
 _Self = TypeVar("_Self", bound="Remote")
 
 Answered = tuple[int, _abi.Value, Optional[str]]
-
-
-class Target(Protocol):
-    """What can be sent to: a handle, or the server itself as its own methods know it."""
-
-    @property
-    def _library(self) -> Library: ...
-    @property
-    def _handle(self) -> Any: ...
-    @property
-    def _codec(self) -> Codec | None: ...
-    @property
-    def _called(self) -> str | None: ...
-
-
-def check(target: Target, status: int) -> None:
-    """Raises what a status other than OK says."""
-    if status:
-        raise error(target._library, status, target._called)
-
-
-def tag_of(tag: str) -> bytes:
-    """A tag as the library has it."""
-    if not isinstance(tag, str):
-        raise TypeError(f"a tag is a str, not {type(tag).__name__}")
-    return tag.encode("utf-8")
-
-
-def handle_of(server: Any) -> Any:
-    """The handle of any server, from an object of any of them."""
-    found = handle_or_none(server)
-    if found is None:
-        raise TypeError(f"a server is expected, not {type(server).__name__}")
-    return found
-
-
-def handle_or_none(server: Any) -> Any:
-    """The same, or None for what is no server."""
-    blocking = getattr(server, "_server", server)  # of kvreg.aio
-    if isinstance(blocking, Server):
-        return blocking._handle
-    cell = getattr(server, "_kvreg_cell", None)
-    return cell._handle if isinstance(cell, Cell) else None
-
-
-def posted(
-    target: Target,
-    spec: Spec | None,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    send: Callable[[Any, int], int],
-) -> None:
-    """Sends something that nobody waits for; what `send` answers is raised.
-
-    To Python go the objects themselves, in a parcel.
-    """
-    follow()
-    if not args and not kwargs:
-        check(target, send(None, 0))
-    elif spec is None:
-        check(target, send(values_of(args, target._codec), len(args)))
-    else:
-        parcel = Parcel(args, kwargs)
-        spec.keep(parcel)
-        status = send(address(spec, parcel), 1)
-        if status:
-            spec.take(parcel.number)
-            check(target, status)
-
-
-def address(spec: Spec, parcel: Parcel) -> Any:
-    """What stands for a parcel in a message to this server."""
-    value = _abi.Value(type=_abi.BYTES)
-    value.data = spec.table.cookie + parcel.number.to_bytes(8, "little")
-    value.len = 24
-    return ctypes.byref(value)
-
-
-def send(
-    target: Target, spec: Spec | None, flags: int, tag: str, values: tuple[Any, ...]
-) -> None:
-    """Sends an info."""
-    name, quick = tag_of(tag), target._library.quick
-    posted(
-        target,
-        spec,
-        values,
-        {},
-        lambda at, count: quick.kvreg_server_send(
-            target._handle, flags, name, len(name), at, count
-        ),
-    )
-
-
-def send_after(
-    target: Target, spec: Spec | None, delay: float, tag: str, values: tuple[Any, ...]
-) -> int:
-    """Sends an info in a while; the reference of the timer."""
-    name, quick = tag_of(tag), target._library.quick
-    wait, reference = milliseconds(delay), ctypes.c_uint64()
-    if wait < 0:
-        raise ValueError("a delay is a number of seconds, at least 0")
-    posted(
-        target,
-        spec,
-        values,
-        {},
-        lambda at, count: quick.kvreg_server_send_after(
-            target._handle, wait, name, len(name), at, count, ctypes.byref(reference)
-        ),
-    )
-    return reference.value
-
-
-def cancel(target: Target, reference: int) -> float | None:
-    """Takes a timer back; the seconds that were left, or None."""
-    left = ctypes.c_int64()
-    cancel = target._library.quick.kvreg_server_cancel
-    status = cancel(target._handle, reference, ctypes.byref(left))
-    if status == Status.NOT_FOUND:
-        return None
-    check(target, status)
-    return left.value / 1000
-
-
-def monitor(target: Target, server: Any) -> int:
-    """Has a server told of the end of another."""
-    reference = ctypes.c_uint64()
-    monitor = target._library.quick.kvreg_server_monitor
-    check(target, monitor(target._handle, handle_of(server), ctypes.byref(reference)))
-    return reference.value
-
-
-def demonitor(target: Target, reference: int, flush: bool) -> None:
-    """Takes a monitor back."""
-    flags = _abi.DEMONITOR_FLUSH if flush else 0
-    demonitor = target._library.quick.kvreg_server_demonitor
-    check(target, demonitor(target._handle, reference, flags))
-
-
-def link(target: Target, server: Any) -> None:
-    """Links two servers."""
-    link = target._library.quick.kvreg_server_link
-    check(target, link(target._handle, handle_of(server)))
-
-
-def unlink(target: Target, server: Any) -> None:
-    """Takes a link away."""
-    unlink = target._library.quick.kvreg_server_unlink
-    check(target, unlink(target._handle, handle_of(server)))
-
-
-def exits(target: Target, reason: Reason, detail: str) -> None:
-    """Ends a server at once."""
-    follow()
-    exits = target._library.kvreg_server_exit
-    check(target, exits(target._handle, *exit_arguments(reason, detail)))
-
-
-def name_of(target: Target) -> str | None:
-    """The name of a server."""
-    name = _abi.Value()
-    check(target, target._library.quick.kvreg_server_name(target._handle, name))
-    found: str | None = take(target._library, name)
-    return found
-
-
-def info(target: Target) -> ServerInfo:
-    """Facts about a server."""
-    stats = _abi.ServerStats()
-    check(target, target._library.quick.kvreg_server_info(target._handle, stats))
-    return ServerInfo(
-        mailbox=stats.mailbox,
-        bytes=stats.bytes,
-        handled=stats.handled,
-        restarts=stats.restarts,
-        last_exit=exit_reason(stats.last_exit),
-        busy=stats.turn_ms / 1000,
-    )
 
 
 class Remote(Server):
@@ -269,7 +91,7 @@ class Remote(Server):
     @property
     def name(self) -> str | None:
         """The name under which it is registered, after its end too. Never blocks."""
-        return name_of(self)
+        return _target.name_of(self)
 
     @property
     def me(self: _Self) -> _Self:
@@ -402,43 +224,43 @@ class Remote(Server):
 
     def send(self, tag: str, *values: Any) -> None:
         """Sends an info: `on_info` gets it; see `kvreg.Server.send`. Never blocks."""
-        send(self, self._spec_or_none, 0, tag, values)
+        _target.send(self, self._spec_or_none, 0, tag, values)
 
     def send_next(self, tag: str, *values: Any) -> None:
         """For the server itself; see `kvreg.Server.send_next`. Never blocks."""
-        send(self, self._spec_or_none, _abi.SEND_NEXT, tag, values)
+        _target.send(self, self._spec_or_none, _abi.SEND_NEXT, tag, values)
 
     def send_after(self, delay: float, tag: str, *values: Any) -> int:
         """Sends an info in a while; see `kvreg.Server.send_after`. Never blocks."""
-        return send_after(self, self._spec_or_none, delay, tag, values)
+        return _target.send_after(self, self._spec_or_none, delay, tag, values)
 
     def cancel(self, reference: int) -> float | None:
         """Takes a timer back; see `kvreg.Server.cancel`. Never blocks."""
-        return cancel(self, reference)
+        return _target.cancel(self, reference)
 
     def monitor(self, server: Any) -> int:
         """Has it told of the end of another; see `kvreg.Server.monitor`. Never blocks."""
-        return monitor(self, server)
+        return _target.monitor(self, server)
 
     def demonitor(self, reference: int, flush: bool = False) -> None:
         """Takes a monitor back; see `kvreg.Server.demonitor`. Never blocks."""
-        demonitor(self, reference, flush)
+        _target.demonitor(self, reference, flush)
 
     def link(self, server: Any) -> None:
         """Links it to another; see `kvreg.Server.link`. Never blocks."""
-        link(self, server)
+        _target.link(self, server)
 
     def unlink(self, server: Any) -> None:
         """Takes a link away. Never blocks."""
-        unlink(self, server)
+        _target.unlink(self, server)
 
     def exit(self, reason: Reason, detail: str = "") -> None:
         """Ends it at once; see `kvreg.Server.exit`. Never waits for a turn."""
-        exits(self, reason, detail)
+        _target.exits(self, reason, detail)
 
     def info(self) -> ServerInfo:
         """What there is to know about it. Never blocks."""
-        return info(self)
+        return _target.info(self)
 
     def stop(self) -> None:
         """Stops it, reason NORMAL; see `kvreg.Server.stop`. Waits for its turn."""
@@ -512,7 +334,7 @@ def of_parcel(remote: Any, parcel: Parcel, answered: Answered) -> Any:
     if raised is not None and status == Status.ABORTED:
         raise raised
     if raised is not None and status == Status.SERVER_DOWN:
-        text = f"{remote._called!r} crashed: {_turns.last_line(raised)}"
+        text = f"{remote._called!r} crashed: {last_line(raised)}"
         raise ServerDown(text) from raised
     raise remote._refusal(status, answered[2])
 

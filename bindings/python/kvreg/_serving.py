@@ -18,9 +18,10 @@ from . import _abi, _table
 from ._constants import Status
 from ._library import library as load_library
 from ._logging import follow
+from ._messages import drain
 from ._table import Cell, Spec, down_of
 from ._timeout import milliseconds
-from ._turns import NOW, drain, new_slot
+from ._turns import NOW, new_slot
 
 _SLICE = 0.05
 """Seconds for which somebody waits who may have to serve meanwhile."""

@@ -7,13 +7,14 @@ import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from . import _abi, _remote, _serving, _table, _turns
+from . import _abi, _messages, _remote, _serving, _table, _turns
 from ._constants import Restart, Status
 from ._errors import ServerNotFound, WrongKind, check
 from ._library import library as load_library
 from ._logging import follow
 from ._remote import Remote
 from ._table import Spec
+from ._tracebacks import traceback_of
 from ._values import encode_name
 
 if TYPE_CHECKING:
@@ -133,10 +134,10 @@ def _begin(spec: Spec, server: ctypes.c_void_p, turn: ctypes.c_void_p) -> None:
     end = spec.library.hot.turn_end
     try:
         cell = _turns.begin_first(spec, server, turn)
-        _turns.make(spec, cell)
+        _messages.make(spec, cell)
     except BaseException as raised:
         verdict = _abi.ABORT if isinstance(raised, spec.kind.answers) else _abi.CRASH
-        detail = _turns.traceback_of(raised)
+        detail = traceback_of(raised)
         end(turn, verdict, detail, len(detail))
         turn.value = None
         raise

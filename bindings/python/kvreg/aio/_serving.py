@@ -18,7 +18,7 @@ import threading
 from typing import Any, Callable, TypeVar
 from weakref import WeakKeyDictionary, ref
 
-from .. import _abi, _remote, _serving, _table, _turns
+from .. import _abi, _messages, _remote, _serving, _table, _turns
 from .._errors import CallingSelf, Unsupported, check
 from .._logging import follow
 from .._ready import Ready
@@ -182,14 +182,14 @@ class Serving:
 
 
 async def _drain(spec: Spec, turn: ctypes.c_void_p, cell: Cell | None) -> None:
-    """As `_turns.drain`, where handlers may wait."""
+    """As `_messages.drain`, where handlers may wait."""
     hot = spec.library.hot
     while True:
         message = _abi.Message()
         at = ctypes.byref(message)
         if hot.turn_next(turn, at):
             return
-        handled = _turns.Handled(spec, cell, message)
+        handled = _messages.Handled(spec, cell, message)
         try:
             said = await _run(handled.steps())
         finally:
@@ -197,7 +197,7 @@ async def _drain(spec: Spec, turn: ctypes.c_void_p, cell: Cell | None) -> None:
         cell = handled.answer(turn, said)
 
 
-async def _run(steps: _turns.Steps) -> _turns.Said:
+async def _run(steps: _messages.Steps) -> _messages.Said:
     try:
         function, args, kwargs = next(steps)
         while True:
@@ -210,7 +210,7 @@ async def _run(steps: _turns.Steps) -> _turns.Said:
             else:
                 function, args, kwargs = steps.send(result)
     except StopIteration as stop:
-        said: _turns.Said = stop.value
+        said: _messages.Said = stop.value
         return said
 
 

@@ -10,18 +10,19 @@ from collections.abc import Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
 
 from .. import _abi, _remote, _turns
+from .._arguments import values_of
 from .._behaviour import Behaviour, cell_of, cloned
 from .._constants import Status
 from .._errors import CallTimeout, of_status
 from .._kind import MARK, Kind
 from .._later import Answer, Later
 from .._library import Library
-from .._remote import Remote, address, of_parcel, tag_of
+from .._remote import Remote, of_parcel
 from .._servers import Servers as _BlockingServers
 from .._starting import checked, looked_up, started
 from .._table import Parcel
+from .._target import address, tag_of
 from .._timeout import milliseconds
-from .._turns import values_of
 from .._user_server import Server as BlockingServer
 from ._serving import elsewhere, serving
 
