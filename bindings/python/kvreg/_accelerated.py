@@ -71,7 +71,9 @@ def accelerated(pure: _Class) -> _Class:
         return pure
     body: dict[str, Any] = {
         f"_pure_{name}": found
-        for name, found in vars(pure).items()
+        for owner in reversed(pure.__mro__)
+        if owner.__module__.startswith(f"{__package__}.")
+        for name, found in vars(owner).items()
         if name in vars(short) and name not in vars(native.Object)
     }
     for name in body:

@@ -22,13 +22,13 @@ from ._update import ABSENT
 from ._values import Key, as_pairs, decoded, encode_key, encoded, fill, take
 
 if TYPE_CHECKING:
-    from ._bucket import Bucket
+    from ._dict_methods import DictMethods
 
 _Column = Optional["tuple[int, Any, array[int] | None]"]
 """The type, the values, and their lengths if they are texts."""
 
 
-def put_many(bucket: Bucket, other: Mapping[Any, Any] | Iterable[tuple[Key, Any]]) -> None:
+def put_many(bucket: DictMethods, other: Mapping[Any, Any] | Iterable[tuple[Key, Any]]) -> None:
     """Does what `Bucket.put_many` says."""
     codec = bucket._codec
     is_dict = type(other) is dict
@@ -60,7 +60,7 @@ def put_many(bucket: Bucket, other: Mapping[Any, Any] | Iterable[tuple[Key, Any]
 
 
 def _put_columns(
-    bucket: Bucket, keys: list[str], kind: int, values: Any, value_lens: array[int] | None
+    bucket: DictMethods, keys: list[str], kind: int, values: Any, value_lens: array[int] | None
 ) -> None:
     joined, key_lens = _joined(keys, "surrogateescape")
     columns = _abi.Columns(
@@ -111,7 +111,7 @@ def _address(values: Any) -> int | None:
     return address
 
 
-def get_many(bucket: Bucket, keys: Iterable[Key], default: Any) -> list[Any]:
+def get_many(bucket: DictMethods, keys: Iterable[Key], default: Any) -> list[Any]:
     """Does what `Bucket.get_many` says."""
     codec, keys = bucket._codec, tuple(keys)
     if not keys:
@@ -142,7 +142,7 @@ _WORDS = ctypes.sizeof(_abi.Pair) // 8
 _VALUE = _abi.Pair.value.offset
 
 
-def _values(bucket: Bucket, batch: Any, absent: object) -> list[Any]:
+def _values(bucket: DictMethods, batch: Any, absent: object) -> list[Any]:
     """The values of an array of pairs, which are released."""
     view = memoryview(batch).cast("B")
     kinds = view.cast("I")[_VALUE // 4 :: 2 * _WORDS].tolist()

@@ -13,7 +13,7 @@ from ._constants import Status
 from ._values import decode_key, decoded, take
 
 if TYPE_CHECKING:
-    from ._bucket import Bucket
+    from ._dict_methods import DictMethods
     from ._server import Server
 
 
@@ -26,7 +26,7 @@ def keys(server: Server, function: str) -> list[str]:
     ]
 
 
-def pairs(bucket: Bucket) -> list[tuple[str, Any]]:
+def pairs(bucket: DictMethods) -> list[tuple[str, Any]]:
     """The keys and values of a bucket at one instant."""
     if native is not None and bucket._codec is None:
         return _collected(bucket, "kvreg_bucket_items", True)

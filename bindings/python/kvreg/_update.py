@@ -19,7 +19,7 @@ from ._hot import LONGEST, TOO_LONG
 from ._values import Key, borrowed, decoded, encode_key, encoded, take
 
 if TYPE_CHECKING:
-    from ._bucket import Bucket
+    from ._dict_methods import DictMethods
 
 
 class _Absent(enum.Enum):
@@ -51,7 +51,7 @@ def _new_slot() -> _Slot:
 
 
 def run(
-    bucket: Bucket,
+    bucket: DictMethods,
     key: Key,
     fn: Callable[[Any], Any],
     default: Any,
@@ -113,7 +113,7 @@ def run(
 
 
 def _begin_slowly(
-    bucket: Bucket, status: int, data: bytes, value_at: Any, update_at: Any
+    bucket: DictMethods, status: int, data: bytes, value_at: Any, update_at: Any
 ) -> None:
     """Begins an update that could not begin at once."""
     if status == Status.TIMEOUT and bucket._timeout != 0:
@@ -122,7 +122,7 @@ def _begin_slowly(
     bucket._check(status)
 
 
-def end(bucket: Bucket, update: ctypes.c_void_p, result: Any) -> int:
+def end(bucket: DictMethods, update: ctypes.c_void_p, result: Any) -> int:
     """Ends an update whose function has returned `result`; what the library answers."""
     library = bucket._library
     hot_end = library.hot.update_end
