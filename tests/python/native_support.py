@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import sys
 from typing import Any, Callable
 
 import kvreg
+from kvreg import _abi
 
 
 class Counter(kvreg.Server):
@@ -34,10 +36,23 @@ class Counter(kvreg.Server):
         self.n = 0
 
 
+def started_in_c(registry: kvreg.Registry) -> Any:
+    """A server whose handler answers nothing to everything."""
+    library, server = registry._library, ctypes.c_void_p()
+    # It gets a state that is NULL, and answers 0: as a handler does that keeps its server.
+    answers_0 = ctypes.cast(library.kvreg_server_free, ctypes.c_void_p).value
+    options = _abi.ServerOptions(handle=answers_0)
+    assert not library.kvreg_registry_start_server(
+        *(registry._handle, b"in C", 4, 0, options, ctypes.byref(server), None)
+    )
+    library.kvreg_server_free(server)
+    return registry.servers["in C"]
+
+
 def everything(registry: kvreg.Registry) -> Callable[[], None]:
     """One step that goes each short way, and the long one behind it."""
     bucket = registry.create("everything")
-    server = Counter.start(registry, "counter")
+    server, in_c = Counter.start(registry, "counter"), started_in_c(registry)
     pairs = {f"key {number}": f"value {number}" for number in range(50)}
     names = [*pairs, "none"]
     none: dict[str, object] = {}
@@ -64,6 +79,9 @@ def everything(registry: kvreg.Registry) -> Callable[[], None]:
         server.forget()
         assert server.add(1000) == 1000 and server.add(by=1, twice=True) == 1002
         assert server.add(1, 2, 3) == 1008
+        assert in_c.call("anything", 1, "text", b"bytes", None, 1.5, True) is None
+        with contextlib.suppress(kvreg.InvalidArgument):
+            in_c.call("")
         try:
             server.add(-1000)
         except ValueError as raised:

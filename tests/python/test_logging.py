@@ -152,6 +152,41 @@ print("done")
     assert python("import warnings\n" + HEAD + code) == "done\n"
 
 
+@pytest.mark.parametrize(
+    "how", ["logger.addHandler(handler)", "logging.getLogger().handlers = [handler]"]
+)
+def test_a_call_of_a_server_in_c_follows_first(how: str) -> None:
+    code = f"""
+import ctypes
+from kvreg import _abi
+HANDLER = ctypes.CFUNCTYPE(
+    ctypes.c_int32, ctypes.c_void_p, ctypes.POINTER(_abi.Message), ctypes.c_void_p
+)
+handle = HANDLER(lambda state, message, reply: message.contents.values[0].integer)
+options = _abi.ServerOptions(handle=ctypes.cast(handle, ctypes.c_void_p).value)
+registry, server = kvreg.Registry(), ctypes.c_void_p()
+assert not registry._library.kvreg_registry_start_server(
+    *(registry._handle, b"s", 1, 0, options, ctypes.byref(server), None)
+)
+registry._library.kvreg_server_free(server)
+server = registry.servers["s"]
+modules = sys.modules
+for logging_is in (modules.pop("logging"), logging):
+    for _ in range(3):
+        assert server.call("verdict", _abi.KEEP) is None
+    modules["logging"] = logging
+assert followers() == []
+{how}
+try:
+    server.call("verdict", _abi.CRASH)
+except kvreg.ServerDown:
+    level, _, name, message = handler.next()
+    assert (level, name) == ("ERROR", "s"), message
+    print("done")
+"""
+    assert python("import sys, warnings\n" + HEAD + code) == "done\n"
+
+
 def test_what_nobody_handles_is_not_printed() -> None:
     code = """
 logger.addHandler(handler)

@@ -7,8 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
-from . import _abi, _table, _target, _turns
-from ._accelerated import know, native
+from . import _abi, _logging, _table, _target, _turns
+from ._accelerated import accelerated, know, native
 from ._arguments import values_of
 from ._constants import Reason, Status
 from ._errors import (
@@ -39,6 +39,7 @@ _Self = TypeVar("_Self", bound="Remote")
 Answered = tuple[int, _abi.Value, Optional[str]]
 
 
+@accelerated
 class Remote(Server):
     """A handle of a server, whose methods are those that its class has marked."""
 
@@ -365,7 +366,7 @@ NAMES: dict[str, Any] = {
 
 if native is not None:
     NAMES["_kvreg_turn"] = native.turn
-    know(later=Later)
+    know(later=Later, remote=Remote, follow=follow, logging=vars(_logging))
 
 
 def remote_class(kind: Kind) -> type[Remote]:

@@ -52,7 +52,7 @@ static PyObject *know(PyObject *module, PyObject *what) {
 }
 
 static PyMethodDef *method(const char *name) {
-    PyMethodDef *tables[] = {bucket_methods, inbox_methods};
+    PyMethodDef *tables[] = {bucket_methods, inbox_methods, remote_methods};
     for (size_t table = 0; table < sizeof tables / sizeof *tables; table++) {
         for (PyMethodDef *found = tables[table]; found->ml_name != NULL; found++) {
             if (strcmp(found->ml_name, name) == 0) {
@@ -111,7 +111,8 @@ static bool add_types(PyObject *module) {
     known->type = (PyTypeObject *)Py_XNewRef(base);
     bool are_added = base != NULL && add_type(module, &bucket_spec, base) &&
                      add_type(module, &inbox_spec, base) &&
-                     add_type(module, &registry_spec, base);
+                     add_type(module, &registry_spec, base) &&
+                     add_type(module, &remote_spec, base);
     Py_XDECREF(base);
     return are_added;
 }
@@ -131,10 +132,12 @@ static bool add_names(PyObject *module) {
 
 static int execute(PyObject *module) {
     struct known *known = PyModule_GetState(module);
-    known->cell = PyUnicode_InternFromString("_cell");
-    known->object = PyUnicode_InternFromString("object");
-    bool is_whole = known->cell != NULL && known->object != NULL && add_types(module) &&
-                    add_names(module) && PyModule_AddFunctions(module, many_methods) == 0 &&
+    bool is_whole = add_types(module) && add_names(module);
+#define MAKE(name, text)                                                                           \
+    is_whole = is_whole && (known->name = PyUnicode_InternFromString(text)) != NULL;
+    NAMES(MAKE)
+#undef MAKE
+    is_whole = is_whole && PyModule_AddFunctions(module, many_methods) == 0 &&
                     PyModule_AddFunctions(module, turn_methods) == 0 &&
                     PyModule_AddIntConstant(module, "VERSION", KVREG_VERSION_NUMBER) == 0;
     return is_whole ? 0 : -1;
@@ -145,8 +148,9 @@ static int traverse(PyObject *module, visitproc visit, void *arg) {
 #define VISIT(name) Py_VISIT(known->name);
     KNOWN(VISIT)
 #undef VISIT
-    Py_VISIT(known->cell);
-    Py_VISIT(known->object);
+#define VISIT(name, text) Py_VISIT(known->name);
+    NAMES(VISIT)
+#undef VISIT
     Py_VISIT(known->type);
     return 0;
 }
@@ -156,8 +160,9 @@ static int clear(PyObject *module) {
 #define CLEAR(name) Py_CLEAR(known->name);
     KNOWN(CLEAR)
 #undef CLEAR
-    Py_CLEAR(known->cell);
-    Py_CLEAR(known->object);
+#define CLEAR(name, text) Py_CLEAR(known->name);
+    NAMES(CLEAR)
+#undef CLEAR
     Py_CLEAR(known->type);
     return 0;
 }

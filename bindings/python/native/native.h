@@ -53,6 +53,7 @@
     DO(items_next)                                                                                 \
     DO(registry_lookup)                                                                            \
     DO(server_begin)                                                                               \
+    DO(server_call)                                                                                \
     DO(turn_end)                                                                                   \
     DO(update_end)                                                                                 \
     DO(update_free)                                                                                \
@@ -71,27 +72,45 @@ extern struct functions library;
  *   absent         stands for no default
  *   changes        the kinds of changes, as the library numbers them
  *   down           an event
+ *   follow         looks if what the library logs is to be handed on
  *   keep, remove   what the function of an update may return
  *   key_not_found  an exception
  *   later          what a handler returns that answers later
+ *   logging        the names of the module that hands it on
  *   reasons        why servers end, as the library numbers them
+ *   remote         the class of handles of servers whose code is not Python's
  */
 #define KNOWN(DO)                                                                                  \
     DO(absent)                                                                                     \
     DO(changes)                                                                                    \
     DO(down)                                                                                       \
+    DO(follow)                                                                                     \
     DO(keep)                                                                                       \
     DO(key_not_found)                                                                              \
     DO(later)                                                                                      \
+    DO(logging)                                                                                    \
     DO(reasons)                                                                                    \
+    DO(remote)                                                                                     \
     DO(remove)
+
+/* Names, which are made once. */
+#define NAMES(DO)                                                                                  \
+    DO(cell, "_cell")                                                                              \
+    DO(handlers, "handlers")                                                                       \
+    DO(inbox, "_inbox")                                                                            \
+    DO(logger, "_logger")                                                                          \
+    DO(module, "logging")                                                                          \
+    DO(object, "object")                                                                           \
+    DO(parent, "parent")
 
 struct known {
 #define FIELD(name) PyObject *name;
     KNOWN(FIELD)
 #undef FIELD
-    PyObject *cell, *object; /* the names of attributes */
-    PyTypeObject *type;      /* Object */
+#define FIELD(name, text) PyObject *name;
+    NAMES(FIELD)
+#undef FIELD
+    PyTypeObject *type; /* Object */
 };
 
 /* What every object with a handle begins with. */
@@ -146,6 +165,9 @@ PyObject *call(PyObject *function, PyObject *first, PyObject *const *args, Py_ss
 PyObject *pure(PyObject *self, const char *name, PyObject *const *args, Py_ssize_t count,
                PyObject *names);
 
+/* Raises an exception, which it takes, if there is one: NULL. */
+PyObject *raise_error(PyObject *error);
+
 /* Raises what a status says, by the object's `_error`: NULL. */
 PyObject *fail(PyObject *self, kvreg_status status);
 
@@ -162,8 +184,8 @@ void learn_handle(PyObject *self, PyObject *number);
 #define FUNCTION(function) ((void *)(uintptr_t)(function))
 #define METHOD(function) ((PyCFunction)(uintptr_t)(function))
 
-extern PyType_Spec object_spec, bucket_spec, registry_spec, inbox_spec;
-extern PyMethodDef bucket_methods[], inbox_methods[]; /* of the types */
-extern PyMethodDef many_methods[], turn_methods[];    /* of the module */
+extern PyType_Spec object_spec, bucket_spec, registry_spec, inbox_spec, remote_spec;
+extern PyMethodDef bucket_methods[], inbox_methods[], remote_methods[]; /* of the types */
+extern PyMethodDef many_methods[], turn_methods[];                      /* of the module */
 
 #endif

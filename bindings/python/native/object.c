@@ -39,8 +39,7 @@ PyObject *pure(PyObject *self, const char *name, PyObject *const *args, Py_ssize
     return result;
 }
 
-/* Raises an exception, which it takes, if there is one: NULL. */
-static PyObject *raise_error(PyObject *error) {
+PyObject *raise_error(PyObject *error) {
     if (error != NULL) {
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
         Py_DECREF(error);
