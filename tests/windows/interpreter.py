@@ -2,13 +2,15 @@
 
 It is of the version that this runs in, for its library is this one's: python3x.dll and the
 extension modules come from a wheel that carries those of python.org (see requirements.txt),
-what is written in Python from here, by links, which Wine follows. `python.exe`, which is
-nothing but a call of that DLL, MinGW makes of python.c.
+what is written in Python from here, by links, which Wine follows. MinGW makes `python.exe` of
+python.c, which is nothing but a call of that DLL; and python3.dll, where extension modules find
+what all versions have, of the names in that DLL.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -61,6 +63,34 @@ def library(directory: Path) -> None:
     pip("install", "--target", goal / "site-packages", *PACKAGES)
 
 
+def tool(name: str) -> str:
+    """One of MinGW's."""
+    return os.environ.get("MINGW", "x86_64-w64-mingw32") + "-" + name
+
+
+def stable(directory: Path) -> None:
+    """python3.dll, which has nothing but references to the one with the version."""
+    own = directory / DLL
+    said = subprocess.run([tool("objdump"), "-p", own], check=True, stdout=subprocess.PIPE)
+    names = sorted(set(re.findall(r"^\s*\[.*\] .*\b(_?Py\w+)$", said.stdout.decode(), re.M)))
+    assert "PyList_New" in names
+    listed = directory / "python3.def"
+    lines = [f"{name} = {own.stem}.{name}" for name in names]
+    listed.write_text("\n".join(["LIBRARY python3.dll", "EXPORTS", *lines, ""]))
+    made = directory / "python3.dll"
+    command: list[str | Path] = [
+        tool("gcc"),
+        "-shared",
+        "-nostdlib",
+        "-Wl,--entry=0",
+        listed,
+        "-o",
+        made,
+    ]
+    subprocess.run(command, check=True)
+    listed.unlink()
+
+
 def main() -> None:
     """What the module's text says. The directory is either whole or not there."""
     directory = Path(sys.argv[1]).resolve()
@@ -69,11 +99,11 @@ def main() -> None:
     begun.mkdir(parents=True)
     binaries(begun)
     library(begun)
-    compiler = os.environ.get("MINGW", "x86_64-w64-mingw32") + "-gcc"
+    stable(begun)
     flags = ("-municode", "-O1", "-Wall", "-Wextra", "-Werror")
     program = begun / "python.exe"
     subprocess.run(
-        [compiler, *flags, HERE / "python.c", begun / DLL, "-o", program], check=True
+        [tool("gcc"), *flags, HERE / "python.c", begun / DLL, "-o", program], check=True
     )
     shutil.rmtree(directory, ignore_errors=True)
     begun.rename(directory)
