@@ -287,6 +287,22 @@ fn g17_a_full_bucket_takes_out_what_is_due_before_it_refuses() {
 }
 
 #[test]
+fn g17_a_full_bucket_takes_out_what_is_due_before_a_batch_is_refused() {
+    let _turn = begin();
+    let bucket = bucket_with(BucketOptions::new().max_keys(2));
+    bucket.put_for("a", 1, ms(100)).unwrap();
+    bucket.put("b", 1).unwrap();
+    let mut batch = Batch::new();
+    batch.put("c", 1).put("b", 2);
+    let refused = bucket.apply(&batch).unwrap_err();
+    assert!(matches!(refused.error, Error::Limit(_)));
+    clock::advance(100);
+    bucket.apply(&batch).unwrap();
+    assert_eq!(bucket.count().unwrap(), 2);
+    assert_eq!(bucket.info().unwrap().expired, 1);
+}
+
+#[test]
 fn g17_an_untimed_key_reads_no_clock() {
     let _turn = begin();
     let bucket = Bucket::start().unwrap();

@@ -69,7 +69,7 @@ impl Contents {
 
     /// Reads the keys beside the writer, who keeps what it takes away meanwhile; `None` if it
     /// could not.
-    fn get_many_beside_writer(&self, keys: &[Key<'_>]) -> Result<Option<Many>, Error> {
+    pub(crate) fn get_many_beside_writer(&self, keys: &[Key<'_>]) -> Result<Option<Many>, Error> {
         let filter = Filter::of(keys.iter().map(|key| key.hash))?;
         let Ok(noted) = Noted::new(self, Snapshot::new(About::Some(filter))) else {
             return Ok(None);

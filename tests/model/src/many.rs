@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use loom::thread::{spawn, JoinHandle};
 
+use crate::error::Error;
 use crate::openings::check_bounded;
 use crate::reading::check;
 use crate::server::Exclusive;
-use crate::store::{Always, Contents, Key, Limits, Op, Pair, Plan, Ttl, What};
+use crate::store::{Always, Contents, Key, Limits, Many, Op, Pair, Plan, Ttl, What};
 use crate::time::Clock;
 use crate::value::{Value, ValueRef};
 
@@ -127,13 +128,25 @@ fn at_one_instant(
     change: fn(&Contents),
     may_be: fn(Option<i64>, Option<i64>) -> bool,
 ) {
+    by(Contents::get_many, before, change, may_be);
+}
+
+type Read = fn(&Contents, &[Key<'_>]) -> Result<Option<Many>, Error>;
+
+/// The same by one way of two.
+fn by(
+    read: Read,
+    before: &'static [&'static [u8]],
+    change: fn(&Contents),
+    may_be: fn(Option<i64>, Option<i64>) -> bool,
+) {
     check_bounded(2, move || {
         let contents = contents(before);
         let other = Arc::clone(&contents);
         let reader = spawn(move || {
             let keys = [A, B].map(Key::new);
             // Without the write exclusion it need not come to its end.
-            if let Some(values) = other.get_many(&keys).unwrap() {
+            if let Some(values) = read(&other, &keys).unwrap() {
                 let number = |value: &Option<Value>| match value {
                     Some(Value::Int(number)) => Some(*number),
                     _ => None,
@@ -150,6 +163,23 @@ fn at_one_instant(
 #[test]
 fn many_keys_are_read_at_one_instant() {
     at_one_instant(
+        &[A, B],
+        |contents| {
+            put(contents, A, 2);
+            put(contents, B, 2);
+        },
+        |first, second| {
+            let seen = (first, second);
+            [(1, 1), (2, 1), (2, 2)].contains(&(seen.0.unwrap(), seen.1.unwrap()))
+        },
+    );
+}
+
+/// One that was changed after the first was read is given as it was.
+#[test]
+fn what_is_read_beside_the_writer_is_no_newer_than_its_instant() {
+    by(
+        Contents::get_many_beside_writer,
         &[A, B],
         |contents| {
             put(contents, A, 2);
