@@ -128,6 +128,7 @@ typedef struct kvreg_server kvreg_server;     /**< A server: a user's, a bucket 
 typedef struct kvreg_turn kvreg_turn;         /**< The right to run a server's handlers, until it is
                                                    ended. */
 typedef struct kvreg_reply kvreg_reply;       /**< A caller who waits for a later answer. */
+typedef struct kvreg_engine kvreg_engine;     /**< No handle, but a struct of kvreg_engine.h. */
 
 /** @} */
 
@@ -522,6 +523,13 @@ enum {
                        bucket that is written has no keys left. */
 };
 
+/** Where a bucket that has a store reads. Where all keys are in memory, as they are with every engine
+ *  of today, both are the same. */
+enum {
+    KVREG_READ_STORE, /**< What is stored. */
+    KVREG_READ_COPY   /**< A copy in this process, which may be behind what others changed. */
+};
+
 /** Options of the process, for kvreg_configure. */
 typedef struct kvreg_options {
     uint32_t size;              /**< sizeof(kvreg_options). */
@@ -552,6 +560,12 @@ typedef struct kvreg_bucket_options {
                                      memory more for each key. */
     int64_t default_ttl_ms;     /**< The time to live of keys that are stored without one of their
                                      own, in milliseconds, 100 years at most; none. */
+    const char *store;          /**< The URL of the store that keeps the contents beyond the end of
+                                     the bucket; NULL: none, they are in memory alone. Only a bucket
+                                     with a name has one. */
+    size_t store_len;           /**< Bytes of the URL, or KVREG_NUL. */
+    uint32_t reads;             /**< KVREG_READ_STORE or KVREG_READ_COPY. */
+    uint32_t reserved;          /**< 0. */
 } kvreg_bucket_options;
 
 /** Flags of kvreg_scan_options and kvreg_watch_options. */
@@ -1072,6 +1086,15 @@ kvreg_status kvreg_registry_create_with(kvreg_registry *registry,
                                         uint32_t flags,
                                         const kvreg_bucket_options *options,
                                         kvreg_bucket **bucket);
+
+/**
+ * As kvreg_registry_remove, of a bucket; and erases what a store keeps of it, so that the next bucket
+ * of that name is empty. Of a name that no bucket has it erases what the store of the registry's own
+ * bucket options keeps. KVREG_NOT_FOUND if there is neither. Blocks for its turn, and for the store.
+ */
+kvreg_status kvreg_registry_erase(kvreg_registry *registry,
+                                  const char *name,
+                                  size_t name_len);
 
 /**
  * Starts a bucket of that name unless there is one: a cast. A later call or lookup of the same
@@ -2249,6 +2272,29 @@ kvreg_status kvreg_listener_stop(kvreg_listener *listener);
  * Frees the handle, and stops the listener without waiting for it. NULL is fine. Never blocks.
  */
 kvreg_status kvreg_listener_free(kvreg_listener *listener);
+
+/** @} */
+
+/** @name Stores: engines
+ *  @{ */
+
+/**
+ * Registers an engine, which kvreg_engine.h describes, for the stores whose URLs begin with
+ * `scheme` and a colon. The struct, and what it points to, stay as they are for ever. A scheme has
+ * 1 to 15 bytes of a-z, 0-9 and -. KVREG_ALREADY_STARTED if it has an engine; KVREG_UNSUPPORTED for
+ * an engine of another version. A child of a fork has the engines of its parent. Never blocks.
+ */
+kvreg_status kvreg_engine_register(const char *scheme,
+                                   size_t scheme_len,
+                                   const kvreg_engine *engine);
+
+/**
+ * Loads the engines of a shared object, by its path in UTF-8, and has it register them. Those that
+ * come with kvreg need it only where they do not lie beside kvreg's own library. KVREG_IO if it
+ * cannot be loaded, KVREG_UNSUPPORTED if it is no engine, or one of another version;
+ * KVREG_ALREADY_STARTED if one is there for its scheme. It stays loaded. Blocks for the disk.
+ */
+kvreg_status kvreg_engine_load(const char *path, size_t path_len);
 
 /** @} */
 

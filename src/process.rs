@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use crate::bucket::{BucketOptions, BucketServer, BucketSpec, Buckets, Surroundings};
+use crate::bucket::{BucketOptions, BucketServer, BucketSpec, Buckets, Engines, Surroundings};
 use crate::error::Error;
 #[cfg(feature = "capi")]
 use crate::handle_table::{self, HandleTable};
@@ -136,6 +136,7 @@ pub(crate) struct Process {
     options: Options,
     logs: Logs,
     buckets: Buckets,
+    engines: Engines,
     user_servers: UserServers,
     registries: Registries,
     started: Started,
@@ -206,6 +207,7 @@ impl Process {
             system: System::new(Domain::new(Base::new(threads))),
             logs: Logs::new(),
             buckets: Buckets::default(),
+            engines: Engines::default(),
             user_servers: UserServers::default(),
             registries: Registries::default(),
             started: Started::default(),
@@ -361,6 +363,7 @@ impl Process {
             system: &self.system,
             logs: &self.logs,
             buckets: &self.buckets,
+            engines: &self.engines,
         }
     }
 
@@ -397,6 +400,10 @@ impl Process {
         options.check()?;
         if options.restart != Restart::Temporary {
             let text = "a bucket without a registry is not restarted: nobody holds its place";
+            return Err(Error::InvalidArgument(text));
+        }
+        if options.store.is_some() {
+            let text = "a bucket without a name has no store: nobody could open it again";
             return Err(Error::InvalidArgument(text));
         }
         let around = self.around_buckets();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::backed::{Change, OwnOp};
 use super::writes::with_memory;
 #[cfg(feature = "aio")]
 use super::Decision;
@@ -33,6 +34,11 @@ impl BucketServer {
         ops: &[Op<'_>],
     ) -> Result<u64, Refused> {
         self.check_ops(ops, true)?;
+        if let Some(backed) = self.backed() {
+            let own = ops.iter().map(OwnOp::of).collect::<Result<_, Error>>()?;
+            let done = self.change(caller, backed, Change::Ops(own))?;
+            return Ok(done.revision);
+        }
         if !reclaim::has_room() {
             // While no more may wait to be freed, what leaves nothing goes on.
             let mut plan = Plan::of(ops)?;
@@ -62,6 +68,10 @@ impl BucketServer {
 impl Decision<'_> {
     pub(crate) fn apply_ops(&self, ops: &[Op<'_>]) -> Result<u64, Refused> {
         self.bucket().check_ops(ops, false)?;
+        if self.bucket().backed().is_some() {
+            let own = ops.iter().map(OwnOp::of).collect::<Result<_, Error>>()?;
+            return Ok(self.change(Change::Ops(own))?.revision);
+        }
         let mut plan = Plan::of(ops)?;
         plan.make_entries()?;
         self.commit(|write| write.exclusive().apply(&mut plan))?

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::backed::Change;
+use super::copy_key;
 use super::writes::with_memory;
 #[cfg(feature = "aio")]
 use super::Decision;
@@ -38,6 +40,10 @@ impl BucketServer {
     ) -> Result<u64, Error> {
         self.check_value(&value, true)?;
         let key = Key::new(key);
+        if let Some(backed) = self.backed() {
+            let change = Change::put(key, value, condition.expected(), condition.ttl())?;
+            return Ok(self.change(caller, backed, change)?.revision);
+        }
         if !reclaim::has_room() {
             // While no more may wait to be freed, what leaves nothing goes on.
             let put = |write: &Writing<'_, BucketState>| {
@@ -58,6 +64,9 @@ impl BucketServer {
         key: &[u8],
         expected: u64,
     ) -> Result<Value, Error> {
+        if let Some(backed) = self.backed() {
+            return self.take_backed(caller, backed, key, Some(expected));
+        }
         let key = Key::new(key);
         self.call(caller, |write| write.exclusive().delete_if(key, expected))?
     }
@@ -70,6 +79,13 @@ impl BucketServer {
         expected: u64,
     ) -> Result<(), Error> {
         let key = Key::new(key);
+        if let Some(backed) = self.backed() {
+            let change = Change::delete(key, Some(expected))?;
+            return self
+                .change(caller, backed, change)
+                .map(drop)
+                .map_err(Error::from);
+        }
         self.call(caller, |write| write.exclusive().remove_if(key, expected))?
     }
 
@@ -82,6 +98,13 @@ impl BucketServer {
         expected: Option<ValueRef<'_>>,
         value: Option<ValueRef<'_>>,
     ) -> Result<u64, Error> {
+        if let Some(backed) = self.backed() {
+            if let Some(value) = &value {
+                self.check_value(value, true)?;
+            }
+            let change = Change::put_if_equal(key, expected, value)?;
+            return Ok(self.change(caller, backed, change)?.revision);
+        }
         let key = Key::new(key);
         if let Some(value) = &value {
             self.check_value(value, true)?;
@@ -109,6 +132,11 @@ impl BucketServer {
         key: &[u8],
         ttl: Ttl,
     ) -> Result<u64, Error> {
+        if let Some(backed) = self.backed() {
+            let key = copy_key(key)?;
+            let done = self.change(caller, backed, Change::Expire { key, ttl })?;
+            return Ok(done.revision);
+        }
         let key = Key::new(key);
         with_memory(caller, |caller| {
             self.call(caller, |write| write.exclusive().expire(key, ttl))?
@@ -129,6 +157,10 @@ impl BucketServer {
         delta: i64,
     ) -> Result<i64, Error> {
         let key = Key::new(key);
+        if let Some(backed) = self.backed() {
+            let done = self.change(caller, backed, Change::add(key, delta)?)?;
+            return done.sum.ok_or(Error::ServerDown);
+        }
         if !reclaim::has_room() {
             if let Some(sum) =
                 self.call(caller, |write| write.exclusive().add_there(key, delta))??
@@ -159,6 +191,10 @@ impl Decision<'_> {
     ) -> Result<u64, Error> {
         self.bucket().check_value(&value, false)?;
         let key = self.key();
+        if self.bucket().backed().is_some() {
+            let change = Change::put(key, value, condition.expected(), condition.ttl())?;
+            return Ok(self.change(change)?.revision);
+        }
         if value.is_small() {
             return self.commit(|write| write.exclusive().put_small(key, value, condition))?;
         }
@@ -167,10 +203,19 @@ impl Decision<'_> {
     }
 
     pub(crate) fn expire(&self, ttl: Ttl) -> Result<u64, Error> {
+        if self.bucket().backed().is_some() {
+            let key = copy_key(&self.key())?;
+            return Ok(self.change(Change::Expire { key, ttl })?.revision);
+        }
         self.commit(|write| write.exclusive().expire(self.key(), ttl))?
     }
 
     pub(crate) fn delete_if(&self, expected: u64) -> Result<Value, Error> {
+        if self.bucket().backed().is_some() {
+            let (key, expected) = (copy_key(&self.key())?, Some(expected));
+            let done = self.change(Change::Take { key, expected })?;
+            return done.old.ok_or(Error::NotFound);
+        }
         self.commit(|write| write.exclusive().delete_if(self.key(), expected))?
     }
 
@@ -182,11 +227,19 @@ impl Decision<'_> {
         if let Some(value) = &value {
             self.bucket().check_value(value, false)?;
         }
+        if self.bucket().backed().is_some() {
+            let change = Change::put_if_equal(&self.key(), expected, value)?;
+            return Ok(self.change(change)?.revision);
+        }
         let new = new_of(self.key(), value)?;
         self.commit(|write| write.exclusive().put_if_equal(self.key(), expected, new))?
     }
 
     pub(crate) fn add_int(&self, delta: i64) -> Result<i64, Error> {
+        if self.bucket().backed().is_some() {
+            let done = self.change(Change::add(self.key(), delta)?)?;
+            return done.sum.ok_or(Error::ServerDown);
+        }
         self.commit(|write| write.exclusive().add(self.key(), delta))?
     }
 }

@@ -1,6 +1,7 @@
 //! A bucket: a server that holds a map from key to value (the guide's `KV.Bucket`, an Agent).
 
 mod apply;
+mod backed;
 mod callbacks;
 mod conditions;
 mod expiry;
@@ -22,10 +23,12 @@ use crate::reason::{Exit, Reason};
 use crate::reclaim;
 use crate::server::{Caller, HandleCount, Lasts, NamedServer, Place, Reservation};
 use crate::server::{ChildSpec, RestartPolicy, Server, State, System, Turn, Writing};
-use crate::store::{Always, Contents, Key, Limits, Pair, RevisionBlocks, KEY_LIMIT};
+use crate::store::{Always, Contents, Key, Limits, Location, Pair, RevisionBlocks, KEY_LIMIT};
 use crate::sync::Counter;
 use crate::watch::{Subscriber, Subscribers};
 
+use backed::Backed;
+pub(crate) use backed::{Engines, Loader};
 use callbacks::{Callbacks, Running};
 pub(crate) use expiry::Due;
 use expiry::Expiry;
@@ -80,6 +83,7 @@ pub(crate) struct Surroundings {
     pub(crate) system: &'static System,
     pub(crate) logs: &'static Logs,
     pub(crate) buckets: &'static Buckets,
+    pub(crate) engines: &'static Engines,
 }
 
 /// How a bucket is started, at first and again.
@@ -88,6 +92,8 @@ pub(crate) struct BucketSpec {
     pub(crate) around: Surroundings,
     /// Where its registry's buckets draw their revisions; one that has none shares with nobody.
     pub(crate) revisions: Option<Arc<RevisionBlocks>>,
+    /// The number of its registry: of those that may share what stores are in.
+    pub(crate) owner: u64,
 }
 
 impl BucketSpec {
@@ -97,7 +103,23 @@ impl BucketSpec {
             options,
             around,
             revisions: None,
+            owner: 0,
         }
+    }
+
+    /// Where the store of a bucket of that name is, if it has one.
+    pub(crate) fn location<'a>(&'a self, bucket: &'a str) -> Option<Location<'a>> {
+        Some(Location {
+            url: self.options.store.as_deref()?,
+            bucket,
+            owner: self.owner,
+            max_value: self.options.max_value,
+        })
+    }
+
+    /// Whether its buckets begin by opening a store.
+    pub(crate) fn is_backed(&self) -> bool {
+        self.options.store.is_some()
     }
 }
 
@@ -106,8 +128,17 @@ impl ChildSpec for BucketSpec {
         self.options.policy()
     }
 
+    /// A store is opened first: with the starter's turn, or by the mailbox where nobody waits.
     fn start(self: Arc<Self>, place: Place) -> NamedServer {
-        NamedServer::new(BucketServer::start_bucket(self, Some(place)))
+        let system = self.around.system;
+        NamedServer::new(match (self.is_backed(), place.begins_by_itself()) {
+            (false, _) => BucketServer::start_bucket(self, Some(place)),
+            (true, false) => Server::start_taken(system, BucketState::new(self, Some(place))),
+            (true, true) => {
+                let task = BucketServer::opening_task();
+                Server::start_with_task(system, BucketState::new(self, Some(place)), task)
+            }
+        })
     }
 }
 
@@ -121,6 +152,8 @@ pub(crate) struct BucketState {
     subscribers: OnceLock<Arc<Subscribers>>,
     /// What the boundary has to hold the one update that may be open.
     holder: OnceLock<Arc<dyn Any + Send + Sync>>,
+    /// None if its contents are in memory alone.
+    backed: Option<Box<Backed>>,
 }
 
 /// What there is to know about a bucket.
@@ -247,6 +280,18 @@ unsafe impl State for BucketState {
         Some(&self.handles)
     }
 
+    fn vacated(server: &BucketServer) {
+        if let Some(backed) = server.backed() {
+            backed.close();
+        }
+    }
+
+    fn started_again(server: &Arc<BucketServer>) {
+        if server.backed().is_some() {
+            server.see_to_mail();
+        }
+    }
+
     fn unreachable(server: &Arc<BucketServer>) {
         // Refused if it has ended, or if there is no thread to be had for its last mail: then it
         // lies there, as before.
@@ -281,13 +326,9 @@ unsafe impl State for BucketState {
     }
 }
 
-/// What a bucket answers; each as `BucketState` of the module's server, so that the boundary
-/// and Rust programs share it. All but `cast`s, `name` and `exit` may block like a call.
-impl BucketServer {
-    /// Without a place it is one that no registry knows.
-    pub(crate) fn start_bucket(spec: Arc<BucketSpec>, place: Option<Place>) -> Arc<BucketServer> {
-        let around = spec.around;
-        around.buckets.live.add();
+impl BucketState {
+    fn new(spec: Arc<BucketSpec>, place: Option<Place>) -> BucketState {
+        spec.around.buckets.live.add();
         let shared = place.as_ref().and_then(Place::bytes);
         let limits = Limits::new(spec.options.max_keys, spec.options.max_bytes, shared);
         let is_limited = limits.is_some();
@@ -301,18 +342,35 @@ impl BucketServer {
             OnFull::Refuse => contents,
             OnFull::Evict => contents.evicting(),
         };
-        Server::start(
-            around.system,
-            BucketState {
-                is_limited,
-                contents,
-                spec,
-                place,
-                handles: HandleCount::default(),
-                subscribers: OnceLock::new(),
-                holder: OnceLock::new(),
-            },
-        )
+        let backed = spec.is_backed().then(Box::<Backed>::default);
+        let contents = match backed {
+            None => contents,
+            Some(_) => contents.backed(),
+        };
+        BucketState {
+            is_limited,
+            contents,
+            spec,
+            place,
+            handles: HandleCount::default(),
+            subscribers: OnceLock::new(),
+            holder: OnceLock::new(),
+            backed,
+        }
+    }
+}
+
+/// What a bucket answers; each as `BucketState` of the module's server, so that the boundary
+/// and Rust programs share it. All but `cast`s, `name` and `exit` may block like a call.
+impl BucketServer {
+    /// Without a place it is one that no registry knows.
+    pub(crate) fn start_bucket(spec: Arc<BucketSpec>, place: Option<Place>) -> Arc<BucketServer> {
+        let system = spec.around.system;
+        Server::start(system, BucketState::new(spec, place))
+    }
+
+    pub(crate) fn spec(&self) -> &Arc<BucketSpec> {
+        &self.state().spec
     }
 
     pub(crate) fn log_error(&self, text: &str) {

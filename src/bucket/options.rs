@@ -1,5 +1,6 @@
 //! What can be set for a bucket: limits, and what becomes of it when it ended.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -77,6 +78,8 @@ pub struct BucketOptions {
     pub on_full: OnFull,
     /// The time to live of keys that are stored without one of their own; none at first.
     pub default_ttl: Option<Duration>,
+    /// The URL of the store that keeps its contents beyond its end; none at first, which is memory.
+    pub store: Option<Arc<str>>,
 }
 
 impl Default for BucketOptions {
@@ -92,6 +95,7 @@ impl Default for BucketOptions {
             order: Order::Unordered,
             on_full: OnFull::Refuse,
             default_ttl: None,
+            store: None,
         }
     }
 }

@@ -2,8 +2,8 @@
 //! thread, outside the bucket's turn.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
+use super::backed::{wall_clock, Backed, Change, OwnOp};
 use super::writes::with_memory;
 use super::BucketServer;
 use crate::error::Error;
@@ -34,6 +34,9 @@ impl BucketServer {
         caller: &mut Caller<'_>,
         path: &str,
     ) -> Result<(), Error> {
+        if let Some(backed) = self.backed() {
+            return self.restore_backed(caller, backed, path);
+        }
         // With the turn, so that what comes before a conflict is told; and before the file is read.
         if !self.call(caller, |write| write.exclusive().is_empty())?? {
             return Err(Error::Conflict);
@@ -49,10 +52,22 @@ impl BucketServer {
             self.call(caller, |write| write.exclusive().fill(pairs, wall_clock()))?
         })
     }
-}
 
-/// Milliseconds since 1970.
-fn wall_clock() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |it| it.as_millis().try_into().unwrap_or(i64::MAX))
+    fn restore_backed(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        backed: &Backed,
+        path: &str,
+    ) -> Result<(), Error> {
+        caller.unpin();
+        let (file, len) = files::open(path)?;
+        let max_value = self.state().spec.options.max_value;
+        let saved = read_saved(file, len, wall_clock(), max_value)?;
+        let now = wall_clock();
+        let ops = saved.iter().map(|saved| saved.with_op(now, OwnOp::of));
+        let change = Change::Fill(ops.collect::<Result<_, Error>>()?);
+        self.change(caller, backed, change)
+            .map(drop)
+            .map_err(Error::from)
+    }
 }

@@ -16,13 +16,17 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use super::backed::Change;
+#[cfg(feature = "aio")]
+use super::backed::OwnOp;
 use super::{BucketServer, BucketState};
 use crate::error::Error;
 #[cfg(feature = "aio")]
 use crate::reason::{Exit, Reason};
 use crate::reclaim::Guard;
 use crate::server::{Held, Inside, Open, OpenTurn, Turn, Writing};
-use crate::store::{Always, Contents, Key, Living, Pair, Reader, Small, Ttl, Unread, ValueSpot};
+use crate::store::{Always, Contents, Key, Living, Pair, Reader, Small, Ttl, Unread};
+use crate::store::{Refused, ValueSpot};
 use crate::time::Clock;
 use crate::value::{Value, ValueRef};
 
@@ -86,7 +90,7 @@ impl Keyed for Box<[u8]> {
 /// An update that has the bucket's turn until it is dropped. Dropped without a verdict, it changes
 /// nothing. The key is the caller's own where it may be.
 pub(crate) struct Deciding<K = OwnedKey> {
-    turn: Turn<BucketState>,
+    pub(super) turn: Turn<BucketState>,
     key: K,
     spot: Cell<Option<ValueSpot>>,
     /// Time is looked at once, when the value is read (G17).
@@ -154,7 +158,7 @@ impl<K: Keyed> OpenUpdate<K> {
 /// What can be decided by who is inside a bucket with an update.
 #[derive(Clone, Copy)]
 pub(crate) struct Decision<'a> {
-    inside: &'a Inside<BucketState>,
+    pub(super) inside: &'a Inside<BucketState>,
     keyed: &'a dyn Keyed,
     /// Where the value lies that was read by the short way.
     spot: &'a Cell<Option<ValueSpot>>,
@@ -265,12 +269,17 @@ impl<'a> Decision<'a> {
         self.inside.fast_keep()
     }
 
+    /// The entry that was read may go.
+    pub(super) fn forget_spot(&self) {
+        self.spot.set(None);
+    }
+
     /// Changes the contents by the long way.
     pub(super) fn commit<R>(
         &self,
         work: impl FnOnce(&Writing<'_, BucketState>) -> R,
     ) -> Result<R, Error> {
-        self.spot.set(None); // the entry may go
+        self.forget_spot();
         self.inside.commit(work)
     }
 
@@ -281,6 +290,13 @@ impl<'a> Decision<'a> {
     pub(crate) fn store(&self, value: ValueRef<'_>) -> Result<(), Error> {
         let server = self.inside.server();
         server.check_value(&value, false)?;
+        if server.backed().is_some() {
+            let kept = Ttl::Keep(self.clock.seen());
+            return self
+                .change(Change::put(self.key(), value, None, kept)?)
+                .map(drop)
+                .map_err(Error::from);
+        }
         if value.is_small() {
             let key = self.key();
             let put = self.commit(|write| write.exclusive().put_small(key, value, self.kept()))?;
@@ -293,6 +309,16 @@ impl<'a> Decision<'a> {
     }
 
     pub(crate) fn remove(&self) -> Result<(), Error> {
+        if self.bucket().backed().is_some() {
+            return match self.change(Change::delete(self.key(), None)?) {
+                Ok(_)
+                | Err(Refused {
+                    error: Error::NotFound,
+                    ..
+                }) => Ok(()),
+                Err(refused) => Err(refused.error),
+            };
+        }
         self.commit(|write| {
             // Absent is as good as removed.
             let _ = write.exclusive().remove(self.key());
@@ -310,6 +336,14 @@ impl Decision<'_> {
     /// Stores all pairs, or none.
     pub(crate) fn store_many(&self, pairs: &[(&[u8], ValueRef<'_>)]) -> Result<(), Error> {
         let server = self.bucket();
+        if server.backed().is_some() {
+            let ops = pairs.iter().map(|(key, value)| {
+                server.check_value(value, false)?;
+                OwnOp::put(Key::new(key), *value)
+            });
+            let change = Change::Ops(ops.collect::<Result<_, Error>>()?);
+            return self.change(change).map(drop).map_err(Error::from);
+        }
         let pairs = pairs
             .iter()
             .map(|(key, value)| server.pair_inside(key, *value));
@@ -318,6 +352,9 @@ impl Decision<'_> {
     }
 
     pub(crate) fn clear(&self) -> Result<(), Error> {
+        if self.bucket().backed().is_some() {
+            return self.change(Change::Clear).map(drop).map_err(Error::from);
+        }
         self.commit(|write| write.exclusive().clear())
     }
 

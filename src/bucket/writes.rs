@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::backed::{Backed, Change, OwnOp};
 use super::small_pair::SmallPair;
 use super::{copy_key, BucketServer, BucketState, Message};
 use crate::error::Error;
 use crate::memory;
 use crate::reclaim::{self, Guard};
 use crate::server::{Caller, Writing};
-use crate::store::{Always, Changed, Condition, Contents, Key, Pair, Reader, Small};
+use crate::store::{Always, Changed, Condition, Contents, Key, Pair, Reader, Small, Ttl};
 use crate::value::{Value, ValueRef};
 
 /// Each as `BucketState` of the module's server. Calls may block for their turn; casts and the
@@ -72,6 +73,13 @@ impl BucketServer {
     ) -> Result<(), Error> {
         self.check_value(&value, true)?;
         let key = Key::new(key);
+        if let Some(backed) = self.backed() {
+            let change = Change::put(key, value, None, Ttl::Default)?;
+            return self
+                .change(caller, backed, change)
+                .map(drop)
+                .map_err(Error::from);
+        }
         if !reclaim::has_room() && self.put_without_room(caller, &[(key, value)])? {
             return Ok(());
         }
@@ -129,6 +137,9 @@ impl BucketServer {
         caller: &mut Caller<'_>,
         key: &[u8],
     ) -> Result<Value, Error> {
+        if let Some(backed) = self.backed() {
+            return self.take_backed(caller, backed, key, None);
+        }
         let key = Key::new(key);
         self.call(caller, |write| write.exclusive().delete(key))?
     }
@@ -140,7 +151,27 @@ impl BucketServer {
         key: &[u8],
     ) -> Result<(), Error> {
         let key = Key::new(key);
+        if let Some(backed) = self.backed() {
+            let change = Change::delete(key, None)?;
+            return self
+                .change(caller, backed, change)
+                .map(drop)
+                .map_err(Error::from);
+        }
         self.call(caller, |write| write.exclusive().remove(key))?
+    }
+
+    /// Takes a key out, of a bucket that a store keeps. Answers the value.
+    pub(super) fn take_backed(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        backed: &Backed,
+        key: &[u8],
+        expected: Option<u64>,
+    ) -> Result<Value, Error> {
+        let key = copy_key(key)?;
+        let done = self.change(caller, backed, Change::Take { key, expected })?;
+        done.old.ok_or(Error::NotFound)
     }
 
     pub(crate) fn put_cast(self: &Arc<Self>, key: &[u8], value: ValueRef<'_>) -> Result<(), Error> {
@@ -149,6 +180,11 @@ impl BucketServer {
             return Err(Error::NoMemory);
         }
         let hashed = Key::new(key);
+        if let Some(backed) = self.backed() {
+            let reserved = self.state().contents.reserve_put(hashed, value)?;
+            let change = Change::put(hashed, value, None, Ttl::Default)?;
+            return self.change_cast(backed, change, reserved);
+        }
         if !value.is_small() {
             return self.cast(Message::Put(Pair::new(hashed, value)?, Vec::new()));
         }
@@ -165,6 +201,10 @@ impl BucketServer {
     }
 
     pub(crate) fn delete_cast(self: &Arc<Self>, key: &[u8]) -> Result<(), Error> {
+        if let Some(backed) = self.backed() {
+            let change = Change::delete(Key::new(key), None)?;
+            return self.change_cast(backed, change, Vec::new());
+        }
         self.cast(Message::Delete(copy_key(key)?))
     }
 
@@ -188,6 +228,14 @@ impl BucketServer {
         for (_, value) in pairs {
             self.check_value(value, true)?;
         }
+        if let Some(backed) = self.backed() {
+            let ops = pairs.iter().map(|(key, value)| OwnOp::put(*key, *value));
+            let change = Change::Ops(ops.collect::<Result<_, Error>>()?);
+            return self
+                .change(caller, backed, change)
+                .map(drop)
+                .map_err(Error::from);
+        }
         if !reclaim::has_room() && self.put_without_room(caller, pairs)? {
             return Ok(());
         }
@@ -208,6 +256,12 @@ impl BucketServer {
     }
 
     pub(crate) fn clear(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
+        if let Some(backed) = self.backed() {
+            return self
+                .change(caller, backed, Change::Clear)
+                .map(drop)
+                .map_err(Error::from);
+        }
         self.call(caller, |write| write.exclusive().clear())
     }
 }

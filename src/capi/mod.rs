@@ -79,4 +79,6 @@ mod event;
 
 mod listener;
 
+mod engine;
+
 pub(crate) use handles::free_all;

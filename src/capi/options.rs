@@ -4,6 +4,7 @@ use std::ffi::{c_char, c_void, CStr};
 use std::time::Duration;
 
 use super::argument::{self, invalid, limit, options, WithSize};
+use super::engine;
 use super::status::Failure;
 use crate::bucket::{BucketOptions, OnFull, Order};
 use crate::inbox::WatchOptions;
@@ -38,6 +39,10 @@ pub struct kvreg_bucket_options {
     order: u32,
     on_full: u32,
     default_ttl_ms: i64,
+    store: *const c_char,
+    store_len: usize,
+    reads: u32,
+    reserved: u32,
 }
 
 #[repr(C)]
@@ -100,7 +105,11 @@ laid_out_as_in_c!(kvreg_bucket_options {
     max_value,
     order,
     on_full,
-    default_ttl_ms
+    default_ttl_ms,
+    store,
+    store_len,
+    reads,
+    reserved
 });
 #[cfg(test)]
 laid_out_as_in_c!(kvreg_registry_options {
@@ -114,6 +123,9 @@ laid_out_as_in_c!(kvreg_registry_options {
     max_mailbox,
     max_servers
 });
+
+/// The last of the ways to read. Where all keys are in memory they are the same.
+const READ_COPY: u32 = 1;
 
 /// A thread's name is at most so long on Linux.
 const THREAD_NAME_LIMIT: usize = 15;
@@ -167,6 +179,20 @@ pub(super) unsafe fn bucket_options(
     let Some(given) = given else {
         return Ok(None);
     };
+    if given.reserved != 0 {
+        return Err(invalid("a reserved field is not 0"));
+    }
+    if given.reads > READ_COPY {
+        return Err(invalid("an unknown way to read"));
+    }
+    let store = match given.store.is_null() {
+        true if given.store_len == 0 => None,
+        _ => {
+            engine::are_loaded();
+            // SAFETY: by contract.
+            Some(unsafe { argument::text(given.store, given.store_len) }?.into())
+        }
+    };
     let default = BucketOptions::default();
     let restart = Restart::from_number(given.restart);
     let restart_period = match given.restart_period_ms {
@@ -174,6 +200,7 @@ pub(super) unsafe fn bucket_options(
         millis => Duration::from_millis(millis.into()),
     };
     let options = BucketOptions {
+        store,
         restart: restart.ok_or_else(|| invalid("an unknown restart option"))?,
         max_restarts: match given.max_restarts {
             0 => default.max_restarts,

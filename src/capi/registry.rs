@@ -165,6 +165,25 @@ fn create(
     Ok(())
 }
 
+/// As kvreg_registry_remove, of a bucket; and erases what a store keeps of it, so that the next bucket
+/// of that name is empty. Of a name that no bucket has it erases what the store of the registry's own
+/// bucket options keeps. KVREG_NOT_FOUND if there is neither. Blocks for its turn, and for the store.
+#[no_mangle]
+pub unsafe extern "C" fn kvreg_registry_erase(
+    registry: *mut kvreg_registry,
+    name: *const c_char,
+    name_len: usize,
+) -> kvreg_status {
+    guard("kvreg_registry_erase", || {
+        releasing_registry(registry, |registry, caller| {
+            caller.unpin(); // what is dropped may run user code
+                            // SAFETY: the name is good for its length.
+            let name = unsafe { argument::name(name, name_len) }?;
+            Ok(registry.erase(caller, name)?)
+        })
+    })
+}
+
 /// Starts a bucket of that name unless there is one: a cast. A later call or lookup of the same
 /// thread finds the bucket. Never blocks.
 #[no_mangle]

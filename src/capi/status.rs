@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::mem::ManuallyDrop;
 
+use super::engine::explanation;
 use crate::error::{refused, Error};
 use crate::runtime::platform;
 use crate::runtime::thread_end;
@@ -22,6 +23,8 @@ macro_rules! statuses {
         pub(crate) enum Status { $($name),* }
 
         const TEXTS: &[(&CStr, &CStr)] = &[$(($c_name, $message)),*];
+
+        const ALL: &[Status] = &[$(Status::$name),*];
     };
 }
 
@@ -57,6 +60,12 @@ pub(super) struct Failure {
     text: Cow<'static, str>,
     /// The operating system's error number; 0 if it gave none.
     os_error: i32,
+}
+
+impl Status {
+    pub(super) fn from_number(status: kvreg_status) -> Option<Status> {
+        ALL.get(usize::try_from(status).ok()?).copied()
+    }
 }
 
 impl Failure {
@@ -118,6 +127,14 @@ impl From<Status> for Failure {
     }
 }
 
+/// With what an engine said about it, if it is of one.
+fn explained(status: Status, text: &'static str) -> Failure {
+    match explanation::of(text) {
+        Some(said) => Failure::new(status, format!("{text}: {said}")),
+        None => Failure::new(status, text),
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match error {
@@ -130,8 +147,8 @@ impl From<Error> for Failure {
             Error::CallingSelf => Status::CallingSelf.into(),
             Error::WrongType => Status::WrongType.into(),
             Error::Conflict => Status::Conflict.into(),
-            Error::InvalidArgument(text) => Failure::new(Status::InvalidArgument, text),
-            Error::Limit(text) => Failure::new(Status::Limit, text),
+            Error::InvalidArgument(text) => explained(Status::InvalidArgument, text),
+            Error::Limit(text) => explained(Status::Limit, text),
             Error::NoMemory => Status::NoMemory.into(),
             Error::WrongKind => Status::WrongKind.into(),
             Error::Aborted => Status::Aborted.into(),
@@ -139,11 +156,17 @@ impl From<Error> for Failure {
             Error::ShutDown => Status::ShutDown.into(),
             // An inbox is closed by freeing its handle.
             Error::Closed => Failure::new(Status::BadHandle, "the inbox was freed meanwhile"),
-            Error::Unsupported(text) => Failure::new(Status::Unsupported, text),
-            Error::Io { what, code } => Failure {
-                os_error: code.unwrap_or(0),
-                ..Failure::new(Status::Io, refused(what, code))
-            },
+            Error::Unsupported(text) => explained(Status::Unsupported, text),
+            Error::Io { what, code } => {
+                let text = match explanation::of(what) {
+                    Some(said) => format!("{what}: {said}"),
+                    None => refused(what, code),
+                };
+                Failure {
+                    os_error: code.unwrap_or(0),
+                    ..Failure::new(Status::Io, text)
+                }
+            }
         }
     }
 }

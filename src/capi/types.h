@@ -125,6 +125,7 @@ typedef struct kvreg_server kvreg_server;     /**< A server: a user's, a bucket 
 typedef struct kvreg_turn kvreg_turn;         /**< The right to run a server's handlers, until it is
                                                    ended. */
 typedef struct kvreg_reply kvreg_reply;       /**< A caller who waits for a later answer. */
+typedef struct kvreg_engine kvreg_engine;     /**< No handle, but a struct of kvreg_engine.h. */
 
 /** @} */
 
@@ -519,6 +520,13 @@ enum {
                        bucket that is written has no keys left. */
 };
 
+/** Where a bucket that has a store reads. Where all keys are in memory, as they are with every engine
+ *  of today, both are the same. */
+enum {
+    KVREG_READ_STORE, /**< What is stored. */
+    KVREG_READ_COPY   /**< A copy in this process, which may be behind what others changed. */
+};
+
 /** Options of the process, for kvreg_configure. */
 typedef struct kvreg_options {
     uint32_t size;              /**< sizeof(kvreg_options). */
@@ -549,6 +557,12 @@ typedef struct kvreg_bucket_options {
                                      memory more for each key. */
     int64_t default_ttl_ms;     /**< The time to live of keys that are stored without one of their
                                      own, in milliseconds, 100 years at most; none. */
+    const char *store;          /**< The URL of the store that keeps the contents beyond the end of
+                                     the bucket; NULL: none, they are in memory alone. Only a bucket
+                                     with a name has one. */
+    size_t store_len;           /**< Bytes of the URL, or KVREG_NUL. */
+    uint32_t reads;             /**< KVREG_READ_STORE or KVREG_READ_COPY. */
+    uint32_t reserved;          /**< 0. */
 } kvreg_bucket_options;
 
 /** Flags of kvreg_scan_options and kvreg_watch_options. */

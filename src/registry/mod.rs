@@ -16,7 +16,7 @@ mod registered;
 mod supervisor;
 mod watches;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
@@ -51,11 +51,18 @@ pub(crate) struct Registries {
     /// Those that have not ended.
     live: AtomicUsize,
     names: RegisteredNames,
+    /// How many there were.
+    drawn: AtomicU64,
 }
 
 impl Registries {
     pub(crate) fn live(&self) -> usize {
         self.live.load(Ordering::Relaxed)
+    }
+
+    /// A number that no other registry has, behind whatever restarts.
+    fn draw_number(&self) -> u64 {
+        self.drawn.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn names(&self) -> &RegisteredNames {
@@ -157,9 +164,13 @@ unsafe impl State for RegistryState {
         match message {
             Message::Create(name, reserved) => {
                 drop(reserved);
-                server
-                    .create_now(write, &name, None, Sort::Bucket)
-                    .map(|_| ())
+                let begins = Begins::Alone;
+                let (child, is_new) =
+                    server.create_now(write, &name, None, Sort::Bucket, begins)?;
+                if is_new {
+                    Arc::clone(child.any()).started_again();
+                }
+                Ok(())
             }
             Message::Info(message) => {
                 let logs = server.logs();
@@ -285,6 +296,7 @@ impl RegistryServer {
             options,
             around: state.around.of_buckets,
             revisions: state.spec.revisions.clone(),
+            owner: state.spec.owner,
         })
     }
 
@@ -297,15 +309,24 @@ impl RegistryServer {
         exclusive: bool,
         spec: Option<Arc<BucketSpec>>,
     ) -> Result<Arc<BucketServer>, Error> {
-        self.call(caller, |write| {
-            match self.create_now(write, name, spec.map(|spec| spec as _), Sort::Bucket)? {
+        let (bucket, is_new) = self.call(caller, |write| {
+            let spec = spec.map(|spec| spec as _);
+            match self.create_now(write, name, spec, Sort::Bucket, Begins::WithTurn)? {
                 (child, false) if exclusive => {
                     bucket_of(&child)?;
                     Err(Error::AlreadyStarted)
                 }
-                (child, _) => bucket_of(&child),
+                (child, is_new) => Ok((bucket_of(&child)?, is_new)),
             }
-        })?
+        })??;
+        if !bucket.is_open() {
+            // Outside the registry's turn: a store may take its time.
+            match is_new {
+                true => bucket.open_first(caller, bucket.first_turn())?,
+                false => bucket.await_open(caller)?,
+            }
+        }
+        Ok(bucket)
     }
 
     /// The user's server of that name, and whether it was started now: then its first turn is the
@@ -317,7 +338,8 @@ impl RegistryServer {
         spec: Arc<UserServerSpec>,
     ) -> Result<(Arc<UserServer>, bool), Error> {
         self.call(caller, |write| {
-            let started = self.create_now(write, name, Some(spec as _), Sort::Server);
+            let (sort, begins) = (Sort::Server, Begins::WithTurn);
+            let started = self.create_now(write, name, Some(spec as _), sort, begins);
             let (child, is_new) = started?;
             Ok((server_of(&child)?, is_new))
         })?
@@ -345,6 +367,7 @@ impl RegistryServer {
         name: &str,
         spec: Option<Arc<dyn ChildSpec>>,
         sort: Sort,
+        begins: Begins,
     ) -> Result<(NamedServer, bool), Error> {
         let state = write.state();
         match write.exclusive().find(name) {
@@ -359,6 +382,10 @@ impl RegistryServer {
         let spec = spec.unwrap_or_else(|| Arc::clone(&state.spec) as _);
         let parent: Weak<dyn Parent> = Arc::downgrade(&(Arc::clone(self) as Arc<dyn Parent>));
         let place = Place::new(parent, name, spec, state.bytes.clone());
+        let place = match begins {
+            Begins::WithTurn => place,
+            Begins::Alone => place.alone(),
+        };
         match write.exclusive().put(place) {
             Ok(child) => Ok((child, true)),
             Err(error) => {
@@ -375,7 +402,9 @@ impl RegistryServer {
         name: &str,
     ) -> Result<Arc<BucketServer>, Error> {
         self.await_own_casts(caller)?;
-        bucket_of(&self.state().names.find(name)?)
+        let bucket = bucket_of(&self.state().names.find(name)?)?;
+        bucket.await_open(caller)?;
+        Ok(bucket)
     }
 
     /// The short way, where casts of the calling thread are not waiting: `None` if anything is
@@ -386,7 +415,9 @@ impl RegistryServer {
         name: &[u8],
         pinned: &'g Guard,
     ) -> Option<Lent<'g, BucketServer>> {
-        self.state().names.fast_find(name, pinned)?.as_kind()
+        let found: Lent<'g, BucketServer> =
+            self.state().names.fast_find(name, pinned)?.as_kind()?;
+        found.is_open().then_some(found)
     }
 
     fn decide(&self, place: &Place, reason: Reason) -> Decision {
@@ -396,6 +427,39 @@ impl RegistryServer {
             return Decision::Leave;
         }
         place.decide(reason, Instant::now())
+    }
+
+    /// As `remove`, of a bucket; and erases what a store keeps of it, or of one that had the name:
+    /// where the registry's own buckets are. `Error::NotFound` if there is neither.
+    pub(crate) fn erase(
+        self: &Arc<Self>,
+        caller: &mut Caller<'_>,
+        name: &str,
+    ) -> Result<(), Error> {
+        self.await_own_casts(caller)?;
+        let bucket = match self.state().names.find(name) {
+            Ok(found) => Some(bucket_of(&found)?),
+            Err(Error::NotFound) => None,
+            Err(refused) => return Err(refused),
+        };
+        let spec = bucket.as_ref().map_or(&self.state().spec, |it| it.spec());
+        let location = spec.location(name);
+        let was_there = match bucket.is_some() {
+            true => self.remove(caller, name).map(|()| true),
+            false => Ok(false),
+        };
+        let was_there = match was_there {
+            Err(Error::NotFound) => false,
+            was_there => was_there?,
+        };
+        let Some(location) = location else {
+            return was_there.then_some(()).ok_or(Error::NotFound);
+        };
+        let deadline = caller.begin_blocking();
+        match spec.around.engines.destroy(&location, &deadline) {
+            Err(Error::NotFound) if was_there => Ok(()),
+            erased => erased,
+        }
     }
 
     /// Ends the bucket of that name for good, reason SHUTDOWN, whatever its restart option
@@ -605,6 +669,15 @@ impl RegistryState {
             self.server_names.fetch_sub(1, Ordering::SeqCst);
         }
     }
+}
+
+/// How a child begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    /// With the first turn of who starts it.
+    WithTurn,
+    /// Nobody waits for it.
+    Alone,
 }
 
 /// Which sort of child has a name.

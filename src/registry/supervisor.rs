@@ -41,6 +41,7 @@ impl Supervisor {
             options: options.bucket.clone(),
             around: around.of_buckets,
             revisions: Some(Arc::default()),
+            owner: around.registries.draw_number(),
         });
         let supervisor = Arc::new_cyclic(|itself| {
             let (itself_again, first_spec) = (Weak::clone(itself), Arc::clone(&spec));

@@ -185,6 +185,38 @@ pub(crate) fn lineage() -> usize {
     INHERITED.load(Ordering::Acquire).addr()
 }
 
+/// So many at most are called in a child.
+const CALLED: usize = 16;
+
+/// What is called in a forked child, as soon as it is known to be one: async-signal-safe, and it does
+/// no harm if it is called again.
+static IN_CHILDREN: [AtomicPtr<()>; CALLED] = [const { AtomicPtr::new(ptr::null_mut()) }; CALLED];
+
+/// Has a function called in each child from here on.
+#[cfg_attr(not(feature = "capi"), allow(dead_code))]
+pub(crate) fn call_in_children(function: unsafe extern "C" fn()) {
+    let address = function as *mut ();
+    for place in &IN_CHILDREN {
+        let (null, set) = (ptr::null_mut(), Ordering::AcqRel);
+        match place.compare_exchange(null, address, set, Ordering::Acquire) {
+            Ok(_) => return,
+            Err(there) if there == address => return,
+            Err(_) => {}
+        }
+    }
+}
+
+fn call_those_of_children() {
+    for place in &IN_CHILDREN {
+        let address = place.load(Ordering::Acquire);
+        if address.is_null() {
+            return;
+        }
+        // SAFETY: from `call_in_children`.
+        unsafe { std::mem::transmute::<*mut (), unsafe extern "C" fn()>(address)() };
+    }
+}
+
 /// In a forked child: this belongs to the parent. Takes no lock. It does not matter if two
 /// threads of the child come here at once: each step can be made twice.
 #[cold]
@@ -199,6 +231,7 @@ fn put_aside(state: Beginning) {
         }
     }
     thread_end::forget_parent();
+    call_those_of_children();
     let (null, taken, other) = (ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed);
     let _ = CURRENT.base.compare_exchange(this, null, taken, other);
     let _ = MADE.compare_exchange(this, null, taken, other);

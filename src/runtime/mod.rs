@@ -43,7 +43,9 @@ use crate::sync::lock;
 
 pub(crate) use alarm::Alarm;
 use alive::Alive;
-pub(crate) use fork::{current, current_or_made, inherited, lineage, publish, watch_forks};
+pub(crate) use fork::{
+    call_in_children, current, current_or_made, inherited, lineage, publish, watch_forks,
+};
 pub(crate) use fork::{Base, Beginning};
 pub(crate) use panic::{contain, install_hook, is_own_thread};
 use pool::Pool;

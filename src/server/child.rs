@@ -95,6 +95,8 @@ pub(crate) struct Place {
     is_removed: AtomicBool,
     /// Another child had it before.
     is_again: bool,
+    /// Nobody waits for the child to begin.
+    is_alone: bool,
 }
 
 impl Place {
@@ -114,6 +116,15 @@ impl Place {
             bytes,
             is_removed: AtomicBool::new(false),
             is_again: false,
+            is_alone: false,
+        }
+    }
+
+    /// Of a child that nobody waits for.
+    pub(crate) fn alone(self) -> Place {
+        Place {
+            is_alone: true,
+            ..self
         }
     }
 
@@ -127,7 +138,13 @@ impl Place {
             bytes: self.bytes.clone(),
             is_removed: AtomicBool::new(false),
             is_again: true,
+            is_alone: false,
         }
+    }
+
+    /// Whether nobody waits for the child to begin, and has its first turn.
+    pub(crate) fn begins_by_itself(&self) -> bool {
+        self.is_again || self.is_alone
     }
 
     /// Whether another child had it before.

@@ -19,12 +19,19 @@ use crate::memory;
 use crate::reclaim::{self, Guard};
 use crate::server::Exclusive;
 use crate::sync::Ordering;
-use crate::table::{Batch, Found, Staged, Writer};
+use crate::table::{Batch, BatchRoom, Found, Staged, Writer};
 use crate::time::Clock;
 use crate::value::{Value, ValueRef};
 
-fn is_limit(refused: &Refused) -> bool {
+pub(super) fn is_limit(refused: &Refused) -> bool {
     matches!(refused.error, Error::Limit(_))
+}
+
+/// Changes that nothing refuses any more: there is room for them, and the limits have counted them.
+pub(crate) struct Prepared {
+    net: Net,
+    changes: Vec<Option<Change>>,
+    room: BatchRoom<Stored>,
 }
 
 /// Where a change is written, what, and which change it is.
@@ -53,7 +60,7 @@ impl Exclusive<'_, Contents> {
             if let Some(first) = self.apply_in_places(plan, &net, &pinned)? {
                 return Ok(first);
             }
-            match self.apply_entries(plan, &net, &writer, &clock, &pinned) {
+            match self.apply_entries(plan, net, &writer, &clock, &pinned) {
                 // Keys whose time is over make room before the limits refuse.
                 Err(refused) if is_limit(&refused) && self.sweep_for_room() => {}
                 applied => return applied,
@@ -190,24 +197,58 @@ impl Exclusive<'_, Contents> {
     fn apply_entries(
         &self,
         plan: &mut Plan<'_>,
-        net: &Net,
+        net: Net,
         writer: &Writer<'_, Stored>,
         clock: &Clock,
         pinned: &Guard,
     ) -> Result<u64, Refused> {
+        let prepared = self.prepare_entries(plan, net, writer, clock, pinned)?;
+        if let Err(refused) = writer.list(plan.left()) {
+            self.give_up(prepared);
+            return Err(refused.into());
+        }
+        Ok(self.publish_entries(plan, prepared, writer, pinned))
+    }
+
+    /// All of it that can be refused, but that new keys are listed in their order.
+    pub(super) fn prepare_entries(
+        &self,
+        plan: &mut Plan<'_>,
+        net: Net,
+        writer: &Writer<'_, Stored>,
+        clock: &Clock,
+        pinned: &Guard,
+    ) -> Result<Prepared, Refused> {
         plan.make_entries()?;
         self.give_lives_to(plan, writer, clock, pinned)?;
         if !writer.has_room_for(net.new) {
             writer.reserve(net.new)?;
         }
         let changes = self.to_tell(plan)?;
-        let entries = plan.steps.iter().filter(|step| step.leaves);
-        let entries = entries.filter_map(|step| step.entry.as_ref());
-        writer.list(entries.clone())?;
-        let charged = self.charge_plan(plan, net, writer, pinned);
-        charged.inspect_err(|_| writer.unlist(entries))?;
-        let room = plan.take_room()?;
-        // From here on nothing fails.
+        self.charge_plan(plan, &net, writer, pinned)?;
+        match plan.take_room() {
+            Ok(room) => Ok(Prepared { net, changes, room }),
+            Err(refused) => {
+                self.uncharge(net.less, net.more);
+                Err(refused.into())
+            }
+        }
+    }
+
+    /// As if it had not been prepared.
+    pub(crate) fn give_up(&self, prepared: Prepared) {
+        self.uncharge(prepared.net.less, prepared.net.more);
+    }
+
+    /// Makes the changes, whose new keys are listed. Answers the revision of the first.
+    pub(super) fn publish_entries(
+        &self,
+        plan: &mut Plan<'_>,
+        prepared: Prepared,
+        writer: &Writer<'_, Stored>,
+        pinned: &Guard,
+    ) -> u64 {
+        let Prepared { changes, room, .. } = prepared;
         let first = self.revisions.begin(plan.ops.len() as u64);
         let mut batch = Batch::within(writer, room);
         let steps = plan.ops.iter().zip(&mut plan.steps);
@@ -248,7 +289,7 @@ impl Exclusive<'_, Contents> {
         for change in changes {
             self.tell(change);
         }
-        Ok(first)
+        first
     }
 
     /// Gives each key that is put the life that it is to have.

@@ -24,6 +24,11 @@ pub(crate) trait Condition: Copy {
     fn ttl(self) -> Ttl {
         Ttl::Default
     }
+
+    /// The revision that the key must have, 0 if it must be absent; `None`: whatever it has.
+    fn expected(self) -> Option<u64> {
+        None
+    }
 }
 
 /// Nothing is asked.
@@ -45,6 +50,10 @@ impl Condition for Expected {
     #[inline(always)]
     fn allows(self, revision: Option<u64>) -> bool {
         revision.unwrap_or(0) == self.0
+    }
+
+    fn expected(self) -> Option<u64> {
+        Some(self.0)
     }
 }
 

@@ -4,6 +4,7 @@
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 
+use super::backed::Gone;
 use super::eviction::Eviction;
 use super::key::Key;
 use super::limits::{Cost, Limits};
@@ -103,14 +104,16 @@ const TRIES: u32 = 32;
 pub(super) const OBSERVED: u32 = 1 << 31;
 /// In `heed`: changes are noted for watches. Set under the write exclusion.
 pub(super) const WATCHED: u32 = 1 << 30;
+/// In `heed`: a store keeps the contents, and is told of a change first. From the beginning on.
+pub(super) const BACKED: u32 = 1 << 29;
 /// Below them snapshots are counted.
-pub(super) const SNAPSHOTS: u32 = WATCHED - 1;
+pub(super) const SNAPSHOTS: u32 = BACKED - 1;
 
 pub(crate) struct Contents {
     pub(super) table: Table<Stored>,
     pub(super) limits: Option<Box<Limits>>,
-    /// Whether a change concerns anybody but readers: `OBSERVED`, `WATCHED`, and how many snapshots
-    /// are taken.
+    /// Whether a change concerns anybody but readers: `OBSERVED`, `WATCHED`, `BACKED`, and how many
+    /// snapshots are taken.
     pub(super) heed: AtomicU32,
     /// Of keys and values. The writer's.
     pub(super) bytes: AtomicUsize,
@@ -121,6 +124,8 @@ pub(crate) struct Contents {
     pub(super) eviction: Option<Box<Eviction>>,
     pub(super) watching: Watching,
     pub(crate) times: Times,
+    /// Of contents that a store keeps.
+    pub(super) gone: Option<Box<Gone>>,
 }
 
 impl Contents {
@@ -139,7 +144,15 @@ impl Contents {
             eviction: None,
             watching: Watching::default(),
             times: Times::new(0),
+            gone: None,
         }
+    }
+
+    /// From the beginning on a store keeps them: changes are made by `prepare` and `publish` alone.
+    pub(crate) fn backed(mut self) -> Contents {
+        self.heed = AtomicU32::new(BACKED);
+        self.gone = Some(Box::default());
+        self
     }
 
     /// From the beginning on keys are taken out where the limits would refuse a write.
@@ -169,13 +182,26 @@ impl Contents {
 
     /// Counts a put that waits in the mailbox, where there are limits.
     pub(crate) fn reserve(&self, pair: &Pair) -> Result<Vec<Reservation>, Error> {
+        self.reserve_for(pair.0.hash(), pair.0.key(), pair.cost().bytes)
+    }
+
+    /// As `reserve`, of what is no pair yet.
+    pub(crate) fn reserve_put(
+        &self,
+        key: Key<'_>,
+        value: ValueRef<'_>,
+    ) -> Result<Vec<Reservation>, Error> {
+        self.reserve_for(key.hash, &key, key.len() + value.size())
+    }
+
+    fn reserve_for(&self, hash: u64, key: &[u8], bytes: usize) -> Result<Vec<Reservation>, Error> {
         let Some(limits) = &self.limits else {
             return Ok(Vec::new());
         };
         let pinned = reclaim::pin();
-        let found = self.table.get(pair.0.hash(), pair.0.key(), &pinned);
+        let found = self.table.get(hash, key, &pinned);
         let is_new = !matches!(found, Ok(Some(_)));
-        limits.reserve(usize::from(is_new), pair.cost().bytes)
+        limits.reserve(usize::from(is_new), bytes)
     }
 
     /// The value of a key, as the reader makes it.

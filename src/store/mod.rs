@@ -5,11 +5,13 @@
 
 mod apply;
 mod armed_keys;
+mod backed;
 mod batch;
 mod checksum;
 mod conditions;
 mod contents;
 mod cursor;
+mod engine;
 mod eviction;
 mod gathered;
 mod items;
@@ -31,9 +33,11 @@ mod watching;
 mod wheel;
 mod writing;
 
+pub(crate) use backed::Loaded;
 pub(crate) use conditions::{Always, Changed, Condition, Expected, New};
 pub(crate) use contents::{Change, Contents, Observer, Pair, Unread, ValueSpot};
 pub(crate) use cursor::{Cursor, Follows, Step, Told, Watched};
+pub(crate) use engine::{Engine, Loading, Location, Store, Written};
 pub(crate) use items::{Item, Items, Left, NO_TTL};
 pub(crate) use key::Key;
 pub use key::KEY_LIMIT;

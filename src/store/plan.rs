@@ -44,6 +44,12 @@ pub(crate) struct Refused {
     pub(crate) error: Error,
 }
 
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Error {
+        refused.error
+    }
+}
+
 impl From<Error> for Refused {
     fn from(error: Error) -> Refused {
         Refused { at: None, error }
@@ -217,6 +223,12 @@ impl<'a> Plan<'a> {
         }
         self.room = Some(BatchRoom::for_entries(entries)?);
         Ok(())
+    }
+
+    /// What the changes leave in the table, once it is made.
+    pub(super) fn left(&self) -> impl Iterator<Item = &NewEntry<Stored>> + Clone {
+        let leaving = self.steps.iter().filter(|step| step.leaves);
+        leaving.filter_map(|step| step.entry.as_ref())
     }
 
     pub(super) fn take_room(&mut self) -> Result<BatchRoom<Stored>, Error> {

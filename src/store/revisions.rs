@@ -40,6 +40,11 @@ impl RevisionBlocks {
         // The last of them would be a block's name: none is 0.
         (first * BLOCK, (first + blocks) * BLOCK - 1)
     }
+
+    /// From here on all that are drawn are larger than this one.
+    fn pass(&self, number: u64) {
+        self.drawn.fetch_max(number / BLOCK + 1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -93,6 +98,33 @@ impl Revisions {
         // What the writer looks at from here on is what those stored who read an older `begun`.
         reclaim::light();
         last + 1
+    }
+
+    /// The first number that `begin` will answer for so many, if nothing begins before. The writer's.
+    pub(crate) fn next(&self, numbers: u64) -> u64 {
+        let last = self.committed.load(Ordering::Relaxed);
+        if self.end.load(Ordering::Relaxed) - last >= numbers {
+            return last + 1;
+        }
+        let before = self.draw(last, numbers);
+        // As if what lies between had come to nothing.
+        self.begun.store(before, Ordering::Relaxed);
+        self.committed.store(before, Ordering::Release);
+        before + 1
+    }
+
+    /// Goes on behind a number that was used before. The writer's, before there are readers.
+    pub(crate) fn go_on_behind(&self, number: u64) {
+        if let Some(blocks) = &self.blocks {
+            blocks.pass(number);
+        }
+        let end = match self.blocks {
+            Some(_) => number,
+            None => u64::MAX,
+        };
+        self.end.store(end, Ordering::Relaxed);
+        self.begun.store(number, Ordering::Relaxed);
+        self.commit();
     }
 
     #[cold]
@@ -185,5 +217,23 @@ mod tests {
         revisions.abandon();
         assert_eq!(revisions.last(), Some(1));
         assert_eq!(change(&revisions, 1), 7);
+    }
+
+    #[test]
+    fn those_of_a_store_go_on() {
+        let blocks: Arc<RevisionBlocks> = Arc::default();
+        let (one, other) = (
+            Revisions::of(Some(Arc::clone(&blocks))),
+            Revisions::of(Some(blocks)),
+        );
+        one.go_on_behind(3 * BLOCK + 5);
+        assert_eq!(one.last(), Some(3 * BLOCK + 5));
+        assert_eq!(one.next(2), 4 * BLOCK + 1);
+        assert_eq!(change(&one, 2), 4 * BLOCK + 1);
+        assert_eq!(one.next(1), 4 * BLOCK + 3);
+        assert_eq!(change(&other, 1), 5 * BLOCK + 1);
+        let alone = Revisions::default();
+        alone.go_on_behind(7);
+        assert_eq!((alone.next(1), change(&alone, 1)), (8, 8));
     }
 }

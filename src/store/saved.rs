@@ -9,6 +9,8 @@ use super::checksum::checksum;
 use super::contents::Pair;
 use super::items::{Item, NO_TTL};
 use super::key::{Key, KEY_LIMIT};
+use super::plan::{Op, What};
+use super::reading::read;
 use super::ttl::{Ttl, TTL_LIMIT};
 use crate::error::Error;
 use crate::memory;
@@ -41,6 +43,22 @@ pub(crate) struct Saved {
 }
 
 impl Saved {
+    /// Gives the change that stores it at this time of the wall clock to `make`.
+    pub(crate) fn with_op<R>(
+        &self,
+        now: i64,
+        make: impl FnOnce(&Op<'_>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let view = self.pair.0.view();
+        let value = read(&view)?;
+        make(&Op {
+            key: Key::new(view.key()),
+            what: What::Put(value.as_ref()),
+            expected: None,
+            ttl: self.ttl(now),
+        })
+    }
+
     /// What its key is given at this time of the wall clock, in milliseconds since 1970, whatever
     /// that was set to since it was saved. One that is over goes in a moment.
     pub(super) fn ttl(&self, now: i64) -> Ttl {

@@ -52,6 +52,10 @@ impl<C: Condition> Condition for Living<C> {
     fn ttl(self) -> Ttl {
         self.1
     }
+
+    fn expected(self) -> Option<u64> {
+        self.0.expected()
+    }
 }
 
 /// What a sweep did.

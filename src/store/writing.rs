@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::conditions::{Changed, Condition};
-use super::contents::{Change, Contents, Observer, Pair, ValueSpot, OBSERVED, SNAPSHOTS, WATCHED};
+use super::contents::{Change, Contents, Observer, Pair, ValueSpot};
+use super::contents::{BACKED, OBSERVED, SNAPSHOTS, WATCHED};
 use super::key::Key;
 use super::key_log::Kind;
 use super::limits::Cost;
@@ -74,9 +75,10 @@ impl Exclusive<'_, Contents> {
         let _ = self.charge(cost, Cost::default());
     }
 
+    /// Whether the short ways are closed: somebody is to be told of each change with its value.
     #[inline(always)]
     pub(super) fn is_observed(&self) -> bool {
-        self.heed.load(Ordering::Relaxed) & OBSERVED != 0
+        self.heed.load(Ordering::Relaxed) & (OBSERVED | BACKED) != 0
     }
 
     /// From now on the observer is told of every change, as long as that is wanted.
@@ -87,7 +89,7 @@ impl Exclusive<'_, Contents> {
 
     /// Who is to be told, if anybody.
     pub(super) fn observer(&self) -> Option<&dyn Observer> {
-        if !self.is_observed() {
+        if self.heed.load(Ordering::Relaxed) & OBSERVED == 0 {
             return None;
         }
         let observer = self.observer.get()?;
@@ -515,6 +517,9 @@ impl Exclusive<'_, Contents> {
         pinned: &Guard,
     ) {
         let cost = Cost::of(found);
+        if let (Some(gone), true) = (&self.gone, why != Gone::Deleted) {
+            gone.note(found.key());
+        }
         let revision = self.begin_over(found, hash, pinned);
         writer.remove(hash, found.key());
         self.revisions.commit();

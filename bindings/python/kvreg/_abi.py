@@ -129,6 +129,9 @@ ORDERED = 1
 REFUSE = 0
 EVICT = 1
 
+READ_STORE = 0
+READ_COPY = 1
+
 KEYS_ONLY = 1
 ONLY_NEW = 2
 ONE_KEY = 4
@@ -388,6 +391,10 @@ class BucketOptions(Sized):
     order: int
     on_full: int
     default_ttl_ms: int
+    store: bytes
+    store_len: int
+    reads: int
+    reserved: int
     _fields_ = [
         ("size", c_uint32),
         ("restart", c_uint32),
@@ -400,6 +407,10 @@ class BucketOptions(Sized):
         ("order", c_uint32),
         ("on_full", c_uint32),
         ("default_ttl_ms", c_int64),
+        ("store", c_char_p),
+        ("store_len", c_size_t),
+        ("reads", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 
@@ -654,6 +665,7 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
         c_int32,
         [c_void_p, c_char_p, c_size_t, c_uint32, POINTER(BucketOptions), POINTER(c_void_p)],
     ),
+    ("kvreg_registry_erase", c_int32, [c_void_p, c_char_p, c_size_t]),
     ("kvreg_registry_create_cast", c_int32, [c_void_p, c_char_p, c_size_t]),
     ("kvreg_registry_lookup", c_int32, [c_void_p, c_char_p, c_size_t, POINTER(c_void_p)]),
     ("kvreg_registry_remove", c_int32, [c_void_p, c_char_p, c_size_t]),
@@ -870,4 +882,6 @@ SIGNATURES: tuple[tuple[str, Any, list[Any]], ...] = (
     ("kvreg_listener_address", c_int32, [c_void_p, POINTER(Value)]),
     ("kvreg_listener_stop", c_int32, [c_void_p]),
     ("kvreg_listener_free", c_int32, [c_void_p]),
+    ("kvreg_engine_register", c_int32, [c_char_p, c_size_t, c_void_p]),
+    ("kvreg_engine_load", c_int32, [c_char_p, c_size_t]),
 )

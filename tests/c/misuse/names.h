@@ -25,6 +25,7 @@
     F(registry_set_timeout) \
     F(registry_create) \
     F(registry_create_with) \
+    F(registry_erase) \
     F(registry_create_cast) \
     F(registry_lookup) \
     F(registry_remove) \
@@ -141,6 +142,8 @@
     F(listener_start) \
     F(listener_address) \
     F(listener_stop) \
-    F(listener_free)
+    F(listener_free) \
+    F(engine_register) \
+    F(engine_load)
 
 #endif
