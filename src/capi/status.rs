@@ -189,9 +189,11 @@ thread_local! {
         const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
-fn forget() {
+/// What the thread keeps for a failure, when it ends.
+pub(super) fn forget() {
     let last = OWNED.with(|last| last.borrow_mut().take());
     drop(last);
+    explanation::forget();
 }
 
 /// Keeps the failure for `kvreg_last_error`; written out only if somebody asks.

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 
+use crate::capi::status;
 use crate::runtime::{platform, thread_end};
 
 /// What is told of a failure that an engine may have explained: known by their addresses.
@@ -25,13 +26,13 @@ pub(super) fn keep(text: &str, os_error: i32) {
     }
     OS_ERROR.set(os_error);
     if thread_end::may_keep() {
-        thread_end::also(forget);
+        thread_end::also(status::forget);
         let before = TEXT.with(|place| place.replace(Some(text.to_owned())));
         drop(before);
     }
 }
 
-pub(super) fn forget() {
+pub(in crate::capi) fn forget() {
     OS_ERROR.set(0);
     let before = TEXT.with(|place| place.borrow_mut().take());
     drop(before);

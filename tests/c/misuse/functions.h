@@ -723,10 +723,11 @@ static unsigned rarity(enum function function) {
     switch (function) {
     case DO_registry_stop: case DO_bucket_stop: case DO_bucket_exit: case DO_registry_free:
     case DO_registry_exit: case DO_registry_remove: case DO_server_stop: case DO_server_exit:
+    case DO_registry_erase:
         return 12;
     case DO_listener_start: /* takes a port */
         return 40;
-    case DO_bucket_save: /* these wait for the disk */
+    case DO_bucket_save: case DO_engine_load: /* these wait for the disk */
         return 50;
     case DO_bucket_restore:
         return 25;
@@ -818,9 +819,12 @@ static void step(struct actor *me) {
         step_inbox(me, function);
         break;
     case DO_configure: case DO_registry_whereis: case DO_registry_create_with:
-    case DO_registry_remove: case DO_registry_exit: case DO_registry_info:
+    case DO_registry_remove: case DO_registry_erase: case DO_registry_exit: case DO_registry_info:
     case DO_bucket_start_with: case DO_bucket_link: case DO_bucket_unlink: case DO_bucket_info:
         step_process_model(me, function);
+        break;
+    case DO_engine_register: case DO_engine_load:
+        step_engine(me, function);
         break;
     case DO_listener_start: case DO_listener_address: case DO_listener_stop:
     case DO_listener_free:

@@ -3,6 +3,7 @@
 #define MISUSE_PROCESS_MODEL_H
 
 #include "outputs.h"
+#include "stores.h"
 
 static uint32_t some_size(struct actor *me, size_t size) {
     return once_in(me, 6) ? below(me, 40) : (uint32_t)size;
@@ -31,6 +32,13 @@ static kvreg_bucket_options some_bucket_options(struct actor *me) {
     options.max_bytes = some_limit(me);
     if (once_in(me, 8))
         options.max_value = some_limit(me);
+    if (once_in(me, 4)) {
+        options.store = some_url(me);
+        options.store_len = KVREG_NUL;
+        options.reads = below(me, 3);
+        if (options.size < sizeof options)
+            options.size = sizeof options; /* a text has its length */
+    }
     return options;
 }
 
@@ -157,6 +165,9 @@ static void step_process_model(struct actor *me, enum function function) {
         break;
     case DO_registry_remove:
         answer(me, function, kvreg_registry_remove(pick(me, REGISTRY), name.data, name.len));
+        break;
+    case DO_registry_erase:
+        answer(me, function, kvreg_registry_erase(pick(me, REGISTRY), name.data, name.len));
         break;
     case DO_registry_exit:
         answer(me, function,
