@@ -78,7 +78,7 @@ $(NATIVE): packaging/native.py $(wildcard bindings/python/native/*) include/kvre
 # What many parts need comes first: make passes over a part that waits for it, and comes back when
 # all others have begun. Then those that take long, and lint not beside what waits for the same lock.
 BESIDE := build $(VENV)/installed test-install test-rust test-python test-c test-model test-misuse \
-    lint test-cpp test-stress test-abi test-languages test-docs test-lifecycle test-examples \
+    lint test-cpp test-stress test-engines test-abi test-languages test-docs test-lifecycle test-examples \
     test-native test-sanitizers test-listener test-shell test-release test-instructions test-readme test-header
 
 # Two parts at a time: what each says is whole, and comes when it has ended. The library needs none

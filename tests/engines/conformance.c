@@ -672,7 +672,9 @@ static void what_was_answered_outlives_a_kill(void) {
 
 static void a_child_has_it_not(void) {
     kvreg_bucket *bucket = open_bucket("forks");
+    int says[2];
     put_int(bucket, "n", 1);
+    CHECK(pipe(says) == 0);
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
@@ -683,10 +685,13 @@ static void a_child_has_it_not(void) {
         OK(kvreg_bucket_free(bucket));
         OK(kvreg_registry_start(NULL, &registry));
         IS(KVREG_IO, kvreg_registry_create_with(registry, "forks", KVREG_NUL, 0, &given, &mine));
-        _exit(0);
+        CHECK(write(says[1], "ok", 2) == 2);
+        kill(getpid(), SIGKILL); /* valgrind is not asked what it lost of its parent's */
     }
-    int status;
-    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    char said[2];
+    close(says[1]);
+    CHECK(read(says[0], said, 2) == 2 && waitpid(child, NULL, 0) == child);
+    close(says[0]);
     put_int(bucket, "n", 3);
     bucket = again("forks", bucket);
     CHECK(int_of(bucket, "n") == 3);
