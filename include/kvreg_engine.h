@@ -7,7 +7,7 @@
  *     static const kvreg_engine engine = {
  *         .size = sizeof engine, .abi = KVREG_ENGINE_ABI, .abilities = KVREG_ENGINE_EXCLUSIVE,
  *         .open = open_store, .close = close_store, .write = write_store, .scan = scan_store,
- *         .destroy = destroy_store,
+ *         .destroy = destroy_store, .forked = close_files,
  *     };
  *
  *     kvreg_engine_register("dir", KVREG_NUL, &engine);           // dir:PATH is a store from here on
@@ -117,7 +117,7 @@ typedef struct kvreg_engine_open {
 
 /** The functions of an engine, which stay as they are for ever. A deadline is by the host's clock;
  *  INT64_MAX is none. */
-typedef struct kvreg_engine {
+struct kvreg_engine {
     uint32_t size;      /**< sizeof(kvreg_engine). */
     uint32_t abi;       /**< KVREG_ENGINE_ABI. */
     uint64_t abilities; /**< KVREG_ENGINE_EXCLUSIVE. */
@@ -147,7 +147,7 @@ typedef struct kvreg_engine {
     /** This is a child of a fork: closes descriptors, and does nothing else. It is called in a handler
      *  of fork, perhaps again later, and is async-signal-safe. NULL if there is nothing to close. */
     void (*forked)(void);
-} kvreg_engine;
+};
 
 /** Registers an engine for a scheme, as kvreg_engine_register does. */
 typedef kvreg_status kvreg_engine_add_fn(const char *scheme, size_t scheme_len,

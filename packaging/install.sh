@@ -120,8 +120,8 @@ install)
     note "$DOCDIR/manifest.txt"
     cat "$noted" >>"$manifest"
     noted=$manifest
-    for header in include/kvreg.h include/kvreg.hpp bindings/c/kvreg_macros.h \
-        bindings/c/kvreg_test.h; do
+    for header in include/kvreg.h include/kvreg.hpp include/kvreg_engine.h \
+        bindings/c/kvreg_macros.h bindings/c/kvreg_test.h; do
         file "$root/$header" "$INCLUDEDIR"
     done
     if [ -e "$built/kvreg.dll" ]; then

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::backed::{Change, OwnOp};
+use super::backed::{collected, Change, OwnOp};
 use super::writes::with_memory;
 #[cfg(feature = "aio")]
 use super::Decision;
@@ -35,7 +35,7 @@ impl BucketServer {
     ) -> Result<u64, Refused> {
         self.check_ops(ops, true)?;
         if let Some(backed) = self.backed() {
-            let own = ops.iter().map(OwnOp::of).collect::<Result<_, Error>>()?;
+            let own = collected(ops.iter().map(OwnOp::of))?;
             let done = self.change(caller, backed, Change::Ops(own))?;
             return Ok(done.revision);
         }
@@ -69,7 +69,7 @@ impl Decision<'_> {
     pub(crate) fn apply_ops(&self, ops: &[Op<'_>]) -> Result<u64, Refused> {
         self.bucket().check_ops(ops, false)?;
         if self.bucket().backed().is_some() {
-            let own = ops.iter().map(OwnOp::of).collect::<Result<_, Error>>()?;
+            let own = collected(ops.iter().map(OwnOp::of))?;
             return Ok(self.change(Change::Ops(own))?.revision);
         }
         let mut plan = Plan::of(ops)?;

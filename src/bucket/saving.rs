@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::backed::{wall_clock, Backed, Change, OwnOp};
+use super::backed::{collected, wall_clock, Backed, Change, OwnOp};
 use super::writes::with_memory;
 use super::BucketServer;
 use crate::error::Error;
@@ -65,7 +65,7 @@ impl BucketServer {
         let saved = read_saved(file, len, wall_clock(), max_value)?;
         let now = wall_clock();
         let ops = saved.iter().map(|saved| saved.with_op(now, OwnOp::of));
-        let change = Change::Fill(ops.collect::<Result<_, Error>>()?);
+        let change = Change::Fill(collected(ops)?);
         self.change(caller, backed, change)
             .map(drop)
             .map_err(Error::from)

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use super::backed::Change;
 #[cfg(feature = "aio")]
-use super::backed::OwnOp;
+use super::backed::{collected, OwnOp};
 use super::{BucketServer, BucketState};
 use crate::error::Error;
 #[cfg(feature = "aio")]
@@ -341,7 +341,7 @@ impl Decision<'_> {
                 server.check_value(value, false)?;
                 OwnOp::put(Key::new(key), *value)
             });
-            let change = Change::Ops(ops.collect::<Result<_, Error>>()?);
+            let change = Change::Ops(collected(ops)?);
             return self.change(change).map(drop).map_err(Error::from);
         }
         let pairs = pairs

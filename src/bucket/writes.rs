@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::backed::{Backed, Change, OwnOp};
+use super::backed::{collected, Backed, Change, OwnOp};
 use super::small_pair::SmallPair;
 use super::{copy_key, BucketServer, BucketState, Message};
 use crate::error::Error;
@@ -230,7 +230,7 @@ impl BucketServer {
         }
         if let Some(backed) = self.backed() {
             let ops = pairs.iter().map(|(key, value)| OwnOp::put(*key, *value));
-            let change = Change::Ops(ops.collect::<Result<_, Error>>()?);
+            let change = Change::Ops(collected(ops)?);
             return self
                 .change(caller, backed, change)
                 .map(drop)

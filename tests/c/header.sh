@@ -33,12 +33,28 @@ int main(void) {
     return kvreg_test_end(&before) ? 0 : 1;
 }
 END
-for file in header macros test; do
+cat >"$directory/engine.c" <<'END'
+#include "kvreg_engine.h"
+#include "kvreg_engine.h"
+static kvreg_status no_store(const kvreg_engine_open *open, int64_t deadline) {
+    (void)deadline;
+    open->host->explain("there is none", 13, 0);
+    return KVREG_NOT_FOUND;
+}
+static kvreg_engine engine;
+int main(void) {
+    engine.size = sizeof engine;
+    engine.abi = KVREG_ENGINE_ABI;
+    engine.destroy = no_store;
+    return kvreg_engine_register("x", KVREG_NUL, &engine) == KVREG_OK ? 1 : 0;
+}
+END
+for file in header macros test engine; do
     cp "$directory/$file.c" "$directory/$file.cpp"
 done
 # check COMPILER STANDARD LANGUAGE
 check() {
-    for file in header macros test; do
+    for file in header macros test engine; do
         $1 -std=$2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -Iinclude -Ibindings/c \
             -fsyntax-only "$directory/$file.$3"
         passed=$((passed + 1))

@@ -21,6 +21,7 @@ CRATE = (
     "build.rs",
     "include/kvreg.h",
     "include/kvreg.hpp",
+    "include/kvreg_engine.h",
 )
 
 

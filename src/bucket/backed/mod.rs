@@ -35,7 +35,7 @@ use crate::store::Refused;
 use crate::sync::lock;
 
 pub(crate) use engines::{Engines, Loader};
-pub(super) use request::{Change, Done, OwnOp};
+pub(super) use request::{collected, Change, Done, OwnOp};
 
 use engines::OpenedStore;
 use request::Request;

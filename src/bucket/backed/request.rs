@@ -3,10 +3,23 @@
 use std::sync::{Arc, Condvar, Mutex};
 
 use crate::error::Error;
+use crate::memory;
 use crate::server::Reservation;
 use crate::store::{Key, Op, Refused, Ttl, What};
 use crate::sync::lock;
 use crate::value::{Value, ValueRef};
+
+/// All of them, or what refuses: there may be many.
+pub(in crate::bucket) fn collected<T>(
+    items: impl ExactSizeIterator<Item = Result<T, Error>>,
+) -> Result<Vec<T>, Error> {
+    let mut all = Vec::new();
+    memory::reserve(&mut all, items.len())?;
+    for item in items {
+        all.push(item?);
+    }
+    Ok(all)
+}
 
 /// A change of its own: it outlives the call that asks for it.
 pub(in crate::bucket) struct OwnOp {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::request::{Change, Done, Request};
+use super::request::{collected, Change, Done, Request};
 use super::wall_clock;
 use crate::bucket::{BucketServer, BucketState};
 use crate::error::Error;
@@ -22,6 +22,9 @@ const MOST_BYTES: usize = 4 << 20;
 /// How many of the requests can be stored in one go: what one makes of its keys no later one looks
 /// at. At least one.
 fn together(requests: &[Arc<Request>]) -> usize {
+    if requests.len() == 1 {
+        return 1;
+    }
     let mut touched: HashSet<&[u8]> = HashSet::new();
     let mut bytes = 0;
     for (at, request) in requests.iter().take(MOST_REQUESTS).enumerate() {
@@ -36,6 +39,9 @@ fn together(requests: &[Arc<Request>]) -> usize {
         }
         if change.is_alone() {
             return 1;
+        }
+        if touched.try_reserve(change.keys().count()).is_err() {
+            return at + 1;
         }
         touched.extend(change.keys());
     }
@@ -83,7 +89,7 @@ fn ask(write: &Writing<'_, BucketState>, change: &Change) -> Result<Asked, Error
 }
 
 /// The changes of a request.
-fn ops_of<'r>(change: &'r Change, asked: &'r Asked) -> Vec<Op<'r>> {
+fn ops_of<'r>(change: &'r Change, asked: &'r Asked) -> Result<Vec<Op<'r>>, Error> {
     let one = |key: &'r [u8], what, expected, ttl| {
         vec![Op {
             key: Key::new(key),
@@ -92,8 +98,8 @@ fn ops_of<'r>(change: &'r Change, asked: &'r Asked) -> Vec<Op<'r>> {
             ttl,
         }]
     };
-    match (change, &asked.read) {
-        (Change::Ops(ops) | Change::Fill(ops), _) => ops.iter().map(|op| op.op()).collect(),
+    Ok(match (change, &asked.read) {
+        (Change::Ops(ops) | Change::Fill(ops), _) => collected(ops.iter().map(|op| Ok(op.op())))?,
         (Change::Take { key, expected }, _) => one(key, What::Delete, *expected, Ttl::Default),
         (Change::Expire { key, ttl }, Some(value)) => {
             one(key, What::Put(value.as_ref()), None, *ttl)
@@ -103,7 +109,7 @@ fn ops_of<'r>(change: &'r Change, asked: &'r Asked) -> Vec<Op<'r>> {
             None => one(key, What::Delete, None, Ttl::Default),
         },
         _ => Vec::new(),
-    }
+    })
 }
 
 /// As `BucketState` of the module's server, with its turn.
@@ -177,10 +183,8 @@ impl BucketServer {
                 Err(refused) => request.answer(Err(refused.into())),
             }
         }
-        let each: Vec<Vec<Op<'_>>> = asking
-            .iter()
-            .map(|(request, asked)| ops_of(&request.change, asked))
-            .collect();
+        let each = asking.iter();
+        let each = collected(each.map(|(request, asked)| ops_of(&request.change, asked)))?;
         let allowed = self.check_each(inside, &each)?;
         let mut ops: Vec<Op<'_>> = Vec::new();
         memory::reserve(&mut ops, each.iter().map(Vec::len).sum())?;
@@ -246,8 +250,10 @@ impl BucketServer {
         let prepared = inside.commit(|write| write.exclusive().prepare(&mut plan))?;
         let (prepared, first) = prepared?;
         let gone = self.state().contents.take_gone();
-        let mut written = Vec::new();
-        let stored = memory::reserve(&mut written, gone.len() + ops.len()).and_then(|()| {
+        let (mut written, mut sums) = (Vec::new(), Vec::new());
+        let room = memory::reserve(&mut written, gone.len() + ops.len())
+            .and_then(|()| memory::reserve(&mut sums, ops.len()));
+        let stored = room.and_then(|()| {
             let deletes = gone.iter().map(|key| Written::Delete {
                 key,
                 revision: first,
@@ -262,7 +268,7 @@ impl BucketServer {
             let _ = inside.commit(|write| write.exclusive().give_up(prepared));
             return Err(self.store_refused(inside, refused).into());
         }
-        let sums = (0..ops.len()).map(|at| plan.sum(at)).collect();
+        sums.extend((0..ops.len()).map(|at| plan.sum(at)));
         let published = inside.commit(|write| write.exclusive().publish(&mut plan, prepared))?;
         match published {
             Ok(published) => {
