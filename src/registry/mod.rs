@@ -309,24 +309,31 @@ impl RegistryServer {
         exclusive: bool,
         spec: Option<Arc<BucketSpec>>,
     ) -> Result<Arc<BucketServer>, Error> {
-        let (bucket, is_new) = self.call(caller, |write| {
-            let spec = spec.map(|spec| spec as _);
-            match self.create_now(write, name, spec, Sort::Bucket, Begins::WithTurn)? {
-                (child, false) if exclusive => {
-                    bucket_of(&child)?;
-                    Err(Error::AlreadyStarted)
+        loop {
+            let (bucket, is_new) = self.call(caller, |write| {
+                let spec = spec.clone().map(|spec| spec as _);
+                match self.create_now(write, name, spec, Sort::Bucket, Begins::WithTurn)? {
+                    (child, false) if exclusive => {
+                        bucket_of(&child)?;
+                        Err(Error::AlreadyStarted)
+                    }
+                    (child, is_new) => Ok((bucket_of(&child)?, is_new)),
                 }
-                (child, is_new) => Ok((bucket_of(&child)?, is_new)),
+            })??;
+            if bucket.is_open() {
+                return Ok(bucket);
             }
-        })??;
-        if !bucket.is_open() {
             // Outside the registry's turn: a store may take its time.
-            match is_new {
-                true => bucket.open_first(caller, bucket.first_turn())?,
-                false => bucket.await_open(caller)?,
+            if is_new {
+                bucket.open_first(caller, bucket.first_turn())?;
+                return Ok(bucket);
+            }
+            match bucket.await_open(caller) {
+                Ok(()) => return Ok(bucket),
+                Err(Error::ServerDown) => {} // as in `lookup`
+                Err(refused) => return Err(refused),
             }
         }
-        Ok(bucket)
     }
 
     /// The user's server of that name, and whether it was started now: then its first turn is the
@@ -402,9 +409,15 @@ impl RegistryServer {
         name: &str,
     ) -> Result<Arc<BucketServer>, Error> {
         self.await_own_casts(caller)?;
-        let bucket = bucket_of(&self.state().names.find(name)?)?;
-        bucket.await_open(caller)?;
-        Ok(bucket)
+        loop {
+            let bucket = bucket_of(&self.state().names.find(name)?)?;
+            match bucket.await_open(caller) {
+                Ok(()) => return Ok(bucket),
+                // It ended as it began: the name leads to another one by now, or to none.
+                Err(Error::ServerDown) => {}
+                Err(refused) => return Err(refused),
+            }
+        }
     }
 
     /// The short way, where casts of the calling thread are not waiting: `None` if anything is

@@ -378,6 +378,92 @@ static void many_write_at_once(void) {
     erase("many", bucket);
 }
 
+static void *put_late(void *place) {
+    kvreg_bucket *mine;
+    kvreg_value value = kvreg_int(1);
+    OK(kvreg_bucket_clone(place, &mine));
+    OK(kvreg_bucket_set_timeout(mine, 20));
+    IS(KVREG_TIMEOUT, kvreg_bucket_put(mine, "late", 4, &value));
+    OK(kvreg_bucket_put_cast(mine, "cast", 4, &value));
+    IS(KVREG_TIMEOUT, kvreg_bucket_delete(mine, "cast", 4, NULL));
+    OK(kvreg_bucket_free(mine));
+    return NULL;
+}
+
+static void g7_a_timeout_withdraws(void) {
+    kvreg_bucket *bucket = open_bucket("late");
+    kvreg_update *update;
+    kvreg_value current;
+    pthread_t thread;
+    OK(kvreg_bucket_update_begin(bucket, "n", 1, &current, &update));
+    CHECK(pthread_create(&thread, NULL, put_late, bucket) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    OK(kvreg_update_end(update, KVREG_KEEP, NULL));
+    check_patience patience = check_patiently();
+    while (kvreg_bucket_get(bucket, "cast", 4, &current) != KVREG_OK) CHECK(check_go_on(&patience));
+    IS(KVREG_NOT_FOUND, kvreg_bucket_get(bucket, "late", 4, &current));
+    bucket = again("late", bucket);
+    CHECK(count_of(bucket) == 1 && int_of(bucket, "cast") == 1);
+    erase("late", bucket);
+}
+
+/* What each has been answered, while the bucket ends again and again. */
+static atomic_long answered[WRITERS];
+static atomic_bool is_over;
+
+static void *write_through_ends(void *place) {
+    const writer *me = place;
+    while (!atomic_load(&is_over)) {
+        kvreg_bucket *bucket;
+        OK(kvreg_registry_lookup(registry, "ends", KVREG_NUL, &bucket));
+        for (kvreg_status status = KVREG_OK; status == KVREG_OK && !atomic_load(&is_over);) {
+            char key[40];
+            long number = atomic_load(&answered[me->number]) + 1;
+            kvreg_value value = kvreg_int(number);
+            snprintf(key, sizeof key, "%d/%ld", me->number, number);
+            status = kvreg_bucket_put(bucket, key, KVREG_NUL, &value);
+            if (status == KVREG_OK) atomic_store(&answered[me->number], number);
+            else CHECK(status == KVREG_NO_PROCESS || status == KVREG_SERVER_DOWN);
+        }
+        OK(kvreg_bucket_free(bucket));
+    }
+    return NULL;
+}
+
+static void what_was_answered_outlives_an_end(void) {
+    kvreg_bucket_options given = options();
+    given.restart = KVREG_PERMANENT;
+    given.max_restarts = 1000000;
+    kvreg_bucket *bucket = open_with("ends", given);
+    pthread_t threads[WRITERS];
+    writer writers[WRITERS];
+    OK(kvreg_bucket_free(bucket));
+    atomic_store(&is_over, false);
+    for (int i = 0; i < WRITERS; i++) {
+        atomic_store(&answered[i], 0);
+        writers[i] = (writer){NULL, i};
+        CHECK(pthread_create(&threads[i], NULL, write_through_ends, &writers[i]) == 0);
+    }
+    for (unsigned long round = check_scaled(20); round > 0; round--) {
+        OK(kvreg_registry_lookup(registry, "ends", KVREG_NUL, &bucket));
+        OK(kvreg_bucket_exit(bucket, KVREG_REASON_KILLED, "test", KVREG_NUL));
+        OK(kvreg_bucket_free(bucket));
+        long before = atomic_load(&answered[round % WRITERS]);
+        check_patience patience = check_patiently();
+        while (atomic_load(&answered[round % WRITERS]) == before) CHECK(check_go_on(&patience));
+    }
+    atomic_store(&is_over, true);
+    for (int i = 0; i < WRITERS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    OK(kvreg_registry_lookup(registry, "ends", KVREG_NUL, &bucket));
+    for (int i = 0; i < WRITERS; i++)
+        for (long number = atomic_load(&answered[i]); number > 0; number--) {
+            char key[40];
+            snprintf(key, sizeof key, "%d/%ld", i, number);
+            CHECK(int_of(bucket, key) == number);
+        }
+    erase("ends", bucket);
+}
+
 /* Random changes of a bucket that is stored and of one in memory: same answers, same contents. */
 static uint64_t seed = 88172645463325252u;
 
@@ -714,6 +800,8 @@ int main(int count, char **arguments) {
         TEST(g3_own_casts_are_seen),
         TEST(a_crash_loses_nothing),
         TEST(many_write_at_once),
+        TEST(g7_a_timeout_withdraws),
+        TEST(what_was_answered_outlives_an_end),
         TEST(as_in_memory),
         TEST(limits_hold),
         TEST(others_see_changes),
