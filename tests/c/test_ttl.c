@@ -242,12 +242,15 @@ static void wait_child(pid_t child) {
     CHECK(waitpid(child, &status, 0) == child && status == 0);
 }
 
+static bool is_left_out(void) {
+    if (LEFT_OUT_BY_TSAN(A_CHILD_STARTS_THREADS)) return true;
+    if (getenv("KVREG_TEST_EMULATED") == NULL) return false;
+    puts("left out under QEMU, whose own assertion fails in such a child: cpu == current_cpu");
+    return true;
+}
+
 static void g17_a_child_sweeps_its_own(void) {
-    if (LEFT_OUT_BY_TSAN(A_CHILD_STARTS_THREADS)) return;
-    if (getenv("KVREG_TEST_EMULATED") != NULL) {
-        puts("left out under QEMU, whose own assertion fails in such a child: cpu == current_cpu");
-        return;
-    }
+    if (is_left_out()) return;
     start();
     put("k", 1, 10);
     pid_t child = fork();
@@ -334,7 +337,7 @@ static size_t filled(unsigned long keys, int64_t ttl_ms, double *took) {
 }
 
 static void a_time_to_live_costs_few_bytes(void) {
-    if (LEFT_OUT_BY_TSAN(A_CHILD_STARTS_THREADS)) return;
+    if (is_left_out()) return;
     unsigned long keys = check_count(1000000);
     double plain, timed;
     size_t without = filled(keys, KVREG_TTL_NEVER, &plain);
