@@ -60,6 +60,19 @@ pub use store::KEY_LIMIT;
 pub use time::Timeout;
 pub use value::{AsValue, FromValue, Text, Value, ValueRef, VALUE_LIMIT};
 
+/// Loads the engines of a shared object, by its path, and has it register them for the URLs of
+/// [`BucketOptions::store`]. It stays loaded. [`Error::Io`] if it cannot be loaded, and
+/// [`Error::AlreadyStarted`] if its scheme has an engine. Blocks for the disk.
+///
+/// ```
+/// let refused = kvreg::load_engine("/none/libkvreg_dir.so");
+/// assert!(matches!(refused, Err(kvreg::Error::Io { .. })));
+/// ```
+#[cfg(feature = "capi")]
+pub fn load_engine(path: &str) -> Result<(), Error> {
+    capi::load_engine(path)
+}
+
 /// Ends everything in this process, whoever started it, in whatever language: all registries,
 /// buckets and listeners, reason SHUTDOWN; then the library's threads, which it waits for at most
 /// so long. [`Error::Timeout`] means that callbacks were still running then, and are left alone.

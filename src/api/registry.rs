@@ -155,6 +155,13 @@ impl Registry {
         self.call(|server, caller| server.remove(caller, check_name(name)?))
     }
 
+    /// As [`remove`](Registry::remove), of a bucket; and erases what a store keeps of it, so that the
+    /// next bucket of that name is empty. Of a name that no bucket has it erases what the store of the
+    /// registry's own bucket options keeps. [`Error::NotFound`] if there is neither.
+    pub fn erase(&self, name: &str) -> Result<(), Error> {
+        self.call(|server, caller| server.erase(caller, check_name(name)?))
+    }
+
     /// What there is to know about it.
     pub fn info(&self) -> Result<RegistryInfo, Error> {
         self.call(|server, caller| server.info(caller))

@@ -172,6 +172,24 @@ impl BucketOptions {
         self
     }
 
+    /// The URL of the store that keeps its contents beyond its end: what its engine takes, which is
+    /// loaded by [`load_engine`](crate::load_engine). A bucket without a name has none.
+    ///
+    /// ```no_run
+    /// use kvreg::{BucketOptions, Registry};
+    ///
+    /// kvreg::load_engine("/usr/lib/libkvreg_dir.so")?;
+    /// let options = BucketOptions::new().store("dir:/var/lib/shop");
+    /// let registry = Registry::start()?;
+    /// registry.create_with("shopping", options)?.put("milk", 1)?; // there after a restart too
+    /// # Ok::<(), kvreg::Error>(())
+    /// ```
+    #[must_use]
+    pub fn store(mut self, url: &str) -> BucketOptions {
+        self.store = Some(url.into());
+        self
+    }
+
     pub(super) fn policy(&self) -> RestartPolicy {
         RestartPolicy {
             restart: self.restart,

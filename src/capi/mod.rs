@@ -81,4 +81,5 @@ mod listener;
 
 mod engine;
 
+pub(crate) use engine::load_engine;
 pub(crate) use handles::free_all;

@@ -11,6 +11,7 @@ use super::argument::{self, invalid};
 use super::guard::guard;
 use super::status::{kvreg_status, Failure, Status};
 use crate::bucket::{Engines, Loader};
+use crate::error::Error;
 use crate::process::Process;
 use crate::runtime;
 
@@ -47,11 +48,30 @@ pub unsafe extern "C" fn kvreg_engine_load(path: *const c_char, path_len: usize)
     guard("kvreg_engine_load", || {
         Process::starting()?;
         // SAFETY: the path is good for its length.
-        let path = unsafe { argument::text(path, path_len) }?;
-        if path.is_empty() || path.contains('\0') {
-            return Err(invalid("a path has 1 byte or more, and no NUL"));
-        }
-        loading::load(path)
+        load(unsafe { argument::text(path, path_len) }?)
+    })
+}
+
+fn load(path: &str) -> Result<(), Failure> {
+    if path.is_empty() || path.contains('\0') {
+        return Err(invalid("a path has 1 byte or more, and no NUL"));
+    }
+    loading::load(path)
+}
+
+/// The same for programs in Rust.
+pub(crate) fn load_engine(path: &str) -> Result<(), Error> {
+    are_loaded();
+    Process::starting()?;
+    load(path).map_err(|failure| match failure.status() {
+        Status::AlreadyStarted => Error::AlreadyStarted,
+        Status::NoMemory => Error::NoMemory,
+        Status::InvalidArgument => Error::InvalidArgument("the path of an engine"),
+        Status::Io => Error::Io {
+            what: "loading an engine",
+            code: None,
+        },
+        _ => Error::Unsupported("no engine, or one of another version"),
     })
 }
 
