@@ -160,15 +160,14 @@ class Registry(Server, Mapping[str, Bucket]):
         if name is not None:
             options.name = data = encode_name(name)
             options.name_len = len(data)
-        of_buckets = None if bucket is None else options_struct(bucket)
+        of_buckets = _abi.BucketOptions() if bucket is None else options_struct(bucket)
         if store is not None:
-            of_buckets = named(of_buckets or _abi.BucketOptions(), store)
-        if of_buckets is not None:
-            options.bucket = ctypes.pointer(of_buckets)
+            named(of_buckets, store)
+        options.bucket = ctypes.pointer(of_buckets)
         super().__init__(*obtain("kvreg_registry_start", options))
         self._codec, self._readings, self._called = codec, [], name
         self._share(_Keeper())
-        if of_buckets is not None and of_buckets.store is not None:
+        if store is not None or bucket is not None and bucket.store is not None:
             note(self, None)
         self._stops = True
         self._warns = name is None

@@ -54,7 +54,7 @@ def named(options: _abi.BucketOptions, store: str) -> _abi.BucketOptions:
     if not isinstance(store, str):
         raise TypeError(f"a store is the str of a URL, not {type(store).__name__}")
     url = store.encode()
-    if options.store not in (None, url):
+    if options.store_len and options.store != url:
         raise InvalidArgument(f"store={store!r} and the bucket options name two stores")
     options.store, options.store_len = url, len(url)
     return options
