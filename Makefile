@@ -198,9 +198,9 @@ test-sanitizers: target/c/leaks ## what a program sees under valgrind and TSan
 
 # The shell in C, and that in Python, which does the same.
 test-shell: target/c/shell $(VENV)/installed ## the shells in C and Python
-	tests/c/shell.sh target/c/shell
+	tests/c/shell.sh target/c/shell $(LIBRARY)
 	KVREG_LIBRARY=$(CURDIR)/$(LIBRARY) PYTHONPATH=$(CURDIR)/bindings/python \
-	    PYTHON=$(VENV)/bin/python tests/c/shell.sh tests/python/shell
+	    PYTHON=$(VENV)/bin/python tests/c/shell.sh tests/python/shell $(LIBRARY)
 
 test-stress: $(addprefix target/c/,$(C_STRESS)) ## threads, forks and memory, many times
 	@set -e; for test in $^; do echo "== $$test"; $$test; done

@@ -1451,6 +1451,37 @@ template <class D> inline auto server_calls<D>::unlink(server_ref other) const -
 
 // Buckets and registries --------------------------------------------------------------------------
 
+// kvreg_bucket_options, with a copy of the store's URL.
+class bucket_options : public kvreg_bucket_options {
+public:
+    bucket_options() : kvreg_bucket_options(kvreg_bucket_options_init()) {}
+    // With a store, which keeps the contents beyond the bucket's end.
+    explicit bucket_options(std::string url) : bucket_options() { set_store(std::move(url)); }
+    bucket_options(const bucket_options &other)
+        : kvreg_bucket_options(other), url_(other.url_) {
+        refer_to(other);
+    }
+    bucket_options &operator=(const bucket_options &other) {
+        kvreg_bucket_options::operator=(other);
+        url_ = other.url_;
+        refer_to(other);
+        return *this;
+    }
+    bucket_options &set_store(std::string url) {
+        url_ = std::move(url);
+        store = url_.data();
+        store_len = url_.size();
+        return *this;
+    }
+
+private:
+    // To its own copy; a URL that was set as in C is its owner's.
+    void refer_to(const bucket_options &other) noexcept {
+        if (other.store == other.url_.data()) store = url_.data();
+    }
+    std::string url_;
+};
+
 class bucket : public detail::handle<kvreg_bucket, kvreg_bucket_free> {
     template <class T> using returned = detail::returned<T>;
 
@@ -1887,6 +1918,12 @@ public:
         if (status == KVREG_NOT_FOUND) return false;
         return detail::give(detail::answer(status, true));
     }
+    // And what a store keeps of it. If there was either.
+    returned<bool> erase(text name) {
+        const auto status = kvreg_registry_erase(get(), name.data(), name.size());
+        if (status == KVREG_NOT_FOUND) return false;
+        return detail::give(detail::answer(status, true));
+    }
     returned<std::size_t> count() const {
         std::size_t count = 0;
         const auto status = kvreg_registry_count(get(), &count);
@@ -2115,6 +2152,10 @@ private:
 
 inline detail::returned<void> configure(const kvreg_options &options) {
     return detail::give(detail::answer(kvreg_configure(&options)));
+}
+// A shared object that is an engine, which opens the stores of its URLs.
+inline detail::returned<void> load_engine(text path) {
+    return detail::give(detail::answer(kvreg_engine_load(path.data(), path.size())));
 }
 inline detail::returned<void> shutdown(milliseconds timeout = infinite) {
     return detail::give(detail::answer(kvreg_shutdown(timeout.count())));

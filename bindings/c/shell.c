@@ -1,10 +1,11 @@
 /*
  * The shell: reads command lines from standard input or a file, prints the replies.
  *
- *     kvreg-shell [FILE]
+ *     kvreg-shell [--store URL] [FILE]
  *
  * A reply is printed as a connection would get it, CRLF included; a failure prints ERROR, says
- * why on standard error, and the shell goes on. A prompt appears only at a terminal.
+ * why on standard error, and the shell goes on. A prompt appears only at a terminal. With a store, as
+ * file:PATH, the buckets that a session creates have what they had in the last one.
  */
 
 #define _POSIX_C_SOURCE 200809L
@@ -25,8 +26,9 @@
 #endif
 
 static void usage(FILE *out) {
-    fputs("usage: kvreg-shell [FILE]\n"
+    fputs("usage: kvreg-shell [--store URL] [FILE]\n"
           "Carries out CREATE, PUT, GET and DELETE lines from FILE or standard input.\n"
+          "  --store URL    keep the buckets in a store, as file:PATH\n"
           "  -h, --help     print this\n"
           "  -V, --version  print the version of the library\n",
           out);
@@ -105,6 +107,13 @@ int shell_main(int argc, char **argv) {
         printf("kvreg %s\n", kvreg_version_string());
         return all_said();
     }
+    kvreg_bucket_options bucket = kvreg_bucket_options_init();
+    if (argc > 2 && !strcmp(argv[1], "--store")) {
+        bucket.store = argv[2];
+        bucket.store_len = KVREG_NUL;
+        argv += 2;
+        argc -= 2;
+    }
     if (argc > 2 || (argc == 2 && argv[1][0] == '-' && argv[1][1] != '\0')) {
         usage(stderr);
         return 2;
@@ -117,7 +126,9 @@ int shell_main(int argc, char **argv) {
     }
     int result = EXIT_FAILURE;
     kvreg_registry *registry;
-    kvreg_status status = kvreg_registry_start(NULL, &registry);
+    kvreg_registry_options options = kvreg_registry_options_init();
+    options.bucket = &bucket;
+    kvreg_status status = kvreg_registry_start(&options, &registry);
     if (status == KVREG_OK)
         result = run(registry, in);
     else

@@ -3,6 +3,8 @@
 # goes wrong.
 set -eu
 shell=$1
+library=${2:-} # none where the compiler that is here makes no engines for it
+root=$(dirname "$0")/../..
 directory=$(mktemp -d)
 trap 'rm -rf "$directory"' EXIT
 passed=0
@@ -55,6 +57,31 @@ case "$seen" in
 *'> '*OK*) passed=$((passed + 1)) ;;
 *) is "a terminal" "> ... OK" "$seen" ;;
 esac
+
+# A store that cannot be opened is a failure of each CREATE; without a URL there is none.
+seen=$(printf 'CREATE a\nGET a k\n' | "$shell" --store none: 2>"$directory/stderr")
+is "a store of no engine" $'ERROR\r\nNOT FOUND\r' "$seen"
+grep -q 'no engine has this scheme' "$directory/stderr"
+seen=$(printf 'CREATE a\n' >"$directory/create"; "$shell" --store none: "$directory/create" 2>&1 >/dev/null)
+grep -q 'no engine has this scheme' <<<"$seen"
+status=0
+"$shell" --store 2>/dev/null || status=$?
+is "a store without a URL" 2 "$status"
+
+# What an engine beside the library keeps is there in the next session.
+keeping() {
+    KVREG_LIBRARY=$directory/lib/libkvreg.so LD_LIBRARY_PATH=$directory/lib \
+        "$shell" --store "file:$directory/buckets"
+}
+if [ -n "$library" ]; then
+    mkdir "$directory/lib" "$directory/buckets"
+    cp "$library" "$directory/lib"
+    sed 's/"dir:"/"file:"/; s/add("dir"/add("file"/' "$root/engines/dir/dir.c" >"$directory/file.c"
+    cc -std=c11 -shared -fPIC "-I$root/include" "$directory/file.c" \
+        -o "$directory/lib/libkvreg_file.so"
+    is "a session with a store" $'OK\r\nOK\r' "$(printf 'CREATE a\nPUT a k v\n' | keeping)"
+    is "the next session" $'OK\r\nv\r\nOK\r' "$(printf 'CREATE a\nGET a k\n' | keeping)"
+fi
 
 status=0
 "$shell" "$directory/none" 2>/dev/null || status=$?

@@ -8,7 +8,7 @@ SANITIZED := -fsanitize=address,undefined -fno-sanitize-recover=all
 CPP_WAYS := clang-17 clang-20 gcc-17 gcc-20
 CPP_RUN := clang-17 gcc-20
 CPP_SANITIZED := gcc-20
-CPP_PROGRAMS := test_kvreg test_own_servers
+CPP_PROGRAMS := test_kvreg test_own_servers test_stores
 # What must not compile, as refused.cpp numbers it: by each compiler once.
 CPP_REFUSED := 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17
 CPP_REFUSE := clang-17 gcc-20

@@ -17,6 +17,7 @@ void calls_give_results() {
     CHECK(**bucket->erase<std::string>("t") == "text");
     CHECK(*registry->lookup("b")->value().count() == 2);
     CHECK(*bucket->name().value() == "b" && *registry->remove("b") && !*registry->remove("b"));
+    CHECK(!*registry->erase("b"));
     auto put = bucket->put("milk", 2);
     CHECK(!put && put.status() == KVREG_NO_PROCESS && put.failure().what()[0] != 0);
     CHECK(kvreg::bucket(nullptr).clone().status() == KVREG_BAD_HANDLE);

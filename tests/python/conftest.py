@@ -35,6 +35,7 @@ if not os.environ.get("KVREG_LIBRARY") and not beside.exists():
 import kvreg  # noqa: E402
 from kvreg import _table  # noqa: E402
 from servers_support import until_gone  # noqa: E402
+from stores_support import DIR, SLOW, Disk, compiled  # noqa: E402
 from support import WAIT  # noqa: E402
 
 # A call waits for its turn as long as a test waits for anything: a busy machine is no failure.
@@ -58,6 +59,24 @@ def servers_are_gone() -> Iterator[None]:
     if _table.table.specs or _table.table.cells or _table.table.monitors:
         gc.collect()
         until_gone()
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The engines of dir: and slow: URLs are loaded; where the first one lies."""
+    folder = tmp_path_factory.mktemp("engines")
+    for name, source in (("dir", DIR), ("slow", SLOW)):
+        kvreg.load_engine(compiled(source, folder / f"{name}.so"))
+    return folder / "dir.so"
+
+
+@pytest.fixture
+def disk(engines: Path) -> Iterator[Disk]:
+    """A store that does each thing when it is allowed to."""
+    assert engines.exists()
+    disk = Disk()
+    yield disk
+    disk.close()
 
 
 @pytest.fixture

@@ -25,7 +25,18 @@ from typing import TYPE_CHECKING, Any
 
 from ._bucket import Bucket
 from ._codecs import JSON, PICKLE, Codec
-from ._constants import ABSENT, KEEP, REMOVE, Absent, LogLevel, Reason, Restart, Status, Verdict
+from ._constants import (
+    ABSENT,
+    KEEP,
+    REMOVE,
+    Absent,
+    LogLevel,
+    Reads,
+    Reason,
+    Restart,
+    Status,
+    Verdict,
+)
 from ._errors import (
     Aborted,
     AlreadyStarted,
@@ -61,6 +72,7 @@ from ._mirror import Mirror
 from ._process import configure, shutdown
 from ._registry import Registry
 from ._revisions import Entry
+from ._stores import load_engine
 from ._values import Key, Value
 from ._watch import Change, Current, Delete, Evict, Expire, Put, Reset, Watch
 
@@ -121,6 +133,7 @@ __all__ = [
     "NoProcess",
     "OutcomeUnknown",
     "Put",
+    "Reads",
     "Reason",
     "Refused",
     "Registry",
@@ -149,6 +162,7 @@ __all__ = [
     "library_version",
     "live_counts",
     "load",
+    "load_engine",
     "serve",
     "serve_once",
     "shutdown",

@@ -18,6 +18,7 @@ from ._info import BucketInfo, exit_reason
 from ._library import Library
 from ._revisions import Entry, add, compare_and_swap, entry, expire, last, put, remove
 from ._scan import scan
+from ._stores import keep
 from ._update import ABSENT
 from ._values import Key, borrowed, encode_key, encoded, take
 
@@ -54,7 +55,8 @@ class Bucket(DictMethods):
     Threads: any thread may use a bucket; each operation is done as a whole. Messages of one
     thread are handled in the order sent. Reads wait for nothing but casts of the same
     thread; everything else waits for its turn for at most `timeout` seconds, and Ctrl-C
-    interrupts it.
+    interrupts it. A change of a bucket that a store keeps has the turn while it is stored,
+    for as long as that takes.
 
     Errors of all operations: `NoProcess` when the bucket had ended, `ServerDown` when it
     ended meanwhile, `CallTimeout` when the time was over and nothing was done, `CallingSelf`
@@ -81,11 +83,13 @@ class Bucket(DictMethods):
         else:
             super().__init__(*obtain("kvreg_bucket_start_with", options_struct(options)))
         self._codec, self._keeper, self._readings = codec, None, []
+        self._stored = False  # that is for those that have a name
 
     @classmethod
     def _of(cls: type[_Self], library: Library, handle: int | None) -> _Self:
         bucket = super()._of(library, handle)
         bucket._codec, bucket._keeper, bucket._readings = None, None, []
+        bucket._stored = False
         return bucket
 
     def clone(self: _Self) -> _Self:
@@ -95,6 +99,8 @@ class Bucket(DictMethods):
         """
         other = super().clone()
         other._codec, other._keeper = self._codec, self._keeper
+        if self._stored:
+            keep(other)
         return other
 
     def close(self) -> None:

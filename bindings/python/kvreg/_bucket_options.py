@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import _abi
-from ._constants import Restart
+from ._constants import Reads, Restart
 from ._options import MOST_32, count, span
+from ._stores import named
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class BucketOptions:
     """Whether keys that are little used make room where a limit of keys or bytes is reached."""
     default_ttl: float | None = None
     """The time to live of keys that are stored without one of their own, in seconds; none."""
+    store: str | None = None
+    """The URL of the store that keeps the contents beyond the end of the bucket, which must
+    have a name; None: they are in memory alone."""
+    reads: Reads = Reads.STORE
+    """Where a bucket that has a store reads."""
 
     def __post_init__(self) -> None:
         """Refuses what cannot be here, and not where the options are used."""
@@ -51,7 +57,7 @@ def bucket_struct(options: BucketOptions) -> _abi.BucketOptions:
     if not isinstance(options, BucketOptions):
         raise TypeError(f"expected BucketOptions, not {type(options).__name__}")
     restart = Restart.TEMPORARY if options.restart is None else Restart(options.restart)
-    return _abi.BucketOptions(
+    made = _abi.BucketOptions(
         restart=restart,
         max_restarts=count("max_restarts", options.max_restarts, MOST_32),
         restart_period_ms=span("restart_period", options.restart_period, MOST_32),
@@ -62,4 +68,6 @@ def bucket_struct(options: BucketOptions) -> _abi.BucketOptions:
         order=bool(options.ordered),
         on_full=bool(options.evict),
         default_ttl_ms=span("default_ttl", options.default_ttl),
+        reads=Reads(options.reads),
     )
+    return made if options.store is None else named(made, options.store)

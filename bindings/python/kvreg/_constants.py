@@ -80,6 +80,15 @@ class Restart(enum.IntEnum):
     """Always, after `Bucket.stop` too; `Registry.remove` ends it."""
 
 
+class Reads(enum.IntEnum):
+    """Where a bucket that a store keeps reads; with the engines of today both are the same."""
+
+    STORE = 0
+    """What is stored."""
+    COPY = 1
+    """A copy in this process, which may be behind what others changed."""
+
+
 class LogLevel(enum.IntEnum):
     """How important a log event is; a lower number is more important."""
 

@@ -32,10 +32,12 @@ _INT_MAX = 2**63 - 1
 class DictMethods(Server, MutableMapping[str, Any]):
     """The methods of a `dict`, of a handle of a bucket."""
 
-    __slots__ = ("_codec", "_readings")
+    __slots__ = ("_codec", "_readings", "_stored")
 
     _codec: Codec | None
     _readings: list[Reading]
+    _stored: bool
+    """Whether a store may keep it, as far as that is known: then changes block for that."""
 
     # One key
 
@@ -154,7 +156,7 @@ class DictMethods(Server, MutableMapping[str, Any]):
         elif kind is float:
             status = self._hot.bucket_put_float(now, data, size, ctypes.c_double(stored))
         else:
-            self._call("kvreg_bucket_put", data, size, borrowed(stored))
+            self._check(self._changed("kvreg_bucket_put", data, size, borrowed(stored)))
             return
         if not status:
             return
@@ -167,7 +169,7 @@ class DictMethods(Server, MutableMapping[str, Any]):
     def __delitem__(self, key: Key, /) -> None:
         """Takes a key out; `KeyError` if it is absent. Waits for its turn."""
         data = encode_key(key)
-        status = self._status("kvreg_bucket_delete", data, len(data), None)
+        status = self._changed("kvreg_bucket_delete", data, len(data), None)
         if status:
             raise self._absent(status, key)
 
@@ -183,7 +185,7 @@ class DictMethods(Server, MutableMapping[str, Any]):
         `KeyError` if it is absent and there is no default. Waits for its turn.
         """
         data, old = encode_key(key), _abi.Value()
-        status = self._status("kvreg_bucket_delete", data, len(data), old)
+        status = self._changed("kvreg_bucket_delete", data, len(data), old)
         if status == Status.NOT_FOUND and default is not ABSENT:
             return default
         if status:
@@ -348,6 +350,12 @@ class DictMethods(Server, MutableMapping[str, Any]):
     ) -> _Self:
         self.put_many(other)
         return self
+
+    def _changed(self, function: str, *arguments: object) -> int:
+        """What a change answers: as `_status`, if it does not block for a store."""
+        if self._stored:
+            return self._wait_or_not(function, *arguments)
+        return self._status(function, *arguments)
 
     def _absent(self, status: int, key: Key) -> Exception:
         if status == Status.NOT_FOUND:

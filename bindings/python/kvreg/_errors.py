@@ -264,6 +264,8 @@ def told(text: str, name: str | None) -> str:
         kind, kind.capitalize()
     )
     where = f"{owner}.{method}" if method else owner
+    if kind == "engine":
+        where = f"kvreg.{verb}_engine"
     if not verb:
         where = f"kvreg.{kind}"
     of = "" if name is None else f" of {name!r}"

@@ -26,8 +26,28 @@ ROOM = 1024
 _Function = Callable[..., int]
 
 
+CHANGES = frozenset(
+    (
+        "bucket_add_int",
+        "bucket_expire",
+        "bucket_put_bytes",
+        "bucket_put_entry",
+        "bucket_put_float",
+        "bucket_put_if",
+        "bucket_put_if_equal",
+        "bucket_put_int",
+        "bucket_put_string",
+        "update_end",
+    )
+)
+"""Those that block for the store of a bucket that has one, at timeout 0 too."""
+
+
 class Hot:
-    """Functions that never block: those of buckets and registries at timeout 0, and turns."""
+    """Functions that never block: those of buckets and registries at timeout 0, and turns.
+
+    But for `CHANGES`, of a bucket that a store keeps.
+    """
 
     __slots__ = (
         "bucket_add_int",
@@ -77,10 +97,14 @@ class Hot:
     update_end: _Function
     value_clear: _Function
 
-    def __init__(self, quick: ctypes.CDLL) -> None:
-        """Makes function objects of its own, beside those that have argument types."""
+    def __init__(self, quick: ctypes.CDLL, changing: ctypes.CDLL | None = None) -> None:
+        """Makes function objects of its own, beside those that have argument types.
+
+        `CHANGES` are those of `changing`, if it is given.
+        """
         for name in self.__slots__:
-            function = quick[f"kvreg_{name}"]
+            of = quick if changing is None or name not in CHANGES else changing
+            function = of[f"kvreg_{name}"]
             function.restype = None if name.endswith("_clear") else ctypes.c_int32
             declared = getattr(quick, f"kvreg_{name}").argtypes
             if sys.platform == "win32" and ctypes.c_size_t in declared:  # Windows only

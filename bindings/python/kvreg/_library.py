@@ -44,6 +44,8 @@ class Library(ctypes.CDLL):
 
     quick: ctypes.CDLL
     hot: Hot
+    storing: Hot | None = None
+    """The same for buckets that a store keeps, once there are some."""
 
 
 _loaded: Library | None = None

@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import functools
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from . import _abi
 from ._accelerated import accelerated
@@ -23,6 +23,7 @@ from ._library import library as load_library
 from ._logging import follow
 from ._options import count
 from ._server import Server
+from ._stores import is_stored, keep, named, note, removing, stored_in, uncut
 from ._values import encode_name, encode_text, take_bytes
 from ._whole import ELSEWHERE, Reading, WholeKeys, looked_up
 from ._whole import names as iterate
@@ -30,6 +31,7 @@ from ._whole import names as iterate
 if TYPE_CHECKING:
     from ._bucket_options import BucketOptions
     from ._servers import Servers
+    from ._stores import Stored
     from ._watch import Watch
 
 _Self = TypeVar("_Self", bound="Registry")
@@ -45,9 +47,10 @@ class _Keeper:
     forgotten, somebody has said that the registry may end: then it is kept no longer.
     """
 
-    __slots__ = ("__weakref__", "_closed", "_handle", "_open")
+    __slots__ = ("__weakref__", "_closed", "_handle", "_open", "stored")
 
     def __init__(self) -> None:
+        self.stored: Stored | None = None
         self._handle: _Kept | None = None
         self._open: list[object] = []
         self._closed = False
@@ -94,7 +97,8 @@ class Registry(Server, Mapping[str, Bucket]):
 
     `Registry("name")` starts one that `Registry.whereis` finds, anywhere in this process; it
     runs on without a handle, until it is stopped. `AlreadyStarted` if the name is taken.
-    `bucket` has the options of buckets that are created without their own. `max_buckets` limits
+    `bucket` has the options of buckets that are created without their own, and `store` the URL
+    of their store: the same as in these options. `max_buckets` limits
     the names, `max_bytes` the keys and values of all buckets together, and `max_mailbox` the
     messages that wait at the registry itself (1,048,576; the others are without a limit),
     `max_servers` the servers that programs write. `LimitReached` says that one is reached, and
@@ -135,12 +139,16 @@ class Registry(Server, Mapping[str, Bucket]):
         *,
         codec: Codec | None = None,
         bucket: BucketOptions | None = None,
+        store: str | None = None,
         max_buckets: int | None = None,
         max_bytes: int | None = None,
         max_mailbox: int | None = None,
         max_servers: int | None = None,
     ) -> None:
-        """Starts a registry. Never blocks."""
+        """Starts a registry. Never blocks.
+
+        `InvalidArgument` if `bucket` names another store than `store`.
+        """
         codec = checked_codec(codec)
         self._forget()
         options = _abi.RegistryOptions(
@@ -152,11 +160,15 @@ class Registry(Server, Mapping[str, Bucket]):
         if name is not None:
             options.name = data = encode_name(name)
             options.name_len = len(data)
-        if bucket is not None:
-            options.bucket = ctypes.pointer(options_struct(bucket))
+        of_buckets = _abi.BucketOptions() if bucket is None else options_struct(bucket)
+        if store is not None:
+            named(of_buckets, store)
+        options.bucket = ctypes.pointer(of_buckets)
         super().__init__(*obtain("kvreg_registry_start", options))
         self._codec, self._readings, self._called = codec, [], name
         self._share(_Keeper())
+        if store is not None or bucket is not None and bucket.store is not None:
+            note(self, None)
         self._stops = True
         self._warns = name is None
 
@@ -229,6 +241,8 @@ class Registry(Server, Mapping[str, Bucket]):
         bucket._codec, bucket._called = self._codec, name
         bucket._keeper = self._keeper
         self._keeper.keep(self)
+        if is_stored(self, name):
+            keep(bucket)
         return bucket
 
     def create(
@@ -238,21 +252,39 @@ class Registry(Server, Mapping[str, Bucket]):
 
         With `exclusive`, `AlreadyStarted` if there is one. `options` are for a bucket that is
         started now, in place of those of the registry; one that is there keeps its own.
+
+        A bucket that has a store begins with what that keeps. If the store cannot be opened
+        there is no bucket: `InvalidArgument` for a URL that cannot be, `Unsupported` if its
+        engine is not there, `OSError` if the system refuses, or another has the store. Blocks
+        until it is open, for at most `timeout` seconds.
         """
         data, flags = encode_name(name), _abi.CREATE_EXCLUSIVE if exclusive else 0
-        handle = ctypes.c_void_p()
         if options is None:
-            self._call("kvreg_registry_create", data, len(data), flags, ctypes.byref(handle))
+            call: tuple[Any, ...] = ("kvreg_registry_create", data, len(data), flags)
         else:
-            self._call(
-                "kvreg_registry_create_with",
-                data,
-                len(data),
-                flags,
-                options_struct(options),
-                ctypes.byref(handle),
-            )
+            given = options_struct(options)
+            call = ("kvreg_registry_create_with", data, len(data), flags, given)
+            if options.store is not None:
+                return uncut(lambda: self._create_stored(name, *call))
+        if is_stored(self, name):
+            return uncut(lambda: self._create(Handle._call_blocking, name, *call))
+        return self._create(type(self)._call, name, *call)
+
+    def _create(self, make: Callable[..., None], name: str, *call: Any) -> Bucket:
+        """The bucket that a call gives.
+
+        What may open a store blocks: to try first if it need not wait would be with the lock.
+        """
+        handle = ctypes.c_void_p()
+        make(self, *call, ctypes.byref(handle))
         return self._bucket(handle.value, name)
+
+    def _create_stored(self, name: str, *call: Any) -> Bucket:
+        note(self, name)  # for others who find it as soon as it is there
+        bucket = self._create(Handle._call_blocking, name, *call)
+        note(self, name)  # whoever has removed another one meanwhile forgot it
+        keep(bucket)
+        return bucket
 
     def create_cast(self, name: str) -> None:
         """Starts a bucket of that name, unless there is one, without waiting.
@@ -269,7 +301,26 @@ class Registry(Server, Mapping[str, Bucket]):
         What is queued there is dropped. `BucketNotFound` if there is none. Waits for its turn.
         """
         data, library = encode_name(name), self._library
-        status = self._wait(library.kvreg_registry_remove, data, len(data))
+        with removing(self, name):
+            status = self._wait(library.kvreg_registry_remove, data, len(data))
+            if status == Status.NOT_FOUND:
+                raise BucketNotFound(name)
+            self._check(status)
+
+    def erase(self, name: str) -> None:
+        """As `remove`, and erases what a store keeps of the bucket: the next one is empty.
+
+        Of a name that no bucket has it erases what the store of the registry's own options
+        keeps. `BucketNotFound` if there is neither. Waits for its turn, and blocks for the
+        store, for at most `timeout` seconds.
+        """
+        data = encode_name(name)
+        with removing(self, name):
+            uncut(lambda: self._erase(name, data))
+
+    def _erase(self, name: str, data: bytes) -> None:
+        follow()
+        status = self._library.kvreg_registry_erase(self._handle, data, len(data))
         if status == Status.NOT_FOUND:
             raise BucketNotFound(name)
         self._check(status)
@@ -277,7 +328,7 @@ class Registry(Server, Mapping[str, Bucket]):
     def __getitem__(self, name: str, /) -> Bucket:
         """The bucket that has the name now; `BucketNotFound` (a `KeyError`) if none has.
 
-        Waits for casts of this thread only.
+        Waits for casts of this thread, and for a store that is being opened; for nothing else.
         """
         if self._readings:
             found: Any = looked_up(self, name)
@@ -392,8 +443,16 @@ class Registry(Server, Mapping[str, Bucket]):
         COMMAND`; each line ends in `\r\n`. `InvalidArgument` for a name or a key that cannot
         be, `Unsupported` for a value with a line break. Waits for its turn.
         """
-        data, reply = encode_text(line), _abi.Value()
-        self._call_blocking("kvreg_registry_execute", data, len(data), reply)
+        data = encode_text(line)
+        if stored_in(self) is None:
+            return self._executed(self._call_blocking, data)
+        # It may create a bucket.
+        blocking = functools.partial(Handle._call_blocking, self)
+        return uncut(lambda: self._executed(blocking, data))
+
+    def _executed(self, call: Callable[..., None], data: bytes) -> bytes:
+        reply = _abi.Value()
+        call("kvreg_registry_execute", data, len(data), reply)
         return take_bytes(self._library, reply)
 
     def stop(self) -> None:

@@ -171,10 +171,10 @@ def remove(bucket: Bucket, key: Key, if_revision: int | None) -> None:
     """Does what `Bucket.remove` says."""
     data = encode_key(key)
     if if_revision is None:
-        status = bucket._status("kvreg_bucket_delete", data, len(data), None)
+        status = bucket._changed("kvreg_bucket_delete", data, len(data), None)
     else:
         expected = _revision(if_revision)
-        status = bucket._status("kvreg_bucket_delete_if", data, len(data), expected, None)
+        status = bucket._changed("kvreg_bucket_delete_if", data, len(data), expected, None)
     if status:
         raise bucket._absent(status, key)
 

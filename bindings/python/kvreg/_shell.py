@@ -38,6 +38,7 @@ examples:
   {PROGRAM} session.txt -                     first the file, then the terminal
   {PROGRAM} --listen={ADDRESS} session.txt
   {PROGRAM} --listen </dev/null &             serve in the background
+  {PROGRAM} --store=file:shop.db              what it stores is there the next time
 """
 
 
@@ -98,6 +99,12 @@ def arguments() -> argparse.ArgumentParser:
         " unix:PATH: a unix socket), which is printed on standard error; unless lines come from"
         " a terminal, go on after the last one, until SIGINT or SIGTERM",
     )
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help="keep the buckets in a store, file:PATH for one: they are there again in the next"
+        " session that creates them",
+    )
     parser.add_argument("-h", "--help", action="store_true", help="print this")
     parser.add_argument("-V", "--version", action="store_true", help="print the versions")
     return parser
@@ -137,7 +144,7 @@ def main(given: Sequence[str] | None = None, streams: Streams | None = None) -> 
 def _session(options: argparse.Namespace, streams: Streams, signals: Signals) -> int:
     names: list[str] = options.files or ["-"]
     with ExitStack() as stack:
-        registry = stack.enter_context(Registry())
+        registry = stack.enter_context(Registry(store=options.store))
         shell = Shell(registry, streams, signals)
         if options.listen is not None:
             try:

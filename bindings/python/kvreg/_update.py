@@ -1,9 +1,10 @@
 """One update of one key by a function, without a callback: begun, decided here, and ended.
 
-The interpreter's lock is kept from begin to end, but for what the function does: a thread that
-got it in between would keep it for a switch interval (5 ms), and the bucket so long from all
-others. Nobody can wait for this thread meanwhile: who has the turn waits for nothing to end,
-the library's threads never want the lock, and to begin waits without it.
+The interpreter's lock is kept from begin to end, but for what the function does, and for the
+end where a store keeps the bucket, which blocks for that: a thread that got it in between would
+keep it for a switch interval (5 ms), and the bucket so long from all others. Nobody can wait
+for this thread meanwhile: who has the turn waits for nothing but a store to end, the library's
+threads never want the lock, and to begin waits without it.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def _begin_slowly(
 def end(bucket: DictMethods, update: ctypes.c_void_p, result: Any) -> int:
     """Ends an update whose function has returned `result`; what the library answers."""
     library = bucket._library
-    hot_end = library.hot.update_end
+    hot_end = bucket._hot.update_end
     if isinstance(result, Verdict):
         return hot_end(update, _abi.KEEP if result is Verdict.KEEP else _abi.REMOVE, None)
     stored = borrowed(encoded(bucket._codec, result))

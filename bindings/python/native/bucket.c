@@ -37,10 +37,13 @@ static PyObject *own(PyObject *self, const char *name, PyObject *const *args, Py
     struct object *object = (struct object *)self;
     if (result != NULL && handle_of(self) == NULL && !object->is_long) {
         PyObject *codec = PyObject_GetAttrString(self, "_codec");
+        PyObject *stored = PyObject_GetAttrString(self, "_stored");
         object->is_long = codec != Py_None;
+        object->is_stored = stored != Py_False;
         PyErr_Clear();
         learn(self);
         Py_XDECREF(codec);
+        Py_XDECREF(stored);
     }
     return result;
 }
@@ -109,9 +112,13 @@ static int set_item(PyObject *self, PyObject *key, PyObject *object) {
         kvreg_status status = KVREG_TIMEOUT;
         kvreg_value value;
         if (object == NULL) {
+            PyThreadState *state = let_go_to_store(self);
             status = library.bucket_delete(handle, text.data, text.len, NULL);
+            come_back(state);
         } else if (value_of(object, &value)) {
+            PyThreadState *state = let_go_to_store(self);
             status = library.bucket_put(handle, text.data, text.len, &value);
+            come_back(state);
         }
         if (status == KVREG_OK) {
             return 0;
@@ -135,7 +142,9 @@ static PyObject *pop(PyObject *self, PyTypeObject *type, PyObject *const *args, 
     struct text text;
     if ((count == 1 || count == 2) && names == NULL && is_short(self, args[0], &handle, &text)) {
         kvreg_value value;
+        PyThreadState *state = let_go_to_store(self);
         kvreg_status status = library.bucket_delete(handle, text.data, text.len, &value);
+        come_back(state);
         if (status == KVREG_OK) {
             return object_of(&value);
         }
@@ -173,8 +182,10 @@ static PyObject *add(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
         int overflow = 0;
         int64_t sum, delta = count == 1 ? 1 : PyLong_AsLongLongAndOverflow(args[1], &overflow);
         if (overflow == 0) {
+            PyThreadState *state = let_go_to_store(self);
             kvreg_status status =
                 library.bucket_add_int(handle, text.data, text.len, delta, &sum);
+            come_back(state);
             if (status == KVREG_OK) {
                 return PyLong_FromLongLong(sum);
             }
@@ -202,7 +213,9 @@ static bool end(PyObject *self, const struct known *known, kvreg_update *update,
         Py_XDECREF(done);
         return done != NULL;
     }
+    PyThreadState *state = let_go_to_store(self);
     kvreg_status status = library.update_end(update, verdict, &next);
+    come_back(state);
     if (status != KVREG_OK) {
         fail(self, status);
     }

@@ -13,7 +13,8 @@
  * before the first object is made, and are the same for all interpreters of the process. The
  * interpreter's lock is kept by each call that ends at once, as all do through a handle with timeout
  * 0; and by who has a turn, but for what the user's function does meanwhile. It is given up for what
- * may be long, when no turn is held. No frame of kvreg's is under code of the user's: an update and
+ * may be long, when no turn is held; and for changes of a bucket that a store keeps, which block for
+ * that whatever the timeout. No frame of kvreg's is under code of the user's: an update and
  * a turn are begun before it, and ended after it.
  *
  * Signals: Python handles them between instructions of its own, so never inside a function here,
@@ -119,6 +120,7 @@ struct object {
     _Atomic(void *) handle; /* for the short ways; NULL as long as it is not known */
     PyObject *readings;     /* of a mapping that somebody reads as a whole, or NULL */
     atomic_bool is_long;    /* what it has is not for the short ways */
+    atomic_bool is_stored;  /* a store may keep it: to change it blocks for that */
 };
 
 /* Whether somebody reads the mapping as a whole now: then a look-up may be of that. To be asked
@@ -131,6 +133,18 @@ static inline bool is_read(struct object *object) {
 static inline void *handle_of(PyObject *self) {
     struct object *object = (struct object *)self;
     return atomic_load_explicit(&object->handle, memory_order_acquire);
+}
+
+/* Gives the interpreter's lock up for a change that may block for a store; the answer is for
+ * `come_back`. */
+static inline PyThreadState *let_go_to_store(PyObject *self) {
+    return ((struct object *)self)->is_stored ? PyEval_SaveThread() : NULL;
+}
+
+static inline void come_back(PyThreadState *state) {
+    if (state != NULL) {
+        PyEval_RestoreThread(state);
+    }
 }
 
 /* As in `kvreg._hot`. */

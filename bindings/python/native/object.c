@@ -110,6 +110,7 @@ static PyObject *forget(PyObject *self, PyObject *none) {
     (void)none;
     atomic_store_explicit(&object->handle, NULL, memory_order_release);
     object->is_long = false;
+    object->is_stored = false;
     Py_CLEAR(object->readings);
     return Py_NewRef(Py_None);
 }

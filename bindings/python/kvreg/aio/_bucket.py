@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _Blocking = _bucket.Bucket
 _Default = TypeVar("_Default")
+_Result = TypeVar("_Result")
 
 
 class Bucket(Server[_Blocking]):
@@ -72,6 +73,16 @@ class Bucket(Server[_Blocking]):
     def codec(self) -> Codec | None:
         """What makes bytes of the values, if anything does."""
         return self._server.codec
+
+    async def _call(
+        self, attempt: Callable[[_Blocking], _Result], turn: Hashable = None
+    ) -> _Result:
+        """Makes a request that may have to wait for its turn, or blocks for a store."""
+        if not self._server._stored:
+            return await super()._call(attempt, turn)
+        if self._timeout == 0:  # not in a line, where others are before it
+            return await self._elsewhere(attempt)
+        return await self._wait(attempt, turn)
 
     # Reads
 
@@ -261,6 +272,11 @@ class Bucket(Server[_Blocking]):
 
     async def setdefault(self, key: Key, default: Any = None, /) -> Any:
         """The value of a key; if it is absent, `default` is stored first, in one step."""
+        if self._server._stored:
+            found = await self._read(lambda bucket: bucket.get(key, ABSENT))
+            if found is not ABSENT:
+                return found
+            return await self._call(lambda bucket: bucket._store_if_absent(key, default))
         try:
             return self._server.setdefault(key, default)
         except CallTimeout:
@@ -304,6 +320,8 @@ class Bucket(Server[_Blocking]):
                 "update takes a mapping or pairs, or a key, a plain function and default="
             )
         once = _Once(fn)
+        if self._server._stored:  # whose end blocks
+            return await self._update_later(key, once, named)
         try:
             return self._server.update(key, once, **named)
         except CallTimeout:
@@ -313,21 +331,20 @@ class Bucket(Server[_Blocking]):
         return await self._update_later(key, once, named)
 
     async def _update_later(self, key: Key, fn: _Once, named: dict[str, Any]) -> Any:
-        def in_loop(given: Any) -> Any:
-            return called.call(request, given)
-
         def attempt(bucket: _Blocking) -> tuple[CallTimeout | None, Any]:
             try:
-                return None, bucket.update(key, in_loop, **named)
+                return None, bucket.update(key, called, **named)
             except CallTimeout as error:
                 if not fn.began:
                     raise
                 return error, None  # the function raised it
 
         called = _InLoop(fn)
-        request: Request[_Blocking, tuple[CallTimeout | None, Any]]
-        request = Request(self._server, attempt, self._timeout, self._turn)
-        error, result = await request.result()
+        if self._timeout == 0:
+            error, result = await self._elsewhere(attempt)
+        else:
+            called.request = Request(self._server, attempt, self._timeout, self._turn)
+            error, result = await called.request.result()
         if error is not None:
             raise error
         return result
@@ -399,11 +416,13 @@ class _InLoop:
         self._done = threading.Event()
         self._result: Any = None
         self._error: BaseException | None = None
+        self.request: Request[Any, Any] | None = None
+        """In which it is called, if that can be withdrawn."""
 
-    def call(self, request: Request[Any, Any], given: Any) -> Any:
+    def __call__(self, given: Any) -> Any:
         def now() -> None:
             try:
-                if request.cancelled:
+                if self.request is not None and self.request.cancelled:
                     raise Withdrawn
                 self._result = self._fn(given)
             except BaseException as error:

@@ -10,6 +10,7 @@ from .._codecs import Codec
 from .._constants import Reason
 from .._errors import Error
 from .._info import RegistryInfo
+from .._stores import is_stored, stored_in
 from .._values import encode_text
 from ._bucket import Bucket
 from ._server import Server
@@ -42,6 +43,7 @@ class Registry(Server[_Blocking]):
         *,
         codec: Codec | None = None,
         bucket: BucketOptions | None = None,
+        store: str | None = None,
         max_buckets: int | None = None,
         max_bytes: int | None = None,
         max_mailbox: int | None = None,
@@ -52,6 +54,7 @@ class Registry(Server[_Blocking]):
             name,
             codec=codec,
             bucket=bucket,
+            store=store,
             max_buckets=max_buckets,
             max_bytes=max_bytes,
             max_mailbox=max_mailbox,
@@ -106,8 +109,14 @@ class Registry(Server[_Blocking]):
         self, name: str, exclusive: bool = False, options: BucketOptions | None = None
     ) -> Bucket:
         """The bucket of that name, started if there is none; see `kvreg.Registry.create`."""
-        created = await self._call(lambda registry: registry.create(name, exclusive, options))
-        return self._bucket(created, name)
+
+        def create(registry: _Blocking) -> _bucket.Bucket:
+            return registry.create(name, exclusive, options)
+
+        has_store = options is not None and options.store is not None
+        if has_store or is_stored(self._server, name):
+            return self._bucket(await self._elsewhere(create), name)
+        return self._bucket(await self._call(create), name)
 
     def create_cast(self, name: str) -> None:
         """Starts a bucket of that name, unless there is one, without waiting."""
@@ -140,16 +149,22 @@ class Registry(Server[_Blocking]):
 
     async def remove(self, name: str) -> None:
         """Ends the bucket of that name for good; see `kvreg.Registry.remove`."""
-        if name in self._server.servers:
+        if name in self._server.servers or is_stored(self._server, name):
             await self._elsewhere(lambda registry: registry.remove(name))
         else:
             await self._call(lambda registry: registry.remove(name), self._turn_of(name))
+
+    async def erase(self, name: str) -> None:
+        """Removes a bucket and what a store keeps of it; see `kvreg.Registry.erase`."""
+        await self._elsewhere(lambda registry: registry.erase(name))
 
     async def execute(self, line: str | bytes) -> bytes:
         """Carries out a line of the text protocol; see `kvreg.Registry.execute`."""
         words = encode_text(line).split()
         if words[:1] == [b"GET"]:
             return await self._read(lambda registry: registry.execute(line))
+        if stored_in(self._server) is not None:
+            return await self._elsewhere(lambda registry: registry.execute(line))
         turn = self._turn
         if len(words) > 2:  # all but CREATE wait for the bucket
             turn = self._turn_of(words[1].decode("utf-8", "replace"))
@@ -184,22 +199,15 @@ class Registry(Server[_Blocking]):
         self._server._warns = False  # it may have been another handle that stopped it
 
     async def _end(self, end: Callable[[_Blocking], None]) -> None:
+        # Servers that want to know of their end may be this loop's, and stores block.
         try:
-            has_servers = len(self._server.servers) > 0
+            is_long = len(self._server.servers) > 0 or stored_in(self._server) is not None
         except Error:
-            has_servers = False  # the end says why
-        if has_servers:
+            is_long = False  # the end says why
+        if is_long:
             await self._elsewhere(end)
         else:
             await self._call(end, self._turn_of(None))
-
-    async def _elsewhere(self, work: Callable[[_Blocking], None]) -> None:
-        """In another thread, for servers that want to know of their end may be this loop's."""
-        from ._serving import elsewhere  # not before it is needed
-
-        with self._server.clone() as registry:
-            registry.timeout = self._timeout
-            await elsewhere(lambda: work(registry))
 
     def exit(self, reason: Reason, detail: str = "") -> None:
         """Ends the registry at once; see `kvreg.Registry.exit`. Never waits for a turn."""

@@ -98,6 +98,19 @@ class Server(Generic[_Blocking]):
         turn = self._turn if turn is None else turn
         return await Request(self._server, attempt, self._timeout, turn).result()
 
+    async def _elsewhere(self, work: Callable[[_Blocking], _Result]) -> _Result:
+        """What `work` gives, in another thread, which waits in one piece."""
+        from ._serving import elsewhere  # not before it is needed
+
+        server = self._server.clone()
+        server.timeout = self._timeout
+
+        def run() -> _Result:
+            with server:  # until it is done, though the task may be cancelled before
+                return work(server)
+
+        return await elsewhere(run)
+
     async def _read(self, attempt: Callable[[_Blocking], _Result]) -> _Result:
         """Reads what is there when the casts of this thread have been handled.
 
