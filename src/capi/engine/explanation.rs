@@ -7,7 +7,7 @@ use std::mem::ManuallyDrop;
 use crate::capi::status;
 use crate::runtime::{platform, thread_end};
 
-/// What is told of a failure that an engine may have explained: known by their addresses.
+/// What is told of a failure that an engine may have explained, and of no other.
 pub(super) const STORE: &str = "a store";
 pub(super) const URL: &str = "the URL of a store";
 pub(super) const ROOM: &str = "room for a store";
@@ -45,8 +45,7 @@ pub(super) fn os_error() -> Option<i32> {
 
 /// What was said about a failure of which this is told, if that is an engine's.
 pub(in crate::capi) fn of(told: &str) -> Option<String> {
-    let is_ours = |one: &str| std::ptr::eq(one.as_ptr(), told.as_ptr());
-    if ![STORE, URL, ROOM, ABILITY].into_iter().any(is_ours) {
+    if ![STORE, URL, ROOM, ABILITY].contains(&told) {
         return None;
     }
     TEXT.with(|place| place.borrow_mut().take())
