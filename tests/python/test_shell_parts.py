@@ -110,6 +110,8 @@ def test_main_fails() -> None:
     assert main(given=None) == (1, b"", b"kvreg: reading: Bad file descriptor\n")
     status, _, errors = main("/nothing/here")
     assert (status, errors) == (1, b"kvreg: /nothing/here: No such file or directory\n")
+    status, output, errors = main("--store", "none:", given=b"CREATE a\nGET a k\n")
+    assert (status, output) == (0, b"ERROR\r\nNOT FOUND\r\n") and b"no engine" in errors
     status, _, errors = main("--listen=nowhere")
     assert (status, errors[:20]) == (1, b"kvreg: listening at ")
 
