@@ -667,6 +667,8 @@ typedef struct kvreg_bucket_stats {
     uint64_t expired;  /**< Keys whose time to live was over. */
     uint64_t evicted;  /**< Keys that were taken out to make room. */
     uint64_t order;    /**< KVREG_UNORDERED or KVREG_ORDERED. */
+    char store[16];    /**< What the URL of its store begins with, up to the colon, as "file"; "" if
+                            its contents are in memory alone. */
 } kvreg_bucket_stats;
 
 /** Facts about a registry, which kvreg_registry_info tells. */

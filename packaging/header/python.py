@@ -91,6 +91,8 @@ class Types:
     def of_field(self, node: c_ast.Node) -> Kind:
         """The type of a field."""
         node = self.outline.meaning(node)
+        if isinstance(node, c_ast.ArrayDecl) and named(node.type) == "char":
+            return f"c_char * {node.dim.value}", "Any"  # bytes, up to their NUL
         if isinstance(node, c_ast.ArrayDecl):
             return f"{self.of_field(node.type)[0]} * {node.dim.value}", "Any"
         if not isinstance(node, c_ast.PtrDecl):

@@ -190,6 +190,8 @@ pub struct BucketInfo {
     pub evicted: u64,
     /// How it finds keys by their order.
     pub order: Order,
+    /// The URL of the store that keeps its contents beyond its end, if one does.
+    pub store: Option<Arc<str>>,
 }
 
 pub(crate) enum Message {
@@ -369,8 +371,9 @@ impl BucketServer {
         Server::start(system, BucketState::new(spec, place))
     }
 
-    pub(crate) fn spec(&self) -> &Arc<BucketSpec> {
-        &self.state().spec
+    /// Whether a store keeps its contents.
+    pub(crate) fn is_backed(&self) -> bool {
+        self.backed().is_some()
     }
 
     pub(crate) fn log_error(&self, text: &str) {
@@ -395,6 +398,7 @@ impl BucketServer {
             expired: state.contents.times.expired(),
             evicted: cache.evicted,
             order: state.spec.options.order,
+            store: state.spec.options.store.clone(),
         })
     }
 

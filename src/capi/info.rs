@@ -34,9 +34,13 @@ pub struct kvreg_bucket_stats {
     expired: u64,
     evicted: u64,
     order: u64,
+    store: [u8; STORE],
 }
 
-// SAFETY of both: integers, and the first is a u32.
+/// The longest scheme of a store, and its NUL.
+const STORE: usize = 16;
+
+// SAFETY of both: integers, bytes, and the first is a u32.
 unsafe impl WithSize for kvreg_registry_stats {}
 unsafe impl WithSize for kvreg_bucket_stats {}
 
@@ -64,12 +68,22 @@ laid_out_as_in_c!(kvreg_bucket_stats {
     misses,
     expired,
     evicted,
-    order
+    order,
+    store
 });
 
 /// -1 if there was none.
 fn number(reason: Option<Reason>) -> i32 {
     reason.map_or(-1, |reason| reason as i32)
+}
+
+/// What a URL begins with.
+fn scheme(url: Option<&str>) -> [u8; STORE] {
+    let (scheme, _) = url.and_then(|url| url.split_once(':')).unwrap_or_default();
+    let mut text = [0; STORE];
+    let bytes = scheme.bytes().take(STORE - 1);
+    text.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+    text
 }
 
 impl From<RegistryInfo> for kvreg_registry_stats {
@@ -105,6 +119,7 @@ impl From<BucketInfo> for kvreg_bucket_stats {
                 Order::Unordered => 0,
                 Order::Ordered => 1,
             },
+            store: scheme(info.store.as_deref()),
         }
     }
 }

@@ -450,28 +450,24 @@ impl RegistryServer {
         name: &str,
     ) -> Result<(), Error> {
         self.await_own_casts(caller)?;
-        let bucket = match self.state().names.find(name) {
-            Ok(found) => Some(bucket_of(&found)?),
-            Err(Error::NotFound) => None,
-            Err(refused) => return Err(refused),
-        };
-        let spec = bucket.as_ref().map_or(&self.state().spec, |it| it.spec());
-        let location = spec.location(name);
-        let was_there = match bucket.is_some() {
-            true => self.remove(caller, name).map(|()| true),
-            false => Ok(false),
-        };
-        let was_there = match was_there {
-            Err(Error::NotFound) => false,
-            was_there => was_there?,
-        };
-        let Some(location) = location else {
-            return was_there.then_some(()).ok_or(Error::NotFound);
-        };
-        let deadline = caller.begin_blocking();
-        match spec.around.engines.destroy(&location, &deadline) {
-            Err(Error::NotFound) if was_there => Ok(()),
-            erased => erased,
+        loop {
+            let bucket = match self.state().names.find(name) {
+                Ok(found) => bucket_of(&found)?,
+                Err(Error::NotFound) => {
+                    let spec = &self.state().spec;
+                    let location = spec.location(name).ok_or(Error::NotFound)?;
+                    let deadline = caller.begin_blocking();
+                    return spec.around.engines.destroy(&location, &deadline);
+                }
+                Err(refused) => return Err(refused),
+            };
+            if !bucket.is_backed() {
+                return self.remove(caller, name);
+            }
+            match bucket.erase(caller) {
+                Err(Error::NoProcess) => {} // as in `lookup`
+                erased => return erased,
+            }
         }
     }
 

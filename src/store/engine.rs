@@ -23,7 +23,7 @@ pub(crate) trait Engine: Send + Sync {
 
     /// Erases what is kept of a bucket, of which no store is open: `Error::NotFound` if there is
     /// nothing.
-    fn destroy(&self, location: &Location<'_>) -> Result<(), Error>;
+    fn destroy(&self, location: &Location<'_>, deadline: &Deadline) -> Result<(), Error>;
 }
 
 /// What a store is to keep, and where.

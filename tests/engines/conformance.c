@@ -180,6 +180,27 @@ static void revisions_go_on(void) {
     erase("revisions", bucket);
 }
 
+/* It is erased with the bucket's turn, or nothing is done. */
+static void what_cannot_be_erased_stays(void) {
+    kvreg_bucket_stats stats = kvreg_bucket_stats_init();
+    kvreg_bucket *bucket = open_bucket("stays");
+    kvreg_update *update;
+    kvreg_value current;
+    OK(kvreg_bucket_info(bucket, &stats));
+    CHECK(stats.store[0] != 0 && strncmp(stats.store, url, strlen(stats.store)) == 0);
+    put_int(bucket, "n", 1);
+    OK(kvreg_bucket_update_begin(bucket, "n", 1, &current, &update));
+    IS(KVREG_CALLING_SELF, kvreg_registry_erase(registry, "stays", KVREG_NUL));
+    OK(kvreg_update_end(update, KVREG_KEEP, NULL));
+    bucket = again("stays", bucket);
+    CHECK(int_of(bucket, "n") == 1);
+    erase("stays", bucket);
+    IS(KVREG_NOT_FOUND, kvreg_registry_lookup(registry, "stays", KVREG_NUL, &bucket));
+    bucket = open_bucket("stays");
+    CHECK(count_of(bucket) == 0);
+    erase("stays", bucket);
+}
+
 static void what_goes_stays_away(void) {
     kvreg_bucket *bucket = open_bucket("goes");
     kvreg_value old;
@@ -793,6 +814,7 @@ int main(int count, char **arguments) {
         TEST(all_values_come_back),
         TEST(revisions_go_on),
         TEST(what_goes_stays_away),
+        TEST(what_cannot_be_erased_stays),
         TEST(what_is_asked_is_asked_first),
         TEST(batches_are_whole),
         TEST(times_go_on),

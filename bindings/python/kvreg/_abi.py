@@ -11,6 +11,7 @@ from ctypes import (
     Structure,
     Union,
     c_bool,
+    c_char,
     c_char_p,
     c_double,
     c_int,
@@ -537,6 +538,7 @@ class BucketStats(Sized):
     expired: int
     evicted: int
     order: int
+    store: Any
     _fields_ = [
         ("size", c_uint32),
         ("last_exit", c_int32),
@@ -550,6 +552,7 @@ class BucketStats(Sized):
         ("expired", c_uint64),
         ("evicted", c_uint64),
         ("order", c_uint64),
+        ("store", c_char * 16),
     ]
 
 

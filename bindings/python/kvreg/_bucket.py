@@ -381,6 +381,7 @@ class Bucket(DictMethods):
             expired=stats.expired,
             evicted=stats.evicted,
             ordered=stats.order == _abi.ORDERED,
+            store=stats.store.decode() or None,
         )
 
 

@@ -32,6 +32,8 @@ class BucketInfo(NamedTuple):
     """Keys that were taken out to make room."""
     ordered: bool = False
     """Whether a scan looks at what it gives only."""
+    store: str | None = None
+    """What the URL of its store begins with, up to the colon; None: it is in memory alone."""
 
 
 class RegistryInfo(NamedTuple):

@@ -59,7 +59,7 @@ type OpenStore = (u64, Box<str>, Box<str>);
 fn scheme_of(url: &str) -> Result<&str, Error> {
     let (scheme, _) = url.split_once(':').unwrap_or_default();
     let is_one = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    match scheme.is_empty() || !scheme.bytes().all(is_one) {
+    match !(1..=SCHEME_LIMIT).contains(&scheme.len()) || !scheme.bytes().all(is_one) {
         true => Err(Error::InvalidArgument(
             "a store is named by a URL: scheme:…",
         )),
@@ -70,7 +70,7 @@ fn scheme_of(url: &str) -> Result<&str, Error> {
 impl Engines {
     /// From here on this engine opens the URLs of this scheme; refused if there is one already.
     pub(crate) fn register(scheme: &str, engine: Box<dyn Engine>) -> Result<(), Error> {
-        if scheme_of(&format!("{scheme}:"))? != scheme || scheme.len() > SCHEME_LIMIT {
+        if scheme_of(&format!("{scheme}:"))? != scheme {
             return Err(Error::InvalidArgument(
                 "a scheme has 1 to 15 of a-z, 0-9 and -",
             ));
@@ -104,19 +104,21 @@ impl Engines {
         Some(&*found.engine)
     }
 
-    /// The engine of a URL, which is loaded if it is one of kvreg's own.
+    /// The engine of a URL, which is loaded if it lies beside kvreg's own library.
     fn of(url: &str) -> Result<&'static dyn Engine, Error> {
         let scheme = scheme_of(url)?;
         if let Some(engine) = Engines::known(scheme) {
             return Ok(engine);
         }
-        let own = OWN.iter().find(|(own, _)| *own == scheme);
-        let (_, missing) = own.ok_or(Error::InvalidArgument("no engine has this scheme"))?;
         // SAFETY: null, or static.
         if let Some(load) = unsafe { LOADER.load(Ordering::Acquire).as_ref() } {
             load(scheme)?;
         }
-        Engines::known(scheme).ok_or(Error::Unsupported(missing))
+        let own = OWN.iter().find(|(own, _)| *own == scheme);
+        Engines::known(scheme).ok_or(match own {
+            Some((_, missing)) => Error::Unsupported(missing),
+            None => Error::InvalidArgument("no engine has this scheme"),
+        })
     }
 
     /// Opens a store that no other process of the bucket has open: that is waited for.
@@ -139,7 +141,7 @@ impl Engines {
     ) -> Result<(), Error> {
         let engine = Engines::of(location.url)?;
         let _claimed = self.claim(location, deadline)?;
-        engine.destroy(location)
+        engine.destroy(location, deadline)
     }
 
     fn claim(
@@ -183,6 +185,15 @@ pub(crate) struct OpenedStore {
 }
 
 impl OpenedStore {
+    /// Closes the store and erases what it keeps, before another can open it.
+    pub(crate) fn destroy(self, location: &Location<'_>, deadline: &Deadline) -> Result<(), Error> {
+        let OpenedStore { store, claimed } = self;
+        drop(store);
+        let destroyed = Engines::of(location.url).and_then(|it| it.destroy(location, deadline));
+        drop(claimed);
+        destroyed
+    }
+
     /// Of a parent: nothing of it is touched.
     pub(crate) fn forget(self) {
         std::mem::forget(self.store);

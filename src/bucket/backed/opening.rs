@@ -61,6 +61,28 @@ impl BucketServer {
         self.end(Exit::new(Reason::Crashed, &detail));
     }
 
+    /// Erases what the store keeps, and ends the bucket for good: with its turn, so that nothing is
+    /// done if that is not to be had. Whoever starts another one of the name finds nothing.
+    pub(crate) fn erase(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
+        let turn = self.occupy(caller, Lasts::Call)?;
+        let (state, deadline) = (self.state(), caller.begin_blocking());
+        let name = state.place.as_ref().map_or("", Place::name);
+        let opened = self.backed().and_then(|backed| lock(&backed.store).take());
+        let erased = match (opened, state.spec.location(name)) {
+            (Some(opened), Some(location)) => opened.destroy(&location, &deadline),
+            _ => Ok(()),
+        };
+        if let Some(place) = &state.place {
+            place.claim_removal();
+        }
+        self.end(Exit::new(Reason::Shutdown, "removed"));
+        drop(turn);
+        match erased {
+            Err(Error::NotFound) => Ok(()),
+            erased => erased,
+        }
+    }
+
     /// Waits until the store of one that was just found is open.
     pub(crate) fn await_open(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
         if self.is_open() {

@@ -117,11 +117,11 @@ impl Engine for Native {
         Ok(Box::new(NativeStore { engine, store }))
     }
 
-    fn destroy(&self, location: &Location<'_>) -> Result<(), Error> {
+    fn destroy(&self, location: &Location<'_>, deadline: &Deadline) -> Result<(), Error> {
         let destroy = self.0.destroy;
         let destroy = destroy.ok_or(Error::Unsupported("erasing a store"))?;
         // SAFETY: as the header says; what is lent is there meanwhile.
-        checked(unsafe { destroy(&opening(location), i64::MAX) })
+        checked(unsafe { destroy(&opening(location), nanoseconds(deadline)) })
     }
 }
 
