@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "check.h"
+#include <kvreg_engine.h>
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -131,10 +132,53 @@ static const char *const names[] = {
 #undef NAME
 };
 
-/* What must work, whether there is memory or not. */
+/* An engine that keeps nothing. */
+static kvreg_status open_none(const kvreg_engine_open *open, int64_t deadline, void **store) {
+    (void)deadline;
+    *store = (void *)(uintptr_t)open->host;
+    return KVREG_OK;
+}
+
+static void close_none(void *store) { (void)store; }
+
+static kvreg_status write_none(void *store, const kvreg_engine_write *writes, size_t count,
+                               int64_t deadline) {
+    (void)store, (void)writes, (void)deadline;
+    return count != 0 ? KVREG_OK : KVREG_INTERNAL;
+}
+
+/* One entry, that there is something to take over. */
+static kvreg_status scan_none(void *store, int64_t deadline, void *out) {
+    const kvreg_engine_host *host = store;
+    kvreg_engine_entry one = {.size = sizeof one, .key = {"stored", 6}, .expires_ms = -1};
+    (void)deadline;
+    one.value = kvreg_bytes(bytes, LARGE);
+    one.revision = 1;
+    return host->found(out, &one);
+}
+
+static kvreg_status destroy_none(const kvreg_engine_open *open, int64_t deadline) {
+    (void)open, (void)deadline;
+    return KVREG_OK;
+}
+
+static const kvreg_engine none = {
+    .size = sizeof none, .abi = KVREG_ENGINE_ABI, .abilities = KVREG_ENGINE_EXCLUSIVE,
+    .open = open_none, .close = close_none, .write = write_none, .scan = scan_none,
+    .destroy = destroy_none,
+};
+
+/* Whether a store keeps the buckets. */
+static bool is_stored;
+
+/* What must work, whether there is memory or not; but a store is told in memory of its own. */
 static bool releases(enum function function) {
+    if (is_stored && (function == DO_bucket_clear || function == DO_bucket_delete ||
+                      function == DO_bucket_delete_if || function == DO_update_end))
+        return false;
     switch (function) {
     case DO_registry_free: case DO_registry_stop: case DO_registry_exit: case DO_registry_remove:
+    case DO_registry_erase:
     case DO_bucket_free: case DO_bucket_stop: case DO_bucket_exit: case DO_bucket_unlink:
     case DO_bucket_clear: case DO_bucket_delete: case DO_bucket_delete_if: case DO_update_free:
     case DO_update_end: case DO_items_free: case DO_inbox_demonitor: case DO_inbox_unwatch:
@@ -228,6 +272,9 @@ static kvreg_status call(enum function function) {
     int fd;
     void *handle;
     switch (function) {
+    case DO_engine_register: /* it is there */
+        return kvreg_engine_register("none", 4, &none) == KVREG_OK;
+    case DO_engine_load: return kvreg_engine_load("", 0) == KVREG_OK;
     case DO_version_string: return kvreg_version_string() == NULL;
     case DO_version_number: return kvreg_version_number() == 0;
     case DO_configure: return kvreg_configure(NULL);
@@ -254,6 +301,7 @@ static kvreg_status call(enum function function) {
     case DO_registry_create_cast: return kvreg_registry_create_cast(registry, "new", 3);
     case DO_registry_lookup: return kvreg_registry_lookup(registry, "other", 5, &made);
     case DO_registry_remove: return kvreg_registry_remove(registry, "other", 5);
+    case DO_registry_erase: return kvreg_registry_erase(registry, "other", 5);
     case DO_registry_count: return kvreg_registry_count(registry, &count);
     case DO_registry_names: return kvreg_registry_names(registry, &items);
     case DO_registry_send: return kvreg_registry_send(registry, bytes, 60000);
@@ -479,6 +527,8 @@ static void begin(enum function function) {
     kvreg_bucket_options of_bucket = kvreg_bucket_options_init();
     kvreg_registry_options options = kvreg_registry_options_init();
     of_bucket.order = order;
+    of_bucket.store = is_stored ? "none:x" : NULL;
+    of_bucket.store_len = is_stored ? 6 : 0;
     options.bucket = &of_bucket;
     options.name = "known";
     options.name_len = KVREG_NUL;
@@ -602,6 +652,7 @@ static void nothing_was_printed(void) {
 
 static void g14_every_function_in_each_place(void) {
     begin_catching();
+    kvreg_engine_register("none", 4, &none);
     /* The threads that it needs are there: what starts them allocates in the system itself. */
     begin(DO_bucket_update_cast);
     OK(kvreg_bucket_update_cast(bucket, "text", 4, store, NULL, NULL));
@@ -633,6 +684,12 @@ static void g14_every_function_of_ordered_buckets(void) {
     order = KVREG_ORDERED;
     g14_every_function_in_each_place();
     order = KVREG_UNORDERED;
+}
+
+static void g14_every_function_of_stored_buckets(void) {
+    is_stored = true;
+    g14_every_function_in_each_place();
+    is_stored = false;
 }
 
 /* In a process of its own, where nothing was started: the child ends with 0 if that is as it
@@ -702,6 +759,7 @@ static const test tests[] = {
     TEST(g14_every_function_in_each_place),
     TEST(g14_writes_that_make_room_in_each_place),
     TEST(g14_every_function_of_ordered_buckets),
+    TEST(g14_every_function_of_stored_buckets),
 };
 
 CHECK_MAIN(tests)
