@@ -126,6 +126,11 @@ impl World {
         files.iter().map(|it| Arc::clone(&it.file)).collect()
     }
 
+    #[cfg(test)]
+    pub(crate) fn hold_files(&self) -> impl Drop + '_ {
+        lock(&self.files)
+    }
+
     /// One user less. Answers how many there are.
     fn leave(&self, file: &Arc<File>) -> usize {
         let mut files = lock(&self.files);

@@ -17,21 +17,28 @@ pub(crate) struct Plan {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Chaos(Mutex<Option<Plan>>);
+struct State {
+    plan: Option<Plan>,
+    refused: u32,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Chaos(Mutex<State>);
 
 impl Chaos {
     pub(crate) fn set(&self, plan: Option<Plan>) {
-        *self.0.lock().unwrap() = plan;
+        self.0.lock().unwrap().plan = plan;
     }
 
-    /// Whether the plan has failures left.
-    pub(crate) fn is_open(&self) -> bool {
-        self.0.lock().unwrap().is_some_and(|plan| plan.times > 0)
+    /// How often it refused.
+    pub(crate) fn refused(&self) -> u32 {
+        self.0.lock().unwrap().refused
     }
 
     pub(crate) fn meet(&self, op: Op) -> io::Result<()> {
-        let mut place = self.0.lock().unwrap();
-        let Some(plan) = place
+        let mut state = self.0.lock().unwrap();
+        let Some(plan) = state
+            .plan
             .as_mut()
             .filter(|plan| plan.op == op && plan.times > 0)
         else {
@@ -42,6 +49,8 @@ impl Chaos {
             return Ok(());
         }
         plan.times -= 1;
-        Err(io::Error::from_raw_os_error(plan.os_error))
+        let os_error = plan.os_error;
+        state.refused += 1;
+        Err(io::Error::from_raw_os_error(os_error))
     }
 }
