@@ -24,10 +24,11 @@ use crate::batch::{Batch, Lane};
 use crate::contents::{Commit, Records};
 use crate::disk::{self, Disk};
 use crate::failure::Failure;
+use crate::panics::contain;
 use crate::recovery::Opened;
 
 /// So many bytes may wait until they are stored; who brings more stores them.
-const WAITING: usize = 16 << 20;
+const WAITING: usize = 8 << 20;
 
 /// How often a lock is tried that another process has.
 const STEP: Duration = Duration::from_millis(10);
@@ -38,6 +39,25 @@ struct Waiting {
     size: usize,
     /// They could not be stored, for want of room.
     is_stuck: bool,
+}
+
+impl Waiting {
+    /// What was not stored goes before what came meanwhile, or is lost.
+    fn take_back(&mut self, mut batches: VecDeque<Batch>, stored: &Result<(), Failure>) {
+        match stored {
+            Ok(()) => self.is_stuck = false,
+            Err(failure) if failure.may_be_repeated() => {
+                self.is_stuck |= !batches.is_empty();
+                batches.append(&mut self.batches);
+                self.batches = batches;
+            }
+            Err(_) => {
+                batches.iter().for_each(|batch| batch.lane.lose());
+                self.batches.retain(|batch| !batch.lane.is_lost());
+            }
+        }
+        self.size = self.batches.iter().map(Batch::size).sum();
+    }
 }
 
 pub(crate) struct File {
@@ -119,35 +139,52 @@ impl File {
 
     fn store_all(&self, own: Option<Batch>, commit: Commit) -> Result<(), Failure> {
         let mut place = lock(&self.opened);
-        let mut batches = Vec::new();
+        let mut batches = VecDeque::new();
         {
             let mut waiting = lock(&self.waiting);
             batches.try_reserve(waiting.batches.len() + 1)?;
-            batches.extend(waiting.batches.drain(..));
+            batches.append(&mut waiting.batches);
             waiting.size = 0;
         }
-        let others = batches.len();
+        let has_own = own.is_some();
         batches.extend(own);
         if batches.is_empty() {
             return Ok(());
         }
-        let opened = place.as_mut();
-        let opened = opened.ok_or_else(|| Failure::io("the file was closed"))?;
-        let stored = opened.change(&self.path, (), |it| it.store(&batches, commit));
-        batches.truncate(others);
-        let mut waiting = lock(&self.waiting);
-        match &stored {
-            Ok(()) => waiting.is_stuck = false,
-            Err(failure) if failure.may_be_repeated() => {
-                waiting.is_stuck |= others > 0;
-                for batch in batches.into_iter().rev() {
-                    waiting.size += batch.size();
-                    waiting.batches.push_front(batch);
-                }
-            }
-            Err(_) => batches.iter().for_each(|batch| batch.lane.lose()),
+        let stored = match place.as_mut() {
+            Some(opened) => self.store_in(opened, &mut batches, has_own, commit),
+            None => Err(Failure::io("the file was closed")),
+        };
+        if has_own {
+            batches.pop_back(); // it was answered, or never will be stored
         }
+        lock(&self.waiting).take_back(batches, &stored);
         stored
+    }
+
+    /// Stores the batches, in one transaction. If there is no room, and nobody waits for the last one,
+    /// as many of the first as there is room for. Leaves those that are not stored.
+    fn store_in(
+        &self,
+        opened: &mut Opened,
+        batches: &mut VecDeque<Batch>,
+        has_own: bool,
+        commit: Commit,
+    ) -> Result<(), Failure> {
+        opened.check_room(&self.path)?;
+        let mut count = batches.len();
+        while !batches.is_empty() {
+            count = count.min(batches.len());
+            let first = &batches.make_contiguous()[..count];
+            // A panic may not take away what waits: its buckets are lost then.
+            let stored = contain(|| opened.change(&self.path, (), |it| it.store(first, commit)));
+            match stored.unwrap_or_else(|| Err(Failure::new(abi::INTERNAL, "a panic"))) {
+                Ok(()) => drop(batches.drain(..count)),
+                Err(failure) if failure.may_be_repeated() && count > 1 && !has_own => count /= 2,
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
     }
 
     /// Leaves a batch to be stored within a second.
@@ -186,8 +223,10 @@ impl File {
     /// Takes out what there is of a bucket that is not open.
     pub(crate) fn erase(&self, bucket: &str) -> Result<(), Failure> {
         self.store_waiting()?;
-        let was_there =
-            self.with(|opened| opened.change(&self.path, true, |it| it.erase(bucket)))?;
+        let was_there = self.with(|opened| {
+            opened.check_room(&self.path)?;
+            opened.change(&self.path, true, |it| it.erase(bucket))
+        })?;
         match was_there {
             true => Ok(()),
             false => Err(none(&self.path)),

@@ -75,7 +75,6 @@ impl Opened {
         done: R,
         work: impl FnOnce(&mut Contents) -> Result<R, redb::Error>,
     ) -> Result<R, Failure> {
-        self.check_room(path)?;
         let mut contents = self.take(path)?;
         match work(&mut contents) {
             Ok(answer) => {
@@ -112,7 +111,8 @@ impl Opened {
         Err(failure.unknown())
     }
 
-    fn check_room(&mut self, path: &Path) -> Result<(), Failure> {
+    /// `KVREG_LIMIT` if there was no room a moment ago.
+    pub(crate) fn check_room(&mut self, path: &Path) -> Result<(), Failure> {
         match self.full_until {
             Some(until) if Instant::now() < until => {
                 let text = format!("{}: there was no room a moment ago", path.display());
