@@ -2,12 +2,14 @@
 //! an error it asks for nothing more, so that is the one which it was told of.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
 
 use redb::StorageBackend;
 
 use crate::disk::Disk;
 use crate::failure::is_no_room;
+use crate::file::lock;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Op {
@@ -24,17 +26,21 @@ pub(crate) struct Fault {
     pub(crate) is_no_room: bool,
 }
 
-#[derive(Clone, Debug, Default)]
-pub(crate) struct LastFault(Arc<Mutex<Option<Fault>>>);
+/// What became of what redb asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Trace {
+    last_fault: Mutex<Option<Fault>>,
+    unsynced: Mutex<Vec<Range<u64>>>,
+}
 
-impl LastFault {
-    pub(crate) fn get(&self) -> Option<Fault> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Trace {
+    pub(crate) fn last_fault(&self) -> Option<Fault> {
+        *lock(&self.last_fault)
     }
 
-    fn note(&self, op: Op, error: &io::Error) {
-        let is_no_room = is_no_room(error);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Fault { op, is_no_room });
+    /// Where was written since the last sync that went well.
+    pub(crate) fn take_unsynced(&self) -> Vec<Range<u64>> {
+        std::mem::take(&mut lock(&self.unsynced))
     }
 }
 
@@ -43,19 +49,19 @@ impl LastFault {
 #[derive(Debug)]
 pub(crate) struct Backend {
     disk: Arc<Disk>,
-    last: LastFault,
+    trace: Arc<Trace>,
 }
 
 impl Backend {
     pub(crate) fn new(disk: Arc<Disk>) -> Backend {
         Backend {
             disk,
-            last: LastFault::default(),
+            trace: Arc::default(),
         }
     }
 
-    pub(crate) fn last_fault(&self) -> LastFault {
-        self.last.clone()
+    pub(crate) fn trace(&self) -> Arc<Trace> {
+        Arc::clone(&self.trace)
     }
 
     fn noting<R>(&self, op: Op, work: impl FnOnce(&Disk) -> io::Result<R>) -> io::Result<R> {
@@ -63,7 +69,8 @@ impl Backend {
         let work = |disk: &Disk| disk.chaos.meet(op).and_then(|()| work(disk));
         let done = work(&self.disk);
         if let Err(error) = &done {
-            self.last.note(op, error);
+            let is_no_room = is_no_room(error);
+            *lock(&self.trace.last_fault) = Some(Fault { op, is_no_room });
         }
         done
     }
@@ -83,10 +90,16 @@ impl StorageBackend for Backend {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.noting(Op::Sync, |disk| disk.inner.sync_data())
+        // What is written meanwhile, by others, is not known to be synced.
+        let before = lock(&self.trace.unsynced).len();
+        self.noting(Op::Sync, |disk| disk.inner.sync_data())?;
+        lock(&self.trace.unsynced).drain(..before);
+        Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        // One that is refused may have been written in part.
+        lock(&self.trace.unsynced).push(offset..offset + data.len() as u64);
         self.noting(Op::Write, |disk| disk.inner.write(offset, data))
     }
 }

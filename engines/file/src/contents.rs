@@ -5,6 +5,7 @@
 //! each transaction counts it up, so that after a failure it tells whether the transaction is stored.
 //! Its name, and those of its rows which are no buckets, begin with NUL, as no bucket's does.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use redb::{
@@ -12,7 +13,7 @@ use redb::{
     WriteTransaction,
 };
 
-use crate::backend::{Backend, Fault, LastFault};
+use crate::backend::{Backend, Fault, Trace};
 use crate::batch::{Batch, Change};
 use crate::disk::Disk;
 
@@ -46,7 +47,7 @@ pub(crate) enum Commit {
 /// The database of a file that is open.
 pub(crate) struct Contents {
     database: Database,
-    last_fault: LastFault,
+    trace: Arc<Trace>,
     /// How many transactions of this engine's are stored.
     pub(crate) commits: u64,
 }
@@ -55,20 +56,25 @@ impl Contents {
     /// Opens what is there, and repairs what was not closed.
     pub(crate) fn open(disk: &Arc<Disk>) -> Result<Contents, redb::Error> {
         let backend = Backend::new(Arc::clone(disk));
-        let last_fault = backend.last_fault();
+        let trace = backend.trace();
         let mut builder = Database::builder();
         let database = builder.set_cache_size(CACHE).create_with_backend(backend)?;
         let commits = read_commits(&database)?;
         Ok(Contents {
             database,
-            last_fault,
+            trace,
             commits,
         })
     }
 
     /// What the disk refused last.
     pub(crate) fn last_fault(&self) -> Option<Fault> {
-        self.last_fault.get()
+        self.trace.last_fault()
+    }
+
+    /// Where was written since the last sync that went well.
+    pub(crate) fn take_unsynced(&self) -> Vec<Range<u64>> {
+        self.trace.take_unsynced()
     }
 
     /// Stores the batches, in their order, as one.

@@ -8,7 +8,7 @@ mod unix;
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::path::Path;
 
 use redb::StorageBackend;
@@ -75,6 +75,16 @@ impl Disk {
 
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.inner.sync_data()
+    }
+
+    /// Has these places be holes, but for the header, where the system has a way to say so.
+    pub(crate) fn give_back(&self, places: &[Range<u64>]) {
+        #[cfg(target_os = "linux")]
+        for place in places.iter().filter(|it| it.start >= HEADER_LEN) {
+            self.inner.make_hole(place);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = places;
     }
 
     /// Has what is read next come from the disk, where the system has a way to say so: after a

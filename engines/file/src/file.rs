@@ -42,6 +42,16 @@ struct Waiting {
 }
 
 impl Waiting {
+    fn has(&self, bucket: &str) -> bool {
+        self.batches.iter().any(|batch| batch.lane.bucket == bucket)
+    }
+
+    fn forget(&mut self, bucket: &str) {
+        self.batches.retain(|batch| batch.lane.bucket != bucket);
+        self.is_stuck &= !self.batches.is_empty();
+        self.count();
+    }
+
     /// What was not stored goes before what came meanwhile, or is lost.
     fn take_back(&mut self, mut batches: VecDeque<Batch>, stored: &Result<(), Failure>) {
         match stored {
@@ -56,6 +66,10 @@ impl Waiting {
                 self.batches.retain(|batch| !batch.lane.is_lost());
             }
         }
+        self.count();
+    }
+
+    fn count(&mut self) {
         self.size = self.batches.iter().map(Batch::size).sum();
     }
 }
@@ -209,7 +223,10 @@ impl File {
 
     /// The records of a bucket, of which nothing waits, and its last revision.
     pub(crate) fn read(&self, lane: &Lane) -> Result<(Option<Records>, u64), Failure> {
-        self.store_waiting()?;
+        let stored = self.store_waiting();
+        if lock(&self.waiting).has(&lane.bucket) {
+            stored?;
+        }
         self.with(|opened| opened.read(&self.path, |it| it.read(&lane.bucket)))
     }
 
@@ -222,7 +239,7 @@ impl File {
 
     /// Takes out what there is of a bucket that is not open.
     pub(crate) fn erase(&self, bucket: &str) -> Result<(), Failure> {
-        self.store_waiting()?;
+        lock(&self.waiting).forget(bucket);
         let was_there = self.with(|opened| {
             opened.check_room(&self.path)?;
             opened.change(&self.path, true, |it| it.erase(bucket))

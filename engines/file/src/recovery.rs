@@ -11,6 +11,11 @@
 //! the system may have forgotten what it could not write, and holds what it read for stored. Nobody
 //! knows then: that is `KVREG_IO`, and what the system holds is read from the disk again.
 //!
+//! What was written in vain keeps its room in the file, so the disk stays full. It is given back before
+//! the file is opened again, as holes: all that was written since the last sync which went well, but
+//! for the header. redb expects no more of that than a power failure would leave, which is nothing;
+//! and the refused write is not among it, so the transaction is not whole anyway.
+//!
 //! Opening searches the whole file. Where the disk is full, and stays so, that is not done for each
 //! write: for a while none is tried.
 
@@ -92,7 +97,11 @@ impl Opened {
     fn find_out(&mut self, contents: Contents, failure: Failure) -> Result<(), Failure> {
         let begin = Instant::now();
         let (fault, commits) = (contents.last_fault(), contents.commits);
+        let in_vain = contents.take_unsynced();
         drop(contents);
+        if fault.is_some_and(|it| it.is_no_room && it.op != Op::Sync) {
+            self.disk.give_back(&in_vain);
+        }
         let is_unsynced = fault.is_some_and(|it| it.op == Op::Sync);
         if is_unsynced {
             self.disk.forget_cache();

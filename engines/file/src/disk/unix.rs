@@ -24,6 +24,15 @@ impl UnixFile {
         Ok(UnixFile { file, place })
     }
 
+    /// What is there reads as zeros. That it cannot be done is no error: it saves room only.
+    #[cfg(target_os = "linux")]
+    pub(super) fn make_hole(&self, place: &std::ops::Range<u64>) {
+        let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        let (offset, len) = (place.start as i64, (place.end - place.start) as i64);
+        // SAFETY: an open descriptor; no memory is concerned.
+        unsafe { libc::fallocate64(self.file.as_raw_fd(), mode, offset, len) };
+    }
+
     #[cfg(target_os = "linux")]
     pub(super) fn forget_cache(&self) {
         // SAFETY: an open descriptor; it changes nothing of what is stored.

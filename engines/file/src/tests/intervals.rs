@@ -115,6 +115,30 @@ fn what_there_is_room_for_is_stored() {
 
 #[cfg(unix)]
 #[test]
+fn what_waits_for_room_keeps_nobody_from_reading() {
+    let folder = Folder::new();
+    let path = folder.at("db");
+    let store = open(&path, Sync::Interval, "b");
+    let other = open(&path, Sync::Always, "other");
+    put(&other, "a", 1).unwrap();
+    refuse(&store, Op::SetLen, u32::MAX);
+    put_all(&store, &["large"], &vec![1; 200_000], 1).unwrap();
+    drop(store);
+    let third = open(&path, Sync::Always, "third");
+    assert_eq!(keys(&third), Vec::<String>::new());
+    assert_eq!(keys(&other), ["a"]);
+    let store = open(&path, Sync::Interval, "b");
+    assert_eq!(status(contents(&store)), abi::LIMIT);
+    drop(store);
+    // What is to be erased need not be stored.
+    assert_eq!(status(destroy(&path, "b")), abi::NOT_FOUND);
+    let store = open(&path, Sync::Interval, "b");
+    assert_eq!(keys(&store), Vec::<String>::new());
+    put(&store, "small", 2).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
 fn what_may_be_lost_ends_the_bucket() {
     let folder = Folder::new();
     let path = folder.at("db");
