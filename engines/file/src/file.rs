@@ -240,10 +240,8 @@ impl File {
     /// Takes out what there is of a bucket that is not open.
     pub(crate) fn erase(&self, bucket: &str) -> Result<(), Failure> {
         lock(&self.waiting).forget(bucket);
-        let was_there = self.with(|opened| {
-            opened.check_room(&self.path)?;
-            opened.change(&self.path, true, |it| it.erase(bucket))
-        })?;
+        let was_there =
+            self.with(|opened| opened.change(&self.path, true, |it| it.erase(bucket)))?;
         match was_there {
             true => Ok(()),
             false => Err(none(&self.path)),
