@@ -1,5 +1,5 @@
-//! What redb reads and writes by: the disk, and a note of what it refused last. After redb was told of
-//! an error it asks for nothing more, so that is the one which it was told of.
+//! What redb reads and writes by: the disk, and a note of what it refused last. After redb was told
+//! of an error it asks for nothing more, so that is the one which it was told of.
 
 use std::io;
 use std::ops::Range;

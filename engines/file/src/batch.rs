@@ -25,7 +25,8 @@ impl Lane {
         }
     }
 
-    /// Changes that were answered are not stored, or nobody knows: nothing may be stored after them.
+    /// Changes that were answered are not stored, or nobody knows: nothing may be stored after
+    /// them.
     pub(crate) fn lose(&self) {
         self.is_lost.store(true, Ordering::Relaxed);
     }

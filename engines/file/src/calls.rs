@@ -2,9 +2,10 @@
 //!
 //! # The argument
 //!
-//! What is lent is there until the call returns, and the host's table for ever (`kvreg_engine.h`). A
-//! store is a `Bound` in a box: made by `open`, given back to one thread at a time, and freed by
-//! `close`, after which it is not given again. Each call is within `contain`, so none unwinds into C.
+//! What is lent is there until the call returns, and the host's table for ever (`kvreg_engine.h`).
+//! A store is a `Bound` in a box: made by `open`, given back to one thread at a time, and freed by
+//! `close`, after which it is not given again. Each call is within `contain`, so none unwinds into
+//! C.
 
 use std::ffi::c_void;
 

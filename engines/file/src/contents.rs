@@ -1,9 +1,10 @@
-//! What a file has, by redb: a table for each bucket, of its keys and their records, and one of this
-//! engine's own.
+//! What a file has, by redb: a table for each bucket, of its keys and their records, and one of
+//! this engine's own.
 //!
-//! That one has the last revision of each bucket, the format of all this, and the number of commits:
-//! each transaction counts it up, so that after a failure it tells whether the transaction is stored.
-//! Its name, and those of its rows which are no buckets, begin with NUL, as no bucket's does.
+//! That one has the last revision of each bucket, the format of all this, and the number of
+//! commits: each transaction counts it up, so that after a failure it tells whether the transaction
+//! is stored. Its name, and those of its rows which are no buckets, begin with NUL, as no bucket's
+//! does.
 
 use std::ops::Range;
 use std::sync::Arc;

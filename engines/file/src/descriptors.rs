@@ -2,12 +2,12 @@
 //!
 //! # The argument
 //!
-//! A place is -1 or the number of a descriptor. Who opens one notes it afterwards and takes its lock
-//! after that; who closes one gives up its lock first, takes the note away, and closes it last. So
-//! what is noted is open: a child never closes a number that is another's. A fork between opening and
-//! noting, or between the last two, leaves the child with a descriptor that it does not know of. It
-//! keeps nobody from the file, since its lock is given up by name and not by closing, and it ends when
-//! the child executes something.
+//! A place is -1 or the number of a descriptor. Who opens one notes it afterwards and takes its
+//! lock after that; who closes one gives up its lock first, takes the note away, and closes it
+//! last. So what is noted is open: a child never closes a number that is another's. A fork between
+//! opening and noting, or between the last two, leaves the child with a descriptor that it does not
+//! know of. It keeps nobody from the file, since its lock is given up by name and not by closing,
+//! and it ends when the child executes something.
 //!
 //! `close_all` swaps numbers and closes them: no lock, no memory.
 

@@ -1,5 +1,5 @@
-//! An open file, its lock, and what the system is asked about it. It stays open and locked when redb
-//! gives up its database, and opens it again (`recovery.rs`).
+//! An open file, its lock, and what the system is asked about it. It stays open and locked when
+//! redb gives up its database, and opens it again (`recovery.rs`).
 
 #[cfg(test)]
 pub(crate) mod chaos;

@@ -2,17 +2,18 @@
 //!
 //! # The argument
 //!
-//! Who has the turn (`opened`) uses the contents, one at a time: a write of one bucket waits for those
-//! of others, however long the disk takes, since a write that began is ended. The lock of what waits
-//! (`waiting`) is held for no longer than a batch is put there, and is taken within the turn, never
-//! the other way round. A scan reads beside writes: it has the turn until it has begun.
+//! Who has the turn (`opened`) uses the contents, one at a time: a write of one bucket waits for
+//! those of others, however long the disk takes, since a write that began is ended. The lock of
+//! what waits (`waiting`) is held for no longer than a batch is put there, and is taken within the
+//! turn, never the other way round. A scan reads beside writes: it has the turn until it has begun.
 //!
 //! A bucket whose writes are synced once a second leaves them in `waiting`, in the order in which
 //! they came; whoever has the turn next stores all of them in one transaction, with its own changes
 //! behind them. So what a crash takes are the last ones, of all buckets. They wait here, and not in
 //! redb as commits that are not durable, since those go with redb's state when the disk refuses a
-//! commit: here they are kept until there is room, and meanwhile writes are refused. If nobody knows
-//! what became of them, their buckets are lost: they store nothing more, which would be behind a gap.
+//! commit: here they are kept until there is room, and meanwhile writes are refused. If nobody
+//! knows what became of them, their buckets are lost: they store nothing more, which would be
+//! behind a gap.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -176,8 +177,8 @@ impl File {
         stored
     }
 
-    /// Stores the batches, in one transaction. If there is no room, and nobody waits for the last one,
-    /// as many of the first as there is room for. Leaves those that are not stored.
+    /// Stores the batches, in one transaction. If there is no room, and nobody waits for the last
+    /// one, as many of the first as there is room for. Leaves those that are not stored.
     fn store_in(
         &self,
         opened: &mut Opened,

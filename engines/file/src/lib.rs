@@ -1,11 +1,11 @@
 //! kvreg's engine of `file:` URLs: the buckets of a registry are tables of one file, which redb
 //! keeps. It knows kvreg by `kvreg_engine.h` alone.
 //!
-//! `calls.rs` has the functions that kvreg calls. A store (`store.rs`) is one bucket's; the stores of
-//! a registry share a file (`file.rs`), which the table of open files has (`world.rs`). What is to be
-//! stored is a batch (`batch.rs`) of records (`record.rs`); `contents.rs` writes it by redb, to a
-//! backend (`backend.rs`) over a descriptor (`disk.rs`), and `recovery.rs` says what is stored after
-//! that failed.
+//! `calls.rs` has the functions that kvreg calls. A store (`store.rs`) is one bucket's; the stores
+//! of a registry share a file (`file.rs`), which the table of open files has (`world.rs`). What is
+//! to be stored is a batch (`batch.rs`) of records (`record.rs`); `contents.rs` writes it by redb,
+//! to a backend (`backend.rs`) over a descriptor (`disk.rs`), and `recovery.rs` says what is stored
+//! after that failed.
 
 mod abi;
 mod backend;

@@ -3,18 +3,18 @@
 //! # The argument
 //!
 //! A transaction of redb's is stored as a whole or not at all, also if it failed. After the disk
-//! refused something redb does nothing more; so the database is given up, without a word to the disk,
-//! and opened again, over the same descriptor, which keeps the lock. The number of commits that it has
-//! then tells whether the transaction is stored: it is one more.
+//! refused something redb does nothing more; so the database is given up, without a word to the
+//! disk, and opened again, over the same descriptor, which keeps the lock. The number of commits
+//! that it has then tells whether the transaction is stored: it is one more.
 //!
-//! That is what the system would read, and so what is stored, unless it was a sync that failed: then
-//! the system may have forgotten what it could not write, and holds what it read for stored. Nobody
-//! knows then: that is `KVREG_IO`, and what the system holds is read from the disk again.
+//! That is what the system would read, and so what is stored, unless it was a sync that failed:
+//! then the system may have forgotten what it could not write, and holds what it read for stored.
+//! Nobody knows then: that is `KVREG_IO`, and what the system holds is read from the disk again.
 //!
-//! What was written in vain keeps its room in the file, so the disk stays full. It is given back before
-//! the file is opened again, as holes: all that was written since the last sync which went well, but
-//! for the header. redb expects no more of that than a power failure would leave, which is nothing;
-//! and the refused write is not among it, so the transaction is not whole anyway.
+//! What was written in vain keeps its room in the file, so the disk stays full. It is given back
+//! before the file is opened again, as holes: all that was written since the last sync which went
+//! well, but for the header. redb expects no more of that than a power failure would leave, which
+//! is nothing; and the refused write is not among it, so the transaction is not whole anyway.
 //!
 //! Opening searches the whole file. Where the disk is full, and stays so, that is not done for each
 //! write: for a while none is tried.
@@ -72,8 +72,8 @@ impl Opened {
         self.contents = None;
     }
 
-    /// Makes a change in one transaction. `KVREG_IO` if nobody knows whether it is stored; it is not
-    /// after any other failure. `done` is what it answers if it failed and is stored.
+    /// Makes a change in one transaction. `KVREG_IO` if nobody knows whether it is stored; it is
+    /// not after any other failure. `done` is what it answers if it failed and is stored.
     pub(crate) fn change<R>(
         &mut self,
         path: &Path,

@@ -1,12 +1,12 @@
-//! The thread that stores once a second what waits, as long as there is a store which leaves that to
-//! it.
+//! The thread that stores once a second what waits, as long as there is a store which leaves that
+//! to it.
 //!
 //! # The argument
 //!
-//! The first such store starts it, and the last one ends it and waits until it has ended: it holds no
-//! lock of the files then, and the lock of `Ticker` is not held meanwhile. A store that comes in
-//! between starts another one; each has its own word that it is to end. A child of a fork has another
-//! `Ticker` (`world.rs`).
+//! The first such store starts it, and the last one ends it and waits until it has ended: it holds
+//! no lock of the files then, and the lock of `Ticker` is not held meanwhile. A store that comes in
+//! between starts another one; each has its own word that it is to end. A child of a fork has
+//! another `Ticker` (`world.rs`).
 //!
 //! It is the engine's own: it takes none of the host's signals.
 

@@ -3,13 +3,15 @@
 //! # The argument
 //!
 //! A file is in the table from before it is opened until after it is closed, so nobody else of this
-//! process opens it meanwhile: who wants it finds it there, counts itself as a user, and waits for its
-//! turn, in which it is opened if it is not. Who was the last user closes it in its turn, unless there
-//! is a user again, and takes it out of the table if there is none even then. The table's lock is
-//! taken within a turn, and never the other way round; it is held for no longer than a look.
+//! process opens it meanwhile: who wants it finds it there, counts itself as a user, and waits for
+//! its turn, in which it is opened if it is not. Who was the last user closes it in its turn,
+//! unless there is a user again, and takes it out of the table if there is none even then. The
+//! table's lock is taken within a turn, and never the other way round; it is held for no longer
+//! than a look.
 //!
-//! A child of a fork has none of the parent's threads, and may have any of its locks taken for ever:
-//! `forked` has it begin with a world of its own, and never look at the parent's, which is leaked.
+//! A child of a fork has none of the parent's threads, and may have any of its locks taken for
+//! ever: `forked` has it begin with a world of its own, and never look at the parent's, which is
+//! leaked.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicPtr, Ordering};

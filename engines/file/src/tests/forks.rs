@@ -1,4 +1,5 @@
-//! A child of a fork, and the engine's thread. These look at the whole process, so they are one test.
+//! A child of a fork, and the engine's thread. These look at the whole process, so they are one
+//! test.
 
 use super::*;
 use crate::calls::ENGINE;
