@@ -112,7 +112,7 @@ lint: lint-rust $(VENV)/installed ## the lints of Rust and Python
 # With what can be left out, and the library without it; and the documentation.
 lint-rust: ## those of Rust
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy -p kvreg -p kvreg-model -p kvreg-header --all-targets --features kvreg/aio \
+	$(CARGO) clippy -p kvreg -p kvreg-model -p kvreg-header -p kvreg-file --all-targets --features kvreg/aio \
 	    -- -D warnings
 	$(CARGO) clippy -p kvreg -- -D warnings
 	$(CARGO) clippy -p kvreg --no-default-features -- -D warnings

@@ -18,6 +18,7 @@ docs: $(DOCS_TOOLS)/installed ## the pages and references as HTML, in target/doc
 	tests/requirements.sh docs
 	rm -rf $(DOCS) && mkdir -p $(DOCS)/source/docs/images
 	cp -R *.md LICENSE-* include bindings docs/site/python.md $(DOCS)/source
+	mkdir -p $(DOCS)/source/engines && cp -R engines/dir $(DOCS)/source/engines
 	cp docs/*.md $(DOCS)/source/docs
 	cp docs/images/*.svg $(DOCS)/source/docs/images
 	find $(DOCS)/source/bindings -name __pycache__ -prune -exec rm -r {} +

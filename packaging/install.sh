@@ -153,7 +153,7 @@ install)
     done
     for example in "$root"/bindings/{c/*.[ch],c/plugins/*.[ch],c/plugins/*.py,cpp/*.cpp,csharp/*.cs} \
         "$root"/bindings/{go/*.go,go/go.mod,java/*.java,luajit/*.lua,node/*.js,node/*.json} \
-        "$root"/bindings/{python/examples/*.py,ruby/*.rb}; do
+        "$root"/bindings/{python/examples/*.py,ruby/*.rb} "$root"/engines/dir/dir.c; do
         case ${example##*/} in
         kvreg_macros.h | kvreg_test.h) continue ;; # among the headers
         esac

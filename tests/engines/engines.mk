@@ -10,9 +10,20 @@ $(ENGINES)/conformance: tests/engines/conformance.c tests/c/check.h include/kvre
 	@mkdir -p $(ENGINES)
 	$(CC) $(C_FLAGS) -Itests/c $< -o $@ $(C_LINK)
 
+# That of file: URLs, beside the library: release/libkvreg_file.so.
+engine-file: ## the engine of file: URLs
+	$(CARGO) build --release -p kvreg-file
+
+# In a directory of its own, so that it waits for no other build, and without what takes long.
+FAST_ENGINE := CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0 \
+    CARGO_TARGET_DIR=$(ENGINES)/build
+
 # As the tests in C: plainly, then with smaller counts under valgrind.
-test-engines: $(ENGINES)/conformance $(ENGINES)/libkvreg_dir.so ## the engine that is an example
-	tests/engines/run.sh "$(VALGRIND)" $(ENGINES) dir $(ENGINES)/libkvreg_dir.so
+test-engines: $(ENGINES)/conformance $(ENGINES)/libkvreg_dir.so ## engines: the example, and that of file: URLs
+	tests/engines/run.sh $(ENGINES)/conformance dir $(ENGINES)/libkvreg_dir.so "$(VALGRIND)"
+	$(FAST_ENGINE) $(CARGO) test -p kvreg-file
+	$(FAST_ENGINE) $(CARGO) build -p kvreg-file
+	tests/engines/run.sh $(ENGINES)/conformance file $(ENGINES)/build/debug/libkvreg_file.so
 
 test-engine: $(ENGINES)/conformance ## any engine: ENGINE=./libkvreg_x.so URL=x:somewhere/empty
 	$(ENGINES)/conformance "$(URL)" "$(ENGINE)"

@@ -1,14 +1,22 @@
 #!/usr/bin/env bash
-# What an engine must do, plainly and under valgrind: run.sh VALGRIND DIRECTORY SCHEME ENGINE
-# DIRECTORY has the program; a folder of its own is where the engine keeps everything.
+# What an engine must do, plainly, and under valgrind if that is given:
+# run.sh PROGRAM SCHEME ENGINE [VALGRIND]
+# What the engine keeps is in a folder of its own.
 set -euo pipefail
-read -ra valgrind <<<"$1"
-program=$2/conformance scheme=$3 engine=$4
+program=$1 scheme=$2 engine=$3
+read -ra valgrind <<<"${4:-}"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 echo "== the engine of $scheme:"
 mkdir "$folder/plainly" "$folder/slowly"
-"$program" "$scheme:$folder/plainly" "$engine"
-echo "== the engine of $scheme: under valgrind"
-KVREG_TEST_COUNT=20 "${valgrind[@]}" "$program" "$scheme:$folder/slowly" "$engine"
+case $scheme in
+file) place=$folder/plainly/stored ;;
+*) place=$folder/plainly ;;
+esac
+"$program" "$scheme:$place" "$engine"
+if [ ${#valgrind[@]} -gt 0 ]; then
+    echo "== the engine of $scheme: under valgrind"
+    # Children are killed, and what they leave is their parent's.
+    KVREG_TEST_COUNT=20 "${valgrind[@]}" --child-silent-after-fork=yes "$program" "$scheme:$folder/slowly" "$engine"
+fi

@@ -39,6 +39,7 @@ def documents() -> set[str]:
         + ("luajit/*.lua", "node/*.js*", "ruby/*.rb")
         for path in (REPOSITORY / "bindings").glob(pattern)
     }
+    examples |= {"engines/dir/dir.c"}
     pages = {*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")}
     pages |= {*REPOSITORY.glob("docs/images/*.svg")}
     return examples | {str(page.relative_to(REPOSITORY)) for page in pages}
