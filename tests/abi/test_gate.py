@@ -57,7 +57,7 @@ def replace(file: str, old: str, new: str) -> Edit:
 def sources(directory: Path, edits: list[Edit]) -> Path:
     """The sources with some edits, as far as cargo has to know them."""
     copy = directory / "copy"
-    for name in ("src", "tests/model", "benches", "packaging"):
+    for name in ("src", "tests/model", "benches", "engines", "packaging"):
         ignored = shutil.ignore_patterns("target", "__pycache__")
         shutil.copytree(ROOT / name, copy / name, ignore=ignored)
     for name in ("Cargo.toml", "Cargo.lock", "build.rs", "cbindgen.toml"):
