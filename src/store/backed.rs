@@ -203,7 +203,8 @@ impl Plan<'_> {
                 }
             };
             let expires = life(&entry.view()).map(|life| {
-                let left = life.deadline().saturating_sub(clock.now().ms());
+                // Not a part of a millisecond longer than it was given.
+                let left = clock.now().until(life.deadline());
                 now.saturating_add(left as i64)
             });
             each(Written::Put {

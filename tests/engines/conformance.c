@@ -687,13 +687,19 @@ static void a_registry_has_a_store(void) {
     OK(kvreg_registry_start(&given, &stored));
     OK(kvreg_registry_create_cast(stored, "cast", KVREG_NUL));
     OK(kvreg_registry_lookup(stored, "cast", KVREG_NUL, &bucket));
-    put_int(bucket, "n", 1);
+    uint64_t before, after;
+    for (int64_t i = 1; i <= 10; i++) put_int(bucket, "n", i);
+    OK(kvreg_bucket_delete(bucket, "n", 1, NULL));
+    OK(kvreg_bucket_revision(bucket, &before));
     OK(kvreg_bucket_free(bucket));
     OK(kvreg_registry_stop(stored));
     OK(kvreg_registry_free(stored));
     OK(kvreg_registry_start(&given, &stored));
     OK(kvreg_registry_create(stored, "cast", KVREG_NUL, KVREG_CREATE_EXCLUSIVE, &bucket));
-    CHECK(int_of(bucket, "n") == 1);
+    CHECK(count_of(bucket) == 0);
+    put_int(bucket, "n", 1);
+    OK(kvreg_bucket_revision(bucket, &after));
+    CHECK(after > before); /* in a registry that never heard of those before */
     OK(kvreg_bucket_stop(bucket));
     OK(kvreg_bucket_free(bucket));
     OK(kvreg_registry_erase(stored, "cast", KVREG_NUL)); /* which is not there, but its store */
