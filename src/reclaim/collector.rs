@@ -2,25 +2,39 @@
 //!
 //! # The argument
 //!
-//! Each thread has a participant, which tells the epoch it is pinned in, or 0. To pin, a thread
-//! stores the epoch there and passes the light half of a barrier before it looks at anything. A
-//! grace period begins when a thread that has taken something out moves the epoch on, to n, and
-//! passes the heavy half. It is over when each participant was seen at 0, or at n or more, once:
-//! then what was taken out before it is freed.
+//! Each thread has a participant, which tells the epoch that it pinned in last, and whether it is
+//! pinned. To pin, a thread stores the epoch there and passes the light half of a barrier before it
+//! looks at anything. A grace period begins when a thread that has taken something out moves the
+//! epoch on, to n. It is over when of each participant one of three things was seen, once; then what
+//! was taken out before it is freed:
 //!
-//! Why that is enough: let a thread be pinned that found an object before it was taken out. If it
-//! pinned in epoch n or later, it had read that epoch from the thread that moved it on, or one that
-//! came after, and so found the object taken out: a contradiction. So it pinned in an earlier one.
-//! If its light half came after the heavy one, it saw all that came before the heavy one, and did
-//! not find the object either. So it came before, and every look at its participant from then on
-//! sees what it stored there or what it stored later: 0 or a later pin, when it has no use for the
-//! object any more. That is so whenever the look comes: it is repeated without another barrier.
+//! 1. It tells n or more. Then its thread was not pinned for a moment after it had read n, and what
+//!    it looks at since, it looks at after it had read n: it finds everything taken out. So threads
+//!    that call all the while end a grace period without any barrier.
+//! 2. It is not pinned, and the heavy half was passed after the epoch was moved on. Let its thread
+//!    be pinned nevertheless, and have found an object before that was taken out. If its light half
+//!    came after the heavy one, it saw all that came before the heavy one, and did not find the
+//!    object. So it came before, and every look at its participant from then on sees what it stored
+//!    there or what it stored later: that it is pinned, or a later pin, when it has no use for the
+//!    object any more. That is so whenever the look comes: it is repeated without another barrier.
+//! 3. It is not pinned, and away: its thread will pass a full fence before it looks at anything.
+//!    So it finds taken out what was before the fence with which the grace period began, or that
+//!    fence came later, and its pin was seen.
 //!
-//! What a thread did while it was pinned comes before its 0, which is stored with Release, and so
-//! before the pin that it stores next, which is not. The language no longer says that of a plain
-//! store of the same thread; the processors do, for stores of one thread to one place are seen in
-//! their order (on aarch64 what a releasing store orders, later ones to its place inherit).
-//! A pin with Release would have each acquiring load after it wait, and there is one in every read.
+//! The heavy half interrupts all threads that run, which takes tens of microseconds on a virtual
+//! machine. So a few looks come first, and who has it passed makes those away that did not call
+//! meanwhile: before it, it writes into the participant that it is leaving, and in which period; and
+//! after it, that it is away, if the former still stands there. Its thread looks for this after each
+//! pin, behind the light half: a pin before the heavy half was seen, and one after it sees that it
+//! is leaving. It passes a full fence then, writes that it is here, and so is none of the third kind
+//! any more. Three looks tell that a participant is: not pinned, away, not pinned. The second sees
+//! all pins from before it was away, and so does the third. The first is for the pins after it came
+//! back: if the fence there was before that of the grace period, it sees the pin behind which that
+//! fence is, or what was stored later, and then the second look sees that it came back.
+//!
+//! What a thread did while it was pinned comes before the end of its pin, which is stored with
+//! Release, and so before the pin that it stores next, which is not (`AFTER_RELEASE`): a pin with
+//! Release would have each acquiring load after it wait, and there is one in every read.
 //!
 //! # Who frees
 //!
@@ -39,9 +53,8 @@ use std::sync::atomic::AtomicUsize;
 
 use super::barrier;
 use super::limbo::{Limbo, RetireWhole};
-use crate::sync::{
-    fence, lock, spin, AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering, ACQUIRED_BY_FENCE, SPINS,
-};
+use crate::sync::{fence, lock, spin, AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering};
+use crate::sync::{AFTER_RELEASE, SPINS};
 
 /// What threads left may grow to, in bytes. With what each has of its own, and with what the
 /// allocator adds to each block, that is 32 MiB.
@@ -50,11 +63,29 @@ const BOUND: usize = 16 << 20;
 /// So little waits for more before a grace period is begun for it.
 const LITTLE: usize = 16 << 10;
 
+/// Set in an epoch, and in what a participant tells while it is pinned.
+const PINNED: u64 = 1;
+
+/// From an epoch to the next.
+const STEP: u64 = 2;
+
+/// Its thread passes a fence before it looks at anything. Neither this nor what [`leaving`] tells is
+/// the address of a collector, which says that it need not.
+const AWAY: u64 = 1;
+
+/// It is being found out, by who began this grace period, whether it is away.
+fn leaving(period: u64) -> u64 {
+    period << 2 | 2
+}
+
 /// Where a thread tells that it is pinned, and what it has taken out.
 #[repr(C, align(128))]
 pub(crate) struct Participant {
-    /// The epoch, or 0. It has cache lines of its own with what is set once.
+    /// The epoch that it pinned in last, without `PINNED` while it is not pinned. It has cache
+    /// lines of its own with what is seldom set.
     pinned: AtomicU64,
+    /// [`here`](Collector::here), [`leaving`] or [`AWAY`].
+    presence: AtomicU64,
     is_taken: AtomicBool,
     next: *const Participant,
     limbo: Apart<UnsafeCell<Limbo>>,
@@ -65,19 +96,55 @@ pub(crate) struct Participant {
 struct Apart<T>(T);
 
 impl Participant {
+    fn begin_pin(&self, collector: &Collector) {
+        // Acquire: what is found later is not found before this.
+        let epoch = collector.epoch.load(Ordering::Acquire);
+        self.pinned.store(epoch, AFTER_RELEASE);
+        barrier::light();
+    }
+
     /// Nothing is looked at before this.
     #[inline]
     pub(crate) fn pin(&self, collector: &Collector) {
-        // Acquire: what is found later is not found before this.
-        let epoch = collector.epoch.load(Ordering::Acquire);
-        self.pinned.store(epoch, Ordering::Relaxed);
-        barrier::light();
+        self.begin_pin(collector);
+        if self.presence.load(Ordering::Relaxed) != collector.here() {
+            self.come_back(collector);
+        }
+    }
+
+    /// As `pin`; `false` if it is not pinned, since that takes longer, or is of another collector.
+    #[inline(always)]
+    pub(crate) fn fast_pin(&self, collector: &Collector) -> bool {
+        self.begin_pin(collector);
+        let is_here = self.presence.load(Ordering::Relaxed) == collector.here();
+        if !is_here {
+            self.unpin();
+        }
+        is_here
+    }
+
+    #[cold]
+    fn come_back(&self, collector: &Collector) {
+        fence(Ordering::SeqCst);
+        self.presence.store(collector.here(), Ordering::Relaxed);
     }
 
     /// Nothing is looked at after this.
     #[inline]
     pub(crate) fn unpin(&self) {
-        self.pinned.store(0, Ordering::Release);
+        let pinned = self.pinned.load(Ordering::Relaxed);
+        self.pinned.store(pinned & !PINNED, Ordering::Release);
+    }
+
+    /// Whether it has no part in a grace period any more.
+    fn is_past(&self, period: &Period) -> bool {
+        let is_unpinned = |pinned: u64| pinned & PINNED == 0;
+        let first = self.pinned.load(Ordering::Acquire);
+        first | PINNED >= period.number
+            || is_unpinned(first)
+                && (period.has_barrier
+                    || self.presence.load(Ordering::Acquire) == AWAY
+                        && is_unpinned(self.pinned.load(Ordering::Acquire)))
     }
 
     /// Looks at what the thread has taken out.
@@ -89,6 +156,14 @@ impl Participant {
         // SAFETY: by contract.
         look(unsafe { &mut *self.limbo.0.get() })
     }
+}
+
+/// A grace period that has begun.
+#[derive(Clone, Copy)]
+struct Period {
+    number: u64,
+    /// The heavy half of the barrier was passed since it began.
+    has_barrier: bool,
 }
 
 pub(crate) struct Collector {
@@ -114,9 +189,9 @@ const ALLOWANCES: usize = 4;
 struct Stages {
     /// What no grace period was begun for.
     come: Limbo,
-    /// What waits for the end of `period`, which is 0 as long as its barrier was not passed.
+    /// What waits for the end of `period`, if that has begun.
     waiting: Limbo,
-    period: u64,
+    period: Option<Period>,
     /// What may be freed.
     free: Limbo,
     /// Bytes of what somebody is freeing, and how many do.
@@ -143,13 +218,13 @@ impl Taken {
 impl Collector {
     pub(crate) fn new() -> Collector {
         Collector {
-            epoch: AtomicU64::new(1),
+            epoch: AtomicU64::new(PINNED),
             participants: AtomicPtr::new(std::ptr::null_mut()),
             left: Apart(Left {
                 stages: Mutex::new(Stages {
                     come: Limbo::EMPTY,
                     waiting: Limbo::EMPTY,
-                    period: 0,
+                    period: None,
                     free: Limbo::EMPTY,
                     taken: 0,
                     takers: 0,
@@ -160,6 +235,11 @@ impl Collector {
                 allowances: AtomicUsize::new(0),
             }),
         }
+    }
+
+    /// What a participant says whose thread passes no fence to pin.
+    fn here(&self) -> u64 {
+        std::ptr::from_ref(self).addr() as u64
     }
 
     fn participants(&self) -> impl Iterator<Item = &Participant> {
@@ -182,6 +262,7 @@ impl Collector {
         }
         let participant = Box::into_raw(Box::new(Participant {
             pinned: AtomicU64::new(0),
+            presence: AtomicU64::new(AWAY),
             is_taken: AtomicBool::new(true),
             next: std::ptr::null(),
             limbo: Apart(UnsafeCell::new(Limbo::EMPTY)),
@@ -210,29 +291,32 @@ impl Collector {
     pub(crate) unsafe fn leave(&self, participant: &Participant) {
         // SAFETY: by contract.
         self.hand_over(unsafe { participant.with_limbo(Limbo::take) });
+        // Release: who sees it sees that it is not pinned.
+        participant.presence.swap(AWAY, Ordering::Release);
         participant.is_taken.store(false, Ordering::Release);
     }
 
-    /// Begins a grace period for all that was taken out before; `None` if the system refused it.
-    fn begin(&self) -> Option<u64> {
+    /// Begins a grace period for all that was taken out before, by who is not pinned.
+    fn begin(&self, own: Option<&Participant>) -> Period {
         // Release: whoever pins in this epoch finds taken out what was.
-        let period = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
-        barrier::heavy().then_some(period)
+        let number = self.epoch.fetch_add(STEP, Ordering::AcqRel) + STEP;
+        fence(Ordering::SeqCst); // whoever comes back later finds it taken out
+        if let Some(own) = own {
+            own.pinned.store(number & !PINNED, Ordering::Release);
+        }
+        Period {
+            number,
+            has_barrier: false,
+        }
     }
 
-    /// Whether a grace period is over, whose barrier was passed.
-    fn is_over(&self, period: u64) -> bool {
-        let is_past = |participant: &Participant| {
-            let pinned = participant.pinned.load(ACQUIRED_BY_FENCE);
-            pinned == 0 || pinned >= period
-        };
-        let is_over = self.participants().all(is_past);
-        fence(Ordering::SeqCst);
-        is_over
+    /// Whether a grace period is over.
+    fn is_over(&self, period: &Period) -> bool {
+        self.participants().all(|it| it.is_past(period))
     }
 
     /// Looks a few times: a pin lasts for some hundred nanoseconds, unless its thread does not run.
-    fn is_soon_over(&self, period: u64) -> bool {
+    fn is_soon_over(&self, period: &Period) -> bool {
         for _ in 0..=SPINS {
             if self.is_over(period) {
                 return true;
@@ -242,12 +326,48 @@ impl Collector {
         false
     }
 
+    /// Has all threads pass a barrier, and finds out who is away; `false` if the system refused it.
+    fn pass_barrier(&self, period: &mut Period) -> bool {
+        let leaving = leaving(period.number);
+        for participant in self.participants() {
+            let presence = participant.presence.load(Ordering::Relaxed);
+            let is_pinned = participant.pinned.load(Ordering::Relaxed) & PINNED != 0;
+            if presence != AWAY && !is_pinned && !participant.is_past(period) {
+                let _ = participant.presence.compare_exchange(
+                    presence,
+                    leaving,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
+            }
+        }
+        period.has_barrier = barrier::heavy();
+        if period.has_barrier {
+            for participant in self.participants() {
+                // Release: who sees it sees each pin that was before the barrier.
+                let _ = participant.presence.compare_exchange(
+                    leaving,
+                    AWAY,
+                    Ordering::Release,
+                    Ordering::Relaxed,
+                );
+            }
+        }
+        period.has_barrier
+    }
+
+    /// Sees to it that a grace period which has just begun ends, unless a reader does not let go;
+    /// `false` if it has not ended.
+    fn go_through(&self, period: &mut Period) -> bool {
+        self.is_soon_over(period) || self.pass_barrier(period) && self.is_soon_over(period)
+    }
+
     /// Whether a reader was seen pinned through a grace period: the next one would wait for it too.
     fn is_held_up(&self) -> bool {
         let epoch = self.epoch.load(Ordering::Relaxed);
         let is_late = |participant: &Participant| {
             let pinned = participant.pinned.load(Ordering::Relaxed);
-            pinned != 0 && pinned < epoch
+            pinned & PINNED != 0 && pinned < epoch
         };
         self.participants().any(is_late)
     }
@@ -268,11 +388,12 @@ impl Collector {
         if limbo.is_empty() {
             return None;
         }
-        let is_over = |period| {
-            last.set(period);
-            self.is_soon_over(period)
+        let is_over = || {
+            let mut period = self.begin(Some(participant));
+            last.set(period.number);
+            self.go_through(&mut period)
         };
-        if self.is_held_up() || !self.begin().is_some_and(is_over) {
+        if self.is_held_up() || !is_over() {
             self.hand_over(limbo);
             return None;
         }
@@ -361,7 +482,8 @@ impl Collector {
     }
 
     /// Takes what threads left and may be freed, if there is any and nobody else looks for it.
-    pub(crate) fn take_left(&self) -> Option<Taken> {
+    /// `own` is the calling thread's, which is not pinned.
+    pub(crate) fn take_left(&self, own: Option<&Participant>) -> Option<Taken> {
         let mut stages = self.left.0.stages.try_lock().ok()?;
         while stages.free.is_empty() {
             if stages.waiting.is_empty() {
@@ -369,15 +491,13 @@ impl Collector {
                     return None;
                 }
                 stages.waiting = stages.come.take();
-                stages.period = 0;
+                stages.period = None;
             }
-            let is_over = match stages.period {
-                0 if self.is_held_up() => return None,
-                0 => {
-                    stages.period = self.begin()?;
-                    self.is_soon_over(stages.period)
-                }
-                period => self.is_over(period),
+            let is_over = match &mut stages.period {
+                None if self.is_held_up() => return None,
+                begun @ None => self.go_through(begun.insert(self.begin(own))),
+                Some(period) if period.has_barrier => self.is_over(period),
+                Some(period) => self.go_through(period), // it was refused
             };
             if !is_over {
                 return None;

@@ -57,7 +57,12 @@ impl Drop for Freeing {
 /// Frees a slice of what threads left; `None` if nothing can be freed now, else whether all was
 /// freed that was found.
 fn free_left(domain: &'static Domain, until: Option<Instant>) -> Option<bool> {
-    let taken = Some(domain.collector.take_left()?);
+    let taken = Pins::own(|pins| {
+        let is_unpinned = pins.depth() == 0 && pins.is_of_this_process();
+        let own = pins.participant().filter(|_| is_unpinned);
+        domain.collector.take_left(own)
+    });
+    let taken = Some(taken?);
     let mut freeing = Freeing { domain, taken };
     let is_enough = || until.is_some_and(|until| Instant::now() >= until);
     freeing.taken.as_mut().map(|taken| taken.free(is_enough))

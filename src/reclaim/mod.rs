@@ -262,13 +262,16 @@ pub(crate) fn fast_pin<R>(
     work: impl FnOnce(&Guard) -> Option<R>,
 ) -> Option<R> {
     Pins::own(|pins| {
-        if pins.state.get() != IS_JOINED || !ptr::eq(pins.domain.get(), domain) {
+        if pins.state.get() != IS_JOINED {
             return None;
         }
         // SAFETY: the thread has a participant, of a collector that is never freed.
         let participant = unsafe { &*pins.participant.get() };
         pins.state.set(IS_JOINED + 1);
-        participant.pin(&domain.collector);
+        if !participant.fast_pin(&domain.collector) {
+            pins.state.set(pins.state.get() - 1);
+            return None;
+        }
         let done = work(&ManuallyDrop::new(Guard(PhantomData)));
         participant.unpin();
         pins.state.set(pins.state.get() - 1);

@@ -15,18 +15,11 @@ pub(crate) use std::thread::yield_now;
 pub(crate) use stripes::{Apart, Counter};
 pub(crate) use thread_local::{Area, ThreadLocal};
 
-/// How to load what a fence makes an acquiring load of, if it is looked at before the fence.
-///
-/// ThreadSanitizer does not see what fences order, so that it finds races where there are none:
-/// it gets the order from the load itself. Loads that acquire are all it needs. What else the
-/// fences are there for (that of two threads one sees the other's store) is a matter of values,
-/// and those it leaves to the machine; and to have it see a word that all threads change instead
-/// would order everything by it, and hide the races there are.
-pub(crate) const ACQUIRED_BY_FENCE: Ordering = if cfg!(kvreg_tsan) {
-    Ordering::Acquire
-} else {
-    Ordering::Relaxed
-};
+/// How to store where this thread stored with Release before, if who sees it is to see what came
+/// before that one. The language no longer says so of a plain store, and so the model checker does
+/// not; the processors do, for stores of one thread to one place are seen in their order (on aarch64
+/// what a releasing store orders, later ones to its place inherit).
+pub(crate) const AFTER_RELEASE: Ordering = Ordering::Relaxed;
 
 /// Whether memory of zeros is as good as atomics of 0 and null; not to a model checker.
 pub(crate) const ZEROS_ARE_ATOMICS: bool = true;

@@ -8,7 +8,7 @@ use loom::cell::UnsafeCell;
 use loom::thread::spawn;
 
 use crate::reading::check;
-use crate::reclaim::{retire, Collector, Participant, Retire, RetireWhole, WholeNode};
+use crate::reclaim::{barrier, retire, Collector, Participant, Retire, RetireWhole, WholeNode};
 use crate::sync::{AtomicBool, AtomicPtr, Ordering};
 
 /// What a reader must not find freed. The flag is outside the model.
@@ -69,9 +69,16 @@ impl Place {
     }
 }
 
+/// Pins as a call does: the short way first.
+fn pin(collector: &Collector, participant: &Participant) {
+    if !participant.fast_pin(collector) {
+        participant.pin(collector);
+    }
+}
+
 /// Reads what is there, as long as it is pinned.
 fn look_at(place: &Place, participant: &Participant) {
-    participant.pin(&place.collector);
+    pin(&place.collector, participant);
     let object = place.object.load(Ordering::Acquire);
     loom::thread::yield_now();
     assert!(!is_freed(object), "freed while a reader had it");
@@ -107,7 +114,7 @@ fn free_own(collector: &Collector, participant: &Participant) {
 }
 
 fn free_left(collector: &Collector) {
-    if let Some(mut taken) = collector.take_left() {
+    if let Some(mut taken) = collector.take_left(None) {
         assert!(taken.free(|| false));
         collector.give_back(taken);
     }
@@ -137,6 +144,48 @@ fn nothing_is_freed_under_a_reader() {
         replace_and_free(&place, 2);
         reader.join().unwrap();
         assert!(!is_freed(place.object.load(Ordering::Relaxed)));
+    });
+}
+
+/// What is found to be over without one is; and it is, where the reader is away or calls again.
+#[test]
+fn nothing_is_freed_under_a_reader_without_a_barrier() {
+    barrier::refuse();
+    static FREED: Flag = Flag::new(false);
+    check(|| {
+        let place = Place::new();
+        let old = place.object.load(Ordering::Relaxed);
+        let reader = Arc::clone(&place);
+        let reader = spawn(move || {
+            let participant = reader.collector.join();
+            look_at(&reader, participant);
+            look_at(&reader, participant);
+        });
+        replace_and_free(&place, 2);
+        if is_freed(old) {
+            FREED.store(true, Ordering::SeqCst);
+        }
+        reader.join().unwrap();
+    });
+    assert!(FREED.load(Ordering::SeqCst), "nothing was ever freed");
+}
+
+/// Who ends is away, and who has its participant next comes back.
+#[test]
+fn nothing_is_freed_under_who_has_the_participant_of_another() {
+    barrier::refuse();
+    check(|| {
+        let place = Place::new();
+        let reader = Arc::clone(&place);
+        let reader = spawn(move || {
+            read(&reader);
+            read(&reader);
+        });
+        replace_and_free(&place, 1);
+        reader.join().unwrap();
+        replace_and_free(&place, 1);
+        (0..2).for_each(|_| free_left(&place.collector)); // what waited, and what came since
+        assert!(place.collector.is_empty(), "nobody is there");
     });
 }
 
@@ -223,7 +272,7 @@ unsafe impl Retire for OfPlain {
 }
 
 fn look(place: &Plain, participant: &Participant) {
-    participant.pin(&place.collector);
+    pin(&place.collector, participant);
     if !place.is_out.load(Ordering::Acquire) {
         place.cell.with(|_| ());
     }

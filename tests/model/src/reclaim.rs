@@ -1,18 +1,35 @@
 //! Reclaiming: the collector, with both halves of its barrier as full fences: what `membarrier`
-//! makes of the readers' half is the system's promise.
+//! makes of the readers' half is the system's promise. Or without any barrier, where the system
+//! refuses it: the readers' half is nothing then.
 
 use crate::runtime::Base;
 
 pub(crate) mod barrier {
+    use std::sync::atomic::AtomicBool;
+
     use crate::sync::{fence, Ordering};
 
+    /// Outside the model; of a scenario, which has a process of its own.
+    static IS_REFUSED: AtomicBool = AtomicBool::new(false);
+
+    pub(crate) fn refuse() {
+        IS_REFUSED.store(true, Ordering::SeqCst);
+    }
+
+    fn is_passed() -> bool {
+        let is_passed = !IS_REFUSED.load(Ordering::SeqCst);
+        if is_passed {
+            fence(Ordering::SeqCst);
+        }
+        is_passed
+    }
+
     pub(crate) fn light() {
-        fence(Ordering::SeqCst);
+        is_passed();
     }
 
     pub(crate) fn heavy() -> bool {
-        fence(Ordering::SeqCst);
-        true
+        is_passed()
     }
 }
 

@@ -70,8 +70,8 @@ pub(crate) unsafe trait ThreadLocal: Sized + 'static {
     }
 }
 
-/// As in the library: the checker knows what fences order.
-pub(crate) const ACQUIRED_BY_FENCE: Ordering = Ordering::Relaxed;
+/// What the processors do is said by the language's means.
+pub(crate) const AFTER_RELEASE: Ordering = Ordering::Release;
 
 /// A spin is a wait that the checker would have to try in every length.
 pub(crate) const SPINS: u32 = 0;
