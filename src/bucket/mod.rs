@@ -13,7 +13,6 @@ mod update;
 mod watches;
 mod writes;
 
-use std::any::Any;
 use std::sync::{Arc, OnceLock};
 
 use crate::error::Error;
@@ -21,7 +20,7 @@ use crate::log::Logs;
 use crate::memory;
 use crate::reason::{Exit, Reason};
 use crate::reclaim;
-use crate::server::{Caller, HandleCount, Lasts, NamedServer, Place, Reservation};
+use crate::server::{Caller, Front, HandleCount, Lasts, NamedServer, Place, Reservation};
 use crate::server::{ChildSpec, RestartPolicy, Server, State, System, Turn, Writing};
 use crate::store::{Always, Contents, Key, Limits, Location, Pair, RevisionBlocks, KEY_LIMIT};
 use crate::sync::Counter;
@@ -150,8 +149,8 @@ pub(crate) struct BucketState {
     place: Option<Place>,
     handles: HandleCount,
     subscribers: OnceLock<Arc<Subscribers>>,
-    /// What the boundary has to hold the one update that may be open.
-    holder: OnceLock<Arc<dyn Any + Send + Sync>>,
+    /// What holds the one update that may be open.
+    front: OnceLock<Arc<dyn Front>>,
     /// None if its contents are in memory alone.
     backed: Option<Box<Backed>>,
 }
@@ -286,6 +285,9 @@ unsafe impl State for BucketState {
         if let Some(backed) = server.backed() {
             backed.close();
         }
+        if let (Some(front), true) = (server.front(), server.system().is_current()) {
+            front.vacated();
+        }
     }
 
     fn started_again(server: &Arc<BucketServer>) {
@@ -356,7 +358,7 @@ impl BucketState {
             place,
             handles: HandleCount::default(),
             subscribers: OnceLock::new(),
-            holder: OnceLock::new(),
+            front: OnceLock::new(),
             backed,
         }
     }
@@ -460,21 +462,27 @@ impl BucketServer {
         if !reclaim::has_room() {
             return None;
         }
-        Some(Deciding::new(self.fast_occupy(lasts)?, key))
+        let turn = match self.front().is_some() {
+            // SAFETY: by `set_front`.
+            true => unsafe { self.fast_occupy_kept(lasts) },
+            false => self.fast_occupy(lasts),
+        };
+        Some(Deciding::new(turn?, key))
     }
 
-    /// What the boundary made to hold an open update, if it did.
+    /// What the boundary made to hold open updates, if it did.
     #[inline(always)]
-    pub(crate) fn holder(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
-        self.state().holder.get()
+    pub(crate) fn front(&self) -> Option<&Arc<dyn Front>> {
+        self.state().front.get()
     }
 
-    /// Keeps what holds an open update, unless there is one; gives what is there.
-    pub(crate) fn set_holder(
-        &self,
-        holder: Arc<dyn Any + Send + Sync>,
-    ) -> &Arc<dyn Any + Send + Sync> {
-        self.state().holder.get_or_init(|| holder)
+    /// Keeps what holds open updates, unless there is one; gives what is there. The calling thread
+    /// has the turn.
+    ///
+    /// # Safety
+    /// It has a count of the bucket, until it is told that it was vacated.
+    pub(crate) unsafe fn set_front(&self, front: Arc<dyn Front>) -> &Arc<dyn Front> {
+        self.state().front.get_or_init(|| front)
     }
 }
 

@@ -232,34 +232,41 @@ impl<'a> Decision<'a> {
         Some(read)
     }
 
-    /// Stores a small value where the older one was read by the short way: then the update is to be
-    /// dropped at once. `None` if none was, `false` if nothing was done. Does not panic.
+    /// Stores a value where the older one was read by the short way: then the update is to be dropped
+    /// at once. `None` if none was, `false` if nothing was done. Does not panic.
     #[inline(always)]
-    pub(crate) fn fast_store_there(&self, value: ValueRef<'_>) -> Option<bool> {
+    pub(crate) fn fast_store_there(&self, small: Small<'_>) -> Option<bool> {
         let spot = self.spot.take()?;
-        let Some(small) = Small::of(value) else {
+        // No closure, here and in `fast_store`: it is handed on in registers.
+        let Some(commit) = self.inside.fast_commit() else {
             return Some(false);
         };
-        Some(self.inside.fast_commit(move |write| {
-            small.text_len() <= write.state().spec.options.max_value
-                // SAFETY: see the module.
-                && unsafe { write.exclusive().fast_put_at(spot, small) }
-        }))
+        let write = commit.writing();
+        let is_done = small.text_len() <= write.state().spec.options.max_value
+            // SAFETY: see the module.
+            && unsafe { write.exclusive().fast_put_at(spot, small) };
+        if is_done {
+            commit.done();
+        }
+        Some(is_done)
     }
 
     /// As `fast_store_there`, wherever the key is, if it is there at all.
     #[inline(always)]
-    pub(crate) fn fast_store(&self, value: ValueRef<'_>, pinned: &Guard) -> bool {
-        let Some(small) = Small::of(value) else {
+    pub(crate) fn fast_store(&self, small: Small<'_>, pinned: &Guard) -> bool {
+        let Some(commit) = self.inside.fast_commit() else {
             return false;
         };
-        self.inside.fast_commit(|write| {
-            small.text_len() <= write.state().spec.options.max_value
-                && write
-                    .exclusive()
-                    .fast_put(self.key(), small, self.kept(), pinned)
-                    .is_some()
-        })
+        let write = commit.writing();
+        let is_done = small.text_len() <= write.state().spec.options.max_value
+            && write
+                .exclusive()
+                .fast_put(self.key(), small, self.kept(), pinned)
+                .is_some();
+        if is_done {
+            commit.done();
+        }
+        is_done
     }
 
     /// Changes nothing, by the short way: then the update is to be dropped at once. `false` if it

@@ -12,7 +12,8 @@
 //! a time. The token's swap, and the turn's, order one after the other.
 //!
 //! Nobody finds this by a token without taking the token out: so it need not wait for readers when
-//! its bucket goes. A bucket with an open update does not go, for the update knows it.
+//! its bucket goes. A bucket with an open update does not go: the update has its turn, and this has a
+//! count of it until the bucket has ended and its turn is free.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -27,9 +28,9 @@ use crate::handle_table::{Invalid, Kind, Removed, RemovedSlot};
 use crate::process::Process;
 use crate::reclaim;
 use crate::runtime::platform;
-use crate::server::{forget_ticket, hold_ticket, Tickets};
+use crate::server::{forget_ticket, hold_ticket, Front, Tickets};
 use crate::store;
-use crate::sync::raw_arc;
+use crate::sync::{lock, raw_arc, Mutex};
 
 /// Keys up to so many bytes lie in the holder itself.
 const SHORT: usize = 31;
@@ -83,6 +84,8 @@ impl Keyed for Key {
 pub(super) struct Begun {
     process: &'static Process,
     inner: UnsafeCell<Inner>,
+    /// Who updates the bucket needs no count of it: it keeps itself until it is vacated.
+    kept: Mutex<Option<Arc<BucketServer>>>,
 }
 
 struct Inner {
@@ -96,33 +99,60 @@ unsafe impl Send for Begun {}
 // SAFETY: as above.
 unsafe impl Sync for Begun {}
 
+impl Front for Begun {
+    fn vacated(&self) {
+        if let Some(kept) = lock(&self.kept).take() {
+            // Perhaps its last count, and who calls this looks at it.
+            reclaim::pin().defer(move || drop(kept));
+        }
+    }
+
+    fn as_any(&self) -> &(dyn Any + Send + Sync) {
+        self
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+/// Has a bucket keep itself while it is updated, from now on. The calling thread has its turn.
+#[inline(always)]
+pub(super) fn keep(bucket: &Arc<BucketServer>) -> &Arc<dyn Front> {
+    bucket.front().unwrap_or_else(|| Begun::make(bucket))
+}
+
 impl Begun {
     /// That of a bucket, made if it has none.
     #[inline(always)]
-    fn of(bucket: &BucketServer) -> Result<&Begun, Failure> {
-        let holder = bucket.holder().unwrap_or_else(|| Begun::make(bucket));
-        holder.downcast_ref().ok_or(Status::Internal.into())
+    fn of(bucket: &Arc<BucketServer>) -> Result<&Begun, Failure> {
+        let front = keep(bucket).as_any();
+        front.downcast_ref().ok_or(Status::Internal.into())
     }
 
     #[cold]
-    fn make(bucket: &BucketServer) -> &Arc<dyn Any + Send + Sync> {
-        bucket.set_holder(Arc::new(Begun {
+    fn make(bucket: &Arc<BucketServer>) -> &Arc<dyn Front> {
+        let begun = Arc::new(Begun {
             process: Process::current(),
             inner: UnsafeCell::new(Inner {
                 slot: None,
                 update: None,
             }),
-        }))
+            kept: Mutex::new(Some(Arc::clone(bucket))),
+        });
+        // SAFETY: `kept` is its count.
+        unsafe { bucket.set_front(begun) }
     }
 
     /// Keeps an update open, and makes its handle; drops it if that cannot be done.
     #[inline(always)]
     pub(super) fn open(deciding: Deciding<Key>) -> Result<*mut kvreg_update, Failure> {
         let update = deciding.open();
-        let bucket: *const BucketServer = Arc::as_ptr(update.decision().bucket());
-        // SAFETY: the update knows it, and lasts until its token is published.
+        let bucket: *const Arc<BucketServer> = update.decision().bucket();
+        // SAFETY: the update has it, and lies here until it is put in.
         let begun = Begun::of(unsafe { &*bucket })?;
         let process = begun.process;
+        // SAFETY: as above.
         let token = begun.announce(unsafe { &*bucket })?;
         // SAFETY: the update has the turn, and its token is not published.
         unsafe { (*begun.inner.get()).update = Some(update) };
@@ -154,8 +184,8 @@ impl Begun {
     /// The bucket keeps what the slot leads to.
     #[cold]
     fn reserve(bucket: &BucketServer) -> Result<RemovedSlot, Failure> {
-        let holder = bucket.holder().cloned().map(Arc::downcast::<Begun>);
-        match holder {
+        let front = bucket.front().cloned().map(Front::into_any);
+        match front.map(Arc::downcast::<Begun>) {
             Some(Ok(begun)) => Ok(begun.process.handles().reserve(raw_arc::pointer(&begun))?),
             _ => Err(Status::Internal.into()),
         }

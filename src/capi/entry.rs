@@ -11,7 +11,7 @@ use super::one_key::{ranked, How, OK};
 use super::status::{kvreg_status, Failure, Status};
 use super::value::{given, kvreg_value};
 use crate::store::TTL_LIMIT;
-use crate::store::{Always, Changed, Condition, EntryFacts, Expected, Key, Living, Small, Ttl};
+use crate::store::{Always, Changed, Condition, EntryFacts, Expected, Key, Living, Ttl};
 
 /// The header's `kvreg_entry`.
 #[repr(C)]
@@ -190,7 +190,7 @@ unsafe fn put_on(
     // SAFETY: by contract.
     let changed = unsafe { value.as_ref() }.and_then(|value| unsafe {
         let condition = Living(condition, ttl_of(ttl_ms)?);
-        let value = Small::of(value.get_small()?)?;
+        let value = value.get_small()?;
         let key = fast::key(key.cast(), key_len)?;
         fast::fast(bucket, |bucket, pinned| {
             bucket.fast_put(key, value, condition, pinned)

@@ -11,7 +11,7 @@ use super::object::with;
 use super::status::{kvreg_status, Failure, Status};
 use super::value::{given, kvreg_value};
 use crate::bucket::BucketServer;
-use crate::store::{Always, Key, Reader, Small};
+use crate::store::{Always, Key, Reader};
 
 pub(super) const OK: kvreg_status = Status::Ok as kvreg_status;
 
@@ -99,7 +99,7 @@ pub(super) unsafe fn put(
     // A cast too is handled at once if nobody is in the way.
     // SAFETY: by contract.
     let done = unsafe { value.as_ref() }.and_then(|value| unsafe {
-        let value = Small::of(value.get_small()?)?;
+        let value = value.get_small()?;
         let key = fast::key(key.cast(), key_len)?;
         fast::fast(bucket, |bucket, pinned| {
             bucket.fast_put(key, value, Always, pinned)

@@ -38,10 +38,11 @@ use crate::memory;
 use crate::process::Process;
 use crate::reclaim;
 use crate::runtime::platform;
-use crate::server::{forget_ticket, held_tickets, hold_ticket, Thread, Tickets, TurnPlace, Worked};
+use crate::server::{forget_ticket, held_tickets, hold_ticket};
+use crate::server::{Front, Thread, Tickets, TurnPlace, Worked};
 use crate::sync::{lock, raw_arc};
 use crate::time::Timeout;
-use crate::user_server::{Front, Pending, Said, UserServer, UserTurn};
+use crate::user_server::{Pending, Said, UserServer, UserTurn};
 use crate::value::Text;
 
 const NOW: u32 = 1;

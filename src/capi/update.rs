@@ -73,8 +73,13 @@ unsafe fn fast_apply(
     match verdict {
         KEEP => update.fast_keep(),
         STORE => {
+            // No closure: the value is to be handed on in registers.
             // SAFETY: by contract.
-            let Some(value) = (unsafe { next.as_ref().and_then(|next| next.get_small()) }) else {
+            let Some(next) = (unsafe { next.as_ref() }) else {
+                return false;
+            };
+            // SAFETY: as above.
+            let Some(value) = (unsafe { next.get_small() }) else {
                 return false;
             };
             update.fast_store_there(value).unwrap_or_else(|| {
@@ -160,8 +165,9 @@ pub unsafe extern "C" fn kvreg_bucket_update(
     // Each of these is on the stack once, and as it is: the callback may update another bucket, and so
     // on, and all of it lies under that.
     let (mut current, mut next) = (kvreg_value::ABSENT, kvreg_value::NIL);
+    let mut begun = None;
     // SAFETY: the key is good for its length.
-    let mut begun = unsafe { fast_begin(bucket, (key, key_len), update, &mut current) };
+    unsafe { fast_begin(&mut begun, bucket, (key, key_len), update, &mut current) };
     if current.is_absent() {
         // SAFETY: as above.
         let status = unsafe {
@@ -181,6 +187,7 @@ pub unsafe extern "C" fn kvreg_bucket_update(
     let (Some(deciding), Some(callback)) = (&begun, update) else {
         return Status::Internal as kvreg_status; // it was checked
     };
+    begun::keep(deciding.decision().bucket());
     let (lineage, copies) = (runtime::lineage(), Copies::new());
     let verdict = platform::uncancelled(|| {
         // SAFETY: the callback and its data are good until this function returns.
@@ -208,14 +215,16 @@ pub unsafe extern "C" fn kvreg_bucket_update(
 /// The key is good for its length.
 #[inline(never)] // what it needs on the stack is not to lie under the callback
 unsafe fn fast_begin<'k>(
+    begun: &mut Option<Deciding<store::Key<'k>>>,
     bucket: *mut kvreg_bucket,
     (key, key_len): (*const c_void, usize),
     callback: kvreg_update_fn,
     current: &mut kvreg_value,
-) -> Option<Deciding<store::Key<'k>>> {
-    callback?;
+) {
     // SAFETY: by contract.
-    let key = unsafe { fast::key(key.cast(), key_len) }?;
+    let (Some(_), Some(key)) = (callback, unsafe { fast::key(key.cast(), key_len) }) else {
+        return;
+    };
     fast::fast(bucket, |bucket, pinned| {
         if bucket.is_large() {
             // Others are not to wait for the memory: it is fetched before the turn is taken.
@@ -223,11 +232,12 @@ unsafe fn fast_begin<'k>(
                 early.clear();
             }
         }
-        let deciding = bucket.fast_update_begin(key, Lasts::Call)?;
-        let read = deciding.decision().fast_read(pinned, Output).flatten();
-        *current = read.unwrap_or(kvreg_value::ABSENT);
-        Some(deciding)
-    })
+        let deciding = &*begun.insert(bucket.fast_update_begin(key, Lasts::Call)?);
+        if let Some(read) = deciding.decision().fast_read(pinned, Output).flatten() {
+            *current = read;
+        }
+        Some(())
+    });
 }
 
 /// As `fast_begin`, by the long way; what that has begun is gone on with.
@@ -372,13 +382,13 @@ pub unsafe extern "C" fn kvreg_bucket_update_begin(
     if !update.is_null() && memory::is_ready() {
         // SAFETY: the key is good for its length.
         let short = unsafe { fast::bytes(key.cast(), key_len) }.and_then(Key::short);
-        begun = short.and_then(|key| {
+        short.and_then(|key| {
             fast::fast(bucket, |bucket, pinned| {
-                let deciding = bucket.fast_update_begin(key, Lasts::Open)?;
+                let deciding = &*begun.insert(bucket.fast_update_begin(key, Lasts::Open)?);
                 if let Some(read) = deciding.decision().fast_read(pinned, Output).flatten() {
                     (value, is_read) = (read, true);
                 }
-                Some(deciding)
+                Some(())
             })
         });
     }

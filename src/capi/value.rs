@@ -11,6 +11,7 @@ use std::mem::ManuallyDrop;
 use super::argument::{self, invalid};
 use super::guard::guard;
 use super::status::{kvreg_status, Failure, Status};
+use crate::store::Small;
 use crate::sync::{Area, ThreadLocal};
 use crate::value::{Copied, Repr, Shared, Text, Value, ValueRef, COPY_LIMIT, VALUE_LIMIT};
 
@@ -277,14 +278,14 @@ impl kvreg_value {
     /// # Safety
     /// As of `get`.
     #[inline(always)]
-    pub(super) unsafe fn get_small<'a>(&self) -> Option<ValueRef<'a>> {
+    pub(super) unsafe fn get_small<'a>(&self) -> Option<Small<'a>> {
         match self.kind {
             // SAFETY of both: any bits are a number.
-            INT => return Some(ValueRef::Int(unsafe { self.payload.integer })),
-            FLOAT => return Some(ValueRef::Float(unsafe { self.payload.real })),
+            INT => return Some(Small::int(unsafe { self.payload.integer })),
+            FLOAT => return Some(Small::float(unsafe { self.payload.real })),
             STRING | BYTES => {}
             // SAFETY: by contract.
-            _ => return unsafe { self.get() }.ok(),
+            _ => return unsafe { self.get() }.ok().and_then(Small::of),
         }
         // SAFETY: any bits are a pointer and a length.
         let RawText { data, len } = unsafe { self.payload.text };
@@ -293,14 +294,13 @@ impl kvreg_value {
         }
         // SAFETY: by contract.
         let bytes = unsafe { std::slice::from_raw_parts(data, len) };
-        match self.kind {
-            STRING => std::str::from_utf8(bytes).ok().map(ValueRef::String),
-            _ => {
-                // SAFETY: by contract.
-                unsafe { argument::touch_to_read(data, len) };
-                Some(ValueRef::Bytes(bytes))
-            }
+        let is_string = self.kind == STRING;
+        match is_string {
+            true => _ = std::str::from_utf8(bytes).ok()?,
+            // SAFETY: by contract.
+            false => unsafe { argument::touch_to_read(data, len) },
         }
+        Small::of_text(is_string, bytes)
     }
 
     /// Whether it is a text that is not looked at by `get_small`.

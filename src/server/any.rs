@@ -5,7 +5,7 @@
 //! A [`NamedServer`] has the type of its server's state beside it, as it was when it was made of
 //! an `Arc` of that server. So where the types are equal, the pointer is that `Arc`'s.
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 
 use super::deadlock::Waitable;
 use super::end::{Linked, Monitor, Ties};
@@ -95,4 +95,11 @@ impl NamedServer {
             unsafe { Lent::new(Arc::from_raw(Arc::as_ptr(&self.server).cast())) }
         })
     }
+}
+
+/// What the boundary has for a server: told when nobody is inside it any more, nor will be.
+pub(crate) trait Front: Send + Sync {
+    fn vacated(&self);
+    fn as_any(&self) -> &(dyn Any + Send + Sync);
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }

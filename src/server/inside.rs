@@ -3,16 +3,17 @@
 //!
 //! # The argument
 //!
-//! User code runs under `TURN` alone, and holds a count of the server. It asks for `WRITE` when it
+//! User code runs under `TURN` alone, and mostly holds a count of the server. It asks for `WRITE` when it
 //! has decided. The short way does that by one swap that expects `TURN` and nothing else, so that
 //! it meets neither a snapshot nor the end of the server, changes the state, and gives both bits
 //! back at once. If the swap fails, nothing was done, and the long way (`commit`) is open as
 //! before.
 //!
-//! A [`LentTurn`] has no count: its server is one that keeps itself as long as somebody has its
-//! turn, and gives that up when it has ended and its turn is free (`vacated`). What is left to do
-//! when the turn was given back, because others are concerned, is done with a count that was taken
-//! before.
+//! A [`LentTurn`], and a turn that was taken by `fast_occupy_kept`, have no count: their server is
+//! one that keeps itself as long as somebody has its turn, and gives that up when it has ended and
+//! its turn is free (`vacated`). What is left to do when the turn was given back, because others are
+//! concerned, is done with a count that was taken before. Who took the turn first and then looks
+//! finds a server that has not ended, so that was not vacated.
 //!
 //! A [`Turn`] is counted by its thread, which it never leaves. An [`OpenTurn`] outlasts the call that
 //! took it and may be given back by any thread: who has it tells its thread (`held.rs`).
@@ -61,6 +62,28 @@ impl<S: State> Server<S> {
         };
         self.count_handled();
         Some(Turn::of(thread, Arc::clone(self), TURN))
+    }
+
+    /// As `fast_occupy`, without a count.
+    ///
+    /// # Safety
+    /// The server is kept until it is vacated.
+    #[inline(always)]
+    pub(crate) unsafe fn fast_occupy_kept(self: &Arc<Self>, lasts: Lasts) -> Option<Turn<S>> {
+        if !self.try_occupy(Patience::Glance) {
+            return None;
+        }
+        let Some(thread) = Thread::fast_enters_call(lasts) else {
+            if !self.fast_release(TURN) {
+                self.release_contained(TURN);
+            }
+            return None;
+        };
+        self.count_handled();
+        // SAFETY: not dropped, by contract there as long as the turn is held.
+        let mut turn = Turn::of(thread, unsafe { ptr::read(self) }, TURN);
+        turn.inside.is_counted = false;
+        Some(turn)
     }
 
     /// What comes before a refusal that the server is not asked about.
@@ -127,10 +150,7 @@ impl<S: State> LentTurn<S> {
         let lent = ManuallyDrop::new(self);
         let server = Arc::clone(&lent.server);
         Turn {
-            inside: Inside {
-                server,
-                bits: Cell::new(TURN),
-            },
+            inside: Inside::new(server, TURN),
             thread: PhantomData,
         }
     }
@@ -155,12 +175,23 @@ impl<S: State> Drop for LentTurn<S> {
 
 /// The calling thread is inside a server with user code.
 pub(crate) struct Inside<S: State> {
-    server: Arc<Server<S>>,
+    server: ManuallyDrop<Arc<Server<S>>>,
+    /// It has a count of the server, which else keeps itself.
+    is_counted: bool,
     /// What is given back: `TURN`, or nothing if a drain has it and goes on with it afterwards.
     bits: Cell<u32>,
 }
 
 impl<S: State> Inside<S> {
+    #[inline(always)]
+    fn new(server: Arc<Server<S>>, bits: u32) -> Inside<S> {
+        Inside {
+            server: ManuallyDrop::new(server),
+            is_counted: true,
+            bits: Cell::new(bits),
+        }
+    }
+
     pub(crate) fn server(&self) -> &Arc<Server<S>> {
         &self.server
     }
@@ -191,29 +222,19 @@ impl<S: State> Inside<S> {
         self.server.system.is_current() && self.server.word.load(Ordering::Acquire) == TURN
     }
 
-    /// Changes the state by the short way, and keeps `WRITE` until this is dropped, which is to be
-    /// at once. `false`, with nothing done, if somebody is in the way, or if the work says that it
-    /// did nothing. `work` does not panic.
+    /// The right to write, by the short way: `None` if somebody is in the way.
     #[inline(always)]
-    pub(crate) fn fast_commit(&self, work: impl FnOnce(&Writing<'_, S>) -> bool) -> bool {
+    pub(crate) fn fast_commit(&self) -> Option<FastCommit<'_, S>> {
         let server = &*self.server;
         if !server.system.is_current() || self.bits.get() != TURN {
-            return false;
+            return None;
         }
         let (order, failed) = (Ordering::Acquire, Ordering::Relaxed);
-        let locked = server
-            .word
-            .compare_exchange(TURN, TURN | WRITE, order, failed);
-        if locked.is_err() {
-            return false;
+        let word = &server.word;
+        match word.compare_exchange(TURN, TURN | WRITE, order, failed) {
+            Ok(_) => Some(FastCommit(self)),
+            Err(_) => None,
         }
-        // SAFETY: `WRITE` was just taken, and is given back here or with the turn.
-        let is_done = work(&unsafe { Writing::new(server) });
-        match is_done {
-            true => self.bits.set(TURN | WRITE),
-            false => server.release_write_contained(),
-        }
-        is_done
     }
 
     /// Gives the turn back; `uncount` is to say that the thread holds it no more. `false` if others
@@ -228,9 +249,48 @@ impl<S: State> Inside<S> {
         let bits = self.bits.get();
         let is_fast = bits == 0 || self.server.fast_release(bits);
         if !is_fast {
+            // From here on others may free it.
+            let _counted = (!self.is_counted).then(|| Arc::clone(&self.server));
             self.server.release_contained(bits);
         }
         is_fast
+    }
+}
+
+impl<S: State> Drop for Inside<S> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.is_counted {
+            // SAFETY: dropped nowhere else.
+            unsafe { ManuallyDrop::drop(&mut self.server) };
+        }
+    }
+}
+
+/// The right to write of who is inside. Dropped without `done`, nothing was changed.
+pub(crate) struct FastCommit<'i, S: State>(&'i Inside<S>);
+
+impl<S: State> FastCommit<'_, S> {
+    /// For work that does not panic.
+    #[inline(always)]
+    pub(crate) fn writing(&self) -> Writing<'_, S> {
+        // SAFETY: `WRITE` was taken when this was made, and is given back when it is dropped, or
+        // with the turn.
+        unsafe { Writing::new(&self.0.server) }
+    }
+
+    /// Keeps `WRITE` until the turn is given back, which is to be at once.
+    #[inline(always)]
+    pub(crate) fn done(self) {
+        let done = ManuallyDrop::new(self);
+        done.0.bits.set(TURN | WRITE);
+    }
+}
+
+impl<S: State> Drop for FastCommit<'_, S> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.server.release_write_contained();
     }
 }
 
@@ -257,10 +317,7 @@ impl<S: State> Turn<S> {
     fn of(thread: u64, server: Arc<Server<S>>, bits: u32) -> Turn<S> {
         server.turn_owner.set(thread);
         Turn {
-            inside: Inside {
-                server,
-                bits: Cell::new(bits),
-            },
+            inside: Inside::new(server, bits),
             thread: PhantomData,
         }
     }

@@ -96,7 +96,7 @@ use crate::reason::{Exit, Reason};
 use crate::sync::{lock, Arc, AtomicU32, Condvar, Mutex, MutexGuard, Ordering, Weak};
 use crate::time::Deadline;
 
-pub(crate) use any::{AnyServer, NamedServer};
+pub(crate) use any::{AnyServer, Front, NamedServer};
 pub(crate) use budget::{Budget, Reservation};
 pub(crate) use caller::Caller;
 pub use child::Restart;

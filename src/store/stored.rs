@@ -116,7 +116,7 @@ impl Stored {
     /// A value that is not shared; its tail belongs behind it.
     #[inline(always)]
     pub(crate) fn small(value: &Small<'_>, revision: u64) -> Stored {
-        Stored::of(value.what, revision)
+        Stored::of(value.what(), revision)
     }
 
     /// A text that is shared, and what belongs behind it; the count goes with the entry.
@@ -209,7 +209,7 @@ impl Stored {
     pub(crate) fn alike(&self, value: &Small<'_>) -> Option<Alike> {
         let state = self.state.load(Ordering::Relaxed);
         // One that is staged or withdrawn says so there too.
-        (state as u32 == value.what && !value.is_timed()).then_some(Alike(state))
+        (state as u32 == value.what() && !value.is_timed()).then_some(Alike(state))
     }
 
     /// As `overwrite`, of a value that is alike.
@@ -288,7 +288,7 @@ impl Stored {
     #[inline(always)]
     pub(crate) fn let_readers_see(&self, value: &Small<'_>) {
         let version = self.state.load(Ordering::Relaxed) & !(VERSION - 1);
-        let state = version.wrapping_add(VERSION) | u64::from(value.what);
+        let state = version.wrapping_add(VERSION) | value.what;
         self.state.store(state, Ordering::Release);
     }
 
@@ -390,8 +390,6 @@ pub(crate) struct Look<'a> {
     stored: &'a Stored,
     tail: &'a [AtomicU64],
     state: u64,
-    /// Type and length.
-    what: u32,
 }
 
 impl<'a> Look<'a> {
@@ -401,8 +399,13 @@ impl<'a> Look<'a> {
             stored,
             tail,
             state,
-            what: state as u32 & !(STAGED as u32),
         }
+    }
+
+    /// Type and length. No field: half a word that was written is slow to read with its other half.
+    #[inline(always)]
+    fn what(&self) -> u32 {
+        self.state as u32 & !(STAGED as u32)
     }
 
     /// Of the change that stored the value.
@@ -424,7 +427,7 @@ impl<'a> Look<'a> {
             let first = self.tail.first();
             first.map_or(0, |word| word.load(Ordering::Relaxed))
         };
-        Some(match self.what & KIND {
+        Some(match self.what() & KIND {
             NIL => ValueRef::Nil,
             BOOL => ValueRef::Bool(word() != 0),
             INT => ValueRef::Int(word() as i64),
@@ -436,7 +439,7 @@ impl<'a> Look<'a> {
     /// Whether a text is UTF-8.
     #[inline(always)]
     pub(crate) fn is_string(&self) -> bool {
-        self.what % 2 == STRING % 2
+        self.what() % 2 == STRING % 2
     }
 
     /// What is shared of the value instead of copied: good as long as the reader is pinned. It
@@ -444,20 +447,20 @@ impl<'a> Look<'a> {
     #[inline(always)]
     pub(crate) fn shared(&self) -> Option<ManuallyDrop<Shared>> {
         // SAFETY: what once was of a shared value still is.
-        unsafe { shared(self.what, self.tail) }
+        unsafe { shared(self.what(), self.tail) }
     }
 
     /// Of a text that is not shared. Never more than the tail has: no type was ever stored
     /// with more, whatever was read since.
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
-        (self.what >> LEN_SHIFT) as usize
+        (self.what() >> LEN_SHIFT) as usize
     }
 
     /// Whether it is a text that is not shared.
     #[inline(always)]
     pub(crate) fn is_small_text(&self) -> bool {
-        matches!(self.what & KIND, STRING | BYTES)
+        matches!(self.what() & KIND, STRING | BYTES)
     }
 
     /// Copies the text.
@@ -478,8 +481,8 @@ pub(crate) struct Alike(u64);
 /// A value that is not shared, taken apart once.
 #[derive(Clone, Copy)]
 pub(crate) struct Small<'a> {
-    /// Type and length.
-    what: u32,
+    /// Type and length, in a whole word: half of one that was written is slow to read as a whole.
+    what: u64,
     /// What is no text.
     word: [u8; 8],
     text: &'a [u8],
@@ -491,37 +494,56 @@ impl<'a> Small<'a> {
     /// `None` if it is a text that is to be shared.
     #[inline(always)]
     pub(crate) fn of(value: ValueRef<'a>) -> Option<Small<'a>> {
-        let text = value.text();
-        let (what, word) = match value {
-            ValueRef::Nil => (NIL, 0),
-            ValueRef::Bool(value) => (BOOL, value.into()),
-            ValueRef::Int(value) => (INT, value as u64),
-            ValueRef::Float(value) => (FLOAT, value.to_bits()),
-            ValueRef::String(_) => (STRING | (text.len() as u32) << LEN_SHIFT, 0),
-            ValueRef::Bytes(_) => (BYTES | (text.len() as u32) << LEN_SHIFT, 0),
-        };
-        let word = word.to_ne_bytes();
+        match value {
+            ValueRef::Nil => Some(Small::scalar(NIL, 0)),
+            ValueRef::Bool(value) => Some(Small::scalar(BOOL, value.into())),
+            ValueRef::Int(value) => Some(Small::int(value)),
+            ValueRef::Float(value) => Some(Small::float(value)),
+            ValueRef::String(text) => Small::of_text(true, text.as_bytes()),
+            ValueRef::Bytes(text) => Small::of_text(false, text),
+        }
+    }
+
+    /// As `of`, of a text that is UTF-8 or not.
+    #[inline(always)]
+    pub(crate) fn of_text(is_string: bool, text: &'a [u8]) -> Option<Small<'a>> {
+        let what = if is_string { STRING } else { BYTES };
         is_small(text).then_some(Small {
-            what,
-            word,
+            what: u64::from(what) | (text.len() as u64) << LEN_SHIFT,
+            word: [0; 8],
             text,
             life: 0,
         })
     }
 
     #[inline(always)]
-    pub(crate) fn int(value: i64) -> Small<'static> {
+    fn scalar(what: u32, word: u64) -> Small<'static> {
         Small {
-            what: INT,
-            word: value.to_ne_bytes(),
+            what: what.into(),
+            word: word.to_ne_bytes(),
             text: &[],
             life: 0,
         }
     }
 
     #[inline(always)]
+    pub(crate) fn float(value: f64) -> Small<'static> {
+        Small::scalar(FLOAT, value.to_bits())
+    }
+
+    #[inline(always)]
+    pub(crate) fn int(value: i64) -> Small<'static> {
+        Small::scalar(INT, value as u64)
+    }
+
+    #[inline(always)]
+    fn what(&self) -> u32 {
+        self.what as u32
+    }
+
+    #[inline(always)]
     fn is_text(&self) -> bool {
-        self.what & KIND >= STRING
+        self.what() & KIND >= STRING
     }
 
     /// The bytes of a text.
@@ -540,7 +562,7 @@ impl<'a> Small<'a> {
     /// What it counts for, in bytes: a number has 8.
     #[inline(always)]
     pub(crate) fn size(&self) -> usize {
-        size_of_small(self.what)
+        size_of_small(self.what())
     }
 
     /// What belongs behind it.

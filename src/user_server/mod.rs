@@ -45,7 +45,6 @@ mod starting;
 mod timed;
 mod turns;
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -53,7 +52,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use crate::bucket::{Due, Surroundings};
 use crate::error::Error;
 use crate::reason::{Exit, Reason};
-use crate::server::{HandleCount, Place, Server, State, System, Turn, Writing};
+use crate::server::{Front, HandleCount, Place, Server, State, System, Turn, Writing};
 use crate::sync::{lock, Counter};
 use crate::time::Deadline;
 
@@ -132,13 +131,6 @@ impl UserServerSurroundings {
     fn remove_due(&self, at: u64, due: &Arc<dyn Due>) {
         self.of_buckets.buckets.agenda().remove(at, due);
     }
-}
-
-/// What the boundary has for a server: told when nobody is inside it any more.
-pub(crate) trait Front: Send + Sync {
-    fn vacated(&self);
-    fn as_any(&self) -> &(dyn Any + Send + Sync);
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 /// Calls that wait for an answer, by their addresses; `None` once the server has ended.

@@ -92,7 +92,7 @@ impl Look<'_> {
     /// Whether the key has a time to live.
     #[inline(always)]
     pub(crate) fn is_timed(&self) -> bool {
-        self.what & TIMED != 0
+        self.what() & TIMED != 0
     }
 
     /// Until when the key lives; `u64::MAX` is for ever.
@@ -112,7 +112,7 @@ impl<'a> Small<'a> {
         match life {
             None => self,
             Some(Life(life)) => Small {
-                what: self.what | TIMED,
+                what: self.what | u64::from(TIMED),
                 life,
                 ..self
             },
@@ -121,6 +121,6 @@ impl<'a> Small<'a> {
 
     #[inline(always)]
     pub(crate) fn is_timed(&self) -> bool {
-        self.what & TIMED != 0
+        self.what() & TIMED != 0
     }
 }

@@ -112,13 +112,17 @@ fn add_there(server: &Arc<Server<Bucket>>) -> bool {
         return false;
     };
     let more = Small::of(ValueRef::Int(seen + 1)).unwrap();
-    turn.inside().fast_commit(|write| {
-        assert_eq!(number(server), Some(seen));
-        // SAFETY: that is what is tried.
-        let is_done = unsafe { write.exclusive().fast_put_at(spot, more) };
-        assert_eq!(number(server), Some(seen + i64::from(is_done)));
-        is_done
-    })
+    let Some(commit) = turn.inside().fast_commit() else {
+        return false;
+    };
+    assert_eq!(number(server), Some(seen));
+    // SAFETY: that is what is tried.
+    let is_done = unsafe { commit.writing().exclusive().fast_put_at(spot, more) };
+    assert_eq!(number(server), Some(seen + i64::from(is_done)));
+    if is_done {
+        commit.done();
+    }
+    is_done
 }
 
 #[test]

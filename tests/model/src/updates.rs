@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::openings::{answered, beside, check, check_bounded, facts, occupied, until, Counter};
-use crate::server::{Lasts, Writing};
+use crate::server::Lasts;
 use crate::subject::{call, cast, forever, kill, peek, task, Facts, Subject};
 
 /// An update by the short way, as far as that is open.
@@ -12,15 +12,13 @@ fn update(server: &Counter) -> Result<u32, Error> {
         None => server.occupy(&mut forever(), Lasts::Call)?,
     };
     server.state().step_inside();
-    let mut seen = 0;
-    let add = |write: &Writing<'_, Subject>| {
-        seen = write.state().add(write);
-        true
+    let Some(commit) = turn.inside().fast_commit() else {
+        return turn.inside().commit(|write| write.state().add(write));
     };
-    match turn.inside().fast_commit(add) {
-        true => Ok(seen),
-        false => turn.inside().commit(|write| write.state().add(write)),
-    }
+    let write = commit.writing();
+    let seen = write.state().add(&write);
+    commit.done();
+    Ok(seen)
 }
 
 #[test]
@@ -55,6 +53,28 @@ fn a_short_update_against_a_call_and_a_kill() {
         answered(&call(&server));
         answered(&thread.join().unwrap());
         killer.join().unwrap();
+    });
+}
+
+/// Without a count: the server is vacated, and may be gone, when nobody is inside any more.
+#[test]
+fn a_kept_turn_against_a_kill() {
+    check(|| {
+        let server = Subject::start();
+        let facts = facts(&server);
+        let killer = beside(&server, kill);
+        // SAFETY: the model's thread has a count.
+        if let Some(turn) = unsafe { server.fast_occupy_kept(Lasts::Call) } {
+            assert_eq!(Facts::count(&facts.vacated), 0);
+            server.state().step_inside();
+            if let Some(commit) = turn.inside().fast_commit() {
+                let write = commit.writing();
+                write.state().add(&write);
+                commit.done();
+            }
+        }
+        killer.join().unwrap();
+        assert_eq!(Facts::count(&facts.vacated), 1);
     });
 }
 
