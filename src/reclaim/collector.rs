@@ -136,6 +136,12 @@ impl Participant {
         self.pinned.store(pinned & !PINNED, Ordering::Release);
     }
 
+    /// For who is not pinned, nor will be for a while: nobody waits for this thread.
+    pub(crate) fn step_aside(&self) {
+        // Release: who sees it sees that it is not pinned.
+        self.presence.swap(AWAY, Ordering::Release);
+    }
+
     /// Whether it has no part in a grace period any more.
     fn is_past(&self, period: &Period) -> bool {
         let is_unpinned = |pinned: u64| pinned & PINNED == 0;
@@ -291,8 +297,7 @@ impl Collector {
     pub(crate) unsafe fn leave(&self, participant: &Participant) {
         // SAFETY: by contract.
         self.hand_over(unsafe { participant.with_limbo(Limbo::take) });
-        // Release: who sees it sees that it is not pinned.
-        participant.presence.swap(AWAY, Ordering::Release);
+        participant.step_aside();
         participant.is_taken.store(false, Ordering::Release);
     }
 

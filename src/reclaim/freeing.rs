@@ -151,11 +151,14 @@ fn free_own(pins: &Pins, domain: &'static Domain) -> bool {
     let Some(participant) = pins.participant() else {
         return false;
     };
-    pins.end_allowance(&domain.collector);
+    let is_much = pins.end_allowance(&domain.collector);
     // SAFETY: the thread's own, which is not pinned.
     let taken = unsafe { domain.collector.take_own(participant, &pins.period) };
     let has_taken = taken.is_some();
     if let Some(mut taken) = taken {
+        if is_much {
+            participant.step_aside(); // others free too, and need not wait for its next pin
+        }
         taken.free(|| false);
     }
     has_taken

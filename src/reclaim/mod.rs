@@ -219,10 +219,13 @@ impl Pins {
         bytes < MUCH + self.allowance.get() && bytes >= MUCH
     }
 
-    fn end_allowance(&self, collector: &Collector) {
-        if self.allowance.replace(0) > 0 {
+    /// Whether it had one.
+    fn end_allowance(&self, collector: &Collector) -> bool {
+        let had = self.allowance.replace(0) > 0;
+        if had {
             collector.give_allowance_back();
         }
+        had
     }
 
     fn end_of_thread(&self) {
