@@ -8,10 +8,12 @@ use crate::memory;
 use crate::runtime::thread_end::PerThread;
 use crate::sync::{lock, Area, ThreadLocal};
 
-/// So many a thread keeps, in a block of its own.
-pub(super) const KEPT: usize = 1024;
+/// So many a thread keeps, in a block of its own: all that may wait at once to be freed where several
+/// threads free (`reclaim`), and what it got from the table beside. Else slots would go from thread
+/// to thread by way of the table, and their cache lines with them.
+pub(super) const KEPT: usize = 2048;
 /// What it gives back when it has no room for more, and what it gets when it has none.
-pub(super) const GIVEN: usize = KEPT / 2;
+pub(super) const GIVEN: usize = 512;
 /// What it gets of slots that were never used.
 pub(super) const NEW: usize = 32;
 
@@ -100,7 +102,7 @@ impl Slots {
         true
     }
 
-    /// Makes room: half of them go to the table, those first that it has had for longest.
+    /// Makes room: some go to the table, those first that it has had for longest.
     #[cold]
     fn give_back(&self) {
         let (numbers, left) = (self.numbers.get(), KEPT - GIVEN);
