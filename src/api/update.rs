@@ -28,7 +28,7 @@ pub struct Update(Arc<Held<OpenUpdate>>);
 
 impl Update {
     pub(crate) fn begin(deciding: Deciding) -> Result<Update, Error> {
-        let held = Arc::new(Held::new(deciding.open()));
+        let held = Arc::new(Held::new(deciding.open(|key| key)));
         hold(Arc::clone(&held))?;
         Ok(Update(held))
     }

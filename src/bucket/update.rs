@@ -14,6 +14,8 @@
 //! way makes it forget the place first (`commit`).
 
 use std::cell::Cell;
+use std::mem::needs_drop;
+use std::ptr;
 use std::sync::Arc;
 
 use super::backed::Change;
@@ -124,11 +126,12 @@ impl<K: Keyed> Deciding<K> {
         self.turn.leave();
     }
 
-    /// For who keeps it beyond the call that began it.
-    pub(crate) fn open(self) -> OpenUpdate<K> {
+    /// For who keeps it beyond the call that began it, and perhaps the key in another way.
+    #[inline(always)]
+    pub(crate) fn open<L>(self, key: impl FnOnce(K) -> L) -> OpenUpdate<L> {
         OpenUpdate {
             turn: self.turn.open(),
-            key: self.key,
+            key: key(self.key),
             spot: self.spot,
             clock: self.clock,
         }
@@ -141,6 +144,25 @@ pub(crate) struct OpenUpdate<K = OwnedKey> {
     key: K,
     spot: Cell<Option<ValueSpot>>,
     clock: Clock,
+}
+
+// What `take_turn` leaves where it is.
+const _: () = assert!(!needs_drop::<Cell<Option<ValueSpot>>>() && !needs_drop::<Clock>());
+
+impl<K> OpenUpdate<K> {
+    /// Takes the turn out of where an update lies, and drops the rest: to move all of it would take
+    /// longer.
+    ///
+    /// # Safety
+    /// The update is there, and is not used any more.
+    #[inline(always)]
+    pub(crate) unsafe fn take_turn(place: *mut OpenUpdate<K>) -> OpenTurn<BucketState> {
+        // SAFETY: by contract.
+        unsafe {
+            ptr::drop_in_place(&raw mut (*place).key);
+            ptr::read(&raw const (*place).turn)
+        }
+    }
 }
 
 impl<K: Keyed> OpenUpdate<K> {

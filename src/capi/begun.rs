@@ -17,12 +17,13 @@
 
 use std::any::Any;
 use std::cell::UnsafeCell;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::sync::Arc;
 
 use super::kinds::kvreg_update;
 use super::object::{is_inherited, is_inherited_handle, missing, token};
 use super::status::{Failure, Status};
-use crate::bucket::{BucketServer, Deciding, Keyed, OpenUpdate};
+use crate::bucket::{BucketServer, Deciding, Decision, Keyed, OpenUpdate};
 use crate::error::Error;
 use crate::handle_table::{Invalid, Kind, Removed, RemovedSlot};
 use crate::process::Process;
@@ -33,7 +34,7 @@ use crate::store;
 use crate::sync::{lock, raw_arc, Mutex};
 
 /// Keys up to so many bytes lie in the holder itself.
-const SHORT: usize = 31;
+pub(super) const SHORT: usize = 31;
 
 /// The key of an open update. The bytes of a short one lie in words, the length in the last byte:
 /// so it is moved word by word. Bytes at odd places would be moved by pieces that overlap, and a
@@ -44,24 +45,20 @@ pub(super) enum Key {
 }
 
 impl Key {
+    /// Of one that has no more than `SHORT` bytes.
     #[inline(always)]
-    pub(super) fn short(key: &[u8]) -> Option<Key> {
-        if key.len() > SHORT {
-            return None;
-        }
+    pub(super) fn short(key: &[u8]) -> Key {
         let mut short = [0; SHORT + 1];
         short[..key.len()].copy_from_slice(key);
         short[SHORT] = key.len() as u8;
         // SAFETY: of one size, and any bytes are words.
-        Some(Key::Short(unsafe {
-            std::mem::transmute::<[u8; 32], [u64; 4]>(short)
-        }))
+        Key::Short(unsafe { std::mem::transmute::<[u8; 32], [u64; 4]>(short) })
     }
 
     pub(super) fn new(key: &[u8]) -> Result<Key, Error> {
-        match Key::short(key) {
-            Some(key) => Ok(key),
-            None => crate::bucket::copy_key(key).map(Key::Long),
+        match key.len() <= SHORT {
+            true => Ok(Key::short(key)),
+            false => crate::bucket::copy_key(key).map(Key::Long),
         }
     }
 }
@@ -91,7 +88,9 @@ pub(super) struct Begun {
 struct Inner {
     /// None once its handles are used up.
     slot: Option<RemovedSlot>,
-    update: Option<OpenUpdate<Key>>,
+    /// There is one as long as a token is published, or who took that out has not ended it. It is
+    /// made here and used here, for it is large.
+    update: MaybeUninit<OpenUpdate<Key>>,
 }
 
 // SAFETY: see the module: one thread at a time looks at the cell.
@@ -136,7 +135,7 @@ impl Begun {
             process: Process::current(),
             inner: UnsafeCell::new(Inner {
                 slot: None,
-                update: None,
+                update: MaybeUninit::uninit(),
             }),
             kept: Mutex::new(Some(Arc::clone(bucket))),
         });
@@ -144,18 +143,21 @@ impl Begun {
         unsafe { bucket.set_front(begun) }
     }
 
-    /// Keeps an update open, and makes its handle; drops it if that cannot be done.
+    /// Keeps an update open, and makes its handle; drops it if that cannot be done. `own` makes the
+    /// key that is kept.
     #[inline(always)]
-    pub(super) fn open(deciding: Deciding<Key>) -> Result<*mut kvreg_update, Failure> {
-        let update = deciding.open();
-        let bucket: *const Arc<BucketServer> = update.decision().bucket();
-        // SAFETY: the update has it, and lies here until it is put in.
-        let begun = Begun::of(unsafe { &*bucket })?;
+    pub(super) fn open<K: Keyed>(
+        deciding: Deciding<K>,
+        own: impl FnOnce(K) -> Key,
+    ) -> Result<*mut kvreg_update, Failure> {
+        let bucket = deciding.decision().bucket();
+        let begun: *const Begun = Begun::of(bucket)?;
+        // SAFETY: the bucket keeps it, and the update the bucket.
+        let begun = unsafe { &*begun };
         let process = begun.process;
-        // SAFETY: as above.
-        let token = begun.announce(unsafe { &*bucket })?;
+        let token = begun.announce(bucket)?;
         // SAFETY: the update has the turn, and its token is not published.
-        unsafe { (*begun.inner.get()).update = Some(update) };
+        unsafe { (*begun.inner.get()).update.write(deciding.open(own)) };
         process.handles().publish(token);
         // Either `shutdown` sees this handle and ends it, or this thread sees the shutdown.
         reclaim::light();
@@ -191,42 +193,80 @@ impl Begun {
         }
     }
 
-    /// The update of a token that was just taken out of the table.
+    /// For who has just taken the token out of the table.
     #[inline(always)]
-    fn taken(&self, slot: &RemovedSlot) -> Option<OpenUpdate<Key>> {
-        // SAFETY: this thread took the token out.
-        let inner = unsafe { &mut *self.inner.get() };
+    fn forget_used_up(&self, slot: &RemovedSlot) {
         if self.process.handles().is_used_up(slot) {
-            inner.slot = None;
+            // SAFETY: this thread took the token out.
+            unsafe { (*self.inner.get()).slot = None };
         }
-        inner.update.take()
+    }
+}
+
+/// An update that was taken out to be ended, where it lies. Dropped, it is over.
+pub(super) struct Ending(*const Begun);
+
+impl Ending {
+    fn place(&self) -> *mut OpenUpdate<Key> {
+        // SAFETY: it is there as long as the update has the turn. A field's address alone.
+        unsafe { (&raw mut (*(*self.0).inner.get()).update).cast() }
+    }
+
+    #[inline(always)]
+    pub(super) fn decision(&self) -> Decision<'_> {
+        // SAFETY: it is there until this is dropped, and nobody else looks.
+        unsafe { &*self.place() }.decision()
+    }
+
+    /// As a value of its own.
+    pub(super) fn into_update(self) -> OpenUpdate<Key> {
+        // SAFETY: taken out once.
+        unsafe { ManuallyDrop::new(self).place().read() }
+    }
+}
+
+impl Drop for Ending {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: nobody looks at it any more. What is there is another's once the turn is given back.
+        drop(unsafe { OpenUpdate::take_turn(self.place()) });
     }
 }
 
 /// Takes out the update of a token.
 #[inline(always)]
-fn take_by(process: &'static Process, token: u64) -> Result<OpenUpdate<Key>, Invalid> {
+fn end_by(process: &'static Process, token: u64) -> Result<Ending, Invalid> {
     let removed = process.handles().remove(token, Kind::Update)?;
     forget_ticket(token);
-    taken(removed).ok_or(Invalid::Bad)
+    Ok(ending(&removed))
 }
 
-/// What a handle held that was just taken out of the table.
+fn take_by(process: &'static Process, token: u64) -> Result<OpenUpdate<Key>, Invalid> {
+    end_by(process, token).map(Ending::into_update)
+}
+
+/// What a handle stood for that was just taken out of the table.
 #[inline(always)]
-pub(super) fn taken(removed: Removed) -> Option<OpenUpdate<Key>> {
+fn ending(removed: &Removed) -> Ending {
     // SAFETY: slots of this kind are reserved for these, by `reserve`; and it is still there, for its
-    // update knows the bucket.
+    // update has the turn of the bucket that keeps it.
     let begun = unsafe { raw_arc::kept::<Begun>(removed.object) };
-    begun.taken(&removed.slot)
+    begun.forget_used_up(&removed.slot);
+    Ending(Arc::as_ptr(&begun))
+}
+
+/// As `ending`, as a value of its own.
+pub(super) fn taken(removed: &Removed) -> OpenUpdate<Key> {
+    ending(removed).into_update()
 }
 
 /// Takes the update of a handle out to be ended, by the short way: `None` if there is none.
 #[inline(always)]
-pub(super) fn fast_take(handle: *mut kvreg_update) -> Option<OpenUpdate<Key>> {
+pub(super) fn fast_take(handle: *mut kvreg_update) -> Option<Ending> {
     if platform::is_ending() {
         return None;
     }
-    take_by(Process::if_any()?, token(handle)).ok()
+    end_by(Process::if_any()?, token(handle)).ok()
 }
 
 /// Takes the update of a handle out to be ended.

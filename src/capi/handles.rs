@@ -199,7 +199,7 @@ pub(crate) fn free_all(process: &'static Process) {
             registry.registry().end(shut_down());
         }
         Kind::Bucket => retire_counted::<BucketServer>(process, removed).end(shut_down()),
-        Kind::Update => drop(begun::taken(removed)),
+        Kind::Update => drop(begun::taken(&removed)),
         Kind::Items => retire_counted::<Items>(process, removed).freed(),
         Kind::Listener => retire_counted::<ListenerCore>(process, removed).freed(),
         Kind::Server => retire_counted::<UserServer>(process, removed).end(shut_down()),

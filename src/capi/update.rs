@@ -379,10 +379,9 @@ pub unsafe extern "C" fn kvreg_bucket_update_begin(
 ) -> kvreg_status {
     let mut value = kvreg_value::NIL;
     let (mut begun, mut is_read) = (None, false);
-    if !update.is_null() && memory::is_ready() {
+    if !update.is_null() && key_len <= begun::SHORT && memory::is_ready() {
         // SAFETY: the key is good for its length.
-        let short = unsafe { fast::bytes(key.cast(), key_len) }.and_then(Key::short);
-        short.and_then(|key| {
+        unsafe { fast::key(key.cast(), key_len) }.and_then(|key| {
             fast::fast(bucket, |bucket, pinned| {
                 let deciding = &*begun.insert(bucket.fast_update_begin(key, Lasts::Open)?);
                 if let Some(read) = deciding.decision().fast_read(pinned, Output).flatten() {
@@ -395,7 +394,7 @@ pub unsafe extern "C" fn kvreg_bucket_update_begin(
     if is_read {
         // SAFETY: null or outputs.
         if let Some(done) = begun.take().and_then(|begun| unsafe {
-            let handle = Begun::open(begun).ok()?;
+            let handle = Begun::open(begun, |key| Key::short(&key)).ok()?;
             update.write(handle);
             Some(Out::new(current, value).is_wanted())
         }) {
@@ -417,16 +416,18 @@ pub unsafe extern "C" fn kvreg_bucket_update_begin(
             None => with(bucket, |bucket, caller| {
                 update.required()?;
                 // SAFETY: the key is good for its length.
-                let key = Key::new(unsafe { argument::key(key, key_len) }?)?;
+                let key = store::Key::new(unsafe { argument::key(key, key_len) }?);
                 Ok(bucket.update_begin(caller, key, Lasts::Open)?)
             })?,
         };
+        // SAFETY: as above.
+        let own = Key::new(unsafe { argument::key(key, key_len) }?)?;
         let mut value = match begun.decision().current()? {
             Some(value) if current.is_wanted() => kvreg_value::owned(value)?,
             Some(_) => kvreg_value::NIL,
             None => kvreg_value::ABSENT,
         };
-        let made = Begun::open(begun);
+        let made = Begun::open(begun, |_| own);
         if made.is_err() {
             value.clear();
         }
@@ -447,12 +448,12 @@ pub unsafe extern "C" fn kvreg_update_end(
 ) -> kvreg_status {
     let mut begun = None;
     if matches!(verdict, KEEP | STORE) {
-        begun = begun::fast_take(update);
-    }
-    if let Some(begun) = &begun {
-        // SAFETY: null, or a value whose text is good for its length.
-        if unsafe { fast_apply(begun.decision(), verdict, next) } {
-            return OK;
+        if let Some(ending) = begun::fast_take(update) {
+            // SAFETY: null, or a value whose text is good for its length.
+            if unsafe { fast_apply(ending.decision(), verdict, next) } {
+                return OK;
+            }
+            begun = Some(ending.into_update());
         }
     }
     guard("kvreg_update_end", || {
