@@ -203,7 +203,7 @@ pub(crate) fn free_all(process: &'static Process) {
         Kind::Items => retire_counted::<Items>(process, removed).freed(),
         Kind::Listener => retire_counted::<ListenerCore>(process, removed).freed(),
         Kind::Server => retire_counted::<UserServer>(process, removed).end(shut_down()),
-        Kind::Turn => drop(turns::taken(removed)),
+        Kind::Turn => drop(turns::taken(&removed)),
         Kind::Reply => retire_counted::<Deferred>(process, removed).give_up(),
         Kind::Inbox => inboxes.push_back(removed),
     });

@@ -39,10 +39,10 @@ use crate::process::Process;
 use crate::reclaim;
 use crate::runtime::platform;
 use crate::server::{forget_ticket, held_tickets, hold_ticket};
-use crate::server::{Front, Thread, Tickets, TurnPlace, Worked};
+use crate::server::{Front, Thread, Tickets, Turn, TurnPlace, Worked};
 use crate::sync::{lock, raw_arc};
 use crate::time::Timeout;
-use crate::user_server::{Pending, Said, UserServer, UserTurn};
+use crate::user_server::{Pending, Said, Taken, UserServer, UserServerState, UserTurn};
 use crate::value::Text;
 
 const NOW: u32 = 1;
@@ -55,8 +55,8 @@ pub(super) struct Held {
     turns: OnceLock<Box<Turns>>,
     /// What messages call the server.
     me: AtomicU64,
-    /// Who has the turn needs no count of the server: it keeps itself, from when it is called so in
-    /// messages until it is vacated.
+    /// Who has the turn needs no count of the server: it keeps itself, from when this is made until it
+    /// is vacated.
     kept: Mutex<Option<Arc<UserServer>>>,
 }
 
@@ -105,6 +105,7 @@ impl Front for Held {
     }
 }
 
+/// Called by who has the turn.
 #[inline(always)]
 fn held(server: &Arc<UserServer>) -> Result<&Held, Failure> {
     let front = match server.state().front() {
@@ -115,15 +116,18 @@ fn held(server: &Arc<UserServer>) -> Result<&Held, Failure> {
     held.ok_or(Status::Internal.into())
 }
 
+/// Called by who has the turn.
 #[cold]
 fn make_held(server: &Arc<UserServer>) -> &Arc<dyn Front> {
-    server.state().set_front(Arc::new(Held {
+    let held = Arc::new(Held {
         process: Process::current(),
         server: Arc::downgrade(server),
         turns: OnceLock::new(),
         me: AtomicU64::new(0),
-        kept: Mutex::default(),
-    }))
+        kept: Mutex::new(Some(Arc::clone(server))),
+    });
+    // SAFETY: `kept` is its count.
+    unsafe { server.state().set_front(held) }
 }
 
 /// The handle that messages bring: NULL if there is none to be had.
@@ -141,7 +145,6 @@ pub(super) fn me(server: &Arc<UserServer>) -> *mut kvreg_server {
 fn make_me(server: &Arc<UserServer>) -> Option<u64> {
     let held = held(server).ok()?;
     let token = insert_uncounted(server).ok()?;
-    *lock(&held.kept) = Some(Arc::clone(server));
     held.me.store(token, Ordering::Release);
     server.state().me.store(token, Ordering::Release);
     Some(token)
@@ -149,15 +152,25 @@ fn make_me(server: &Arc<UserServer>) -> Option<u64> {
 
 /// Publishes a turn, and makes its handle, in the server's place for it; drops it if that cannot
 /// be done.
-#[inline(always)]
 pub(super) fn open(turn: UserTurn) -> Result<*mut kvreg_turn, Failure> {
-    // SAFETY: the turn knows its server, which has a count of this, and lasts until its token is
-    // published.
-    let held = unsafe { &*std::ptr::from_ref(held(turn.server())?) };
+    open_by(turn, UserTurn::server, |turn| turn)
+}
+
+/// As `open`, of what is made a turn where that lies.
+#[inline(always)]
+fn open_by<T>(
+    begun: T,
+    server: impl FnOnce(&T) -> &Arc<UserServer>,
+    make: impl FnOnce(T) -> UserTurn,
+) -> Result<*mut kvreg_turn, Failure> {
+    let server = server(&begun);
+    let held: *const Held = held(server)?;
+    // SAFETY: the turn keeps its server, which has a count of this, until its token is published.
+    let held = unsafe { &*held };
     let process = held.process;
-    let token = held.announce(&turn)?;
+    let token = held.announce(server)?;
     // SAFETY: it is the server's, and each handle of the slot has another token.
-    unsafe { held.turns().place.put(token, turn) };
+    unsafe { held.turns().place.put(token, || make(begun)) };
     process.handles().publish(token);
     // Either `shutdown` sees this handle and ends it, or this thread sees the shutdown.
     reclaim::light();
@@ -177,13 +190,13 @@ impl Held {
     /// Makes a token for a turn of the calling thread's, which is to be put into its place and then
     /// published.
     #[inline(always)]
-    fn announce(&self, turn: &UserTurn) -> Result<u64, Failure> {
+    fn announce(&self, server: &Arc<UserServer>) -> Result<u64, Failure> {
         let turns = self.turns();
         // SAFETY: the caller has the turn, which is not in its place yet.
         let slot = unsafe { &mut *turns.slot.get() };
         let reserved = match slot.take() {
             Some(reserved) => reserved,
-            None => reserve(turn.server())?,
+            None => reserve(server)?,
         };
         let reserved = slot.insert(reserved);
         let token = self.process.handles().next(Kind::Turn, reserved);
@@ -277,49 +290,53 @@ pub(super) fn innermost() -> Option<(u64, Arc<UserServer>)> {
     mine.max_by_key(|(serial, _)| *serial)
 }
 
-/// What a handle held that was just taken out of the table.
+/// What a handle held that was just taken out of the table, as `out` takes it.
 #[inline(always)]
-pub(super) fn taken(removed: Removed) -> Option<UserTurn> {
+fn taken_by<R>(
+    removed: &Removed,
+    out: impl FnOnce(&mut Option<UserTurn>) -> Option<R>,
+) -> Option<R> {
     // SAFETY: slots of this kind are reserved for these, by `reserve`; and it is still there: its turn
-    // knows the server, and whoever works with that does.
+    // keeps the server, and whoever works with that does.
     let held = unsafe { raw_arc::kept::<Held>(removed.object) };
     let turns = held.turns();
     // SAFETY: the token was taken out of the table, which one thread does, once.
-    let turn = unsafe { turns.place.take(removed.token) }?;
+    let taken = unsafe { turns.place.take(removed.token, out) }?;
     held.keep_no_used_up_slot();
-    Some(turn)
+    Some(taken)
+}
+
+pub(super) fn taken(removed: &Removed) -> Option<UserTurn> {
+    taken_by(removed, Option::take)
 }
 
 fn take_by(process: &'static Process, token: u64) -> Result<UserTurn, Invalid> {
     // The turn's holder is not freed before this thread has looked at it.
     let _pinned = reclaim::pin();
-    take_out(process, token)
-}
-
-/// As `take_by`, of who is pinned.
-#[inline(always)]
-fn take_out(process: &'static Process, token: u64) -> Result<UserTurn, Invalid> {
     let removed = process.handles().remove(token, Kind::Turn)?;
     forget_ticket(token);
-    taken(removed).ok_or(Invalid::Bad)
+    taken(&removed).ok_or(Invalid::Bad)
 }
 
 /// As `take`, by the short way: `None` if there is none.
 #[inline(always)]
-fn fast_take(handle: *mut kvreg_turn) -> Option<UserTurn> {
+fn fast_take(handle: *mut kvreg_turn) -> Option<Taken> {
     if platform::is_ending() {
         return None;
     }
     let process = Process::if_any()?;
     // As in `take_by`.
     reclaim::fast_pin(process.system().domain(), |_| {
-        take_out(process, token(handle)).ok()
+        let token = token(handle);
+        let removed = process.handles().remove(token, Kind::Turn).ok()?;
+        forget_ticket(token);
+        taken_by(&removed, UserTurn::take)
     })
 }
 
-/// A turn of a server that meets nobody: `None` if that is not so.
+/// A turn of a server that meets nobody, by the timeout of the handle: `None` if that is not so.
 #[inline(always)]
-fn fast_begin(server: *mut kvreg_server) -> Option<UserTurn> {
+fn fast_begin(server: *mut kvreg_server) -> Option<(Turn<UserServerState>, Timeout)> {
     if platform::is_ending() {
         return None;
     }
@@ -332,7 +349,7 @@ fn fast_begin(server: *mut kvreg_server) -> Option<UserTurn> {
         // SAFETY: as in `object::with`: a count of the table's, which lasts as long as the pin.
         let server = unsafe { raw_arc::kept::<UserServer>(found.object) };
         let timeout = Timeout::from_millis(found.timeout.load(Ordering::Relaxed)).ok()?;
-        server.fast_begin_turn(timeout)
+        Some((server.fast_begin_turn()?, timeout))
     })
 }
 
@@ -385,11 +402,10 @@ pub(super) fn defer(
     mark: u64,
 ) -> Result<(Arc<UserServer>, Arc<Pending>), Failure> {
     let server = with(server, |server, _| Ok(Arc::clone(server)))?;
+    let held = server.state().front().map(|front| front.as_any());
+    let held = held.and_then(|held| held.downcast_ref::<Held>());
     // The message may be of an earlier turn, which concerns nobody who has this one.
-    let pending = held(&server)?
-        .turns()
-        .place
-        .briefly(|turn| turn.defer(mark));
+    let pending = held.and_then(|held| held.turns().place.briefly(|turn| turn.defer(mark)));
     let pending = pending.ok_or_else(|| invalid("the message was answered already"))??;
     Ok((server, pending))
 }
@@ -416,8 +432,12 @@ pub unsafe extern "C" fn kvreg_server_begin(
     if flags & !NOW == 0 && !turn.is_null() && memory::is_ready() {
         fast_begun = fast_begin(server);
     }
-    if let Some(begun) = fast_begun {
-        if let Ok(handle) = open(begun) {
+    if let Some((begun, timeout)) = fast_begun {
+        fn server(turn: &Turn<UserServerState>) -> &Arc<UserServer> {
+            turn.inside().server()
+        }
+        let make = |turn| UserTurn::begun_at_once(turn, timeout);
+        if let Ok(handle) = open_by(begun, server, make) {
             // SAFETY: null or outputs.
             unsafe {
                 turn.write(handle);
@@ -544,16 +564,19 @@ pub unsafe extern "C" fn kvreg_turn_end(
     detail: *const c_char,
     detail_len: usize,
 ) -> kvreg_status {
-    let mut begun = None;
+    let mut whole = None;
     if verdict == KEEP && (detail_len == 0 || !detail.is_null()) {
-        begun = fast_take(turn);
-    }
-    if begun.as_ref().is_some_and(UserTurn::is_plain) {
-        drop(begun);
-        return OK;
+        match fast_take(turn) {
+            Some(Taken::Plain(given)) => {
+                drop(given);
+                return OK;
+            }
+            Some(Taken::Whole(turn)) => whole = Some(turn),
+            None => {}
+        }
     }
     guard("kvreg_turn_end", || {
-        let turn = match begun.take() {
+        let turn = match whole.take() {
             Some(turn) => turn,
             None => take(turn)?,
         };

@@ -237,23 +237,23 @@ impl<S: State> Inside<S> {
         }
     }
 
-    /// Gives the turn back; `uncount` is to say that the thread holds it no more. `false` if others
-    /// were concerned.
+    /// Gives the turn back; `uncount` is to say that the thread holds it no more. The server, if
+    /// others were concerned.
     #[inline(always)]
-    fn leave(&self, uncount: impl FnOnce()) -> bool {
+    fn leave(&self, uncount: impl FnOnce()) -> Option<Arc<Server<S>>> {
         if !self.server.system.is_current() {
-            return true; // it stayed with the parent
+            return None; // it stayed with the parent
         }
         self.server.turn_owner.set(0);
         uncount();
         let bits = self.bits.get();
-        let is_fast = bits == 0 || self.server.fast_release(bits);
-        if !is_fast {
-            // From here on others may free it.
-            let _counted = (!self.is_counted).then(|| Arc::clone(&self.server));
-            self.server.release_contained(bits);
+        if bits == 0 || self.server.fast_release(bits) {
+            return None;
         }
-        is_fast
+        // From here on others may free it.
+        let server = Arc::clone(&self.server);
+        server.release_contained(bits);
+        Some(server)
     }
 }
 
@@ -369,13 +369,13 @@ impl<S: State> OpenTurn<S> {
         &self.inside
     }
 
-    /// Gives the turn back; nothing more is to be done with it. `false` if others were concerned:
-    /// who waits, who has ended the server, or who has roused whoever has its turn.
+    /// Gives the turn back; nothing more is to be done with it. The server, if others were concerned:
+    /// who waits, who has ended it, or who has roused whoever has its turn.
     #[inline(always)]
-    pub(crate) fn give_back(&self) -> bool {
-        let is_fast = self.inside.leave(|| {});
+    pub(crate) fn give_back(&self) -> Option<Arc<Server<S>>> {
+        let concerned = self.inside.leave(|| {});
         self.is_left.set(true);
-        is_fast
+        concerned
     }
 
     /// It is no thread's from here on: a call of the one that took it waits, as any other.

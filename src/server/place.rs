@@ -53,23 +53,28 @@ impl<T> TurnPlace<T> {
     /// It is the turn of the server whose place this is, and has just been taken. The ticket is
     /// even, not 0, and was never given for this place before.
     #[inline(always)]
-    pub(crate) unsafe fn put(&self, ticket: u64, turn: T) {
+    pub(crate) unsafe fn put(&self, ticket: u64, turn: impl FnOnce() -> T) {
         // SAFETY: nothing is here, and whoever looked here has given the turn back since.
-        self.what.with_mut(|what| unsafe { *what = Some(turn) });
+        self.what
+            .with_mut(|what| unsafe { what.write(Some(turn())) });
         self.word.store(ticket, Ordering::Release);
     }
 
-    /// Takes out the turn that was put with this ticket, to be ended: `None` if somebody works with
-    /// it, who ends it then.
+    /// Takes out the turn that was put with this ticket, to be ended, as `out` does it: `None` if
+    /// somebody works with it, who ends it then.
     ///
     /// # Safety
     /// One thread does so, once for each ticket that was put.
     #[inline(always)]
-    pub(crate) unsafe fn take(&self, ticket: u64) -> Option<T> {
+    pub(crate) unsafe fn take<R>(
+        &self,
+        ticket: u64,
+        out: impl FnOnce(&mut Option<T>) -> Option<R>,
+    ) -> Option<R> {
         loop {
             match self.enter(ticket, 0) {
                 // SAFETY: nobody is at work, and nobody begins to.
-                Ok(()) => return self.what.with_mut(|what| unsafe { (*what).take() }),
+                Ok(()) => return self.what.with_mut(|what| out(unsafe { &mut *what })),
                 Err(seen) if seen == ticket | AT_WORK => {
                     if self.swap(seen, 0).is_ok() {
                         return None;

@@ -61,7 +61,7 @@ pub(crate) use mail::{Content, Mail, What, TAG_LIMIT, VALUES_LIMIT};
 pub(crate) use pending::{Answer, Pending, Refusal};
 pub(crate) use spec::{Behaviour, Said, UserServerOptions, UserServerSpec};
 use timed::Timed;
-pub(crate) use turns::UserTurn;
+pub(crate) use turns::{Taken, UserTurn};
 
 pub(crate) type UserServer = Server<UserServerState>;
 
@@ -354,8 +354,12 @@ impl UserServerState {
         self.front.get()
     }
 
-    /// Keeps what the boundary has for the server, unless there is one; gives what is there.
-    pub(crate) fn set_front(&self, front: Arc<dyn Front>) -> &Arc<dyn Front> {
+    /// Keeps what the boundary has for the server, unless there is one; gives what is there. The
+    /// calling thread has the turn.
+    ///
+    /// # Safety
+    /// It has a count of the server, until it is told that it was vacated.
+    pub(crate) unsafe fn set_front(&self, front: Arc<dyn Front>) -> &Arc<dyn Front> {
         self.front.get_or_init(|| front)
     }
 

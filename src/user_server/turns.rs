@@ -8,6 +8,7 @@
 //! before the next one is taken out; what was not answered by then is kept, but for a call, whose
 //! caller waits.
 
+use std::ptr;
 use std::sync::Arc;
 
 use super::{Answer, Pending, Said, UserServer, What};
@@ -20,9 +21,36 @@ use crate::time::{Deadline, Timeout};
 
 use super::UserServerState;
 
+/// `TURN`, until this is dropped.
+pub(crate) struct Given(OpenTurn<UserServerState>);
+
+impl Drop for Given {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // A server that nobody can reach any more has roused this thread.
+        if let Some(server) = self.0.give_back() {
+            end_unreachable(&server);
+        }
+    }
+}
+
+#[cold]
+fn end_unreachable(server: &Arc<UserServer>) {
+    if server.system().is_current() && server.is_unreachable() && !server.has_ended() {
+        server.end(Exit::new(Reason::Normal, ""));
+    }
+}
+
+/// A turn that was taken out of where it lay.
+pub(crate) enum Taken {
+    /// There is nothing to do but to give it back.
+    Plain(Given),
+    Whole(UserTurn),
+}
+
 /// See the module.
 pub(crate) struct UserTurn {
-    open: OpenTurn<UserServerState>,
+    open: Given,
     /// Messages numbered below came before it.
     limit: u64,
     /// Up to when these are handled.
@@ -60,7 +88,7 @@ impl UserTurn {
     ) -> UserTurn {
         turn.inside().server().note_turn();
         UserTurn {
-            open: turn.open(),
+            open: Given(turn.open()),
             limit: limit.max(1), // what comes before all that waits has the number 0
             deadline,
             timeout,
@@ -69,23 +97,39 @@ impl UserTurn {
         }
     }
 
+    /// Before which nothing came.
+    #[inline(always)]
+    pub(crate) fn begun_at_once(turn: Turn<UserServerState>, timeout: Timeout) -> UserTurn {
+        let deadline = Timeout::Never.deadline();
+        UserTurn::new(turn, 0, (timeout, deadline), false)
+    }
+
     /// The first turn of a server that was just started.
     pub(crate) fn first(turn: Turn<UserServerState>) -> UserTurn {
         UserTurn::new(turn, 0, (Timeout::Never, Timeout::Never.deadline()), true)
     }
 
     pub(crate) fn server(&self) -> &Arc<UserServer> {
-        self.open.inside().server()
+        self.open.0.inside().server()
     }
 
     pub(crate) fn detach(&self) {
-        self.open.detach();
+        self.open.0.detach();
     }
 
-    /// Whether there is nothing to do at its end but to give it back.
+    /// Takes it out of where it lies. Of one that has nothing more to do, the turn alone: to move all
+    /// of it would take longer.
     #[inline(always)]
-    pub(crate) fn is_plain(&self) -> bool {
-        !self.is_first && self.current.is_none() && self.open.inside().fast_keep()
+    pub(crate) fn take(place: &mut Option<UserTurn>) -> Option<Taken> {
+        let turn = place.as_ref()?;
+        if turn.is_first || turn.current.is_some() || !turn.open.0.inside().fast_keep() {
+            return place.take().map(Taken::Whole);
+        }
+        // SAFETY: taken out once, for the place is overwritten; nothing else there is to be dropped.
+        let given = unsafe { ptr::read(&turn.open) };
+        // SAFETY: as above.
+        unsafe { ptr::write(place, None) };
+        Some(Taken::Plain(given))
     }
 
     /// The next message that came before it, or before all that waits.
@@ -322,19 +366,6 @@ impl UserTurn {
     }
 }
 
-impl Drop for UserTurn {
-    fn drop(&mut self) {
-        // A server that nobody can reach any more has roused this thread.
-        if self.open.give_back() {
-            return;
-        }
-        let server = self.server();
-        if server.system().is_current() && server.is_unreachable() && !server.has_ended() {
-            server.end(Exit::new(Reason::Normal, ""));
-        }
-    }
-}
-
 impl UserServer {
     /// Takes the turn of a server without callbacks, and how many messages came before it. Blocks
     /// like a call; `now`: not at all.
@@ -348,9 +379,9 @@ impl UserServer {
             return Err(Error::Unsupported(text));
         }
         let timeout = caller.timeout();
-        if let Some(turn) = self.fast_begin_turn(timeout) {
+        if let Some(turn) = self.fast_begin_turn() {
             caller.unpin();
-            return Ok((turn, 0));
+            return Ok((UserTurn::begun_at_once(turn, timeout), 0));
         }
         let (turn, limit) = match now {
             true => {
@@ -366,15 +397,17 @@ impl UserServer {
         Ok((turn, waiting))
     }
 
-    /// As `begin_turn`, if nobody is there and nothing waits.
+    /// The turn for `begun_at_once`, if nobody is there and nothing waits.
     #[inline(always)]
-    pub(crate) fn fast_begin_turn(self: &Arc<Self>, timeout: Timeout) -> Option<UserTurn> {
+    pub(crate) fn fast_begin_turn(self: &Arc<Self>) -> Option<Turn<UserServerState>> {
         if !self.state().options().is_by_turns {
             return None;
         }
-        let turn = self.fast_occupy(Lasts::Open)?;
-        let deadline = Timeout::Never.deadline(); // for nothing came before it
-        Some(UserTurn::new(turn, 0, (timeout, deadline), false))
+        match self.state().front().is_some() {
+            // SAFETY: by `set_front`.
+            true => unsafe { self.fast_occupy_kept(Lasts::Open) },
+            false => self.fast_occupy(Lasts::Open),
+        }
     }
 
     /// Up to when messages are handled before the caller's own work. Who serves, and does not wait,

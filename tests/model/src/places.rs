@@ -17,7 +17,7 @@ const SECOND: u64 = 4;
 fn follow(place: &Place, turn: u32) {
     assert!(turn <= 2);
     // SAFETY: one of the two comes here, whose the first turn is, and with another ticket.
-    unsafe { place.put(SECOND, 10) };
+    unsafe { place.put(SECOND, || 10) };
 }
 
 /// Twice, by the ticket of the first turn. The answer is how often it was left to this thread.
@@ -40,18 +40,18 @@ fn a_turn_in_its_place_is_ended_once() {
     check(|| {
         let place = Arc::new(Place::new());
         // SAFETY: nothing is there.
-        unsafe { place.put(FIRST, 0) };
+        unsafe { place.put(FIRST, || 0) };
         let other = Arc::clone(&place);
         let worker = spawn(move || work(&other));
         // SAFETY: once.
-        let taken = unsafe { place.take(FIRST) };
+        let taken = unsafe { place.take(FIRST, Option::take) };
         if let Some(turn) = taken {
             follow(&place, turn);
         }
         let left = worker.join().unwrap();
         assert_eq!(left + u32::from(taken.is_some()), 1);
         // SAFETY: once.
-        let second = unsafe { place.take(SECOND) };
+        let second = unsafe { place.take(SECOND, Option::take) };
         assert_eq!(
             second,
             Some(10),
@@ -66,19 +66,19 @@ fn who_looks_briefly_is_waited_for() {
     check(|| {
         let place = Arc::new(Place::new());
         // SAFETY: nothing is there.
-        unsafe { place.put(FIRST, 0) };
+        unsafe { place.put(FIRST, || 0) };
         let other = Arc::clone(&place);
         let stranger = spawn(move || other.briefly(|turn| *turn));
         let worked = place.with(FIRST, |turn| *turn += 1, || {});
         assert!(matches!(worked, Worked::Done(())));
         // SAFETY: once.
-        assert_eq!(unsafe { place.take(FIRST) }, Some(1));
+        assert_eq!(unsafe { place.take(FIRST, Option::take) }, Some(1));
         // SAFETY: the turn was this thread's.
-        unsafe { place.put(SECOND, 10) };
+        unsafe { place.put(SECOND, || 10) };
         let seen = stranger.join().unwrap();
         assert!(matches!(seen, None | Some(0 | 1 | 10)));
         // SAFETY: once.
-        assert_eq!(unsafe { place.take(SECOND) }, Some(10));
+        assert_eq!(unsafe { place.take(SECOND, Option::take) }, Some(10));
     });
 }
 
@@ -88,7 +88,7 @@ fn a_turn_whose_work_panics_is_given_up_once() {
         let place = Arc::new(TurnPlace::new());
         let counted = Arc::new(());
         // SAFETY: nothing is there.
-        unsafe { place.put(FIRST, Arc::clone(&counted)) };
+        unsafe { place.put(FIRST, || Arc::clone(&counted)) };
         let other = Arc::clone(&place);
         let worker = spawn(move || {
             // Without a word: the hook would print it each time.
@@ -97,7 +97,7 @@ fn a_turn_whose_work_panics_is_given_up_once() {
             let _ = catch_unwind(AssertUnwindSafe(panics));
         });
         // SAFETY: once.
-        drop(unsafe { place.take(FIRST) });
+        drop(unsafe { place.take(FIRST, Option::take) });
         worker.join().unwrap();
         assert_eq!(Arc::strong_count(&counted), 1);
         assert!(place.briefly(|_| ()).is_none());
