@@ -82,9 +82,9 @@ BESIDE := build $(VENV)/installed test-install test-rust test-python test-c test
     test-native test-sanitizers test-listener test-shell test-release test-instructions test-readme test-header
 
 # Two parts at a time: what each says is whole, and comes when it has ended. The library needs none
-# of what is installed. What pip makes of the checkout is in the way of other parts, and comes last.
+# of what is fetched. What pip makes of the checkout is in the way of other parts, and comes last.
 test: ## all tests, two parts at a time
-	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory requirements build
+	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory build prepared
 	@$(MAKE) --no-print-directory native
 	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory JOBS=1 $(BESIDE)
 	@$(MAKE) --no-print-directory test-wheel
@@ -98,6 +98,10 @@ test-often: requirements ## what is a matter of luck, ten times as often
 
 requirements: ## what the tests need, installed or named
 	@tests/requirements.sh
+
+# What is fetched, while the library is built.
+prepared: requirements ## the same, and the tests' Python
+	@$(MAKE) --no-print-directory $(VENV)/installed
 
 lint: lint-rust $(VENV)/installed ## the lints of Rust and Python
 	$(VENV)/bin/ruff check --no-cache $(PYTHON_CONFIG) $(PYTHON_FILES)
@@ -252,7 +256,7 @@ VENV_REQUIREMENTS := tests/python/requirements.txt tests/packaging/requirements.
 
 $(VENV)/installed: $(VENV_REQUIREMENTS)
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	$(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
 	    $(VENV_REQUIREMENTS:%=--requirement %)
 	@touch $@
 

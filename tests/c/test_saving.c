@@ -422,7 +422,7 @@ static void what_is_saved_is_one_instant(void) {
         OK(kvreg_bucket_put_bytes(bucket, (char *)&i, sizeof i, text, sizeof text));
     atomic_store(&is_over, false);
     CHECK(pthread_create(&writer, NULL, writes, NULL) == 0);
-    for (unsigned long round = 0; round < check_count(50); round++) {
+    for (unsigned long round = 0; round < check_count(10000) / 200; round++) {
         int64_t twins[2];
         OK(kvreg_bucket_save(bucket, path, KVREG_NUL));
         OK(kvreg_bucket_restore(other, path, KVREG_NUL));
