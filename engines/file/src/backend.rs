@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use redb::StorageBackend;
 
+#[cfg(test)]
+use crate::disk::chaos::Done;
 use crate::disk::Disk;
 use crate::failure::is_no_room;
 use crate::file::lock;
@@ -86,13 +88,18 @@ impl StorageBackend for Backend {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.noting(Op::SetLen, |disk| disk.inner.set_len(len))
+        self.noting(Op::SetLen, |disk| disk.inner.set_len(len))?;
+        #[cfg(test)]
+        self.disk.chaos.note(|| Done::SetLen(len));
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
         // What is written meanwhile, by others, is not known to be synced.
         let before = lock(&self.trace.unsynced).len();
         self.noting(Op::Sync, |disk| disk.inner.sync_data())?;
+        #[cfg(test)]
+        self.disk.chaos.note(|| Done::Sync);
         lock(&self.trace.unsynced).drain(..before);
         Ok(())
     }
@@ -100,6 +107,9 @@ impl StorageBackend for Backend {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         // One that is refused may have been written in part.
         lock(&self.trace.unsynced).push(offset..offset + data.len() as u64);
-        self.noting(Op::Write, |disk| disk.inner.write(offset, data))
+        self.noting(Op::Write, |disk| disk.inner.write(offset, data))?;
+        #[cfg(test)]
+        self.disk.chaos.note(|| Done::Write(offset, data.to_vec()));
+        Ok(())
     }
 }

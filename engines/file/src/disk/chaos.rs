@@ -1,5 +1,6 @@
-//! For tests: a disk that refuses.
+//! For tests: a disk that refuses, and one that tells what it was asked for.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Mutex;
 
@@ -16,16 +17,56 @@ pub(crate) struct Plan {
     pub(crate) os_error: i32,
 }
 
+/// What a disk did, in its order.
+#[derive(Clone, Debug)]
+pub(crate) enum Done {
+    Write(u64, Vec<u8>),
+    SetLen(u64),
+    Sync,
+    /// So much was answered to who wrote: a test's own note.
+    Answered(usize),
+}
+
+thread_local! {
+    static TELLS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What this thread opens from now on tells what it did, from its beginning on.
+pub(crate) fn tell(tells: bool) {
+    TELLS.set(tells);
+}
+
 #[derive(Debug, Default)]
 struct State {
     plan: Option<Plan>,
     refused: u32,
+    /// None, if it does not tell.
+    done: Option<Vec<Done>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Chaos(Mutex<State>);
 
+impl Default for Chaos {
+    fn default() -> Chaos {
+        Chaos(Mutex::new(State {
+            done: TELLS.get().then(Vec::new),
+            ..State::default()
+        }))
+    }
+}
+
 impl Chaos {
+    pub(crate) fn note(&self, done: impl FnOnce() -> Done) {
+        if let Some(all) = &mut self.0.lock().unwrap().done {
+            all.push(done());
+        }
+    }
+
+    pub(crate) fn done(&self) -> Vec<Done> {
+        self.0.lock().unwrap().done.clone().unwrap_or_default()
+    }
+
     pub(crate) fn set(&self, plan: Option<Plan>) {
         self.0.lock().unwrap().plan = plan;
     }

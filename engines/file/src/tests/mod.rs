@@ -4,6 +4,7 @@ mod files;
 #[cfg(target_os = "linux")]
 mod forks;
 mod intervals;
+mod power;
 mod refusals;
 
 use std::cell::Cell;
