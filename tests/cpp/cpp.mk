@@ -2,7 +2,7 @@
 # all four ways, and run in two, one of them with sanitizers: what they do is the header's affair,
 # and code takes longer to make than to check.
 
-CPP_FLAGS := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -g -pthread -Iinclude -Itests/c
+CPP_FLAGS := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -g1 -pthread -Iinclude -Itests/c
 CPP_HEADER_FLAGS := $(CPP_FLAGS) -Wold-style-cast -Wsign-conversion -Wnon-virtual-dtor -Wextra-semi
 SANITIZED := -fsanitize=address,undefined -fno-sanitize-recover=all
 CPP_WAYS := clang-17 clang-20 gcc-17 gcc-20
