@@ -77,17 +77,18 @@ $(NATIVE): packaging/native.py $(wildcard bindings/python/native/*) include/kvre
 
 # What many parts need comes first: make passes over a part that waits for it, and comes back when
 # all others have begun. Then those that take long, and lint not beside what waits for the same lock.
-BESIDE := build $(VENV)/installed test-install test-rust test-python test-c test-model test-misuse \
+BESIDE := build $(VENV)/installed test-install test-rust test-python test-model test-misuse \
     lint test-cpp test-stress test-engines test-abi test-languages test-docs test-lifecycle test-examples \
     test-native test-sanitizers test-listener test-shell test-release test-instructions test-readme test-header
 
 # Two parts at a time: what each says is whole, and comes when it has ended. The library needs none
-# of what is fetched. What pip makes of the checkout is in the way of other parts, and comes last.
+# of what is fetched. What pip makes of the checkout is in the way of other parts, and comes last,
+# beside programs in C, which do not look there.
 test: ## all tests, two parts at a time
 	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory build prepared
 	@$(MAKE) --no-print-directory native
 	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory JOBS=1 $(BESIDE)
-	@$(MAKE) --no-print-directory test-wheel
+	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory JOBS=1 test-wheel test-c
 	@echo "all tests passed"
 
 # The parts that repeat what is a matter of luck, ten times as often. make proof goes on as long as
