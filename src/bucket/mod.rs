@@ -297,8 +297,7 @@ unsafe impl State for BucketState {
     }
 
     fn unreachable(server: &Arc<BucketServer>) {
-        // Refused if it has ended, or if there is no thread to be had for its last mail: then it
-        // lies there, as before.
+        // Refused if it has ended. What waits behind mail as the process is shut down lies there.
         let _ = server.stop_later();
     }
 

@@ -102,7 +102,9 @@ impl Front for Begun {
     fn vacated(&self) {
         if let Some(kept) = lock(&self.kept).take() {
             // Perhaps its last count, and who calls this looks at it.
-            reclaim::pin().defer(move || drop(kept));
+            let pinned = reclaim::pin();
+            pinned.defer(move || drop(kept));
+            pinned.count(size_of::<BucketServer>());
         }
     }
 

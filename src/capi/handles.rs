@@ -203,7 +203,13 @@ pub(crate) fn free_all(process: &'static Process) {
         Kind::Items => retire_counted::<Items>(process, removed).freed(),
         Kind::Listener => retire_counted::<ListenerCore>(process, removed).freed(),
         Kind::Server => retire_counted::<UserServer>(process, removed).end(shut_down()),
-        Kind::Turn => drop(turns::taken(&removed)),
+        Kind::Turn => {
+            let turn = {
+                let _pinned = reclaim::pin(); // its holder is not freed before it was looked at
+                turns::taken(&removed)
+            };
+            drop(turn);
+        }
         Kind::Reply => retire_counted::<Deferred>(process, removed).give_up(),
         Kind::Inbox => inboxes.push_back(removed),
     });

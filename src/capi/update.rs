@@ -187,7 +187,10 @@ pub unsafe extern "C" fn kvreg_bucket_update(
     let (Some(deciding), Some(callback)) = (&begun, update) else {
         return Status::Internal as kvreg_status; // it was checked
     };
-    begun::keep(deciding.decision().bucket());
+    let bucket = deciding.decision().bucket();
+    if bucket.front().is_some() || memory::is_ready() {
+        begun::keep(bucket);
+    }
     let (lineage, copies) = (runtime::lineage(), Copies::new());
     let verdict = platform::uncancelled(|| {
         // SAFETY: the callback and its data are good until this function returns.

@@ -138,9 +138,12 @@ impl<S: State> Server<S> {
             return Ok(());
         }
         match self.post(Body::Stop, true) {
-            // No thread is to be had, so none was: nothing can be queued before it. Or there is no
-            // memory to queue it: then it overtakes what is queued, rather than never come.
-            Err(Error::Io { .. } | Error::NoMemory) => self.end(Exit::new(Reason::Normal, "")),
+            // No thread is to be had, so none was: nothing can be queued before it. Or there is none
+            // any more, or no memory to queue it: then it overtakes what is queued, rather than never
+            // come.
+            Err(Error::Io { .. } | Error::NoMemory | Error::ShutDown) => {
+                self.end(Exit::new(Reason::Normal, ""))
+            }
             posted => posted?,
         }
         Ok(())

@@ -355,15 +355,20 @@ impl<S: State> Server<S> {
             }
             slow = self.finish(last);
         }
-        self.word.fetch_and(!TURN, Ordering::Release);
+        let word = self.word.fetch_and(!TURN, Ordering::AcqRel);
         // Not woken anybody yet: if the turn is still wanted, this thread takes it again
         // under the same lock. Otherwise, or if one who was passed too often comes first, the news
         // is given on.
-        let is_reserved = self.word.load(Ordering::Relaxed) & RESERVED != 0;
-        if slow.closed || slow.first_below(limit).is_some() || is_reserved {
+        if slow.closed || slow.first_below(limit).is_some() || word & RESERVED != 0 {
             self.wake(&mut slow);
         }
-        slow
+        if word & CLOSED == 0 {
+            return slow;
+        }
+        // As in `release`: who ended it left this to who had the turn.
+        drop(slow);
+        S::vacated(self);
+        self.lock()
     }
 
     /// Notes that all envelopes numbered below `number` are handled. Those who waited for one of

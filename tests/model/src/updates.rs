@@ -78,6 +78,23 @@ fn a_kept_turn_against_a_kill() {
     });
 }
 
+/// Who has the turn for the mail before his call is the last inside, too.
+#[test]
+fn a_call_behind_mail_against_a_kill_is_told_when_nobody_is_inside() {
+    check_bounded(1, || {
+        let server = Subject::start();
+        let facts = facts(&server);
+        let turn = server.fast_occupy(Lasts::Call).unwrap();
+        cast(&server).unwrap(); // it has to wait
+        let caller = beside(&server, |other| answered(&call(other)));
+        let killer = beside(&server, kill);
+        drop(turn);
+        caller.join().unwrap();
+        killer.join().unwrap();
+        until(|| Facts::count(&facts.vacated) == 1);
+    });
+}
+
 #[test]
 fn a_short_update_leaves_no_cast_behind() {
     check(|| {

@@ -77,7 +77,13 @@ fn found(folder: &Folder, image: &[u8], sync: Sync) -> Result<Has, Failure> {
 }
 
 /// Each moment of what the disk did, and each way in which power may have failed then.
-fn fail_everywhere(all: &[Done], history: &History, sync: Sync, seed: u64) -> usize {
+/// At `most` so many writes are there that were not answered.
+fn fail_everywhere(
+    all: &[Done],
+    history: &History,
+    (sync, most): (Sync, usize),
+    seed: u64,
+) -> usize {
     let (folder, mut random) = (Folder::new(), Random(seed));
     let (mut synced, mut unsynced, mut answered) = (Vec::new(), Vec::new(), 0);
     let mut tried = 0;
@@ -94,27 +100,30 @@ fn fail_everywhere(all: &[Done], history: &History, sync: Sync, seed: u64) -> us
             }
             done => unsynced.push(done),
         }
-        // Nothing of it, all of it, some of it, and some with one that is torn.
-        for way in 0..5 {
+        // Nothing of it, all of it, some of it, all of it torn, and some with one that is torn.
+        for way in 0..6 {
             let mut image = synced.clone();
-            for done in &unsynced {
+            let torn = random.below(unsynced.len().max(1));
+            for (at, done) in unsynced.iter().enumerate() {
+                let salt = random.below(1 << 30);
+                let tears = |sector: usize| !(sector * 7 + salt).is_multiple_of(3);
                 match way {
                     0 => {}
+                    4 => apply(&mut image, done, tears),
+                    5 if at == torn => apply(&mut image, done, tears),
                     1 => apply(&mut image, done, |_| true),
-                    2 | 3 if random.below(2) == 0 => apply(&mut image, done, |_| true),
-                    4 => {
-                        let salt = random.below(1 << 30);
-                        apply(&mut image, done, |sector| (sector * 7 + salt) % 3 != 0);
-                    }
+                    _ if random.below(2) == 0 => apply(&mut image, done, |_| true),
                     _ => {}
                 }
             }
             let said = || format!("seed {seed}, {tried} tried, way {way}, answered {answered}");
-            let (has, _) = found(&folder, &image, sync).unwrap_or_else(|failure| {
+            let (has, revision) = found(&folder, &image, sync).unwrap_or_else(|failure| {
                 panic!("{}: it cannot be opened: {failure:?}", said());
             });
-            let is_known = history[answered..].contains(&has);
-            assert!(is_known, "{}: {:?}", said(), has.keys());
+            let is_it = |number: &usize| history[*number] == has;
+            let number = (answered..history.len().min(answered + most + 1)).find(is_it);
+            let number = number.unwrap_or_else(|| panic!("{}: {:?}", said(), has.keys()));
+            assert_eq!(revision, number as u64, "{}", said());
             tried += 1;
             if unsynced.is_empty() {
                 break;
@@ -144,7 +153,7 @@ fn what_was_answered_outlives_power() {
     }
     let all = disk.chaos.done();
     drop(store);
-    let tried = fail_everywhere(&all, &history, Sync::Always, 0x9e37_79b9);
+    let tried = fail_everywhere(&all, &history, (Sync::Always, 1), 0x9e37_79b9);
     assert!(tried > 100, "{tried}");
 }
 
@@ -166,6 +175,6 @@ fn what_is_lost_are_the_last_ones() {
     }
     let all = disk.chaos.done();
     drop(store);
-    let tried = fail_everywhere(&all, &history, Sync::Interval, 0x1234_5678);
+    let tried = fail_everywhere(&all, &history, (Sync::Interval, 3), 0x1234_5678);
     assert!(tried > 50, "{tried}");
 }
