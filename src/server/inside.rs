@@ -48,9 +48,10 @@ impl<S: State> Server<S> {
         Ok(Turn::taken(Arc::clone(self)))
     }
 
-    /// As `occupy`, by the short way: `None` if somebody is in the way. Does not panic.
+    /// Takes `TURN` for user code, by the short way, and tells the calling thread, whose number this
+    /// is.
     #[inline(always)]
-    pub(crate) fn fast_occupy(self: &Arc<Self>, lasts: Lasts) -> Option<Turn<S>> {
+    fn fast_take_turn(&self, lasts: Lasts) -> Option<u64> {
         if !self.try_occupy(Patience::Glance) {
             return None;
         }
@@ -61,6 +62,13 @@ impl<S: State> Server<S> {
             return None;
         };
         self.count_handled();
+        Some(thread)
+    }
+
+    /// As `occupy`, by the short way: `None` if somebody is in the way. Does not panic.
+    #[inline(always)]
+    pub(crate) fn fast_occupy(self: &Arc<Self>, lasts: Lasts) -> Option<Turn<S>> {
+        let thread = self.fast_take_turn(lasts)?;
         Some(Turn::of(thread, Arc::clone(self), TURN))
     }
 
@@ -70,16 +78,7 @@ impl<S: State> Server<S> {
     /// The server is kept until it is vacated.
     #[inline(always)]
     pub(crate) unsafe fn fast_occupy_kept(self: &Arc<Self>, lasts: Lasts) -> Option<Turn<S>> {
-        if !self.try_occupy(Patience::Glance) {
-            return None;
-        }
-        let Some(thread) = Thread::fast_enters_call(lasts) else {
-            if !self.fast_release(TURN) {
-                self.release_contained(TURN);
-            }
-            return None;
-        };
-        self.count_handled();
+        let thread = self.fast_take_turn(lasts)?;
         // SAFETY: not dropped, by contract there as long as the turn is held.
         let mut turn = Turn::of(thread, unsafe { ptr::read(self) }, TURN);
         turn.inside.is_counted = false;
@@ -106,16 +105,7 @@ impl<S: State> Server<S> {
     /// The server is kept until it is vacated.
     #[inline(always)]
     pub(crate) unsafe fn fast_occupy_lent(self: &Arc<Self>) -> Option<LentTurn<S>> {
-        if !self.try_occupy(Patience::Glance) {
-            return None;
-        }
-        let Some(thread) = Thread::fast_enters_call(Lasts::Call) else {
-            if !self.fast_release(TURN) {
-                self.release_contained(TURN);
-            }
-            return None;
-        };
-        self.count_handled();
+        let thread = self.fast_take_turn(Lasts::Call)?;
         self.turn_owner.set(thread);
         // SAFETY: never dropped, and by contract there as long as the turn is held.
         let server = ManuallyDrop::new(unsafe { ptr::read(self) });
