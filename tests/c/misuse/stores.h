@@ -74,7 +74,8 @@ static const kvreg_engine engine_of_misuse = {
 
 /* A URL, mostly of that engine. */
 static const char *some_url(struct actor *me) {
-    static const char *const wrong[] = {"file:x", "nothing:x", "no scheme", "", ":", "\xff", "A:b"};
+    static const char *const wrong[] = {"file:x?sync=never", "nothing:x", "no scheme", "", ":",
+                                        "\xff", "A:b"};
     return once_in(me, 4) ? wrong[below(me, sizeof wrong / sizeof *wrong)] : "misuse:somewhere";
 }
 
