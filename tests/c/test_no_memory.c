@@ -692,6 +692,38 @@ static void g14_every_function_of_stored_buckets(void) {
     is_stored = false;
 }
 
+/* More buckets than the reserve has blocks, each updated for the first time. */
+enum { MANY_BUCKETS = 300 };
+
+static kvreg_verdict one_more(void *data, const kvreg_value *current, kvreg_value *next) {
+    (void)data;
+    *next = kvreg_int(current->as.integer + 1);
+    return KVREG_STORE;
+}
+
+static void g14_first_updates_of_many_buckets(void) {
+    static kvreg_bucket *many[MANY_BUCKETS];
+    kvreg_status answers[MANY_BUCKETS];
+    for (int i = 0; i < MANY_BUCKETS; i++) {
+        OK(kvreg_bucket_start(&many[i]));
+        OK(kvreg_bucket_put_int(many[i], "n", 1, 1));
+    }
+    counted = 0;
+    fails_until = 1L << 60;
+    fails_at = 0;
+    for (int i = 0; i < MANY_BUCKETS; i++)
+        answers[i] = kvreg_bucket_update(many[i], "n", 1, one_more, NULL);
+    fails_at = -1;
+    for (int i = 0; i < MANY_BUCKETS; i++) {
+        int64_t n = 0;
+        CHECK(answers[i] == KVREG_OK || answers[i] == KVREG_NO_MEMORY);
+        OK(kvreg_bucket_get_int(many[i], "n", 1, &n));
+        CHECK(n == (answers[i] == KVREG_OK ? 2 : 1));
+        OK(kvreg_bucket_free(many[i]));
+    }
+    CHECK(answers[0] == KVREG_OK);
+}
+
 /* In a process of its own, where nothing was started: the child ends with 0 if that is as it
    should be, and with 3 if the call has no such place. */
 static kvreg_status first_call(enum function function) {
@@ -760,6 +792,7 @@ static const test tests[] = {
     TEST(g14_writes_that_make_room_in_each_place),
     TEST(g14_every_function_of_ordered_buckets),
     TEST(g14_every_function_of_stored_buckets),
+    TEST(g14_first_updates_of_many_buckets),
 };
 
 CHECK_MAIN(tests)
