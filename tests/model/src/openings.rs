@@ -26,8 +26,13 @@ pub(crate) fn deeper(preemptions: usize) -> usize {
 
 /// For scenarios of many steps, which would take minutes.
 pub(crate) fn check_bounded(preemptions: usize, scenario: impl Fn() + Sync + Send + 'static) {
+    check_no_deeper(deeper(preemptions), scenario);
+}
+
+/// For scenarios that would need more threads than the checker has if they had one preemption more.
+pub(crate) fn check_no_deeper(preemptions: usize, scenario: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(deeper(preemptions));
+    model.preemption_bound = Some(preemptions);
     model.max_branches = 20_000;
     model.check(scenario);
 }
