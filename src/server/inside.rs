@@ -3,10 +3,10 @@
 //!
 //! # The argument
 //!
-//! User code runs under `TURN` alone, and mostly holds a count of the server. It asks for `WRITE` when it
-//! has decided. The short way does that by one swap that expects `TURN` and nothing else, so that
-//! it meets neither a snapshot nor the end of the server, changes the state, and gives both bits
-//! back at once. If the swap fails, nothing was done, and the long way (`commit`) is open as
+//! User code runs under `TURN` alone, and mostly holds a count of the server. It asks for `WRITE`
+//! when it has decided. The short way does that by one swap that expects `TURN` and nothing else,
+//! so that it meets neither a snapshot nor the end of the server, changes the state, and gives both
+//! bits back at once. If the swap fails, nothing was done, and the long way (`commit`) is open as
 //! before.
 //!
 //! A [`LentTurn`], and a turn that was taken by `fast_occupy_kept`, have no count: their server is
