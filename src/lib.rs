@@ -47,7 +47,7 @@ pub use api::{
 };
 pub use api::{Batch, Bucket, Entry, Inbox, Item, Listener, Names, NotApplied, Registry};
 pub use api::{Scan, Ttl, Update};
-pub use bucket::{BucketInfo, BucketOptions, OnFull, Order, Verdict};
+pub use bucket::{BucketInfo, BucketOptions, Lacks, OnFull, Order, Reads, Verdict};
 pub use error::Error;
 pub use inbox::{ChangeKind, Event, WatchOptions};
 pub use listener::{Address, ListenerOptions, Password};

@@ -9,7 +9,9 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use crate::bucket::{BucketOptions, BucketServer, BucketSpec, Buckets, Engines, Surroundings};
+use crate::bucket::{
+    BucketOptions, BucketServer, BucketSpec, Buckets, Engines, Surroundings, SHARED_PATIENCE,
+};
 use crate::error::Error;
 #[cfg(feature = "capi")]
 use crate::handle_table::{self, HandleTable};
@@ -48,8 +50,8 @@ pub struct Options {
     pub(crate) callback_threads: usize,
     /// Of all these threads.
     pub(crate) thread_name: String,
-    /// In milliseconds; -1 is for ever.
-    pub(crate) default_timeout_ms: i64,
+    /// In milliseconds; -1 is for ever; `None`: what suits the server.
+    pub(crate) default_timeout_ms: Option<i64>,
     /// How many monitors an inbox can have, counting DOWNs that were not received.
     pub(crate) max_monitors: usize,
 }
@@ -60,13 +62,21 @@ impl Default for Options {
             worker_threads: 2,
             callback_threads: 16_384,
             thread_name: "kvreg".into(),
-            default_timeout_ms: 5000,
+            default_timeout_ms: None,
             max_monitors: 1 << 20,
         }
     }
 }
 
 impl Options {
+    /// Of a new handle: of a server whose calls may have to wait for a cluster, or may not.
+    pub(crate) fn timeout_ms(&self, waits_long: bool) -> i64 {
+        self.default_timeout_ms.unwrap_or(match waits_long {
+            false => 5000,
+            true => SHARED_PATIENCE.as_millis() as i64,
+        })
+    }
+
     /// The defaults.
     #[must_use]
     pub fn new() -> Options {
@@ -95,10 +105,11 @@ impl Options {
         self
     }
 
-    /// How long the calls of a handle may wait, until it is told otherwise; 5 seconds at first.
+    /// How long the calls of a handle may wait, until it is told otherwise; 5 seconds at first, and
+    /// 15 seconds those to a bucket on a cluster.
     #[must_use]
     pub fn default_timeout(mut self, timeout: impl Into<Timeout>) -> Options {
-        self.default_timeout_ms = timeout.into().to_millis();
+        self.default_timeout_ms = Some(timeout.into().to_millis());
         self
     }
 
@@ -249,7 +260,12 @@ impl Process {
 
     /// Of the calls of a new handle.
     pub(crate) fn default_timeout() -> Timeout {
-        let millis = Process::if_any().map(|process| process.options.default_timeout_ms);
+        Process::timeout_of(false)
+    }
+
+    /// As `default_timeout`, of a server whose calls may have to wait for a cluster, or may not.
+    pub(crate) fn timeout_of(waits_long: bool) -> Timeout {
+        let millis = Process::if_any().map(|process| process.options.timeout_ms(waits_long));
         let timeout = millis.and_then(|millis| Timeout::from_millis(millis).ok());
         timeout.unwrap_or(Timeout::DEFAULT)
     }
@@ -382,7 +398,7 @@ impl Process {
         RegistrySurroundings {
             registries: &self.registries,
             of_buckets: self.around_buckets(),
-            default_timeout_ms: self.options.default_timeout_ms,
+            default_timeout_ms: self.options.timeout_ms(false),
         }
     }
 

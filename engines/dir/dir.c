@@ -248,9 +248,9 @@ static kvreg_status append(dir_store *store, int file, off_t *len, const kvreg_e
 }
 
 static kvreg_status write_store(void *place, const kvreg_engine_write *writes, size_t count,
-                                int64_t deadline) {
+                                int64_t deadline, uint64_t *given) {
     dir_store *store = place;
-    (void)deadline;
+    (void)deadline, (void)given;
     return append(store, store->file, &store->len, writes, count);
 }
 
@@ -341,7 +341,7 @@ static kvreg_status write_anew(dir_store *store, const change *changes, size_t c
     for (size_t i = 0; is_whole && i < count; i++) {
         kvreg_engine_entry entry = entry_of(&changes[i]);
         write = (kvreg_engine_write){sizeof write, KVREG_ENGINE_PUT, entry.key, entry.value,
-                                     entry.revision, entry.expires_ms};
+                                     entry.revision, entry.expires_ms, KVREG_ENGINE_ANY};
         is_whole = append(store, file, &len, &write, 1) == KVREG_OK;
     }
     if (!is_whole || fsync(file) != 0 || rename(path, store->path) != 0) {
@@ -356,9 +356,10 @@ static kvreg_status write_anew(dir_store *store, const change *changes, size_t c
     return sync_folder(store->path) ? KVREG_OK : failed(store->host, store->path, KVREG_IO);
 }
 
-static kvreg_status scan_store(void *place, int64_t deadline, void *out) {
+static kvreg_status scan_store(void *place, const kvreg_scan_options *which, int64_t deadline,
+                               void *out) {
     dir_store *store = place;
-    (void)deadline;
+    (void)deadline, (void)which;
     unsigned char *data = malloc((size_t)store->len);
     size_t count = 0, kept = 0;
     uint64_t revision = 0;

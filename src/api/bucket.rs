@@ -62,10 +62,8 @@ impl Bucket {
 
     pub(crate) fn of(server: Arc<BucketServer>) -> Bucket {
         server.add_handle();
-        Bucket {
-            server,
-            timeout: Process::default_timeout(),
-        }
+        let timeout = Process::timeout_of(server.is_shared());
+        Bucket { server, timeout }
     }
 
     pub(crate) fn server(&self) -> &Arc<BucketServer> {

@@ -180,6 +180,9 @@ impl BucketServer {
 impl Decision<'_> {
     /// The value to decide about, with what else there is to know of the key.
     pub(crate) fn entry(&self) -> Result<Option<(Value, EntryFacts)>, Error> {
+        if let Some(shared) = self.bucket().shared() {
+            return self.shared_entry(shared);
+        }
         let key = self.key();
         self.read(|contents| contents.read_entry(key, Owned, self.clock()))
     }

@@ -8,6 +8,7 @@ mod expiry;
 mod options;
 mod reads;
 mod saving;
+mod shared;
 mod small_pair;
 mod update;
 mod watches;
@@ -31,7 +32,9 @@ pub(crate) use backed::{Engines, Loader};
 use callbacks::{Callbacks, Running};
 pub(crate) use expiry::Due;
 use expiry::Expiry;
-pub use options::{BucketOptions, OnFull, Order};
+pub use options::{BucketOptions, OnFull, Order, Reads};
+use shared::Shared;
+pub(crate) use shared::PATIENCE as SHARED_PATIENCE;
 use small_pair::SmallPair;
 pub use update::Verdict;
 pub(crate) use update::{Deciding, Decision, Keyed, OpenUpdate};
@@ -191,6 +194,22 @@ pub struct BucketInfo {
     pub order: Order,
     /// The URL of the store that keeps its contents beyond its end, if one does.
     pub store: Option<Arc<str>>,
+    /// The store is out of reach: calls wait for it.
+    pub is_away: bool,
+    /// What the store cannot do.
+    pub lacks: Lacks,
+}
+
+/// Which calls a store answers with [`Error::Unsupported`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lacks {
+    /// Several changes at once: `put_many` and `apply`.
+    pub batches: bool,
+    /// Times to live.
+    pub ttl: bool,
+    /// All keys at one instant: `clear`, `save`, `restore`.
+    pub whole: bool,
 }
 
 pub(crate) enum Message {
@@ -269,6 +288,7 @@ unsafe impl State for BucketState {
         let server = Arc::clone(turn.inside().server());
         let callbacks = &server.state().spec.around.buckets.callbacks;
         let _running = callbacks.note(server.system(), server.state().name());
+        server.begin_update(None);
         (task.run)(Deciding::new(turn, task.key));
     }
 
@@ -281,9 +301,13 @@ unsafe impl State for BucketState {
         Some(&self.handles)
     }
 
+    fn waits_long(server: &BucketServer) -> bool {
+        server.is_shared()
+    }
+
     fn vacated(server: &BucketServer) {
         if let Some(backed) = server.backed() {
-            backed.close();
+            backed.close(server);
         }
         if let (Some(front), true) = (server.front(), server.system().is_current()) {
             front.vacated();
@@ -385,6 +409,7 @@ impl BucketServer {
     pub(crate) fn info(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<BucketInfo, Error> {
         let keys = self.count(caller)?;
         let state = self.state();
+        let shared = self.shared();
         let cache = state.contents.cache_counts();
         let (restarts, last_exit) = state.place.as_ref().map_or((0, None), Place::history);
         Ok(BucketInfo {
@@ -400,6 +425,8 @@ impl BucketServer {
             evicted: cache.evicted,
             order: state.spec.options.order,
             store: state.spec.options.store.clone(),
+            is_away: shared.is_some_and(|shared| shared.copied.is_away()),
+            lacks: shared.map(Shared::lacks).unwrap_or_default(),
         })
     }
 
@@ -409,6 +436,7 @@ impl BucketServer {
         caller: &mut Caller<'_>,
         subscriber: Arc<dyn Subscriber>,
     ) -> Result<(), Error> {
+        self.copy_for_watches(caller)?;
         self.await_own_casts(caller)?;
         self.with_write_lock(caller, |write| {
             let subscribers = write.state().subscribers.get_or_init(Arc::default);
@@ -448,7 +476,9 @@ impl BucketServer {
         if !reclaim::has_room() {
             self.wait_for_room(caller)?;
         }
-        Ok(Deciding::new(self.occupy(caller, lasts)?, key))
+        let turn = self.occupy(caller, lasts)?;
+        self.begin_update(Some(caller));
+        Ok(Deciding::new(turn, key))
     }
 
     /// As `update_begin`, by the short way: `None` if anybody is in the way. Does not panic.
@@ -458,7 +488,7 @@ impl BucketServer {
         key: K,
         lasts: Lasts,
     ) -> Option<Deciding<K>> {
-        if !reclaim::has_room() {
+        if !reclaim::has_room() || self.is_backed() {
             return None;
         }
         let turn = match self.front().is_some() {

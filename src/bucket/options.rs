@@ -18,6 +18,18 @@ pub enum Order {
     Ordered,
 }
 
+/// Where a bucket that has a store reads. Where all keys are in memory, as they are with files, both
+/// are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reads {
+    /// What is stored.
+    #[default]
+    Store,
+    /// A copy in this process, at the speed of memory: it may be behind what others changed, and
+    /// never goes back. What a thread has changed its own reads find.
+    Copy,
+}
+
 /// What becomes of a write that would pass a limit of keys or bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFull {
@@ -80,6 +92,8 @@ pub struct BucketOptions {
     pub default_ttl: Option<Duration>,
     /// The URL of the store that keeps its contents beyond its end; none at first, which is memory.
     pub store: Option<Arc<str>>,
+    /// Where it reads, if it has a store; `Store` at first.
+    pub reads: Reads,
 }
 
 impl Default for BucketOptions {
@@ -96,6 +110,7 @@ impl Default for BucketOptions {
             on_full: OnFull::Refuse,
             default_ttl: None,
             store: None,
+            reads: Reads::Store,
         }
     }
 }
@@ -187,6 +202,13 @@ impl BucketOptions {
     #[must_use]
     pub fn store(mut self, url: &str) -> BucketOptions {
         self.store = Some(url.into());
+        self
+    }
+
+    /// Where it reads, if it has a store.
+    #[must_use]
+    pub fn reads(mut self, reads: Reads) -> BucketOptions {
+        self.reads = reads;
         self
     }
 

@@ -7,7 +7,7 @@ use super::{BucketServer, BucketState};
 use crate::error::Error;
 use crate::reclaim::Guard;
 use crate::server::{Caller, Writing};
-use crate::store::{EntryFacts, Item, Items, Key, Left, Many, Reader, Unread, Wanted};
+use crate::store::{EntryFacts, Item, Items, Key, Left, Many, Owned, Reader, Unread, Wanted};
 use crate::time::{Clock, Deadline, Moment};
 use crate::value::Value;
 
@@ -90,6 +90,9 @@ impl BucketServer {
         key: Key<'_>,
         reader: R,
     ) -> Result<R::Read, Error> {
+        if let Some(shared) = self.reads_at_store() {
+            return Ok(self.shared_read(caller, shared, key, reader)?.0);
+        }
         self.await_own_casts(caller)?;
         self.read_again(caller, || self.state().contents.read(key, reader))
     }
@@ -113,6 +116,9 @@ impl BucketServer {
         key: Key<'_>,
         reader: R,
     ) -> Result<(R::Read, EntryFacts), Error> {
+        if let Some(shared) = self.reads_at_store() {
+            return self.shared_read(caller, shared, key, reader);
+        }
         self.await_own_casts(caller)?;
         self.read_again(caller, || {
             let contents = &self.state().contents;
@@ -122,6 +128,9 @@ impl BucketServer {
 
     /// The revision of the last change; 0 if there was none.
     pub(crate) fn revision(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<u64, Error> {
+        if let Some(shared) = self.reads_at_store() {
+            return Ok(self.shared_count(caller, shared)?.1);
+        }
         self.await_own_casts(caller)?;
         self.read_again(caller, || self.state().contents.revision())
     }
@@ -132,6 +141,9 @@ impl BucketServer {
         key: &[u8],
     ) -> Result<Value, Error> {
         let key = Key::new(key);
+        if let Some(shared) = self.reads_at_store() {
+            return Ok(self.shared_read(caller, shared, key, Owned)?.0);
+        }
         self.await_own_casts(caller)?;
         self.read_again(caller, || self.state().contents.get(key, &Clock::new()))
     }
@@ -172,6 +184,9 @@ impl BucketServer {
         caller: &mut Caller<'_>,
         keys: &[Key<'k>],
     ) -> Result<Many, Error> {
+        if let Some(shared) = self.reads_at_store() {
+            return self.shared_get_many(caller, shared, keys);
+        }
         self.await_own_casts(caller)?;
         if let Some(values) = self.state().contents.get_many(keys)? {
             return Ok(values);
@@ -180,6 +195,9 @@ impl BucketServer {
     }
 
     pub(crate) fn count(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<usize, Error> {
+        if let Some(shared) = self.reads_at_store() {
+            return Ok(self.shared_count(caller, shared)?.0);
+        }
         self.await_own_casts(caller)?;
         self.state().contents.count()
     }
@@ -211,6 +229,9 @@ impl BucketServer {
         caller: &mut Caller<'_>,
         wanted: Wanted,
     ) -> Result<(Vec<Item>, Option<Moment>), Error> {
+        if let Some(shared) = self.reads_at_store() {
+            return Ok((self.shared_scan(caller, shared, &wanted)?, None));
+        }
         self.await_own_casts(caller)?;
         let wanted = Arc::new(wanted);
         let mut failed = 0;

@@ -18,6 +18,7 @@ impl BucketServer {
     /// Writes all entries into a file that takes the place of the one at `path`, if there is one,
     /// when it is whole.
     pub(crate) fn save(self: &Arc<Self>, caller: &mut Caller<'_>, path: &str) -> Result<(), Error> {
+        self.check_whole()?;
         let (mut entries, moment) = self.items_at(caller)?;
         // When they were read, which others may have made last.
         let since = moment.map_or(0, |moment| Moment::now().ms().saturating_sub(moment.ms()));
@@ -34,6 +35,7 @@ impl BucketServer {
         caller: &mut Caller<'_>,
         path: &str,
     ) -> Result<(), Error> {
+        self.check_whole()?;
         if let Some(backed) = self.backed() {
             return self.restore_backed(caller, backed, path);
         }
@@ -51,6 +53,15 @@ impl BucketServer {
             let pairs = read_saved(file, len, wall_clock(), max_value)?;
             self.call(caller, |write| write.exclusive().fill(pairs, wall_clock()))?
         })
+    }
+
+    /// What others change too is never whole.
+    fn check_whole(self: &Arc<Self>) -> Result<(), Error> {
+        match self.is_shared() {
+            false => Ok(()),
+            true if self.has_ended() => Err(self.finish_end(Error::NoProcess)),
+            true => Err(Error::Unsupported("all keys at once in a shared store")),
+        }
     }
 
     fn restore_backed(

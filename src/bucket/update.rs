@@ -194,6 +194,10 @@ impl<'a> Decision<'a> {
 
     /// The value to decide about; `None` if the key is absent.
     pub(crate) fn current(&self) -> Result<Option<Value>, Error> {
+        if let Some(shared) = self.bucket().shared() {
+            let entry = self.shared_entry(shared)?;
+            return Ok(entry.map(|(value, _)| value));
+        }
         let key = self.key();
         self.read(|contents| contents.get(key, self.clock))
     }
@@ -319,6 +323,9 @@ impl<'a> Decision<'a> {
     pub(crate) fn store(&self, value: ValueRef<'_>) -> Result<(), Error> {
         let server = self.inside.server();
         server.check_value(&value, false)?;
+        if let Some(shared) = server.shared() {
+            return self.shared_store(shared, Some(value));
+        }
         if server.backed().is_some() {
             let kept = Ttl::Keep(self.clock.seen());
             return self
@@ -338,6 +345,9 @@ impl<'a> Decision<'a> {
     }
 
     pub(crate) fn remove(&self) -> Result<(), Error> {
+        if let Some(shared) = self.bucket().shared() {
+            return self.shared_store(shared, None);
+        }
         if self.bucket().backed().is_some() {
             return match self.change(Change::delete(self.key(), None)?) {
                 Ok(_)

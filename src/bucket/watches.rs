@@ -20,6 +20,7 @@ impl BucketServer {
         inbox: &Arc<InboxCore>,
         options: &WatchOptions,
     ) -> Result<u64, Error> {
+        self.copy_for_watches(caller)?;
         inbox.watch(self, caller, options, |write, reference, covered, inbox| {
             write.exclusive().watch(reference, covered, inbox)
         })
@@ -35,11 +36,20 @@ impl Watched for BucketServer {
         self.state().contents.unwatch(watch);
     }
 
+    fn is_away(&self) -> bool {
+        self.shared().is_some_and(|shared| shared.copied.is_away())
+    }
+
     fn known(&self) -> u64 {
         self.state().contents.known()
     }
 
     fn now(&self, key: Key<'_>, with_value: bool) -> Result<Option<(Value, u64)>, Unread> {
+        // A copy that nobody reads lies beside.
+        let key = match self.reads_at_store() {
+            Some(_) => key.aside(),
+            None => key,
+        };
         self.state().contents.now(key, with_value)
     }
 

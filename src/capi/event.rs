@@ -17,6 +17,7 @@ const RESET: u32 = 4;
 const CURRENT: u32 = 5;
 const MAIL: u32 = 6;
 const REPLY: u32 = 7;
+const STORE: u32 = 8;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -141,6 +142,11 @@ impl kvreg_event {
                     Err(failure) => owned.status = failure.status() as kvreg_status,
                 }
                 (None, detail)
+            }
+            Event::Store { reference, is_away } => {
+                (owned.kind, owned.reference) = (STORE, reference);
+                owned.level = u32::from(is_away);
+                (None, String::new())
             }
             Event::Reset { reference } => {
                 (owned.kind, owned.reference) = (RESET, reference);

@@ -28,7 +28,7 @@ use crate::user_server::UserServer;
 /// Makes a handle for an object, and sets the output to it.
 pub(super) fn make<H: Handle>(object: Arc<H::Object>, handle: &Out<*mut H>) -> Result<(), Failure> {
     object.made();
-    let timeout_ms = Process::current().options().default_timeout_ms;
+    let timeout_ms = Process::current().options().timeout_ms(object.waits_long());
     insert(object, timeout_ms, handle)
 }
 
@@ -65,9 +65,12 @@ fn insert<H: Handle>(
 #[inline(always)]
 pub(super) fn fast_make(bucket: &Arc<BucketServer>) -> Option<*mut kvreg_bucket> {
     let process = Process::if_any()?;
+    if bucket.is_backed() {
+        return None;
+    }
     let counted = Arc::clone(bucket);
     let (kind, object) = (kvreg_bucket::KIND, raw_arc::pointer(&counted));
-    let timeout_ms = process.options().default_timeout_ms;
+    let timeout_ms = process.options().timeout_ms(false);
     let token = process.handles().insert(kind, object, timeout_ms).ok()?;
     raw_arc::keep(counted); // the table's now
     let made = std::ptr::without_provenance_mut(token as usize);

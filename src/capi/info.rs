@@ -2,7 +2,7 @@
 
 use super::argument::{invalid, WithSize};
 use super::status::Failure;
-use crate::bucket::{BucketInfo, Order};
+use crate::bucket::{BucketInfo, Lacks, Order};
 use crate::reason::Reason;
 use crate::registry::RegistryInfo;
 
@@ -35,6 +35,17 @@ pub struct kvreg_bucket_stats {
     evicted: u64,
     order: u64,
     store: [u8; STORE],
+    store_level: u32,
+    lacks: u32,
+}
+
+const LACKS_BATCHES: u32 = 1;
+const LACKS_TTL: u32 = 2;
+const LACKS_WHOLE: u32 = 4;
+
+fn bits(lacks: Lacks) -> u32 {
+    let bit = |is_lacking, bit| if is_lacking { bit } else { 0 };
+    bit(lacks.batches, LACKS_BATCHES) | bit(lacks.ttl, LACKS_TTL) | bit(lacks.whole, LACKS_WHOLE)
 }
 
 /// The longest scheme of a store, and its NUL.
@@ -69,7 +80,9 @@ laid_out_as_in_c!(kvreg_bucket_stats {
     expired,
     evicted,
     order,
-    store
+    store,
+    store_level,
+    lacks
 });
 
 /// -1 if there was none.
@@ -120,6 +133,8 @@ impl From<BucketInfo> for kvreg_bucket_stats {
                 Order::Ordered => 1,
             },
             store: scheme(info.store.as_deref()),
+            store_level: info.is_away.into(),
+            lacks: bits(info.lacks),
         }
     }
 }

@@ -42,6 +42,10 @@ pub(super) unsafe trait Handle {
 pub(super) trait Object: Send + Sync + 'static {
     /// A handle was made for it.
     fn made(self: &Arc<Self>) {}
+    /// Its calls may have to wait for a cluster.
+    fn waits_long(&self) -> bool {
+        false
+    }
     /// Another handle is made from one that may just be freed; `false` if it was the last.
     fn made_another(self: &Arc<Self>) -> bool {
         true
@@ -57,6 +61,9 @@ pub(super) trait Object: Send + Sync + 'static {
 impl<S: State> Object for Server<S> {
     fn made(self: &Arc<Self>) {
         self.add_handle();
+    }
+    fn waits_long(&self) -> bool {
+        S::waits_long(self)
     }
     fn made_another(self: &Arc<Self>) -> bool {
         self.add_another_handle()
@@ -219,7 +226,7 @@ pub(super) fn or_of_second_kind(failure: Failure, second: *mut kvreg_server) -> 
 /// A handle that messages bring, and nobody frees: it has a count of its own.
 pub(super) fn insert_uncounted(server: &Arc<UserServer>) -> Result<u64, Error> {
     let process = Process::current();
-    let timeout_ms = process.options().default_timeout_ms;
+    let timeout_ms = process.options().timeout_ms(false);
     let counted = Arc::clone(server);
     let (kind, object) = (Kind::Server, raw_arc::pointer(&counted));
     // Counted before it is there, and as long as it is: who counts handles takes these away.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::argument::{self, invalid, limit, options, WithSize};
 use super::engine;
 use super::status::Failure;
-use crate::bucket::{BucketOptions, OnFull, Order};
+use crate::bucket::{BucketOptions, OnFull, Order, Reads};
 use crate::inbox::WatchOptions;
 use crate::memory;
 use crate::process;
@@ -157,9 +157,9 @@ pub(super) unsafe fn process_options(
     };
     let default_timeout_ms = match given.default_timeout_ms {
         0 => default.default_timeout_ms,
-        given => given,
+        given => Some(given),
     };
-    Timeout::from_millis(default_timeout_ms)?;
+    Timeout::from_millis(default_timeout_ms.unwrap_or(0))?;
     Ok(process::Options {
         worker_threads: limit(given.worker_threads.into(), default.worker_threads),
         callback_threads: limit(given.callback_threads.into(), default.callback_threads),
@@ -193,6 +193,10 @@ pub(super) unsafe fn bucket_options(
             Some(unsafe { argument::text(given.store, given.store_len) }?.into())
         }
     };
+    let reads = match given.reads {
+        READ_COPY => Reads::Copy,
+        _ => Reads::Store,
+    };
     let default = BucketOptions::default();
     let restart = Restart::from_number(given.restart);
     let restart_period = match given.restart_period_ms {
@@ -201,6 +205,7 @@ pub(super) unsafe fn bucket_options(
     };
     let options = BucketOptions {
         store,
+        reads,
         restart: restart.ok_or_else(|| invalid("an unknown restart option"))?,
         max_restarts: match given.max_restarts {
             0 => default.max_restarts,

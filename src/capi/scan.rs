@@ -1,6 +1,7 @@
 //! `kvreg_bucket_scan`: keys in the order of their bytes.
 
 use std::ffi::c_void;
+use std::ptr;
 
 use super::argument::{self, invalid, limit, options, Out, WithSize};
 use super::guard::guard;
@@ -9,7 +10,7 @@ use super::items::Items;
 use super::kinds::{kvreg_bucket, kvreg_items};
 use super::object::with;
 use super::status::{kvreg_status, Failure};
-use crate::store::Wanted;
+use crate::store::{Wanted, Which};
 
 /// The header's `kvreg_scan_options`.
 #[repr(C)]
@@ -39,6 +40,35 @@ laid_out_as_in_c!(kvreg_scan_options {
 });
 
 const KEYS_ONLY: u32 = 1;
+
+/// As engines are given them.
+impl kvreg_scan_options {
+    pub(super) const ALL: kvreg_scan_options = kvreg_scan_options {
+        size: size_of::<kvreg_scan_options>() as u32,
+        flags: 0,
+        prefix: ptr::null(),
+        prefix_len: 0,
+        after: ptr::null(),
+        after_len: 0,
+        limit: 0,
+    };
+
+    /// Borrows what it is made of.
+    pub(super) fn of(which: &Which<'_>) -> kvreg_scan_options {
+        let after = which.after.unwrap_or_default();
+        kvreg_scan_options {
+            flags: if which.keys_only { KEYS_ONLY } else { 0 },
+            prefix: which.prefix.as_ptr().cast(),
+            prefix_len: which.prefix.len(),
+            after: match which.after {
+                Some(after) => after.as_ptr().cast(),
+                None => ptr::null(),
+            },
+            after_len: after.len(),
+            ..kvreg_scan_options::ALL
+        }
+    }
+}
 
 /// # Safety
 /// Null, or a struct of the size it tells, whose pointers are null or good for their lengths.

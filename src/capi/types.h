@@ -220,7 +220,13 @@ enum {
                               is the key of its options. */
     KVREG_EVENT_REPLY,   /**< A request was answered: `status`, and `value` if that is KVREG_OK;
                               `detail` is what was said of KVREG_ABORTED. */
-    KVREG_EVENT_STORE    /**< Reserved for stores. */
+    KVREG_EVENT_STORE    /**< The store of a watched bucket is out of reach, or in reach again. */
+};
+
+/** Levels of KVREG_EVENT_STORE, and of kvreg_bucket_stats. */
+enum {
+    KVREG_STORE_UP,  /**< In reach. */
+    KVREG_STORE_AWAY /**< Out of reach: calls wait for it, and what changed meanwhile is told later. */
 };
 
 /** Levels of KVREG_EVENT_CHANGE: what became of the key. */
@@ -415,10 +421,10 @@ typedef struct kvreg_event {
     uint32_t type;        /**< KVREG_EVENT_DOWN to KVREG_EVENT_STORE. */
     int32_t reason;       /**< DOWN: why the server ended, a kvreg_reason. */
     uint32_t level;       /**< LOG: KVREG_LOG_ERROR to KVREG_LOG_DEBUG; CHANGE: KVREG_CHANGE_PUT to
-                               KVREG_CHANGE_EVICT. */
+                               KVREG_CHANGE_EVICT; STORE: KVREG_STORE_UP or KVREG_STORE_AWAY. */
     int32_t status;       /**< REPLY: the answer of the request, a kvreg_status. */
     uint64_t reference;   /**< DOWN: what kvreg_inbox_monitor or kvreg_inbox_watch gave; CHANGE,
-                               RESET, CURRENT: what kvreg_inbox_watch gave. */
+                               RESET, CURRENT, STORE: what kvreg_inbox_watch gave. */
     uint64_t count;       /**< LOST: how many events. */
     uint64_t revision;    /**< CHANGE: of the change; CURRENT: what changed up to it is known. */
     kvreg_text name;      /**< DOWN: of the server, if it has one; LOG: the server that speaks;
@@ -520,11 +526,12 @@ enum {
                        bucket that is written has no keys left. */
 };
 
-/** Where a bucket that has a store reads. Where all keys are in memory, as they are with every engine
- *  of today, both are the same. */
+/** Where a bucket that has a store reads. Where all keys are in memory, as they are with files, both
+ *  are the same. */
 enum {
     KVREG_READ_STORE, /**< What is stored. */
-    KVREG_READ_COPY   /**< A copy in this process, which may be behind what others changed. */
+    KVREG_READ_COPY   /**< A copy in this process, at the speed of memory. It may be behind what others
+                           changed, and never goes back; what a thread changed its own reads find. */
 };
 
 /** Options of the process, for kvreg_configure. */
@@ -533,7 +540,8 @@ typedef struct kvreg_options {
     uint32_t worker_threads;    /**< They drain mailboxes and serve listeners; 2. */
     uint32_t callback_threads;  /**< At most so many, for callbacks of update_cast; 16,384. */
     uint32_t max_monitors;      /**< Of one inbox; 1,048,576. */
-    int64_t default_timeout_ms; /**< Of new handles; 5,000; -1 for ever. */
+    int64_t default_timeout_ms; /**< Of new handles; 5,000, and 15,000 of buckets on a cluster; -1 for
+                                     ever. */
     const char *thread_name;    /**< Of these threads, 1 to 15 bytes; "kvreg". */
 } kvreg_options;
 
@@ -650,6 +658,14 @@ typedef struct kvreg_listener_options {
  *  an older library does not know stays as it was, which is 0 by the inline initialisers.
  *  @{ */
 
+/** What not every store can do: bits of `lacks`. */
+enum {
+    KVREG_LACKS_BATCHES = 1, /**< Several changes at once: kvreg_bucket_put_many, kvreg_bucket_apply. */
+    KVREG_LACKS_TTL = 2,     /**< Times to live. */
+    KVREG_LACKS_WHOLE = 4    /**< All keys at one instant: kvreg_bucket_clear, kvreg_bucket_save,
+                                  kvreg_bucket_restore. */
+};
+
 /** Facts about a bucket, which kvreg_bucket_info tells. */
 typedef struct kvreg_bucket_stats {
     uint32_t size;     /**< sizeof(kvreg_bucket_stats). */
@@ -666,6 +682,9 @@ typedef struct kvreg_bucket_stats {
     uint64_t order;    /**< KVREG_UNORDERED or KVREG_ORDERED. */
     char store[16];    /**< What the URL of its store begins with, up to the colon, as "file"; "" if
                             its contents are in memory alone. */
+    uint32_t store_level; /**< KVREG_STORE_UP or KVREG_STORE_AWAY. */
+    uint32_t lacks;       /**< What its store cannot do, KVREG_UNSUPPORTED: KVREG_LACKS_BATCHES to
+                               KVREG_LACKS_WHOLE. */
 } kvreg_bucket_stats;
 
 /** Facts about a registry, which kvreg_registry_info tells. */

@@ -108,6 +108,14 @@ pub enum Event {
         /// What `watch` answered.
         reference: u64,
     },
+    /// The store of a watched bucket is out of reach, or in reach again: changes come later.
+    #[non_exhaustive]
+    Store {
+        /// What `watch` answered.
+        reference: u64,
+        /// It is out of reach.
+        is_away: bool,
+    },
     /// Mail waits at a server that is served by turns, and nobody has its turn.
     #[non_exhaustive]
     Mail {

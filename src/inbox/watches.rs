@@ -207,6 +207,7 @@ pub(super) fn event(reference: u64, told: Told) -> Event {
             reference,
             revision,
         },
+        Told::Reach { is_away } => Event::Store { reference, is_away },
         Told::Change {
             kind,
             key,

@@ -195,6 +195,11 @@ pub(crate) unsafe trait State: Sized + Send + Sync + 'static {
     /// The server has ended, and nobody is inside it any more. Called once.
     fn vacated(_server: &Server<Self>) {}
 
+    /// Calls may have to wait for other machines.
+    fn waits_long(_server: &Server<Self>) -> bool {
+        false
+    }
+
     /// Its name stands: it was started again in the place of another.
     fn started_again(_server: &Arc<Server<Self>>) {}
 

@@ -44,6 +44,11 @@ pub(crate) trait Watched: Send + Sync {
     /// Takes a watch away.
     fn unwatch(&self, watch: &Arc<Watch>);
 
+    /// Whether what tells of changes is out of reach: they come later.
+    fn is_away(&self) -> bool {
+        false
+    }
+
     /// A revision up to which all changes are seen by reads from here on.
     fn known(&self) -> u64;
 
@@ -75,6 +80,10 @@ pub(crate) struct Follows {
 pub(crate) enum Told {
     Reset,
     Current(u64),
+    /// What tells of changes is out of reach, or in reach again.
+    Reach {
+        is_away: bool,
+    },
     Change {
         kind: Kind,
         /// With room for a NUL.
@@ -117,6 +126,8 @@ pub(crate) struct Cursor {
     later: Later,
     /// It found nothing, and is told when there is something.
     is_armed: bool,
+    /// What it has told last of the reach.
+    is_away: bool,
     /// What a record's key is copied to.
     key: Vec<u8>,
 }
@@ -172,6 +183,7 @@ impl Cursor {
             known: 0,
             later: Later::default(),
             is_armed: false,
+            is_away: false,
             key: Vec::new(),
         };
         // What is new is so from here on, however late it is received.
@@ -204,7 +216,15 @@ impl Cursor {
     }
 
     fn arm(&self, watched: &dyn Watched) -> bool {
-        watched.watching().arm(&self.watch, self.at)
+        if !watched.watching().arm(&self.watch, self.at) {
+            return false;
+        }
+        // Who tells of the reach wakes those that are armed, after it has changed.
+        let is_told = watched.is_away() == self.is_away;
+        if !is_told {
+            watched.watching().unarm(&self.watch);
+        }
+        is_told
     }
 
     fn look(&mut self, watched: &dyn Watched) -> Result<Step, Unread> {
@@ -214,6 +234,11 @@ impl Cursor {
             };
             // The writer may have been slow to wake it, for what it has read since.
             (self.at, self.is_armed) = (self.at.later(at), false);
+        }
+        let is_away = watched.is_away();
+        if is_away != self.is_away {
+            self.is_away = is_away;
+            return Ok(Step::Told(Told::Reach { is_away }));
         }
         for _ in 0..STEPS {
             let told = match &self.phase {

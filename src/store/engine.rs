@@ -14,12 +14,19 @@ use crate::time::Deadline;
 use crate::value::ValueRef;
 
 use super::backed::Loaded;
+use super::shared::{Hears, SharedStore};
+use crate::sync::Arc;
 
 /// Opens stores, by their URLs.
 pub(crate) trait Engine: Send + Sync {
     /// Opens the contents of a bucket: those that are there, or none yet. `Error::Io` if that cannot
-    /// be before the deadline.
-    fn open(&self, location: &Location<'_>, deadline: Deadline) -> Result<Box<dyn Store>, Error>;
+    /// be before the deadline. A shared store tells by `hears` what becomes of itself.
+    fn open(
+        &self,
+        location: &Location<'_>,
+        deadline: Deadline,
+        hears: Arc<dyn Hears>,
+    ) -> Result<AnyStore, Error>;
 
     /// Erases what is kept of a bucket, of which no store is open: `Error::NotFound` if there is
     /// nothing.
@@ -38,7 +45,13 @@ pub(crate) struct Location<'a> {
     pub(crate) max_value: usize,
 }
 
-/// The contents of one bucket, where they outlive it. To drop it is to close it.
+/// What an engine opens.
+pub(crate) enum AnyStore {
+    Exclusive(Box<dyn Store>),
+    Shared(Arc<dyn SharedStore>),
+}
+
+/// The contents of one bucket, where they outlive it and nobody else has them. To drop it is to close it.
 pub(crate) trait Store: Send + Sync {
     /// Tells all that is kept, in whatever order; what is refused ends it.
     fn load(&self, into: &mut dyn Loading) -> Result<(), Error>;

@@ -100,6 +100,18 @@ impl Revisions {
         last + 1
     }
 
+    /// Begins a change of this number, which is larger than all before. The writer's.
+    pub(crate) fn begin_at(&self, number: u64) {
+        self.begun.store(number, Ordering::Relaxed);
+        reclaim::light(); // as `begin`
+    }
+
+    /// What began last counts, and this is its number, whatever was before. The writer's.
+    pub(crate) fn start_over(&self, number: u64) {
+        self.begun.store(number, Ordering::Relaxed);
+        self.commit();
+    }
+
     /// The first number that `begin` will answer for so many, if nothing begins before. The writer's.
     pub(crate) fn next(&self, numbers: u64) -> u64 {
         let last = self.committed.load(Ordering::Relaxed);

@@ -97,7 +97,7 @@ impl Times {
 
     /// 0: none.
     #[inline(always)]
-    pub(super) fn default_ttl(&self) -> u64 {
+    pub(crate) fn default_ttl(&self) -> u64 {
         self.default_ttl
     }
 
@@ -105,6 +105,11 @@ impl Times {
     #[inline(always)]
     pub(crate) fn are_used(&self) -> bool {
         self.are_used.load(Ordering::Relaxed)
+    }
+
+    /// Keys may have a time to live, and none of them is swept.
+    pub(super) fn use_without_notes(&self) {
+        self.are_used.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn expired(&self) -> u64 {

@@ -2,6 +2,8 @@
 
 use std::ops::Bound;
 
+use super::items::Item;
+use super::shared::Which;
 use crate::error::Error;
 use crate::memory;
 
@@ -46,7 +48,24 @@ impl Wanted {
         })
     }
 
-    pub(super) fn has(&self, key: &[u8]) -> bool {
+    /// What a store is asked for.
+    pub(crate) fn which(&self) -> Which<'_> {
+        Which {
+            prefix: &self.prefix,
+            after: self.after.as_deref(),
+            keys_only: self.keys_only,
+        }
+    }
+
+    /// Of items that are wanted those that are given, as they are given.
+    pub(crate) fn choose(&self, items: &mut Vec<Item>) {
+        if self.in_order {
+            items.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+            items.truncate(self.limit);
+        }
+    }
+
+    pub(crate) fn has(&self, key: &[u8]) -> bool {
         key.starts_with(&self.prefix) && self.after.as_ref().is_none_or(|after| *key > **after)
     }
 

@@ -231,6 +231,11 @@ impl Watching {
         list.log.take()
     }
 
+    /// A watch looks again by itself.
+    pub(crate) fn unarm(&self, watch: &Arc<Watch>) {
+        self.disarm(&mut lock(&self.list), watch);
+    }
+
     fn disarm(&self, list: &mut List, watch: &Arc<Watch>) {
         if let Some(at) = list
             .armed
@@ -284,6 +289,11 @@ impl Watching {
         {
             self.wake(kind, key, at);
         }
+    }
+
+    /// Has all look whether there is anything to tell but changes. Anybody's.
+    pub(crate) fn wake_all(&self) {
+        self.wake(Kind::Cleared, b"", At::default());
     }
 
     #[cold]

@@ -142,16 +142,17 @@ static kvreg_status open_none(const kvreg_engine_open *open, int64_t deadline, v
 static void close_none(void *store) { (void)store; }
 
 static kvreg_status write_none(void *store, const kvreg_engine_write *writes, size_t count,
-                               int64_t deadline) {
-    (void)store, (void)writes, (void)deadline;
+                               int64_t deadline, uint64_t *revision) {
+    (void)store, (void)writes, (void)deadline, (void)revision;
     return count != 0 ? KVREG_OK : KVREG_INTERNAL;
 }
 
 /* One entry, that there is something to take over. */
-static kvreg_status scan_none(void *store, int64_t deadline, void *out) {
+static kvreg_status scan_none(void *store, const kvreg_scan_options *which, int64_t deadline,
+                              void *out) {
     const kvreg_engine_host *host = store;
     kvreg_engine_entry one = {.size = sizeof one, .key = {"stored", 6}, .expires_ms = -1};
-    (void)deadline;
+    (void)deadline, (void)which;
     one.value = kvreg_bytes(bytes, LARGE);
     one.revision = 1;
     return host->found(out, &one);

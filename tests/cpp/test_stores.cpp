@@ -63,7 +63,7 @@ kvreg_status open_store(const kvreg_engine_open *given, std::int64_t, void **sto
 void close_store(void *) {}
 
 kvreg_status write_store(void *store, const kvreg_engine_write *writes, std::size_t count,
-                         std::int64_t) {
+                         std::int64_t, std::uint64_t *) {
     auto &into = *static_cast<memory *>(store);
     for (const auto *write = writes; write != writes + count; write++) {
         const std::string key(write->key.data, write->key.len);
@@ -85,7 +85,7 @@ kvreg_status write_store(void *store, const kvreg_engine_write *writes, std::siz
     return KVREG_OK;
 }
 
-kvreg_status scan_store(void *store, std::int64_t, void *out) {
+kvreg_status scan_store(void *store, const kvreg_scan_options *, std::int64_t, void *out) {
     const auto &from = *static_cast<memory *>(store);
     for (const auto &[key, one] : from.keys) {
         kvreg_engine_entry entry{};
@@ -111,8 +111,10 @@ kvreg_status destroy_store(const kvreg_engine_open *given, std::int64_t) {
 }
 
 const kvreg_engine engine = {
-    sizeof engine, KVREG_ENGINE_ABI, KVREG_ENGINE_EXCLUSIVE, open_store,    close_store,
-    write_store,   scan_store,       destroy_store,          nullptr,
+    sizeof engine, KVREG_ENGINE_ABI, KVREG_ENGINE_EXCLUSIVE, open_store, close_store,
+    write_store,   scan_store,       destroy_store,          nullptr,    nullptr,
+    nullptr,       nullptr,          nullptr,                nullptr,    nullptr,
+    nullptr,
 };
 
 void an_engine_is_registered_once() {

@@ -10,6 +10,11 @@ $(ENGINES)/conformance: tests/engines/conformance.c tests/c/check.h include/kvre
 	@mkdir -p $(ENGINES)
 	$(CC) $(C_FLAGS) -Itests/c $< -o $@ $(C_LINK)
 
+$(ENGINES)/test_shared: tests/engines/test_shared.c tests/engines/pool.c tests/engines/pool.h \
+    tests/c/check.h include/kvreg.h include/kvreg_engine.h | build
+	@mkdir -p $(ENGINES)
+	$(CC) $(C_FLAGS) -Itests/c tests/engines/test_shared.c tests/engines/pool.c -o $@ $(C_LINK)
+
 # That of file: URLs, beside the library: release/libkvreg_file.so.
 engine-file: ## the engine of file: URLs
 	$(CARGO) build --release -p kvreg-file
@@ -19,7 +24,9 @@ FAST_ENGINE := CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PRO
     CARGO_TARGET_DIR=$(ENGINES)/build
 
 # As the tests in C: plainly, then with smaller counts under valgrind.
-test-engines: $(ENGINES)/conformance $(ENGINES)/libkvreg_dir.so ## engines: the example, and that of file: URLs
+test-engines: $(ENGINES)/conformance $(ENGINES)/libkvreg_dir.so $(ENGINES)/test_shared ## engines: the example, a shared one, and that of file: URLs
+	$(ENGINES)/test_shared
+	KVREG_TEST_COUNT=50 $(VALGRIND) --child-silent-after-fork=yes $(ENGINES)/test_shared
 	tests/engines/run.sh $(ENGINES)/conformance dir $(ENGINES)/libkvreg_dir.so "$(VALGRIND)"
 	$(FAST_ENGINE) $(CARGO) test -p kvreg-file
 	$(FAST_ENGINE) $(CARGO) build -p kvreg-file

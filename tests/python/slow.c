@@ -55,15 +55,18 @@ static void close_store(void *store) {
 }
 
 static kvreg_status write_store(void *store, const kvreg_engine_write *writes, size_t count,
-                                int64_t deadline) {
+                                int64_t deadline, uint64_t *revision) {
     (void)writes;
     (void)count;
     (void)deadline;
+    (void)revision;
     return step(store, 'w');
 }
 
-static kvreg_status scan_store(void *store, int64_t deadline, void *out) {
+static kvreg_status scan_store(void *store, const kvreg_scan_options *which, int64_t deadline,
+                               void *out) {
     (void)store;
+    (void)which;
     (void)deadline;
     (void)out;
     return KVREG_OK;

@@ -82,6 +82,9 @@ EVENT_MAIL = 6
 EVENT_REPLY = 7
 EVENT_STORE = 8
 
+STORE_UP = 0
+STORE_AWAY = 1
+
 CHANGE_PUT = 0
 CHANGE_DELETE = 1
 CHANGE_EXPIRE = 2
@@ -136,6 +139,10 @@ READ_COPY = 1
 KEYS_ONLY = 1
 ONLY_NEW = 2
 ONE_KEY = 4
+
+LACKS_BATCHES = 1
+LACKS_TTL = 2
+LACKS_WHOLE = 4
 
 
 class _TextData(Union):
@@ -539,6 +546,8 @@ class BucketStats(Sized):
     evicted: int
     order: int
     store: Any
+    store_level: int
+    lacks: int
     _fields_ = [
         ("size", c_uint32),
         ("last_exit", c_int32),
@@ -553,6 +562,8 @@ class BucketStats(Sized):
         ("evicted", c_uint64),
         ("order", c_uint64),
         ("store", c_char * 16),
+        ("store_level", c_uint32),
+        ("lacks", c_uint32),
     ]
 
 

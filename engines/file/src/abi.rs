@@ -16,7 +16,7 @@ pub(crate) const UNSUPPORTED: Status = 18;
 pub(crate) const IO: Status = 19;
 pub(crate) const INTERNAL: Status = 20;
 
-pub(crate) const ABI: u32 = 1;
+pub(crate) const ABI: u32 = 2;
 pub(crate) const EXCLUSIVE: u64 = 1;
 
 pub(crate) const PUT: u32 = 0;
@@ -144,6 +144,8 @@ pub struct Write {
     pub(crate) value: Value,
     pub(crate) revision: u64,
     pub(crate) expires_ms: i64,
+    /// Of shared stores.
+    pub(crate) expected: u64,
 }
 
 /// What kvreg offers; it stays as it is for ever.
@@ -155,6 +157,9 @@ pub struct Host {
     pub(crate) last_revision: unsafe extern "C" fn(*mut c_void, u64) -> Status,
     pub(crate) explain: unsafe extern "C" fn(*const c_char, usize, i32),
     pub(crate) clock_ns: unsafe extern "C" fn() -> i64,
+    /// Of shared stores, as `tell`.
+    pub(crate) done: unsafe extern "C" fn(*mut c_void, Status, u64),
+    pub(crate) tell: unsafe extern "C" fn(*mut c_void, *const c_void),
 }
 
 #[repr(C)]
@@ -166,6 +171,8 @@ pub struct Open {
     pub(crate) owner: u64,
     pub(crate) max_value: u64,
     pub(crate) host: *const Host,
+    /// Of shared stores.
+    pub(crate) listener: *mut c_void,
 }
 
 pub type AddFn = unsafe extern "C" fn(*const c_char, usize, *const Engine) -> Status;
@@ -177,11 +184,15 @@ pub struct Engine {
     pub(crate) abilities: u64,
     pub(crate) open: unsafe extern "C" fn(*const Open, i64, *mut *mut c_void) -> Status,
     pub(crate) close: unsafe extern "C" fn(*mut c_void),
-    pub(crate) write: unsafe extern "C" fn(*mut c_void, *const Write, usize, i64) -> Status,
-    pub(crate) scan: unsafe extern "C" fn(*mut c_void, i64, *mut c_void) -> Status,
+    pub(crate) write:
+        unsafe extern "C" fn(*mut c_void, *const Write, usize, i64, *mut u64) -> Status,
+    pub(crate) scan: unsafe extern "C" fn(*mut c_void, *const c_void, i64, *mut c_void) -> Status,
     pub(crate) destroy: unsafe extern "C" fn(*const Open, i64) -> Status,
     /// `None` where a process has no forks.
     pub(crate) forked: Option<unsafe extern "C" fn()>,
+    /// What shared stores have beside: get, count, send, watch, unwatch, interrupt, and their
+    /// abilities.
+    pub(crate) shared: [Option<unsafe extern "C" fn()>; 7],
 }
 
 /// As a compiler of C lays them out.
@@ -190,8 +201,8 @@ const _: () = {
     assert!(size_of::<Text>() == 16);
     assert!(size_of::<Value>() == 32 && offset_of!(Value, inner) == 8);
     assert!(size_of::<Entry>() == 72 && offset_of!(Entry, value) == 24);
-    assert!(size_of::<Write>() == 72 && offset_of!(Write, revision) == 56);
-    assert!(size_of::<Host>() == 40 && offset_of!(Host, explain) == 24);
-    assert!(size_of::<Open>() == 64 && offset_of!(Open, host) == 56);
-    assert!(size_of::<Engine>() == 64 && offset_of!(Engine, forked) == 56);
+    assert!(size_of::<Write>() == 80 && offset_of!(Write, revision) == 56);
+    assert!(size_of::<Host>() == 56 && offset_of!(Host, explain) == 24);
+    assert!(size_of::<Open>() == 72 && offset_of!(Open, host) == 56);
+    assert!(size_of::<Engine>() == 120 && offset_of!(Engine, forked) == 56);
 };

@@ -29,6 +29,7 @@ pub(crate) static ENGINE: Engine = Engine {
     forked: Some(forked),
     #[cfg(not(unix))]
     forked: None,
+    shared: [None; 7],
 };
 
 /// A store, and whom it tells why something failed.
@@ -134,6 +135,7 @@ unsafe extern "C" fn write(
     writes: *const Write,
     count: usize,
     _deadline: i64,
+    _given: *mut u64,
 ) -> Status {
     // SAFETY: made by `open`, and used by this thread alone.
     let bound = unsafe { &*store.cast::<Bound>() };
@@ -166,7 +168,12 @@ fn unknown(what: &str) -> Failure {
     Failure::new(abi::UNSUPPORTED, format!("a {what} of an unknown kind"))
 }
 
-unsafe extern "C" fn scan(store: *mut c_void, _deadline: i64, out: *mut c_void) -> Status {
+unsafe extern "C" fn scan(
+    store: *mut c_void,
+    _all: *const c_void,
+    _deadline: i64,
+    out: *mut c_void,
+) -> Status {
     // SAFETY: made by `open`, and used by this thread alone.
     let bound = unsafe { &*store.cast::<Bound>() };
     let host = bound.host;

@@ -6,10 +6,10 @@
 use std::collections::BTreeSet;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use crate::error::Error;
-use crate::store::{Engine, Location, Store};
+use crate::store::{AnyStore, Engine, Hears, Location};
 use crate::sync::lock;
 use crate::time::Deadline;
 
@@ -126,10 +126,11 @@ impl Engines {
         &'static self,
         location: &Location<'_>,
         deadline: Deadline,
+        hears: Arc<dyn Hears>,
     ) -> Result<OpenedStore, Error> {
         let engine = Engines::of(location.url)?;
         let claimed = self.claim(location, &deadline)?;
-        let store = engine.open(location, deadline)?;
+        let store = engine.open(location, deadline, hears)?;
         Ok(OpenedStore { store, claimed })
     }
 
@@ -180,7 +181,7 @@ impl Drop for Claimed {
 
 /// A store that is open until it is dropped.
 pub(crate) struct OpenedStore {
-    pub(crate) store: Box<dyn Store>,
+    pub(crate) store: AnyStore,
     claimed: Claimed,
 }
 

@@ -23,10 +23,11 @@ mod opening;
 mod request;
 mod storing;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
+use super::shared::{self, Shared};
 use super::{BucketServer, Deciding, Decision, Task};
 use crate::error::Error;
 use crate::reclaim;
@@ -37,7 +38,7 @@ use crate::sync::lock;
 pub(crate) use engines::{Engines, Loader};
 pub(super) use request::{collected, Change, Done, OwnOp};
 
-use engines::OpenedStore;
+pub(super) use engines::OpenedStore;
 use request::Request;
 
 /// What a bucket has that a store keeps.
@@ -47,6 +48,10 @@ pub(super) struct Backed {
     /// Of who has the turn; none before it is opened, and after the end.
     store: Mutex<Option<OpenedStore>>,
     is_open: AtomicBool,
+    /// Changes that were cast before it was open, or beside it, and are not answered.
+    cast: AtomicUsize,
+    /// Of a store that others change too, once it is open.
+    shared: OnceLock<Box<Shared>>,
 }
 
 impl Backed {
@@ -75,11 +80,18 @@ impl Backed {
         self.is_open.load(Ordering::Acquire)
     }
 
+    pub(super) fn shared(&self) -> Option<&Shared> {
+        self.shared.get().map(|shared| &**shared)
+    }
+
     /// The bucket has ended, and nobody has its turn.
-    pub(super) fn close(&self) {
+    pub(super) fn close(&self, server: &BucketServer) {
         drop(self.take_line());
         let store = lock(&self.store).take();
-        drop(store); // outside the lock: it may take a while
+        match (store, self.shared()) {
+            (Some(store), Some(shared)) => shared::close(server, shared, store),
+            (store, _) => drop(store), // outside the lock: it may take a while
+        }
     }
 }
 
@@ -88,6 +100,9 @@ impl Drop for Backed {
         // The last to know it is a child of a fork, and it is the parent's; else it was closed.
         if let Some(store) = lock(&self.store).take() {
             store.forget();
+            if let Some(shared) = self.shared() {
+                shared.forget();
+            }
         }
     }
 }
@@ -126,6 +141,9 @@ impl BucketServer {
         change: Change,
     ) -> Result<Done, Refused> {
         caller.unpin();
+        if let Some(shared) = backed.shared() {
+            return self.change_shared(caller, shared, &change);
+        }
         if !reclaim::has_room() {
             self.wait_for_room(caller)?;
         }
@@ -152,14 +170,24 @@ impl BucketServer {
         change: Change,
         reserved: Vec<Reservation>,
     ) -> Result<(), Error> {
+        // One thread's casts are done in their order: behind one that waits here, all do.
+        let is_waiting = backed.cast.load(Ordering::Acquire) != 0;
+        if let (Some(shared), false) = (backed.shared(), is_waiting) {
+            if let Some((key, value)) = change.as_cast() {
+                return self.cast_shared(shared, key, value);
+            }
+        }
         let request = Request::new(change, true, reserved);
         backed.queue(&request)?;
+        backed.cast.fetch_add(1, Ordering::AcqRel);
         let task = Task {
             key: Box::default(),
             run: Box::new(|deciding: Deciding| deciding.store_line()),
         };
         self.cast_task(task).inspect_err(|_| {
-            backed.withdraw(&request);
+            if backed.withdraw(&request) {
+                backed.cast.fetch_sub(1, Ordering::AcqRel);
+            }
         })
     }
 }

@@ -3,13 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use super::wall_clock;
+use super::{wall_clock, Backed, OpenedStore};
+use crate::bucket::shared::{Copied, Shared, StoreEar};
 use crate::bucket::{copy_key, BucketServer, BucketState, Deciding, Task};
 use crate::error::Error;
 use crate::memory;
 use crate::reason::{Exit, Reason};
 use crate::server::{Caller, Inside, Lasts, Place, Turn};
-use crate::store::{Loaded, Loading};
+use crate::store::{AnyStore, Loaded, Loading};
 use crate::sync::lock;
 use crate::time::{Deadline, Timeout};
 use crate::value::Value;
@@ -68,6 +69,9 @@ impl BucketServer {
         let (state, deadline) = (self.state(), caller.begin_blocking());
         let name = state.place.as_ref().map_or("", Place::name);
         let opened = self.backed().and_then(|backed| lock(&backed.store).take());
+        if let Some(shared) = self.shared() {
+            shared.end();
+        }
         let erased = match (opened, state.spec.location(name)) {
             (Some(opened), Some(location)) => opened.destroy(&location, &deadline),
             _ => Ok(()),
@@ -106,17 +110,55 @@ impl BucketServer {
         let spec = &self.state().spec;
         let name = self.state().place.as_ref().map_or("", Place::name);
         let location = spec.location(name).ok_or(Error::ServerDown)?;
-        let opened = spec.around.engines.open(&location, deadline)?;
+        let copied: Arc<Copied> = Arc::default();
+        let ear = StoreEar {
+            server: Arc::downgrade(self),
+            copied: Arc::clone(&copied),
+        };
+        let opened = spec
+            .around
+            .engines
+            .open(&location, deadline, Arc::new(ear))?;
+        let store = match &opened.store {
+            AnyStore::Exclusive(store) => store,
+            AnyStore::Shared(store) => {
+                let shared = Shared::new(Arc::clone(store), &spec.options, copied)?;
+                return self.open_shared(backed, shared, opened, &deadline);
+            }
+        };
         let mut taking = TakingOver {
             inside,
             now: wall_clock(),
             last: 0,
             slice: Vec::new(),
         };
-        opened.store.load(&mut taking)?;
+        store.load(&mut taking)?;
         taking.take_slice()?;
         inside.commit(|write| write.exclusive().loaded(taking.last))?;
         *lock(&backed.store) = Some(opened);
+        backed.is_open.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// The store is open; a copy that is read is there before anybody reads.
+    fn open_shared(
+        self: &Arc<Self>,
+        backed: &Backed,
+        shared: Shared,
+        opened: OpenedStore,
+        deadline: &Deadline,
+    ) -> Result<(), Error> {
+        // What the store tells may have to be done by one of them.
+        self.system().threads().start()?;
+        if shared.reads_copy {
+            if let Err(refused) = self.copy_store(&shared, deadline) {
+                shared.end();
+                return Err(refused);
+            }
+        }
+        *lock(&backed.store) = Some(opened);
+        // Set once: a store is opened once for a bucket.
+        let _ = backed.shared.set(Box::new(shared));
         backed.is_open.store(true, Ordering::Release);
         Ok(())
     }

@@ -63,7 +63,7 @@ impl OwnOp {
         &self.key
     }
 
-    pub(super) fn op(&self) -> Op<'_> {
+    pub(in crate::bucket) fn op(&self) -> Op<'_> {
         Op {
             key: Key::new(&self.key),
             what: match &self.what {
@@ -164,6 +164,34 @@ impl Change {
             expected: expected.map(Value::new).transpose()?,
             value: value.map(Value::new).transpose()?,
         })
+    }
+
+    /// How many changes it is made of.
+    pub(in crate::bucket) fn count(&self) -> usize {
+        match self {
+            Change::Ops(ops) | Change::Fill(ops) => ops.len(),
+            _ => 1,
+        }
+    }
+
+    /// What a cast stores, or takes out.
+    pub(super) fn as_cast(&self) -> Option<(&[u8], Option<ValueRef<'_>>)> {
+        let Change::Ops(ops) = self else {
+            return None;
+        };
+        match &ops[..] {
+            [OwnOp {
+                key,
+                what,
+                expected: None,
+                ttl: Ttl::Default,
+            }] => match what {
+                OwnWhat::Put(value) => Some((key, Some(value.as_ref()))),
+                OwnWhat::Delete => Some((key, None)),
+                OwnWhat::Add(_) => None,
+            },
+            _ => None,
+        }
     }
 
     /// Whether it is stored by itself.

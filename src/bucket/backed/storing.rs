@@ -2,17 +2,19 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use super::request::{collected, Change, Done, Request};
 use super::wall_clock;
+use crate::bucket::shared::PATIENCE;
 use crate::bucket::{BucketServer, BucketState};
 use crate::error::Error;
 use crate::memory;
 use crate::server::{Inside, Writing};
-use crate::store::{Key, Op, Plan, Refused, Ttl, What, Written};
+use crate::store::{AnyStore, Key, Op, Plan, Refused, Ttl, What, Written};
 use crate::sync::lock;
-use crate::time::Clock;
+use crate::time::{Clock, Deadline};
 use crate::value::Value;
 
 /// So much is stored in one go: what comes later waits for all of it.
@@ -123,6 +125,7 @@ impl BucketServer {
         line.0.iter().for_each(|request| request.give_back());
         self.store_requests(inside, &line.0);
         for request in line.0.iter().filter(|request| request.is_cast) {
+            backed.cast.fetch_sub(1, Ordering::AcqRel);
             if let Err(refused) = request.outcome() {
                 self.log_error(&format!("a cast was dropped: {}", refused.error));
             }
@@ -134,6 +137,14 @@ impl BucketServer {
         inside: &Inside<BucketState>,
         requests: &[Arc<Request>],
     ) {
+        if let Some(shared) = self.shared() {
+            for request in requests {
+                let deadline = Deadline::after(PATIENCE);
+                let made = self.make_change(shared, &request.change, deadline);
+                request.answer(self.seen_in_copy(shared, &request.change, made, &deadline));
+            }
+            return;
+        }
         let mut rest = requests;
         while !rest.is_empty() {
             let (group, later) = rest.split_at(together(rest));
@@ -293,7 +304,10 @@ impl BucketServer {
         let backed = self.backed().ok_or(Error::ServerDown)?;
         let store = lock(&backed.store);
         let opened = store.as_ref().ok_or(Error::ServerDown)?;
-        opened.store.write(changes)
+        match &opened.store {
+            AnyStore::Exclusive(store) => store.write(changes),
+            AnyStore::Shared(_) => Err(Error::ServerDown), // it is not asked here
+        }
     }
 
     /// What the store answered: if nobody knows what is stored now, the bucket ends, and who is

@@ -5,21 +5,24 @@
 //! The engine's functions are good for ever, as the header asks of who registers them; so is the
 //! host's table. A store is the engine's address, which is given to it as it came, by one thread at a
 //! time (`store/engine.rs`), and given up once, by `close`. What is lent to a call is there as long
-//! as it runs. `out` of a scan is the address of what collects, on the stack of who scans.
+//! as it runs. `out` of a scan is the address of what takes over, on the stack of who scans.
 
 use std::ffi::{c_char, c_void};
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::abi::{self, kvreg_engine, Entry, Host, Open, Text, Write};
 use super::explanation;
+use super::shared::{done, tell, NativeShared};
 use crate::capi::argument;
+use crate::capi::scan::kvreg_scan_options;
 use crate::capi::status::{kvreg_status, Failure, Status};
 use crate::capi::value::kvreg_value;
 use crate::error::Error;
 use crate::memory;
-use crate::store::{Engine, Loaded, Loading, Location, Store, Written, KEY_LIMIT};
+use crate::store::KEY_LIMIT;
+use crate::store::{AnyStore, Engine, Found, Hears, Loaded, Loading, Location, Store, Written};
 use crate::time::Deadline;
 use crate::value::ValueRef;
 
@@ -44,6 +47,8 @@ static HOST: Host = Host {
     last_revision,
     explain,
     clock_ns,
+    done,
+    tell,
 };
 
 fn text_of(text: &str) -> Text {
@@ -53,7 +58,7 @@ fn text_of(text: &str) -> Text {
     }
 }
 
-fn bytes_of(bytes: &[u8]) -> Text {
+pub(super) fn bytes_of(bytes: &[u8]) -> Text {
     Text {
         data: bytes.as_ptr().cast(),
         len: bytes.len(),
@@ -69,11 +74,12 @@ fn opening(location: &Location<'_>) -> Open {
         owner: location.owner,
         max_value: location.max_value as u64,
         host: &HOST,
+        listener: ptr::null_mut(),
     }
 }
 
 /// What an engine's answer is to the core. What it is not to answer is as if nobody knew.
-fn checked(status: kvreg_status) -> Result<(), Error> {
+pub(super) fn checked(status: kvreg_status) -> Result<(), Error> {
     let is = |one: Status| status == one as kvreg_status;
     if is(Status::Ok) {
         return Ok(());
@@ -99,7 +105,7 @@ fn checked(status: kvreg_status) -> Result<(), Error> {
 }
 
 /// By the host's clock.
-fn nanoseconds(deadline: &Deadline) -> i64 {
+pub(super) fn nanoseconds(deadline: &Deadline) -> i64 {
     match deadline.left() {
         None => i64::MAX,
         Some(left) => clock_ns().saturating_add(left.as_nanos().try_into().unwrap_or(i64::MAX)),
@@ -107,14 +113,24 @@ fn nanoseconds(deadline: &Deadline) -> i64 {
 }
 
 impl Engine for Native {
-    fn open(&self, location: &Location<'_>, deadline: Deadline) -> Result<Box<dyn Store>, Error> {
+    fn open(
+        &self,
+        location: &Location<'_>,
+        deadline: Deadline,
+        hears: Arc<dyn Hears>,
+    ) -> Result<AnyStore, Error> {
         let engine = self.0;
+        if engine.abilities & abi::SHARED != 0 {
+            // SAFETY: whole, and what is lent is there meanwhile.
+            let opened = unsafe { NativeShared::open(engine, opening(location), &deadline, hears) };
+            return Ok(AnyStore::Shared(Arc::new(opened?)));
+        }
         let open = engine.open.ok_or(Error::Unsupported("opening a store"))?;
         let mut store = ptr::null_mut();
         // SAFETY: as the header says; what is lent is there meanwhile.
         checked(unsafe { open(&opening(location), nanoseconds(&deadline), &mut store) })?;
         explanation::forget();
-        Ok(Box::new(NativeStore { engine, store }))
+        Ok(AnyStore::Exclusive(Box::new(NativeStore { engine, store })))
     }
 
     fn destroy(&self, location: &Location<'_>, deadline: &Deadline) -> Result<(), Error> {
@@ -131,17 +147,22 @@ impl Store for NativeStore {
             .engine
             .scan
             .ok_or(Error::Unsupported("reading a store"))?;
-        let mut collecting = Collecting {
-            into,
-            refused: None,
-        };
-        let out = ptr::from_mut(&mut collecting).cast();
+        let mut last = 0;
+        let mut take = |loaded: Loaded<'_>| into.entry(loaded);
+        let mut scanned = Scanned::new(&mut take);
+        scanned.last = Some(&mut last);
         // SAFETY: as the header says; `out` is what `found` expects.
-        let status = unsafe { scan(self.store, i64::MAX, out) };
-        match collecting.refused {
-            Some(refused) => Err(refused),
-            None => checked(status),
-        }
+        let status = unsafe {
+            scan(
+                self.store,
+                &kvreg_scan_options::ALL,
+                i64::MAX,
+                scanned.out(),
+            )
+        };
+        scanned.ended(|| checked(status))?;
+        into.used_up_to(last);
+        Ok(())
     }
 
     fn write(&self, changes: &[Written<'_>]) -> Result<(), Error> {
@@ -150,7 +171,7 @@ impl Store for NativeStore {
         memory::reserve(&mut writes, changes.len())?;
         writes.extend(changes.iter().map(written));
         // SAFETY: as the header says; the changes are there meanwhile.
-        checked(unsafe { write(self.store, writes.as_ptr(), writes.len(), i64::MAX) })
+        checked(unsafe { write(self.store, writes.as_ptr(), writes.len(), i64::MAX, &mut 0) })
     }
 }
 
@@ -171,6 +192,7 @@ fn written(change: &Written<'_>) -> Write {
         value: kvreg_value::NIL,
         revision: 0,
         expires_ms: abi::NEVER,
+        expected: abi::ANY,
     };
     match *change {
         Written::Put {
@@ -197,7 +219,7 @@ fn written(change: &Written<'_>) -> Write {
 }
 
 /// A view of a value that stays where it is.
-fn lent(value: ValueRef<'_>) -> kvreg_value {
+pub(super) fn lent(value: ValueRef<'_>) -> kvreg_value {
     match value {
         ValueRef::String(text) => kvreg_value::string(text.as_ptr(), text.len()),
         ValueRef::Bytes(bytes) => kvreg_value::bytes(bytes.as_ptr(), bytes.len()),
@@ -205,17 +227,40 @@ fn lent(value: ValueRef<'_>) -> kvreg_value {
     }
 }
 
-/// Where a scan hands over.
-struct Collecting<'a> {
-    into: &'a mut dyn Loading,
+/// Where an engine hands over what it has found.
+pub(super) struct Scanned<'a> {
+    take: Found<'a>,
+    /// The last revision that it tells by itself.
+    last: Option<&'a mut u64>,
     /// Why the rest is not wanted.
     refused: Option<Error>,
 }
 
-impl Collecting<'_> {
-    fn take(&mut self, loaded: Result<Loaded<'_>, Failure>) -> kvreg_status {
+impl<'a> Scanned<'a> {
+    pub(super) fn new(take: Found<'a>) -> Scanned<'a> {
+        Scanned {
+            take,
+            last: None,
+            refused: None,
+        }
+    }
+
+    /// What the engine is given for it.
+    pub(super) fn out(&mut self) -> *mut c_void {
+        ptr::from_mut(self).cast()
+    }
+
+    /// What came of it: what was refused here, or else what the engine answered.
+    pub(super) fn ended(self, answered: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        match self.refused {
+            Some(refused) => Err(refused),
+            None => answered(),
+        }
+    }
+
+    fn found(&mut self, loaded: Result<Loaded<'_>, Failure>) -> kvreg_status {
         let taken = match loaded {
-            Ok(loaded) => self.into.entry(loaded),
+            Ok(loaded) => (self.take)(loaded),
             Err(_) => Err(Error::Io {
                 what: "a store that tells what is no entry",
                 code: None,
@@ -241,29 +286,44 @@ unsafe fn loaded<'a>(entry: *const Entry) -> Result<Loaded<'a>, Failure> {
         if (entry.size as usize) < size_of::<Entry>() {
             return Err(argument::invalid("the size of an entry is not set"));
         }
-        let key = argument::bytes(entry.key.data.cast(), entry.key.len)?;
-        if key.len() > KEY_LIMIT {
-            return Err(argument::invalid("a key has at most 65536 bytes"));
-        }
-        Ok(Loaded {
-            key,
-            value: entry.value.get()?,
-            revision: entry.revision,
-            expires: (entry.expires_ms != abi::NEVER).then_some(entry.expires_ms),
-        })
+        entry_of(&entry.key, &entry.value, entry.revision, entry.expires_ms)
     }
 }
 
+/// # Safety
+/// What key and value lend is there as long as the answer is used.
+pub(super) unsafe fn entry_of<'a>(
+    key: &Text,
+    value: &'a kvreg_value,
+    revision: u64,
+    expires_ms: i64,
+) -> Result<Loaded<'a>, Failure> {
+    // SAFETY: by contract.
+    let key = unsafe { argument::bytes(key.data.cast(), key.len) }?;
+    if key.len() > KEY_LIMIT {
+        return Err(argument::invalid("a key has at most 65536 bytes"));
+    }
+    Ok(Loaded {
+        key,
+        // SAFETY: by contract.
+        value: unsafe { value.get() }?,
+        revision,
+        expires: (expires_ms != abi::NEVER).then_some(expires_ms),
+    })
+}
+
 unsafe extern "C" fn found(out: *mut c_void, entry: *const Entry) -> kvreg_status {
-    // SAFETY: from `load`, which waits for the scan; the entry by contract.
-    let (collecting, loaded) = unsafe { (&mut *out.cast::<Collecting<'_>>(), loaded(entry)) };
-    collecting.take(loaded)
+    // SAFETY: from who scans, and waits for it; the entry by contract.
+    let (scanned, loaded) = unsafe { (&mut *out.cast::<Scanned<'_>>(), loaded(entry)) };
+    scanned.found(loaded)
 }
 
 unsafe extern "C" fn last_revision(out: *mut c_void, revision: u64) -> kvreg_status {
-    // SAFETY: from `load`, which waits for the scan.
-    let collecting = unsafe { &mut *out.cast::<Collecting<'_>>() };
-    collecting.into.used_up_to(revision);
+    // SAFETY: from who scans, and waits for it.
+    let scanned = unsafe { &mut *out.cast::<Scanned<'_>>() };
+    if let Some(last) = &mut scanned.last {
+        **last = revision.max(**last);
+    }
     Status::Ok as kvreg_status
 }
 

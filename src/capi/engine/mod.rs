@@ -4,6 +4,7 @@ mod abi;
 mod adapter;
 pub(super) mod explanation;
 mod loading;
+mod shared;
 
 use std::ffi::c_char;
 
@@ -97,17 +98,33 @@ unsafe fn checked(engine: *const kvreg_engine) -> Result<kvreg_engine, Failure> 
     }
     // SAFETY: by contract, and large enough.
     let engine = unsafe { *engine };
-    let is_whole = engine.open.is_some()
-        && engine.close.is_some()
-        && engine.write.is_some()
-        && engine.scan.is_some()
-        && engine.destroy.is_some();
-    if engine.abilities != abi::EXCLUSIVE || !is_whole {
+    if !is_whole(&engine) {
         let text = "the engine says that it can do what this library does not know, or lacks \
                     what it says";
         return Err(Failure::new(Status::Unsupported, text));
     }
     Ok(engine)
+}
+
+/// Whether it says what this library knows, and has what it says.
+fn is_whole(engine: &kvreg_engine) -> bool {
+    let has_store = engine.open.is_some()
+        && engine.close.is_some()
+        && engine.write.is_some()
+        && engine.scan.is_some()
+        && engine.destroy.is_some();
+    let shares_it = engine.get.is_some()
+        && engine.count.is_some()
+        && engine.send.is_some()
+        && engine.watch.is_some()
+        && engine.unwatch.is_some()
+        && engine.interrupt.is_some()
+        && engine.abilities_of.is_some();
+    let beside = abi::BATCHES | abi::TTL;
+    match engine.abilities {
+        abi::EXCLUSIVE => has_store,
+        abilities => abilities & !beside == abi::SHARED && has_store && shares_it,
+    }
 }
 
 fn register(scheme: &str, engine: kvreg_engine) -> Result<(), Failure> {

@@ -31,18 +31,19 @@ static kvreg_status engine_open(const kvreg_engine_open *open, int64_t deadline,
 static void engine_close(void *store) { CHECK(store == &engine_calls); }
 
 static kvreg_status engine_write(void *store, const kvreg_engine_write *writes, size_t count,
-                                 int64_t deadline) {
-    CHECK(store == &engine_calls && count != 0 && deadline == INT64_MAX);
+                                 int64_t deadline, uint64_t *revision) {
+    CHECK(store == &engine_calls && count != 0 && deadline == INT64_MAX && revision != NULL);
     for (size_t i = 0; i < count; i++)
         CHECK(writes[i].size == sizeof *writes && writes[i].kind <= KVREG_ENGINE_CLEAR &&
-              writes[i].revision != 0);
+              writes[i].revision != 0 && writes[i].expected == KVREG_ENGINE_ANY);
     return some_refusal(50);
 }
 
 /* Some entries; now and then one that is none. */
-static kvreg_status engine_scan(void *store, int64_t deadline, void *out) {
+static kvreg_status engine_scan(void *store, const kvreg_scan_options *which, int64_t deadline,
+                                void *out) {
     kvreg_engine_entry entry = {.size = sizeof entry, .key = {"k", 1}, .expires_ms = -1};
-    CHECK(store == &engine_calls && deadline == INT64_MAX);
+    CHECK(store == &engine_calls && deadline == INT64_MAX && which != NULL);
     unsigned long call = atomic_fetch_add(&engine_calls, 1);
     kvreg_status status = engine_host->last_revision(out, call);
     for (unsigned long i = 0; status == KVREG_OK && i < call % 3; i++) {
