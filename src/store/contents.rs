@@ -284,6 +284,11 @@ impl Contents {
             Ok(found) => Ok(found),
             Err(Closed) => Err(Error::NoProcess),
         };
+        // If it is the key's entry still, it was when the clock was read.
+        let is_still = |stored: &Stored, until: Option<u64>| match until {
+            Some(change) => Ok(self.revisions.committed() < change),
+            None => find().map(|found| found.is_some_and(|it| ptr::eq(it.value(), stored))),
+        };
         let mut found = find()?;
         // The change from which on the entry is not the key's any more.
         let mut until = None;
@@ -314,15 +319,16 @@ impl Contents {
             };
             match copy(&look) {
                 Tried::Read(read) => return Ok(found.map(|found| (read, found))),
+                Tried::ReadAt(read) => {
+                    if is_still(stored, until)? {
+                        return Ok(found.map(|found| (read, found)));
+                    }
+                    (found, until) = (find()?, None);
+                }
                 Tried::NoMemory => return Err(Error::NoMemory.into()),
                 Tried::Torn => {}
                 Tried::Over => {
-                    // If it is the key's entry still, it was when the clock was read.
-                    let is_still = match until {
-                        Some(change) => self.revisions.committed() < change,
-                        None => find()?.is_some_and(|it| ptr::eq(it.value(), stored)),
-                    };
-                    if is_still {
+                    if is_still(stored, until)? {
                         return Ok(None);
                     }
                     (found, until) = (find()?, None);
@@ -378,7 +384,10 @@ impl Contents {
         reader: R,
     ) -> Option<(R::Read, EntryFacts)> {
         let found = self.table.get(key.hash, &key, pinned).ok()??;
-        fast_read_any_entry(&found, reader)
+        let read = fast_read_any_entry(&found, reader)?;
+        // The clock was read: what another entry took the place of may have been over by then.
+        let again = self.table.get(key.hash, &key, pinned).ok()??;
+        ptr::eq(again.value(), found.value()).then_some(read)
     }
 
     /// As `fast_read`, and where the value lies.

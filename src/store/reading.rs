@@ -30,6 +30,8 @@ pub(crate) unsafe trait Reader {
 /// How a try to read ended.
 pub(super) enum Tried<R> {
     Read(R),
+    /// With what is left of the key's time, if it was still this entry's when the clock was read.
+    ReadAt(R),
     NoMemory,
     /// The value changed meanwhile.
     Torn,
@@ -104,7 +106,10 @@ pub(super) fn try_read_entry<R: Reader>(
         },
     };
     match try_read(look, reader, clock) {
-        Tried::Read(read) => Tried::Read((read, facts)),
+        Tried::Read(read) | Tried::ReadAt(read) if facts.ttl_ms.is_some() => {
+            Tried::ReadAt((read, facts))
+        }
+        Tried::Read(read) | Tried::ReadAt(read) => Tried::Read((read, facts)),
         Tried::NoMemory => Tried::NoMemory,
         Tried::Torn => Tried::Torn,
         Tried::Over => Tried::Over,
@@ -148,7 +153,7 @@ pub(super) fn fast_read_entry<R: Reader>(
     Some((read, EntryFacts { revision, ttl_ms }))
 }
 
-/// As `fast_read_entry`, of any key.
+/// As `fast_read_entry`, of any key: if it is still this entry's when that is looked at.
 pub(super) fn fast_read_any_entry<R: Reader>(
     found: &Found<'_, Stored>,
     reader: R,
@@ -160,7 +165,7 @@ pub(super) fn fast_read_any_entry<R: Reader>(
 #[inline(always)]
 fn read_or_none<R>(tried: Tried<R>) -> Option<R> {
     match tried {
-        Tried::Read(read) => Some(read),
+        Tried::Read(read) | Tried::ReadAt(read) => Some(read),
         Tried::NoMemory | Tried::Torn | Tried::Over => None,
     }
 }
@@ -244,7 +249,7 @@ pub(super) fn read(found: &Found<'_, Stored>) -> Result<Value, Error> {
             Err(Obstacle::Busy | Obstacle::Withdrawn) => continue,
         };
         match try_copy(&look, Owned) {
-            Tried::Read(value) => return Ok(value),
+            Tried::Read(value) | Tried::ReadAt(value) => return Ok(value),
             Tried::NoMemory => return Err(Error::NoMemory),
             Tried::Torn | Tried::Over => {}
         }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use loom::thread::spawn;
 
 use crate::reading::check;
+use crate::reclaim;
 use crate::server::Exclusive;
-use crate::store::{Always, Contents, Key, Living, Pair, Small, Stored, Ttl, Unread};
+use crate::store::{Always, Contents, Key, Living, Owned, Pair, Small, Stored, Ttl, Unread};
 use crate::sync::AtomicU64;
 use crate::time::{Clock, SET};
 use crate::value::{Value, ValueRef};
@@ -124,6 +125,40 @@ fn a_key_that_is_over_does_not_come_back() {
                 _ => 2,
             };
             assert!(rank(first) <= rank(second), "{first:?} {second:?}");
+        },
+    );
+}
+
+/// What is left of its time is told as of a moment at which the key had the value.
+#[test]
+fn what_is_left_is_of_the_values_own_time() {
+    beside(
+        |contents| {
+            put_anew(contents, 2, Ttl::Never);
+            set_clock(100 + TTL / 2);
+        },
+        |contents| match contents.read_entry(Key::new(KEY), Owned, &Clock::new()) {
+            Ok((Value::Int(1), facts)) => assert_eq!(facts.ttl_ms, Some(TTL)),
+            Ok((_, facts)) => assert_eq!(facts.ttl_ms, None),
+            Err(Unread::Busy) => {}
+            Err(other) => panic!("{other:?}"),
+        },
+    );
+}
+
+#[test]
+fn what_is_left_is_so_by_the_short_way() {
+    beside(
+        |contents| {
+            put_anew(contents, 2, Ttl::Never);
+            set_clock(100 + TTL / 2);
+        },
+        |contents| {
+            let pinned = reclaim::pin();
+            let read = contents.fast_read_timed_entry(Key::new(KEY), &pinned, Owned);
+            if let Some((Value::Int(1), facts)) = read {
+                assert_eq!(facts.ttl_ms, Some(TTL));
+            }
         },
     );
 }

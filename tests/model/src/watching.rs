@@ -144,8 +144,8 @@ fn no_change_is_slept_through_while_another_leaves() {
     });
 }
 
-/// What is watched, in the library a server.
-struct Bucket(Contents);
+/// What is watched, in the library a server; and whether its store is out of reach.
+struct Bucket(Contents, crate::sync::AtomicU32);
 
 impl Watched for Bucket {
     fn watching(&self) -> &Watching {
@@ -154,6 +154,10 @@ impl Watched for Bucket {
 
     fn unwatch(&self, watch: &Arc<Watch>) {
         self.0.unwatch(watch);
+    }
+
+    fn is_away(&self) -> bool {
+        self.1.load(crate::sync::Ordering::Acquire) != 0
     }
 
     fn known(&self) -> u64 {
@@ -177,7 +181,8 @@ impl Watched for Bucket {
 
 impl Bucket {
     fn new() -> Arc<Bucket> {
-        Arc::new(Bucket(Contents::new(None, None)))
+        let away = crate::sync::AtomicU32::new(0);
+        Arc::new(Bucket(Contents::new(None, None), away))
     }
 
     fn with_writer<R>(&self, work: impl FnOnce(&Exclusive<'_, Contents>) -> R) -> R {
@@ -203,6 +208,7 @@ struct Replica {
     keys: BTreeMap<Vec<u8>, (Value, u64)>,
     rounds: u32,
     is_current: bool,
+    is_away: bool,
 }
 
 impl Replica {
@@ -213,6 +219,7 @@ impl Replica {
                 (self.rounds, self.is_current) = (self.rounds + 1, false);
             }
             Told::Current(_) => self.is_current = true,
+            Told::Reach { is_away } => self.is_away = is_away,
             Told::Change {
                 kind,
                 key,
@@ -322,6 +329,35 @@ fn a_cursor_knows_what_there_is_beside_puts_and_removals() {
         },
         &[A, B],
     );
+}
+
+/// Whether a store is out of reach is told to one that rests, or is about to.
+#[test]
+fn no_reach_is_slept_through() {
+    check(2, || {
+        let bucket = Bucket::new();
+        let inbox = Arc::new(Inbox::default());
+        let weak: Weak<Inbox> = Arc::downgrade(&inbox);
+        let watch = bucket.with_writer(|writer| writer.watch(7, covered(b""), weak).unwrap());
+        let watched: Weak<Bucket> = Arc::downgrade(&bucket);
+        let wanted = Follows {
+            max_pending: 100,
+            ..Follows::default()
+        };
+        let mut cursor = Cursor::new(watched, watch, wanted);
+        let reader = spawn(move || {
+            let mut replica = Replica::default();
+            let rests = replica.follow(&mut cursor, 100);
+            (replica, cursor, rests)
+        });
+        bucket.1.store(1, crate::sync::Ordering::Release);
+        bucket.0.watching().wake_all();
+        let (mut replica, mut cursor, rests) = reader.join().unwrap();
+        if !rests || inbox.0.load(Ordering::SeqCst) > 0 {
+            assert!(replica.follow(&mut cursor, 100));
+        }
+        assert!(replica.is_away && replica.is_current);
+    });
 }
 
 #[test]
