@@ -211,6 +211,30 @@ fn a_lookup_does_not_wait_for_casts() {
     assert_eq!(of(vec![own, other], false), Found::None);
 }
 
+/// Who ends a bucket at once does not wait for what he has cast; others may read it without until
+/// its end.
+#[test]
+fn a_kill_drops_own_casts() {
+    let ends = |casts| {
+        let mut own = after_casts(vec![cast(7)], stop(2, 9));
+        own.steps.iter_mut().for_each(|taken| taken.casts = casts);
+        own
+    };
+    let gone = |own| {
+        vec![
+            own,
+            calls(vec![
+                step(1, 2, Step::Finds(1)),
+                step(3, 4, Step::FindsNothing),
+            ]),
+            calls(vec![step(5, 6, read(0, ABSENT))]),
+        ]
+    };
+    assert_eq!(of(gone(ends(0)), false), Found::Order);
+    // Who stops it does: they are done before the name goes.
+    assert_eq!(of(gone(ends(1)), false), Found::None);
+}
+
 fn entry_of(key: usize, word: u64, revision: u64) -> Step {
     Step::Entry(key, word, revision, -1)
 }

@@ -583,11 +583,17 @@ impl Player<'_> {
         } else {
             self.bucket().stop()
         };
+        let before = self.record.steps.len();
         self.note(
             by,
             call,
             answer.map(|()| vec![Step::Lives, Step::NameGoes, Step::Ends]),
         );
+        if kill {
+            // At once: what is queued is dropped, and until the end nobody sees it.
+            let steps = self.record.steps[before..].iter_mut();
+            steps.for_each(|taken| taken.casts = 0);
+        }
     }
 
     /// Gets another handle, which is used from then on.
