@@ -16,7 +16,7 @@ static kvreg_status some_refusal(unsigned long every) {
     return refusals[call / every % 4];
 }
 
-static const kvreg_engine_host *engine_host;
+static const kvreg_engine_host *_Atomic engine_host;
 
 static kvreg_status engine_open(const kvreg_engine_open *open, int64_t deadline, void **store) {
     CHECK(open->size >= sizeof *open && open->bucket.len != 0 && open->host->size != 0);
