@@ -540,8 +540,6 @@ static const kvreg_engine engine = {
     .abilities_of = abilities_of,
 };
 
-kvreg_status pool_register(void) { return kvreg_engine_register("pool", KVREG_NUL, &engine); }
-
 POOL_API kvreg_status kvreg_engine_init(uint32_t abi, kvreg_engine_add_fn *add) {
     return abi == KVREG_ENGINE_ABI ? add("pool", KVREG_NUL, &engine) : KVREG_UNSUPPORTED;
 }

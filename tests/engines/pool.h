@@ -15,8 +15,7 @@
 #define POOL_API
 #endif
 
-/* Registers it, for a program that links it. */
-POOL_API kvreg_status pool_register(void);
+/* It is registered by kvreg_engine_init, of whoever links it too. */
 
 /* Out of reach: calls wait for it. */
 POOL_API void pool_set_away(bool is_away);

@@ -685,7 +685,7 @@ int main(void) {
 #endif
         TEST(all_stores_are_closed),
     };
-    OK(pool_register());
+    OK(kvreg_engine_init(KVREG_ENGINE_ABI, kvreg_engine_register));
     OK(kvreg_registry_start(NULL, &here));
     OK(kvreg_registry_start(NULL, &there));
     return check_run(tests, sizeof tests / sizeof *tests);

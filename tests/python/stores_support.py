@@ -13,6 +13,7 @@ from support import REPOSITORY, WAIT
 INCLUDE = REPOSITORY / "include"
 DIR = REPOSITORY / "engines" / "dir" / "dir.c"
 SLOW = Path(__file__).with_name("slow.c")
+POOL = REPOSITORY / "tests" / "engines" / "pool.c"
 WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 
 

@@ -74,7 +74,7 @@ from ._registry import Registry
 from ._revisions import Entry
 from ._stores import load_engine
 from ._values import Key, Value
-from ._watch import Change, Current, Delete, Evict, Expire, Put, Reset, Watch
+from ._watch import Away, Back, Change, Current, Delete, Evict, Expire, Put, Reset, Watch
 
 if TYPE_CHECKING:
     from ._bucket_options import BucketOptions
@@ -95,6 +95,8 @@ __all__ = [
     "Aborted",
     "Absent",
     "AlreadyStarted",
+    "Away",
+    "Back",
     "Bucket",
     "BucketInfo",
     "BucketNotFound",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Callable, Literal, TypeVar, overload
 
 from . import _abi
 from ._accelerated import accelerated, know
@@ -18,7 +18,7 @@ from ._info import BucketInfo, exit_reason
 from ._library import Library
 from ._revisions import Entry, add, compare_and_swap, entry, expire, last, put, remove
 from ._scan import scan
-from ._stores import keep
+from ._stores import keep, uncut
 from ._update import ABSENT
 from ._values import Key, borrowed, encode_key, encoded, take
 
@@ -83,14 +83,21 @@ class Bucket(DictMethods):
         else:
             super().__init__(*obtain("kvreg_bucket_start_with", options_struct(options)))
         self._codec, self._keeper, self._readings = codec, None, []
-        self._stored = False  # that is for those that have a name
+        self._stored = self._shared = False  # that is for those that have a name
 
     @classmethod
     def _of(cls: type[_Self], library: Library, handle: int | None) -> _Self:
         bucket = super()._of(library, handle)
         bucket._codec, bucket._keeper, bucket._readings = None, None, []
-        bucket._stored = False
+        bucket._stored = bucket._shared = False
         return bucket
+
+    def _wait(self, function: Callable[..., int], *arguments: Any) -> int:
+        """As of any server; of a store that others change too in one piece."""
+        if not self._shared or self._timeout == 0:
+            return super()._wait(function, *arguments)
+        status: int = uncut(lambda: function(self._handle, *arguments))
+        return status
 
     def clone(self: _Self) -> _Self:
         """Another handle to the same bucket, with timeout and codec of this one. Never blocks.
@@ -101,6 +108,7 @@ class Bucket(DictMethods):
         other._codec, other._keeper = self._codec, self._keeper
         if self._stored:
             keep(other)
+            other._timeout = self._timeout
         return other
 
     def close(self) -> None:
@@ -382,8 +390,16 @@ class Bucket(DictMethods):
             evicted=stats.evicted,
             ordered=stats.order == _abi.ORDERED,
             store=stats.store.decode() or None,
+            away=stats.store_level == _abi.STORE_AWAY,
+            lacks=frozenset(name for bit, name in _LACKS if stats.lacks & bit),
         )
 
+
+_LACKS = (
+    (_abi.LACKS_BATCHES, "batches"),
+    (_abi.LACKS_TTL, "ttl"),
+    (_abi.LACKS_WHOLE, "whole"),
+)
 
 know(absent=ABSENT, key_not_found=KeyNotFound, keep=Verdict.KEEP, remove=Verdict.REMOVE)
 

@@ -81,12 +81,13 @@ class Restart(enum.IntEnum):
 
 
 class Reads(enum.IntEnum):
-    """Where a bucket that a store keeps reads; with the engines of today both are the same."""
+    """Where a bucket that a store keeps reads; where it is files, both are the same."""
 
     STORE = 0
     """What is stored."""
     COPY = 1
-    """A copy in this process, which may be behind what others changed."""
+    """A copy in this process, at the speed of memory: it may be behind what others changed, and
+    never goes back. What a thread changed its own reads find."""
 
 
 class LogLevel(enum.IntEnum):

@@ -32,12 +32,14 @@ _INT_MAX = 2**63 - 1
 class DictMethods(Server, MutableMapping[str, Any]):
     """The methods of a `dict`, of a handle of a bucket."""
 
-    __slots__ = ("_codec", "_readings", "_stored")
+    __slots__ = ("_codec", "_readings", "_shared", "_stored")
 
     _codec: Codec | None
     _readings: list[Reading]
     _stored: bool
     """Whether a store may keep it, as far as that is known: then changes block for that."""
+    _shared: bool
+    """Whether others change that store too: then all blocks for it."""
 
     # One key
 

@@ -34,6 +34,11 @@ class BucketInfo(NamedTuple):
     """Whether a scan looks at what it gives only."""
     store: str | None = None
     """What the URL of its store begins with, up to the colon; None: it is in memory alone."""
+    away: bool = False
+    """Whether the store is out of reach: calls wait for it."""
+    lacks: frozenset[str] = frozenset()
+    """What the store cannot do, `Unsupported`: "batches" (`put_many` and `apply`), "ttl", and
+    "whole" (`clear`, `save` and `restore`)."""
 
 
 class RegistryInfo(NamedTuple):

@@ -42,7 +42,7 @@ def configure(
         options.thread_name = name
     library = load_library()
     check(library, library.kvreg_configure(options))
-    _timeout.default = default_timeout
+    _timeout.default = _timeout.shared = default_timeout
 
 
 def shutdown(timeout: float | None = None) -> None:

@@ -4,6 +4,9 @@ A change of a bucket that a store keeps is stored before it is made, by whoever 
 it blocks for a disk although nobody is in its way. It is made without the interpreter's lock
 from its beginning, where other calls keep the lock and first try if they need not wait.
 
+A store on a cluster answers nobody who has no time, so all that waits for it waits without that
+lock; and once, not in slices: what a store has been given is not called back at the end of one.
+
 The library does not say which buckets those are, so it is noted where a store is named: for a
 registry that has a name by that, for whoever knows it looks its buckets up; for another one by
 what its clones share. A bucket that was given a store by a program in C, in a registry that
@@ -13,13 +16,15 @@ Python found by its name, is not known: its changes keep the lock while they are
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
-from . import _abi
+from . import _abi, _timeout
 from ._changes import path_text
+from ._constants import Status
 from ._errors import InvalidArgument, check
 from ._hot import Hot
 from ._library import library as load_library
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from ._registry import Registry
 
 _Result = TypeVar("_Result")
+_Bucket = TypeVar("_Bucket", bound="DictMethods")
 
 _SLICE = 0.05
 """Seconds after which the main thread looks for signals, where the system does not wake it."""
@@ -132,6 +138,30 @@ def removing(registry: Registry, bucket: str) -> Iterator[None]:
 def keep(bucket: DictMethods) -> None:
     """From here on changes through this object, which is new, let go of the lock."""
     bucket._stored, bucket._hot = True, _hot(bucket._library)
+    bucket._shared = _is_shared(bucket)
+    if bucket._shared:
+        bucket._timeout = _timeout.shared  # as the library's own handles
+
+
+def _is_shared(bucket: DictMethods) -> bool:
+    """Whether others change it too, as on a cluster. Never blocks."""
+    stats = _abi.BucketStats()
+    info = bucket._library.quick.kvreg_bucket_info
+    status = info(bucket._at_once(), stats)
+    # Who has no time is told nothing by a cluster, unless there is a copy to be asked.
+    return status == Status.TIMEOUT or bool(stats.lacks & _abi.LACKS_WHOLE)
+
+
+def after_mail(bucket: _Bucket) -> _Bucket:
+    """The bucket, when it has handled what was cast before, by whichever thread. Blocks."""
+    update = ctypes.c_void_p()
+    library = bucket._library
+    status = library.kvreg_bucket_update_begin(
+        bucket._handle, b"", 0, None, ctypes.byref(update)
+    )
+    library.quick.kvreg_update_free(update)
+    bucket._check(status)
+    return bucket
 
 
 def _hot(library: Library) -> Hot:

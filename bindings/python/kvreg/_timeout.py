@@ -7,6 +7,9 @@ import math
 default: float | None = 5.0
 """Seconds a call waits for its turn unless its handle says otherwise; see `configure`."""
 
+shared: float | None = 15.0
+"""The same of a bucket on a cluster, which may have to find a new leader first."""
+
 _FOREVER = -1
 _LONGEST = 2**63 - 1
 

@@ -119,7 +119,11 @@ def _begin_slowly(
     """Begins an update that could not begin at once."""
     if status == Status.TIMEOUT and bucket._timeout != 0:
         begin = bucket._library.kvreg_bucket_update_begin
-        status = bucket._wait(begin, data, len(data), value_at, update_at)
+        if bucket._shared:
+            # On this thread, whose turn it is then; and for as long as its end may take.
+            status = begin(bucket._handle, data, len(data), value_at, update_at)
+        else:
+            status = bucket._wait(begin, data, len(data), value_at, update_at)
     bucket._check(status)
 
 

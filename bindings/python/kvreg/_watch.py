@@ -73,7 +73,21 @@ class Current(NamedTuple):
     """What changed up to this one is known."""
 
 
-Change = Union[Reset, Put, Delete, Expire, Evict, Current]
+class Away(NamedTuple):
+    """The store of the bucket is out of reach: changes are told later, after `Back`."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+class Back(NamedTuple):
+    """The store of the bucket is in reach again."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+Change = Union[Reset, Put, Delete, Expire, Evict, Current, Away, Back]
 """What a watch gives: tell them apart by `isinstance`, or by `match`."""
 
 _GONE = {
@@ -134,6 +148,7 @@ class Changes(Inbox):
             _abi.EVENT_CHANGE,
             _abi.EVENT_RESET,
             _abi.EVENT_CURRENT,
+            _abi.EVENT_STORE,
         ):
             return super()._received(status, event)
         library = self._library
@@ -142,6 +157,8 @@ class Changes(Inbox):
                 return Reset()
             if kind == _abi.EVENT_CURRENT:
                 return Current(event.revision)
+            if kind == _abi.EVENT_STORE:
+                return Away() if event.level == _abi.STORE_AWAY else Back()
             key = decode_key(ctypes.string_at(event.name.address or 0, event.name.len))
             gone = _GONE.get(event.level)
             if gone is not None:
@@ -191,7 +208,7 @@ class Watch:
     on each change. At any time `Reset` may come again, with the present keys and `Current`
     after it: when the bucket was cleared, or when more changed than could be kept until it was
     received. What is overtaken before it is received may be left out, but never the last change
-    of a key.
+    of a key. Of a bucket on a cluster also `Away` and `Back` come.
 
     >>> import kvreg
     >>> with kvreg.Bucket() as bucket:

@@ -18,6 +18,7 @@ from .._errors import CallTimeout
 from .._info import BucketInfo
 from .._revisions import Entry
 from .._scan import Wanted
+from .._stores import after_mail
 from .._update import ABSENT
 from .._values import Key, Pairs, as_pairs
 from ._request import Request, Withdrawn
@@ -83,6 +84,17 @@ class Bucket(Server[_Blocking]):
         if self._timeout == 0:  # not in a line, where others are before it
             return await self._elsewhere(attempt)
         return await self._wait(attempt, turn)
+
+    async def _read(self, attempt: Callable[[_Blocking], _Result]) -> _Result:
+        """Reads what is there when the casts of this thread have been handled."""
+        if not self._server._shared:
+            return await super()._read(attempt)
+        try:
+            return attempt(self._server)  # a copy answers who has no time
+        except CallTimeout:
+            if self._timeout == 0:
+                raise
+        return await self._elsewhere(lambda bucket: attempt(after_mail(bucket)))
 
     # Reads
 
