@@ -10,8 +10,13 @@ $(ENGINES)/conformance: tests/engines/conformance.c tests/c/check.h include/kvre
 	@mkdir -p $(ENGINES)
 	$(CC) $(C_FLAGS) -Itests/c $< -o $@ $(C_LINK)
 
+$(ENGINES)/conformance_shared: tests/engines/conformance_shared.c tests/engines/sharing.h \
+    tests/c/check.h include/kvreg.h | build
+	@mkdir -p $(ENGINES)
+	$(CC) $(C_FLAGS) -Itests/c $< -o $@ $(C_LINK)
+
 $(ENGINES)/test_shared: tests/engines/test_shared.c tests/engines/pool.c tests/engines/pool.h \
-    tests/c/check.h include/kvreg.h include/kvreg_engine.h | build
+    tests/engines/sharing.h tests/c/check.h include/kvreg.h include/kvreg_engine.h | build
 	@mkdir -p $(ENGINES)
 	$(CC) $(C_FLAGS) -Itests/c tests/engines/test_shared.c tests/engines/pool.c -o $@ $(C_LINK)
 

@@ -1,300 +1,36 @@
 /*
- * Buckets whose store others change too (pool.c): each registry is as another process would be.
+ * Buckets whose store others change too, where something goes wrong (pool.c).
  */
 #define _GNU_SOURCE
 
-#include <pthread.h>
-#include <stdatomic.h>
-#ifndef _WIN32
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-#endif
-
-#include "check.h"
 #include "pool.h"
+#include "sharing.h"
 
-enum { SHORT = 30, LONG = 60000 }; /* milliseconds: what comes to nothing, and what need not wait */
-
-static kvreg_registry *here, *there;
-
-static kvreg_bucket *open_in(kvreg_registry *registry, const char *name, uint32_t reads) {
+static void what_a_store_cannot_is_refused(void) {
+    kvreg_bucket *one = open_here("abilities"), *bucket;
     kvreg_bucket_options options = kvreg_bucket_options_init();
-    kvreg_bucket *bucket;
-    options.store = "pool:tests";
-    options.store_len = KVREG_NUL;
-    options.reads = reads;
-    OK(kvreg_registry_create_with(registry, name, KVREG_NUL, 0, &options, &bucket));
-    return bucket;
-}
-
-static kvreg_bucket *open_here(const char *name) { return open_in(here, name, KVREG_READ_STORE); }
-static kvreg_bucket *open_there(const char *name) { return open_in(there, name, KVREG_READ_STORE); }
-
-static void stop(kvreg_bucket *bucket) {
-    OK(kvreg_bucket_stop(bucket));
-    OK(kvreg_bucket_free(bucket));
-}
-
-static void put(kvreg_bucket *bucket, const char *key, int64_t number) {
-    OK(kvreg_bucket_put_int(bucket, key, KVREG_NUL, number));
-}
-
-static int64_t get(kvreg_bucket *bucket, const char *key) {
-    int64_t number;
-    OK(kvreg_bucket_get_int(bucket, key, KVREG_NUL, &number));
-    return number;
-}
-
-static bool is_there(kvreg_bucket *bucket, const char *key) {
-    kvreg_value value;
-    kvreg_status status = kvreg_bucket_get(bucket, key, KVREG_NUL, &value);
-    if (status == KVREG_NOT_FOUND) return false;
-    OK(status);
-    kvreg_value_clear(&value);
-    return true;
-}
-
-static uint64_t revision_of(kvreg_bucket *bucket, const char *key) {
-    kvreg_entry entry = kvreg_entry_init();
-    OK(kvreg_bucket_get_entry(bucket, key, KVREG_NUL, &entry));
-    kvreg_value_clear(&entry.value);
-    return entry.revision;
-}
-
-static void what_one_stores_others_have(void) {
-    kvreg_bucket *one = open_here("plain"), *other = open_there("plain");
-    kvreg_value value, key;
-    kvreg_items *items;
-    size_t count;
-    uint64_t revision;
-    put(one, "milk", 1);
-    CHECK(get(other, "milk") == 1 && revision_of(other, "milk") == revision_of(one, "milk"));
-    char large[10000];
-    memset(large, 'x', sizeof large);
-    OK(kvreg_bucket_put_bytes(other, "large", 5, large, sizeof large));
-    OK(kvreg_bucket_get(one, "large", 5, &value));
-    CHECK(value.type == KVREG_BYTES && value.as.text.len == sizeof large);
-    CHECK(memcmp(value.as.text.data, large, sizeof large) == 0);
-    kvreg_value_clear(&value);
-    value = kvreg_float(-0.0);
-    OK(kvreg_bucket_put(one, "", 0, &value));
-    OK(kvreg_bucket_count(other, &count));
-    CHECK(count == 3);
-    OK(kvreg_bucket_revision(other, &revision));
-    CHECK(revision == revision_of(one, ""));
-    kvreg_scan_options which = kvreg_scan_options_init();
-    which.prefix = "l";
-    which.prefix_len = 1;
-    OK(kvreg_bucket_scan(other, &which, &items));
-    OK(kvreg_items_next(items, &key, &value));
-    CHECK(check_text(&key, KVREG_BYTES, "large") || check_text(&key, KVREG_STRING, "large"));
-    kvreg_value_clear(&key);
-    kvreg_value_clear(&value);
-    IS(KVREG_NOT_FOUND, kvreg_items_next(items, &key, &value));
-    OK(kvreg_items_free(items));
-    OK(kvreg_bucket_items(one, &items));
-    OK(kvreg_items_count(items, &count));
-    CHECK(count == 3);
-    OK(kvreg_items_free(items));
-    kvreg_pair pairs[2] = {{.key = "milk", .key_len = 4}, {.key = "none", .key_len = 4}};
-    OK(kvreg_bucket_get_many(other, pairs, 2));
-    CHECK(pairs[0].value.as.integer == 1 && pairs[1].value.type == KVREG_ABSENT);
-    OK(kvreg_bucket_delete(other, "milk", 4, &value));
-    CHECK(value.as.integer == 1 && !is_there(one, "milk"));
-    IS(KVREG_NOT_FOUND, kvreg_bucket_delete(one, "milk", 4, NULL));
-    stop(one);
-    CHECK(is_there(other, "large"));
-    stop(other);
-    one = open_here("plain");
-    CHECK(is_there(one, "large"));
-    stop(one);
-}
-
-static void *add_many(void *bucket) {
-    for (unsigned long i = 0; i < check_count(300); i++)
-        OK(kvreg_bucket_add_int(bucket, "n", 1, 1, NULL));
-    return NULL;
-}
-
-static void conditions_hold_between_all(void) {
-    kvreg_bucket *one = open_here("conditions"), *other = open_there("conditions");
-    kvreg_value two = kvreg_int(2), three = kvreg_int(3), old;
-    uint64_t revision, first;
-    OK(kvreg_bucket_put_if(one, "k", 1, &two, 0, KVREG_TTL_DEFAULT, &first));
-    IS(KVREG_CONFLICT, kvreg_bucket_put_if(other, "k", 1, &three, 0, KVREG_TTL_DEFAULT, NULL));
-    OK(kvreg_bucket_put_if(other, "k", 1, &three, first, KVREG_TTL_DEFAULT, &revision));
-    CHECK(revision > first && get(one, "k") == 3);
-    IS(KVREG_CONFLICT, kvreg_bucket_delete_if(one, "k", 1, first, NULL));
-    IS(KVREG_CONFLICT, kvreg_bucket_put_if_equal(one, "k", 1, &two, &three, NULL));
-    OK(kvreg_bucket_put_if_equal(one, "k", 1, &three, &two, &revision));
-    OK(kvreg_bucket_delete_if(other, "k", 1, revision, &old));
-    CHECK(old.as.integer == 2);
-    IS(KVREG_NOT_FOUND, kvreg_bucket_delete_if(other, "k", 1, revision, NULL));
-    OK(kvreg_bucket_put_if_equal(one, "k", 1, NULL, NULL, &revision));
-    CHECK(revision == 0);
-    OK(kvreg_bucket_put_string(one, "text", 4, "x", 1));
-    IS(KVREG_WRONG_TYPE, kvreg_bucket_add_int(one, "text", 4, 1, NULL));
-    put(one, "most", INT64_MAX);
-    IS(KVREG_LIMIT, kvreg_bucket_add_int(one, "most", 4, 1, NULL));
-    pthread_t thread;
-    CHECK(pthread_create(&thread, NULL, add_many, one) == 0);
-    add_many(other);
-    pthread_join(thread, NULL);
-    CHECK(get(one, "n") == (int64_t)(2 * check_count(300)));
-    stop(one);
-    stop(other);
-}
-
-static kvreg_bucket *meanwhile;
-static int decided;
-
-static kvreg_verdict one_more(void *user_data, const kvreg_value *current, kvreg_value *next) {
-    int64_t before = current == NULL ? 0 : current->as.integer;
-    decided++;
-    if (user_data != NULL) put(meanwhile, user_data, 10);
-    *next = kvreg_int(before + 1);
-    return KVREG_STORE;
-}
-
-static kvreg_verdict take_out(void *user_data, const kvreg_value *current, kvreg_value *next) {
-    (void)user_data, (void)current, (void)next;
-    return KVREG_REMOVE;
-}
-
-static kvreg_verdict call_itself(void *user_data, const kvreg_value *current, kvreg_value *next) {
-    (void)current, (void)next;
-    IS(KVREG_CALLING_SELF, kvreg_bucket_put_int(user_data, "k", 1, 5));
-    return KVREG_KEEP;
-}
-
-static void an_update_decides_once(void) {
-    kvreg_bucket *one = open_here("updates"), *other = open_there("updates");
-    kvreg_update *update;
-    kvreg_value current;
-    meanwhile = other;
-    OK(kvreg_bucket_update(one, "k", 1, one_more, NULL));
-    OK(kvreg_bucket_update(one, "k", 1, one_more, NULL));
-    CHECK(get(other, "k") == 2);
-    decided = 0;
-    IS(KVREG_CONFLICT, kvreg_bucket_update(one, "k", 1, one_more, "k"));
-    CHECK(decided == 1 && get(one, "k") == 10);
-    IS(KVREG_CONFLICT, kvreg_bucket_update(one, "absent", 6, one_more, "absent"));
-    OK(kvreg_bucket_update_begin(one, "k", 1, &current, &update));
-    CHECK(current.as.integer == 10);
-    kvreg_value next = kvreg_int(11);
-    OK(kvreg_update_end(update, KVREG_STORE, &next));
-    OK(kvreg_bucket_update_begin(one, "k", 1, &current, &update));
-    put(other, "k", 12);
-    IS(KVREG_CONFLICT, kvreg_update_end(update, KVREG_STORE, &next));
-    OK(kvreg_bucket_update_begin(one, "k", 1, &current, &update));
-    OK(kvreg_update_free(update));
-    OK(kvreg_bucket_update(one, "k", 1, call_itself, one));
-    OK(kvreg_bucket_update(one, "k", 1, take_out, NULL));
-    OK(kvreg_bucket_update(one, "k", 1, take_out, NULL));
-    CHECK(!is_there(other, "k"));
-    OK(kvreg_bucket_update_cast(one, "cast", 4, one_more, NULL, NULL));
-    CHECK(get(one, "cast") == 1);
-    stop(one);
-    stop(other);
-}
-
-static void several_changes_are_one(void) {
-    kvreg_bucket *one = open_here("batches"), *other = open_there("batches");
+    kvreg_bucket_stats stats = kvreg_bucket_stats_init();
     kvreg_pair pairs[2] = {{.key = "a", .key_len = 1, .value = kvreg_int(1)},
                            {.key = "b", .key_len = 1, .value = kvreg_int(2)}};
-    kvreg_bucket_stats stats = kvreg_bucket_stats_init();
-    size_t failed = 9;
-    OK(kvreg_bucket_put_many(one, pairs, 2));
-    CHECK(get(other, "a") == 1 && revision_of(other, "b") == revision_of(other, "a") + 1);
-    kvreg_op ops[4];
-    for (int i = 0; i < 4; i++) ops[i] = kvreg_op_init();
-    for (int i = 0; i < 4; i++) ops[i].key = i < 2 ? "a" : "b", ops[i].key_len = 1;
-    ops[0].op = KVREG_OP_ADD, ops[0].delta = 5;
-    ops[1].op = KVREG_OP_ADD, ops[1].delta = 6;
-    ops[2].op = KVREG_OP_DELETE;
-    ops[3].op = KVREG_OP_PUT, ops[3].value = kvreg_int(7);
-    OK(kvreg_bucket_apply(one, ops, 4, &failed));
-    CHECK(get(other, "a") == 12 && get(other, "b") == 7);
-    CHECK(ops[3].revision == revision_of(other, "b"));
-    ops[3].key = "c";
-    ops[3].op = KVREG_OP_PUT_IF, ops[3].expected = 99999;
-    IS(KVREG_CONFLICT, kvreg_bucket_apply(one, ops, 4, &failed));
-    CHECK(failed == 3 && get(other, "a") == 12 && !is_there(one, "c"));
-    ops[2].key = "none", ops[2].key_len = 4;
-    IS(KVREG_NOT_FOUND, kvreg_bucket_apply(one, ops, 4, &failed));
-    CHECK(failed == 2);
+    kvreg_value value = kvreg_int(1);
     pool_set_abilities(0);
     IS(KVREG_UNSUPPORTED, kvreg_bucket_put_many(one, pairs, 2));
+    IS(KVREG_UNSUPPORTED, kvreg_bucket_put_entry(one, "k", 1, &value, 1000, NULL));
     OK(kvreg_bucket_put_many(one, pairs, 1));
     OK(kvreg_bucket_info(one, &stats));
     CHECK(stats.lacks == (KVREG_LACKS_BATCHES | KVREG_LACKS_TTL | KVREG_LACKS_WHOLE));
+    options.store = url, options.store_len = KVREG_NUL, options.default_ttl_ms = 5000;
+    IS(KVREG_UNSUPPORTED, kvreg_registry_create_with(here, "other", 5, 0, &options, &bucket));
     pool_set_abilities(KVREG_ENGINE_BATCHES | KVREG_ENGINE_TTL);
     OK(kvreg_bucket_info(one, &stats));
     CHECK(stats.lacks == KVREG_LACKS_WHOLE && strcmp(stats.store, "pool") == 0);
-    CHECK(stats.keys == 2 && stats.store_level == KVREG_STORE_UP);
-    stop(one);
-    stop(other);
-}
-
-static void what_no_shared_store_can_is_refused(void) {
-    kvreg_bucket *one = open_here("whole"), *bucket;
-    IS(KVREG_UNSUPPORTED, kvreg_bucket_clear(one));
-    IS(KVREG_UNSUPPORTED, kvreg_bucket_restore(one, "/dev/null", KVREG_NUL));
-    kvreg_bucket_options options[4];
-    for (int i = 0; i < 4; i++) {
-        options[i] = kvreg_bucket_options_init();
-        options[i].store = "pool:tests", options[i].store_len = KVREG_NUL;
-    }
-    options[0].max_keys = 5;
-    options[1].max_bytes = 500;
-    options[2].order = KVREG_ORDERED;
-    options[3].default_ttl_ms = 5000;
-    pool_set_abilities(KVREG_ENGINE_BATCHES);
-    for (int i = 0; i < 4; i++)
-        IS(KVREG_UNSUPPORTED,
-           kvreg_registry_create_with(here, "other", 5, 0, &options[i], &bucket));
-    pool_set_abilities(KVREG_ENGINE_BATCHES | KVREG_ENGINE_TTL);
-    options[0].max_keys = 0;
-    options[0].store = "pool:";
-    IS(KVREG_INVALID_ARGUMENT,
-       kvreg_registry_create_with(here, "other", 5, 0, &options[0], &bucket));
+    CHECK(stats.keys == 1);
+    options.store = "pool:";
+    IS(KVREG_INVALID_ARGUMENT, kvreg_registry_create_with(here, "other", 5, 0, &options, &bucket));
     char text[200];
     kvreg_last_error(text, sizeof text);
     CHECK(strstr(text, "a pool has a name") != NULL);
-    stop(one);
-}
-
-static void keys_live_as_long_as_they_are_given(void) {
-    kvreg_bucket_options options = kvreg_bucket_options_init();
-    kvreg_bucket *one, *other = open_there("times");
-    kvreg_entry entry = kvreg_entry_init();
-    kvreg_value value = kvreg_int(1);
-    options.store = "pool:tests", options.store_len = KVREG_NUL, options.default_ttl_ms = LONG;
-    OK(kvreg_registry_create_with(here, "times", KVREG_NUL, 0, &options, &one));
-    put(one, "k", 1);
-    OK(kvreg_bucket_get_entry(other, "k", 1, &entry));
-    CHECK(entry.ttl_ms > 0 && entry.ttl_ms <= LONG);
-    OK(kvreg_bucket_put_entry(one, "k", 1, &value, KVREG_TTL_NEVER, NULL));
-    OK(kvreg_bucket_get_entry(other, "k", 1, &entry));
-    CHECK(entry.ttl_ms == KVREG_TTL_NEVER);
-    OK(kvreg_bucket_expire(other, "k", 1, 2 * LONG, NULL));
-    OK(kvreg_bucket_put_entry(one, "k", 1, &value, KVREG_TTL_KEEP, NULL));
-    OK(kvreg_bucket_add_int(one, "k", 1, 1, NULL));
-    OK(kvreg_bucket_get_entry(one, "k", 1, &entry));
-    CHECK(entry.ttl_ms > LONG && entry.ttl_ms <= 2 * LONG && entry.value.as.integer == 2);
-    OK(kvreg_bucket_put_cast(one, "cast", 4, &value));
-    OK(kvreg_bucket_get_entry(one, "cast", 4, &entry));
-    CHECK(entry.ttl_ms > 0 && entry.ttl_ms <= LONG);
-    OK(kvreg_bucket_expire(other, "k", 1, 1, NULL));
-    check_patience patience = check_patiently();
-    while (is_there(one, "k")) CHECK(check_go_on(&patience));
-    IS(KVREG_NOT_FOUND, kvreg_bucket_expire(other, "k", 1, 5, NULL));
-    pool_set_abilities(KVREG_ENGINE_BATCHES);
-    IS(KVREG_UNSUPPORTED, kvreg_bucket_put_entry(one, "k", 1, &value, 1000, NULL));
-    pool_set_abilities(KVREG_ENGINE_BATCHES | KVREG_ENGINE_TTL);
-    stop(one);
-    stop(other);
+    erase("abilities", one, NULL);
 }
 
 static void g7_a_timeout_never_happens_later(void) {
@@ -311,7 +47,7 @@ static void g7_a_timeout_never_happens_later(void) {
     IS(KVREG_TIMEOUT, kvreg_bucket_count(one, &count));
     IS(KVREG_TIMEOUT, kvreg_bucket_update(one, "k", 1, one_more, NULL));
     kvreg_bucket_options options = kvreg_bucket_options_init();
-    options.store = "pool:tests", options.store_len = KVREG_NUL;
+    options.store = url, options.store_len = KVREG_NUL;
     OK(kvreg_registry_set_timeout(there, SHORT));
     IS(KVREG_IO, kvreg_registry_create_with(there, "away", 4, 0, &options, &bucket));
     IS(KVREG_NOT_FOUND, kvreg_registry_lookup(there, "away", 4, &bucket));
@@ -360,16 +96,9 @@ static void nobody_waits_for_anothers_turn(void) {
     stop(one);
 }
 
-static void g3_own_casts_are_seen(void) {
-    kvreg_bucket *one = open_here("casts");
-    kvreg_value value;
-    for (int64_t i = 0; i < 100; i++) {
-        value = kvreg_int(i);
-        OK(kvreg_bucket_put_cast(one, "k", 1, &value));
-    }
-    CHECK(get(one, "k") == 99);
-    OK(kvreg_bucket_delete_cast(one, "k", 1));
-    CHECK(!is_there(one, "k"));
+static void casts_are_waited_for(void) {
+    kvreg_bucket *one = open_here("held");
+    kvreg_value value = kvreg_int(99);
     pool_hold_sends(true);
     OK(kvreg_bucket_put_cast(one, "k", 1, &value));
     OK(kvreg_bucket_set_timeout(one, SHORT));
@@ -379,7 +108,6 @@ static void g3_own_casts_are_seen(void) {
     pool_hold_sends(false);
     CHECK(get(one, "k") == 99);
     pool_refuse(1, KVREG_LIMIT); /* is logged */
-    kvreg_inbox *inbox;
     kvreg_event event;
     OK(kvreg_inbox_open(&inbox));
     OK(kvreg_inbox_subscribe_logs(inbox, KVREG_LOG_ERROR));
@@ -392,27 +120,8 @@ static void g3_own_casts_are_seen(void) {
     stop(one);
 }
 
-static kvreg_inbox *inbox;
-
-static kvreg_event next_event(void) {
-    kvreg_event event;
-    OK(kvreg_inbox_receive(inbox, LONG, &event));
-    return event;
-}
-
-static uint64_t comes(uint32_t type, uint32_t level, const char *key, int64_t number) {
-    kvreg_event event = next_event();
-    CHECK(event.type == type && event.level == level);
-    if (key != NULL)
-        CHECK(event.name.len == strlen(key) && memcmp(event.name.data, key, event.name.len) == 0);
-    if (key != NULL && level == KVREG_CHANGE_PUT) CHECK(event.value.as.integer == number);
-    uint64_t revision = event.revision;
-    kvreg_event_clear(&event);
-    return revision;
-}
-
-static void g18_a_watch_is_told_what_anybody_changes(void) {
-    kvreg_bucket *one = open_here("watched"), *other = open_there("watched");
+static void a_watch_is_told_of_the_reach(void) {
+    kvreg_bucket *one = open_here("reach"), *other = open_there("reach");
     uint64_t reference;
     put(one, "before", 1);
     OK(kvreg_inbox_open(&inbox));
@@ -428,39 +137,26 @@ static void g18_a_watch_is_told_what_anybody_changes(void) {
     comes(KVREG_EVENT_STORE, KVREG_STORE_AWAY, NULL, 0);
     pool_set_away(false);
     comes(KVREG_EVENT_STORE, KVREG_STORE_UP, NULL, 0);
-    put(other, "short", 3);
-    comes(KVREG_EVENT_CHANGE, KVREG_CHANGE_PUT, "short", 3);
-    OK(kvreg_bucket_expire(other, "short", 5, 1, NULL));
-    check_patience patience = check_patiently();
-    while (is_there(one, "short")) CHECK(check_go_on(&patience));
-    pool_sweep();
-    kvreg_event event = next_event();
-    if (event.level == KVREG_CHANGE_PUT) { /* it was told before its time was over */
-        kvreg_event_clear(&event);
-        event = next_event();
-    }
-    CHECK(event.type == KVREG_EVENT_CHANGE && event.level == KVREG_CHANGE_EXPIRE);
-    kvreg_event_clear(&event);
     pool_hold_watches(true); /* it was out of touch, and then told all anew */
     put(other, "k", 4);
     put(other, "new", 5);
-    pool_reset_watches("watched");
+    pool_reset_watches("reach");
     pool_hold_watches(false);
     comes(KVREG_EVENT_RESET, 0, NULL, 0);
-    event = next_event();
+    kvreg_event event = next_event();
     CHECK(event.type == KVREG_EVENT_CHANGE);
     kvreg_event_clear(&event);
     event = next_event();
     CHECK(event.type == KVREG_EVENT_CHANGE);
     kvreg_event_clear(&event);
     uint64_t before = comes(KVREG_EVENT_CURRENT, 0, NULL, 0);
-    pool_make_anew("watched"); /* revisions begin anew too */
+    pool_make_anew("reach"); /* revisions begin anew too */
     comes(KVREG_EVENT_RESET, 0, NULL, 0);
     CHECK(comes(KVREG_EVENT_CURRENT, 0, NULL, 0) < before);
     put(other, "k", 6);
     CHECK(comes(KVREG_EVENT_CHANGE, KVREG_CHANGE_PUT, "k", 6) == 1);
     CHECK(get(one, "k") == 6);
-    pool_erase("watched");
+    pool_erase("reach");
     event = next_event();
     CHECK(event.type == KVREG_EVENT_DOWN && event.reason == KVREG_REASON_SHUTDOWN);
     CHECK(strcmp(event.detail.data, "deleted") == 0);
@@ -471,9 +167,9 @@ static void g18_a_watch_is_told_what_anybody_changes(void) {
 }
 
 static void a_copy_never_goes_back(void) {
-    kvreg_bucket *other = open_there("copied");
+    kvreg_bucket *other = open_there("behind");
     put(other, "k", 1);
-    kvreg_bucket *one = open_in(here, "copied", KVREG_READ_COPY);
+    kvreg_bucket *one = open_in(here, "behind", KVREG_READ_COPY);
     kvreg_value value, ten = kvreg_int(10);
     kvreg_entry entry = kvreg_entry_init();
     size_t count;
@@ -546,113 +242,6 @@ static void casts_on_their_way_are_done(void) {
     stop(one);
 }
 
-static kvreg_verdict crash(void *user_data, const kvreg_value *current, kvreg_value *next) {
-    (void)user_data, (void)current, (void)next;
-    return KVREG_CRASH;
-}
-
-static void a_crash_loses_nothing(void) {
-    kvreg_bucket_options options = kvreg_bucket_options_init();
-    kvreg_bucket *one;
-    options.store = "pool:tests", options.store_len = KVREG_NUL;
-    options.restart = KVREG_TRANSIENT;
-    OK(kvreg_registry_create_with(here, "crash", KVREG_NUL, 0, &options, &one));
-    put(one, "k", 1);
-    IS(KVREG_SERVER_DOWN, kvreg_bucket_update(one, "k", 1, crash, NULL));
-    OK(kvreg_bucket_free(one));
-    OK(kvreg_registry_lookup(here, "crash", KVREG_NUL, &one));
-    CHECK(get(one, "k") == 1);
-    OK(kvreg_bucket_free(one));
-    OK(kvreg_registry_erase(here, "crash", KVREG_NUL));
-    IS(KVREG_NOT_FOUND, kvreg_registry_erase(here, "crash", KVREG_NUL));
-    one = open_here("crash");
-    CHECK(!is_there(one, "k"));
-    stop(one);
-}
-
-static void *change_it(void *bucket) {
-    kvreg_bucket *own;
-    OK(kvreg_bucket_clone(bucket, &own));
-    for (unsigned i = 0; i < check_count(400); i++) {
-        char key[8];
-        int len = snprintf(key, sizeof key, "%u", i % 7);
-        kvreg_value value = kvreg_int(i);
-        if (i % 5 == 4)
-            kvreg_bucket_delete(own, key, (size_t)len, NULL);
-        else if (i % 3 == 0)
-            OK(kvreg_bucket_put_cast(own, key, (size_t)len, &value));
-        else
-            OK(kvreg_bucket_put(own, key, (size_t)len, &value));
-    }
-    size_t count;
-    OK(kvreg_bucket_count(own, &count)); /* its casts are done */
-    OK(kvreg_bucket_free(own));
-    return NULL;
-}
-
-/* Four threads of two registries change it; a copy and a watch come to the same as the store. */
-static void all_come_to_the_same(void) {
-    kvreg_bucket *one = open_in(here, "same", KVREG_READ_COPY), *other = open_there("same");
-    int64_t known[7], number;
-    uint64_t reference;
-    pthread_t threads[4];
-    for (int i = 0; i < 7; i++) known[i] = -1;
-    OK(kvreg_inbox_open(&inbox));
-    OK(kvreg_inbox_watch(inbox, other, NULL, &reference));
-    for (int i = 0; i < 4; i++)
-        CHECK(pthread_create(&threads[i], NULL, change_it, i % 2 ? one : other) == 0);
-    for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
-    put(one, "last", 1);
-    for (bool is_last = false, is_current = false; !is_last || !is_current;) {
-        kvreg_event event = next_event();
-        if (event.type == KVREG_EVENT_RESET) {
-            for (int i = 0; i < 7; i++) known[i] = -1;
-            is_current = false;
-        } else if (event.type == KVREG_EVENT_CURRENT) {
-            is_current = true;
-        } else if (event.type == KVREG_EVENT_CHANGE && event.name.len == 4) {
-            is_last = true;
-        } else if (event.type == KVREG_EVENT_CHANGE) {
-            bool is_put = event.level == KVREG_CHANGE_PUT;
-            known[event.name.data[0] - '0'] = is_put ? event.value.as.integer : -1;
-        }
-        kvreg_event_clear(&event);
-    }
-    for (int i = 0; i < 7; i++) {
-        char key[2] = {(char)('0' + i), '\0'};
-        kvreg_status status = kvreg_bucket_get_int(other, key, 1, &number);
-        CHECK(status == KVREG_OK ? number == known[i] : known[i] == -1);
-        CHECK(kvreg_bucket_get_int(one, key, 1, &number) == status);
-        if (status == KVREG_OK) CHECK(number == known[i]);
-    }
-    OK(kvreg_inbox_free(inbox));
-    stop(one);
-    stop(other);
-}
-
-#ifndef _WIN32
-static void a_child_has_it_not(void) {
-    kvreg_bucket *one = open_in(here, "forked", KVREG_READ_COPY);
-    put(one, "k", 1);
-    pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        int64_t number;
-        kvreg_status read = kvreg_bucket_get_int(one, "k", 1, &number);
-        kvreg_status written = kvreg_bucket_put_int(one, "k", 1, 2);
-        kvreg_bucket_free(one);
-        /* Killed: what it leaves is its parent's, and no leak. */
-        if (read == KVREG_FORKED && written == KVREG_FORKED) kill(getpid(), SIGKILL);
-        _exit(1);
-    }
-    int status;
-    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
-    put(one, "k", 3);
-    CHECK(get(one, "k") == 3);
-    stop(one);
-}
-#endif
-
 static void all_stores_are_closed(void) {
     OK(kvreg_registry_stop(here));
     OK(kvreg_registry_stop(there));
@@ -664,27 +253,20 @@ static void all_stores_are_closed(void) {
 
 int main(void) {
     static const test tests[] = {
-        TEST(what_one_stores_others_have),
-        TEST(conditions_hold_between_all),
-        TEST(an_update_decides_once),
-        TEST(several_changes_are_one),
-        TEST(what_no_shared_store_can_is_refused),
-        TEST(keys_live_as_long_as_they_are_given),
+        SHARING_TESTS,
+        TEST(what_a_store_cannot_is_refused),
         TEST(g7_a_timeout_never_happens_later),
         TEST(an_unknown_outcome_is_told),
         TEST(nobody_waits_for_anothers_turn),
-        TEST(g3_own_casts_are_seen),
-        TEST(g18_a_watch_is_told_what_anybody_changes),
+        TEST(casts_are_waited_for),
+        TEST(a_watch_is_told_of_the_reach),
         TEST(a_copy_never_goes_back),
         TEST(the_end_lets_go_who_waits),
         TEST(casts_on_their_way_are_done),
-        TEST(a_crash_loses_nothing),
-        TEST(all_come_to_the_same),
-#ifndef _WIN32
-        TEST(a_child_has_it_not),
-#endif
         TEST(all_stores_are_closed),
     };
+    url = "pool:tests";
+    tell_of_what_is_over = pool_sweep;
     OK(kvreg_engine_init(KVREG_ENGINE_ABI, kvreg_engine_register));
     OK(kvreg_registry_start(NULL, &here));
     OK(kvreg_registry_start(NULL, &there));

@@ -433,7 +433,11 @@ impl Decision<'_> {
         let made = self.bucket().make_change(shared, &change, deadline);
         match made.map_err(Error::from) {
             Err(Error::NotFound) if value.is_none() => Ok(()),
-            made => made.map(drop),
+            Err(refused) => Err(refused),
+            Ok(done) => {
+                self.bucket().await_copy_of(shared, done.revision, &deadline);
+                Ok(())
+            }
         }
     }
 }
