@@ -144,7 +144,8 @@ enum {
     KVREG_NO_PROCESS,       /**< The server had ended: not delivered. */
     KVREG_SERVER_DOWN,      /**< The server ended while it had the request. */
     KVREG_TIMEOUT,          /**< Withdrawn: it has not run and never will. */
-    KVREG_OUTCOME_UNKNOWN,  /**< Another thread had begun and would finish it. */
+    KVREG_OUTCOME_UNKNOWN,  /**< Another thread had begun and would finish it, or a cluster was given
+                                 it and did not answer in time. */
     KVREG_CALLING_SELF,     /**< The caller would wait for itself. */
     KVREG_BAD_HANDLE,       /**< The handle is NULL, freed, or made up. */
     KVREG_WRONG_KIND,       /**< A live handle of another kind. */
