@@ -1,17 +1,24 @@
 #!/usr/bin/env bash
 # Builds what is shipped:
 #
-#   build.sh DIRECTORY
+#   build.sh DIRECTORY [ENGINE]
 #
 # puts libkvreg.a, libkvreg.so and the licences of what is in them there, for the system that cargo
 # builds for: CARGO_BUILD_TARGET's, that of its configuration, else this one. CC, CROSS_COMPILE, LDFLAGS
-# and VERSION are link.sh's, RUSTFLAGS and CARGO_TARGET_DIR cargo's.
+# and VERSION are link.sh's, RUSTFLAGS and CARGO_TARGET_DIR cargo's. With an ENGINE, the name of a
+# directory in engines, it is that alone: libkvreg_ENGINE.a and libkvreg_ENGINE.so.
 #
 # What debuggers need goes into DIRECTORY-debug, unless CARGO_PROFILE_RELEASE_DEBUG is set: then it
 # stays where cargo puts it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 directory=$1
+engine=${2:-}
+if [ -n "$engine" ]; then
+    package=(--package "kvreg-$engine" --config "engines/$engine/profile.toml")
+else
+    package=(--package kvreg)
+fi
 debug=
 if [ -z "${CARGO_PROFILE_RELEASE_DEBUG+set}" ]; then
     # Functions and lines.
@@ -33,12 +40,12 @@ done
 CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${flags[@]}")
 export CARGO_ENCODED_RUSTFLAGS=${CARGO_ENCODED_RUSTFLAGS%$'\x1f'}
 # Where it is depends on what cargo builds for, which only cargo knows.
-built=$(${CARGO:-cargo} rustc --release --locked --lib --crate-type staticlib \
+built=$(${CARGO:-cargo} rustc --release --locked "${package[@]}" --lib --crate-type staticlib \
     --target-dir "${CARGO_TARGET_DIR:-target}/ship" --message-format json-render-diagnostics |
-    python3 packaging/built.py libkvreg.a)
+    python3 packaging/built.py "libkvreg${engine:+_$engine}.a")
 unset CARGO_ENCODED_RUSTFLAGS
 
-# SHIP/TRIPLE/release/libkvreg.a, or without the triple.
+# SHIP/TRIPLE/release/LIBRARY, or without the triple.
 target=$(basename "$(dirname "$(dirname "$built")")")
 [ "$target" != ship ] || target=$host
 case $target in
@@ -53,4 +60,5 @@ if [ "${target%%-*}" != "${host%%-*}" ]; then
     export CROSS_COMPILE=${CROSS_COMPILE-${target%%-*}-${target#*-*-}-}
 fi
 packaging/link.sh "$built" "$directory" ${debug:+"$debug"}
-python3 packaging/licenses.py "$target" "$directory/THIRD-PARTY-LICENSES.txt"
+python3 packaging/licenses.py "$target" \
+    "$directory/THIRD-PARTY-LICENSES${engine:+-$engine}.txt" ${engine:+"$engine"}

@@ -1,6 +1,7 @@
-"""Writes the licences of what is linked into the library: licenses.py TARGET FILE.
+"""Writes the licences of what is linked into the library: licenses.py TARGET FILE [ENGINE].
 
-The crates are those that cargo says the library has on TARGET, and Rust's standard library.
+The crates are those that cargo says the library has on TARGET, and Rust's standard library. With an
+ENGINE it is that engine's library.
 Their licences ask that their notices go where the library goes.
 """
 
@@ -28,17 +29,17 @@ def cargo(*arguments: str) -> str:
     return done.stdout
 
 
-def linked(target: str) -> set[tuple[str, str]]:
-    """Name and version of the crates in the library on `target`."""
+def linked(own: str, target: str) -> set[tuple[str, str]]:
+    """Name and version of the crates in the library of the package `own` on `target`."""
     tree = cargo(
-        *("tree", "--package", "kvreg", "--edges", "normal,no-proc-macro", "--target", target),
+        *("tree", "--package", own, "--edges", "normal,no-proc-macro", "--target", target),
         *("--prefix", "none", "--format", "{p}"),
     )
     crates = set()
     for line in tree.splitlines():
         name, version, *_ = line.split()
         crates.add((name, version.removeprefix("v")))
-    return {crate for crate in crates if crate[0] != "kvreg"}
+    return {crate for crate in crates if crate[0] != own}
 
 
 def notice(package: dict[str, str]) -> str:
@@ -57,8 +58,9 @@ def notice(package: dict[str, str]) -> str:
 
 def main() -> None:
     """What the module's text says."""
-    target, goal = sys.argv[1:]
-    crates = linked(target)
+    target, goal, *engines = sys.argv[1:]
+    own = "-".join(["kvreg", *engines])
+    crates = linked(own, target)
     # Of other systems' crates not even the descriptions: they may not have been fetched.
     metadata = cargo("metadata", "--format-version", "1", "--filter-platform", target)
     packages = json.loads(metadata)["packages"]
@@ -70,7 +72,7 @@ def main() -> None:
     assert not crates, crates
     line = "\n\n" + "-" * 79 + "\n\n"
     Path(goal).write_text(
-        "libkvreg contains, beside kvreg itself, the following.\n\n"
+        f"lib{own.replace('-', '_')} contains, beside kvreg itself, the following.\n\n"
         + line.join(notices)
         + "\n",
         "utf-8",

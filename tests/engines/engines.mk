@@ -22,11 +22,16 @@ $(ENGINES)/test_shared: tests/engines/test_shared.c tests/engines/pool.c tests/e
 
 # That of file: URLs, beside the library: release/libkvreg_file.so.
 engine-file: ## the engine of file: URLs
-	$(CARGO) build --release -p kvreg-file
+	$(CARGO) build --release -p kvreg-file --config engines/file/profile.toml
 
 # In a directory of its own, so that it waits for no other build, and without what takes long.
 FAST_ENGINE := CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0 \
     CARGO_TARGET_DIR=$(ENGINES)/build
+
+# For what needs one, but not the one that is shipped.
+.PHONY: fast-engine
+fast-engine:
+	$(FAST_ENGINE) $(CARGO) build -p kvreg-file
 
 # As the tests in C: plainly, then with smaller counts under valgrind.
 test-engines: $(ENGINES)/conformance $(ENGINES)/libkvreg_dir.so $(ENGINES)/test_shared ## engines: the example, a shared one, and that of file: URLs
