@@ -15,6 +15,6 @@ wheel-aarch64: need-aarch64 ## the wheel for aarch64
 # library for more than the library may.
 test-aarch64: dist-aarch64 wheel-aarch64 ## both, under QEMU
 	@tests/requirements.sh aarch64-tests
-	VERSION=$(VERSION) CC="$(TOOLS)/zig-aarch64 -target aarch64-linux-gnu.2.33" tests/aarch64/run.sh \
+	VERSION=$(VERSION) COMPONENTS="$(COMPONENTS)" CC="$(TOOLS)/zig-aarch64 -target aarch64-linux-gnu.2.33" tests/aarch64/run.sh \
 	    target/archives/kvreg-$(VERSION)-aarch64-linux-gnu.tar.gz target/wheels/$(AARCH64)/*-abi3-*.whl \
 	    target/aarch64

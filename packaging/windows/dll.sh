@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Builds kvreg.dll, its import libraries, libkvreg.dll.a for MinGW and kvreg.lib for Microsoft's
 # linker, and kvreg.def into the directory $1, with Debian's packages alone. Nothing in them tells
-# when or where they were built.
+# when or where they were built. With an engine's name, $2, it is the engine: kvreg_NAME.dll and so on.
 set -eu
 cd "$(dirname "$0")/../.."
+engine=${2:-}
+name=kvreg${engine:+_$engine}
 mkdir -p "$1"
 out=$(cd "$1" && pwd)
 root=$PWD
@@ -25,30 +27,36 @@ CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' \
     "--remap-path-prefix=$sources=/rust" \
     "--remap-path-prefix=$out/build=/build")--remap-path-prefix=$root=/kvreg
 
-/usr/bin/cargo rustc --release --lib --crate-type staticlib --locked \
+package=(--package kvreg)
+[ -z "$engine" ] || package=(--package "kvreg-$engine" --config "engines/$engine/profile.toml")
+/usr/bin/cargo rustc --release "${package[@]}" --lib --crate-type staticlib --locked \
     -Zbuild-std=std,panic_unwind --target $target --target-dir "$out/build"
 
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 IFS=. read -r major minor patch <<<"$version"
 $prefix-windres -DVERSION_MAJOR="$major" -DVERSION_MINOR="$minor" -DVERSION_PATCH="$patch" \
-    -O coff packaging/windows/version.rc "$out/build/version.o"
-cp "$out/build/$target/release/libkvreg.a" "$out/build/libkvreg.a"
+    -DNAME="$name" -O coff packaging/windows/version.rc "$out/build/version.o"
+cp "$out/build/$target/release/lib$name.a" "$out/build/lib$name.a"
 
 {
-    echo 'LIBRARY "kvreg.dll"'
+    echo "LIBRARY \"$name.dll\""
     echo EXPORTS
-    packaging/abi/names.sh | sed 's/^/    /'
-} >"$out/kvreg.def"
-sed -n 's/^    /-Wl,-u,/p' "$out/kvreg.def" >"$out/build/roots"
+    if [ -n "$engine" ]; then
+        printf '%s\n' kvreg_engine_init "kvreg_${engine}_engine"
+    else
+        packaging/abi/names.sh
+    fi | sed 's/^/    /'
+} >"$out/$name.def"
+sed -n 's/^    /-Wl,-u,/p' "$out/$name.def" >"$out/build/roots"
 
 # By relative names: the linker sorts what is imported by the names of the libraries that say so.
 cd "$out"
-$prefix-gcc -shared kvreg.def @build/roots build/libkvreg.a build/version.o -o kvreg.dll \
+$prefix-gcc -shared $name.def @build/roots build/lib$name.a build/version.o -o $name.dll \
     -static-libgcc -Wl,--gc-sections,--no-insert-timestamp,-s \
     -Wl,--dynamicbase,--nxcompat,--high-entropy-va \
     -lkernel32 -lntdll -lws2_32 -luserenv
-rm -f libkvreg.dll.a
-$prefix-dlltool --deterministic-libraries --temp-prefix kvreg \
-    --input-def kvreg.def --output-lib libkvreg.dll.a
-llvm-dlltool -m i386:x86-64 -d kvreg.def -l kvreg.lib
-ls -l kvreg.dll libkvreg.dll.a kvreg.lib kvreg.def
+rm -f lib$name.dll.a
+$prefix-dlltool --deterministic-libraries --temp-prefix $name \
+    --input-def $name.def --output-lib lib$name.dll.a
+llvm-dlltool -m i386:x86-64 -d $name.def -l $name.lib
+ls -l $name.dll lib$name.dll.a $name.lib $name.def

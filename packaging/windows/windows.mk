@@ -8,9 +8,15 @@ dll: ## kvreg.dll, by MinGW
 	packaging/windows/dll.sh $(WINDOWS)
 	$(PYTHON) packaging/licenses.py x86_64-pc-windows-gnu $(WINDOWS)/THIRD-PARTY-LICENSES.txt
 
+dll-engine-file: ## kvreg_file.dll, the engine of file: URLs
+	@tests/requirements.sh windows
+	packaging/windows/dll.sh $(WINDOWS)-file file
+	$(PYTHON) packaging/licenses.py x86_64-pc-windows-gnu $(WINDOWS)-file/THIRD-PARTY-LICENSES-file.txt file
+
 # The Python package with kvreg.dll, and with the extension and without.
 wheel-windows: export KVREG_BUILT := $(CURDIR)/$(WINDOWS)/kvreg.dll
-wheel-windows: dll $(VENV)/installed ## the wheel for Windows
+wheel-windows: export KVREG_BUILT_ENGINES := $(foreach it,$(COMPONENTS),../windows-$(it)/kvreg_$(it).dll)
+wheel-windows: dll $(COMPONENTS:%=dll-engine-%) $(VENV)/installed ## the wheel for Windows
 	$(VENV)/bin/python packaging/native.py $(WINDOWS)/_native.pyd x86_64-w64-mingw32-gcc-posix
 	rm -rf $(WINDOWS)/wheels
 	$(VENV)/bin/python -m build --wheel --outdir $(WINDOWS)/wheels bindings/python
@@ -20,6 +26,6 @@ test-windows: dist-windows wheel-windows ## the DLL and all for Windows, under W
 	tests/windows/run.sh $(WINDOWS)
 	tests/windows/msvc.sh $(WINDOWS) $(WINDOWS)/tests
 	PYTHON=$(VENV)/bin/python tests/windows/python.sh $(WINDOWS)/wheels/*-abi3-*.whl $(WINDOWS)/tests
-	VERSION=$(VERSION) tests/windows/archive.sh target/archives/kvreg-$(VERSION)-x86_64-windows.zip \
+	VERSION=$(VERSION) COMPONENTS="$(COMPONENTS)" tests/windows/archive.sh target/archives/kvreg-$(VERSION)-x86_64-windows.zip \
 	    $(WINDOWS)/tests
 	@echo "test-windows: all passed under Wine"

@@ -40,3 +40,21 @@ for program in c plus shared; do
         { echo "$program does not run" >&2 && exit 1; }
 done
 echo "ok the release archive, by pkg-config and CMake"
+
+# The engine of file: URLs, which lies beside the DLL: found by the URL, and linked.
+[[ " ${COMPONENTS:-} " == *" file "* ]] || exit 0
+cp -r "$here/../install/stores" "$work"
+cp "$prefix/bin/kvreg_file.dll" run
+# shellcheck disable=SC2046
+$mingw-gcc -Wall -Wextra -Werror stores/stores.c $(pkg-config --cflags --libs kvreg) -o run/found.exe
+cmake -S stores -B cmake-stores -DCMAKE_SYSTEM_NAME=Windows -DCMAKE_C_COMPILER=$mingw-gcc -DASKED='COMPONENTS;file' \
+    -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_FIND_ROOT_PATH="$prefix" >cmake.log || { cat cmake.log && exit 1; }
+cmake --build cmake-stores --target linked >cmake.log || { cat cmake.log && exit 1; }
+cp cmake-stores/linked.exe run/
+visits=0
+for program in found linked; do
+    visits=$((visits + 1))
+    said=$(timeout 300 "$wine" "run/$program.exe" file:kept | tr -d '\r')
+    [ "$said" = $visits ] || { echo "$program: $said" >&2 && exit 1; }
+done
+echo "ok the engine of file: URLs"

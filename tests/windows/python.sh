@@ -31,6 +31,13 @@ py -c 'import kvreg; print("ok kvreg", kvreg.library_version(), "in", kvreg.__fi
     tee "$tests/python.log"
 grep -q 'site-packages' "$tests/python.log" || fail "the package is not the one that was installed"
 
+echo "== a bucket in a file"
+for visits in 1 2; do
+    py -c 'import kvreg; print(kvreg.Registry(store="file:visits").create("shop").add("visits", 1))' \
+        </dev/null | tr -d '\r' | grep -qx $visits || fail "the engine of file: URLs"
+done
+rm visits
+
 echo "== the tests of the package"
 # Away from the checkout's own package.
 checkout=$(mktemp -d)
