@@ -88,7 +88,7 @@ test: ## all tests, two parts at a time
 	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory build prepared
 	@$(MAKE) --no-print-directory native
 	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory JOBS=1 $(BESIDE)
-	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory JOBS=1 test-wheel test-c
+	@$(MAKE) -j$(JOBS) --output-sync=target --no-print-directory JOBS=1 test-wheel test-c test-components
 	@echo "all tests passed"
 
 # The parts that repeat what is a matter of luck, ten times as often. make proof goes on as long as
@@ -282,15 +282,18 @@ test-python: build native $(VENV)/installed ## the Python package, with its exte
 	$(VENV)/bin/coverage combine --quiet $(COVERAGE_FILES)
 	$(VENV)/bin/coverage report $(COVERAGE_FILES)
 
-# It is installed as users do, from the wheel, the sources and the checkout, and tested there.
-test-wheel: wheel $(VENV)/installed ## the wheel and the sources, installed
-	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/packaging \
+# It is installed as users do, from the wheel, the sources and the checkout, and tested there. Without
+# engines, which take minutes to build in all these ways: make test-dist does it with them.
+WHEEL_COMPONENTS ?=
+test-wheel: $(VENV)/installed ## the wheel and the sources, installed
+	@$(MAKE) --no-print-directory wheel COMPONENTS="$(WHEEL_COMPONENTS)"
+	KVREG_ENGINES="$(WHEEL_COMPONENTS)" $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/packaging \
 	    --ignore=$(ELSEWHERE)
 
 # In programs that PyInstaller makes, in archives, and by PyPy.
 ELSEWHERE := tests/packaging/test_elsewhere.py
 test-elsewhere: wheel $(VENV)/installed ## the wheel with PyInstaller, in archives, by PyPy
-	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider $(ELSEWHERE)
+	KVREG_ENGINES="$(COMPONENTS)" $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider $(ELSEWHERE)
 
 # The blocks of the README are compiled and run.
 test-readme: build $(VENV)/installed ## the programs in the README

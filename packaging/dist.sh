@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Makes a release archive: dist.sh linux|windows BUILT puts kvreg-VERSION-PLATFORM.tar.gz or .zip, made
-# of the libraries in BUILT, into target/archives, and its checksum beside it. What BUILT-debug has goes
-# into an archive of its own, which is unpacked over the other.
+# of the libraries in BUILT, and in BUILT-ENGINE for each of COMPONENTS, into target/archives, and its
+# checksum beside it. What BUILT-debug has, and BUILT-ENGINE-debug, goes into an archive of its own,
+# which is unpacked over the other.
 #
 # The same sources make the same archive, wherever they are built.
 set -euo pipefail
 platform=$1
 built=$2
+read -ra engines <<<"${COMPONENTS:-}"
 : "${VERSION:?the version, as major.minor.patch}"
 cd "$(dirname "$0")/.."
 archives=target/archives
@@ -42,6 +44,9 @@ pack() { # TREE ARCHIVE
     (cd "$archives" && sha256sum "$2" >"$2.sha256" && cat "$2.sha256")
 }
 DESTDIR=$stage PREFIX=/$name packaging/install.sh install "$built"
+for engine in ${engines[@]+"${engines[@]}"}; do
+    DESTDIR=$stage PREFIX=/$name packaging/install.sh install "$built-$engine" "$engine"
+done
 pack "$stage/$name" "$name.$kind"
 
 [ -d "$built-debug" ] || exit 0
@@ -49,5 +54,8 @@ tree=$stage/debug/$name
 documents=share/doc/kvreg
 mkdir -p "$tree/$documents"
 cp -a "$built-debug" "$tree/lib"
-cp "$stage/$name/$documents"/{LICENSE-*,THIRD-PARTY-LICENSES.txt} "$tree/$documents"
+for engine in ${engines[@]+"${engines[@]}"}; do
+    cp -a "$built-$engine-debug/." "$tree/lib"
+done
+cp "$stage/$name/$documents"/{LICENSE-*,THIRD-PARTY-LICENSES*.txt} "$tree/$documents"
 pack "$tree" "$name-debug.$kind"

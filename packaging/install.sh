@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # Installs what link.sh or windows/dll.sh made, or removes what was installed:
 #
-#   install.sh install BUILT        BUILT: the directory with the libraries, for Linux or Windows
-#   install.sh uninstall
+#   install.sh install BUILT [ENGINE]     BUILT: the directory with the libraries, for Linux or Windows
+#   install.sh uninstall [ENGINE]
+#
+# An ENGINE is a component of its own. It goes where kvreg went, for its library has to lie beside
+# kvreg's, and CMake's package has a file of it.
 #
 # PREFIX, INCLUDEDIR, LIBDIR and DOCDIR are where it is to be, DESTDIR what is put before them. A
-# manifest in DOCDIR names, relative to PREFIX, each file and each directory that was made, so that
-# removing leaves what was there before and nothing else, whatever version was installed. Each is in
-# it before it is made: what ended in the middle can be removed, or installed over.
+# manifest in DOCDIR, one of each component, names, relative to PREFIX, each file and each directory
+# that was made, so that removing leaves what was there before and nothing else, whatever version was
+# installed. Each is in it before it is made: what ended in the middle can be removed, or installed
+# over.
 set -euo pipefail
 # It is for everybody, and listed in one order, whoever installs it.
 umask 022
@@ -29,8 +33,12 @@ for variable in PREFIX INCLUDEDIR LIBDIR DOCDIR; do
     # One way to write each, without slashes at its end.
     printf -v "$variable" %s "$(realpath -ms "${!variable}")"
 done
+case $command in
+install) engine=${3:-} ;;
+*) engine=${2:-} ;;
+esac
 root=$(cd "$(dirname "$0")/.." && pwd)
-manifest=$DESTDIR$DOCDIR/manifest.txt
+manifest=$DESTDIR$DOCDIR/manifest${engine:+-$engine}.txt
 
 # As a name in the manifest, and back. Nothing follows links here: where the prefix is one, its
 # parent is another directory than that of what it points to.
@@ -41,7 +49,7 @@ place() { echo "$DESTDIR$(realpath -ms "$PREFIX/$1")"; }
 # each only if it is empty.
 remove() {
     local own named path
-    own=$(entry "$DOCDIR/manifest.txt")
+    own=$(entry "${manifest#"$DESTDIR"}")
     while IFS= read -r named; do
         path=$(place "$named")
         case $named in
@@ -79,9 +87,9 @@ link() { # TARGET DIRECTORY NAME
 }
 
 # A template with its @words@ replaced. All paths in it are relative to where it is.
-filled() { # TEMPLATE DIRECTORY
+filled() { # TEMPLATE DIRECTORY [NAME]
     local text name word
-    local -A words=([version]=$VERSION [major]=${VERSION%%.*})
+    local -A words=([version]=$VERSION [major]=${VERSION%%.*} [engine]=$engine)
     # pkg-config's are for compilers, which follow links before they go up; CMake does not.
     words[prefix]="\${pcfiledir}/$(realpath -m --relative-to="$DESTDIR$2" "$DESTDIR$PREFIX")"
     # The system's own directories it leaves out, but only by their names.
@@ -95,31 +103,12 @@ filled() { # TEMPLATE DIRECTORY
     for word in "${!words[@]}"; do
         text=${text//"@$word@"/"${words[$word]}"}
     done
-    name=$(basename "$1" .in)
+    name=${3:-$(basename "$1" .in)}
     echo "$text" >"$work/$name"
     file "$work/$name" "$2"
 }
 
-case $command in
-uninstall)
-    if [ ! -e "$manifest" ]; then
-        echo "install.sh: nothing is installed there: there is no $manifest" >&2
-        exit 1
-    fi
-    remove <"$manifest"
-    ;;
-install)
-    built=$2
-    work=$(mktemp -d)
-    trap 'rm -rf "$work" "$manifest.new"' EXIT
-    [ -z "$DESTDIR" ] || mkdir -p "$DESTDIR"
-    noted=$work/noted
-    touch "$noted" "$work/before"
-    [ ! -e "$manifest" ] || cp "$manifest" "$work/before"
-    directory "$DOCDIR"
-    note "$DOCDIR/manifest.txt"
-    cat "$noted" >>"$manifest"
-    noted=$manifest
+core() {
     for header in include/kvreg.h include/kvreg.hpp include/kvreg_engine.h \
         bindings/c/kvreg_macros.h bindings/c/kvreg_test.h; do
         file "$root/$header" "$INCLUDEDIR"
@@ -160,6 +149,58 @@ install)
         file "$example" "$DOCDIR$(dirname "/${example#"$root"/}")"
     done
     file "$built/THIRD-PARTY-LICENSES.txt" "$DOCDIR"
+}
+
+component() {
+    local library=libkvreg_$engine
+    file "$root/engines/$engine/kvreg_$engine.h" "$INCLUDEDIR"
+    if [ -e "$built/kvreg_$engine.dll" ]; then
+        file "$built/kvreg_$engine.dll" "$PREFIX/bin" 755
+        file "$built/$library.dll.a" "$LIBDIR"
+        file "$built/kvreg_$engine.lib" "$LIBDIR"
+    else
+        file "$built/$library.a" "$LIBDIR"
+        file "$built/$library.so" "$LIBDIR" 755
+    fi
+    filled "$root/packaging/kvreg-engine.pc.in" "$LIBDIR/pkgconfig" "kvreg-$engine.pc"
+    filled "$root/packaging/cmake/kvreg-engine.cmake.in" "$LIBDIR/cmake/kvreg" "kvreg-$engine.cmake"
+    file "$built/THIRD-PARTY-LICENSES-$engine.txt" "$DOCDIR"
+}
+
+# The directories that other components made, and this one has files in: who is removed last removes
+# them.
+shared_directories() { # LIST
+    local other
+    for other in "$DESTDIR$DOCDIR"/manifest*.txt; do
+        [ "$other" = "$manifest" ] || grep '/$' "$other" || true
+    done | while IFS= read -r named; do
+        # The prefix itself is before no name.
+        at=${named#./} awk 'index($0, ENVIRON["at"]) == 1 {found = 1} END {exit !found}' "$1" || continue
+        echo "$named"
+    done
+}
+
+case $command in
+uninstall)
+    if [ ! -e "$manifest" ]; then
+        echo "install.sh: nothing is installed there: there is no $manifest" >&2
+        exit 1
+    fi
+    remove <"$manifest"
+    ;;
+install)
+    built=$2
+    work=$(mktemp -d)
+    trap 'rm -rf "$work" "$manifest.new"' EXIT
+    [ -z "$DESTDIR" ] || mkdir -p "$DESTDIR"
+    noted=$work/noted
+    touch "$noted" "$work/before"
+    [ ! -e "$manifest" ] || cp "$manifest" "$work/before"
+    directory "$DOCDIR"
+    note "${manifest#"$DESTDIR"}"
+    cat "$noted" >>"$manifest"
+    noted=$manifest
+    if [ -n "$engine" ]; then component; else core; fi
     # An older version may have had other files; directories that it made are still to be removed.
     tail -n "+$(($(wc -l <"$work/before") + 1))" "$manifest" | sort >"$work/now"
     sort "$work/before" | comm -23 - "$work/now" >"$work/older"
@@ -167,7 +208,8 @@ install)
     while IFS= read -r named; do
         [ ! -d "$(place "$named")" ] || echo "$named" >>"$work/now"
     done < <(grep '/$' "$work/older")
-    sort -u "$work/now" >"$manifest.new"
+    shared_directories "$work/now" >"$work/shared"
+    sort -u "$work/now" "$work/shared" >"$manifest.new"
     mv "$manifest.new" "$manifest"
     ;;
 *)

@@ -1,8 +1,8 @@
 """Writes the licences of what is linked into the library: licenses.py TARGET FILE [ENGINE].
 
-The crates are those that cargo says the library has on TARGET, and Rust's standard library. With an
-ENGINE it is that engine's library.
-Their licences ask that their notices go where the library goes.
+The crates are those that cargo says the library has on TARGET, and Rust's standard library.
+Their licences ask that their notices go where the library goes. With an ENGINE, as "file", the
+library is that engine's.
 """
 
 from __future__ import annotations

@@ -6,21 +6,29 @@ LIBDIR ?= $(PREFIX)/lib
 DOCDIR ?= $(PREFIX)/share/doc/kvreg
 
 VERSION := $(shell sed -n '/^version/{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
+# The engines that are in archives and wheels. They need a newer Rust than kvreg itself: see their
+# Cargo.toml. COMPONENTS= makes them without.
+COMPONENTS ?= file
 # What is for another machine stands beside what is for this one.
 ARCH := $(firstword $(subst -, ,$(or $(CARGO_BUILD_TARGET),$(shell rustc -vV | sed -n 's/^host: //p'))))
 SHIP := target/ship$(CARGO_BUILD_TARGET:%=/%)
 BUILT := $(SHIP)/built
 
-install uninstall: export PREFIX := $(PREFIX)
-install uninstall: export INCLUDEDIR := $(INCLUDEDIR)
-install uninstall: export LIBDIR := $(LIBDIR)
-install uninstall: export DOCDIR := $(DOCDIR)
-install uninstall: export DESTDIR := $(DESTDIR)
-install uninstall ship ship-portable dist-linux dist-windows: export VERSION := $(VERSION)
+INSTALLS := install uninstall install-engine-file uninstall-engine-file
+$(INSTALLS): export PREFIX := $(PREFIX)
+$(INSTALLS): export INCLUDEDIR := $(INCLUDEDIR)
+$(INSTALLS): export LIBDIR := $(LIBDIR)
+$(INSTALLS): export DOCDIR := $(DOCDIR)
+$(INSTALLS): export DESTDIR := $(DESTDIR)
+SHIPS := ship ship-portable ship-engine-file ship-portable-engine-file
+$(INSTALLS) $(SHIPS) dist-linux dist-windows: export VERSION := $(VERSION)
 
 # For this system. With debug information put aside, in $(BUILT)-debug.
 ship: ## the libraries for this system
 	packaging/build.sh $(BUILT)
+
+ship-engine-file: ## the engine of file: URLs for this system
+	packaging/build.sh $(BUILT)-file file
 
 # For older ones too: as old as Rust's standard library allows. The same whoever builds it.
 GLIBC := 2.17
@@ -42,18 +50,21 @@ $(ZIG): $(TOOLS)/installed-zig
 	    "$(abspath $(TOOLS))/bin/python" >$@
 	chmod +x $@
 
-ship-portable: export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/target/zig
+PORTABLY := env -u RUSTFLAGS -u LDFLAGS -u CARGO_PROFILE_RELEASE_DEBUG CC="$(ZIG)" \
+    LDLIBS="-lunwind -Wl,-T,packaging/own-debug.ld" ZIG_GLOBAL_CACHE_DIR=$(CURDIR)/target/zig
 ship-portable: $(ZIG) ## the same for older systems, and for the wheel
-	env -u RUSTFLAGS -u LDFLAGS -u CARGO_PROFILE_RELEASE_DEBUG CC="$(ZIG)" \
-	    LDLIBS="-lunwind -Wl,-T,packaging/own-debug.ld" \
-	    packaging/build.sh $(PORTABLE)
+	$(PORTABLY) packaging/build.sh $(PORTABLE)
+
+ship-portable-engine-file: $(ZIG)
+	$(PORTABLY) packaging/build.sh $(PORTABLE)-file file
 
 # The package as it is published, with the library of the release archive. The wheel's platform is
 # what auditwheel finds that it needs. What is for another machine goes into a directory of its own.
 WHEELS := target/wheels$(CARGO_BUILD_TARGET:%=/%)
 
 wheel: export KVREG_BUILT := $(CURDIR)/$(PORTABLE)/libkvreg.so
-wheel: ship-portable $(TOOLS)/installed-wheel ## the Python package, as wheels and as sources
+wheel: export KVREG_BUILT_ENGINES := $(foreach it,$(COMPONENTS),../portable-$(it)/libkvreg_$(it).so)
+wheel: ship-portable $(COMPONENTS:%=ship-portable-engine-%) $(TOOLS)/installed-wheel ## the Python package, as wheels and as sources
 	if $(TOOLS)/bin/python -c 'import sys; sys.exit(not ($(HAS_NATIVE)))'; then \
 	    ZIG_GLOBAL_CACHE_DIR=$(CURDIR)/target/zig $(TOOLS)/bin/python packaging/native.py \
 	        $(PORTABLE)/_native.abi3.so $(abspath $(ZIG)) -g0; \
@@ -81,22 +92,43 @@ install: $(BUILT)/THIRD-PARTY-LICENSES.txt ## into PREFIX
 uninstall: ## out of PREFIX
 	packaging/install.sh uninstall
 
+# A component of its own, so that kvreg is installed by who has an older Rust, too.
+$(BUILT)-file/THIRD-PARTY-LICENSES-file.txt: Cargo.toml Cargo.lock packaging/build.sh \
+    packaging/built.py packaging/link.sh packaging/licenses.py \
+    $(shell find engines/file -type f)
+	@command -v $(CARGO) >/dev/null || { \
+	    echo "$(CARGO) was not found: run make ship-engine-file as who has it" >&2; exit 1; }
+	$(MAKE) ship-engine-file
+
+install-engine-file: $(BUILT)-file/THIRD-PARTY-LICENSES-file.txt ## the engine of file: URLs, to kvreg's PREFIX
+	packaging/install.sh install $(BUILT)-file file
+
+uninstall-engine-file: ## it alone, out of PREFIX
+	packaging/install.sh uninstall file
+
 dist: dist-linux dist-aarch64 dist-windows ## the release archives
 
-dist-linux: ship-portable ## that for Linux on this machine
+dist-linux dist-windows: export COMPONENTS := $(COMPONENTS)
+dist-linux: ship-portable $(COMPONENTS:%=ship-portable-engine-%) ## that for Linux on this machine
 	packaging/dist.sh linux $(PORTABLE)
 
-dist-windows: dll ## that for Windows
+dist-windows: dll $(COMPONENTS:%=dll-engine-%) ## that for Windows
 	packaging/dist.sh windows $(WINDOWS)
 
-# From the archive alone, and what install and uninstall do.
+# From the archive alone, and what install and uninstall do. Without engines, which take a minute to
+# build: they are tested by test-components and test-dist.
 test-install: export VERSION := $(VERSION)
 test-install: export GLIBC := $(GLIBC)
 # By itself from its beginning to its end: as prerequisites the steps would wait behind all that
 # can begin sooner, and others for the last of them.
 test-install: ## the archive, installed
-	@$(MAKE) --no-print-directory dist-linux
-	tests/install/run.sh target/archives/kvreg-$(VERSION)-$(ARCH)-linux-gnu.tar.gz
+	@$(MAKE) --no-print-directory dist-linux COMPONENTS=
+	COMPONENTS= tests/install/run.sh target/archives/kvreg-$(VERSION)-$(ARCH)-linux-gnu.tar.gz
+
+# With the engine that test-engines builds, in a moment: make test-dist has the one that is shipped.
+test-components: export VERSION := $(VERSION)
+test-components: $(BUILT)/THIRD-PARTY-LICENSES.txt fast-engine ## the engine, installed by itself
+	tests/install/components.sh $(BUILT) $(ENGINES)/build/debug/libkvreg_file.a
 
 # The record of the interface, at a release.
 abi: build ## the record of the interface, at a release
@@ -116,8 +148,14 @@ tag: ## a version, at a release
 test-release: $(VENV)/installed ## what make tag refuses
 	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/release
 
-# Builds the archives once more, elsewhere.
-test-dist: dist ## the archives twice: the same bytes
+# What is shipped with its engines, which make test leaves out; and the archives once more, built
+# elsewhere.
+test-dist: export VERSION := $(VERSION)
+test-dist: export COMPONENTS := $(COMPONENTS)
+test-dist: dist ## the archives and wheels with engines; the archives twice: the same bytes
+	tests/install/sizes.sh target/archives/kvreg-$(VERSION)-*[a-z].tar.gz target/archives/kvreg-$(VERSION)-*.zip
+	tests/install/shipped.sh target/archives/kvreg-$(VERSION)-x86_64-linux-gnu.tar.gz $(GLIBC)
+	$(MAKE) --no-print-directory test-wheel WHEEL_COMPONENTS="$(COMPONENTS)"
 	tests/install/reproducible.sh dist-linux kvreg-$(VERSION)-x86_64-linux-gnu.tar.gz \
 	    kvreg-$(VERSION)-x86_64-linux-gnu-debug.tar.gz
 	tests/install/reproducible.sh dist-aarch64 kvreg-$(VERSION)-aarch64-linux-gnu.tar.gz \
