@@ -4,8 +4,14 @@ Beside it goes the extension module `kvreg._native`, where the Python that runs 
 it, CPython 3.11 or newer, and there is a C compiler: then the wheel is for those Pythons, and
 else for any Python 3. With KVREG_PURE=1 there is none.
 
+The engines of stores go beside the library too, where kvreg finds them. They need a newer Rust
+than the library. Where that is not there, or they cannot be built, the package is without them,
+and the build says so in a line. KVREG_ENGINES names those that have to be there, as "file", or
+none, if it is empty.
+
 If the environment variable KVREG_BUILT names a library, that is packaged instead, with the
-licences of what is linked in, and the extension, which lie beside it. A DLL makes a wheel for
+licences of what is linked in, and the extension, which lie beside it, and the engines whose
+libraries KVREG_BUILT_ENGINES names, from there, with theirs. A DLL makes a wheel for
 Windows, wherever this runs. Everything else about the package is in pyproject.toml. In the
 repository the crate is two directories up; a source distribution carries it in its directory
 `rust`.
@@ -31,17 +37,20 @@ from setuptools.command.sdist import sdist
 
 HERE = Path(__file__).resolve().parent
 CARRIED = "rust"
-NOTICES = "THIRD-PARTY-LICENSES.txt"
+NOTICES = "THIRD-PARTY-LICENSES{}.txt"
+ENGINES = ("file",)
 CRATE = HERE / CARRIED if (HERE / CARRIED).is_dir() else HERE.parents[1]
 
 BUILT = os.environ.get("KVREG_BUILT", "")
 FOR_WINDOWS = BUILT.endswith(".dll") if BUILT else sys.platform == "win32"
+BUILT_ENGINES = os.environ.get("KVREG_BUILT_ENGINES", "").split()
 if FOR_WINDOWS:
-    LIBRARY = "kvreg.dll"
+    NAMED = "kvreg{}.dll"
 elif sys.platform == "darwin":
-    LIBRARY = "libkvreg.dylib"
+    NAMED = "libkvreg{}.dylib"
 else:
-    LIBRARY = "libkvreg.so"
+    NAMED = "libkvreg{}.so"
+LIBRARY = NAMED.format("")
 
 EXTENSION = "kvreg._native"
 BUILT_EXTENSION = "_native.pyd" if FOR_WINDOWS else "_native.abi3.so"
@@ -101,13 +110,78 @@ def cargo_program() -> str:
     return program
 
 
-def cargo(*arguments: str) -> str:
+def cargo(*arguments: str, crate: Path = CRATE) -> str:
     """Runs cargo on the crate, and returns what it prints; what it complains of is shown."""
     command = [cargo_program(), *arguments]
-    done = subprocess.run(command, cwd=CRATE, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, cwd=crate, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise SystemExit(f"kvreg: cargo {arguments[0]} failed, for the reason above")
     return done.stdout
+
+
+def build(name: str, *arguments: str, crate: Path = CRATE) -> Path:
+    """Has cargo build a library, and returns where cargo says it is."""
+    told = cargo(
+        *("build", "--release", "--locked", "--lib", *arguments),
+        "--message-format=json-render-diagnostics",
+        crate=crate,
+    )
+    messages = map(json.loads, told.splitlines())
+    files = [file for message in messages for file in message.get("filenames", [])]
+    return next(path for path in map(Path, files) if path.name == name)
+
+
+def engine_crate(engine: str) -> Path:
+    """Where an engine's sources are, in the repository and in a source distribution."""
+    return CRATE / "engines" / engine
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """The first two of a version's numbers."""
+    found = re.search(r"(\d+)\.(\d+)", text)
+    return tuple(map(int, found.groups())) if found else ()
+
+
+def lacking(engine: str) -> str:
+    """What an engine needs and this machine lacks; nothing if it can be built."""
+    manifest = (engine_crate(engine) / "Cargo.toml").read_text("utf-8")
+    needed = re.findall(r'^rust-version = "(.+?)"', manifest, re.MULTILINE)[0]
+    rustc = os.environ.get("RUSTC", "rustc")
+    try:
+        told = subprocess.run(
+            [rustc, "--version"], cwd=CRATE, stdout=subprocess.PIPE, text=True
+        ).stdout
+    except OSError:
+        return ""  # cargo knows where it is
+    if numbers(told) >= numbers(needed):
+        return ""
+    return f"it needs Rust {needed}, and this is {told.strip()}"
+
+
+def built_engine(engine: str, is_needed: bool) -> Path | None:
+    """Builds an engine's library; None, and a line that says why, if that cannot be."""
+    crate = engine_crate(engine)
+    why = lacking(engine)
+    if not why:
+        try:
+            return build(NAMED.format(f"_{engine}"), "--config", "profile.toml", crate=crate)
+        except SystemExit as failed:
+            why = str(failed)
+    told = f"kvreg: without the engine of {engine}: URLs: {why}"
+    if is_needed:
+        raise SystemExit(told)
+    print(told, file=sys.stderr)
+    return None
+
+
+def engines() -> list[Path]:
+    """The libraries of the engines that are packaged."""
+    if BUILT:
+        return [Path(BUILT).parent / path for path in BUILT_ENGINES]
+    asked = os.environ.get("KVREG_ENGINES")
+    names = ENGINES if asked is None else asked.split()
+    found = [built_engine(name, is_needed=asked is not None) for name in names]
+    return [path for path in found if path is not None]
 
 
 class BuildModules(build_py):
@@ -149,12 +223,18 @@ class BuildLibrary(build_ext):
         if ext.name == EXTENSION:
             self.build_native(ext)
             return
-        self.library = BUILT or self.built_by_cargo()
-        goal = Path(self.get_ext_fullpath(ext.name))
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(self.library, goal)
+        self.library = Path(BUILT) if BUILT else build(LIBRARY)
+        self.engines = engines()
+        beside = Path(self.get_ext_fullpath(ext.name)).parent
+        beside.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.library, beside / LIBRARY)
+        for engine in self.engines:
+            shutil.copy(engine, beside)
         if BUILT:  # what is linked in may be passed on only with its licences
-            shutil.copy(Path(BUILT).with_name(NOTICES), goal.with_name(NOTICES))
+            shutil.copy(self.library.with_name(NOTICES.format("")), beside)
+            for engine in self.engines:
+                name = engine.stem.rpartition("_")[2]
+                shutil.copy(engine.with_name(NOTICES.format(f"-{name}")), beside)
 
     def build_native(self, ext: Extension) -> None:
         """Compiles the extension, or takes the one beside the library that was built."""
@@ -167,22 +247,12 @@ class BuildLibrary(build_ext):
             super().build_extension(ext)
         self.has_extension = True
 
-    def built_by_cargo(self) -> str:
-        """Has cargo build the library, and returns where cargo says it is."""
-        told = cargo(
-            *("build", "--release", "--locked", "--lib"),
-            "--message-format=json-render-diagnostics",
-        )
-        messages = map(json.loads, told.splitlines())
-        files = [name for message in messages for name in message.get("filenames", [])]
-        built: str = next(name for name in files if Path(name).name == LIBRARY)
-        return built
-
     def copy_extensions_to_source(self) -> None:
-        """Links an editable package to cargo's library, so that `cargo build` renews it."""
-        link = HERE / "kvreg" / LIBRARY
-        link.unlink(missing_ok=True)
-        link.symlink_to(self.library)
+        """Links an editable package to cargo's libraries, so that `cargo build` renews them."""
+        for library in (self.library, *self.engines):
+            link = HERE / "kvreg" / library.name
+            link.unlink(missing_ok=True)
+            link.symlink_to(library)
         # The extension was built beside the modules.
 
 
@@ -203,7 +273,7 @@ class Wheel(bdist_wheel):
         if FOR_WINDOWS:
             return None if sys.platform == "win32" else "win_amd64"
         library = BUILT or getattr(self.get_finalized_command("build_ext"), "library", None)
-        number = machine(library) if library else None
+        number = machine(str(library)) if library else None
         if number is None or number == machine(sys.executable):
             return None
         if number not in MACHINES:
@@ -215,29 +285,39 @@ class SourceDistribution(sdist):
     """A source distribution that carries the crate."""
 
     def make_release_tree(self, base_dir: str, files: list[str]) -> None:
-        """Adds the crate as cargo packs it: on its own, its lock file without other members."""
+        """Adds the crates as cargo packs them: on their own, without other members."""
         super().make_release_tree(base_dir, files)
-        with tempfile.TemporaryDirectory() as work:
-            cargo(
-                *("package", "--quiet", "--locked", "--allow-dirty", "--no-verify"),
-                *("--package", "kvreg", "--target-dir", work),
-            )
-            (crate,) = Path(work, "package").glob("*.crate")
-            shutil.unpack_archive(crate, work, "gztar")
-            unpacked = Path(work, crate.stem)
-            # They tell of the workspace and the commit, which do not matter here.
-            for name in ("Cargo.toml.orig", ".cargo_vcs_info.json"):
-                (unpacked / name).unlink(missing_ok=True)
-            # It is for building: its tests are the checkout's.
-            shutil.rmtree(unpacked / "tests", ignore_errors=True)
-            manifest_path = unpacked / "Cargo.toml"
-            tables = re.split(r"\n(?=\[)", manifest_path.read_text(encoding="utf-8"))
-            kept = [table for table in tables if not table.startswith("[[test]]")]
-            manifest_path.write_text("\n".join(kept), encoding="utf-8")
-            # It is a workspace of its own, wherever it is unpacked.
-            with (unpacked / "Cargo.toml").open("a") as manifest:
-                manifest.write("\n[workspace]\n")
-            shutil.copytree(unpacked, Path(base_dir, CARRIED))
+        goal = Path(base_dir, CARRIED)
+        packed("kvreg", CRATE, goal)
+        for engine in ENGINES:
+            crate = engine_crate(engine)
+            packed(f"kvreg-{engine}", crate, goal / crate.relative_to(CRATE))
+
+
+def packed(package: str, crate: Path, goal: Path) -> None:
+    """Puts a crate there as cargo packs it, with a lock file of its own."""
+    with tempfile.TemporaryDirectory() as work:
+        cargo(
+            *("package", "--quiet", "--locked", "--allow-dirty", "--no-verify"),
+            *("--package", package, "--target-dir", work),
+            crate=crate,
+        )
+        (archive,) = Path(work, "package").glob("*.crate")
+        shutil.unpack_archive(archive, work, "gztar")
+        unpacked = Path(work, archive.stem)
+        # They tell of the workspace and the commit, which do not matter here.
+        for name in ("Cargo.toml.orig", ".cargo_vcs_info.json"):
+            (unpacked / name).unlink(missing_ok=True)
+        # It is for building: its tests are the checkout's.
+        shutil.rmtree(unpacked / "tests", ignore_errors=True)
+        manifest_path = unpacked / "Cargo.toml"
+        tables = re.split(r"\n(?=\[)", manifest_path.read_text(encoding="utf-8"))
+        kept = [table for table in tables if not table.startswith("[[test]]")]
+        manifest_path.write_text("\n".join(kept), encoding="utf-8")
+        # It is a workspace of its own, wherever it is unpacked.
+        with manifest_path.open("a") as manifest:
+            manifest.write("\n[workspace]\n")
+        shutil.copytree(unpacked, goal, dirs_exist_ok=True)
 
 
 setup(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,10 @@ EXTENSION = "_native.abi3.so"
 LICENCES = ("LICENSE-APACHE", "LICENSE-MIT")
 # Of what is linked into the library, where the wheel has one that was built before.
 NOTICES = "THIRD-PARTY-LICENSES.txt"
+# Those that make wheel was told to put in, and whoever builds from sources.
+ENGINES = os.environ.get("KVREG_ENGINES", "file").split()
+ENGINE_LIBRARIES = {f"libkvreg_{engine}.so" for engine in ENGINES}
+ENGINE_NOTICES = {f"THIRD-PARTY-LICENSES-{engine}.txt" for engine in ENGINES}
 
 
 def only(pattern: str) -> Path:

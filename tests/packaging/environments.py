@@ -12,7 +12,7 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from distributions import PROJECT, REPOSITORY, output, run
+from distributions import ENGINES, PROJECT, REPOSITORY, output, run
 
 WHERE = """
 import kvreg
@@ -49,6 +49,8 @@ class Environment:
         self.variables = {
             name: value for name, value in os.environ.items() if not name.startswith(hidden)
         }
+        # Those that are tested: else what builds of sources takes a minute more.
+        self.variables["KVREG_ENGINES"] = " ".join(ENGINES)
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[None]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from distributions import (
+    ENGINE_LIBRARIES,
+    ENGINE_NOTICES,
     EXTENSION,
     HAS_EXTENSION,
     LIBRARY,
@@ -72,7 +74,8 @@ def test_pyinstaller_finds_what_to_put_in(
     program = tmp_path / "dist" / "shop"
     if form == "--onedir":
         inside = {path.name for path in program.rglob("kvreg/*")}
-        assert {LIBRARY, NOTICES} | ({EXTENSION} if HAS_EXTENSION else set()) <= inside, said
+        assert {LIBRARY, NOTICES} | ENGINE_LIBRARIES | ENGINE_NOTICES <= inside, said
+        assert not HAS_EXTENSION or EXTENSION in inside, said
         program = program / "shop"
     # Where neither Python nor the environment can be found.
     moved = shutil.move(program.parent if form == "--onedir" else program, tmp_path / "moved")

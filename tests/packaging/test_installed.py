@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import xml.etree.ElementTree as ElementTree
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from distributions import (
+    ENGINE_LIBRARIES,
+    ENGINE_NOTICES,
+    ENGINES,
     EXTENSION,
     HAS_EXTENSION,
     LIBRARY,
@@ -24,10 +28,11 @@ from distributions import (
     modules,
     output,
     readme_example,
+    run,
 )
 from environments import Environment, without_index
 
-SITE = {f"kvreg/{LIBRARY}", "kvreg/py.typed"}
+SITE = {f"kvreg/{name}" for name in ENGINE_LIBRARIES | {LIBRARY, "py.typed"}}
 PROOF = int(os.environ.get("KVREG_TEST_SCALE", "1")) > 1
 
 # The modules are those of the checkout: what shows that they are all there, and find and use
@@ -76,6 +81,23 @@ def equipped(plain: Environment) -> Iterator[Environment]:
         yield plain
 
 
+VISIT = """
+import kvreg
+with kvreg.Registry(store="file:visits") as registry:
+    print(registry.create("shop").add("visits", 1))
+"""
+
+
+def keeps_files(environment: Environment) -> None:
+    """What was installed keeps buckets in a file, or says what it lacks."""
+    if "file" in ENGINES:
+        assert [environment.says(VISIT) for _ in range(2)] == ["1\n", "2\n"]
+        (environment.directory / "visits").unlink()
+    else:
+        done = run(environment.python, "-c", VISIT, cwd=environment.directory)
+        assert "Unsupported" in done.stdout and "install libkvreg_file" in done.stdout
+
+
 @pytest.mark.parametrize("distribution", TESTED.values(), ids=TESTED)
 def test_the_tests_of_python_pass_against_the_installed(
     distribution: Path, equipped: Environment, tmp_path: Path
@@ -85,13 +107,14 @@ def test_the_tests_of_python_pass_against_the_installed(
     installed = environment.install(distribution)
     expected = SITE | modules()
     if distribution != SDIST:
-        expected.add(f"kvreg/{NOTICES}")
+        expected |= {f"kvreg/{name}" for name in ENGINE_NOTICES | {NOTICES}}
     if distribution != PURE_WHEEL and HAS_EXTENSION:
         expected.add(f"kvreg/{EXTENSION}")
     assert {name for name in installed if not name.startswith(INFO)} == expected
     package, library = environment.finds()
     assert package.is_relative_to(environment.directory)
     assert library == package / LIBRARY
+    keeps_files(environment)
 
     results = tmp_path / "results.xml"
     asked = ["tests/python"] if PROOF else [f"tests/python/{name}.py" for name in OF_WHEELS]
@@ -148,31 +171,37 @@ def test_a_checkout_is_installed_as_it_is(plain: Environment) -> None:
     assert library == package / LIBRARY
     code, printed = readme_example()
     assert plain.says(code) == printed
+    keeps_files(plain)
     plain.uninstall()
     assert project_files() == before
 
 
 @pytest.fixture
-def link() -> Iterator[Path]:
-    """The link to the library that an editable package has; it goes if it was not there."""
-    link = PACKAGE / LIBRARY
-    was_there = link.is_symlink()
-    yield link
-    if not was_there:
+def links() -> Iterator[list[Path]]:
+    """The links to the libraries that an editable package has; those that were not there go."""
+    links = [PACKAGE / name for name in [LIBRARY, *ENGINE_LIBRARIES]]
+    new = [link for link in links if not link.is_symlink()]
+    yield links
+    for link in new:
         link.unlink(missing_ok=True)
 
 
-def test_an_editable_package_is_that_of_the_checkout(plain: Environment, link: Path) -> None:
+def test_an_editable_package_is_that_of_the_checkout(
+    plain: Environment, links: list[Path]
+) -> None:
     installed = plain.install("--editable", PROJECT)
     assert not any(name.startswith("kvreg/") for name in installed)
-    assert plain.finds() == (PACKAGE, link)
+    assert plain.finds() == (PACKAGE, links[0])
     # What cargo builds next is what is loaded next.
-    assert link.is_symlink()
-    assert link.samefile(REPOSITORY / "target" / "release" / LIBRARY)
+    for link in links:
+        assert link.is_symlink()
+        assert link.samefile(REPOSITORY / "target" / "release" / link.name)
     code, printed = readme_example()
     assert plain.says(code) == printed
+    keeps_files(plain)
     plain.uninstall()
-    assert link.exists(), "what is in the checkout is not pip's to remove"
+    for link in links:
+        assert link.exists(), "what is in the checkout is not pip's to remove"
 
 
 def refused(environment: Environment, *arguments: str | Path, **variables: str) -> str:
@@ -206,6 +235,48 @@ def test_when_cargo_fails_it_says_so(plain: Environment, tmp_path: Path) -> None
     told = refused(plain, SDIST, CARGO=str(cargo))
     assert "error: no linker" in told
     assert told.count("kvreg: cargo build failed, for the reason above") == 1
+
+
+@pytest.fixture
+def old_rust(tmp_path: Path) -> dict[str, str]:
+    """Variables with which the build has a Rust that is too old for engines.
+
+    Its cargo builds nothing: the library is the wheel's.
+    """
+    with zipfile.ZipFile(WHEEL) as wheel:
+        library = wheel.extract(f"kvreg/{LIBRARY}", tmp_path)
+    programs = {
+        "cargo": f"""echo '{{"filenames": ["{library}"]}}'""",
+        "rustc": "echo 'rustc 1.85.0 (4d91de4e4 2025-02-17)'",
+    }
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    return {name.upper(): str(tmp_path / name) for name in programs}
+
+
+TOO_OLD = (
+    "kvreg: without the engine of file: URLs: it needs Rust 1.90, and this is rustc 1.85"
+)
+
+
+def test_where_rust_is_too_old_for_an_engine_it_is_left_out(
+    plain: Environment, old_rust: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(plain.variables, "KVREG_ENGINES")
+    done = plain.pip("install", "--verbose", PROJECT, **old_rust)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count(TOO_OLD) == 1
+    assert not any("libkvreg_" in name for name in plain.files())
+    code, printed = readme_example()
+    assert plain.says(code) == printed
+    plain.uninstall()
+
+
+def test_an_engine_that_is_asked_for_is_not_left_out(
+    plain: Environment, old_rust: dict[str, str]
+) -> None:
+    assert TOO_OLD in refused(plain, PROJECT, KVREG_ENGINES="file", **old_rust)
 
 
 def test_away_from_the_sources_it_says_what_is_missing(

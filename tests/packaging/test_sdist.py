@@ -23,10 +23,13 @@ CRATE = (
     "include/kvreg.hpp",
     "include/kvreg_engine.h",
 )
+ENGINE = "engines/file"
+# Which cargo packs in its own way.
+PACKED = {f"{at}{name}" for at in ("", f"{ENGINE}/") for name in ("Cargo.lock", "Cargo.toml")}
 
 
 def sources() -> set[str]:
-    found = [*(REPOSITORY / "src").rglob("*")]
+    found = [*(REPOSITORY / "src").rglob("*"), *(REPOSITORY / ENGINE).rglob("*")]
     found += (REPOSITORY / "examples").glob("*.rs")
     return {str(path.relative_to(REPOSITORY)) for path in found if path.is_file()}
 
@@ -63,7 +66,7 @@ def test_it_has_these_files_and_no_other() -> None:
         | {f"native/{path.name}" for path in (PROJECT / "native").iterdir()}
         | {"kvreg/py.typed", "PKG-INFO", "README.md", "pyproject.toml", "setup.cfg", "setup.py"}
         | {f"kvreg.egg-info/{name}" for name in informed}
-        | {f"rust/{name}" for name in sources() | documents() | {*CRATE}}
+        | {f"rust/{name}" for name in sources() | documents() | {*CRATE} | PACKED}
         | {f"{directory}{name}" for directory in ("", "rust/") for name in LICENCES}
     )
     assert set(contents(SDIST)) == {f"{ROOT}/{name}" for name in expected}
@@ -74,21 +77,27 @@ def test_the_files_are_those_of_the_checkout() -> None:
     native = {f"native/{path.name}" for path in (PROJECT / "native").iterdir()}
     for name in modules() | native | {"README.md", "pyproject.toml", "setup.py"}:
         assert found[f"{ROOT}/{name}"] == (PROJECT / name).read_bytes(), name
-    for name in sources() | {*CRATE} - {"Cargo.lock", "Cargo.toml"}:
+    for name in (sources() | {*CRATE}) - PACKED:
         assert found[f"{ROOT}/rust/{name}"] == (REPOSITORY / name).read_bytes(), name
 
 
-def test_the_lock_file_has_the_versions_of_the_checkout_without_other_members() -> None:
+@pytest.mark.parametrize(
+    ("file", "own"), [("Cargo.lock", "kvreg"), (f"{ENGINE}/Cargo.lock", "kvreg-file")]
+)
+def test_the_lock_file_has_the_versions_of_the_checkout_without_other_members(
+    file: str, own: str
+) -> None:
     def packages(lock: str) -> set[str]:
         return {
             "".join(part.split("\ndependencies")[:1]) for part in lock.split("[[package]]")[1:]
         }
 
-    carried = packages(contents(SDIST)[f"{ROOT}/rust/Cargo.lock"].decode())
+    carried = packages(contents(SDIST)[f"{ROOT}/rust/{file}"].decode())
     assert {part.strip() for part in carried} < {
         part.strip() for part in packages((REPOSITORY / "Cargo.lock").read_text())
     }
-    assert not any('"kvreg-' in part for part in carried)
+    ours = [part.split('"')[1] for part in carried if '"kvreg' in part]
+    assert ours == [own]
 
 
 @pytest.fixture

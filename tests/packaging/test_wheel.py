@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from distributions import (
+    ENGINE_LIBRARIES,
+    ENGINE_NOTICES,
     EXTENSION,
     HAS_EXTENSION,
     LIBRARY,
@@ -75,6 +77,7 @@ def test_it_has_these_files_and_no_other(wheel: Path) -> None:
         modules()
         | ({f"kvreg/{EXTENSION}"} if wheel != PURE_WHEEL else set())
         | {f"kvreg/{name}" for name in (LIBRARY, NOTICES, "py.typed")}
+        | {f"kvreg/{name}" for name in ENGINE_LIBRARIES | ENGINE_NOTICES}
         | {f"{INFO}/{name}" for name in ("METADATA", "RECORD", "WHEEL")}
         | {f"{INFO}/{name}" for name in ("entry_points.txt", "top_level.txt")}
         | {f"{INFO}/licenses/{name}" for name in LICENCES}
@@ -89,6 +92,8 @@ def test_the_files_are_those_of_the_checkout(wheel: Path) -> None:
     for name in LICENCES:
         assert found[f"{INFO}/licenses/{name}"] == (REPOSITORY / name).read_bytes()
     assert b"tokio" in found[f"kvreg/{NOTICES}"]
+    for name in ENGINE_NOTICES:
+        assert b"redb" in found[f"kvreg/{name}"]
 
 
 @EACH
@@ -138,11 +143,13 @@ def test_nothing_tells_where_it_was_built(wheel: Path) -> None:
 
 def test_they_are_small() -> None:
     # A quarter of the library is what keys can do beside being read and written, and an eighth
-    # are the servers that programs write.
+    # are the servers that programs write. A third of a wheel is the engine of files.
     found = contents(WHEEL)
     assert len(found[f"kvreg/{LIBRARY}"]) < 2_300_000
-    assert WHEEL.stat().st_size < 1_300_000
-    assert SDIST.stat().st_size < 850_000
+    for name in ENGINE_LIBRARIES:
+        assert len(found[f"kvreg/{name}"]) <= 1_400_000
+    assert WHEEL.stat().st_size < 1_300_000 + 650_000 * len(ENGINE_LIBRARIES)
+    assert SDIST.stat().st_size < 900_000
 
 
 def test_the_library_still_exports_what_the_header_declares(tmp_path: Path) -> None:
