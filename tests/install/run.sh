@@ -373,7 +373,11 @@ grep SOURCE_DATE_EPOCH dist.log >/dev/null || fail "it says $(cat dist.log)"
 echo "ok the system's prefix, and another version"
 
 # What is in the way of that: install.sh alone, with what make install built.
-installs() { PREFIX="$prefix" "${@:2}" "$root/packaging/install.sh" "$1" "$root/target/ship/built"; }
+installs() {
+    local built=()
+    [ "$1" = uninstall ] || built=("$root/target/ship/built")
+    PREFIX="$prefix" "${@:2}" "$root/packaging/install.sh" "$1" ${built[@]+"${built[@]}"}
+}
 remains() { # FILE...: all that is in the prefix
     diff <(printf '%s\n' "$@") <(cd "$prefix" && find . ! -type d | sort) || fail "what remains"
 }
