@@ -45,6 +45,12 @@ echo "ok the release archive, by pkg-config and CMake"
 [[ " ${COMPONENTS:-} " == *" file "* ]] || exit 0
 cp -r "$here/../install/stores" "$work"
 cp "$prefix/bin/kvreg_file.dll" run
+told=$($mingw-objdump -p run/kvreg_file.dll)
+exported=$(sed -n 's/^\s*\[ *[0-9]*\].* \(kvreg_[a-z_]*\)$/\1/p' <<<"$told" | xargs)
+[ "$exported" = "kvreg_engine_init kvreg_file_engine" ] || { echo "the engine shows $exported" >&2 && exit 1; }
+! sed -n 's/.*DLL Name: //p' <<<"$told" | tr A-Z a-z |
+    grep -vxE '(kernel32|ntdll|msvcrt|bcryptprimitives|api-ms-win-core-synch-l1-2-0)\.dll' ||
+    { echo "the engine needs other DLLs" >&2 && exit 1; }
 # shellcheck disable=SC2046
 $mingw-gcc -Wall -Wextra -Werror stores/stores.c $(pkg-config --cflags --libs kvreg) -o run/found.exe
 cmake -S stores -B cmake-stores -DCMAKE_SYSTEM_NAME=Windows -DCMAKE_C_COMPILER=$mingw-gcc -DASKED='COMPONENTS;file' \
