@@ -51,7 +51,7 @@ $(ZIG): $(TOOLS)/installed-zig
 	chmod +x $@
 
 PORTABLY := env -u RUSTFLAGS -u LDFLAGS -u CARGO_PROFILE_RELEASE_DEBUG CC="$(ZIG)" \
-    LDLIBS="-lunwind -Wl,-T,packaging/own-debug.ld" ZIG_GLOBAL_CACHE_DIR=$(CURDIR)/target/zig
+    LDLIBS="-lunwind -Wl,-T,packaging/own-debug.ld" ZIG_GLOBAL_CACHE_DIR="$(CURDIR)/target/zig"
 ship-portable: $(ZIG) ## the same for older systems, and for the wheel
 	$(PORTABLY) packaging/build.sh $(PORTABLE)
 

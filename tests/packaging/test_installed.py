@@ -255,9 +255,7 @@ def old_rust(tmp_path: Path) -> dict[str, str]:
     return {name.upper(): str(tmp_path / name) for name in programs}
 
 
-TOO_OLD = (
-    "kvreg: without the engine of file: URLs: it needs Rust 1.90, and this is rustc 1.85"
-)
+TOO_OLD = "kvreg: without the engine of file: URLs: it needs Rust 1.90, and this is rustc 1.85"
 
 
 def test_where_rust_is_too_old_for_an_engine_it_is_left_out(
