@@ -47,6 +47,16 @@ compile tests/c/test_guide.c "$work/static" "$prefix/lib/libkvreg.a" -lunwind -l
 echo "== test_guide, with the static library"
 run "$work/static"
 
+# The engine of file: URLs beside the library, and linked.
+if [[ " ${COMPONENTS:-} " == *" file "* ]]; then
+    compile tests/install/stores/stores.c "$work/found" -L"$prefix/lib" -lkvreg
+    compile tests/install/stores/stores.c "$work/linked" -DENGINE "$prefix"/lib/libkvreg{,_file}.a \
+        -lunwind -lm -ldl
+    [ "$(run "$work/found" "file:$work/kept")" = 1 ] || fail "the engine of file: URLs"
+    [ "$(run "$work/linked" "file:$work/kept")" = 2 ] || fail "the engine of file: URLs, linked"
+    echo "ok the engine of file: URLs"
+fi
+
 command_of() { # NAME PROGRAM...: an executable that runs the program
     {
         echo '#!/bin/sh'
