@@ -286,14 +286,15 @@ test-python: build native $(VENV)/installed ## the Python package, with its exte
 # engines, which take minutes to build in all these ways: make test-dist does it with them.
 WHEEL_COMPONENTS ?=
 test-wheel: $(VENV)/installed ## the wheel and the sources, installed
-	@$(MAKE) --no-print-directory wheel COMPONENTS="$(WHEEL_COMPONENTS)"
-	KVREG_ENGINES="$(WHEEL_COMPONENTS)" $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/packaging \
-	    --ignore=$(ELSEWHERE)
+	@$(MAKE) --no-print-directory wheel COMPONENTS="$(WHEEL_COMPONENTS)" WHEELS=$(TESTED)/wheels
+	KVREG_ENGINES="$(WHEEL_COMPONENTS)" KVREG_WHEELS=$(CURDIR)/$(TESTED)/wheels \
+	    $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests/packaging --ignore=$(ELSEWHERE)
 
 # In programs that PyInstaller makes, in archives, and by PyPy.
 ELSEWHERE := tests/packaging/test_elsewhere.py
 test-elsewhere: wheel $(VENV)/installed ## the wheel with PyInstaller, in archives, by PyPy
-	KVREG_ENGINES="$(COMPONENTS)" $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider $(ELSEWHERE)
+	KVREG_ENGINES="$(COMPONENTS)" $(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider \
+	    $(ELSEWHERE)
 
 # The blocks of the README are compiled and run.
 test-readme: build $(VENV)/installed ## the programs in the README

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a release archive: dist.sh linux|windows BUILT puts kvreg-VERSION-PLATFORM.tar.gz or .zip, made
-# of the libraries in BUILT, and in BUILT-ENGINE for each of COMPONENTS, into target/archives, and its
+# of the libraries in BUILT, and in BUILT-ENGINE for each of COMPONENTS, into ARCHIVES, target/archives unless set, and its
 # checksum beside it. What BUILT-debug has, and BUILT-ENGINE-debug, goes into an archive of its own,
 # which is unpacked over the other.
 #
@@ -11,7 +11,7 @@ built=$2
 read -ra engines <<<"${COMPONENTS:-}"
 : "${VERSION:?the version, as major.minor.patch}"
 cd "$(dirname "$0")/.."
-archives=target/archives
+archives=${ARCHIVES:-target/archives}
 case $platform in
 linux)
     # What the library is for, whatever was asked for: ELF's number of the machine.

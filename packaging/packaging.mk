@@ -9,6 +9,8 @@ VERSION := $(shell sed -n '/^version/{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 # The engines that are in archives and wheels. They need a newer Rust than kvreg itself: see their
 # Cargo.toml. COMPONENTS= makes them without.
 COMPONENTS ?= file
+# What is tested without them is no release, and stays apart from one.
+TESTED := target/tested
 # What is for another machine stands beside what is for this one.
 ARCH := $(firstword $(subst -, ,$(or $(CARGO_BUILD_TARGET),$(shell rustc -vV | sed -n 's/^host: //p'))))
 SHIP := target/ship$(CARGO_BUILD_TARGET:%=/%)
@@ -122,8 +124,8 @@ test-install: export GLIBC := $(GLIBC)
 # By itself from its beginning to its end: as prerequisites the steps would wait behind all that
 # can begin sooner, and others for the last of them.
 test-install: ## the archive, installed
-	@$(MAKE) --no-print-directory dist-linux COMPONENTS=
-	COMPONENTS= tests/install/run.sh target/archives/kvreg-$(VERSION)-$(ARCH)-linux-gnu.tar.gz
+	@ARCHIVES=$(TESTED) $(MAKE) --no-print-directory dist-linux COMPONENTS=
+	COMPONENTS= tests/install/run.sh $(TESTED)/kvreg-$(VERSION)-$(ARCH)-linux-gnu.tar.gz
 
 # With the engine that test-engines builds, in a moment: make test-dist has the one that is shipped.
 test-components: export VERSION := $(VERSION)

@@ -25,7 +25,8 @@ ENGINE_NOTICES = {f"THIRD-PARTY-LICENSES-{engine}.txt" for engine in ENGINES}
 
 def only(pattern: str) -> Path:
     """The one file that `make wheel` made of this kind."""
-    found = list((REPOSITORY / "target" / "wheels").glob(pattern))
+    made = Path(os.environ.get("KVREG_WHEELS", REPOSITORY / "target" / "wheels"))
+    found = list(made.glob(pattern))
     assert len(found) == 1, f"make wheel makes one {pattern}: {found}"
     return found[0]
 
