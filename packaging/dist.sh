@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes a release archive: dist.sh linux|windows BUILT puts kvreg-VERSION-PLATFORM.tar.gz or .zip, made
-# of the libraries in BUILT, and in BUILT-ENGINE for each of COMPONENTS, into ARCHIVES, target/archives unless set, and its
-# checksum beside it. What BUILT-debug has, and BUILT-ENGINE-debug, goes into an archive of its own,
-# which is unpacked over the other.
+# of the libraries in BUILT, and in BUILT-ENGINE for each of COMPONENTS, into ARCHIVES, target/archives
+# unless set, and its checksum beside it. What BUILT-debug and BUILT-ENGINE-debug have goes into an
+# archive of its own, which is unpacked over the other.
 #
 # The same sources make the same archive, wherever they are built.
 set -euo pipefail
