@@ -112,6 +112,9 @@ impl<'a> Applying<'a> {
 
     /// The revision of the first of its parts.
     pub(crate) async fn run(mut self) -> Result<u64, Failure> {
+        if self.change.parts.is_empty() {
+            return Ok(0);
+        }
         loop {
             let session = tokio::select! {
                 session = self.core.cluster.session() => session,

@@ -3,6 +3,7 @@
 mod basics;
 mod batches;
 mod changes;
+mod clusters;
 mod foreign;
 mod opening;
 mod outages;

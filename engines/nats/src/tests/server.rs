@@ -41,9 +41,10 @@ impl Drop for Folder {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+/// So many different ones.
+fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let listeners = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|it| it.local_addr().unwrap().port())
 }
 
 /// A server, which is killed when it is dropped, and has its contents until then.
@@ -61,15 +62,37 @@ impl Server {
 
     /// With these lines in its configuration.
     pub(super) fn with(configuration: &str) -> Server {
-        // The port may be taken by another meanwhile.
-        let begin = Instant::now();
-        loop {
-            let mut server = Server::prepare(free_port(), configuration);
-            if server.begin() {
-                return server;
+        let [server] = Server::start_all(|[port]| [Server::prepare(port, configuration)]);
+        server
+    }
+
+    /// Three that are one cluster.
+    pub(super) fn cluster() -> [Server; 3] {
+        Server::start_all(|[a, b, c, x, y, z]: [u16; 6]| {
+            let routes = [x, y, z]
+                .map(|it| format!("nats://127.0.0.1:{it}"))
+                .join(", ");
+            [(a, x), (b, y), (c, z)].map(|(port, own)| {
+                let configuration = format!(
+                    "server_name: s{port}\ncluster {{ name: test, listen: '127.0.0.1:{own}', \
+                     routes: [{routes}] }}"
+                );
+                Server::prepare(port, &configuration)
+            })
+        })
+    }
+
+    /// Some port may be taken by another meanwhile: then again.
+    fn start_all<const PORTS: usize, const COUNT: usize>(
+        prepare: impl Fn([u16; PORTS]) -> [Server; COUNT],
+    ) -> [Server; COUNT] {
+        for _ in 0..20 {
+            let mut servers = prepare(free_ports());
+            if servers.iter_mut().all(Server::begin) {
+                return servers;
             }
-            assert!(begin.elapsed() < PATIENCE, "no server can be started");
         }
+        panic!("no server can be started");
     }
 
     fn prepare(port: u16, configuration: &str) -> Server {
