@@ -25,7 +25,8 @@ use crate::entry::{Kind, MESSAGE_ID, OWN_ID};
 use crate::failure::Failure;
 use crate::replies::Reply;
 use crate::session::{Kept, Session, Unanswered};
-use crate::store::{deleted, Core, PAUSE};
+use crate::store::{deleted, Core};
+use crate::waiting::{Pause, PAUSE};
 use crate::world::world;
 
 /// Before a change that is not answered is given to the server again.
@@ -92,6 +93,7 @@ pub(crate) struct Applying<'a> {
     absent: Vec<u64>,
     /// Since when it is not known whether it is done.
     open_since: Option<Instant>,
+    pause: Pause,
 }
 
 impl<'a> Applying<'a> {
@@ -101,11 +103,12 @@ impl<'a> Applying<'a> {
             change,
             absent: vec![0; change.parts.len()],
             open_since: None,
+            pause: Pause::default(),
         }
     }
 
     /// An attempt was left without an answer.
-    pub(crate) fn is_open(mut self, since: Instant) -> Applying<'a> {
+    pub(crate) fn open_since(mut self, since: Instant) -> Applying<'a> {
         self.open_since = Some(since);
         self
     }
@@ -228,10 +231,10 @@ impl<'a> Applying<'a> {
     }
 
     /// It was not taken for now.
-    async fn wait_again(&self) {
+    async fn wait_again(&mut self) {
         self.take_back();
         self.core.suspicion.notify_one();
-        tokio::time::sleep(PAUSE).await;
+        self.pause.rest().await;
     }
 
     /// Whether the server still knows the ids of what it has stored.

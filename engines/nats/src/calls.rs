@@ -2,8 +2,8 @@
 //!
 //! # The argument
 //!
-//! What is lent is there until the call returns, so what a task needs of it is copied before it
-//! begins; the host's table is there for ever (`kvreg_engine.h`). A store is a box made by `open`,
+//! What is lent is there until the call returns, so what goes to a task or over the wire is a copy;
+//! the host's table is there for ever (`kvreg_engine.h`). A store is a box made by `open`,
 //! used by several threads at once, and freed by `close`, when nobody uses it; so is a watch. Each
 //! call is within `contain`, so none unwinds into C. `found` and `explain` are called by the thread
 //! that kvreg has called on, and by no task.
@@ -20,11 +20,11 @@ use crate::credentials;
 use crate::entry::{Kind, Stored};
 use crate::failure::Failure;
 use crate::keys::Names;
-use crate::location::Location;
+use crate::location::{Layout, Location};
 use crate::panics::contain;
 use crate::scan::Scan;
 use crate::store::{Core, Listener, Store};
-use crate::waiting::{Calls, Waited};
+use crate::waiting::Calls;
 use crate::watch::Watch;
 use crate::world::world;
 
@@ -95,21 +95,18 @@ fn moment(host: &Host, deadline: i64) -> Option<Instant> {
 }
 
 /// Waits for what is asked of a store that was opened.
-fn wait<T: Send + 'static>(
+fn wait<T>(
     store: &Store,
     deadline: Option<Instant>,
-    work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    match store.calls.wait(store.handle(), deadline, work) {
-        Waited::Done(answer) => answer,
-        Waited::GivenUp => Err(Failure::timeout()),
-        Waited::Lost => Err(Failure::internal()),
-    }
+    let done = store.calls.wait(store.handle(), deadline, work);
+    done.unwrap_or_else(|| Err(Failure::timeout()))
 }
 
 /// What is to be opened, or erased.
 struct Given {
-    location: Location,
+    layout: Layout,
     core: Arc<Core>,
 }
 
@@ -127,23 +124,20 @@ impl Given {
         }
         let cluster = world().cluster(&location.servers)?;
         Ok(Given {
-            location,
+            layout: location.layout,
             core: Arc::new(Core::new(cluster, names)),
         })
     }
 
     /// Waits for what is asked of a store that is not open.
-    fn wait<T: Send + 'static>(
+    fn wait<T>(
         &self,
         deadline: Option<Instant>,
-        work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+        work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let cluster = &self.core.cluster;
-        match Calls::default().wait(cluster.handle(), deadline, work) {
-            Waited::Done(answer) => answer,
-            Waited::GivenUp => Err(Failure::io(cluster.why_down())),
-            Waited::Lost => Err(Failure::internal()),
-        }
+        let done = Calls::default().wait(cluster.handle(), deadline, work);
+        done.unwrap_or_else(|| Err(Failure::io(cluster.why_down())))
     }
 }
 
@@ -155,8 +149,8 @@ unsafe extern "C" fn open(open: *const Open, deadline: i64, out: *mut *mut c_voi
         // SAFETY: by contract.
         let given = unsafe { Given::get(open) }?;
         let listener = Listener::new(host, open.listener);
-        let (location, core) = (given.location.clone(), Arc::clone(&given.core));
-        let store = given.wait(deadline, Store::open(location, core, listener))?;
+        let core = Arc::clone(&given.core);
+        let store = given.wait(deadline, Store::open(&given.layout, core, listener))?;
         // SAFETY: by contract, a place for it.
         unsafe { *out = Box::into_raw(Box::new(store)).cast() };
         Ok(())
@@ -219,13 +213,10 @@ unsafe extern "C" fn write(
     answer(store.host, || {
         let deadline = moment(store.host, deadline);
         // SAFETY: by contract.
-        let change = Arc::new(unsafe { change(store, writes, count) }?);
-        let (core, done) = (Arc::clone(&store.core), Arc::clone(&change));
-        let work = async move { Applying::new(&core, &done).run().await };
-        let first = match store.calls.wait(store.handle(), deadline, work) {
-            Waited::Done(answer) => answer?,
-            Waited::GivenUp | Waited::Lost => return Err(change.handing.give_up().into()),
-        };
+        let change = unsafe { change(store, writes, count) }?;
+        let work = Applying::new(&store.core, &change).run();
+        let done = store.calls.wait(store.handle(), deadline, work);
+        let first = done.unwrap_or_else(|| Err(change.handing.give_up()))?;
         // SAFETY: by contract, a place for it.
         unsafe { *revision = first };
         Ok(())
@@ -284,8 +275,7 @@ unsafe extern "C" fn get(
     answer(store.host, || {
         let deadline = moment(store.host, deadline);
         let subject = store.core.names.subject(key)?;
-        let core = Arc::clone(&store.core);
-        let last = wait(store, deadline, async move { core.last_of(&subject).await })?;
+        let last = wait(store, deadline, store.core.last_of(&subject))?;
         match last.filter(|it| it.kind() == Kind::Put) {
             Some(stored) => found(store, out, key, &stored, true),
             None => Err(Refused::ByHost(abi::NOT_FOUND)),
@@ -313,11 +303,7 @@ unsafe extern "C" fn scan(
         let started = Scan::start(Arc::clone(&store.core), subjects, keys_only);
         let mut scan = wait(store, deadline, started)?;
         loop {
-            let (back, part) = wait(store, deadline, async move {
-                let part = scan.part().await?;
-                Ok((scan, part))
-            })?;
-            scan = back;
+            let part = wait(store, deadline, scan.part())?;
             if part.is_empty() {
                 return Ok(());
             }
@@ -342,9 +328,8 @@ unsafe extern "C" fn count(
     let store = unsafe { lent(store) };
     answer(store.host, || {
         let deadline = moment(store.host, deadline);
-        let core = Arc::clone(&store.core);
-        let (keys, last) = wait(store, deadline, async move {
-            let all = core.names.all();
+        let (keys, last) = wait(store, deadline, async {
+            let (core, all) = (Arc::clone(&store.core), store.core.names.all());
             Scan::start(core, all, true).await?.count().await
         })?;
         // SAFETY: by contract, places for them.
@@ -363,8 +348,7 @@ unsafe extern "C" fn destroy(open: *const Open, deadline: i64) -> Status {
         let deadline = moment(host, deadline);
         // SAFETY: by contract.
         let given = unsafe { Given::get(open) }?;
-        let core = Arc::clone(&given.core);
-        Ok(given.wait(deadline, async move { core.erase().await })?)
+        Ok(given.wait(deadline, given.core.erase())?)
     })
 }
 

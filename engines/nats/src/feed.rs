@@ -12,7 +12,7 @@
 //! what has another one is dropped.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, Message, StatusCode, Subscriber};
 use bytes::Bytes;
@@ -68,10 +68,13 @@ pub(crate) struct Feed {
     /// Of the last message.
     number: u64,
     largest: usize,
+    /// When something came of it.
+    pub(crate) heard: Instant,
 }
 
 impl Feed {
-    /// `None`: the session ended meanwhile.
+    /// `None`: it did not begin in time, and another one may. Servers may have given it to one of
+    /// them that is dead, and wait for that.
     pub(crate) async fn start(
         core: &Arc<Core>,
         subjects: &str,
@@ -99,7 +102,11 @@ impl Feed {
         }
         let body = json!({ "stream_name": core.names.stream, "config": config });
         let request = format!("{}.{name}", core.request("CONSUMER.CREATE"));
-        let made: ConsumerInfo = core.order(&request, &body).await?;
+        let making = core.order::<ConsumerInfo>(&request, &body);
+        let Ok(made) = tokio::time::timeout(SILENCE, making).await else {
+            return Ok(None);
+        };
+        let made = made?;
         let inbox_prefix = format!("_INBOX.{}.", letters(u128::from(random()), 11));
         let Some(inbox) = session.subscribe(format!("{inbox_prefix}*")).await else {
             return Ok(None);
@@ -115,6 +122,7 @@ impl Feed {
             waits: false,
             number: 0,
             largest: 1,
+            heard: Instant::now(),
         }))
     }
 
@@ -133,6 +141,7 @@ impl Feed {
             let Some(message) = message else {
                 return Fed::Broken;
             };
+            self.heard = Instant::now();
             if message.status.is_none() {
                 return self.take(message);
             }

@@ -14,7 +14,8 @@ use bytes::Bytes;
 
 use crate::abi;
 use crate::api::{self, StreamInfo};
-use crate::store::{Core, Listener, PAUSE};
+use crate::store::{Core, Listener};
+use crate::waiting::PAUSE;
 
 /// How long a leader has for its answer.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -166,7 +166,7 @@ mod tests {
         for key in [&b""[..], b".", b"=", b"\0\xff", &[7; MAX_CODED]] {
             let subject = coded.subject(key).unwrap();
             assert!(plain
-                .subject(subject["$KV.p_b.".len()..].as_bytes())
+                .subject(&subject.as_bytes()["$KV.p_b.".len()..])
                 .is_ok());
             assert_eq!(coded.key(&subject).unwrap(), key);
         }

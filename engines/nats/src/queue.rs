@@ -15,8 +15,9 @@
 
 use std::collections::VecDeque;
 use std::ffi::c_void;
-use std::future::Future;
+use std::future::{poll_fn, Future};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
@@ -226,9 +227,16 @@ impl Running {
             return self.settle().await;
         }
         let reply = session.expect();
-        let sent = send_part(&session, &change.parts[0], 0, &reply, &change.handing);
-        let sent = tokio::time::timeout_at(until, sent);
-        let sent = self.meanwhile(sent).await;
+        let sent = {
+            let sent = send_part(&session, &change.parts[0], 0, &reply, &change.handing);
+            let mut sent = std::pin::pin!(sent);
+            // Mostly there is room for it, and nothing to wait for.
+            let at_once = poll_fn(|context| Poll::Ready(sent.as_mut().poll(context)));
+            match at_once.await {
+                Poll::Ready(sent) => Ok(sent),
+                Poll::Pending => self.meanwhile(tokio::time::timeout_at(until, sent)).await,
+            }
+        };
         match sent {
             Ok(Ok(())) => self.flights.push_back(Flight {
                 item,
@@ -324,7 +332,7 @@ impl Running {
         let (core, change) = (Arc::clone(&self.core), Arc::clone(&item.change));
         let mut applying = Applying::new(&core, &change);
         if let Some(since) = open_since {
-            applying = applying.is_open(since);
+            applying = applying.open_since(since);
         }
         let applied = tokio::time::timeout_at(until(&item), applying.run());
         match self.meanwhile(applied).await {

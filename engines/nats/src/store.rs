@@ -17,17 +17,15 @@ use crate::entry::Stored;
 use crate::failure::Failure;
 use crate::health;
 use crate::keys::Names;
-use crate::location::{Layout, Location};
+use crate::location::Layout;
 use crate::queue::Queue;
 use crate::session::Unanswered;
 use crate::stream::{self, Facts};
-use crate::waiting::{lock, Calls};
+use crate::waiting::{lock, Calls, Pause, PAUSE};
 
 /// How long an answer is waited for before a question is put again, at first and at most.
 const PATIENCE: Duration = Duration::from_millis(500);
 const MOST_PATIENCE: Duration = Duration::from_secs(4);
-/// Before something is asked again that was refused for now.
-pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 
 /// Somebody who is told things, as long as they want to be.
 ///
@@ -126,7 +124,7 @@ impl Core {
         read: impl Fn(&async_nats::Message) -> Result<T, api::Error>,
     ) -> Result<T, api::Error> {
         let body = Bytes::from(body.to_string());
-        let mut patience = PATIENCE;
+        let (mut patience, mut pause) = (PATIENCE, Pause::default());
         loop {
             let session = self.cluster.session().await;
             match session.ask(subject, body.clone(), patience).await {
@@ -139,7 +137,7 @@ impl Core {
                 Err(Unanswered::Over) => continue,
             }
             self.suspicion.notify_one();
-            tokio::time::sleep(PAUSE).await;
+            pause.rest().await;
         }
     }
 
@@ -259,13 +257,13 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// The store of a bucket, on a runtime's thread.
+    /// The store of a bucket.
     pub(crate) async fn open(
-        location: Location,
+        layout: &Layout,
         core: Arc<Core>,
         listener: Listener,
     ) -> Result<Store, Failure> {
-        core.open(&location.layout).await?;
+        core.open(layout).await?;
         let (host, listener) = (listener.host, Arc::new(listener));
         let health = health::look_after(Arc::clone(&core), Arc::clone(&listener));
         Ok(Store {

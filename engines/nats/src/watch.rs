@@ -21,8 +21,9 @@ use crate::abi::{self, Event, Host, Text, Value};
 use crate::entry::{Kind, Stored};
 use crate::failure::Failure;
 use crate::feed::{Fed, Feed, From};
-use crate::store::{Core, Listener, PAUSE};
+use crate::store::{Core, Listener};
 use crate::value::Value as Content;
+use crate::waiting::{Pause, PAUSE};
 
 /// Before a consumer that is behind is asked again.
 const BEHIND: std::time::Duration = std::time::Duration::from_millis(5);
@@ -74,17 +75,22 @@ struct Watching {
 
 impl Watching {
     async fn run(mut self) {
+        let mut pause = Pause::default();
         while !*self.core.is_deleted.borrow() {
             let fed = match self.told.take() {
                 Some(told) => self.resume(told).await,
                 None => self.begin().await,
             };
             match fed {
-                Ok(Some(feed)) => self.follow(feed).await,
-                Ok(None) | Err(_) => {}
+                Ok(Some(feed)) => {
+                    self.follow(feed).await;
+                    pause = Pause::default();
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Ok(None) => tokio::time::sleep(PAUSE).await,
+                Err(_) => pause.rest().await,
             }
             self.core.suspicion.notify_one();
-            tokio::time::sleep(PAUSE).await;
         }
     }
 
@@ -158,14 +164,23 @@ impl Watching {
         loop {
             match feed.next(true).await {
                 Fed::Message(stored) => {
-                    if let Some(told) = &mut self.told {
+                    // A server that is behind begins before.
+                    let told = self
+                        .told
+                        .as_mut()
+                        .filter(|it| it.sequence < stored.sequence);
+                    if let Some(told) = told {
                         told.sequence = stored.sequence;
-                        told.at = Instant::now();
+                        self.tell(&stored);
                     }
-                    self.tell(&stored);
                 }
                 Fed::NoMore => {}
-                Fed::Broken => return,
+                Fed::Broken => {
+                    if let Some(told) = &mut self.told {
+                        told.at = feed.heard;
+                    }
+                    return;
+                }
             }
         }
     }

@@ -5,6 +5,8 @@ mod batches;
 mod changes;
 mod clusters;
 mod foreign;
+#[cfg(target_os = "linux")]
+mod forks;
 mod opening;
 mod outages;
 mod sending;

@@ -1,6 +1,10 @@
 //! Opening: URLs, logins, servers that are not there.
 
 use super::*;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::Engine;
+use nkeys::KeyPair;
+use serde_json::{json, Value as Json};
 
 fn refused(url: &str, timeout: Duration) -> Status {
     Bucket::try_open(url, "b", in_time(timeout))
@@ -64,6 +68,68 @@ fn users_have_a_password_or_a_token() {
     let url = |login| server.url().replace("nats://", &format!("nats://{login}"));
     Bucket::open(&url("t0k@"), "b").put("k", Value::Nil);
     assert_eq!(refused(&url("other@"), PATIENCE), abi::IO);
+}
+
+/// A token of NATS' own kind, signed by its issuer.
+fn jwt(issuer: &KeyPair, subject: &KeyPair, name: &str, nats: Json) -> String {
+    let part = |json: Json| URL_SAFE_NO_PAD.encode(json.to_string());
+    let header = part(json!({ "typ": "JWT", "alg": "ed25519-nkey" }));
+    let claims = part(json!({
+        "jti": name, "iat": 1, "name": name,
+        "iss": issuer.public_key(), "sub": subject.public_key(), "nats": nats,
+    }));
+    let text = format!("{header}.{claims}");
+    let signature = URL_SAFE_NO_PAD.encode(issuer.sign(text.as_bytes()).unwrap());
+    format!("{text}.{signature}")
+}
+
+#[test]
+fn users_have_a_file_of_credentials() {
+    let operator = KeyPair::new_operator();
+    let (account, system, user) = (
+        KeyPair::new_account(),
+        KeyPair::new_account(),
+        KeyPair::new_user(),
+    );
+    let limits = json!({
+        "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true,
+        "conn": -1, "leaf": -1, "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1,
+    });
+    let of_account = json!({ "type": "account", "version": 2, "limits": limits });
+    let of_operator = jwt(
+        &operator,
+        &operator,
+        "o",
+        json!({ "type": "operator", "version": 2 }),
+    );
+    let of_system = json!({ "type": "account", "version": 2, "limits": { "conn": -1 } });
+    let server = Server::with(&format!(
+        "operator: {of_operator}\nsystem_account: {}\nresolver: MEMORY\nresolver_preload: {{\n\
+         {}: {}\n{}: {}\n}}",
+        system.public_key(),
+        account.public_key(),
+        jwt(&operator, &account, "a", of_account),
+        system.public_key(),
+        jwt(&operator, &system, "s", of_system),
+    ));
+    let unlimited = json!({ "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1 });
+    let write = |name: &str, seed: &KeyPair| {
+        let path = server.folder().join(name);
+        let text = format!(
+            "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
+             -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
+            jwt(&account, &user, "u", unlimited.clone()),
+            seed.seed().unwrap(),
+        );
+        std::fs::write(&path, text).unwrap();
+        format!("{}?creds={}", server.url(), path.display())
+    };
+    Bucket::open(&write("right", &user), "b").put("k", Value::Nil);
+    assert_eq!(
+        refused(&write("wrong", &KeyPair::new_user()), PATIENCE),
+        abi::IO
+    );
+    assert_eq!(refused(&server.url(), PATIENCE), abi::IO);
 }
 
 #[test]

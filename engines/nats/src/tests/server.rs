@@ -162,6 +162,10 @@ impl Server {
 
     pub(super) fn freeze(&self) {
         self.signal(libc::SIGSTOP);
+        let pid = self.child.as_ref().unwrap().id() as i32;
+        // SAFETY: as above, and a place that is not asked for.
+        let stopped = unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WUNTRACED) };
+        assert_eq!(stopped, pid);
     }
 
     pub(super) fn thaw(&self) {
