@@ -76,6 +76,7 @@ def everything(registry: kvreg.Registry) -> Callable[[], None]:
             with contextlib.suppress(TypeError, KeyError, kvreg.CallingSelf):
                 bucket.update("key 2", wrong)
         assert "everything" in registry and registry["everything"].name == "everything"
+        assert registry["everything"]["key 1"] == "value 1"
         server.forget()
         assert server.add(1000) == 1000 and server.add(by=1, twice=True) == 1002
         assert server.add(1, 2, 3) == 1008

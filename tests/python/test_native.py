@@ -17,7 +17,7 @@ from typing import Any, Callable
 
 import kvreg
 import pytest
-from kvreg import _accelerated
+from kvreg import _accelerated, _stores
 from kvreg._remote import Remote
 from native_support import Counter, everything, forget, started_in_c
 from support import WAIT, Worker, wait
@@ -46,7 +46,14 @@ def test_it_is_used_where_it_is_wanted_and_can_be() -> None:
 def test_the_short_ways() -> None:
     assert {owner.__name__: sorted(covered(owner)) for owner in CLASSES} == {
         "Bucket": [
-            *("__contains__", "__delitem__", "__getitem__", "__len__", "__setitem__"),
+            *(
+                "__contains__",
+                "__del__",
+                "__delitem__",
+                "__getitem__",
+                "__len__",
+                "__setitem__",
+            ),
             *("add", "get", "pop", "setdefault", "update"),
         ],
         "Registry": ["__contains__", "__getitem__"],
@@ -185,6 +192,55 @@ def test_of_what_has_ended_too(registry: kvreg.Registry) -> None:
                 with pytest.raises(expected) as caught:
                     getattr(bucket, form.format(name))(*arguments)
                 assert "'ends'" in str(caught.value), (form, name)
+
+
+@with_native
+@pytest.mark.parametrize("name", [None, "with a name"])
+@pytest.mark.parametrize("codec", [None, kvreg.JSON])
+def test_a_bucket_that_is_looked_up_is_as_python_makes_it(name: Any, codec: Any) -> None:
+    fields = [
+        field for field, it in vars(native.Object).items() if inspect.ismemberdescriptor(it)
+    ]
+    with kvreg.Registry(name, codec=codec) as registry:
+        registry.create("a").timeout = 7
+        pure: Any = registry["a"]  # the first is made by Python, and keeps the registry
+        short: Any = registry["a"]
+        own = {"_handle", "_owned"}
+        for field in set(fields) - own:
+            assert getattr(short, field) == getattr(pure, field), field
+        for field in ("_called", "_codec", "_free", "_hot", "_keeper", "_library"):
+            assert getattr(short, field) is getattr(pure, field), field
+        assert type(short) is kvreg.Bucket and short._owned == [short._handle]
+        assert short._handle != pure._handle and short._readings is not pure._readings
+
+
+@with_native
+def test_a_bucket_that_is_looked_up_lives_and_is_freed(registry: kvreg.Registry) -> None:
+    registry.create("a")["k"] = 1
+    for _ in range(3):
+        assert registry["a"]["k"] == 1
+    before = kvreg.live_counts()
+    for _ in range(100):
+        bucket = registry["a"]
+        assert bucket["k"] == 1 and bucket.timeout == registry.timeout
+        bucket.close()
+        with pytest.raises(kvreg.Closed):
+            bucket["k"]
+        assert registry["a"]["k"] == 1
+    gc.collect()
+    assert kvreg.live_counts() == before
+
+
+@with_native
+def test_a_store_that_is_named_later_is_seen() -> None:
+    with kvreg.Registry() as registry:
+        registry.create("a")
+        for _ in range(3):
+            looked_up: Any = registry["a"]
+            assert not looked_up._stored
+        _stores.note(registry, "a")
+        looked_up = registry["a"]
+        assert looked_up._stored
 
 
 @with_native

@@ -64,6 +64,11 @@ else:
     Object = native.Object
 
 
+def own_slots(*names: str) -> tuple[str, ...]:
+    """Those of the attributes of a class that the extension's objects have not already."""
+    return tuple(name for name in names if not hasattr(Object, name))
+
+
 def accelerated(pure: _Class) -> _Class:
     """Has a class take the short ways that the extension has for one of its name."""
     short = getattr(native, pure.__name__, None)

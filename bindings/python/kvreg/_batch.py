@@ -34,7 +34,7 @@ def put_many(bucket: DictMethods, other: Mapping[Any, Any] | Iterable[tuple[Key,
     is_dict = type(other) is dict
     if native is not None and codec is None and is_dict:
         follow()
-        status = native.put_many(bucket._at_once().value, other)
+        status = native.put_many(bucket, other)
         if status != Status.TIMEOUT:  # which it is too if it is not for the extension
             return bucket._check(status)
     keys: list[Any]
@@ -118,7 +118,7 @@ def get_many(bucket: DictMethods, keys: Iterable[Key], default: Any) -> list[Any
         return []
     if native is not None and codec is None:
         follow()
-        status, found = native.get_many(bucket._at_once().value, keys, default)
+        status, found = native.get_many(bucket, keys, default)
         if status == Status.OK:
             values: list[Any] = found
             return values

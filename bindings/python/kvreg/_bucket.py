@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, Literal, TypeVar, overload
 
-from . import _abi
-from ._accelerated import accelerated, know
+from . import _abi, _timeout
+from ._accelerated import accelerated, know, own_slots
 from ._changes import Batch, path_text
 from ._codecs import Codec, checked_codec
 from ._constants import DEFAULT, Default, Reason, Verdict, exit_arguments
@@ -18,7 +19,7 @@ from ._info import BucketInfo, exit_reason
 from ._library import Library
 from ._revisions import Entry, add, compare_and_swap, entry, expire, last, put, remove
 from ._scan import scan
-from ._stores import keep, uncut
+from ._stores import keep, of_named, uncut
 from ._update import ABSENT
 from ._values import Key, borrowed, encode_key, encoded, take
 
@@ -63,7 +64,7 @@ class Bucket(DictMethods):
     for a write from inside an update of the same bucket, `Closed` after `close`.
     """
 
-    __slots__ = ("_keeper",)
+    __slots__ = own_slots("_keeper")
 
     _kind = "bucket"
     _keeper: object
@@ -402,6 +403,7 @@ _LACKS = (
 )
 
 know(absent=ABSENT, key_not_found=KeyNotFound, keep=Verdict.KEEP, remove=Verdict.REMOVE)
+know(bucket=Bucket, pointer=ctypes.c_void_p, stores=of_named, timeouts=vars(_timeout))
 
 
 def options_struct(options: BucketOptions) -> _abi.BucketOptions:

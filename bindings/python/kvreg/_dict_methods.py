@@ -8,6 +8,7 @@ from typing import Any, Callable, TypeVar, overload
 
 from . import _abi
 from ._abi import BYTES, STRING
+from ._accelerated import own_slots
 from ._batch import get_many, put_many
 from ._codecs import Codec
 from ._constants import Status, Verdict
@@ -32,7 +33,7 @@ _INT_MAX = 2**63 - 1
 class DictMethods(Server, MutableMapping[str, Any]):
     """The methods of a `dict`, of a handle of a bucket."""
 
-    __slots__ = ("_codec", "_readings", "_shared", "_stored")
+    __slots__ = own_slots("_codec", "_readings", "_shared", "_stored")
 
     _codec: Codec | None
     _readings: list[Reading]

@@ -8,7 +8,7 @@ import sys
 import warnings
 from typing import Callable, ClassVar, NoReturn, TypeVar, Union
 
-from ._accelerated import Object
+from ._accelerated import Object, own_slots
 from ._errors import Error, check, error
 from ._library import Library
 from ._library import library as load_library
@@ -27,7 +27,7 @@ def named(kind: str, verb: str) -> str:
 class Handle(Object):
     """Owns a handle. The number stays as it is after `close`: the library refuses it then."""
 
-    __slots__ = ("__weakref__", "_closed", "_free", "_handle", "_library", "_owned")
+    __slots__ = ("__weakref__", *own_slots("_closed", "_free", "_handle", "_library", "_owned"))
 
     _kind: ClassVar[str]
     """As in the names of the C functions: `kvreg_<kind>_free`."""

@@ -9,7 +9,7 @@ from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from . import _abi
-from ._accelerated import accelerated
+from ._accelerated import accelerated, own_slots
 from ._bucket import Bucket, options_struct
 from ._codecs import Codec, checked_codec
 from ._constants import Reason, Status, exit_arguments
@@ -123,7 +123,7 @@ class Registry(Server, Mapping[str, Bucket]):
     bytes of UTF-8 without NUL), `Closed` after `close`.
     """
 
-    __slots__ = ("_codec", "_keeper", "_readings", "_stops", "_token", "_warns")
+    __slots__ = own_slots("_codec", "_keeper", "_readings", "_stops", "_token", "_warns")
 
     _kind = "registry"
     _codec: Codec | None

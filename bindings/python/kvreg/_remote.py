@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 from . import _abi, _logging, _table, _target, _turns
-from ._accelerated import accelerated, know, native
+from ._accelerated import accelerated, know, native, own_slots
 from ._arguments import values_of
 from ._constants import Reason, Status
 from ._errors import (
@@ -43,7 +43,9 @@ Answered = tuple[int, _abi.Value, Optional[str]]
 class Remote(Server):
     """A handle of a server, whose methods are those that its class has marked."""
 
-    __slots__ = ("_at", "_begin", "_cell", "_codec", "_end", "_keeper", "_spec_or_none")
+    __slots__ = own_slots(
+        "_at", "_begin", "_cell", "_codec", "_end", "_keeper", "_spec_or_none"
+    )
 
     _kind = "server"
     _kind_of_server: Kind | None = None

@@ -16,6 +16,7 @@ import time
 from typing import Any, Callable, TypeVar
 
 from . import _timeout
+from ._accelerated import own_slots
 from ._constants import Status
 from ._handle import Handle, named, obtain
 from ._hot import Hot
@@ -33,7 +34,7 @@ _LONG_EVERY = 10
 class Server(Handle):
     """Owns a handle of a server, which may have others."""
 
-    __slots__ = ("_called", "_hot", "_now", "_timeout")
+    __slots__ = own_slots("_called", "_hot", "_now", "_timeout")
 
     _called: str | None
     """The name by which it was started or found, for messages."""

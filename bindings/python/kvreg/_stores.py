@@ -93,21 +93,21 @@ class Stored:
         return self._are_all or bucket in self._names
 
 
-_of_named: dict[str, Stored] = {}
+of_named: dict[str, Stored] = {}
 """Of registries by their names, if a store was named there."""
 
 
 def stored_in(registry: Registry) -> Stored | None:
     """What is known of a registry; None if no store was named there."""
     name = registry._called
-    return registry._keeper.stored if name is None else _of_named.get(name)
+    return registry._keeper.stored if name is None else of_named.get(name)
 
 
 def note(registry: Registry, bucket: str | None) -> None:
     """A store is named for a bucket, or for all."""
     keeper, name = registry._keeper, registry._called
     if name is not None:
-        found = _of_named.setdefault(name, Stored())
+        found = of_named.setdefault(name, Stored())
     else:
         found = keeper.stored = keeper.stored or Stored()
     found.add(bucket)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, Union
 
 from . import _abi
-from ._accelerated import know
+from ._accelerated import know, own_slots
 from ._constants import Status
 from ._errors import Closed, NoProcess
 from ._inbox import Down, Inbox, Lost
@@ -106,7 +106,7 @@ _ENDS = frozenset((Down, Lost))
 class Changes(Inbox):
     """The inbox of one watch."""
 
-    __slots__ = ("_codec",)
+    __slots__ = own_slots("_codec")
 
     def __init__(self, server: Server, wanted: Wanted, codec: Codec | None) -> None:
         """Watches from here on. Blocks as a call of the server."""

@@ -1,10 +1,29 @@
 /* The short ways of buckets: one key. */
 #include "native.h"
 
+static kvreg_status clone(void *handle, void **made) {
+    kvreg_bucket *bucket;
+    kvreg_status status = library.bucket_clone(handle, &bucket);
+    if (status == KVREG_OK) {
+        library.bucket_set_timeout(bucket, 0);
+        *made = bucket;
+    }
+    return status;
+}
+
+static kvreg_status release(void *handle) {
+    return library.bucket_free(handle);
+}
+
+void *bucket_at_once(PyObject *self) {
+    void *handle = handle_of(self);
+    bool is_short = handle == NULL && ((struct object *)self)->codec == Py_None;
+    return is_short ? begin(self, clone, release) : handle;
+}
+
 /* Whether it is for the short way: then the handle and the key are there. */
 static bool is_short(PyObject *self, PyObject *key, void **handle, struct text *text) {
-    *handle = handle_of(self);
-    return *handle != NULL && key_of(key, text);
+    return key_of(key, text) && (*handle = bucket_at_once(self)) != NULL;
 }
 
 /* Reads a key by the short way, and its object if `found` is not NULL: NULL there is raised. The
@@ -30,24 +49,6 @@ static kvreg_status read_key(PyObject *self, PyObject *key, PyObject **found) {
     return status;
 }
 
-/* The package's own way, after which the short one may be found. */
-static PyObject *own(PyObject *self, const char *name, PyObject *const *args, Py_ssize_t count,
-                     PyObject *names) {
-    PyObject *result = pure(self, name, args, count, names);
-    struct object *object = (struct object *)self;
-    if (result != NULL && handle_of(self) == NULL && !object->is_long) {
-        PyObject *codec = PyObject_GetAttrString(self, "_codec");
-        PyObject *stored = PyObject_GetAttrString(self, "_stored");
-        object->is_long = codec != Py_None;
-        object->is_stored = stored != Py_False;
-        PyErr_Clear();
-        learn(self);
-        Py_XDECREF(codec);
-        Py_XDECREF(stored);
-    }
-    return result;
-}
-
 /* How many arguments there are by name; -1 if one of them is not `default`. */
 static Py_ssize_t named_default(PyObject *names) {
     if (names == NULL || PyTuple_Size(names) == 0) {
@@ -59,14 +60,14 @@ static Py_ssize_t named_default(PyObject *names) {
 }
 
 static PyObject *get_item(PyObject *self, PyObject *key) {
-    if (handle_of(self) != NULL && !is_read((struct object *)self)) {
+    if (!is_read((struct object *)self)) {
         PyObject *found;
         kvreg_status status = read_key(self, key, &found);
         if (status != KVREG_TIMEOUT) {
             return status == KVREG_OK ? found : fail_absent(self, key);
         }
     }
-    return own(self, "_pure___getitem__", &key, 1, NULL);
+    return pure(self, "_pure___getitem__", &key, 1, NULL);
 }
 
 static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
@@ -79,7 +80,7 @@ static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
             return status == KVREG_OK ? found : Py_NewRef(absent);
         }
     }
-    return own(self, "_pure_get", args, count, names);
+    return pure(self, "_pure_get", args, count, names);
 }
 
 static int contains(PyObject *self, PyObject *key) {
@@ -87,19 +88,19 @@ static int contains(PyObject *self, PyObject *key) {
     if (status != KVREG_TIMEOUT) {
         return status == KVREG_OK;
     }
-    PyObject *found = own(self, "_pure___contains__", &key, 1, NULL);
+    PyObject *found = pure(self, "_pure___contains__", &key, 1, NULL);
     int is_there = found == NULL ? -1 : found == Py_True;
     Py_XDECREF(found);
     return is_there;
 }
 
 static Py_ssize_t length(PyObject *self) {
-    void *handle = handle_of(self);
+    void *handle = bucket_at_once(self);
     size_t count;
     if (handle != NULL && library.bucket_count(handle, &count) == KVREG_OK) {
         return (Py_ssize_t)count;
     }
-    PyObject *found = own(self, "_pure___len__", NULL, 0, NULL);
+    PyObject *found = pure(self, "_pure___len__", NULL, 0, NULL);
     Py_ssize_t len = found == NULL ? -1 : PyLong_AsSsize_t(found);
     Py_XDECREF(found);
     return len;
@@ -130,7 +131,7 @@ static int set_item(PyObject *self, PyObject *key, PyObject *object) {
     }
     PyObject *args[] = {key, object};
     const char *name = object == NULL ? "_pure___delitem__" : "_pure___setitem__";
-    PyObject *done = own(self, name, args, object == NULL ? 1 : 2, NULL);
+    PyObject *done = pure(self, name, args, object == NULL ? 1 : 2, NULL);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }
@@ -156,7 +157,7 @@ static PyObject *pop(PyObject *self, PyTypeObject *type, PyObject *const *args, 
             return fail(self, status);
         }
     }
-    return own(self, "_pure_pop", args, count, names);
+    return pure(self, "_pure_pop", args, count, names);
 }
 
 static PyObject *set_default(PyObject *self, PyObject *const *args, Py_ssize_t count,
@@ -171,7 +172,7 @@ static PyObject *set_default(PyObject *self, PyObject *const *args, Py_ssize_t c
             return PyObject_CallMethod(self, "_store_if_absent", "OO", args[0], given);
         }
     }
-    return own(self, "_pure_setdefault", args, count, names);
+    return pure(self, "_pure_setdefault", args, count, names);
 }
 
 static PyObject *add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
@@ -194,7 +195,7 @@ static PyObject *add(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
             }
         }
     }
-    return own(self, "_pure_add", args, count, names);
+    return pure(self, "_pure_add", args, count, names);
 }
 
 /* Ends an update whose function has returned `result`: false with what is raised. */
@@ -278,7 +279,41 @@ static PyObject *update(PyObject *self, PyTypeObject *type, PyObject *const *arg
             return result;
         }
     }
-    return own(self, "_pure_update", args, count, names);
+    return pure(self, "_pure_update", args, count, names);
+}
+
+static void free_handle(struct object *object, PyObject *owned) {
+    PyObject *number = PyLong_CheckExact(owned) || object->known == NULL
+                           ? Py_NewRef(owned)
+                           : PyObject_GetAttr(owned, object->known->value);
+    if (number != NULL && PyLong_CheckExact(number)) {
+        void *handle = PyLong_AsVoidPtr(number);
+        PyThreadState *state = object->is_named ? NULL : PyEval_SaveThread();
+        library.bucket_free(handle);
+        come_back(state);
+    } else if (number != NULL && owned != Py_None) {
+        PyObject *done = PyObject_CallFunctionObjArgs(object->free, owned, NULL);
+        Py_XDECREF(done);
+    }
+    Py_XDECREF(number);
+    PyErr_Clear();
+}
+
+/* As `Handle.__del__`. The last handle of a bucket without a name frees what that has, which may be
+ * long. */
+static void finalize(PyObject *self) {
+    struct object *object = (struct object *)self;
+    PyObject *type, *error, *traceback, *owned = object->owned;
+    PyErr_Fetch(&type, &error, &traceback);
+    Py_XINCREF(owned);
+    for (Py_ssize_t left; owned != NULL && (left = PyList_Size(owned)) > 0;) {
+        PyObject *last = Py_NewRef(PyList_GetItem(owned, left - 1));
+        PyList_SetSlice(owned, left - 1, left, NULL);
+        free_handle(object, last);
+        Py_DECREF(last);
+    }
+    Py_XDECREF(owned);
+    PyErr_Restore(type, error, traceback);
 }
 
 PyMethodDef bucket_methods[] = {
@@ -299,6 +334,7 @@ static PyType_Slot slots[] = {
     {Py_mp_length, FUNCTION(length)},
     {Py_sq_contains, FUNCTION(contains)},
     {Py_tp_methods, bucket_methods},
+    {Py_tp_finalize, FUNCTION(finalize)},
     {0, NULL},
 };
 

@@ -83,6 +83,11 @@ static PyObject *other_of(PyObject *self, kvreg_event *event) {
     return made;
 }
 
+/* It is of a watch. */
+static bool has_no_codec(PyObject *self) {
+    return ((struct object *)self)->codec == Py_None;
+}
+
 static PyObject *receive(PyObject *self, PyTypeObject *type, PyObject *const *args,
                          Py_ssize_t count, PyObject *names) {
     void *handle = handle_of(self);
@@ -93,7 +98,7 @@ static PyObject *receive(PyObject *self, PyTypeObject *type, PyObject *const *ar
         PyObject *received;
         if (event.type == KVREG_EVENT_DOWN) {
             received = down_of(known, &event);
-        } else if (event.type == KVREG_EVENT_CHANGE && !((struct object *)self)->is_long) {
+        } else if (event.type == KVREG_EVENT_CHANGE && has_no_codec(self)) {
             received = change_of(known, &event);
         } else {
             received = other_of(self, &event);
@@ -103,11 +108,7 @@ static PyObject *receive(PyObject *self, PyTypeObject *type, PyObject *const *ar
     }
     PyObject *received = pure(self, "_pure_receive", args, count, names);
     if (received != NULL && handle == NULL) {
-        PyObject *codec = PyObject_GetAttrString(self, "_codec"); /* of a watch */
-        ((struct object *)self)->is_long = codec != NULL && codec != Py_None;
-        Py_XDECREF(codec);
-        PyErr_Clear();
-        learn_handle(self, PyObject_GetAttrString(self, "_handle"));
+        learn_handle(self, ((struct object *)self)->handle);
     }
     return received;
 }

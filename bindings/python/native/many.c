@@ -74,12 +74,12 @@ static PyObject *own_dict(PyObject *dict) {
 #endif
 }
 
-/* put_many(handle, dict): the status. It is TIMEOUT too if that is not for the short way. */
+/* put_many(bucket, dict): the status. It is TIMEOUT too if that is not for the short way. */
 static PyObject *put_many(PyObject *module, PyObject *const *args, Py_ssize_t count) {
     (void)module;
     (void)count;
     struct kept kept;
-    void *handle = PyLong_AsVoidPtr(args[0]);
+    void *handle = bucket_at_once(args[0]);
     PyObject *answer = NULL, *dict = own_dict(args[1]);
     if (dict == NULL) {
         return NULL;
@@ -87,7 +87,7 @@ static PyObject *put_many(PyObject *module, PyObject *const *args, Py_ssize_t co
     size_t size = (size_t)PyDict_Size(dict);
     if (keep(&kept, size, 2 * size)) {
         kvreg_status status = KVREG_TIMEOUT;
-        if (pairs_of(dict, &kept)) {
+        if (handle != NULL && pairs_of(dict, &kept)) {
             Py_BEGIN_ALLOW_THREADS
             status = library.bucket_put_many(handle, kept.pairs, size);
             Py_END_ALLOW_THREADS
@@ -145,18 +145,18 @@ static PyObject *answer_of(kvreg_status status, PyObject *found) {
     return answer;
 }
 
-/* get_many(handle, keys, default): the status, and a list. It is TIMEOUT too if they are not for
+/* get_many(bucket, keys, default): the status, and a list. It is TIMEOUT too if they are not for
  * the short way. */
 static PyObject *get_many(PyObject *module, PyObject *const *args, Py_ssize_t count) {
     (void)module;
     (void)count;
     struct kept kept;
-    void *handle = PyLong_AsVoidPtr(args[0]);
+    void *handle = bucket_at_once(args[0]);
     PyObject *answer = NULL, *keys = PySequence_Tuple(args[1]);
     size_t size = keys == NULL ? 0 : (size_t)PyTuple_Size(keys);
     if (keys != NULL && keep(&kept, size, 0)) {
         kvreg_status status = KVREG_TIMEOUT;
-        if (keys_of(keys, &kept)) {
+        if (handle != NULL && keys_of(keys, &kept)) {
             PyThreadState *state = size <= FEW ? NULL : PyEval_SaveThread();
             status = library.bucket_get_many(handle, kept.pairs, size);
             if (state != NULL) {

@@ -41,6 +41,7 @@
 
 #define FUNCTIONS(DO)                                                                              \
     DO(bucket_add_int)                                                                             \
+    DO(bucket_clone)                                                                               \
     DO(bucket_count)                                                                               \
     DO(bucket_delete)                                                                              \
     DO(bucket_free)                                                                                \
@@ -48,11 +49,15 @@
     DO(bucket_get_many)                                                                            \
     DO(bucket_put)                                                                                 \
     DO(bucket_put_many)                                                                            \
+    DO(bucket_set_timeout)                                                                         \
     DO(bucket_update_begin)                                                                        \
     DO(event_clear)                                                                                \
     DO(inbox_receive)                                                                              \
     DO(items_next)                                                                                 \
+    DO(registry_clone)                                                                             \
+    DO(registry_free)                                                                              \
     DO(registry_lookup)                                                                            \
+    DO(registry_set_timeout)                                                                       \
     DO(server_begin)                                                                               \
     DO(server_call)                                                                                \
     DO(turn_end)                                                                                   \
@@ -71,6 +76,7 @@ extern struct functions library;
 
 /* What the module knows of the package, and is told by `know`:
  *   absent         stands for no default
+ *   bucket         the class of buckets
  *   changes        the kinds of changes, as the library numbers them
  *   down           an event
  *   follow         looks if what the library logs is to be handed on
@@ -78,11 +84,15 @@ extern struct functions library;
  *   key_not_found  an exception
  *   later          what a handler returns that answers later
  *   logging        the names of the module that hands it on
+ *   pointer        what ctypes has for a handle
  *   reasons        why servers end, as the library numbers them
  *   remote         the class of handles of servers whose code is not Python's
+ *   stores         of which registries with a name a store was named
+ *   timeouts       the names of the module that has the timeout of new objects
  */
 #define KNOWN(DO)                                                                                  \
     DO(absent)                                                                                     \
+    DO(bucket)                                                                                     \
     DO(changes)                                                                                    \
     DO(down)                                                                                       \
     DO(follow)                                                                                     \
@@ -90,19 +100,26 @@ extern struct functions library;
     DO(key_not_found)                                                                              \
     DO(later)                                                                                      \
     DO(logging)                                                                                    \
+    DO(pointer)                                                                                    \
     DO(reasons)                                                                                    \
     DO(remote)                                                                                     \
-    DO(remove)
+    DO(remove)                                                                                     \
+    DO(stores)                                                                                     \
+    DO(timeouts)
 
 /* Names, which are made once. */
 #define NAMES(DO)                                                                                  \
     DO(cell, "_cell")                                                                              \
+    DO(free_bucket, "kvreg_bucket_free")                                                           \
     DO(handlers, "handlers")                                                                       \
     DO(inbox, "_inbox")                                                                            \
     DO(logger, "_logger")                                                                          \
     DO(module, "logging")                                                                          \
     DO(object, "object")                                                                           \
-    DO(parent, "parent")
+    DO(parent, "parent")                                                                           \
+    DO(stored_in, "stored")                                                                        \
+    DO(timeout, "default")                                                                         \
+    DO(value, "value")
 
 struct known {
 #define FIELD(name) PyObject *name;
@@ -114,17 +131,36 @@ struct known {
     PyTypeObject *type; /* Object */
 };
 
+/* Attributes that objects of the package have in the struct, where both sides see them: what Python
+ * would have as slots. Which of them an object has depends on its class; the others are NULL. */
+#define FIELDS(DO)                                                                                 \
+    DO(called)                                                                                     \
+    DO(closed)                                                                                     \
+    DO(codec)                                                                                      \
+    DO(free)                                                                                       \
+    DO(handle)                                                                                     \
+    DO(hot)                                                                                        \
+    DO(keeper)                                                                                     \
+    DO(library)                                                                                    \
+    DO(now)                                                                                        \
+    DO(owned)                                                                                      \
+    DO(readings)                                                                                   \
+    DO(stored)                                                                                     \
+    DO(timeout)
+
 /* What every object with a handle begins with. */
 struct object {
     PyObject_HEAD
-    _Atomic(void *) handle; /* for the short ways; NULL as long as it is not known */
-    PyObject *readings;     /* of a mapping that somebody reads as a whole, or NULL */
-    atomic_bool is_long;    /* what it has is not for the short ways */
-    atomic_bool is_stored;  /* a store may keep it: to change it blocks for that */
+    _Atomic(void *) at_once;   /* the handle for the short ways; NULL as long as it is not known */
+    const struct known *known; /* NULL as long as it was not needed */
+    bool is_kept;              /* of a registry: its buckets keep it */
+    bool is_named;             /* of a bucket: it was looked up, so to free it ends nothing */
+#define FIELD(name) PyObject *name;
+    FIELDS(FIELD)
+#undef FIELD
 };
 
-/* Whether somebody reads the mapping as a whole now: then a look-up may be of that. To be asked
- * once there is a handle. */
+/* Whether somebody reads the mapping as a whole now: then a look-up may be of that. */
 static inline bool is_read(struct object *object) {
     return object->readings != NULL && PyList_Size(object->readings) != 0;
 }
@@ -132,13 +168,13 @@ static inline bool is_read(struct object *object) {
 /* The handle, or NULL. */
 static inline void *handle_of(PyObject *self) {
     struct object *object = (struct object *)self;
-    return atomic_load_explicit(&object->handle, memory_order_acquire);
+    return atomic_load_explicit(&object->at_once, memory_order_acquire);
 }
 
 /* Gives the interpreter's lock up for a change that may block for a store; the answer is for
  * `come_back`. */
 static inline PyThreadState *let_go_to_store(PyObject *self) {
-    return ((struct object *)self)->is_stored ? PyEval_SaveThread() : NULL;
+    return ((struct object *)self)->stored != Py_False ? PyEval_SaveThread() : NULL;
 }
 
 static inline void come_back(PyThreadState *state) {
@@ -188,11 +224,21 @@ PyObject *fail(PyObject *self, kvreg_status status);
 /* Raises that a key is absent, by the object's `_absent`: NULL. */
 PyObject *fail_absent(PyObject *self, PyObject *key);
 
-/* Takes the handle with timeout 0, if the package has made one. Nothing may be raised yet, and no
- * code in Python runs: what a signal handler raised there would be lost. */
-void learn(PyObject *self);
+/* Makes another handle, with timeout 0. */
+typedef kvreg_status another(void *handle, void **made);
 
-/* The same of an object that has no other handle than `number`, which it takes. */
+/* The handle with timeout 0, which is made if there is none yet, as `Server._at_once` does. NULL if
+ * it cannot be: then it is for the package's own way. Nothing is raised, and no code in Python runs:
+ * what a signal handler raised there would be lost. */
+void *begin(PyObject *self, another *make, kvreg_status (*release)(void *));
+
+/* What the module knows; NULL if it cannot be told. Nothing is raised. */
+const struct known *known_to(PyObject *self);
+
+/* The same of a bucket, but NULL if it has a codec. */
+void *bucket_at_once(PyObject *self);
+
+/* Has the handle that the package has for the short ways; what it has is an int. */
 void learn_handle(PyObject *self, PyObject *number);
 
 #define FUNCTION(function) ((void *)(uintptr_t)(function))

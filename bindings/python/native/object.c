@@ -1,6 +1,9 @@
 /* What all objects with handles have in common, and the way to what Python does. */
 #include "native.h"
 
+#include <stddef.h>
+#include <structmember.h>
+
 PyObject *call(PyObject *function, PyObject *first, PyObject *const *args, Py_ssize_t count,
                PyObject *names) {
     Py_ssize_t named = names == NULL ? 0 : PyTuple_Size(names), at = 0;
@@ -59,40 +62,88 @@ void learn_handle(PyObject *self, PyObject *number) {
     void *handle = number == NULL ? NULL : PyLong_AsVoidPtr(number);
     if (handle != NULL) {
         struct object *object = (struct object *)self;
-        atomic_store_explicit(&object->handle, handle, memory_order_release);
+        atomic_store_explicit(&object->at_once, handle, memory_order_release);
     }
-    Py_XDECREF(number);
     PyErr_Clear(); /* then it stays with the package's own way */
 }
 
-void learn(PyObject *self) {
+/* The object has what the module knows. */
+static PyObject *meet(PyObject *self, PyTypeObject *type, PyObject *const *args, Py_ssize_t count,
+                      PyObject *names) {
+    (void)args;
+    (void)count;
+    (void)names;
+    ((struct object *)self)->known = PyType_GetModuleState(type);
+    return Py_NewRef(Py_None);
+}
+
+const struct known *known_to(PyObject *self) {
     struct object *object = (struct object *)self;
-    if (handle_of(self) != NULL || object->is_long) {
-        return;
+    if (object->known == NULL) { /* only what is called by its name is told */
+        PyObject *done = PyObject_CallMethod(self, "_meet", NULL);
+        Py_XDECREF(done);
+        PyErr_Clear();
     }
-    PyObject *now = PyObject_GetAttrString(self, "_now");
-    PyObject *readings = PyObject_GetAttrString(self, "_readings");
-    if (now != NULL && now != Py_None && readings != NULL && PyList_CheckExact(readings)) {
-        Py_BEGIN_CRITICAL_SECTION(self);
-        if (object->readings == NULL) {
-            object->readings = Py_NewRef(readings);
+    return object->known;
+}
+
+/* Has Python know the handle too, and own it. False if it is not needed any more. */
+static bool take_over(struct object *object, PyObject *pointer) {
+    if (object->closed != Py_False || (object->now != NULL && object->now != Py_None) ||
+        PyList_Append(object->owned, pointer) != 0) {
+        return false;
+    }
+    Py_XDECREF(object->now); /* None at most */
+    object->now = Py_NewRef(pointer);
+    return true;
+}
+
+void *begin(PyObject *self, another *make, kvreg_status (*release)(void *)) {
+    struct object *object = (struct object *)self;
+    const struct known *known = known_to(self);
+    void *made;
+    if (known == NULL || known->pointer == NULL || object->handle == NULL ||
+        object->owned == NULL || object->readings == NULL) {
+        return NULL;
+    }
+    if (object->now != NULL && object->now != Py_None) { /* Python has made one */
+        PyObject *number = PyObject_GetAttr(object->now, known->value);
+        learn_handle(self, number);
+        Py_XDECREF(number);
+        return handle_of(self);
+    }
+    void *handle = PyLong_AsVoidPtr(object->handle);
+    if (make(handle, &made) == KVREG_OK) {
+        PyObject *number = PyLong_FromVoidPtr(made);
+        PyObject *pointer =
+            number == NULL ? NULL
+                           : PyObject_CallFunctionObjArgs(known->pointer, number, NULL);
+        if (pointer != NULL && take_over(object, pointer)) {
+            learn_handle(self, number);
+        } else {
+            release(made);
         }
-        Py_END_CRITICAL_SECTION();
-        learn_handle(self, PyObject_GetAttrString(now, "value"));
+        Py_XDECREF(pointer);
+        Py_XDECREF(number);
     }
-    Py_XDECREF(now);
-    Py_XDECREF(readings);
     PyErr_Clear();
+    return handle_of(self);
 }
 
 static int traverse(PyObject *self, visitproc visit, void *arg) {
+    struct object *object = (struct object *)self;
     Py_VISIT(Py_TYPE(self));
-    Py_VISIT(((struct object *)self)->readings);
+#define VISIT(name) Py_VISIT(object->name);
+    FIELDS(VISIT)
+#undef VISIT
     return 0;
 }
 
 static int clear(PyObject *self) {
-    Py_CLEAR(((struct object *)self)->readings);
+    struct object *object = (struct object *)self;
+#define CLEAR(name) Py_CLEAR(object->name);
+    FIELDS(CLEAR)
+#undef CLEAR
     return 0;
 }
 
@@ -108,20 +159,27 @@ static void dealloc(PyObject *self) {
 static PyObject *forget(PyObject *self, PyObject *none) {
     struct object *object = (struct object *)self;
     (void)none;
-    atomic_store_explicit(&object->handle, NULL, memory_order_release);
-    object->is_long = false;
-    object->is_stored = false;
-    Py_CLEAR(object->readings);
+    atomic_store_explicit(&object->at_once, NULL, memory_order_release);
+    object->is_kept = object->is_named = false;
     return Py_NewRef(Py_None);
 }
 
 static PyMethodDef methods[] = {
     {"_forget", METHOD(forget), METH_NOARGS, NULL},
+    {"_meet", METHOD(meet), METH_METHOD | METH_FASTCALL | METH_KEYWORDS, NULL},
     {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef members[] = {
+#define MEMBER(name) {"_" #name, T_OBJECT_EX, offsetof(struct object, name), 0, NULL},
+    FIELDS(MEMBER)
+#undef MEMBER
+    {NULL, 0, 0, 0, NULL},
 };
 
 static PyType_Slot slots[] = {
     {Py_tp_methods, methods},
+    {Py_tp_members, members},
     {Py_tp_traverse, FUNCTION(traverse)},
     {Py_tp_clear, FUNCTION(clear)},
     {Py_tp_dealloc, FUNCTION(dealloc)},

@@ -1,38 +1,98 @@
 /* The short ways of registries: a look-up. */
 #include "native.h"
 
+static kvreg_status clone(void *handle, void **made) {
+    kvreg_registry *registry;
+    kvreg_status status = library.registry_clone(handle, &registry);
+    if (status == KVREG_OK) {
+        library.registry_set_timeout(registry, 0);
+        *made = registry;
+    }
+    return status;
+}
+
+static kvreg_status release(void *handle) {
+    return library.registry_free(handle);
+}
+
 /* A handle of the bucket that has the name; NULL if it is not for the short way. */
 static kvreg_bucket *look_up(PyObject *self, PyObject *name, kvreg_status *status) {
-    void *handle = handle_of(self);
+    void *handle;
     struct text text;
     kvreg_bucket *bucket;
-    if (handle == NULL || !PyUnicode_CheckExact(name) || !key_of(name, &text)) {
+    if (!PyUnicode_CheckExact(name) || !key_of(name, &text) ||
+        ((handle = handle_of(self)) == NULL && (handle = begin(self, clone, release)) == NULL)) {
         return NULL;
     }
     *status = library.registry_lookup(handle, text.data, text.len, &bucket);
     return *status == KVREG_OK ? bucket : NULL;
 }
 
-static PyObject *own(PyObject *self, const char *function, PyObject *name) {
-    PyObject *result = pure(self, function, &name, 1, NULL);
-    if (result != NULL) {
-        learn(self);
+/* Whether a store was named in the registry, so that it may keep the bucket: as
+ * `_stores.stored_in`. */
+static bool has_store(const struct object *registry, const struct known *known) {
+    if (registry->called != Py_None) {
+        return PyDict_GetItemWithError(known->stores, registry->called) != NULL;
     }
-    return result;
+    PyObject *stored = PyObject_GetAttr(registry->keeper, known->stored_in);
+    Py_XDECREF(stored);
+    return stored != Py_None;
+}
+
+/* The object of a handle, which it owns, as `Registry._bucket` makes it; NULL if Python is to make
+ * it, or there is no memory. */
+static PyObject *bucket_of(const struct object *registry, PyObject *name, PyObject *number) {
+    const struct known *known = registry->known;
+    if (!registry->is_kept || known == NULL || has_store(registry, known)) {
+        return NULL;
+    }
+    PyObject *timeout = PyDict_GetItemWithError(known->timeouts, known->timeout);
+    PyTypeObject *type = (PyTypeObject *)known->bucket;
+    allocfunc allocate = (allocfunc)(uintptr_t)PyType_GetSlot(type, Py_tp_alloc);
+    PyObject *made = timeout == NULL ? NULL : allocate(type, 0);
+    if (made == NULL) {
+        return NULL;
+    }
+    struct object *bucket = (struct object *)made;
+    bucket->known = known;
+    bucket->is_named = true;
+    bucket->called = Py_NewRef(name);
+    bucket->closed = Py_NewRef(Py_False);
+    bucket->codec = Py_NewRef(registry->codec);
+    bucket->free = PyObject_GetAttr(registry->library, known->free_bucket);
+    bucket->handle = Py_NewRef(number);
+    bucket->hot = Py_NewRef(registry->hot);
+    bucket->keeper = Py_NewRef(registry->keeper);
+    bucket->library = Py_NewRef(registry->library);
+    bucket->now = Py_NewRef(Py_None);
+    bucket->readings = PyList_New(0);
+    bucket->stored = Py_NewRef(Py_False);
+    bucket->timeout = Py_NewRef(timeout);
+    PyObject *owned = PyList_New(0);
+    if (bucket->free != NULL && bucket->readings != NULL && owned != NULL &&
+        PyList_Append(owned, number) == 0) {
+        bucket->owned = owned;
+        return made;
+    }
+    Py_XDECREF(owned);
+    Py_DECREF(made);
+    return NULL;
 }
 
 static PyObject *get_item(PyObject *self, PyObject *name) {
+    struct object *registry = (struct object *)self;
     kvreg_status status = KVREG_TIMEOUT;
-    kvreg_bucket *bucket = NULL;
-    if (handle_of(self) != NULL && !is_read((struct object *)self)) {
-        bucket = look_up(self, name, &status);
-    }
+    kvreg_bucket *bucket = is_read(registry) ? NULL : look_up(self, name, &status);
     if (bucket == NULL) {
-        return own(self, "_pure___getitem__", name);
+        return pure(self, "_pure___getitem__", &name, 1, NULL);
     }
     PyObject *number = PyLong_FromVoidPtr(bucket);
-    PyObject *found =
-        number == NULL ? NULL : PyObject_CallMethod(self, "_bucket", "OO", number, name);
+    PyObject *found = number == NULL ? NULL : bucket_of(registry, name, number);
+    if (found == NULL && number != NULL) {
+        PyErr_Clear();
+        found = PyObject_CallMethod(self, "_bucket", "OO", number, name);
+        registry->is_kept = found != NULL;
+    }
     Py_XDECREF(number);
     if (found == NULL) { /* an object that had it by then has freed it: this does nothing then */
         library.bucket_free(bucket);
@@ -50,7 +110,7 @@ static int contains(PyObject *self, PyObject *name) {
     if (status == KVREG_NOT_FOUND) {
         return 0;
     }
-    PyObject *found = own(self, "_pure___contains__", name);
+    PyObject *found = pure(self, "_pure___contains__", &name, 1, NULL);
     int is_there = found == NULL ? -1 : found == Py_True;
     Py_XDECREF(found);
     return is_there;

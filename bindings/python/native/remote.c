@@ -69,14 +69,12 @@ static void learn_remote(PyObject *self, const struct known *known) {
     if (handle_of(self) != NULL || (PyObject *)Py_TYPE(self) != known->remote) {
         return;
     }
-    PyObject *now = PyObject_GetAttrString(self, "_now");
-    PyObject *codec = PyObject_GetAttrString(self, "_codec");
-    if (now != NULL && now != Py_None && codec == Py_None) {
-        learn_handle(self, PyObject_GetAttrString(now, "value"));
+    const struct object *object = (struct object *)self;
+    if (object->now != NULL && object->now != Py_None && object->codec == Py_None) {
+        PyObject *number = PyObject_GetAttr(object->now, known->value);
+        learn_handle(self, number);
+        Py_XDECREF(number);
     }
-    Py_XDECREF(now);
-    Py_XDECREF(codec);
-    PyErr_Clear();
 }
 
 /* call(tag, *values). What runs is the user's code, and may be long: so others run meanwhile. */

@@ -105,7 +105,7 @@ static PyObject *turn(PyObject *module, PyObject *const *args, Py_ssize_t count,
     }
     PyObject *result = call(own, remote, args, count, names);
     if (result != NULL && handle == NULL) {
-        learn_handle(remote, PyObject_GetAttrString(remote, "_handle"));
+        learn_handle(remote, ((struct object *)remote)->handle);
     }
     return result;
 }
