@@ -82,7 +82,7 @@ def accelerated(pure: _Class) -> _Class:
         if name in vars(short) and name not in vars(native.Object)
     }
     for name in body:
-        native.describe(name[len("_pure_") :], body[name].__doc__ or "")
+        native.describe(pure.__name__, name[len("_pure_") :], body[name].__doc__ or "")
     body.update(__doc__=pure.__doc__, __module__=pure.__module__, __slots__=())
     body["__qualname__"] = pure.__qualname__
     made: _Class = type(pure)(pure.__name__, (short, pure), body)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, Literal, TypeVar, overload
 
-from . import _abi, _timeout
+from . import _abi, _logging, _timeout
 from ._accelerated import accelerated, know, own_slots
 from ._changes import Batch, path_text
 from ._codecs import Codec, checked_codec
@@ -404,6 +404,7 @@ _LACKS = (
 
 know(absent=ABSENT, key_not_found=KeyNotFound, keep=Verdict.KEEP, remove=Verdict.REMOVE)
 know(bucket=Bucket, pointer=ctypes.c_void_p, stores=of_named, timeouts=vars(_timeout))
+know(follow=_logging.follow, logging=vars(_logging))
 
 
 def options_struct(options: BucketOptions) -> _abi.BucketOptions:

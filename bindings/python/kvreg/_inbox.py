@@ -201,7 +201,7 @@ class Inbox(Handle):
         return descriptor.value
 
 
-know(down=Down, reasons=tuple(Reason))
+know(down=Down, lost=Lost, reasons=tuple(Reason))
 
 
 def _event(event: _abi.Event) -> Event:

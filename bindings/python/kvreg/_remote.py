@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
-from . import _abi, _logging, _table, _target, _turns
+from . import _abi, _table, _target, _turns
 from ._accelerated import accelerated, know, native, own_slots
 from ._arguments import values_of
 from ._constants import Reason, Status
@@ -368,7 +368,7 @@ NAMES: dict[str, Any] = {
 
 if native is not None:
     NAMES["_kvreg_turn"] = native.turn
-    know(later=Later, remote=Remote, follow=follow, logging=vars(_logging))
+    know(later=Later, remote=Remote)
 
 
 def remote_class(kind: Kind) -> type[Remote]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, Union
 
 from . import _abi
-from ._accelerated import know, own_slots
+from ._accelerated import accelerated, know, own_slots
 from ._constants import Status
 from ._errors import Closed, NoProcess
 from ._inbox import Down, Inbox, Lost
@@ -169,6 +169,9 @@ class Changes(Inbox):
             library.quick.kvreg_event_clear(event)
 
 
+know(watch=Changes)
+
+
 class Wanted(NamedTuple):
     """How a watch is wanted."""
 
@@ -198,6 +201,7 @@ def wanted(
     return Wanted(kind, encode_key(prefix), flags, max_pending or 0)
 
 
+@accelerated
 class Watch:
     """What becomes of keys; `Bucket.watch` and `Registry.watch_names` give one.
 

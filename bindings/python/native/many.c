@@ -17,29 +17,34 @@ static int let_others_run(size_t at) {
     return PyErr_CheckSignals();
 }
 
-/* Objects that the library reads while others run: kept, whatever they do to what holds them. */
+/* What the library is given. Where others run meanwhile, the objects that it reads are kept, whatever
+ * is done to what holds them. */
 struct kept {
     kvreg_pair *pairs;
-    PyObject **objects;
+    PyObject **objects; /* or NULL */
     size_t count, used;
+    kvreg_pair few[FEW];
 };
 
 static bool keep(struct kept *kept, size_t count, size_t objects) {
     kept->count = count;
     kept->used = 0;
-    kept->pairs = PyMem_Calloc(count, sizeof *kept->pairs);
-    kept->objects = PyMem_Calloc(objects, sizeof *kept->objects);
-    if (kept->pairs == NULL || kept->objects == NULL) {
+    kept->pairs = count <= FEW ? kept->few : PyMem_Malloc(count * sizeof *kept->pairs);
+    kept->objects = objects == 0 ? NULL : PyMem_Malloc(objects * sizeof *kept->objects);
+    if (kept->pairs == NULL || (kept->objects == NULL && objects != 0)) {
         PyErr_NoMemory();
+        return false;
     }
-    return kept->pairs != NULL && kept->objects != NULL;
+    return true;
 }
 
 static void let_go(struct kept *kept) {
     for (size_t at = 0; at < kept->used; at++) {
         Py_DECREF(kept->objects[at]);
     }
-    PyMem_Free(kept->pairs);
+    if (kept->pairs != kept->few) {
+        PyMem_Free(kept->pairs);
+    }
     PyMem_Free(kept->objects);
 }
 
@@ -59,8 +64,10 @@ static bool pairs_of(PyObject *dict, struct kept *kept) {
             return false;
         }
         key_is(&kept->pairs[at], &text);
-        kept->objects[kept->used++] = Py_NewRef(key);
-        kept->objects[kept->used++] = Py_NewRef(value);
+        if (kept->objects != NULL) {
+            kept->objects[kept->used++] = Py_NewRef(key);
+            kept->objects[kept->used++] = Py_NewRef(value);
+        }
     }
     return at == kept->count;
 }
@@ -85,12 +92,13 @@ static PyObject *put_many(PyObject *module, PyObject *const *args, Py_ssize_t co
         return NULL;
     }
     size_t size = (size_t)PyDict_Size(dict);
-    if (keep(&kept, size, 2 * size)) {
+    bool are_few = size <= FEW && ((struct object *)args[0])->stored == Py_False;
+    if (keep(&kept, size, are_few ? 0 : 2 * size)) {
         kvreg_status status = KVREG_TIMEOUT;
         if (handle != NULL && pairs_of(dict, &kept)) {
-            Py_BEGIN_ALLOW_THREADS
+            PyThreadState *state = are_few ? NULL : PyEval_SaveThread();
             status = library.bucket_put_many(handle, kept.pairs, size);
-            Py_END_ALLOW_THREADS
+            come_back(state);
         }
         answer = PyLong_FromLong(status);
     }
@@ -159,9 +167,7 @@ static PyObject *get_many(PyObject *module, PyObject *const *args, Py_ssize_t co
         if (handle != NULL && keys_of(keys, &kept)) {
             PyThreadState *state = size <= FEW ? NULL : PyEval_SaveThread();
             status = library.bucket_get_many(handle, kept.pairs, size);
-            if (state != NULL) {
-                PyEval_RestoreThread(state);
-            }
+            come_back(state);
         }
         PyObject *found = status == KVREG_OK ? values_of(&kept, args[2]) : NULL;
         if (found != NULL || status != KVREG_OK) {
@@ -196,32 +202,68 @@ static PyObject *item_of(kvreg_value *key, kvreg_value *value) {
     return pair;
 }
 
-/* collect(snapshot, values): the status, NOT_FOUND at its end, and a list of all that it had left. */
-static PyObject *collect(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    (void)module;
-    (void)count;
-    kvreg_items *snapshot = PyLong_AsVoidPtr(args[0]);
-    bool with_values = args[1] == Py_True;
+/* The status, NOT_FOUND at its end, and a list of all that a snapshot has left. */
+static kvreg_status collected(kvreg_items *snapshot, bool with_values, PyObject **found) {
     kvreg_value key, value;
     kvreg_status status = KVREG_OK;
-    PyObject *found = PyList_New(0);
-    for (size_t at = 0; found != NULL; at++) {
+    *found = PyList_New(0);
+    for (size_t at = 0; *found != NULL; at++) {
         status = library.items_next(snapshot, &key, with_values ? &value : NULL);
         if (status != KVREG_OK) {
             break;
         }
         PyObject *item = item_of(&key, with_values ? &value : NULL);
-        if (item == NULL || PyList_Append(found, item) != 0 || let_others_run(at) != 0) {
-            Py_CLEAR(found);
+        if (item == NULL || PyList_Append(*found, item) != 0 || let_others_run(at) != 0) {
+            Py_CLEAR(*found);
         }
         Py_XDECREF(item);
     }
+    return status;
+}
+
+/* collect(snapshot, values): the status, and the list. */
+static PyObject *collect(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    (void)module;
+    (void)count;
+    PyObject *found;
+    kvreg_status status = collected(PyLong_AsVoidPtr(args[0]), args[1] == Py_True, &found);
     return found == NULL ? NULL : answer_of(status, found);
+}
+
+/* snapshot(bucket, values): the list of what it has; None if it is not for the short way. */
+static PyObject *snapshot(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    (void)count;
+    void *handle = bucket_at_once(args[0]);
+    size_t keys;
+    kvreg_items *items;
+    if (handle == NULL || library.bucket_count(handle, &keys) != KVREG_OK) {
+        return Py_NewRef(Py_None);
+    }
+    if (!follow(PyModule_GetState(module))) {
+        return NULL;
+    }
+    PyThreadState *state = keys <= FEW ? NULL : PyEval_SaveThread();
+    kvreg_status status = library.bucket_items(handle, &items);
+    come_back(state);
+    if (status != KVREG_OK) {
+        return Py_NewRef(Py_None);
+    }
+    PyObject *found;
+    status = collected(items, args[1] == Py_True, &found);
+    state = keys <= FEW ? NULL : PyEval_SaveThread();
+    library.items_free(items);
+    come_back(state);
+    if (found != NULL && status != KVREG_NOT_FOUND) {
+        fail(args[0], status);
+        Py_CLEAR(found);
+    }
+    return found;
 }
 
 PyMethodDef many_methods[] = {
     {"put_many", METHOD(put_many), METH_FASTCALL, NULL},
     {"get_many", METHOD(get_many), METH_FASTCALL, NULL},
     {"collect", METHOD(collect), METH_FASTCALL, NULL},
+    {"snapshot", METHOD(snapshot), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -51,10 +51,20 @@ static PyObject *know(PyObject *module, PyObject *what) {
     return Py_NewRef(Py_None);
 }
 
-static PyMethodDef *method(const char *name) {
-    PyMethodDef *tables[] = {bucket_methods, inbox_methods, remote_methods};
+/* A method of the type of that name. */
+static PyMethodDef *method(const char *type, const char *name) {
+    const struct {
+        const char *type;
+        PyMethodDef *methods;
+    } tables[] = {
+        {"Bucket", bucket_methods},
+        {"Inbox", inbox_methods},
+        {"Remote", remote_methods},
+        {"Watch", watch_methods},
+    };
     for (size_t table = 0; table < sizeof tables / sizeof *tables; table++) {
-        for (PyMethodDef *found = tables[table]; found->ml_name != NULL; found++) {
+        for (PyMethodDef *found = tables[table].methods;
+             strcmp(tables[table].type, type) == 0 && found->ml_name != NULL; found++) {
             if (strcmp(found->ml_name, name) == 0) {
                 return found;
             }
@@ -63,14 +73,15 @@ static PyMethodDef *method(const char *name) {
     return NULL;
 }
 
-/* describe(name, text): what `help` says of a method, which is written in Python. The text stays
+/* describe(type, name, text): what `help` says of a method, which is written in Python. The text stays
  * for as long as the process lives, as does the method; of two interpreters the first tells it. */
 static PyObject *describe(PyObject *module, PyObject *const *args, Py_ssize_t count) {
     (void)module;
     (void)count;
-    const char *name = PyUnicode_AsUTF8AndSize(args[0], NULL);
-    const char *text = PyUnicode_AsUTF8AndSize(args[1], NULL);
-    PyMethodDef *found = name == NULL || text == NULL ? NULL : method(name);
+    const char *type = PyUnicode_AsUTF8AndSize(args[0], NULL);
+    const char *name = PyUnicode_AsUTF8AndSize(args[1], NULL);
+    const char *text = PyUnicode_AsUTF8AndSize(args[2], NULL);
+    PyMethodDef *found = type == NULL || name == NULL || text == NULL ? NULL : method(type, name);
     if (PyErr_Occurred() != NULL) {
         return NULL;
     }
@@ -112,7 +123,7 @@ static bool add_types(PyObject *module) {
     bool are_added = base != NULL && add_type(module, &bucket_spec, base) &&
                      add_type(module, &inbox_spec, base) &&
                      add_type(module, &registry_spec, base) &&
-                     add_type(module, &remote_spec, base);
+                     add_type(module, &remote_spec, base) && add_type(module, &watch_spec, NULL);
     Py_XDECREF(base);
     return are_added;
 }

@@ -31,6 +31,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdatomic.h>
+#include <stdint.h>
 
 #include <kvreg.h>
 
@@ -47,12 +48,14 @@
     DO(bucket_free)                                                                                \
     DO(bucket_get_into)                                                                            \
     DO(bucket_get_many)                                                                            \
+    DO(bucket_items)                                                                               \
     DO(bucket_put)                                                                                 \
     DO(bucket_put_many)                                                                            \
     DO(bucket_set_timeout)                                                                         \
     DO(bucket_update_begin)                                                                        \
     DO(event_clear)                                                                                \
     DO(inbox_receive)                                                                              \
+    DO(items_free)                                                                                 \
     DO(items_next)                                                                                 \
     DO(registry_clone)                                                                             \
     DO(registry_free)                                                                              \
@@ -84,11 +87,13 @@ extern struct functions library;
  *   key_not_found  an exception
  *   later          what a handler returns that answers later
  *   logging        the names of the module that hands it on
+ *   lost           an event
  *   pointer        what ctypes has for a handle
  *   reasons        why servers end, as the library numbers them
  *   remote         the class of handles of servers whose code is not Python's
  *   stores         of which registries with a name a store was named
  *   timeouts       the names of the module that has the timeout of new objects
+ *   watch          the class of the inboxes that watches have
  */
 #define KNOWN(DO)                                                                                  \
     DO(absent)                                                                                     \
@@ -100,12 +105,14 @@ extern struct functions library;
     DO(key_not_found)                                                                              \
     DO(later)                                                                                      \
     DO(logging)                                                                                    \
+    DO(lost)                                                                                       \
     DO(pointer)                                                                                    \
     DO(reasons)                                                                                    \
     DO(remote)                                                                                     \
     DO(remove)                                                                                     \
     DO(stores)                                                                                     \
-    DO(timeouts)
+    DO(timeouts)                                                                                   \
+    DO(watch)
 
 /* Names, which are made once. */
 #define NAMES(DO)                                                                                  \
@@ -119,7 +126,8 @@ extern struct functions library;
     DO(parent, "parent")                                                                           \
     DO(stored_in, "stored")                                                                        \
     DO(timeout, "default")                                                                         \
-    DO(value, "value")
+    DO(value, "value")                                                                             \
+    DO(watched, "_changes")
 
 struct known {
 #define FIELD(name) PyObject *name;
@@ -238,14 +246,17 @@ const struct known *known_to(PyObject *self);
 /* The same of a bucket, but NULL if it has a codec. */
 void *bucket_at_once(PyObject *self);
 
+/* As `_logging.follow`; false if that raised. */
+bool follow(const struct known *known);
+
 /* Has the handle that the package has for the short ways; what it has is an int. */
 void learn_handle(PyObject *self, PyObject *number);
 
 #define FUNCTION(function) ((void *)(uintptr_t)(function))
 #define METHOD(function) ((PyCFunction)(uintptr_t)(function))
 
-extern PyType_Spec object_spec, bucket_spec, registry_spec, inbox_spec, remote_spec;
-extern PyMethodDef bucket_methods[], inbox_methods[], remote_methods[]; /* of the types */
-extern PyMethodDef many_methods[], turn_methods[];                      /* of the module */
+extern PyType_Spec object_spec, bucket_spec, registry_spec, inbox_spec, remote_spec, watch_spec;
+extern PyMethodDef bucket_methods[], inbox_methods[], remote_methods[], watch_methods[]; /* of types */
+extern PyMethodDef many_methods[], turn_methods[]; /* of the module */
 
 #endif

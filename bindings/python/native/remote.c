@@ -4,51 +4,6 @@
 /* So many values at most; with more it is for the package's own way. */
 #define MOST 16
 
-/* Whether a logger, or the one above it, has handlers; -1 if that cannot be told. */
-static int has_handlers(PyObject *logger, const struct known *known, bool has_parent) {
-    PyObject *handlers = PyObject_GetAttr(logger, known->handlers);
-    int is_there = handlers == NULL ? -1 : PyObject_IsTrue(handlers);
-    Py_XDECREF(handlers);
-    if (is_there != 0 || !has_parent) {
-        return is_there;
-    }
-    PyObject *parent = PyObject_GetAttr(logger, known->parent);
-    is_there = parent == NULL ? -1 : has_handlers(parent, known, false);
-    Py_XDECREF(parent);
-    return is_there;
-}
-
-/* Whether `follow` is to look if somebody would see what the library logs: it is asked before each
- * call that can make it log something. Who logs nothing, or to nobody, is not to pay for it. */
-static bool is_to_follow(const struct known *known) {
-    PyObject *inbox = PyDict_GetItemWithError(known->logging, known->inbox);
-    if (inbox == NULL || inbox != Py_None) {
-        return false; /* it has begun */
-    }
-    PyObject *logger = PyDict_GetItemWithError(known->logging, known->logger);
-    int is_wanted;
-    if (logger == NULL || logger == Py_None) {
-        PyObject *module = PyImport_GetModule(known->module);
-        is_wanted = module != NULL;
-        Py_XDECREF(module);
-    } else {
-        Py_INCREF(logger);
-        is_wanted = has_handlers(logger, known, true);
-        Py_DECREF(logger);
-    }
-    PyErr_Clear();
-    return is_wanted != 0;
-}
-
-static bool follow(const struct known *known) {
-    if (!is_to_follow(known)) {
-        return true;
-    }
-    PyObject *done = PyObject_CallNoArgs(known->follow);
-    Py_XDECREF(done);
-    return done != NULL;
-}
-
 /* The arguments as values; false if they are not for the short way. */
 static bool values_of(PyObject *const *args, Py_ssize_t count, kvreg_value *values) {
     for (Py_ssize_t at = 0; at < count; at++) {
