@@ -64,6 +64,13 @@ def everything(registry: kvreg.Registry) -> Callable[[], None]:
         bucket.put_many(pairs)
         assert bucket.get_many(names, None)[-1] is None
         assert len(bucket) == 50 == len(bucket.items()) == len([*bucket])
+        assert dict(bucket) == pairs == bucket.copy() and bucket.get_many(iter(names))[0]
+        bucket.update({"key 1": "value 1", b"key 2": "value 2"})
+        for refused in ({"k": object()}, {"k" * 65_537: 1}, [None], None):
+            with contextlib.suppress(TypeError, kvreg.InvalidArgument):
+                bucket.put_many(refused)  # type: ignore[arg-type]
+        with contextlib.suppress(TypeError):
+            bucket.get_many([None, 1])  # type: ignore[list-item]
         for key, value in ((b"k", b"v" * 70), ("\u00fc", "\u00fc" * 2000), ("l", b"v" * 9000)):
             bucket[key] = value
             assert bucket[key] == value == bucket.get(key) and key in bucket

@@ -30,7 +30,7 @@ IS_WANTED = os.environ.get("KVREG_TEST_NATIVE", "1") == "1" and not IS_PURE
 
 with_native = pytest.mark.skipif(native is None, reason="the other of two runs has it")
 
-CLASSES = (kvreg.Bucket, kvreg.Registry, kvreg.Inbox, Remote)
+CLASSES = (kvreg.Bucket, kvreg.Registry, kvreg.Inbox, Remote, kvreg.Watch)
 
 
 def covered(owner: type) -> list[str]:
@@ -46,19 +46,14 @@ def test_it_is_used_where_it_is_wanted_and_can_be() -> None:
 def test_the_short_ways() -> None:
     assert {owner.__name__: sorted(covered(owner)) for owner in CLASSES} == {
         "Bucket": [
-            *(
-                "__contains__",
-                "__del__",
-                "__delitem__",
-                "__getitem__",
-                "__len__",
-                "__setitem__",
-            ),
-            *("add", "get", "pop", "setdefault", "update"),
+            *("__contains__", "__del__", "__delitem__", "__getitem__", "__iter__", "__len__"),
+            *("__setitem__", "add", "get", "get_many", "pop", "put_many"),
+            *("setdefault", "update"),
         ],
         "Registry": ["__contains__", "__getitem__"],
         "Inbox": ["receive"],
         "Remote": ["call"],
+        "Watch": ["receive"],
     }
 
 
@@ -133,8 +128,17 @@ def calls(bucket: kvreg.Bucket, form: str) -> Iterator[Callable[[], Any]]:
             yield ask("update", key, gives)
             yield ask("setdefault", key, value)
             yield ask("__len__")
+            yield ask("put_many", {"first": 1, key: value})
+            yield ask("get_many", [key, "first", "none"], value)
+            yield ask("update", {key: value})
+        yield ask("get_many", [key])
+    yield lambda: list(getattr(bucket, form.format("__iter__"))())
+    for keys in ((), "none", iter(["first", "none"]), {"first": 1}.keys(), 5, [[]]):
+        yield ask("get_many", keys)
+    for pairs in ({}, [("a", 1)], iter([(b"a", 2)]), 5, None, [5], kvreg.Bucket()):
+        yield ask("put_many", pairs)
     for arguments in ((), ("k", 1, 2), ("k", abs, 3), (1,), ("k", abs)):
-        for name in ("get", "pop", "setdefault", "add", "update"):
+        for name in ("get", "pop", "setdefault", "add", "update", "get_many", "put_many"):
             yield ask(name, *arguments)
             yield ask(name, *arguments, default=1)
             yield ask(name, *arguments, n=1)

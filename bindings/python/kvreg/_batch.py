@@ -15,9 +15,6 @@ from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, Optional
 
 from . import _abi
-from ._accelerated import native
-from ._constants import Status
-from ._logging import follow
 from ._update import ABSENT
 from ._values import Key, as_pairs, decoded, encode_key, encoded, fill, take
 
@@ -31,12 +28,6 @@ _Column = Optional["tuple[int, Any, array[int] | None]"]
 def put_many(bucket: DictMethods, other: Mapping[Any, Any] | Iterable[tuple[Key, Any]]) -> None:
     """Does what `Bucket.put_many` says."""
     codec = bucket._codec
-    is_dict = type(other) is dict
-    if native is not None and codec is None and is_dict:
-        follow()
-        status = native.put_many(bucket, other)
-        if status != Status.TIMEOUT:  # which it is too if it is not for the extension
-            return bucket._check(status)
     keys: list[Any]
     values: list[Any]
     if type(other) is dict:
@@ -116,14 +107,6 @@ def get_many(bucket: DictMethods, keys: Iterable[Key], default: Any) -> list[Any
     codec, keys = bucket._codec, tuple(keys)
     if not keys:
         return []
-    if native is not None and codec is None:
-        follow()
-        status, found = native.get_many(bucket, keys, default)
-        if status == Status.OK:
-            values: list[Any] = found
-            return values
-        if status != Status.TIMEOUT:  # which it is too if it is not for the extension
-            bucket._check(status)
     chosen = [encode_key(key) for key in keys]
     batch = (_abi.Pair * len(chosen))()
     joined, lengths = b"".join(chosen), array("Q", map(len, chosen))

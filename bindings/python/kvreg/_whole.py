@@ -26,10 +26,14 @@ from collections.abc import Iterator, KeysView, MutableMapping
 from types import CodeType, FrameType
 from typing import Any, Protocol
 
+from ._accelerated import know
+
 ELSEWHERE = object()
 """The key is looked up in the mapping itself: nobody reads the whole."""
 
 _BY_LOOP: CodeType = vars(MutableMapping)["update"].__code__
+
+know(by_loop=_BY_LOOP)
 
 
 class Site:

@@ -49,8 +49,7 @@ static kvreg_status read_key(PyObject *self, PyObject *key, PyObject **found) {
     return status;
 }
 
-/* How many arguments there are by name; -1 if one of them is not `default`. */
-static Py_ssize_t named_default(PyObject *names) {
+Py_ssize_t named_default(PyObject *names) {
     if (names == NULL || PyTuple_Size(names) == 0) {
         return 0;
     }
@@ -60,7 +59,12 @@ static Py_ssize_t named_default(PyObject *names) {
 }
 
 static PyObject *get_item(PyObject *self, PyObject *key) {
-    if (!is_read((struct object *)self)) {
+    if (is_read((struct object *)self)) {
+        PyObject *found = looked_up((struct object *)self, key);
+        if (found != NULL) {
+            return found;
+        }
+    } else {
         PyObject *found;
         kvreg_status status = read_key(self, key, &found);
         if (status != KVREG_TIMEOUT) {
@@ -279,6 +283,11 @@ static PyObject *update(PyObject *self, PyTypeObject *type, PyObject *const *arg
             return result;
         }
     }
+    const struct known *known = PyType_GetModuleState(type);
+    if (count == 1 && names == NULL && PyDict_CheckExact(args[0]) &&
+        (PyObject *)Py_TYPE(self) == known->bucket) { /* others may have a put_many of their own */
+        return put_many(self, type, args, count, names);
+    }
     return pure(self, "_pure_update", args, count, names);
 }
 
@@ -319,8 +328,12 @@ static void finalize(PyObject *self) {
 PyMethodDef bucket_methods[] = {
     {"add", METHOD(add), METH_FASTCALL | METH_KEYWORDS, "add($self, key, n=1)\n--\n\n"},
     {"get", METHOD(get), METH_FASTCALL | METH_KEYWORDS, "get($self, key, /, default=None)\n--\n\n"},
+    {"get_many", METHOD(get_many), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
+     "get_many($self, keys, default=None)\n--\n\n"},
     {"pop", METHOD(pop), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
      "pop($self, key, /, default=...)\n--\n\n"},
+    {"put_many", METHOD(put_many), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
+     "put_many($self, other)\n--\n\n"},
     {"setdefault", METHOD(set_default), METH_FASTCALL | METH_KEYWORDS,
      "setdefault($self, key, default=None)\n--\n\n"},
     {"update", METHOD(update), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
@@ -333,6 +346,7 @@ static PyType_Slot slots[] = {
     {Py_mp_ass_subscript, FUNCTION(set_item)},
     {Py_mp_length, FUNCTION(length)},
     {Py_sq_contains, FUNCTION(contains)},
+    {Py_tp_iter, FUNCTION(iterate)},
     {Py_tp_methods, bucket_methods},
     {Py_tp_finalize, FUNCTION(finalize)},
     {0, NULL},

@@ -1,4 +1,4 @@
-/* Many keys in one call. The caller has seen to codecs, and raises what is answered. */
+/* Many keys in one call. */
 #include "native.h"
 
 /* So many keys are taken or made with the interpreter's lock, some milliseconds; then others and
@@ -81,30 +81,43 @@ static PyObject *own_dict(PyObject *dict) {
 #endif
 }
 
-/* put_many(bucket, dict): the status. It is TIMEOUT too if that is not for the short way. */
-static PyObject *put_many(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    (void)module;
-    (void)count;
+/* Puts all that a dict has. TIMEOUT too if that is not for the short way, or if something is raised. */
+static kvreg_status put_all(PyObject *self, void *handle, PyObject *dict) {
     struct kept kept;
-    void *handle = bucket_at_once(args[0]);
-    PyObject *answer = NULL, *dict = own_dict(args[1]);
-    if (dict == NULL) {
-        return NULL;
-    }
+    kvreg_status status = KVREG_TIMEOUT;
     size_t size = (size_t)PyDict_Size(dict);
-    bool are_few = size <= FEW && ((struct object *)args[0])->stored == Py_False;
-    if (keep(&kept, size, are_few ? 0 : 2 * size)) {
-        kvreg_status status = KVREG_TIMEOUT;
-        if (handle != NULL && pairs_of(dict, &kept)) {
-            PyThreadState *state = are_few ? NULL : PyEval_SaveThread();
-            status = library.bucket_put_many(handle, kept.pairs, size);
-            come_back(state);
-        }
-        answer = PyLong_FromLong(status);
+    bool are_few = size <= FEW && ((struct object *)self)->stored == Py_False;
+    if (keep(&kept, size, are_few ? 0 : 2 * size) && pairs_of(dict, &kept)) {
+        PyThreadState *state = are_few ? NULL : PyEval_SaveThread();
+        status = library.bucket_put_many(handle, kept.pairs, size);
+        come_back(state);
     }
     let_go(&kept);
-    Py_DECREF(dict);
-    return answer;
+    return status;
+}
+
+PyObject *put_many(PyObject *self, PyTypeObject *type, PyObject *const *args, Py_ssize_t count,
+                   PyObject *names) {
+    bool is_dict = count == 1 && names == NULL && PyDict_CheckExact(args[0]);
+    void *handle = is_dict ? bucket_at_once(self) : NULL;
+    if (handle != NULL) {
+        if (!follow(PyType_GetModuleState(type))) {
+            return NULL;
+        }
+        PyObject *dict = own_dict(args[0]);
+        kvreg_status status = dict == NULL ? KVREG_TIMEOUT : put_all(self, handle, dict);
+        Py_XDECREF(dict);
+        if (status == KVREG_OK) {
+            return Py_NewRef(Py_None);
+        }
+        if (status != KVREG_TIMEOUT) {
+            return fail(self, status);
+        }
+        if (PyErr_Occurred() != NULL) {
+            return NULL;
+        }
+    }
+    return pure(self, "_pure_put_many", args, count, names);
 }
 
 static bool keys_of(PyObject *keys, struct kept *kept) {
@@ -139,6 +152,48 @@ static PyObject *values_of(struct kept *kept, PyObject *absent) {
     return found;
 }
 
+/* The values of the keys of a tuple; NULL too, and nothing raised, if it is not for the short way. */
+static PyObject *get_all(PyObject *self, void *handle, PyObject *keys, PyObject *absent) {
+    struct kept kept;
+    PyObject *found = NULL;
+    size_t size = (size_t)PyTuple_Size(keys);
+    if (keep(&kept, size, 0) && keys_of(keys, &kept)) {
+        PyThreadState *state = size <= FEW ? NULL : PyEval_SaveThread();
+        kvreg_status status = library.bucket_get_many(handle, kept.pairs, size);
+        come_back(state);
+        if (status == KVREG_OK) {
+            found = values_of(&kept, absent);
+        } else if (status != KVREG_TIMEOUT) {
+            fail(self, status);
+        }
+    }
+    let_go(&kept);
+    return found;
+}
+
+PyObject *get_many(PyObject *self, PyTypeObject *type, PyObject *const *args, Py_ssize_t count,
+                   PyObject *names) {
+    Py_ssize_t named = named_default(names);
+    if (named < 0 || count < 1 || count + named > 2) {
+        return pure(self, "_pure_get_many", args, count, names);
+    }
+    PyObject *absent = count + named == 2 ? args[1] : Py_None, *found = NULL;
+    PyObject *keys = PySequence_Tuple(args[0]);
+    if (keys == NULL) {
+        return NULL;
+    }
+    void *handle = PyTuple_Size(keys) == 0 ? NULL : bucket_at_once(self);
+    if (handle == NULL || follow(PyType_GetModuleState(type))) {
+        found = handle == NULL ? NULL : get_all(self, handle, keys, absent);
+        if (found == NULL && PyErr_Occurred() == NULL) {
+            PyObject *given[] = {keys, absent};
+            found = pure(self, "_pure_get_many", given, 2, NULL);
+        }
+    }
+    Py_DECREF(keys);
+    return found;
+}
+
 /* What a call gives that answered `status`: with a list, which it takes, if it is not NULL. */
 static PyObject *answer_of(kvreg_status status, PyObject *found) {
     PyObject *answer = PyTuple_New(2), *number = PyLong_FromLong(status);
@@ -150,34 +205,6 @@ static PyObject *answer_of(kvreg_status status, PyObject *found) {
     }
     PyTuple_SetItem(answer, 0, number);
     PyTuple_SetItem(answer, 1, found == NULL ? Py_NewRef(Py_None) : found);
-    return answer;
-}
-
-/* get_many(bucket, keys, default): the status, and a list. It is TIMEOUT too if they are not for
- * the short way. */
-static PyObject *get_many(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    (void)module;
-    (void)count;
-    struct kept kept;
-    void *handle = bucket_at_once(args[0]);
-    PyObject *answer = NULL, *keys = PySequence_Tuple(args[1]);
-    size_t size = keys == NULL ? 0 : (size_t)PyTuple_Size(keys);
-    if (keys != NULL && keep(&kept, size, 0)) {
-        kvreg_status status = KVREG_TIMEOUT;
-        if (handle != NULL && keys_of(keys, &kept)) {
-            PyThreadState *state = size <= FEW ? NULL : PyEval_SaveThread();
-            status = library.bucket_get_many(handle, kept.pairs, size);
-            come_back(state);
-        }
-        PyObject *found = status == KVREG_OK ? values_of(&kept, args[2]) : NULL;
-        if (found != NULL || status != KVREG_OK) {
-            answer = answer_of(status, found);
-        }
-    }
-    if (keys != NULL) {
-        let_go(&kept);
-        Py_DECREF(keys);
-    }
     return answer;
 }
 
@@ -230,40 +257,40 @@ static PyObject *collect(PyObject *module, PyObject *const *args, Py_ssize_t cou
     return found == NULL ? NULL : answer_of(status, found);
 }
 
-/* snapshot(bucket, values): the list of what it has; None if it is not for the short way. */
-static PyObject *snapshot(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    (void)count;
-    void *handle = bucket_at_once(args[0]);
+PyObject *snapshot(PyObject *self, const struct known *known, bool with_values) {
+    void *handle = bucket_at_once(self);
     size_t keys;
     kvreg_items *items;
-    if (handle == NULL || library.bucket_count(handle, &keys) != KVREG_OK) {
-        return Py_NewRef(Py_None);
-    }
-    if (!follow(PyModule_GetState(module))) {
+    if (handle == NULL || library.bucket_count(handle, &keys) != KVREG_OK || !follow(known)) {
         return NULL;
     }
     PyThreadState *state = keys <= FEW ? NULL : PyEval_SaveThread();
     kvreg_status status = library.bucket_items(handle, &items);
     come_back(state);
     if (status != KVREG_OK) {
-        return Py_NewRef(Py_None);
+        return NULL;
     }
     PyObject *found;
-    status = collected(items, args[1] == Py_True, &found);
+    status = collected(items, with_values, &found);
     state = keys <= FEW ? NULL : PyEval_SaveThread();
     library.items_free(items);
     come_back(state);
     if (found != NULL && status != KVREG_NOT_FOUND) {
-        fail(args[0], status);
+        fail(self, status);
         Py_CLEAR(found);
     }
     return found;
 }
 
+/* snapshot(bucket, values): the list of what it has; None if it is not for the short way. */
+static PyObject *take_snapshot(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    (void)count;
+    PyObject *found = snapshot(args[0], PyModule_GetState(module), args[1] == Py_True);
+    return found != NULL || PyErr_Occurred() != NULL ? found : Py_NewRef(Py_None);
+}
+
 PyMethodDef many_methods[] = {
-    {"put_many", METHOD(put_many), METH_FASTCALL, NULL},
-    {"get_many", METHOD(get_many), METH_FASTCALL, NULL},
     {"collect", METHOD(collect), METH_FASTCALL, NULL},
-    {"snapshot", METHOD(snapshot), METH_FASTCALL, NULL},
+    {"snapshot", METHOD(take_snapshot), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };

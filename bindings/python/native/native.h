@@ -80,6 +80,7 @@ extern struct functions library;
 /* What the module knows of the package, and is told by `know`:
  *   absent         stands for no default
  *   bucket         the class of buckets
+ *   by_loop        the code that reads a mapping as a whole, and is Python
  *   changes        the kinds of changes, as the library numbers them
  *   down           an event
  *   follow         looks if what the library logs is to be handed on
@@ -98,6 +99,7 @@ extern struct functions library;
 #define KNOWN(DO)                                                                                  \
     DO(absent)                                                                                     \
     DO(bucket)                                                                                     \
+    DO(by_loop)                                                                                    \
     DO(changes)                                                                                    \
     DO(down)                                                                                       \
     DO(follow)                                                                                     \
@@ -117,14 +119,23 @@ extern struct functions library;
 /* Names, which are made once. */
 #define NAMES(DO)                                                                                  \
     DO(cell, "_cell")                                                                              \
+    DO(code_name, "co_name")                                                                       \
+    DO(frame, "frame")                                                                             \
     DO(free_bucket, "kvreg_bucket_free")                                                           \
+    DO(get_item, "__getitem__")                                                                    \
     DO(handlers, "handlers")                                                                       \
     DO(inbox, "_inbox")                                                                            \
+    DO(instruction, "instruction")                                                                 \
+    DO(iter, "__iter__")                                                                           \
+    DO(last, "f_lasti")                                                                            \
+    DO(left, "left")                                                                               \
     DO(logger, "_logger")                                                                          \
     DO(module, "logging")                                                                          \
     DO(object, "object")                                                                           \
     DO(parent, "parent")                                                                           \
+    DO(site, "site")                                                                               \
     DO(stored_in, "stored")                                                                        \
+    DO(thread, "thread")                                                                           \
     DO(timeout, "default")                                                                         \
     DO(value, "value")                                                                             \
     DO(watched, "_changes")
@@ -245,6 +256,25 @@ const struct known *known_to(PyObject *self);
 
 /* The same of a bucket, but NULL if it has a codec. */
 void *bucket_at_once(PyObject *self);
+
+/* How many arguments there are by name; -1 if one of them is not `default`. */
+Py_ssize_t named_default(PyObject *names);
+
+/* Methods of buckets. */
+typedef PyObject *of_bucket(PyObject *self, PyTypeObject *type, PyObject *const *args,
+                            Py_ssize_t count, PyObject *names);
+of_bucket get_many, put_many;
+
+/* A list of the keys of a bucket, or of tuples with their values, as they are at one instant. NULL
+ * too, and nothing raised, if it is not for the short way. */
+PyObject *snapshot(PyObject *self, const struct known *known, bool with_values);
+
+/* Of a mapping that somebody reads as a whole: as `_whole.looked_up` where one reads, and asks for
+ * what is left. NULL for all else, and nothing is raised. */
+PyObject *looked_up(struct object *object, PyObject *key);
+
+/* For `tp_iter` of a bucket. */
+PyObject *iterate(PyObject *self);
 
 /* As `_logging.follow`; false if that raised. */
 bool follow(const struct known *known);
