@@ -172,8 +172,8 @@ LEAKS := valgrind -q --error-exitcode=9 --leak-check=full \
 
 # Its copy of the package has the modules of the checkout. Python itself leaves memory at its end.
 NATIVE_ASAN := target/native-asan
-WITH_NATIVE := $(addprefix tests/python/test_,native.py batch.py bucket.py inbox.py servers.py stores.py \
-    watch.py)
+WITH_NATIVE := $(addprefix tests/python/test_,native.py batch.py bucket.py inbox.py registry.py servers.py \
+    stores.py watch.py whole.py)
 test-native: export KVREG_LIBRARY := $(CURDIR)/$(LIBRARY)
 test-native: build $(VENV)/installed ## the Python package's extension, under AddressSanitizer
 	rm -rf $(NATIVE_ASAN) && mkdir -p $(NATIVE_ASAN) && cp -r bindings/python/kvreg $(NATIVE_ASAN)

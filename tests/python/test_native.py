@@ -133,9 +133,11 @@ def calls(bucket: kvreg.Bucket, form: str) -> Iterator[Callable[[], Any]]:
             yield ask("update", {key: value})
         yield ask("get_many", [key])
     yield lambda: list(getattr(bucket, form.format("__iter__"))())
-    for keys in ((), "none", iter(["first", "none"]), {"first": 1}.keys(), 5, [[]]):
+    many: tuple[Any, ...] = ((), "none", iter(["first", "none"]), {"first": 1}.keys(), 5, [[]])
+    for keys in many:
         yield ask("get_many", keys)
-    for pairs in ({}, [("a", 1)], iter([(b"a", 2)]), 5, None, [5], kvreg.Bucket()):
+    many = ({}, [("a", 1)], iter([(b"a", 2)]), 5, None, [5], kvreg.Bucket())
+    for pairs in many:
         yield ask("put_many", pairs)
     for arguments in ((), ("k", 1, 2), ("k", abs, 3), (1,), ("k", abs)):
         for name in ("get", "pop", "setdefault", "add", "update", "get_many", "put_many"):

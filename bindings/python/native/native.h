@@ -172,7 +172,7 @@ struct object {
     PyObject_HEAD
     _Atomic(void *) at_once;   /* the handle for the short ways; NULL as long as it is not known */
     const struct known *known; /* NULL as long as it was not needed */
-    bool is_kept;              /* of a registry: its buckets keep it */
+    atomic_bool is_kept;       /* of a registry: its buckets keep it */
     bool is_named;             /* of a bucket: it was looked up, so to free it ends nothing */
 #define FIELD(name) PyObject *name;
     FIELDS(FIELD)

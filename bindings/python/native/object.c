@@ -89,13 +89,16 @@ const struct known *known_to(PyObject *self) {
 
 /* Has Python know the handle too, and own it. False if it is not needed any more. */
 static bool take_over(struct object *object, PyObject *pointer) {
-    if (object->closed != Py_False || (object->now != NULL && object->now != Py_None) ||
-        PyList_Append(object->owned, pointer) != 0) {
-        return false;
+    bool is_taken = false;
+    Py_BEGIN_CRITICAL_SECTION(object);
+    if (object->closed == Py_False && object->now == Py_None &&
+        PyList_Append(object->owned, pointer) == 0) {
+        Py_DECREF(Py_None);
+        object->now = Py_NewRef(pointer);
+        is_taken = true;
     }
-    Py_XDECREF(object->now); /* None at most */
-    object->now = Py_NewRef(pointer);
-    return true;
+    Py_END_CRITICAL_SECTION();
+    return is_taken;
 }
 
 void *begin(PyObject *self, another *make, kvreg_status (*release)(void *)) {
@@ -103,10 +106,10 @@ void *begin(PyObject *self, another *make, kvreg_status (*release)(void *)) {
     const struct known *known = known_to(self);
     void *made;
     if (known == NULL || known->pointer == NULL || object->handle == NULL ||
-        object->owned == NULL || object->readings == NULL) {
+        object->owned == NULL || object->now == NULL || object->readings == NULL) {
         return NULL;
     }
-    if (object->now != NULL && object->now != Py_None) { /* Python has made one */
+    if (object->now != Py_None) { /* Python has made one */
         PyObject *number = PyObject_GetAttr(object->now, known->value);
         learn_handle(self, number);
         Py_XDECREF(number);

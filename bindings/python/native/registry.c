@@ -46,11 +46,12 @@ static PyObject *bucket_of(const struct object *registry, PyObject *name, PyObje
     if (!registry->is_kept || known == NULL || has_store(registry, known)) {
         return NULL;
     }
-    PyObject *timeout = PyDict_GetItemWithError(known->timeouts, known->timeout);
+    PyObject *timeout = PyObject_GetItem(known->timeouts, known->timeout);
     PyTypeObject *type = (PyTypeObject *)known->bucket;
     allocfunc allocate = (allocfunc)(uintptr_t)PyType_GetSlot(type, Py_tp_alloc);
     PyObject *made = timeout == NULL ? NULL : allocate(type, 0);
     if (made == NULL) {
+        Py_XDECREF(timeout);
         return NULL;
     }
     struct object *bucket = (struct object *)made;
@@ -67,7 +68,7 @@ static PyObject *bucket_of(const struct object *registry, PyObject *name, PyObje
     bucket->now = Py_NewRef(Py_None);
     bucket->readings = PyList_New(0);
     bucket->stored = Py_NewRef(Py_False);
-    bucket->timeout = Py_NewRef(timeout);
+    bucket->timeout = timeout;
     PyObject *owned = PyList_New(0);
     if (bucket->free != NULL && bucket->readings != NULL && owned != NULL &&
         PyList_Append(owned, number) == 0) {

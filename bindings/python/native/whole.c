@@ -50,7 +50,7 @@ PyObject *looked_up(struct object *object, PyObject *key) {
         return NULL;
     }
     PyObject *frame = caller(known, known->get_item);
-    PyObject *reading = Py_XNewRef(PyList_GetItem(object->readings, 0)), *found = NULL;
+    PyObject *reading = PySequence_GetItem(object->readings, 0), *found = NULL;
     PyObject *site = reading == NULL ? NULL : PyObject_GetAttr(reading, known->site);
     PyObject *left = reading == NULL ? NULL : PyObject_GetAttr(reading, known->left);
     if (frame != NULL && site != NULL && left != NULL && PyDict_Size(left) > 1 &&
