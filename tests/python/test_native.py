@@ -174,6 +174,24 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+def test_a_put_many_of_a_class_of_its_own_is_called() -> None:
+    class Noting(kvreg.Bucket):
+        """Notes what is put."""
+
+        noted: list[Any] = []
+
+        def put_many(self, other: Any) -> None:
+            self.noted.append(other)
+            super().put_many(other)
+
+    with Noting() as bucket:
+        bucket["k"] = 1
+        bucket.update({"k": 2})
+        bucket |= {"k": 3}
+        bucket.update(k=4)
+        assert bucket["k"] == 4 and Noting.noted == [{"k": 2}, {"k": 3}, [("k", 4)]]
+
+
 @with_native
 def test_of_what_has_ended_too(registry: kvreg.Registry) -> None:
     for end in (kvreg.Bucket.stop, kvreg.Bucket.close):
