@@ -120,6 +120,7 @@ EACH: dict[str, Callable[[Any], Callable[[], object]]] = {
     "get_many": lambda mapping: lambda: mapping.get_many(NAMES),
     "put_many": lambda mapping: lambda: mapping.put_many(MANY),
     "items": lambda mapping: lambda: list(mapping.items()),
+    "keys": lambda mapping: lambda: list(mapping),
 }
 """Operations on many; what is measured is one batch."""
 

@@ -45,6 +45,10 @@ class Locked:
         with self._lock:
             return len(self._items)
 
+    def __iter__(self) -> Iterator[str]:
+        with self._lock:
+            return iter(list(self._items))
+
     def update(self, key: str, fn: Callable[[Any], Any]) -> Any:
         """As `kvreg.Bucket.update`."""
         with self._lock:
