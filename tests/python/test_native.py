@@ -581,3 +581,20 @@ def test_popitem_goes_on_where_another_was_faster() -> None:
     with Late() as bucket:
         bucket["k"] = 1
         assert bucket.popitem() == ("k", 1)
+
+
+def test_what_is_absent_is_told_by_its_name(registry: kvreg.Registry) -> None:
+    bucket = registry.create("a")
+    for _ in range(3):
+        for absent, mapping, kind in (
+            ("none", registry, kvreg.BucketNotFound),
+            ("none", bucket, kvreg.KeyNotFound),
+            (b"none", bucket, kvreg.KeyNotFound),
+        ):
+            try:
+                raise LookupError
+            except LookupError as before:
+                with pytest.raises(kind) as caught:
+                    mapping[absent]  # type: ignore[index]
+                assert type(caught.value) is kind and caught.value.args == (absent,)
+                assert caught.value.__context__ is before

@@ -13,7 +13,7 @@ from ._changes import Batch, path_text
 from ._codecs import Codec, checked_codec
 from ._constants import DEFAULT, Default, Reason, Verdict, exit_arguments
 from ._dict_methods import DictMethods
-from ._errors import KeyNotFound
+from ._errors import BucketNotFound, KeyNotFound
 from ._handle import Handle, obtain
 from ._info import BucketInfo, exit_reason
 from ._library import Library
@@ -403,7 +403,13 @@ _LACKS = (
 )
 
 know(absent=ABSENT, key_not_found=KeyNotFound, keep=Verdict.KEEP, remove=Verdict.REMOVE)
-know(bucket=Bucket, pointer=ctypes.c_void_p, stores=of_named, timeouts=vars(_timeout))
+know(
+    bucket=Bucket,
+    bucket_not_found=BucketNotFound,
+    pointer=ctypes.c_void_p,
+    stores=of_named,
+    timeouts=vars(_timeout),
+)
 know(follow=_logging.follow, logging=vars(_logging))
 
 

@@ -78,27 +78,29 @@ struct functions {
 extern struct functions library;
 
 /* What the module knows of the package, and is told by `know`:
- *   absent         stands for no default
- *   bucket         the class of buckets
- *   by_loop        the code that reads a mapping as a whole, and is Python
- *   changes        the kinds of changes, as the library numbers them
- *   down           an event
- *   follow         looks if what the library logs is to be handed on
- *   keep, remove   what the function of an update may return
- *   key_not_found  an exception
- *   later          what a handler returns that answers later
- *   logging        the names of the module that hands it on
- *   lost           an event
- *   pointer        what ctypes has for a handle
- *   reasons        why servers end, as the library numbers them
- *   remote         the class of handles of servers whose code is not Python's
- *   stores         of which registries with a name a store was named
- *   timeouts       the names of the module that has the timeout of new objects
- *   watch          the class of the inboxes that watches have
+ *   absent            stands for no default
+ *   bucket            the class of buckets
+ *   bucket_not_found  an exception
+ *   by_loop           the code that reads a mapping as a whole, and is Python
+ *   changes           the kinds of changes, as the library numbers them
+ *   down              an event
+ *   follow            looks if what the library logs is to be handed on
+ *   keep, remove      what the function of an update may return
+ *   key_not_found     an exception
+ *   later             what a handler returns that answers later
+ *   logging           the names of the module that hands it on
+ *   lost              an event
+ *   pointer           what ctypes has for a handle
+ *   reasons           why servers end, as the library numbers them
+ *   remote            the class of handles of servers whose code is not Python's
+ *   stores            of which registries with a name a store was named
+ *   timeouts          the names of the module that has the timeout of new objects
+ *   watch             the class of the inboxes that watches have
  */
 #define KNOWN(DO)                                                                                  \
     DO(absent)                                                                                     \
     DO(bucket)                                                                                     \
+    DO(bucket_not_found)                                                                           \
     DO(by_loop)                                                                                    \
     DO(changes)                                                                                    \
     DO(down)                                                                                       \
@@ -240,7 +242,7 @@ PyObject *raise_error(PyObject *error);
 /* Raises what a status says, by the object's `_error`: NULL. */
 PyObject *fail(PyObject *self, kvreg_status status);
 
-/* Raises that a key is absent, by the object's `_absent`: NULL. */
+/* Raises that a key of a bucket is absent, as the object's `_absent`: NULL. */
 PyObject *fail_absent(PyObject *self, PyObject *key);
 
 /* Makes another handle, with timeout 0. */

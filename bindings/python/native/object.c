@@ -55,6 +55,11 @@ PyObject *fail(PyObject *self, kvreg_status status) {
 }
 
 PyObject *fail_absent(PyObject *self, PyObject *key) {
+    const struct known *known = ((struct object *)self)->known;
+    if (known != NULL && known->key_not_found != NULL) {
+        PyErr_SetObject(known->key_not_found, key);
+        return NULL;
+    }
     return raise_error(PyObject_CallMethod(self, "_absent", "iO", (int)KVREG_NOT_FOUND, key));
 }
 

@@ -84,6 +84,10 @@ static PyObject *get_item(PyObject *self, PyObject *name) {
     struct object *registry = (struct object *)self;
     kvreg_status status = KVREG_TIMEOUT;
     kvreg_bucket *bucket = is_read(registry) ? NULL : look_up(self, name, &status);
+    if (status == KVREG_NOT_FOUND && registry->known->bucket_not_found != NULL) {
+        PyErr_SetObject(registry->known->bucket_not_found, name);
+        return NULL;
+    }
     if (bucket == NULL) {
         return pure(self, "_pure___getitem__", &name, 1, NULL);
     }
