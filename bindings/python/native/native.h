@@ -123,7 +123,6 @@ extern struct functions library;
     DO(cell, "_cell")                                                                              \
     DO(code_name, "co_name")                                                                       \
     DO(frame, "frame")                                                                             \
-    DO(free_bucket, "kvreg_bucket_free")                                                           \
     DO(get_item, "__getitem__")                                                                    \
     DO(handlers, "handlers")                                                                       \
     DO(inbox, "_inbox")                                                                            \
@@ -153,12 +152,14 @@ struct known {
 };
 
 /* Attributes that objects of the package have in the struct, where both sides see them: what Python
- * would have as slots. Which of them an object has depends on its class; the others are NULL. */
+ * would have as slots. Which of them an object has depends on its class; the others are NULL. `frees` is
+ * not Python's: of a registry that its buckets keep it is what frees them. */
 #define FIELDS(DO)                                                                                 \
     DO(called)                                                                                     \
     DO(closed)                                                                                     \
     DO(codec)                                                                                      \
     DO(free)                                                                                       \
+    DO(frees)                                                                                      \
     DO(handle)                                                                                     \
     DO(hot)                                                                                        \
     DO(keeper)                                                                                     \
@@ -174,7 +175,6 @@ struct object {
     PyObject_HEAD
     _Atomic(void *) at_once;   /* the handle for the short ways; NULL as long as it is not known */
     const struct known *known; /* NULL as long as it was not needed */
-    atomic_bool is_kept;       /* of a registry: its buckets keep it */
     bool is_named;             /* of a bucket: it was looked up, so to free it ends nothing */
 #define FIELD(name) PyObject *name;
     FIELDS(FIELD)

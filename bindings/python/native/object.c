@@ -168,7 +168,8 @@ static PyObject *forget(PyObject *self, PyObject *none) {
     struct object *object = (struct object *)self;
     (void)none;
     atomic_store_explicit(&object->at_once, NULL, memory_order_release);
-    object->is_kept = object->is_named = false;
+    object->is_named = false;
+    Py_CLEAR(object->frees);
     return Py_NewRef(Py_None);
 }
 

@@ -43,7 +43,7 @@ static bool has_store(const struct object *registry, const struct known *known) 
  * it, or there is no memory. */
 static PyObject *bucket_of(const struct object *registry, PyObject *name, PyObject *number) {
     const struct known *known = registry->known;
-    if (!registry->is_kept || known == NULL || has_store(registry, known)) {
+    if (registry->frees == NULL || known == NULL || has_store(registry, known)) {
         return NULL;
     }
     PyObject *timeout = PyObject_GetItem(known->timeouts, known->timeout);
@@ -60,7 +60,7 @@ static PyObject *bucket_of(const struct object *registry, PyObject *name, PyObje
     bucket->called = Py_NewRef(name);
     bucket->closed = Py_NewRef(Py_False);
     bucket->codec = Py_NewRef(registry->codec);
-    bucket->free = PyObject_GetAttr(registry->library, known->free_bucket);
+    bucket->free = Py_NewRef(registry->frees);
     bucket->handle = Py_NewRef(number);
     bucket->hot = Py_NewRef(registry->hot);
     bucket->keeper = Py_NewRef(registry->keeper);
@@ -70,7 +70,7 @@ static PyObject *bucket_of(const struct object *registry, PyObject *name, PyObje
     bucket->stored = Py_NewRef(Py_False);
     bucket->timeout = timeout;
     PyObject *owned = PyList_New(0);
-    if (bucket->free != NULL && bucket->readings != NULL && owned != NULL &&
+    if (bucket->readings != NULL && owned != NULL &&
         PyList_Append(owned, number) == 0) {
         bucket->owned = owned;
         return made;
@@ -78,6 +78,15 @@ static PyObject *bucket_of(const struct object *registry, PyObject *name, PyObje
     Py_XDECREF(owned);
     Py_DECREF(made);
     return NULL;
+}
+
+/* After Python has made a bucket, which keeps the registry from then on. */
+static void note_kept(struct object *registry, PyObject *made) {
+    Py_BEGIN_CRITICAL_SECTION(registry);
+    if (made != NULL && registry->frees == NULL) {
+        registry->frees = Py_XNewRef(((struct object *)made)->free);
+    }
+    Py_END_CRITICAL_SECTION();
 }
 
 static PyObject *get_item(PyObject *self, PyObject *name) {
@@ -96,7 +105,7 @@ static PyObject *get_item(PyObject *self, PyObject *name) {
     if (found == NULL && number != NULL) {
         PyErr_Clear();
         found = PyObject_CallMethod(self, "_bucket", "OO", number, name);
-        registry->is_kept = found != NULL;
+        note_kept(registry, found);
     }
     Py_XDECREF(number);
     if (found == NULL) { /* an object that had it by then has freed it: this does nothing then */
