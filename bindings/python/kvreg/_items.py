@@ -39,18 +39,17 @@ def pairs(bucket: DictMethods) -> list[tuple[str, Any]]:
 
 def _collected(server: Server, function: str, values: bool) -> list[Any]:
     """The keys, or the keys and values, by the extension."""
-    collected: list[Any]
     if function == "kvreg_bucket_items":
-        collected = native.snapshot(server, values)
-        if collected is not None:  # which it is if it is not for the extension
-            return collected
+        taken: list[Any] | None = native.snapshot(server, values)
+        if taken is not None:  # else it is not for the extension
+            return taken
     snapshot = ctypes.c_void_p()
     try:
         server._call_blocking(function, ctypes.byref(snapshot))
         status, found = native.collect(snapshot.value, values)
         if status != Status.NOT_FOUND:
             server._check(status)
-        collected = found
+        collected: list[Any] = found
         return collected
     finally:
         server._library.kvreg_items_free(snapshot)
