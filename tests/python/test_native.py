@@ -336,6 +336,7 @@ def test_what_may_be_long_lets_others_run(
     bucket: kvreg.Bucket, registry: kvreg.Registry
 ) -> None:
     pairs = {f"key {number}": "value" for number in range(5_000)}
+    long = {f"long {number}": b"v" * 60_000 for number in range(64)}
     keys, over, ran = list(pairs), threading.Event(), 0
     in_c = started_in_c(registry)  # whose handler does not ask for the lock
     assert in_c.call("anything") is None
@@ -354,6 +355,8 @@ def test_what_may_be_long_lets_others_run(
             time.sleep(0)
         for most, call in (
             (1_000, lambda: bucket.put_many(pairs)),
+            (1_000, lambda: bucket.put_many(long)),
+            (1_000, lambda: list(bucket)),
             (1_000, lambda: bucket.get_many(keys)),
             (1_000_000, lambda: in_c.call("anything")),
         ):

@@ -17,21 +17,23 @@ static int let_others_run(size_t at) {
     return PyErr_CheckSignals();
 }
 
-/* What the library is given. Where others run meanwhile, the objects that it reads are kept, whatever
- * is done to what holds them. */
+/* What the library is given, and the objects that it reads: kept, whatever others do meanwhile to
+ * what holds them. */
 struct kept {
     kvreg_pair *pairs;
-    PyObject **objects; /* or NULL */
-    size_t count, used;
+    PyObject **objects;
+    size_t count, used, bytes;
     kvreg_pair few[FEW];
+    PyObject *few_objects[2 * FEW];
 };
 
 static bool keep(struct kept *kept, size_t count, size_t objects) {
+    bool are_few = count <= FEW;
     kept->count = count;
-    kept->used = 0;
-    kept->pairs = count <= FEW ? kept->few : PyMem_Malloc(count * sizeof *kept->pairs);
-    kept->objects = objects == 0 ? NULL : PyMem_Malloc(objects * sizeof *kept->objects);
-    if (kept->pairs == NULL || (kept->objects == NULL && objects != 0)) {
+    kept->used = kept->bytes = 0;
+    kept->pairs = are_few ? kept->few : PyMem_Malloc(count * sizeof *kept->pairs);
+    kept->objects = are_few ? kept->few_objects : PyMem_Malloc(objects * sizeof *kept->objects);
+    if (kept->pairs == NULL || kept->objects == NULL) {
         PyErr_NoMemory();
         return false;
     }
@@ -42,10 +44,10 @@ static void let_go(struct kept *kept) {
     for (size_t at = 0; at < kept->used; at++) {
         Py_DECREF(kept->objects[at]);
     }
-    if (kept->pairs != kept->few) {
+    if (kept->count > FEW) {
         PyMem_Free(kept->pairs);
+        PyMem_Free(kept->objects);
     }
-    PyMem_Free(kept->objects);
 }
 
 static void key_is(kvreg_pair *pair, const struct text *text) {
@@ -64,9 +66,10 @@ static bool pairs_of(PyObject *dict, struct kept *kept) {
             return false;
         }
         key_is(&kept->pairs[at], &text);
-        if (kept->objects != NULL) {
-            kept->objects[kept->used++] = Py_NewRef(key);
-            kept->objects[kept->used++] = Py_NewRef(value);
+        kept->objects[kept->used++] = Py_NewRef(key);
+        kept->objects[kept->used++] = Py_NewRef(value);
+        if (is_text(&kept->pairs[at].value)) {
+            kept->bytes += kept->pairs[at].value.as.text.len;
         }
     }
     return at == kept->count;
@@ -86,9 +89,9 @@ static kvreg_status put_all(PyObject *self, void *handle, PyObject *dict) {
     struct kept kept;
     kvreg_status status = KVREG_TIMEOUT;
     size_t size = (size_t)PyDict_Size(dict);
-    bool are_few = size <= FEW && ((struct object *)self)->stored == Py_False;
-    if (keep(&kept, size, are_few ? 0 : 2 * size) && pairs_of(dict, &kept)) {
-        PyThreadState *state = are_few ? NULL : PyEval_SaveThread();
+    if (keep(&kept, size, 2 * size) && pairs_of(dict, &kept)) {
+        bool are_few = size <= FEW && kept.bytes <= LONGEST;
+        PyThreadState *state = are_few ? let_go_to_store(self) : PyEval_SaveThread();
         status = library.bucket_put_many(handle, kept.pairs, size);
         come_back(state);
     }

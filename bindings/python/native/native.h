@@ -219,6 +219,9 @@ bool key_of(PyObject *key, struct text *text);
 /* A value as the library takes it, which lives as long as the object; false as above. */
 bool value_of(PyObject *object, kvreg_value *value);
 
+/* Whether a value has bytes. */
+bool is_text(const kvreg_value *value);
+
 /* The object of a value, which is released. NULL if there is no memory, or it is no text. */
 PyObject *object_of(kvreg_value *value);
 

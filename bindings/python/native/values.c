@@ -64,7 +64,7 @@ static PyObject *text_of(const kvreg_value *value) {
     return PyUnicode_DecodeUTF8(data, len, NULL);
 }
 
-static bool is_text(const kvreg_value *value) {
+bool is_text(const kvreg_value *value) {
     return value->type == KVREG_STRING || value->type == KVREG_BYTES;
 }
 
