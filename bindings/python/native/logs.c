@@ -1,4 +1,4 @@
-/* Whether what the library logs is to be handed on, which is looked at before a call that may log. */
+/* Whether what the library logs is to be handed on: looked at before a call that may log. */
 #include "native.h"
 
 /* Whether a logger, or the one above it, has handlers; -1 if that cannot be told. */

@@ -84,7 +84,7 @@ static PyObject *own_dict(PyObject *dict) {
 #endif
 }
 
-/* Puts all that a dict has. TIMEOUT too if that is not for the short way, or if something is raised. */
+/* Puts all that a dict has. TIMEOUT too if that is not for the short way, or something is raised. */
 static kvreg_status put_all(PyObject *self, void *handle, PyObject *dict) {
     struct kept kept;
     kvreg_status status = KVREG_TIMEOUT;
@@ -155,7 +155,8 @@ static PyObject *values_of(struct kept *kept, PyObject *absent) {
     return found;
 }
 
-/* The values of the keys of a tuple; NULL too, and nothing raised, if it is not for the short way. */
+/* The values of the keys of a tuple; NULL too, with nothing raised, if that is not for the short
+ * way. */
 static PyObject *get_all(PyObject *self, void *handle, PyObject *keys, PyObject *absent) {
     struct kept kept;
     PyObject *found = NULL;

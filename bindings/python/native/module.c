@@ -81,7 +81,8 @@ static PyObject *describe(PyObject *module, PyObject *const *args, Py_ssize_t co
     const char *type = PyUnicode_AsUTF8AndSize(args[0], NULL);
     const char *name = PyUnicode_AsUTF8AndSize(args[1], NULL);
     const char *text = PyUnicode_AsUTF8AndSize(args[2], NULL);
-    PyMethodDef *found = type == NULL || name == NULL || text == NULL ? NULL : method(type, name);
+    bool are_texts = type != NULL && name != NULL && text != NULL;
+    PyMethodDef *found = are_texts ? method(type, name) : NULL;
     if (PyErr_Occurred() != NULL) {
         return NULL;
     }

@@ -152,8 +152,8 @@ struct known {
 };
 
 /* Attributes that objects of the package have in the struct, where both sides see them: what Python
- * would have as slots. Which of them an object has depends on its class; the others are NULL. `frees` is
- * not Python's: of a registry that its buckets keep it is what frees them. */
+ * would have as slots. Which of them an object has depends on its class; the others are NULL.
+ * `frees` is not Python's: of a registry that its buckets keep it is what frees them. */
 #define FIELDS(DO)                                                                                 \
     DO(called)                                                                                     \
     DO(closed)                                                                                     \
@@ -251,9 +251,9 @@ PyObject *fail_absent(PyObject *self, PyObject *key);
 /* Makes another handle, with timeout 0. */
 typedef kvreg_status another(void *handle, void **made);
 
-/* The handle with timeout 0, which is made if there is none yet, as `Server._at_once` does. NULL if
- * it cannot be: then it is for the package's own way. Nothing is raised, and no code in Python runs:
- * what a signal handler raised there would be lost. */
+/* The handle with timeout 0, which is made if there is none yet, as `Server._at_once` does. NULL
+ * if it cannot be: then it is for the package's own way. Nothing is raised, and no code in Python
+ * runs: what a signal handler raised there would be lost. */
 void *begin(PyObject *self, another *make, kvreg_status (*release)(void *));
 
 /* What the module knows; NULL if it cannot be told. Nothing is raised. */
@@ -291,7 +291,8 @@ void learn_handle(PyObject *self, PyObject *number);
 #define METHOD(function) ((PyCFunction)(uintptr_t)(function))
 
 extern PyType_Spec object_spec, bucket_spec, registry_spec, inbox_spec, remote_spec, watch_spec;
-extern PyMethodDef bucket_methods[], inbox_methods[], remote_methods[], watch_methods[]; /* of types */
+extern PyMethodDef bucket_methods[], inbox_methods[], remote_methods[]; /* of the types */
+extern PyMethodDef watch_methods[];
 extern PyMethodDef many_methods[], turn_methods[]; /* of the module */
 
 #endif

@@ -1,4 +1,4 @@
-/* Mappings that others iterate, or read as a whole: see `_whole.py`, which does all that is not here. */
+/* Mappings that others iterate, or read as a whole: as `_whole.py`, which does what is not here. */
 #include "native.h"
 
 #include <pythread.h>
@@ -12,12 +12,13 @@ static bool is_same(PyObject *of, PyObject *name, PyObject *expected) {
     return is_so;
 }
 
-/* The frame that calls, if it is not one of a method of that name, which hands on what it was asked.
- * Nothing is raised. */
+/* The frame that calls, if it is not one of a method of that name, which hands on what it was
+ * asked. Nothing is raised. */
 static PyObject *caller(const struct known *known, PyObject *method) {
     PyFrameObject *frame = PyEval_GetFrame();
     PyObject *code = frame == NULL ? NULL : (PyObject *)PyFrame_GetCode(frame);
-    bool hands_on = code == NULL || code == known->by_loop || is_same(code, known->code_name, method);
+    bool hands_on = code == NULL || code == known->by_loop ||
+                    is_same(code, known->code_name, method);
     Py_XDECREF(code);
     PyErr_Clear();
     return hands_on ? NULL : (PyObject *)frame;
