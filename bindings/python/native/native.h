@@ -167,6 +167,7 @@ struct known {
     DO(now)                                                                                        \
     DO(owned)                                                                                      \
     DO(readings)                                                                                   \
+    DO(shared)                                                                                     \
     DO(stored)                                                                                     \
     DO(timeout)
 

@@ -67,6 +67,7 @@ static PyObject *bucket_of(const struct object *registry, PyObject *name, PyObje
     bucket->library = Py_NewRef(registry->library);
     bucket->now = Py_NewRef(Py_None);
     bucket->readings = PyList_New(0);
+    bucket->shared = Py_NewRef(Py_False);
     bucket->stored = Py_NewRef(Py_False);
     bucket->timeout = timeout;
     PyObject *owned = PyList_New(0);
