@@ -435,7 +435,8 @@ impl Decision<'_> {
             Err(Error::NotFound) if value.is_none() => Ok(()),
             Err(refused) => Err(refused),
             Ok(done) => {
-                self.bucket().await_copy_of(shared, done.revision, &deadline);
+                self.bucket()
+                    .await_copy_of(shared, done.revision, &deadline);
                 Ok(())
             }
         }
