@@ -32,6 +32,9 @@ use crate::world::world;
 /// Before a change that is not answered is given to the server again.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Before a condition is tried again that seems to hold.
+const SOON: Duration = Duration::from_millis(5);
+
 const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
 const BATCH: &str = "Nats-Batch-Id";
 const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
@@ -264,6 +267,7 @@ impl<'a> Applying<'a> {
 
     /// Why the conditions failed. `None`: they may hold the next time.
     async fn look_at_conditions(&mut self) -> Option<Failure> {
+        let mut is_new = false;
         for (at, part) in self.change.parts.iter().enumerate() {
             if part.condition == Condition::None {
                 continue;
@@ -284,7 +288,12 @@ impl<'a> Applying<'a> {
                 let text = "the key has another revision than was expected";
                 return Some(Failure::new(abi::CONFLICT, text));
             }
+            is_new |= self.absent[at] != sequence;
             self.absent[at] = sequence;
+        }
+        if !is_new {
+            // Another change is on its way, which is not done yet.
+            tokio::time::sleep(SOON).await;
         }
         None
     }

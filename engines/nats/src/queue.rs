@@ -202,6 +202,9 @@ impl Running {
     }
 
     async fn hand_over(&mut self, item: Item) {
+        if item.is_late(Instant::now()) {
+            return item.give_up(self.host);
+        }
         let core = Arc::clone(&self.core);
         let (until, change) = (until(&item), Arc::clone(&item.change));
         let session = match core.cluster.current() {

@@ -108,7 +108,7 @@ impl Session {
                 error.kind(),
                 ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation
             );
-            refused(is_login, &error.kind().to_string())
+            refused(is_login, error.to_string().trim_end_matches('.'))
         })?;
         let info = client.server_info();
         let replies = Arc::new(Replies::new());
@@ -184,7 +184,10 @@ impl Session {
             }
             polled.map_err(|error| match error.kind() {
                 PublishErrorKind::MaxPayloadExceeded => Kept::TooLarge,
-                _ => Kept::Over,
+                _ => {
+                    self.end(); // nobody takes what is in its queue
+                    Kept::Over
+                }
             })
         });
         tokio::select! {

@@ -175,6 +175,9 @@ impl Calls {
         deadline: Option<Instant>,
         work: impl Future<Output = T>,
     ) -> Option<T> {
+        if deadline.is_some_and(|it| it <= Instant::now()) {
+            return None;
+        }
         let bell = Arc::new(Bell::default());
         let _listed = self.enlist(&bell)?;
         let waker = Waker::from(Arc::clone(&bell));

@@ -11,7 +11,8 @@
 //! parent's, which is leaked, with descriptors on which nothing is ever sent or closed by name.
 //! They are closed when the child executes something, as each is made so.
 //!
-//! The engine's threads take none of the host's signals.
+//! The engine's threads take none of the host's signals, nor the one of a connection that broke:
+//! all that is written to one is written by them.
 
 use std::collections::HashMap;
 use std::ptr;

@@ -52,6 +52,21 @@ fn a_server_that_is_down_gets_nothing_later() {
 }
 
 #[test]
+fn a_deadline_that_is_over_lets_nothing_be_done() {
+    let server = Server::start();
+    let bucket = Bucket::open(&server.url(), "over");
+    assert_eq!(
+        bucket.write_by(&[put("k", Value::Nil)], clock()),
+        Err(abi::TIMEOUT)
+    );
+    assert_eq!(bucket.get_by(b"k", clock()), Err(abi::TIMEOUT));
+    let sent = Sent::default();
+    bucket.send(&[put("k", Value::Nil)], clock(), &sent);
+    assert_eq!(sent.wait(), (abi::TIMEOUT, 0));
+    assert_eq!(bucket.count(), (0, 0));
+}
+
+#[test]
 fn a_call_waits_for_a_server_that_comes_back() {
     let mut server = Server::start();
     let bucket = Arc::new(Bucket::open(&server.url(), "back"));
