@@ -54,7 +54,7 @@ static void structs_are_laid_out_as_the_library_has_them(void) {
     CHECK(sizeof(kvreg_registry_options) == 64);
     CHECK(sizeof(kvreg_scan_options) == 48);
     CHECK(sizeof(kvreg_listener_options) == 56);
-    CHECK(sizeof(kvreg_bucket_stats) == 104);
+    CHECK(sizeof(kvreg_bucket_stats) == 112);
     CHECK(sizeof(kvreg_registry_stats) == 56);
     CHECK(sizeof(kvreg_live) == 104);
     CHECK(sizeof(kvreg_server_options) == 112 && sizeof(kvreg_server_stats) == 64);
