@@ -33,7 +33,6 @@ use callbacks::{Callbacks, Running};
 pub(crate) use expiry::Due;
 use expiry::Expiry;
 pub use options::{BucketOptions, OnFull, Order, Reads};
-use shared::Shared;
 pub(crate) use shared::PATIENCE as SHARED_PATIENCE;
 use small_pair::SmallPair;
 pub use update::Verdict;
@@ -341,6 +340,9 @@ unsafe impl State for BucketState {
 
     fn ended(server: &Arc<BucketServer>, exit: &Exit) {
         let state = server.state();
+        if let Some(backed) = server.backed() {
+            backed.let_go();
+        }
         state.spec.around.logs.end("bucket", state.name(), exit);
     }
 
@@ -407,9 +409,12 @@ impl BucketServer {
     }
 
     pub(crate) fn info(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<BucketInfo, Error> {
-        let keys = self.count(caller)?;
-        let state = self.state();
-        let shared = self.shared();
+        let (state, shared) = (self.state(), self.shared());
+        let keys = match self.count(caller) {
+            // Who asks what is the matter is not refused for it.
+            Err(Error::Timeout) if shared.is_some() => state.contents.count()?,
+            counted => counted?,
+        };
         let cache = state.contents.cache_counts();
         let (restarts, last_exit) = state.place.as_ref().map_or((0, None), Place::history);
         Ok(BucketInfo {
@@ -426,7 +431,7 @@ impl BucketServer {
             order: state.spec.options.order,
             store: state.spec.options.store.clone(),
             is_away: shared.is_some_and(|shared| shared.copied.is_away()),
-            lacks: shared.map(Shared::lacks).unwrap_or_default(),
+            lacks: shared.map(|shared| shared.lacks()).unwrap_or_default(),
         })
     }
 
@@ -452,6 +457,13 @@ impl BucketServer {
         run: Box<dyn FnOnce(Deciding) + Send>,
     ) -> Result<(), Error> {
         let key = copy_key(key)?;
+        let run: Box<dyn FnOnce(Deciding) + Send> = match self.note_cast() {
+            None => run,
+            Some(noted) => Box::new(move |deciding| {
+                run(deciding);
+                drop(noted);
+            }),
+        };
         self.cast_task(Task { key, run })
     }
 

@@ -60,6 +60,10 @@ impl Watched for BucketServer {
         pinned: &Guard,
         show: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<Position, Error> {
-        self.state().contents.page(from, enough, pinned, show)
+        let contents = &self.state().contents;
+        match self.reads_at_store() {
+            Some(_) => contents.page_aside(from, enough, pinned, show),
+            None => contents.page(from, enough, pinned, show),
+        }
     }
 }

@@ -425,7 +425,13 @@ pub unsafe extern "C" fn kvreg_bucket_update_begin(
         };
         // SAFETY: as above.
         let own = Key::new(unsafe { argument::key(key, key_len) }?)?;
-        let mut value = match begun.decision().current()? {
+        // What nobody wants is not asked of a cluster.
+        let is_asked = current.is_wanted() || !begun.decision().bucket().is_shared();
+        let found = match is_asked {
+            true => begun.decision().current()?,
+            false => None,
+        };
+        let mut value = match found {
             Some(value) if current.is_wanted() => kvreg_value::owned(value)?,
             Some(_) => kvreg_value::NIL,
             None => kvreg_value::ABSENT,

@@ -28,6 +28,9 @@ pub(crate) trait Engine: Send + Sync {
         hears: Arc<dyn Hears>,
     ) -> Result<AnyStore, Error>;
 
+    /// Whether its stores are changed by others too.
+    fn is_shared(&self) -> bool;
+
     /// Erases what is kept of a bucket, of which no store is open: `Error::NotFound` if there is
     /// nothing.
     fn destroy(&self, location: &Location<'_>, deadline: &Deadline) -> Result<(), Error>;

@@ -21,6 +21,11 @@ impl<'a> Key<'a> {
         Key { bytes, hash }
     }
 
+    /// The hash of a key that lies aside.
+    pub(super) fn hash_aside(bytes: &[u8]) -> u64 {
+        Key::new(bytes).aside().hash
+    }
+
     /// The key where nobody finds it who looks for it as usual: under a hash of which every bit is
     /// another.
     pub(crate) fn aside(self) -> Key<'a> {

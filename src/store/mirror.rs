@@ -8,8 +8,9 @@
 //! the right to write for each step: it is the copy's only writer. Nothing goes by itself: of a key
 //! whose time is over the store tells, and until then who reads looks at the clock.
 //!
-//! What is told anew (`replace_all`) takes the place of all that was there, key by key, and is the one
-//! case in which the numbers may go back: who watches begins anew.
+//! What is told anew (`replace_all`) takes the place of all that was there, key by key: the one case in
+//! which the numbers may go back, and in which a reader may find one key as it is now and then another
+//! as it was before. Who watches begins anew.
 //!
 //! A bucket that reads at its store has a copy for its watches alone. Its keys lie under another hash
 //! ([`Key::aside`]), where no short way finds them.
@@ -22,6 +23,7 @@ use super::key::Key;
 use super::key_log::Kind;
 use super::limits::Cost;
 use super::stored::{Life, Stored};
+use super::ttl::TTL_LIMIT;
 use super::writing::{count_retired, Gone};
 use crate::error::Error;
 use crate::memory;
@@ -140,8 +142,8 @@ impl Exclusive<'_, Contents> {
                 going.push(memory::bytes(found.key()).ok_or(Error::NoMemory)?);
             }
         }
-        self.snapshots.fail_all(&pinned);
         self.revisions.begin_at(u64::MAX); // nobody reads at one instant meanwhile
+        self.snapshots.fail_all(&pinned);
         for key in &going {
             let key = place(key);
             if let Ok(Some(found)) = writer.get(key.hash, &key) {
@@ -167,12 +169,6 @@ impl Exclusive<'_, Contents> {
             let key = place(bytes);
             let old = writer.get(key.hash, &key);
             let old = old.map_err(|Closed| Error::NoProcess)?;
-            if old
-                .as_ref()
-                .is_some_and(|old| old.value().revision() == own.revision)
-            {
-                continue;
-            }
             let pair = self.mirrored(key, &own.loaded(bytes), now)?;
             let change = self.tell_stored(&pair);
             self.mirror_insert(writer, pair, old.as_ref(), pinned)?;
@@ -184,8 +180,9 @@ impl Exclusive<'_, Contents> {
     /// The entry of a key, with what is left of its time.
     fn mirrored(&self, key: Key<'_>, loaded: &Loaded<'_>, now: i64) -> Result<Pair, Error> {
         let life = loaded.expires.map(|expires| {
-            let left = expires.saturating_sub(now).max(0);
-            Life::new(Moment::now().after(left.unsigned_abs()), UNNOTED)
+            let left = expires.saturating_sub(now).max(0).unsigned_abs();
+            let left = left.min(TTL_LIMIT.as_millis() as u64);
+            Life::new(Moment::now().after(left), UNNOTED)
         });
         if life.is_some() {
             self.times.use_without_notes();
@@ -206,7 +203,9 @@ impl Exclusive<'_, Contents> {
         pair.0.set_marks(self.marks_of(old, pair.0.hash(), pinned));
         let replaced = writer.insert(pair.0)?;
         count_retired(replaced.as_ref(), pinned);
-        self.charge(less, more)
+        // It counts in a registry that has a limit, and is not refused by that: nobody here stored it.
+        self.uncharge(more, less);
+        Ok(())
     }
 
     fn mirror_remove(

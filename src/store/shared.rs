@@ -102,6 +102,8 @@ pub(crate) enum News<'a> {
     },
     /// Others erased it.
     Deleted,
+    /// What is no news.
+    Unreadable,
 }
 
 /// Hears what a store tells, one after the other.

@@ -88,4 +88,18 @@ impl Contents {
         let page = self.table.page(from, enough, pinned, show);
         page.map_err(|Closed| Error::NoProcess)?
     }
+
+    /// As `page`, of contents whose keys lie aside.
+    pub(crate) fn page_aside(
+        &self,
+        from: Position,
+        enough: usize,
+        pinned: &Guard,
+        show: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<Position, Error> {
+        let page = self
+            .table
+            .page_hashed(Key::hash_aside, from, enough, pinned, show);
+        page.map_err(|Closed| Error::NoProcess)?
+    }
 }

@@ -233,7 +233,9 @@ impl Watching {
 
     /// A watch looks again by itself.
     pub(crate) fn unarm(&self, watch: &Arc<Watch>) {
-        self.disarm(&mut lock(&self.list), watch);
+        let mut list = lock(&self.list);
+        self.disarm(&mut list, watch);
+        let _ = watch.take_woken(); // or it would be taken for that of a later time
     }
 
     fn disarm(&self, list: &mut List, watch: &Arc<Watch>) {

@@ -33,6 +33,18 @@ impl<V: TableValue> Table<V> {
         from: Position,
         enough: usize,
         pinned: &Guard,
+        show: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Result<Position, E>, Closed> {
+        self.page_hashed(hash, from, enough, pinned, show)
+    }
+
+    /// As `page`, of keys that have this hash here.
+    pub(crate) fn page_hashed<E>(
+        &self,
+        hash: fn(&[u8]) -> u64,
+        from: Position,
+        enough: usize,
+        pinned: &Guard,
         mut show: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<Result<Position, E>, Closed> {
         let Some(array) = self.array(pinned)? else {
@@ -50,7 +62,7 @@ impl<V: TableValue> Table<V> {
                 shown += 1;
                 show(key)
             };
-            if let Err(ended) = array.keys_at_home(home, each) {
+            if let Err(ended) = array.keys_at_home(hash, home, each) {
                 return Ok(Err(ended));
             }
             position = next;
@@ -66,6 +78,7 @@ impl<V: TableValue> Array<'_, V> {
     /// Shows the keys that belong into a group, wherever they lie.
     fn keys_at_home<E>(
         self,
+        hash: fn(&[u8]) -> u64,
         home: usize,
         mut show: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {

@@ -242,6 +242,161 @@ static void casts_on_their_way_are_done(void) {
     stop(one);
 }
 
+static void a_watch_is_told_all_keys(void) {
+    enum { MANY = 500 };
+    kvreg_bucket *one = open_here("large");
+    bool told[MANY] = {false};
+    uint64_t reference;
+    char key[8];
+    for (int i = 0; i < MANY; i++) {
+        snprintf(key, sizeof key, "%d", i);
+        put(one, key, i);
+    }
+    OK(kvreg_inbox_open(&inbox));
+    OK(kvreg_inbox_watch(inbox, one, NULL, &reference));
+    for (bool is_current = false; !is_current;) {
+        kvreg_event event = next_event();
+        if (event.type == KVREG_EVENT_CHANGE) told[event.value.as.integer] = true;
+        is_current = event.type == KVREG_EVENT_CURRENT;
+        kvreg_event_clear(&event);
+    }
+    for (int i = 0; i < MANY; i++) CHECK(told[i]);
+    OK(kvreg_inbox_free(inbox));
+    erase("large", one, NULL);
+}
+
+static void *update_for_ever(void *bucket) {
+    IS(KVREG_SERVER_DOWN, kvreg_bucket_update(bucket, "k", 1, one_more, NULL));
+    return NULL;
+}
+
+static void who_has_the_turn_is_let_go_too(void) {
+    kvreg_bucket *one = open_here("turns");
+    pthread_t threads[2];
+    OK(kvreg_bucket_set_timeout(one, -1));
+    pool_set_away(true);
+    CHECK(pthread_create(&threads[0], NULL, update_for_ever, one) == 0);
+    check_patience patience = check_patiently();
+    while (pool_waiting() == 0) CHECK(check_go_on(&patience));
+    CHECK(pthread_create(&threads[1], NULL, get_for_ever, one) == 0);
+    while (pool_waiting() < 2) CHECK(check_go_on(&patience));
+    OK(kvreg_registry_remove(here, "turns", KVREG_NUL));
+    pthread_join(threads[0], NULL);
+    pthread_join(threads[1], NULL);
+    pool_set_away(false);
+    OK(kvreg_bucket_free(one));
+    /* And who waits for a copy that is not told any more. */
+    one = open_in(here, "turns", KVREG_READ_COPY);
+    kvreg_value value = kvreg_int(1);
+    pool_hold_watches(true);
+    OK(kvreg_bucket_put_cast(one, "k", 1, &value));
+    OK(kvreg_bucket_set_timeout(one, SHORT));
+    IS(KVREG_TIMEOUT, kvreg_bucket_get(one, "k", 1, &value));
+    OK(kvreg_registry_remove(here, "turns", KVREG_NUL));
+    IS(KVREG_NO_PROCESS, kvreg_bucket_put_cast(one, "k", 1, &value));
+    OK(kvreg_bucket_free(one));
+    pool_hold_watches(false);
+    one = open_here("turns");
+    CHECK(get(one, "k") == 1);
+    erase("turns", one, NULL);
+}
+
+static kvreg_verdict end_it(void *user_data, const kvreg_value *current, kvreg_value *next) {
+    (void)current;
+    OK(kvreg_bucket_exit(user_data, KVREG_REASON_KILLED, "", 0));
+    *next = kvreg_int(9);
+    return KVREG_STORE;
+}
+
+static void an_update_of_one_that_ended_is_discarded(void) {
+    kvreg_bucket *one = open_here("discarded"), *other = open_there("discarded");
+    put(one, "k", 1);
+    IS(KVREG_SERVER_DOWN, kvreg_bucket_update(one, "k", 1, end_it, one));
+    CHECK(get(other, "k") == 1);
+    OK(kvreg_bucket_free(one));
+    stop(other);
+}
+
+static void what_was_made_anew_takes_the_place(void) {
+    kvreg_bucket *other = open_there("anew"), *one;
+    put(other, "k", 1);
+    one = open_in(here, "anew", KVREG_READ_COPY);
+    CHECK(get(one, "k") == 1);
+    pool_hold_watches(true);
+    pool_make_anew("anew");
+    put(other, "k", 2); /* of the same revision */
+    pool_hold_watches(false);
+    check_patience patience = check_patiently();
+    while (get(one, "k") != 2) CHECK(check_go_on(&patience));
+    erase("anew", one, other);
+}
+
+static void a_copy_is_not_refused_by_its_registry(void) {
+    kvreg_registry_options options = kvreg_registry_options_init();
+    kvreg_registry *small;
+    char text[100] = {0};
+    options.max_bytes = 50;
+    OK(kvreg_registry_start(&options, &small));
+    kvreg_bucket *one = open_in(small, "small", KVREG_READ_COPY);
+    OK(kvreg_bucket_put_bytes(one, "k", 1, text, sizeof text));
+    CHECK(is_there(one, "k"));
+    OK(kvreg_bucket_delete(one, "k", 1, NULL));
+    stop(one);
+    OK(kvreg_registry_stop(small));
+    OK(kvreg_registry_free(small));
+}
+
+static void facts_are_told_out_of_reach(void) {
+    kvreg_bucket *one = open_here("facts");
+    kvreg_bucket_stats stats = kvreg_bucket_stats_init();
+    OK(kvreg_bucket_set_timeout(one, SHORT));
+    pool_set_away(true);
+    check_patience patience = check_patiently();
+    do OK(kvreg_bucket_info(one, &stats));
+    while (stats.store_level != KVREG_STORE_AWAY && check_go_on(&patience));
+    CHECK(stats.store_level == KVREG_STORE_AWAY);
+    pool_set_away(false);
+    OK(kvreg_bucket_set_timeout(one, LONG));
+    erase("facts", one, NULL);
+}
+
+static void g1_casts_of_a_thread_are_in_order(void) {
+    kvreg_bucket *one = open_here("order");
+    kvreg_value hundred = kvreg_int(100);
+    for (unsigned long i = 0; i < check_count(50); i++) {
+        OK(kvreg_bucket_update_cast(one, "k", 1, one_more, NULL, NULL));
+        OK(kvreg_bucket_put_cast(one, "k", 1, &hundred));
+        CHECK(get(one, "k") == 100);
+    }
+    erase("order", one, NULL);
+}
+
+#ifndef _WIN32
+static kvreg_verdict fork_it(void *user_data, const kvreg_value *current, kvreg_value *next) {
+    (void)current;
+    pid_t *child = user_data;
+    *child = fork();
+    *next = kvreg_int(9);
+    return *child == 0 ? KVREG_STORE : KVREG_KEEP;
+}
+
+static void a_child_of_an_update_changes_nothing(void) {
+    kvreg_bucket *one = open_here("child");
+    pid_t child = -1;
+    int status;
+    put(one, "k", 1);
+    kvreg_status done = kvreg_bucket_update(one, "k", 1, fork_it, &child);
+    if (child == 0) {
+        if (done == KVREG_FORKED) kill(getpid(), SIGKILL);
+        _exit(1);
+    }
+    OK(done);
+    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
+    CHECK(get(one, "k") == 1);
+    erase("child", one, NULL);
+}
+#endif
+
 static void all_stores_are_closed(void) {
     OK(kvreg_registry_stop(here));
     OK(kvreg_registry_stop(there));
@@ -263,6 +418,16 @@ int main(void) {
         TEST(a_copy_never_goes_back),
         TEST(the_end_lets_go_who_waits),
         TEST(casts_on_their_way_are_done),
+        TEST(a_watch_is_told_all_keys),
+        TEST(who_has_the_turn_is_let_go_too),
+        TEST(an_update_of_one_that_ended_is_discarded),
+        TEST(what_was_made_anew_takes_the_place),
+        TEST(a_copy_is_not_refused_by_its_registry),
+        TEST(facts_are_told_out_of_reach),
+        TEST(g1_casts_of_a_thread_are_in_order),
+#ifndef _WIN32
+        TEST(a_child_of_an_update_changes_nothing),
+#endif
         TEST(all_stores_are_closed),
     };
     url = "pool:tests";

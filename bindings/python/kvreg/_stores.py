@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from . import _abi, _timeout
 from ._changes import path_text
-from ._constants import Status
 from ._errors import InvalidArgument, check
 from ._hot import Hot
 from ._library import library as load_library
@@ -146,10 +145,8 @@ def keep(bucket: DictMethods) -> None:
 def _is_shared(bucket: DictMethods) -> bool:
     """Whether others change it too, as on a cluster. Never blocks."""
     stats = _abi.BucketStats()
-    info = bucket._library.quick.kvreg_bucket_info
-    status = info(bucket._at_once(), stats)
-    # Who has no time is told nothing by a cluster, unless there is a copy to be asked.
-    return status == Status.TIMEOUT or bool(stats.lacks & _abi.LACKS_WHOLE)
+    bucket._library.quick.kvreg_bucket_info(bucket._at_once(), stats)
+    return bool(stats.lacks & _abi.LACKS_WHOLE)
 
 
 def after_mail(bucket: _Bucket) -> _Bucket:

@@ -152,11 +152,13 @@ impl Bucket {
             Timeout::After(wait) => Some(wait),
             Timeout::Never => None,
         };
+        let (timeout_of, deadline) = (self.0.timeout(), self.0.timeout().deadline());
         let (server, progress) = (self.0.server(), Progress::default());
         let (reply, mut answer) = oneshot::channel();
         let begins = progress.clone();
         let run = move |turn: Deciding| {
             if begins.becomes(BEGUN) {
+                turn.decision().waits_until(timeout_of, deadline);
                 let done = work(turn.decision());
                 drop(turn);
                 let _ = reply.send(done); // nobody waits for it if the future was dropped
@@ -177,6 +179,33 @@ impl Bucket {
         told(server.system(), answer.unwrap_or(Err(Error::ServerDown)))
     }
 
+    /// Has `read` done by another thread, which waits for a cluster, after what was cast before.
+    async fn elsewhere<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&super::Bucket) -> Result<R, Error> + Send + 'static,
+    ) -> Result<R, Error> {
+        let wait = self.0.timeout();
+        if let Timeout::Now = wait {
+            return Err(Error::Timeout);
+        }
+        let (bucket, deadline) = (self.0.clone(), wait.deadline());
+        let (reply, answer) = oneshot::channel();
+        let threads = self.0.server().system().threads();
+        threads.start()?;
+        threads.spawn_blocking(move || {
+            let done = bucket
+                .server()
+                .await_mail(&mut Caller::new(wait))
+                .and_then(|()| {
+                    let left = deadline.left().map_or(Timeout::Never, Timeout::After);
+                    read(&bucket.with_timeout(left))
+                });
+            let _ = reply.send(done); // nobody waits for it if the future was dropped
+        });
+        let done = answer.await.unwrap_or(Err(Error::ServerDown));
+        told(self.0.server().system(), done)
+    }
+
     /// Has `read` done, which only reads.
     async fn read<R: Send + 'static>(
         &self,
@@ -186,6 +215,9 @@ impl Bucket {
             Err(Error::Timeout) => {}
             done => return done,
         }
+        if self.0.server().is_shared() {
+            return self.elsewhere(read).await;
+        }
         // From inside its turn every read passes.
         let patient = self.0.clone().with_timeout(Timeout::Never);
         self.later(b"", move |_| read(&patient)).await
@@ -194,6 +226,12 @@ impl Bucket {
     /// As [`kvreg::Bucket::get`](crate::Bucket::get).
     pub async fn get<T: FromValue>(&self, key: impl AsRef<[u8]>) -> Result<T, Error> {
         let found = match self.now().get::<OrAbsent>(&key) {
+            Err(Error::Timeout) if self.0.server().is_shared() => {
+                let key = key.as_ref().to_vec();
+                self.elsewhere(move |bucket| bucket.get::<OrAbsent>(&key))
+                    .await?
+                    .0
+            }
             Err(Error::Timeout) => self.later(key.as_ref(), |turn| turn.current()).await?,
             found => found?.0,
         };

@@ -121,6 +121,11 @@ impl Engines {
         })
     }
 
+    /// Whether the stores of a URL are changed by others too.
+    pub(crate) fn is_shared(url: &str) -> Result<bool, Error> {
+        Engines::of(url).map(|engine| engine.is_shared())
+    }
+
     /// Opens a store that no other process of the bucket has open: that is waited for.
     pub(crate) fn open(
         &'static self,

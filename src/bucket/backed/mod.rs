@@ -24,10 +24,10 @@ mod request;
 mod storing;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::SystemTime;
 
-use super::shared::{self, Shared};
+use super::shared::{self, Copied, Shared};
 use super::{BucketServer, Deciding, Decision, Task};
 use crate::error::Error;
 use crate::reclaim;
@@ -51,7 +51,9 @@ pub(super) struct Backed {
     /// Changes that were cast before it was open, or beside it, and are not answered.
     cast: AtomicUsize,
     /// Of a store that others change too, once it is open.
-    shared: OnceLock<Box<Shared>>,
+    shared: OnceLock<Arc<Shared>>,
+    /// How far a copy of such a store is, from before it is open.
+    copied: Arc<Copied>,
 }
 
 impl Backed {
@@ -80,8 +82,16 @@ impl Backed {
         self.is_open.load(Ordering::Acquire)
     }
 
-    pub(super) fn shared(&self) -> Option<&Shared> {
-        self.shared.get().map(|shared| &**shared)
+    pub(super) fn shared(&self) -> Option<&Arc<Shared>> {
+        self.shared.get()
+    }
+
+    /// The bucket has ended: lets those go who wait for a store that others change too.
+    pub(super) fn let_go(&self) {
+        self.copied.end();
+        if let Some(shared) = self.shared() {
+            shared.let_go();
+        }
     }
 
     /// The bucket has ended, and nobody has its turn.
@@ -98,11 +108,10 @@ impl Backed {
 impl Drop for Backed {
     fn drop(&mut self) {
         // The last to know it is a child of a fork, and it is the parent's; else it was closed.
-        if let Some(store) = lock(&self.store).take() {
+        let store = self.store.get_mut().unwrap_or_else(|it| it.into_inner());
+        if let Some(store) = store.take() {
             store.forget();
-            if let Some(shared) = self.shared() {
-                shared.forget();
-            }
+            std::mem::forget(self.shared.take());
         }
     }
 }
@@ -131,6 +140,12 @@ impl BucketServer {
     #[inline(always)]
     pub(crate) fn is_open(&self) -> bool {
         self.backed().is_none_or(Backed::is_open)
+    }
+
+    /// Notes an update that is cast, until the answer is dropped: other casts are to come behind it.
+    pub(super) fn note_cast(self: &Arc<Self>) -> Option<NotedCast> {
+        self.backed()?.cast.fetch_add(1, Ordering::AcqRel);
+        Some(NotedCast(Arc::downgrade(self)))
     }
 
     /// Makes a change, of a bucket that a store keeps. Blocks for its turn, and for the store.
@@ -170,8 +185,8 @@ impl BucketServer {
         change: Change,
         reserved: Vec<Reservation>,
     ) -> Result<(), Error> {
-        // One thread's casts are done in their order: behind one that waits here, all do.
-        let is_waiting = backed.cast.load(Ordering::Acquire) != 0;
+        // One thread's casts are done in their order: behind one that waits, all do.
+        let is_waiting = backed.cast.load(Ordering::Acquire) != 0 || self.is_occupied_by_caller();
         if let (Some(shared), false) = (backed.shared(), is_waiting) {
             if let Some((key, value)) = change.as_cast() {
                 return self.cast_shared(shared, key, value);
@@ -189,6 +204,17 @@ impl BucketServer {
                 backed.cast.fetch_sub(1, Ordering::AcqRel);
             }
         })
+    }
+}
+
+/// A cast that waits in the mailbox.
+pub(super) struct NotedCast(Weak<BucketServer>);
+
+impl Drop for NotedCast {
+    fn drop(&mut self) {
+        if let Some(backed) = self.0.upgrade().as_ref().and_then(|it| it.backed()) {
+            backed.cast.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 

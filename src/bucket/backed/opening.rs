@@ -3,14 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use super::{wall_clock, Backed, OpenedStore};
-use crate::bucket::shared::{Copied, Shared, StoreEar};
+use super::{wall_clock, Backed, Engines, OpenedStore};
+use crate::bucket::shared::{Shared, StoreEar, PATIENCE};
 use crate::bucket::{copy_key, BucketServer, BucketState, Deciding, Task};
 use crate::error::Error;
 use crate::memory;
 use crate::reason::{Exit, Reason};
 use crate::server::{Caller, Inside, Lasts, Place, Turn};
-use crate::store::{AnyStore, Loaded, Loading};
+use crate::store::{AnyStore, Loaded, Loading, Location};
 use crate::sync::lock;
 use crate::time::{Deadline, Timeout};
 use crate::value::Value;
@@ -71,6 +71,7 @@ impl BucketServer {
         let opened = self.backed().and_then(|backed| lock(&backed.store).take());
         if let Some(shared) = self.shared() {
             shared.end();
+            shared.await_left();
         }
         let erased = match (opened, state.spec.location(name)) {
             (Some(opened), Some(location)) => opened.destroy(&location, &deadline),
@@ -110,15 +111,12 @@ impl BucketServer {
         let spec = &self.state().spec;
         let name = self.state().place.as_ref().map_or("", Place::name);
         let location = spec.location(name).ok_or(Error::ServerDown)?;
-        let copied: Arc<Copied> = Arc::default();
+        let copied = Arc::clone(&backed.copied);
         let ear = StoreEar {
             server: Arc::downgrade(self),
             copied: Arc::clone(&copied),
         };
-        let opened = spec
-            .around
-            .engines
-            .open(&location, deadline, Arc::new(ear))?;
+        let opened = self.open_patiently(&location, deadline, Arc::new(ear))?;
         let store = match &opened.store {
             AnyStore::Exclusive(store) => store,
             AnyStore::Shared(store) => {
@@ -140,6 +138,28 @@ impl BucketServer {
         Ok(())
     }
 
+    /// Opens a store that others change too in steps, where nobody waits: between them it is seen that
+    /// the bucket has ended.
+    fn open_patiently(
+        self: &Arc<Self>,
+        location: &Location<'_>,
+        deadline: Deadline,
+        ear: Arc<StoreEar>,
+    ) -> Result<OpenedStore, Error> {
+        let engines = self.state().spec.around.engines;
+        let in_steps = deadline.left().is_none() && Engines::is_shared(location.url)?;
+        loop {
+            let until = match in_steps {
+                true => Deadline::after(PATIENCE),
+                false => deadline,
+            };
+            match engines.open(location, until, Arc::clone(&ear) as _) {
+                Err(Error::Io { .. } | Error::Timeout) if in_steps && !self.has_ended() => {}
+                opened => return opened,
+            }
+        }
+    }
+
     /// The store is open; a copy that is read is there before anybody reads.
     fn open_shared(
         self: &Arc<Self>,
@@ -158,7 +178,7 @@ impl BucketServer {
         }
         *lock(&backed.store) = Some(opened);
         // Set once: a store is opened once for a bucket.
-        let _ = backed.shared.set(Box::new(shared));
+        let _ = backed.shared.set(Arc::new(shared));
         backed.is_open.store(true, Ordering::Release);
         Ok(())
     }

@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use super::request::{collected, Change, Done, Request};
 use super::wall_clock;
-use crate::bucket::shared::PATIENCE;
 use crate::bucket::{BucketServer, BucketState};
 use crate::error::Error;
 use crate::memory;
 use crate::server::{Inside, Writing};
 use crate::store::{AnyStore, Key, Op, Plan, Refused, Ttl, What, Written};
 use crate::sync::lock;
-use crate::time::{Clock, Deadline};
+use crate::time::Clock;
 use crate::value::Value;
 
 /// So much is stored in one go: what comes later waits for all of it.
@@ -139,7 +138,7 @@ impl BucketServer {
     ) {
         if let Some(shared) = self.shared() {
             for request in requests {
-                let deadline = Deadline::after(PATIENCE);
+                let deadline = shared.deadline_of_update();
                 let made = self.make_change(shared, &request.change, deadline);
                 request.answer(self.seen_in_copy(shared, &request.change, made, &deadline));
             }

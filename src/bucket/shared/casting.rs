@@ -56,6 +56,9 @@ impl BucketServer {
         key: &[u8],
         value: Option<ValueRef<'_>>,
     ) -> Result<(), Error> {
+        if self.has_ended() {
+            return Err(self.finish_end(Error::NoProcess));
+        }
         let store = shared.store()?;
         let default_ttl = self.state().contents.times.default_ttl();
         let expires = match (value, default_ttl) {
@@ -98,7 +101,7 @@ impl Deciding {
         let server = Arc::clone(self.turn.inside().server());
         match pending.outcome() {
             Ok(revision) => {
-                if let Some(shared) = server.shared() {
+                if let Some(shared) = server.shared().filter(|shared| shared.reads_copy) {
                     // Reads of the thread wait for this task.
                     let _ = shared
                         .copied

@@ -3,25 +3,30 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::backed::{collected, wall_clock, Change, Done, OwnOp};
 use super::super::{BucketServer, Decision};
-use super::reading::Entry;
-use super::Shared;
+use super::reading::Seen;
+use super::{InStore, Shared};
 use crate::error::Error;
 use crate::memory;
 use crate::server::Caller;
-use crate::store::{Key, Op, Refused, SharedChange, SharedStore, Ttl, What};
+use crate::store::{Key, Op, Refused, SharedChange, Ttl, What};
 use crate::sync::lock;
 use crate::time::Deadline;
 use crate::value::{Value, ValueRef};
+
+/// How long who was overtaken waits before it tries again, at first and at last.
+const SHORTEST_PAUSE: Duration = Duration::from_micros(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 
 type Outcome = Result<Done, Refused>;
 
 /// What is known of a key between the changes of one step.
 struct Now {
     /// That of the store; `None`: it was not looked at.
-    entry: Option<Option<Entry>>,
+    seen: Option<Seen>,
     /// What an earlier change of the step made of it.
     made: Option<Made>,
 }
@@ -59,7 +64,7 @@ impl Shared {
 /// A change of one key, made until it holds.
 struct Changing<'c> {
     shared: &'c Shared,
-    store: Arc<dyn SharedStore>,
+    store: InStore<'c>,
     deadline: Deadline,
     /// Of keys that are given none; 0: none.
     default_ttl: u64,
@@ -71,13 +76,18 @@ impl Changing<'_> {
         &self,
         mut attempt: impl FnMut() -> Result<Option<T>, Refused>,
     ) -> Result<T, Refused> {
+        let mut pause = Duration::ZERO;
         loop {
             if let Some(done) = attempt()? {
                 return Ok(done);
             }
-            if self.deadline.has_passed() {
+            let left = self.deadline.left().unwrap_or(LONGEST_PAUSE);
+            if left.is_zero() {
                 return Err(Error::Timeout.into());
             }
+            // Others are at it too: they are to come to their end.
+            std::thread::sleep(pause.min(left));
+            pause = (2 * pause).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         }
     }
 
@@ -101,13 +111,13 @@ impl Changing<'_> {
         }
     }
 
-    fn entry(&self, key: &[u8]) -> Result<Option<Entry>, Error> {
-        self.shared.entry(key, &self.deadline)
+    fn seen(&self, key: &[u8]) -> Result<Seen, Error> {
+        self.shared.seen(key, &self.deadline)
     }
 
     fn take(&self, key: &[u8], expected: Option<u64>) -> Outcome {
         self.again(|| {
-            let entry = self.entry(key)?.ok_or(Error::NotFound)?;
+            let entry = self.seen(key)?.entry.ok_or(Error::NotFound)?;
             if expected.is_some_and(|expected| expected != entry.revision) {
                 return Err(Error::Conflict.into());
             }
@@ -122,7 +132,7 @@ impl Changing<'_> {
 
     fn put_if_equal(&self, key: &[u8], expected: Option<&Value>, value: Option<&Value>) -> Outcome {
         self.again(|| {
-            let entry = self.entry(key)?;
+            let Seen { entry, revision } = self.seen(key)?;
             let is_equal = match (&entry, expected) {
                 (Some(entry), Some(expected)) => {
                     entry.value.as_ref().is_identical(expected.as_ref())
@@ -135,7 +145,7 @@ impl Changing<'_> {
             if entry.is_none() && value.is_none() {
                 return Ok(Some(Done::default()));
             }
-            let (seen, old) = entry.map_or((0, None), |entry| (entry.revision, entry.expires));
+            let (seen, old) = (revision, entry.and_then(|entry| entry.expires));
             let keep = Ttl::Keep(None);
             let expires = self
                 .shared
@@ -148,7 +158,7 @@ impl Changing<'_> {
 
     fn expire(&self, key: &[u8], ttl: Ttl) -> Outcome {
         self.again(|| {
-            let entry = self.entry(key)?.ok_or(Error::NotFound)?;
+            let entry = self.seen(key)?.entry.ok_or(Error::NotFound)?;
             let now = wall_clock();
             let expires = self
                 .shared
@@ -211,8 +221,7 @@ impl Changing<'_> {
             let Some(expected) = op.expected else {
                 continue;
             };
-            let seen = self.entry(&op.key)?.map_or(0, |entry| entry.revision);
-            if seen != expected {
+            if self.seen(&op.key)?.revision != expected {
                 return Err(Refused {
                     at: Some(at),
                     error: Error::Conflict,
@@ -237,13 +246,13 @@ impl Changing<'_> {
             memory::without_reserve(|| known.try_reserve(1)).map_err(|_| Error::NoMemory)?;
             let is_first = !known.contains_key(key);
             let place = known.entry(key).or_insert(Now {
-                entry: None,
+                seen: None,
                 made: None,
             });
             let looks =
                 matches!(op.what, What::Delete | What::Add(_)) || matches!(op.ttl, Ttl::Keep(_));
             if is_first && looks {
-                place.entry = Some(self.entry(key)?);
+                place.seen = Some(self.seen(key)?);
                 looked = true;
             }
             ready.push(self.step(op, at, place, now).map_err(refused)?);
@@ -261,8 +270,8 @@ impl Changing<'_> {
         if matches!(op.what, What::Delete) && there.is_none() {
             return Err(Error::NotFound);
         }
-        let seen = place.entry.as_ref().filter(|_| is_first);
-        let seen = seen.map(|entry| entry.as_ref().map_or(0, |entry| entry.revision));
+        let seen = place.seen.as_ref().filter(|_| is_first);
+        let seen = seen.map(|seen| seen.revision);
         if let (Some(seen), Some(expected)) = (seen, op.expected) {
             if seen != expected {
                 return Err(Error::Conflict);
@@ -312,7 +321,7 @@ impl Now {
                 expires: made.expires,
             });
         }
-        let entry = self.entry.as_ref()?.as_ref()?;
+        let entry = self.seen.as_ref()?.entry.as_ref()?;
         Some(There {
             number: match entry.value {
                 Value::Int(number) => Some(number),
@@ -378,6 +387,7 @@ impl BucketServer {
         change: &Change,
         deadline: Deadline,
     ) -> Outcome {
+        self.may_change()?;
         let changing = Changing {
             shared,
             store: shared.store()?,
@@ -414,6 +424,7 @@ impl Decision<'_> {
         shared: &Shared,
         value: Option<ValueRef<'_>>,
     ) -> Result<(), Error> {
+        self.bucket().may_change()?;
         let seen = lock(&shared.begun).seen.take();
         let key: Key<'_> = self.key();
         let (what, ttl) = match value {

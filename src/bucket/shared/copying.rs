@@ -19,6 +19,8 @@ struct Progress {
     /// All that was there when it began is in it.
     is_current: bool,
     revision: u64,
+    /// How often it was told anew and was no further than before.
+    went_back: u64,
     has_ended: bool,
 }
 
@@ -35,15 +37,16 @@ impl Copied {
         self.is_away.load(Ordering::Acquire)
     }
 
-    pub(super) fn end(&self) {
+    pub(in crate::bucket) fn end(&self) {
         lock(&self.progress).has_ended = true;
         self.moved.notify_all();
     }
 
     fn comes_to(&self, revision: u64, is_current: bool) {
         let mut progress = lock(&self.progress);
+        progress.went_back += u64::from(is_current && revision < progress.revision);
         progress.revision = match is_current {
-            true => revision, // it may have gone back
+            true => revision,
             false => progress.revision.max(revision),
         };
         progress.is_current |= is_current;
@@ -78,9 +81,13 @@ impl Copied {
         }
     }
 
-    /// Waits until the copy has this revision; at once where there is no copy.
+    /// Waits until the copy has this revision, or the store has none of those any more; at once where
+    /// there is no copy.
     pub(super) fn await_revision(&self, revision: u64, deadline: &Deadline) -> Result<(), Error> {
-        self.wait_until(deadline, |it| !it.is_current || it.revision >= revision)
+        let before = lock(&self.progress).went_back;
+        self.wait_until(deadline, |it| {
+            !it.is_current || it.revision >= revision || it.went_back != before
+        })
     }
 
     fn await_current(&self, deadline: &Deadline) -> Result<(), Error> {
@@ -127,6 +134,8 @@ struct CopyEar {
     reads_copy: bool,
     /// What is told anew, until it is whole.
     anew: Mutex<Option<All>>,
+    /// It lacks something, and is none any more.
+    is_broken: AtomicBool,
 }
 
 impl CopyEar {
@@ -189,6 +198,12 @@ impl CopyEar {
                 self.copied.comes_to(revision, false);
             }
             News::Reach { .. } | News::Deleted => {}
+            News::Unreadable => {
+                return Err(Error::Io {
+                    what: "a store that tells what is no change",
+                    code: None,
+                })
+            }
         }
         Ok(())
     }
@@ -199,10 +214,16 @@ impl Hears for CopyEar {
         let Some(server) = self.server.upgrade().filter(|it| !it.has_ended()) else {
             return;
         };
-        if let Err(Error::NoMemory) = self.take(&server, &news) {
-            // A copy that lacks something is none.
-            let exit = Exit::new(Reason::Crashed, "no memory for the copy of its store");
-            end_later(&self.server, exit);
+        if self.is_broken.load(Ordering::Relaxed) {
+            return;
+        }
+        match self.take(&server, &news) {
+            Ok(()) | Err(Error::NoProcess | Error::ServerDown) => {}
+            Err(refused) => {
+                self.is_broken.store(true, Ordering::Relaxed);
+                let detail = format!("the copy of its store failed: {refused}");
+                end_later(&self.server, Exit::new(Reason::Crashed, &detail));
+            }
         }
     }
 }
@@ -222,8 +243,9 @@ impl BucketServer {
                 copied: Arc::clone(&shared.copied),
                 reads_copy: shared.reads_copy,
                 anew: Mutex::default(),
+                is_broken: AtomicBool::new(false),
             };
-            *watch = Some(shared.store()?.watch(Arc::new(ear))?);
+            *watch = Some(shared.store()?.counted()?.watch(Arc::new(ear))?);
         }
         drop(watch);
         shared.copied.await_current(deadline)

@@ -14,8 +14,9 @@
 //! Watches, and who reads a copy, have a copy of the whole (`store/mirror.rs`), which the store's watch
 //! feeds from its own thread (`copying.rs`). It begins with the first of them, and goes on to the end.
 //!
-//! At the end of the bucket those who wait in the store are let go, and the store is closed when the
-//! last of them has left it; by a thread of its own if casts are on their way. Who tells the bucket
+//! At the end of the bucket those who wait in the store, or for the copy, are let go, whoever has the
+//! turn (`let_go`). When nobody has it, the store is closed, by who finds nobody in it and no cast on
+//! its way, or else by a thread of its own, which waits for that. Who tells the bucket
 //! something is a thread of the store's, which knows the bucket weakly, and ends nothing on it: `close`
 //! waits for it.
 
@@ -24,20 +25,24 @@ mod changing;
 mod copying;
 mod reading;
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::backed::OpenedStore;
+#[cfg(feature = "aio")]
+use super::Decision;
 use super::{BucketOptions, BucketServer, Lacks, OnFull, Order, Reads};
 use crate::error::Error;
 use crate::server::Caller;
+#[cfg(feature = "aio")]
+use crate::server::Lasts;
 use crate::store::SharedStore;
 use crate::sync::lock;
 use crate::time::{Deadline, Timeout};
 
 pub(super) use copying::{Copied, StoreEar};
-pub(crate) use reading::Seen;
 
 /// What a change may take that nobody waits for; and a call, unless its handle says more.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
@@ -48,7 +53,7 @@ struct Begun {
     /// Of who began it; none: nobody waits.
     timeout: Option<(Timeout, Deadline)>,
     /// What its key had when it was read: its revision, 0 if it was absent.
-    seen: Option<Seen>,
+    seen: Option<u64>,
 }
 
 /// What a bucket has whose store is shared.
@@ -62,6 +67,9 @@ pub(super) struct Shared {
     pub(super) copied: Arc<Copied>,
     /// Of who has the turn.
     begun: Mutex<Begun>,
+    /// How many are in a function of the store.
+    inside: Mutex<usize>,
+    left: Condvar,
     /// Casts that were sent and not answered.
     sent: AtomicUsize,
 }
@@ -88,6 +96,8 @@ impl Shared {
             reads_copy: options.reads == Reads::Copy,
             copied,
             begun: Mutex::default(),
+            inside: Mutex::default(),
+            left: Condvar::new(),
             sent: AtomicUsize::new(0),
         })
     }
@@ -102,40 +112,85 @@ impl Shared {
         }
     }
 
-    pub(super) fn store(&self) -> Result<Arc<dyn SharedStore>, Error> {
+    /// The store, for who is about to ask it something.
+    pub(super) fn store(&self) -> Result<InStore<'_>, Error> {
         let store = lock(&self.store);
-        store.as_ref().map(Arc::clone).ok_or(Error::ServerDown)
+        let store = Arc::clone(store.as_ref().ok_or(Error::ServerDown)?);
+        *lock(&self.inside) += 1;
+        Ok(InStore {
+            store: Some(store),
+            shared: self,
+        })
     }
 
-    /// The bucket has ended: lets those go who wait, and gives up the store, which is closed when
-    /// `opened` and what they have of it is dropped.
-    pub(super) fn end(&self) {
-        let store = lock(&self.store).take();
+    /// The bucket has ended: lets those go who wait for the store or the copy. Never blocks.
+    pub(super) fn let_go(&self) {
         self.copied.end();
-        if let Some(store) = &store {
+        let store = lock(&self.store).as_ref().map(Arc::clone);
+        if let Some(store) = store {
             store.interrupt();
         }
+    }
+
+    /// Gives up the store, which nobody can ask from here on; who is in it is on the way out.
+    pub(super) fn end(&self) {
+        self.let_go();
+        drop(lock(&self.store).take());
         let watch = lock(&self.watch).take();
         drop(watch);
-        drop(store);
     }
 
     /// Whether to close it may take long.
-    pub(super) fn has_sent(&self) -> bool {
-        self.sent.load(Ordering::Acquire) != 0
+    fn is_in_use(&self) -> bool {
+        self.sent.load(Ordering::Acquire) != 0 || *lock(&self.inside) != 0
     }
 
-    /// Of a parent: nothing of it is touched.
-    pub(super) fn forget(&self) {
-        std::mem::forget(lock(&self.watch).take());
-        std::mem::forget(lock(&self.store).take());
+    /// After `end`: waits until nobody is in the store any more.
+    pub(super) fn await_left(&self) {
+        let mut inside = lock(&self.inside);
+        while *inside != 0 {
+            let waited = self.left.wait(inside);
+            inside = waited.unwrap_or_else(|it| it.into_inner());
+        }
+    }
+}
+
+/// Who is in a store, or is about to be.
+pub(super) struct InStore<'s> {
+    store: Option<Arc<dyn SharedStore>>,
+    shared: &'s Shared,
+}
+
+impl InStore<'_> {
+    /// For what outlives the question: a watch.
+    fn counted(&self) -> Result<Arc<dyn SharedStore>, Error> {
+        self.store.as_ref().map(Arc::clone).ok_or(Error::ServerDown)
+    }
+}
+
+impl Deref for InStore<'_> {
+    type Target = dyn SharedStore;
+
+    fn deref(&self) -> &Self::Target {
+        match &self.store {
+            Some(store) => &**store,
+            None => unreachable!("it is taken when it is dropped"),
+        }
+    }
+}
+
+impl Drop for InStore<'_> {
+    fn drop(&mut self) {
+        drop(self.store.take()); // not the last: who closes it waits for this one to leave
+        *lock(&self.shared.inside) -= 1;
+        self.shared.left.notify_all();
     }
 }
 
 /// Each as `BucketState` of the module's server.
 impl BucketServer {
     #[inline]
-    pub(super) fn shared(&self) -> Option<&Shared> {
+    pub(super) fn shared(&self) -> Option<&Arc<Shared>> {
         self.backed()?.shared()
     }
 
@@ -159,6 +214,17 @@ impl BucketServer {
         answered.map_err(|refused| self.shared_refusal(refused))
     }
 
+    /// Whether an update, or what the mailbox has, may go on.
+    fn may_change(self: &Arc<Self>) -> Result<(), Error> {
+        if !self.system().is_current() {
+            return Err(Error::Forked);
+        }
+        match self.has_ended() {
+            true => Err(self.finish_end(Error::ServerDown)),
+            false => Ok(()),
+        }
+    }
+
     fn shared_refusal(self: &Arc<Self>, refused: Error) -> Error {
         match refused {
             Error::OutcomeUnknown => Error::OutcomeUnknown,
@@ -179,10 +245,28 @@ impl BucketServer {
     }
 }
 
+#[cfg(feature = "aio")]
+impl BucketServer {
+    /// Waits until what was cast before has been done.
+    pub(crate) fn await_mail(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<(), Error> {
+        self.occupy(caller, Lasts::Call).map(drop)
+    }
+}
+
+#[cfg(feature = "aio")]
+impl Decision<'_> {
+    /// Who asks for it waits so long.
+    pub(crate) fn waits_until(&self, timeout: Timeout, deadline: Deadline) {
+        if let Some(shared) = self.bucket().shared() {
+            lock(&shared.begun).timeout = Some((timeout, deadline));
+        }
+    }
+}
+
 impl Shared {
     /// Until when an update may wait: as its call, or, where it was left open for longer than that,
     /// as a call that begins now.
-    fn deadline_of_update(&self) -> Deadline {
+    pub(super) fn deadline_of_update(&self) -> Deadline {
         match lock(&self.begun).timeout {
             None => Deadline::after(PATIENCE),
             Some((_, deadline)) if !deadline.has_passed() => deadline,
@@ -191,14 +275,16 @@ impl Shared {
     }
 }
 
-/// Gives up a store; not on this thread if that may take long.
-pub(super) fn close(server: &BucketServer, shared: &Shared, opened: OpenedStore) {
+/// Closes a store; not on this thread if that may take long.
+pub(super) fn close(server: &BucketServer, shared: &Arc<Shared>, opened: OpenedStore) {
     shared.end();
-    match shared.has_sent() {
-        true => server
-            .system()
-            .threads()
-            .spawn_blocking(move || drop(opened)),
-        false => drop(opened),
+    if !shared.is_in_use() {
+        drop(opened);
+        return;
     }
+    let shared = Arc::clone(shared);
+    server.system().threads().spawn_blocking(move || {
+        shared.await_left();
+        drop(opened);
+    });
 }

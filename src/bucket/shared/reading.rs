@@ -12,8 +12,14 @@ use crate::sync::lock;
 use crate::time::Deadline;
 use crate::value::{Shared as Blob, Text, Value, ValueRef};
 
-/// The revision that a key had, 0 if it was absent.
-pub(crate) type Seen = u64;
+/// What a key had when it was looked at.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// None if it was absent, or its time over.
+    pub(super) entry: Option<Entry>,
+    /// That which the store has, also of one whose time is over which it has not noticed; 0: none.
+    pub(super) revision: u64,
+}
 
 /// An entry as a store has it now.
 pub(super) struct Entry {
@@ -82,14 +88,24 @@ impl Shared {
         }
     }
 
-    pub(super) fn entry(&self, key: &[u8], deadline: &Deadline) -> Result<Option<Entry>, Error> {
-        self.look(key, deadline, |loaded| {
-            Ok(Entry {
-                value: Value::new(loaded.value)?,
-                revision: loaded.revision,
-                expires: loaded.expires,
-            })
-        })
+    /// The entry of a key, for who is about to change it.
+    pub(super) fn seen(&self, key: &[u8], deadline: &Deadline) -> Result<Seen, Error> {
+        let (mut seen, now) = (Seen::default(), wall_clock());
+        let got = self.store()?.get(key, deadline, &mut |loaded| {
+            seen.revision = loaded.revision;
+            if !is_over(&loaded, now) {
+                seen.entry = Some(Entry {
+                    value: Value::new(loaded.value)?,
+                    revision: loaded.revision,
+                    expires: loaded.expires,
+                });
+            }
+            Ok(())
+        });
+        match got {
+            Err(Error::NotFound) | Ok(()) => Ok(seen),
+            Err(refused) => Err(refused),
+        }
     }
 }
 
@@ -97,7 +113,7 @@ impl Shared {
 impl BucketServer {
     /// Where its reads ask the store, and not what is here.
     #[inline]
-    pub(in crate::bucket) fn reads_at_store(&self) -> Option<&Shared> {
+    pub(in crate::bucket) fn reads_at_store(&self) -> Option<&Arc<Shared>> {
         self.shared().filter(|shared| !shared.reads_copy)
     }
 
@@ -196,10 +212,11 @@ impl Decision<'_> {
         &self,
         shared: &Shared,
     ) -> Result<Option<(Value, EntryFacts)>, Error> {
-        let entry = shared.entry(&self.key(), &shared.deadline_of_update());
-        let entry = self.bucket().shared_answer(entry)?;
-        lock(&shared.begun).seen = Some(entry.as_ref().map_or(0, |entry| entry.revision));
-        Ok(entry.map(|entry| {
+        self.bucket().may_change()?;
+        let seen = shared.seen(&self.key(), &shared.deadline_of_update());
+        let seen = self.bucket().shared_answer(seen)?;
+        lock(&shared.begun).seen = Some(seen.revision);
+        Ok(seen.entry.map(|entry| {
             let facts = entry.facts();
             (entry.value, facts)
         }))

@@ -113,6 +113,10 @@ pub(super) fn nanoseconds(deadline: &Deadline) -> i64 {
 }
 
 impl Engine for Native {
+    fn is_shared(&self) -> bool {
+        self.0.abilities & abi::SHARED != 0
+    }
+
     fn open(
         &self,
         location: &Location<'_>,
@@ -120,7 +124,7 @@ impl Engine for Native {
         hears: Arc<dyn Hears>,
     ) -> Result<AnyStore, Error> {
         let engine = self.0;
-        if engine.abilities & abi::SHARED != 0 {
+        if self.is_shared() {
             // SAFETY: whole, and what is lent is there meanwhile.
             let opened = unsafe { NativeShared::open(engine, opening(location), &deadline, hears) };
             return Ok(AnyStore::Shared(Arc::new(opened?)));

@@ -40,6 +40,27 @@ fn checked(status: kvreg_status) -> Result<(), Error> {
     }
 }
 
+/// As `checked`, of a change: of what an engine is not to answer nobody knows whether it was made.
+fn checked_change(status: kvreg_status) -> Result<(), Error> {
+    let is_told = matches!(
+        Status::from_number(status),
+        Some(
+            Status::Timeout
+                | Status::OutcomeUnknown
+                | Status::Conflict
+                | Status::Limit
+                | Status::InvalidArgument
+                | Status::Unsupported
+                | Status::NoMemory
+                | Status::Io
+        )
+    );
+    match is_told || status == Status::Ok as kvreg_status {
+        true => checked(status),
+        false => Err(Error::OutcomeUnknown),
+    }
+}
+
 pub(super) struct NativeShared {
     engine: kvreg_engine,
     store: *mut c_void,
@@ -124,7 +145,7 @@ impl SharedStore for NativeShared {
         writes.extend(changes.iter().map(written));
         let (mut revision, deadline) = (0, nanoseconds(deadline));
         // SAFETY: as the header says; the changes are there meanwhile.
-        checked(unsafe {
+        checked_change(unsafe {
             write(
                 self.store,
                 writes.as_ptr(),
@@ -147,7 +168,7 @@ impl SharedStore for NativeShared {
         let write = written(change);
         // SAFETY: as the header says; the change is there meanwhile.
         let status = unsafe { send(self.store, &write, 1, nanoseconds(deadline), sent.cast()) };
-        checked(status).inspect_err(|_| {
+        checked_change(status).inspect_err(|_| {
             // SAFETY: it was not taken, and so there will be no `done`.
             drop(unsafe { Box::from_raw(sent) });
         })
@@ -235,7 +256,7 @@ impl Drop for NativeWatch {
 pub(super) unsafe extern "C" fn done(sent: *mut c_void, status: kvreg_status, revision: u64) {
     // SAFETY: from `send`, and told once.
     let then = unsafe { Box::from_raw(sent.cast::<Arc<dyn Sent>>()) };
-    then.ended(checked(status).map(|()| revision));
+    then.ended(checked_change(status).map(|()| revision));
 }
 
 /// The host's `tell`.
@@ -246,34 +267,33 @@ pub(super) unsafe extern "C" fn tell(told: *mut c_void, event: *const Event) {
         else {
             return;
         };
-        if let Some(news) = news(event) {
-            ear.hear(news);
-        }
+        ear.hear(news(event));
     }
 }
 
-/// `None` if it is nothing that is known.
-///
 /// # Safety
 /// What the event lends is there as long as the answer is used.
-unsafe fn news(event: &Event) -> Option<News<'_>> {
+unsafe fn news(event: &Event) -> News<'_> {
     if (event.size as usize) < size_of::<Event>() {
-        return None;
+        return News::Unreadable;
     }
     // SAFETY: by contract.
     let loaded = || unsafe { entry_of(&event.key, &event.value, event.revision, event.expires_ms) };
-    Some(match event.kind {
-        abi::TOLD_PUT => News::Put(loaded().ok()?),
-        abi::TOLD_DELETE | abi::TOLD_EXPIRE => News::Gone {
-            key: loaded().ok()?.key,
-            revision: event.revision,
-            is_expired: event.kind == abi::TOLD_EXPIRE,
+    match event.kind {
+        abi::TOLD_PUT => loaded().map_or(News::Unreadable, News::Put),
+        abi::TOLD_DELETE | abi::TOLD_EXPIRE => match loaded() {
+            Err(_) => News::Unreadable,
+            Ok(loaded) => News::Gone {
+                key: loaded.key,
+                revision: event.revision,
+                is_expired: event.kind == abi::TOLD_EXPIRE,
+            },
         },
         abi::TOLD_RESET => News::Reset,
         abi::TOLD_CURRENT => News::Current(event.revision),
         abi::TOLD_UP => News::Reach { is_away: false },
         abi::TOLD_AWAY => News::Reach { is_away: true },
         abi::TOLD_DELETED => News::Deleted,
-        _ => return None,
-    })
+        _ => News::Unreadable,
+    }
 }
