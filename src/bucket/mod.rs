@@ -457,12 +457,9 @@ impl BucketServer {
         run: Box<dyn FnOnce(Deciding) + Send>,
     ) -> Result<(), Error> {
         let key = copy_key(key)?;
-        let run: Box<dyn FnOnce(Deciding) + Send> = match self.note_cast() {
-            None => run,
-            Some(noted) => Box::new(move |deciding| {
-                run(deciding);
-                drop(noted);
-            }),
+        let run = match self.is_backed() {
+            false => run,
+            true => self.noted_cast(run),
         };
         self.cast_task(Task { key, run })
     }

@@ -230,7 +230,24 @@ impl Contents {
         reader: R,
         clock: &Clock,
     ) -> Result<(R::Read, EntryFacts), Unread> {
-        self.read_with(key, |look| try_read_entry(look, reader, clock))
+        let pinned = reclaim::pin();
+        let mut later;
+        let mut clock = clock;
+        for _ in 0..TRIES {
+            let copy = |look: &Look<'_>| try_read_entry(look, reader, clock);
+            let Some(((read, facts), found)) = self.resolve_found(key, &pinned, copy)? else {
+                self.count_misses(1);
+                return Err(Unread::Error(Error::NotFound));
+            };
+            // What is left is of the moment at which the clock was read.
+            if facts.ttl_ms.is_none() || self.has_still(key, &found, &pinned) {
+                self.note_hit(&found);
+                return Ok((read, facts));
+            }
+            later = Clock::new();
+            clock = &later;
+        }
+        Err(Unread::Busy)
     }
 
     fn read_with<T>(
@@ -248,6 +265,13 @@ impl Contents {
                 Err(Unread::Error(Error::NotFound))
             }
         }
+    }
+
+    /// Whether an entry that was found is the key's still: then it was so when the clock was read.
+    #[inline(never)]
+    fn has_still(&self, key: Key<'_>, found: &Found<'_, Stored>, pinned: &Guard) -> bool {
+        let again = self.table.get(key.hash, &key, pinned).ok().flatten();
+        again.is_some_and(|again| ptr::eq(again.value(), found.value()))
     }
 
     /// The revision of the last change; 0 if there was none.
@@ -284,11 +308,6 @@ impl Contents {
             Ok(found) => Ok(found),
             Err(Closed) => Err(Error::NoProcess),
         };
-        // If it is the key's entry still, it was when the clock was read.
-        let is_still = |stored: &Stored, until: Option<u64>| match until {
-            Some(change) => Ok(self.revisions.committed() < change),
-            None => find().map(|found| found.is_some_and(|it| ptr::eq(it.value(), stored))),
-        };
         let mut found = find()?;
         // The change from which on the entry is not the key's any more.
         let mut until = None;
@@ -319,16 +338,15 @@ impl Contents {
             };
             match copy(&look) {
                 Tried::Read(read) => return Ok(found.map(|found| (read, found))),
-                Tried::ReadAt(read) => {
-                    if is_still(stored, until)? {
-                        return Ok(found.map(|found| (read, found)));
-                    }
-                    (found, until) = (find()?, None);
-                }
                 Tried::NoMemory => return Err(Error::NoMemory.into()),
                 Tried::Torn => {}
                 Tried::Over => {
-                    if is_still(stored, until)? {
+                    // If it is the key's entry still, it was when the clock was read.
+                    let is_still = match until {
+                        Some(change) => self.revisions.committed() < change,
+                        None => find()?.is_some_and(|it| ptr::eq(it.value(), stored)),
+                    };
+                    if is_still {
                         return Ok(None);
                     }
                     (found, until) = (find()?, None);
@@ -385,9 +403,8 @@ impl Contents {
     ) -> Option<(R::Read, EntryFacts)> {
         let found = self.table.get(key.hash, &key, pinned).ok()??;
         let read = fast_read_any_entry(&found, reader)?;
-        // The clock was read: what another entry took the place of may have been over by then.
-        let again = self.table.get(key.hash, &key, pinned).ok()??;
-        ptr::eq(again.value(), found.value()).then_some(read)
+        // What is left is of the moment at which the clock was read.
+        self.has_still(key, &found, pinned).then_some(read)
     }
 
     /// As `fast_read`, and where the value lies.

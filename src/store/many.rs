@@ -33,7 +33,7 @@ impl Contents {
         self.resolve(key, &reclaim::pin(), |look| {
             let revision = look.revision();
             match try_read(look, Owned, clock) {
-                Tried::Read(value) | Tried::ReadAt(value) => Tried::Read((value, revision)),
+                Tried::Read(value) => Tried::Read((value, revision)),
                 Tried::NoMemory => Tried::NoMemory,
                 Tried::Torn => Tried::Torn,
                 Tried::Over => Tried::Over,

@@ -68,6 +68,7 @@ const UNNOTED: u8 = 0;
 
 impl Exclusive<'_, Contents> {
     /// A key was stored, as its store tells it at this time of the wall clock.
+    #[cold]
     pub(crate) fn mirror_put(
         &self,
         key: Key<'_>,
@@ -98,6 +99,7 @@ impl Exclusive<'_, Contents> {
     }
 
     /// A key went, by a change of this revision.
+    #[cold]
     pub(crate) fn mirror_gone(&self, key: Key<'_>, revision: u64, is_expired: bool) {
         if revision <= self.revisions.committed() {
             return;
@@ -126,6 +128,7 @@ impl Exclusive<'_, Contents> {
 
     /// All that there is now, as of a revision; the key that each has here is told by `place`. Where
     /// there is no memory for it, it is not whole.
+    #[cold]
     pub(crate) fn replace_all(
         &self,
         all: &All,
@@ -157,6 +160,7 @@ impl Exclusive<'_, Contents> {
         stored
     }
 
+    #[cold]
     fn mirror_each(
         &self,
         writer: &Writer<'_, Stored>,
@@ -178,6 +182,7 @@ impl Exclusive<'_, Contents> {
     }
 
     /// The entry of a key, with what is left of its time.
+    #[cold]
     fn mirrored(&self, key: Key<'_>, loaded: &Loaded<'_>, now: i64) -> Result<Pair, Error> {
         let life = loaded.expires.map(|expires| {
             let left = expires.saturating_sub(now).max(0).unsigned_abs();
@@ -192,6 +197,7 @@ impl Exclusive<'_, Contents> {
         Ok(pair)
     }
 
+    #[cold]
     fn mirror_insert(
         &self,
         writer: &Writer<'_, Stored>,
@@ -208,6 +214,7 @@ impl Exclusive<'_, Contents> {
         Ok(())
     }
 
+    #[cold]
     fn mirror_remove(
         &self,
         writer: &Writer<'_, Stored>,

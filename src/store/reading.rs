@@ -30,8 +30,6 @@ pub(crate) unsafe trait Reader {
 /// How a try to read ended.
 pub(super) enum Tried<R> {
     Read(R),
-    /// With what is left of the key's time, if it was still this entry's when the clock was read.
-    ReadAt(R),
     NoMemory,
     /// The value changed meanwhile.
     Torn,
@@ -90,7 +88,8 @@ fn try_copy<R: Reader>(look: &Look<'_>, reader: R) -> Tried<R::Read> {
     Tried::Torn
 }
 
-/// As `try_read`, with what else there is: read first, it is the value's if that holds. A shared
+/// As `try_read`, with what else there is: read first, it is the value's if that holds. What is left of
+/// its time counts if the key is still this entry's afterwards. A shared
 /// value never gets another.
 #[inline(always)]
 pub(super) fn try_read_entry<R: Reader>(
@@ -106,10 +105,7 @@ pub(super) fn try_read_entry<R: Reader>(
         },
     };
     match try_read(look, reader, clock) {
-        Tried::Read(read) | Tried::ReadAt(read) if facts.ttl_ms.is_some() => {
-            Tried::ReadAt((read, facts))
-        }
-        Tried::Read(read) | Tried::ReadAt(read) => Tried::Read((read, facts)),
+        Tried::Read(read) => Tried::Read((read, facts)),
         Tried::NoMemory => Tried::NoMemory,
         Tried::Torn => Tried::Torn,
         Tried::Over => Tried::Over,
@@ -165,7 +161,7 @@ pub(super) fn fast_read_any_entry<R: Reader>(
 #[inline(always)]
 fn read_or_none<R>(tried: Tried<R>) -> Option<R> {
     match tried {
-        Tried::Read(read) | Tried::ReadAt(read) => Some(read),
+        Tried::Read(read) => Some(read),
         Tried::NoMemory | Tried::Torn | Tried::Over => None,
     }
 }
@@ -249,7 +245,7 @@ pub(super) fn read(found: &Found<'_, Stored>) -> Result<Value, Error> {
             Err(Obstacle::Busy | Obstacle::Withdrawn) => continue,
         };
         match try_copy(&look, Owned) {
-            Tried::Read(value) | Tried::ReadAt(value) => return Ok(value),
+            Tried::Read(value) => return Ok(value),
             Tried::NoMemory => return Err(Error::NoMemory),
             Tried::Torn | Tried::Over => {}
         }

@@ -142,10 +142,20 @@ impl BucketServer {
         self.backed().is_none_or(Backed::is_open)
     }
 
-    /// Notes an update that is cast, until the answer is dropped: other casts are to come behind it.
-    pub(super) fn note_cast(self: &Arc<Self>) -> Option<NotedCast> {
-        self.backed()?.cast.fetch_add(1, Ordering::AcqRel);
-        Some(NotedCast(Arc::downgrade(self)))
+    /// An update that is cast, noted until it is dropped: other casts are to come behind it.
+    #[cold]
+    pub(super) fn noted_cast(
+        self: &Arc<Self>,
+        run: Box<dyn FnOnce(Deciding) + Send>,
+    ) -> Box<dyn FnOnce(Deciding) + Send> {
+        if let Some(backed) = self.backed() {
+            backed.cast.fetch_add(1, Ordering::AcqRel);
+        }
+        let noted = NotedCast(Arc::downgrade(self));
+        Box::new(move |deciding| {
+            run(deciding);
+            drop(noted);
+        })
     }
 
     /// Makes a change, of a bucket that a store keeps. Blocks for its turn, and for the store.
@@ -208,7 +218,7 @@ impl BucketServer {
 }
 
 /// A cast that waits in the mailbox.
-pub(super) struct NotedCast(Weak<BucketServer>);
+struct NotedCast(Weak<BucketServer>);
 
 impl Drop for NotedCast {
     fn drop(&mut self) {

@@ -50,6 +50,7 @@ impl Sent for Pending {
 /// As `BucketState` of the module's server.
 impl BucketServer {
     /// Stores a value, or takes a key out, without waiting.
+    #[cold]
     pub(in crate::bucket) fn cast_shared(
         self: &Arc<Self>,
         shared: &Shared,
@@ -97,6 +98,7 @@ impl BucketServer {
 }
 
 impl Deciding {
+    #[cold]
     fn await_cast(self, pending: &Pending) {
         let server = Arc::clone(self.turn.inside().server());
         match pending.outcome() {

@@ -115,6 +115,7 @@ impl Changing<'_> {
         self.shared.seen(key, &self.deadline)
     }
 
+    #[cold]
     fn take(&self, key: &[u8], expected: Option<u64>) -> Outcome {
         self.again(|| {
             let entry = self.seen(key)?.entry.ok_or(Error::NotFound)?;
@@ -130,6 +131,7 @@ impl Changing<'_> {
         })
     }
 
+    #[cold]
     fn put_if_equal(&self, key: &[u8], expected: Option<&Value>, value: Option<&Value>) -> Outcome {
         self.again(|| {
             let Seen { entry, revision } = self.seen(key)?;
@@ -156,6 +158,7 @@ impl Changing<'_> {
         })
     }
 
+    #[cold]
     fn expire(&self, key: &[u8], ttl: Ttl) -> Outcome {
         self.again(|| {
             let entry = self.seen(key)?.entry.ok_or(Error::NotFound)?;
@@ -170,6 +173,7 @@ impl Changing<'_> {
     }
 
     /// All or none.
+    #[cold]
     fn ops(&self, ops: &[Op<'_>]) -> Outcome {
         if ops.is_empty() {
             return Ok(Done::default());
@@ -216,6 +220,7 @@ impl Changing<'_> {
     }
 
     /// The first change whose caller expects what is not so.
+    #[cold]
     fn check_expected(&self, ops: &[Op<'_>]) -> Result<(), Refused> {
         for (at, op) in ops.iter().enumerate() {
             let Some(expected) = op.expected else {
@@ -232,6 +237,7 @@ impl Changing<'_> {
     }
 
     /// What is to be written, and whether a key was looked at for it.
+    #[cold]
     fn ready(&self, ops: &[Op<'_>]) -> Result<(Vec<Ready>, bool), Refused> {
         let mut known: HashMap<&[u8], Now> = HashMap::new();
         let mut ready = Vec::new();
@@ -261,6 +267,7 @@ impl Changing<'_> {
     }
 
     /// What one change comes to, after those before it.
+    #[cold]
     fn step(&self, op: &Op<'_>, at: usize, place: &mut Now, now: i64) -> Result<Ready, Error> {
         let is_first = place.made.is_none();
         if !is_first && op.expected.is_some() {
@@ -349,6 +356,7 @@ impl Done {
 /// Each as `BucketState` of the module's server.
 impl BucketServer {
     /// Makes a change as a call. Blocks for the store.
+    #[cold]
     pub(in crate::bucket) fn change_shared(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
@@ -365,6 +373,7 @@ impl BucketServer {
     }
 
     /// A change that was made with the turn, once it is in the copy or that does not come.
+    #[cold]
     pub(in crate::bucket) fn seen_in_copy(
         self: &Arc<Self>,
         shared: &Shared,
@@ -381,6 +390,7 @@ impl BucketServer {
     }
 
     /// Makes a change, whoever asks for it.
+    #[cold]
     pub(in crate::bucket) fn make_change(
         self: &Arc<Self>,
         shared: &Shared,
@@ -419,6 +429,7 @@ impl BucketServer {
 
 /// With the turn, what an update has decided about the value that it has read.
 impl Decision<'_> {
+    #[cold]
     pub(in crate::bucket) fn shared_store(
         &self,
         shared: &Shared,

@@ -148,6 +148,7 @@ impl CopyEar {
     }
 
     /// Keeps what is told anew; `false` if it is a change.
+    #[cold]
     fn is_anew(&self, news: &News<'_>) -> Result<bool, Error> {
         let mut anew = lock(&self.anew);
         let Some(all) = &mut *anew else {
@@ -164,6 +165,7 @@ impl CopyEar {
         Ok(true)
     }
 
+    #[cold]
     fn take(&self, server: &Arc<BucketServer>, news: &News<'_>) -> Result<(), Error> {
         if self.is_anew(news)? {
             return Ok(());
@@ -231,6 +233,7 @@ impl Hears for CopyEar {
 /// Each as `BucketState` of the module's server.
 impl BucketServer {
     /// Has a copy, and waits until all that is there is in it.
+    #[cold]
     pub(in crate::bucket) fn copy_store(
         self: &Arc<Self>,
         shared: &Shared,
@@ -252,6 +255,7 @@ impl BucketServer {
     }
 
     /// What watches need, of whatever bucket.
+    #[cold]
     pub(in crate::bucket) fn copy_for_watches(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
@@ -266,6 +270,7 @@ impl BucketServer {
 
     /// Waits, where reads are those of a copy, until it has a change of this thread's. If it does not
     /// come in time, later reads of the thread wait for it: by a task of the mailbox.
+    #[cold]
     pub(super) fn await_copy_of(
         self: &Arc<Self>,
         shared: &Shared,

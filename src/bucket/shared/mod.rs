@@ -200,6 +200,7 @@ impl BucketServer {
     }
 
     /// What a call asks before it asks the store; answers its deadline.
+    #[cold]
     fn begin_shared(self: &Arc<Self>, caller: &mut Caller<'_>) -> Result<Deadline, Error> {
         if self.has_ended() {
             return Err(self.finish_end(Error::NoProcess));
@@ -225,6 +226,7 @@ impl BucketServer {
         }
     }
 
+    #[cold]
     fn shared_refusal(self: &Arc<Self>, refused: Error) -> Error {
         match refused {
             Error::OutcomeUnknown => Error::OutcomeUnknown,
@@ -234,13 +236,10 @@ impl BucketServer {
     }
 
     /// An update of a shared bucket begins, for a caller who waits so long.
+    #[inline]
     pub(super) fn begin_update(&self, caller: Option<&mut Caller<'_>>) {
         if let Some(shared) = self.shared() {
-            let timeout = caller.map(|caller| (caller.timeout(), caller.begin_blocking()));
-            *lock(&shared.begun) = Begun {
-                timeout,
-                seen: None,
-            };
+            shared.begin_update(caller);
         }
     }
 }
@@ -264,6 +263,15 @@ impl Decision<'_> {
 }
 
 impl Shared {
+    #[cold]
+    fn begin_update(&self, caller: Option<&mut Caller<'_>>) {
+        let timeout = caller.map(|caller| (caller.timeout(), caller.begin_blocking()));
+        *lock(&self.begun) = Begun {
+            timeout,
+            seen: None,
+        };
+    }
+
     /// Until when an update may wait: as its call, or, where it was left open for longer than that,
     /// as a call that begins now.
     pub(super) fn deadline_of_update(&self) -> Deadline {

@@ -89,6 +89,7 @@ impl Shared {
     }
 
     /// The entry of a key, for who is about to change it.
+    #[cold]
     pub(super) fn seen(&self, key: &[u8], deadline: &Deadline) -> Result<Seen, Error> {
         let (mut seen, now) = (Seen::default(), wall_clock());
         let got = self.store()?.get(key, deadline, &mut |loaded| {
@@ -117,6 +118,7 @@ impl BucketServer {
         self.shared().filter(|shared| !shared.reads_copy)
     }
 
+    #[cold]
     pub(in crate::bucket) fn shared_read<R: Reader + Copy>(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
@@ -136,6 +138,7 @@ impl BucketServer {
     }
 
     /// One after the other: they are of no one instant.
+    #[cold]
     pub(in crate::bucket) fn shared_get_many(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
@@ -153,6 +156,7 @@ impl BucketServer {
     }
 
     /// How many keys there are, and the revision of the last change.
+    #[cold]
     pub(in crate::bucket) fn shared_count(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
@@ -165,6 +169,7 @@ impl BucketServer {
     }
 
     /// The keys that are wanted, of no one instant.
+    #[cold]
     pub(in crate::bucket) fn shared_scan(
         self: &Arc<Self>,
         caller: &mut Caller<'_>,
@@ -208,6 +213,7 @@ fn item(loaded: &Loaded<'_>, which: Which<'_>, now: i64) -> Result<Item, Error> 
 impl Decision<'_> {
     /// The value to decide about, and what else there is to know: the update's change asks for the
     /// revision.
+    #[cold]
     pub(in crate::bucket) fn shared_entry(
         &self,
         shared: &Shared,
