@@ -33,15 +33,20 @@ ${CARGO:-cargo} fetch --locked --target "$host" \
     ${CARGO_BUILD_TARGET:+--target "$CARGO_BUILD_TARGET"}
 read -ra flags <<<"${RUSTFLAGS:-}" # which cargo does not read where there are encoded ones
 flags+=(--remap-path-prefix="$PWD"=/kvreg)
+maps=${CFLAGS:-}
 for crates in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
     flags+=(--remap-path-prefix="$crates"=/crates)
+    printf -v maps '%s %q' "$maps" "-ffile-prefix-map=$crates=/crates"
 done
 # The separator allows for any path.
 CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${flags[@]}")
 export CARGO_ENCODED_RUSTFLAGS=${CARGO_ENCODED_RUSTFLAGS%$'\x1f'}
+# What crates have of C is compiled by the same compiler, from their directories.
+of_c=(CFLAGS="$maps" CC_SHELL_ESCAPED_FLAGS=1)
+[ ! -x "${CC:-}" ] || of_c+=(CC="$(realpath -s "$CC")")
 # Where it is depends on what cargo builds for, which only cargo knows.
-built=$(${CARGO:-cargo} rustc --release --locked "${package[@]}" --lib --crate-type staticlib \
-    --target-dir "${CARGO_TARGET_DIR:-target}/ship" --message-format json-render-diagnostics |
+built=$(env "${of_c[@]}" ${CARGO:-cargo} rustc --release --locked "${package[@]}" --lib \
+    --crate-type staticlib --target-dir "${CARGO_TARGET_DIR:-target}/ship" --message-format json-render-diagnostics |
     python3 packaging/built.py "libkvreg${engine:+_$engine}.a")
 unset CARGO_ENCODED_RUSTFLAGS
 

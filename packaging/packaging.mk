@@ -6,9 +6,15 @@ LIBDIR ?= $(PREFIX)/lib
 DOCDIR ?= $(PREFIX)/share/doc/kvreg
 
 VERSION := $(shell sed -n '/^version/{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
-# The engines that are in archives and wheels. They need a newer Rust than kvreg itself: see their
-# Cargo.toml. COMPONENTS= makes them without.
-COMPONENTS ?= file
+# The engines that come with kvreg, by the schemes of their URLs. They need a newer Rust than kvreg
+# itself: see their Cargo.toml.
+SCHEMES := file nats
+# Those that are in archives and wheels; COMPONENTS= makes them without.
+COMPONENTS ?= $(SCHEMES)
+# In the wheel of kvreg are these; each other has a wheel of its own, by bindings/python-NAME.
+IN_WHEEL := file
+# MinGW has not built that of nats: URLs.
+WINDOWS_COMPONENTS := $(filter-out nats,$(COMPONENTS))
 # What is tested without them is no release, and stays apart from one.
 TESTED := target/tested
 # What is for another machine stands beside what is for this one.
@@ -16,13 +22,13 @@ ARCH := $(firstword $(subst -, ,$(or $(CARGO_BUILD_TARGET),$(shell rustc -vV | s
 SHIP := target/ship$(CARGO_BUILD_TARGET:%=/%)
 BUILT := $(SHIP)/built
 
-INSTALLS := install uninstall install-engine-file uninstall-engine-file
+INSTALLS := install uninstall $(SCHEMES:%=install-engine-%) $(SCHEMES:%=uninstall-engine-%)
 $(INSTALLS): export PREFIX := $(PREFIX)
 $(INSTALLS): export INCLUDEDIR := $(INCLUDEDIR)
 $(INSTALLS): export LIBDIR := $(LIBDIR)
 $(INSTALLS): export DOCDIR := $(DOCDIR)
 $(INSTALLS): export DESTDIR := $(DESTDIR)
-SHIPS := ship ship-portable ship-engine-file ship-portable-engine-file
+SHIPS := ship ship-portable $(SCHEMES:%=ship-engine-%) $(SCHEMES:%=ship-portable-engine-%)
 $(INSTALLS) $(SHIPS) dist-linux dist-windows: export VERSION := $(VERSION)
 
 # For this system. With debug information put aside, in $(BUILT)-debug.
@@ -30,7 +36,9 @@ ship: ## the libraries for this system
 	packaging/build.sh $(BUILT)
 
 ship-engine-file: ## the engine of file: URLs for this system
-	packaging/build.sh $(BUILT)-file file
+ship-engine-nats: ## that of nats: URLs
+$(SCHEMES:%=ship-engine-%): ship-engine-%:
+	packaging/build.sh $(BUILT)-$* $*
 
 # For older ones too: as old as Rust's standard library allows. The same whoever builds it.
 GLIBC := 2.17
@@ -47,9 +55,11 @@ $(TOOLS)/installed-%: packaging/%.txt | $(TOOLS)/bin/python
 	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
-$(ZIG): $(TOOLS)/installed-zig
-	printf '#!/bin/sh\nexec "%s" -m ziglang cc -target $(ARCH)-linux-gnu.$(GLIBC) "$$@"\n' \
-	    "$(abspath $(TOOLS))/bin/python" >$@
+# What compiles the C of crates tells clang cargo's name of the target, which zig does not know.
+$(ZIG): $(TOOLS)/installed-zig packaging/packaging.mk
+	printf '%s\n' '#!/bin/sh' 'for word; do' '    shift' \
+	    '    case $$word in --target=*) ;; *) set -- "$$@" "$$word" ;; esac' done \
+	    'exec "$(abspath $(TOOLS))/bin/python" -m ziglang cc -target $(ARCH)-linux-gnu.$(GLIBC) "$$@"' >$@
 	chmod +x $@
 
 PORTABLY := env -u RUSTFLAGS -u LDFLAGS -u CARGO_PROFILE_RELEASE_DEBUG CC="$(ZIG)" \
@@ -57,16 +67,16 @@ PORTABLY := env -u RUSTFLAGS -u LDFLAGS -u CARGO_PROFILE_RELEASE_DEBUG CC="$(ZIG
 ship-portable: $(ZIG) ## the same for older systems, and for the wheel
 	$(PORTABLY) packaging/build.sh $(PORTABLE)
 
-ship-portable-engine-file: $(ZIG)
-	$(PORTABLY) packaging/build.sh $(PORTABLE)-file file
+$(SCHEMES:%=ship-portable-engine-%): ship-portable-engine-%: $(ZIG)
+	$(PORTABLY) packaging/build.sh $(PORTABLE)-$* $*
 
 # The package as it is published, with the library of the release archive. The wheel's platform is
 # what auditwheel finds that it needs. What is for another machine goes into a directory of its own.
 WHEELS := target/wheels$(CARGO_BUILD_TARGET:%=/%)
 
 wheel: export KVREG_BUILT := $(CURDIR)/$(PORTABLE)/libkvreg.so
-wheel: export KVREG_BUILT_ENGINES := $(foreach it,$(COMPONENTS),../portable-$(it)/libkvreg_$(it).so)
-wheel: ship-portable $(COMPONENTS:%=ship-portable-engine-%) $(TOOLS)/installed-wheel ## the Python package, as wheels and as sources
+wheel: export KVREG_BUILT_ENGINES := $(foreach it,$(filter $(IN_WHEEL),$(COMPONENTS)),../portable-$(it)/libkvreg_$(it).so)
+wheel: ship-portable $(COMPONENTS:%=ship-portable-engine-%) $(TOOLS)/installed-wheel ## the Python packages, as wheels, and kvreg as sources
 	if $(TOOLS)/bin/python -c 'import sys; sys.exit(not ($(HAS_NATIVE)))'; then \
 	    ZIG_GLOBAL_CACHE_DIR=$(CURDIR)/target/zig $(TOOLS)/bin/python packaging/native.py \
 	        $(PORTABLE)/_native.abi3.so $(abspath $(ZIG)) -g0; \
@@ -75,6 +85,10 @@ wheel: ship-portable $(COMPONENTS:%=ship-portable-engine-%) $(TOOLS)/installed-w
 	$(TOOLS)/bin/python -m build --sdist --outdir $(WHEELS) bindings/python
 	$(TOOLS)/bin/python -m build --wheel --outdir target/dist bindings/python
 	KVREG_PURE=1 $(TOOLS)/bin/python -m build --wheel --outdir target/dist bindings/python
+	set -e; for engine in $(filter-out $(IN_WHEEL),$(COMPONENTS)); do \
+	    KVREG_BUILT="$(CURDIR)/$(PORTABLE)-$$engine/libkvreg_$$engine.so" $(TOOLS)/bin/python -m build \
+	        --wheel --outdir target/dist bindings/python-$$engine; \
+	done
 	PATH="$(abspath $(TOOLS))/bin:$$PATH" \
 	    $(TOOLS)/bin/auditwheel repair --wheel-dir $(WHEELS) target/dist/*.whl
 
@@ -94,27 +108,37 @@ install: $(BUILT)/THIRD-PARTY-LICENSES.txt ## into PREFIX
 uninstall: ## out of PREFIX
 	packaging/install.sh uninstall
 
-# A component of its own, so that kvreg is installed by who has an older Rust, too.
-$(BUILT)-file/THIRD-PARTY-LICENSES-file.txt: Cargo.toml Cargo.lock packaging/build.sh \
+# Components of their own, so that kvreg is installed by who has an older Rust, too.
+define engine_built
+$(BUILT)-$(1)/THIRD-PARTY-LICENSES-$(1).txt: Cargo.toml Cargo.lock packaging/build.sh \
     packaging/built.py packaging/link.sh packaging/licenses.py \
-    $(shell find engines/file -type f)
+    $(shell find engines/$(1) -type f)
 	@command -v $(CARGO) >/dev/null || { \
-	    echo "$(CARGO) was not found: run make ship-engine-file as who has it" >&2; exit 1; }
-	$(MAKE) ship-engine-file
+	    echo "$(CARGO) was not found: run make ship-engine-$(1) as who has it" >&2; exit 1; }
+	$$(MAKE) ship-engine-$(1)
 
-install-engine-file: $(BUILT)-file/THIRD-PARTY-LICENSES-file.txt ## the engine of file: URLs, to kvreg's PREFIX
-	packaging/install.sh install $(BUILT)-file file
+install-engine-$(1): $(BUILT)-$(1)/THIRD-PARTY-LICENSES-$(1).txt
+endef
+$(foreach it,$(SCHEMES),$(eval $(call engine_built,$(it))))
+
+install-engine-file: ## the engine of file: URLs, to kvreg's PREFIX
+install-engine-nats: ## that of nats: URLs
+$(SCHEMES:%=install-engine-%): install-engine-%:
+	packaging/install.sh install $(BUILT)-$* $*
 
 uninstall-engine-file: ## it alone, out of PREFIX
-	packaging/install.sh uninstall file
+uninstall-engine-nats: ## it alone
+$(SCHEMES:%=uninstall-engine-%): uninstall-engine-%:
+	packaging/install.sh uninstall $*
 
 dist: dist-linux dist-aarch64 dist-windows ## the release archives
 
-dist-linux dist-windows: export COMPONENTS := $(COMPONENTS)
+dist-linux: export COMPONENTS := $(COMPONENTS)
 dist-linux: ship-portable $(COMPONENTS:%=ship-portable-engine-%) ## that for Linux on this machine
 	packaging/dist.sh linux $(PORTABLE)
 
-dist-windows: dll $(COMPONENTS:%=dll-engine-%) ## that for Windows
+dist-windows: export COMPONENTS := $(WINDOWS_COMPONENTS)
+dist-windows: dll $(WINDOWS_COMPONENTS:%=dll-engine-%) ## that for Windows
 	packaging/dist.sh windows $(WINDOWS)
 
 # From the archive alone, and what install and uninstall do. Without engines, which take a minute to

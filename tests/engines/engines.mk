@@ -20,9 +20,11 @@ $(ENGINES)/test_shared: tests/engines/test_shared.c tests/engines/pool.c tests/e
 	@mkdir -p $(ENGINES)
 	$(CC) $(C_FLAGS) -Itests/c tests/engines/test_shared.c tests/engines/pool.c -o $@ $(C_LINK)
 
-# That of file: URLs, beside the library: release/libkvreg_file.so.
+# Beside the library: release/libkvreg_file.so and so on.
 engine-file: ## the engine of file: URLs
-	$(CARGO) build --release -p kvreg-file --config engines/file/profile.toml
+engine-nats: ## that of nats: URLs
+$(SCHEMES:%=engine-%): engine-%:
+	$(CARGO) build --release -p kvreg-$* --config engines/$*/profile.toml
 
 # In a directory of its own, so that it waits for no other build, and without what takes long.
 FAST_ENGINE := CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0 \

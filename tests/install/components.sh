@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The engine of file: URLs is a component of what is installed: it can be absent, and comes and goes by
-# itself.
+# The engines are components of what is installed: each can be absent, and comes and goes by itself.
 #
 #   components.sh BUILT ENGINE
 #
-# BUILT has what make install copies, ENGINE is cargo's static library of the engine. It may be one that
-# is not optimised: what is shipped is tested by make test-dist.
+# BUILT has what make install copies, ENGINE is cargo's static library of the engine of file: URLs. It may
+# be one that is not optimised: what is shipped is tested by make test-dist. So is the engine of nats:
+# URLs, which takes minutes to build: here it is that of file: URLs, under the other name.
 set -euo pipefail
 built=$(realpath "$1")
 engine=$(realpath "$2")
@@ -26,6 +26,12 @@ fail() {
 "$root/packaging/link.sh" "$engine" "$work/file"
 python3 "$root/packaging/licenses.py" "$host" "$work/file/THIRD-PARTY-LICENSES-file.txt" file
 grep -q '^redb ' "$work/file/THIRD-PARTY-LICENSES-file.txt" || fail "redb's licence"
+objcopy --redefine-sym kvreg_file_engine=kvreg_nats_engine "$engine" "$work/libkvreg_nats.a"
+"$root/packaging/link.sh" "$work/libkvreg_nats.a" "$work/nats"
+python3 "$root/packaging/licenses.py" "$host" "$work/nats/THIRD-PARTY-LICENSES-nats.txt" nats
+for crate in async-nats ring; do
+    grep -q "^$crate " "$work/nats/THIRD-PARTY-LICENSES-nats.txt" || fail "the licence of $crate"
+done
 
 # Without it programs are told what to install, when they are built and when they run.
 "$install" install "$built"
@@ -41,19 +47,30 @@ grep -q 'install libkvreg_file beside kvreg' "$work/said" || fail "it says $(cat
 ! asks 'COMPONENTS;config' || fail "kvreg-config.cmake is no component"
 echo "ok without the engine"
 
-"$install" install "$work/file" file
+engines() { # install, uninstall
+    local engine
+    for engine in file nats; do
+        if [ "$1" = install ]; then
+            "$install" install "$work/$engine" $engine
+        else
+            "$install" uninstall $engine
+        fi
+    done
+}
+engines install
 "$here/engine.sh" "$PREFIX"
 
-# Whoever of the two comes and goes first, nothing stays.
+# Whoever comes and goes first, nothing stays.
 "$install" uninstall file
 (cd "$PREFIX" && find . -name '*file*') | grep . && fail "this stays of the engine"
+asks 'COMPONENTS;nats' || fail "the engine that stays: $(cat "$work/said")"
 "$install" install "$work/file" file
 "$install" uninstall
-"$install" uninstall file
+engines uninstall
 [ ! -e "$PREFIX" ] || fail "this stays: $(find "$PREFIX")"
-"$install" install "$work/file" file
+engines install
 "$install" install "$built"
-"$install" uninstall file
+engines uninstall
 "$install" uninstall
 [ ! -e "$PREFIX" ] || fail "this stays: $(find "$PREFIX")"
-echo "ok it is installed by itself, and removed"
+echo "ok each is installed by itself, and removed"

@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
-# The engine of file: URLs as it is installed: programs have it by its URL alone, and link it, shared and
-# static, by pkg-config and by CMake; a static program has two Rust engines beside kvreg.
+# The engines as they are installed: programs have that of file: URLs by its URL alone, and link it,
+# shared and static, by pkg-config and by CMake; and a program has two Rust engines beside kvreg.
 #
-#   engine.sh PREFIX
+#   engine.sh PREFIX [URL STATUS]
+#
+# The second, of nats: URLs, may be another one by that name. With a URL, where nobody is, it is itself,
+# and a bucket there answers with the STATUS.
 set -euo pipefail
 prefix=$(realpath "$1")
+url=(${2:+"$2"})
+status=${3:-}
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -47,27 +52,34 @@ done
 ! ldd built/static | grep kvreg || fail "kvreg::file-static is not static"
 echo "ok programs by CMake's component"
 
-# A second engine: the same, under another name for its one function.
-objcopy --redefine-sym kvreg_file_engine=kvreg_other_engine "$prefix/lib/libkvreg_file.a" libother.a
-cat >two.c <<'EOF'
-#include <kvreg_file.h>
-#include <stdio.h>
-const kvreg_engine *kvreg_other_engine(void);
-int main(void) {
-    int file = kvreg_engine_register("file", KVREG_NUL, kvreg_file_engine());
-    int other = kvreg_engine_register("other", KVREG_NUL, kvreg_other_engine());
-    printf("%d %d %d\n", file, other, kvreg_file_engine() != kvreg_other_engine());
-    return kvreg_shutdown(1000);
+both() { # COMMAND...
+    local said
+    said=$("$@" ${url[@]+"${url[@]}"}) || fail "$*: $said"
+    [ "$said" = "0 0 1${status:+ $status}" ] || fail "$*: says '$said'"
 }
-EOF
-for order in "libkvreg.a libkvreg_file.a" "libkvreg_file.a libkvreg.a"; do
+strict=(-std=c11 -Wall -Wextra -Wpedantic -Werror two.c)
+# shellcheck disable=SC2046
+{
+    cc "${strict[@]}" $(pkg-config --cflags --libs kvreg-file kvreg-nats) -o two
+    cc "${strict[@]}" -static $(pkg-config --static --cflags --libs kvreg-nats kvreg-file) \
+        -o whole 2>whole.log || { cat whole.log && fail "cc -static"; }
+}
+both env LD_LIBRARY_PATH="$prefix/lib" ./two
+both ./whole
+for order in "libkvreg.a libkvreg_file.a libkvreg_nats.a" "libkvreg_nats.a libkvreg_file.a libkvreg.a"; do
     # shellcheck disable=SC2086,SC2046
-    cc two.c $(pkg-config --cflags kvreg-file) ${order//lib/$prefix/lib/lib} libother.a \
-        -lm -lpthread -ldl -o two
-    [ "$(./two)" = "0 0 1" ] || fail "two engines in one program: $(./two)"
+    cc two.c $(pkg-config --cflags kvreg-file) ${order//lib/$prefix/lib/lib} -lm -lpthread -ldl -o two
+    both ./two
 done
-shown=$(nm -g --defined-only "$prefix/lib/libkvreg_file.a" | awk 'NF == 3 {print $3}')
-[ "$shown" = kvreg_file_engine ] || fail "the static library shows $shown"
-shown=$(nm -D --defined-only "$prefix/lib/libkvreg_file.so" | awk '{print $3}' | xargs)
-[ "$shown" = "kvreg_engine_init kvreg_file_engine" ] || fail "the shared library shows $shown"
-echo "ok two engines and kvreg in one static program"
+cmake -S . -B built -DCMAKE_PREFIX_PATH="$prefix" -DASKED='COMPONENTS;file;nats' >cmake.log 2>&1 &&
+    cmake --build built >cmake.log 2>&1 || { cat cmake.log && fail "cmake"; }
+both built/two
+both built/two-static
+! ldd built/two-static | grep kvreg || fail "kvreg::nats-static is not static"
+for engine in file nats; do
+    shown=$(nm -g --defined-only "$prefix/lib/libkvreg_$engine.a" | awk 'NF == 3 {print $3}')
+    [ "$shown" = "kvreg_${engine}_engine" ] || fail "the static library shows $shown"
+    shown=$(nm -D --defined-only "$prefix/lib/libkvreg_$engine.so" | awk '{print $3}' | xargs)
+    [ "$shown" = "kvreg_engine_init kvreg_${engine}_engine" ] || fail "the shared library shows $shown"
+done
+echo "ok two engines and kvreg in one program, shared and static"
