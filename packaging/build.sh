@@ -33,7 +33,7 @@ ${CARGO:-cargo} fetch --locked --target "$host" \
     ${CARGO_BUILD_TARGET:+--target "$CARGO_BUILD_TARGET"}
 read -ra flags <<<"${RUSTFLAGS:-}" # which cargo does not read where there are encoded ones
 flags+=(--remap-path-prefix="$PWD"=/kvreg)
-maps=${CFLAGS:-}
+printf -v maps '%s %q' "${CFLAGS:-}${debug:+ -g1}" "-ffile-prefix-map=$PWD=/kvreg"
 for crates in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
     flags+=(--remap-path-prefix="$crates"=/crates)
     printf -v maps '%s %q' "$maps" "-ffile-prefix-map=$crates=/crates"
@@ -41,7 +41,8 @@ done
 # The separator allows for any path.
 CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${flags[@]}")
 export CARGO_ENCODED_RUSTFLAGS=${CARGO_ENCODED_RUSTFLAGS%$'\x1f'}
-# What crates have of C is compiled by the same compiler, from their directories.
+# What crates have of C is compiled by the same compiler, from their directories. What of it is in
+# debug information is functions and lines, too.
 of_c=(CFLAGS="$maps" CC_SHELL_ESCAPED_FLAGS=1)
 [ ! -x "${CC:-}" ] || of_c+=(CC="$(realpath -s "$CC")")
 # Where it is depends on what cargo builds for, which only cargo knows.

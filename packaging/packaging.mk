@@ -55,11 +55,13 @@ $(TOOLS)/installed-%: packaging/%.txt | $(TOOLS)/bin/python
 	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
-# What compiles the C of crates tells clang cargo's name of the target, which zig does not know.
+# What compiles the C of crates tells clang cargo's name of the target, which zig does not know. Where
+# zig's headers are does not matter to debuggers.
 $(ZIG): $(TOOLS)/installed-zig packaging/packaging.mk
 	printf '%s\n' '#!/bin/sh' 'for word; do' '    shift' \
 	    '    case $$word in --target=*) ;; *) set -- "$$@" "$$word" ;; esac' done \
-	    'exec "$(abspath $(TOOLS))/bin/python" -m ziglang cc -target $(ARCH)-linux-gnu.$(GLIBC) "$$@"' >$@
+	    'exec "$(abspath $(TOOLS))/bin/python" -m ziglang cc -target $(ARCH)-linux-gnu.$(GLIBC) \' \
+	    '    "-ffile-prefix-map=$(abspath $(TOOLS))=/tools" "$$@"' >$@
 	chmod +x $@
 
 PORTABLY := env -u RUSTFLAGS -u LDFLAGS -u CARGO_PROFILE_RELEASE_DEBUG CC="$(ZIG)" \
