@@ -17,7 +17,8 @@ RELEASE := $(TARGET)/$(CARGO_BUILD_TARGET:%=%/)release
 LIBRARY := $(RELEASE)/libkvreg.so
 VENV := .venv
 PYTHON_CONFIG := --config bindings/python/pyproject.toml
-PYTHON_FILES := bindings/python bindings/c benches/python docs tests/docs tests/python tests/listener \
+OF_ENGINES := bindings/python-nats # by itself for mypy, for it has a setup.py too
+PYTHON_FILES := bindings/python $(OF_ENGINES) bindings/c benches/python docs tests/docs tests/python tests/listener \
     tests/packaging tests/peers tests/release tests/readme.py tests/languages tests/abi tests/examples \
     tests/windows packaging
 C_FLAGS := -std=c11 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread -Iinclude -Ibindings/c \
@@ -107,7 +108,9 @@ prepared: requirements ## the same, and the tests' Python
 lint: lint-rust $(VENV)/installed ## the lints of Rust and Python
 	$(VENV)/bin/ruff check --no-cache $(PYTHON_CONFIG) $(PYTHON_FILES)
 	$(VENV)/bin/ruff format --no-cache --check $(PYTHON_CONFIG) $(PYTHON_FILES)
-	$(VENV)/bin/mypy --strict --config-file bindings/python/pyproject.toml $(PYTHON_FILES)
+	$(VENV)/bin/mypy --strict --config-file bindings/python/pyproject.toml \
+	    $(filter-out $(OF_ENGINES),$(PYTHON_FILES))
+	$(VENV)/bin/mypy --strict --config-file bindings/python/pyproject.toml $(OF_ENGINES)
 	KVREG_PURE=1 PYTHONPATH=bindings/python $(VENV)/bin/python -m mypy.stubtest kvreg --concise \
 	    --mypy-config-file bindings/python/pyproject.toml \
 	    --allowlist tests/python/stubtest_allowlist.txt

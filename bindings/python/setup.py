@@ -320,7 +320,15 @@ def packed(package: str, crate: Path, goal: Path) -> None:
         shutil.copytree(unpacked, goal, dirs_exist_ok=True)
 
 
+def version() -> str:
+    """The package's, which is that of what is optional too."""
+    text = (HERE / "kvreg" / "__init__.py").read_text("utf-8")
+    found: list[str] = re.findall(r'^__version__ = "(.+)"$', text, re.MULTILINE)
+    return found[0]
+
+
 setup(
+    extras_require={"nats": [f"kvreg-nats=={version()}"]},
     ext_modules=extensions(),
     cmdclass={
         "bdist_wheel": Wheel,

@@ -15,7 +15,16 @@ import kvreg
 import pytest
 from kvreg import BucketOptions, Reads
 from stores_support import DIR, Disk, compiled
-from support import LIBRARY, WAIT, Worker, live_handles, posix, python
+from support import (
+    LIBRARY,
+    PACKAGE,
+    REPOSITORY,
+    WAIT,
+    Worker,
+    live_handles,
+    posix,
+    python,
+)
 
 pytestmark = posix
 
@@ -211,11 +220,79 @@ def test_engines_of_its_own_lie_beside_the_library(tmp_path: Path) -> None:
     code = BESIDE.format(url=f"file:{tmp_path / 'buckets'}")
     library = str(shutil.copy(LIBRARY, tmp_path))
     assert "libkvreg_file" in python(code, KVREG_LIBRARY=library)
-    source = DIR.read_text().replace('"dir:"', '"file:"').replace('add("dir"', 'add("file"')
-    (tmp_path / "file.c").write_text(source)
-    compiled(tmp_path / "file.c", tmp_path / "libkvreg_file.so")
+    engine_of("file", tmp_path)
     for runs in (1, 2):
         assert python(code, KVREG_LIBRARY=library) == f"{{'runs': {runs}}}\n"
+
+
+def engine_of(scheme: str, directory: Path) -> Path:
+    """The engine of directories, for another scheme, as one of the library's own."""
+    source = DIR.read_text()
+    for around in ('"{}:"', 'add("{}"'):
+        source = source.replace(around.format("dir"), around.format(scheme))
+    (directory / f"{scheme}.c").write_text(source)
+    return compiled(directory / f"{scheme}.c", directory / f"libkvreg_{scheme}.so")
+
+
+@pytest.fixture
+def packaged(tmp_path: Path) -> dict[str, str]:
+    """Variables with which there is a package that has the engine of nats: URLs."""
+    package = tmp_path / "packages" / "kvreg_nats"
+    package.mkdir(parents=True)
+    shutil.copy(REPOSITORY / "bindings" / "python-nats" / "kvreg_nats" / "__init__.py", package)
+    engine_of("nats", package)
+    (tmp_path / "buckets").mkdir()
+    (tmp_path / "library").mkdir()
+    return {
+        "KVREG_LIBRARY": str(shutil.copy(LIBRARY, tmp_path / "library")),
+        "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), str(package.parent)]),
+    }
+
+
+def test_an_engine_is_imported_that_is_a_package_of_its_own(
+    packaged: dict[str, str], tmp_path: Path
+) -> None:
+    code = BESIDE.format(url=f"nats:{tmp_path / 'buckets'}")
+    assert "libkvreg_nats" in python(code, **{**packaged, "PYTHONPATH": str(PACKAGE.parent)})
+    assert python(code, **packaged) == "{'runs': 1}\n"
+    again = "import sys\n" + code + "assert 'kvreg_nats' in sys.modules\n"
+    assert python(again + code, **packaged) == "{'runs': 2}\n{'runs': 3}\n"
+    options = f"""
+import kvreg
+with kvreg.Registry() as registry:
+    options = kvreg.BucketOptions(store="nats:{tmp_path / "buckets"}")
+    print(dict(registry.create("shopping", options=options)))
+"""
+    assert python(options, **packaged) == "{'runs': 3}\n"
+
+
+def test_an_engine_is_not_imported_where_there_is_one(
+    packaged: dict[str, str], tmp_path: Path
+) -> None:
+    code = "import sys\n" + BESIDE.format(url=f"nats:{tmp_path / 'buckets'}")
+    engine = tmp_path / "packages" / "kvreg_nats" / "libkvreg_nats.so"
+    loaded = f"import kvreg\nkvreg.load_engine({str(engine)!r})\n"
+    assert python(loaded + code, **packaged) == "{'runs': 1}\n"
+    shutil.copy(engine, tmp_path / "library")
+    code += "assert 'kvreg_nats' not in sys.modules\n"
+    assert python(code, **packaged) == "{'runs': 2}\n"
+
+
+def test_an_engine_that_is_imported_in_vain_says_why(
+    packaged: dict[str, str], tmp_path: Path
+) -> None:
+    package = tmp_path / "packages" / "kvreg_nats"
+    code = f"""
+import kvreg
+try:
+    kvreg.Registry(store="nats:{tmp_path / "buckets"}")
+except (OSError, ModuleNotFoundError) as error:
+    print(type(error).__name__, error)
+"""
+    (package / "libkvreg_nats.so").unlink()
+    assert "libkvreg_nats.so" in python(code, **packaged)
+    (package / "__init__.py").write_text("import nothing_of_this_name")
+    assert python(code, **packaged).startswith("ModuleNotFoundError")
 
 
 # While the disk works

@@ -19,7 +19,7 @@ from ._info import BucketInfo, exit_reason
 from ._library import Library
 from ._revisions import Entry, add, compare_and_swap, entry, expire, last, put, remove
 from ._scan import scan
-from ._stores import keep, of_named, uncut
+from ._stores import keep, of_named, provide, uncut
 from ._update import ABSENT
 from ._values import Key, borrowed, encode_key, encoded, take
 
@@ -414,10 +414,13 @@ know(follow=_logging.follow, logging=vars(_logging))
 
 
 def options_struct(options: BucketOptions) -> _abi.BucketOptions:
-    """The options as the library takes them."""
+    """The options as the library takes them, with the engine of their store."""
     from ._bucket_options import bucket_struct  # not before it is needed, see there
 
-    return bucket_struct(options)
+    made = bucket_struct(options)
+    if options.store is not None:
+        provide(options.store)
+    return made
 
 
 def _handle_of(bucket: Bucket) -> int | None:

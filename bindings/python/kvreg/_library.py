@@ -217,6 +217,13 @@ def _declare(opened: ctypes.CDLL) -> None:
         function.argtypes = arguments
 
 
+def engine_beside(opened: ctypes.CDLL, scheme: str) -> Path:
+    """Where the library looks for an engine; a path in no directory where that is not known."""
+    name = _FILE_NAME.replace("kvreg", f"kvreg_{scheme}")
+    directory = os.path.dirname(opened._name or "")
+    return Path(directory or os.devnull, name)
+
+
 def _needed() -> str:
     return f"{_VERSION[0]}.{_VERSION[1]}"
 

@@ -23,7 +23,7 @@ from ._library import library as load_library
 from ._logging import follow
 from ._options import count
 from ._server import Server
-from ._stores import is_stored, keep, named, note, removing, stored_in, uncut
+from ._stores import is_stored, keep, named, note, provide, removing, stored_in, uncut
 from ._values import encode_name, encode_text, take_bytes
 from ._whole import ELSEWHERE, Reading, WholeKeys, looked_up
 from ._whole import names as iterate
@@ -145,7 +145,7 @@ class Registry(Server, Mapping[str, Bucket]):
         max_mailbox: int | None = None,
         max_servers: int | None = None,
     ) -> None:
-        """Starts a registry. Never blocks.
+        """Starts a registry. Never blocks, but for the disk if an engine is to be imported.
 
         `InvalidArgument` if `bucket` names another store than `store`.
         """
@@ -163,6 +163,7 @@ class Registry(Server, Mapping[str, Bucket]):
         of_buckets = _abi.BucketOptions() if bucket is None else options_struct(bucket)
         if store is not None:
             named(of_buckets, store)
+            provide(store)
         options.bucket = ctypes.pointer(of_buckets)
         super().__init__(*obtain("kvreg_registry_start", options))
         self._codec, self._readings, self._called = codec, [], name

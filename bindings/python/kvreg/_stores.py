@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import os
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from . import _abi, _timeout
 from ._changes import path_text
 from ._errors import InvalidArgument, check
 from ._hot import Hot
+from ._library import engine_beside
 from ._library import library as load_library
 from ._logging import follow
 
@@ -52,6 +54,40 @@ def load_engine(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> No
     library = load_library()
     follow()
     check(library, library.kvreg_engine_load(text, len(text)))
+
+
+_PACKAGES = {"nats": "kvreg_nats"}
+"""Engines that are distributions of their own, by the schemes of their URLs: `kvreg[nats]`."""
+
+_provided: set[str] = set()
+"""The schemes for which there is nothing left to be looked for."""
+
+
+def provide(url: str) -> None:
+    """Has the engine of a URL loaded, if it is installed as a package of its own.
+
+    The library finds others by itself, and says what is missing. Once there is one, this is
+    nothing; the first time it blocks for the disk. A child of a fork has its parent's.
+    """
+    scheme = url.partition(":")[0]
+    package = _PACKAGES.get(scheme)
+    if package is None or scheme in _provided:
+        return
+    library = load_library()
+    if not engine_beside(library, scheme).is_file():
+        try:
+            module = importlib.import_module(package)
+        except ModuleNotFoundError as missing:
+            if missing.name != package:
+                raise
+            return  # it may be installed later
+        follow()
+        path = path_text(module.LIBRARY)
+        status = library.kvreg_engine_load(path, len(path))
+        # The program may have registered one, or another thread this one.
+        if status != Status.ALREADY_STARTED:
+            check(library, status)
+    _provided.add(scheme)
 
 
 def named(options: _abi.BucketOptions, store: str) -> _abi.BucketOptions:
