@@ -44,6 +44,6 @@ done
 echo "ok the engines in the archive: $COMPONENTS"
 case $COMPONENTS in
 '') ;;
-'file nats') "$here/engine.sh" "$prefix" nats://127.0.0.1:1 KVREG_TIMEOUT ;;
+'file nats') "$here/engine.sh" "$prefix" nats://127.0.0.1:1 KVREG_IO ;;
 *) fail "nothing tests the engines $COMPONENTS" ;;
 esac

@@ -17,8 +17,10 @@ EXTENSION = "_native.abi3.so"
 LICENCES = ("LICENSE-APACHE", "LICENSE-MIT")
 # Of what is linked into the library, where the wheel has one that was built before.
 NOTICES = "THIRD-PARTY-LICENSES.txt"
-# Those that make wheel was told to put in, and whoever builds from sources.
-ENGINES = os.environ.get("KVREG_ENGINES", "file").split()
+# Those that make wheel was told to put in, and whoever builds from sources; that of nats: URLs
+# has a wheel of its own.
+MADE = os.environ.get("KVREG_ENGINES", "file").split()
+ENGINES = [engine for engine in MADE if engine != "nats"]
 ENGINE_LIBRARIES = {f"libkvreg_{engine}.so" for engine in ENGINES}
 ENGINE_NOTICES = {f"THIRD-PARTY-LICENSES-{engine}.txt" for engine in ENGINES}
 
@@ -32,10 +34,11 @@ def only(pattern: str) -> Path:
 
 
 # That for any Python, and that for this one: an older one can have no extension.
-PURE_WHEEL = only("*-py3-none-*.whl")
+PURE_WHEEL = only("kvreg-*-py3-none-*.whl")
 HAS_EXTENSION = sys.implementation.name == "cpython" and sys.version_info >= (3, 11)
 WHEEL = only("*-cp311-abi3-*.whl") if HAS_EXTENSION else PURE_WHEEL
 SDIST = only("*.tar.gz")
+NATS_WHEEL = only("kvreg_nats-*.whl") if "nats" in MADE else None
 
 
 def crate_version() -> str:

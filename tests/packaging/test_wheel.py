@@ -117,7 +117,10 @@ def test_the_metadata(wheel: Path) -> None:
     assert metadata.name == "kvreg"
     assert str(metadata.version) == VERSION
     assert str(metadata.requires_python) == ">=3.9"
-    assert not metadata.requires_dist
+    assert list(map(str, metadata.requires_dist or ())) == [
+        f'kvreg-nats=={VERSION}; extra == "nats"'
+    ]
+    assert metadata.provides_extra == ["nats"]
     assert metadata.license_expression == "MIT OR Apache-2.0"
     assert sorted(metadata.license_files or ()) == sorted(LICENCES)
     assert "Typing :: Typed" in (metadata.classifiers or ())
