@@ -56,6 +56,13 @@ if [[ " ${COMPONENTS:-} " == *" file "* ]]; then
     [ "$(run "$work/linked" "file:$work/kept")" = 2 ] || fail "the engine of file: URLs, linked"
     echo "ok the engine of file: URLs"
 fi
+if [[ " ${COMPONENTS:-} " == *" nats "* ]]; then
+    compile tests/install/stores/two.c "$work/two" "$prefix"/lib/libkvreg{,_nats,_file}.a \
+        -lunwind -lm -ldl
+    said=$(run "$work/two" nats://127.0.0.1:1)
+    [ "$said" = "0 0 1 KVREG_IO" ] || fail "the engine of nats: URLs, linked: $said"
+    echo "ok the engine of nats: URLs"
+fi
 
 command_of() { # NAME PROGRAM...: an executable that runs the program
     {

@@ -13,6 +13,7 @@ from distributions import (
     EXTENSION,
     HAS_EXTENSION,
     LIBRARY,
+    NATS_WHEEL,
     NOTICES,
     PURE_WHEEL,
     REPOSITORY,
@@ -45,7 +46,8 @@ def test_pypy_takes_the_wheel_and_works(tmp_path: Path) -> None:
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """An environment with the wheel, and with those that look for its entry points."""
     environment = Environment(tmp_path_factory.mktemp("elsewhere"))
-    environment.install(WHEEL, "pytest", "pyinstaller")
+    beside = [] if NATS_WHEEL is None else [NATS_WHEEL]
+    environment.install(WHEEL, *beside, "pytest", "pyinstaller")
     return environment
 
 
@@ -60,11 +62,24 @@ def test_pytest_finds_the_plug_in(environment: Environment, tmp_path: Path) -> N
     assert "1 passed" in told
 
 
+# A store on a cluster, of which only the engine is there.
+NOBODY_THERE = """
+with kvreg.Registry(store="nats://127.0.0.1:1") as registry:
+    registry.timeout = 0.2
+    try:
+        registry.create("shop")
+    except OSError as error:
+        print("no server is in reach" if "in reach" in str(error) else error)
+"""
+
+
 @pytest.mark.parametrize("form", ["--onedir", "--onefile"])
 def test_pyinstaller_finds_what_to_put_in(
     form: str, environment: Environment, tmp_path: Path
 ) -> None:
     code, printed = readme_example()
+    if NATS_WHEEL is not None:
+        code, printed = code + NOBODY_THERE, printed + "no server is in reach\n"
     (tmp_path / "shop.py").write_text(code)
     said = output(
         *(environment.python, "-m", "PyInstaller", form, "--noconfirm", "shop.py"),
@@ -76,6 +91,9 @@ def test_pyinstaller_finds_what_to_put_in(
         inside = {path.name for path in program.rglob("kvreg/*")}
         assert {LIBRARY, NOTICES} | ENGINE_LIBRARIES | ENGINE_NOTICES <= inside, said
         assert not HAS_EXTENSION or EXTENSION in inside, said
+        if NATS_WHEEL is not None:
+            inside = {path.name for path in program.rglob("kvreg_nats/*")}
+            assert {"libkvreg_nats.so", "THIRD-PARTY-LICENSES-nats.txt"} <= inside, said
         program = program / "shop"
     # Where neither Python nor the environment can be found.
     moved = shutil.move(program.parent if form == "--onedir" else program, tmp_path / "moved")
