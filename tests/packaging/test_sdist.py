@@ -59,7 +59,7 @@ def contents(distribution: Path) -> dict[str, bytes]:
 def test_it_has_these_files_and_no_other() -> None:
     informed = (
         *("PKG-INFO", "SOURCES.txt", "dependency_links.txt"),
-        *("entry_points.txt", "top_level.txt"),
+        *("entry_points.txt", "requires.txt", "top_level.txt"),
     )
     expected = (
         modules()
