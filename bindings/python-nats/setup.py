@@ -17,6 +17,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -56,6 +57,16 @@ def built() -> Path:
     messages = map(json.loads, done.stdout.splitlines())
     files = [file for message in messages for file in message.get("filenames", [])]
     return next(path for path in map(Path, files) if path.name in NAMES)
+
+
+class BuildModules(build_py):
+    """Copies the module, which is the first step of a build."""
+
+    def run(self) -> None:
+        """Copies it to an empty directory, else an older library would come along."""
+        if not self.editable_mode:
+            shutil.rmtree(Path(self.build_lib, "kvreg_nats"), ignore_errors=True)
+        super().run()
 
 
 class BuildLibrary(build_ext):
@@ -101,7 +112,12 @@ setup(
     version=version(),
     install_requires=[f"kvreg=={version()}"],
     ext_modules=[Extension("kvreg_nats.library", sources=[])],
-    cmdclass={"bdist_wheel": Wheel, "build_ext": BuildLibrary, "sdist": NoSources},
+    cmdclass={
+        "bdist_wheel": Wheel,
+        "build_ext": BuildLibrary,
+        "build_py": BuildModules,
+        "sdist": NoSources,
+    },
     # Copies of the package among the sources would confuse what looks at these.
     options={"build": {"build_base": str(REPOSITORY / "target" / "python-nats")}},
 )
