@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from . import _abi, _timeout
 from ._changes import path_text
+from ._constants import Status
 from ._errors import InvalidArgument, check
 from ._hot import Hot
 from ._library import engine_beside
