@@ -20,7 +20,7 @@ nats-engine: build
 # A long one needs time for itself: SCALE=10 is ten times as many faults.
 test-nats: export KVREG_LIBRARY := $(CURDIR)/$(NATS)/libkvreg.so
 test-nats: export KVREG_NATS_SERVER := $(NATS_SERVER)
-test-nats: export PYTHONPATH := bindings/python:tests/python:tests/nats
+test-nats: export PYTHONPATH := bindings/python:tests/python:tests/nats:tests
 test-nats: nats-engine native $(ENGINES)/conformance_shared $(VENV)/nats ## the engine of nats: URLs, with real servers
 	$(FAST_ENGINE) $(CARGO) test -p kvreg-nats
 	$(VENV)/bin/python tests/nats/conformance.py $(ENGINES)/conformance_shared $(NATS)/libkvreg_nats.so
