@@ -134,7 +134,9 @@ class Worker:
     def step(self) -> None:
         """One call, of whatever kind."""
         name = self.random.choice(("plain", "whole"))
-        kind = self.random.choices(("put_if", "put", "add", "get", "cast"), (5, 1, 3, 5, 1))[0]
+        casts = threading.current_thread() is not threading.main_thread()
+        kinds = {"put_if": 5, "put": 1, "add": 3, "get": 5, "cast": int(casts)}
+        kind = self.random.choices(list(kinds), list(kinds.values()))[0]
         if kind == "cast":
             self.casts(name)
             return
@@ -307,12 +309,12 @@ def work(
             worker.step()
             time.sleep(worker.random.random() * 0.004)
 
-    if number % 2:
+    if number == 2:  # where Python waits in another way: in the main thread
+        steps()
+    else:
         thread = threading.Thread(target=steps)
         thread.start()
         thread.join()
-    else:
-        steps()
     for copy in copying:
         copy.close()
     for bucket in worker.buckets.values():

@@ -26,7 +26,7 @@ import nats
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
-WAIT = 120.0
+WAIT = 30.0
 """Seconds after which a test that waits has failed."""
 
 PROGRAM = os.environ.get("KVREG_NATS_SERVER") or shutil.which("nats-server") or "nats-server"

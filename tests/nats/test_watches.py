@@ -11,6 +11,7 @@ import pytest
 from kvreg import BucketOptions, Reads
 from nats.js import JetStreamContext
 from servers import WAIT, Road, Server, asked, until
+from support import Worker
 
 Known = dict[str, Any]
 
@@ -142,6 +143,30 @@ def test_a_bucket_that_was_made_anew(
     assert following.told.count("Reset") == 2
 
 
+def test_a_bucket_that_was_made_anew_with_the_same_revisions(
+    server: Server, road: Road, following: Following
+) -> None:
+    async def make_anew(js: JetStreamContext) -> None:
+        await js.delete_key_value("followed")
+        await (await js.create_key_value(bucket="followed")).put("before", b"new")
+
+    road.block()
+    following.until_told("Away")
+    asked(server.url, make_anew)
+    road.open()
+    following.until_known({"before": "new"})
+
+
+def test_many_keys_are_told(server: Server, following: Following) -> None:
+    contents = {f"k{i}": i for i in range(1000)}
+    following.bucket.put_many(contents)
+    following.bucket.remove("before")
+    following.until_known(contents)
+    with following.bucket.watch() as later:
+        told = [later.receive(WAIT) for _ in range(1002)]
+    assert {it.key: it.value for it in told if isinstance(it, kvreg.Put)} == contents
+
+
 def test_messages_that_were_lost(server: Server, following: Following) -> None:
     # As after the loss of power: what had been answered is not there any more.
     server.kill()
@@ -211,9 +236,14 @@ def test_what_was_stored_is_known_or_unknown(
 def test_calls_wait_for_a_server_that_comes_back(server: Server, following: Following) -> None:
     server.kill()
     following.until_told("Away")
-    for i in range(20):
-        following.bucket.put_cast("cast", i)
+
+    def casts() -> object:
+        for i in range(20):
+            following.bucket.put_cast("cast", i)
+        return following.bucket["cast"]
+
+    waiting = Worker(casts)
     server.restart()
-    assert following.bucket["cast"] == 19
+    assert waiting.result() == 19
     assert following.bucket.add("sum", 5) == 5
     following.until_known({"before": 1, "cast": 19, "sum": 5})
