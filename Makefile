@@ -19,7 +19,7 @@ VENV := .venv
 PYTHON_CONFIG := --config bindings/python/pyproject.toml
 OF_ENGINES := bindings/python-nats # by itself for mypy, for it has a setup.py too
 PYTHON_FILES := bindings/python $(OF_ENGINES) bindings/c benches/python docs tests/docs tests/python tests/listener \
-    tests/packaging tests/peers tests/release tests/readme.py tests/languages tests/abi tests/examples \
+    tests/nats tests/packaging tests/peers tests/release tests/readme.py tests/languages tests/abi tests/examples \
     tests/windows packaging
 C_FLAGS := -std=c11 -Wall -Wextra -Wpedantic -Werror -O1 -g -pthread -Iinclude -Ibindings/c \
     -DKVREG_NO_OLD_NAMES

@@ -1,7 +1,7 @@
 """What any engine of shared stores must do, with servers: conformance.py PROGRAM ENGINE.
 
-The same program on one server and on three, where each bucket has three replicas. What is refused
-is refused at once, and what it says it lacks.
+The same program on one server and on three, where each bucket has three replicas. What is
+refused is refused at once, and what it says it lacks.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from servers import cluster, one_server
+from nats_servers import cluster, one_server
 
 
 def main() -> int:

@@ -1,9 +1,9 @@
 """What processes do with a bucket while its cluster fails, and what must hold of it afterwards.
 
-Each change stores a value that no other has, and a number that `add` adds is no other's either: so
-what was stored can be told from what was not. Revisions are one order of all changes. The history
-is linearizable if that order agrees with when calls began and ended: what ended before another
-began is not behind it.
+Each change stores a value that no other has, and a number that `add` adds is no other's either:
+so what was stored can be told from what was not. Revisions are one order of all changes. The
+history is linearizable if that order agrees with when calls began and ended: what ended before
+another began is not behind it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any, NamedTuple
 
 import kvreg
 from kvreg import BucketOptions, Reads
-from servers import WAIT
+from nats_servers import WAIT
 
 LATE = 0.05
 """Seconds that a call may take beyond its time."""
 
 TURNS = 4
-"""Threads that a call needs in turn: each may wait for the machine as long as the heart does."""
+"""Threads that a call needs in turn: each may wait for the machine as long as the heart."""
 
 BEAT = 0.005
 """Seconds between two looks at what the machine loses."""
@@ -104,7 +104,7 @@ class Worker:
     """What one process does."""
 
     def __init__(self, number: int, urls: tuple[str, str], seed: int) -> None:
-        """Opens the buckets: `plain` as kvreg makes it, `whole` whose stream forgets nothing."""
+        """Opens `plain`, as kvreg makes it, and `whole`, whose stream forgets nothing."""
         self.number, self.random = number, random.Random(seed)
         self.ops: list[Op] = []
         self.problems: list[str] = []
@@ -379,7 +379,7 @@ class Broken(NamedTuple):
 
 
 def broken(ops: list[Op], stream: list[Message] | None) -> list[Broken]:
-    """What does not hold of the calls of a bucket, whose stream has all messages, or is not known."""
+    """What does not hold of a bucket's calls; of its stream all messages are known, or none."""
     found = [it for it in map(_late, ops) if it is not None]
     for key in sorted({op.key for op in ops}):
         own = [op for op in ops if op.key == key]
@@ -461,9 +461,7 @@ def _of_counter(ops: list[Op], stream: list[Message] | None) -> list[Broken]:
         if op.outcome == OK and totals[op.total] > 1
     ]
     timed += [(op, op.total, True) for op in adds if op.outcome == OK]
-    timed += [
-        (op, op.value or 0, False) for op in ops if op.kind == "get" and op.outcome == OK
-    ]
+    timed += [(op, op.value or 0, False) for op in ops if op.kind == "get" and op.outcome == OK]
     if stream is not None:
         by_number = {op.value: op for op in adds}
         taken: set[int] = set()

@@ -1,11 +1,12 @@
 """A cluster that fails: what processes do with its buckets meanwhile is linearizable.
 
-KVREG_TEST_SEED repeats the choices of a run, as far as its luck goes; KVREG_TEST_SCALE is how many
-minutes it takes.
+KVREG_TEST_SEED repeats the choices of a run, as far as its luck goes; KVREG_TEST_SCALE is how
+many minutes it takes.
 """
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import pickle
@@ -20,7 +21,7 @@ import kvreg
 import pytest
 from history import OK, Message, Op
 from nats.js import JetStreamContext
-from servers import WAIT, Cluster, asked, cluster, until
+from nats_servers import WAIT, Cluster, asked, cluster, until
 
 SCALE = int(os.environ.get("KVREG_TEST_SCALE", "1"))
 SECONDS = 60 * SCALE or 20
@@ -150,15 +151,18 @@ def test_a_history_with_faults_is_linearizable(
     stored = {it.value for it in stream}
     unknown = [op for op in ops if op.outcome == "UNKNOWN" and op.bucket == "whole"]
     unknown = [op for op in unknown if op.kind in ("put", "put_if")]
-    latest = max(((it.end - it.begin) / 1e9 - it.timeout for it in ops if it.timeout))
+    latest = max((it.end - it.begin) / 1e9 - it.timeout for it in ops if it.timeout)
     failed = sum(one["failures"] for one in told)
     mismatched = sum(one["mismatches"] for one in told)
     with capsys.disabled():
         print(f"\nseed {SEED}: {len(ops)} calls, {dict(outcomes)}")
         print(f"  faults: {dict(Counter(fault.kind for fault in faults))}")
-        print(f"  unknown and stored: {sum(it.value in stored for it in unknown)} of {len(unknown)}")
+        are_stored = sum(it.value in stored for it in unknown)
+        print(f"  unknown and stored: {are_stored} of {len(unknown)}")
         print(f"  casts that failed: {failed}; calls that did not find them: {mismatched}")
-        print(f"  reads of deposed leaders: {len(stale)}; latest answer: {latest * 1000:.0f} ms")
+        print(
+            f"  reads of deposed leaders: {len(stale)}; latest answer: {latest * 1000:.0f} ms"
+        )
         print(f"  a watch was told {dict(sum((one['told'] for one in told), Counter()))}")
         print(f"  reads of copies: {sum(one['copied'] for one in told)}")
     if problems or any(one["problems"] for one in told):
@@ -176,7 +180,7 @@ def last_reads(servers: Cluster) -> list[Op]:
     with kvreg.Registry(store=servers.direct) as registry:
         for name in ("plain", "whole"):
             bucket = registry.create(name)
-            known = until(lambda bucket=bucket: settled(bucket), "it goes on")
+            known = until(functools.partial(settled, bucket), "it goes on")
             for key, (value, revision) in known.items():
                 now = time.monotonic_ns()
                 found.append(

@@ -11,7 +11,7 @@ import pytest
 from nats.js import JetStreamContext
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
-from servers import WAIT, Server, asked, until
+from nats_servers import WAIT, Server, asked, until
 
 TYPE = "Kvreg-Type"
 
@@ -141,9 +141,7 @@ def test_conditions_hold_between_both(registry: kvreg.Registry, as_other: AsOthe
     assert as_other("conditions", lambda kv: kv.get("k")).revision == third
 
 
-def test_times_to_live_hold_on_both_sides(
-    registry: kvreg.Registry, as_other: AsOther
-) -> None:
+def test_times_to_live_hold_on_both_sides(registry: kvreg.Registry, as_other: AsOther) -> None:
     bucket = registry.create("times")
     with bucket.watch() as watch:
         assert [type(watch.receive(WAIT)) for _ in range(2)] == [kvreg.Reset, kvreg.Current]
@@ -171,7 +169,7 @@ def test_times_to_live_hold_on_both_sides(
 
     async def left(kv: KeyValue) -> str:
         message = await kv._js.get_last_msg("KV_times", "$KV.times.long")
-        return (message.headers or {})["Nats-TTL"]
+        return str((message.headers or {})["Nats-TTL"])
 
     assert as_other("times", left) in ("1000", "1000s", "16m40s")
 
@@ -258,9 +256,7 @@ def test_keys_in_base64_are_decoded(shared_server: Server) -> None:
         assert list(bucket) == ["a key, with spaces.."]
 
 
-def test_others_may_delete_the_bucket(
-    registry: kvreg.Registry, shared_server: Server
-) -> None:
+def test_others_may_delete_the_bucket(registry: kvreg.Registry, shared_server: Server) -> None:
     bucket = registry.create("deleted")
     bucket["k"] = 1
     with kvreg.Inbox() as inbox, bucket.watch() as watch:

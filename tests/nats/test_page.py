@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import readme
-from servers import WAIT, Server
+from nats_servers import WAIT, Server
 from support import LIBRARY, REPOSITORY
 
 DOCS = REPOSITORY / "docs"

@@ -1,16 +1,16 @@
-"""What follows a bucket comes to the same as the bucket, whatever happened to the server meanwhile."""
+"""What follows a bucket comes to the same as it, whatever happened to the server meanwhile."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from typing import Any, Callable
+from typing import Any
 
 import kvreg
 import pytest
 from kvreg import BucketOptions, Reads
 from nats.js import JetStreamContext
-from servers import WAIT, Road, Server, asked, until
+from nats_servers import WAIT, Road, Server, asked, until
 from support import Worker
 
 Known = dict[str, Any]
@@ -71,8 +71,6 @@ def following(road: Road) -> Iterator[Following]:
     following.close()
 
 
-
-
 async def change(js: JetStreamContext) -> None:
     """By somebody who comes another way."""
     kv = await js.key_value("followed")
@@ -126,9 +124,7 @@ def test_after_a_server_that_was_frozen(server: Server, following: Following) ->
     following.until_known(CHANGED)
 
 
-def test_a_bucket_that_was_made_anew(
-    server: Server, road: Road, following: Following
-) -> None:
+def test_a_bucket_that_was_made_anew(server: Server, road: Road, following: Following) -> None:
     async def make_anew(js: JetStreamContext) -> None:
         await js.delete_key_value("followed")
         kv = await js.create_key_value(bucket="followed")

@@ -1,7 +1,7 @@
 """Servers of a test's own, on loopback: one, or three that are a cluster; and roads to them.
 
-They listen where the system has room, keep their data in folders of their own, and are killed at
-the end, or when the test's process is.
+They listen where the system has room, keep their data in folders of their own, and are killed
+at the end, or when the test's process is.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Awaitable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Awaitable, Callable, TypeVar
+from typing import Any, Callable, TypeVar
 
 import nats
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
-WAIT = 30.0
+WAIT = 120.0
 """Seconds after which a test that waits has failed."""
 
 PROGRAM = os.environ.get("KVREG_NATS_SERVER") or shutil.which("nats-server") or "nats-server"
@@ -34,7 +34,9 @@ PROGRAM = os.environ.get("KVREG_NATS_SERVER") or shutil.which("nats-server") or 
 _Result = TypeVar("_Result")
 
 # The kernel kills it when this process ends, however that is; of Linux, where these tests run.
-_DIES_WITH_US = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
+_DIES_WITH_US = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 def until(condition: Callable[[], _Result], what: str) -> _Result:
@@ -140,9 +142,13 @@ class Server:
 
 
 @contextmanager
-def started(make: Callable[[list[int], Path], list[Server]], ports: int) -> Iterator[list[Server]]:
+def started(
+    make: Callable[[list[int], Path], list[Server]], ports: int
+) -> Iterator[list[Server]]:
     """Servers of these ports, which another program may take before they do: then of others."""
-    with tempfile.TemporaryDirectory(prefix="kvreg-nats-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="kvreg-nats-", ignore_cleanup_errors=True
+    ) as folder:
         for attempt in range(20):
             servers = make(free_ports(ports), Path(folder) / str(attempt))
             try:
@@ -270,10 +276,8 @@ class _Both:
 
 
 def _shut(end: socket.socket) -> None:
-    try:
+    with suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
 
 
 class Cluster:
@@ -350,7 +354,7 @@ def cluster() -> Iterator[Cluster]:
 def _can_store(whole: Cluster) -> bool:
     async def store(js: JetStreamContext) -> bool:
         await js.create_key_value(bucket="probe", replicas=3)
-        return await js.delete_key_value("probe")
+        return bool(await js.delete_key_value("probe"))
 
     try:
         return asked(whole.servers[0].url, store, 5)
