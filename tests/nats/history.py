@@ -369,6 +369,11 @@ def _converges(worker: Worker, bucket: kvreg.Bucket, follower: Any, what: str) -
 # What must hold.
 
 
+def late(op: Op) -> float:
+    """Seconds that a call took beyond its time."""
+    return (op.end - op.begin) / 1e9 - op.timeout
+
+
 class Broken(NamedTuple):
     """What does not hold."""
 
@@ -390,10 +395,9 @@ def broken(ops: list[Op], stream: list[Message] | None) -> list[Broken]:
 
 
 def _late(op: Op) -> Broken | None:
-    took = (op.end - op.begin) / 1e9
-    if op.kind == "cast" or took - op.lost <= op.timeout + LATE:
+    if op.kind == "cast" or late(op) - op.lost <= LATE:
         return None
-    return Broken(f"it took {took:.3f} s, of which the machine lost {op.lost:.3f}", op)
+    return Broken(f"it was {late(op):.3f} s late, of which the machine lost {op.lost:.3f}", op)
 
 
 def _of_key(ops: list[Op], stream: list[Message] | None) -> list[Broken]:

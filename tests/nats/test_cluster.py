@@ -151,7 +151,7 @@ def test_a_history_with_faults_is_linearizable(
     stored = {it.value for it in stream}
     unknown = [op for op in ops if op.outcome == "UNKNOWN" and op.bucket == "whole"]
     unknown = [op for op in unknown if op.kind in ("put", "put_if")]
-    latest = max((it.end - it.begin) / 1e9 - it.timeout for it in ops if it.timeout)
+    latest = max((op for op in ops if op.timeout), key=history.late)
     failed = sum(one["failures"] for one in told)
     mismatched = sum(one["mismatches"] for one in told)
     with capsys.disabled():
@@ -160,8 +160,11 @@ def test_a_history_with_faults_is_linearizable(
         are_stored = sum(it.value in stored for it in unknown)
         print(f"  unknown and stored: {are_stored} of {len(unknown)}")
         print(f"  casts that failed: {failed}; calls that did not find them: {mismatched}")
+        print(f"  reads of deposed leaders: {len(stale)}")
         print(
-            f"  reads of deposed leaders: {len(stale)}; latest answer: {latest * 1000:.0f} ms"
+            f"  latest: {latest.kind} of {latest.timeout} s, {latest.outcome}"
+            f" {history.late(latest) * 1000:.0f} ms after its time,"
+            f" of which the machine may have lost {latest.lost * 1000:.0f}"
         )
         print(f"  a watch was told {dict(sum((one['told'] for one in told), Counter()))}")
         print(f"  reads of copies: {sum(one['copied'] for one in told)}")
