@@ -412,7 +412,9 @@ impl BucketServer {
         let (state, shared) = (self.state(), self.shared());
         let keys = match self.count(caller) {
             // Who asks what is the matter is not refused for it.
-            Err(Error::Timeout) if shared.is_some() => state.contents.count()?,
+            Err(Error::Timeout) if shared.is_some_and(|shared| shared.copied.is_away()) => {
+                state.contents.count()?
+            }
             counted => counted?,
         };
         let cache = state.contents.cache_counts();

@@ -24,4 +24,5 @@ test-nats: export PYTHONPATH := bindings/python:tests/python:tests/nats:tests
 test-nats: nats-engine native $(ENGINES)/conformance_shared $(VENV)/nats ## the engine of nats: URLs, with real servers
 	$(FAST_ENGINE) $(CARGO) test -p kvreg-nats
 	$(VENV)/bin/python tests/nats/conformance.py $(ENGINES)/conformance_shared $(NATS)/libkvreg_nats.so
-	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider -p nats_plugin tests/nats
+	$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider -p no:pytest_kvreg \
+	    -p nats_plugin tests/nats

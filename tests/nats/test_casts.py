@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import kvreg
-import pytest
 from support import Worker
 
 CASTS = 300
@@ -27,7 +26,5 @@ def test_a_call_finds_what_its_thread_has_cast(registry: kvreg.Registry) -> None
     assert Worker(lambda: unseen(bucket)).result() == 0
 
 
-# There another thread makes the calls that wait, which has cast nothing.
-@pytest.mark.xfail(strict=False, reason="calls of the main thread do not wait for its casts")
 def test_a_call_of_the_main_thread_finds_what_it_has_cast(registry: kvreg.Registry) -> None:
     assert unseen(registry.create("main-casts")) == 0

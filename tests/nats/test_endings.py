@@ -322,7 +322,6 @@ except KeyboardInterrupt:
 
 
 # What the server was given is given up at the end of a slice of the wait.
-@pytest.mark.xfail(strict=True, reason="calls of aio give up what a silent server was given")
 def test_ctrl_c_in_a_loop(server: Server) -> None:
     with running(server, ASYNC) as process:
         assert process.told() == "begins"

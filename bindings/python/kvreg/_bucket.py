@@ -19,7 +19,7 @@ from ._info import BucketInfo, exit_reason
 from ._library import Library
 from ._revisions import Entry, add, compare_and_swap, entry, expire, last, put, remove
 from ._scan import scan
-from ._stores import keep, of_named, provide, uncut
+from ._stores import after_mail, casts, keep, of_named, provide, uncut
 from ._update import ABSENT
 from ._values import Key, borrowed, encode_key, encoded, take
 
@@ -97,8 +97,14 @@ class Bucket(DictMethods):
         """As of any server; of a store that others change too in one piece."""
         if not self._shared or self._timeout == 0:
             return super()._wait(function, *arguments)
-        status: int = uncut(lambda: function(self._handle, *arguments))
-        return status
+        has_cast = casts.forget(self)
+
+        def call() -> int:
+            # Another thread may do it, which has cast nothing.
+            bucket = after_mail(self) if has_cast else self
+            return function(bucket._handle, *arguments)
+
+        return uncut(call)
 
     def clone(self: _Self) -> _Self:
         """Another handle to the same bucket, with timeout and codec of this one. Never blocks.
@@ -149,6 +155,8 @@ class Bucket(DictMethods):
         Never blocks. `LimitReached` if too much is queued.
         """
         data, stored = encode_key(key), borrowed(encoded(self._codec, value))
+        if self._shared:
+            casts.note(self)
         Handle._call(self, "kvreg_bucket_put_cast", data, len(data), stored)
 
     def delete_cast(self, key: Key) -> None:
@@ -157,6 +165,8 @@ class Bucket(DictMethods):
         Never blocks. `LimitReached` if too much is queued.
         """
         data = encode_key(key)
+        if self._shared:
+            casts.note(self)
         Handle._call(self, "kvreg_bucket_delete_cast", data, len(data))
 
     # Revisions and conditions

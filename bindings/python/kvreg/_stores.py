@@ -182,8 +182,29 @@ def keep(bucket: DictMethods) -> None:
 def _is_shared(bucket: DictMethods) -> bool:
     """Whether others change it too, as on a cluster. Never blocks."""
     stats = _abi.BucketStats()
-    bucket._library.quick.kvreg_bucket_info(bucket._at_once(), stats)
-    return bool(stats.lacks & _abi.LACKS_WHOLE)
+    status = bucket._library.quick.kvreg_bucket_info(bucket._at_once(), stats)
+    # A cluster in reach tells nothing to who has no time, unless there is a copy to be asked.
+    return status == Status.TIMEOUT or bool(stats.lacks & _abi.LACKS_WHOLE)
+
+
+class _Casts(threading.local):
+    """Which buckets that others change too a thread has cast to since it last waited there."""
+
+    def __init__(self) -> None:
+        self._names: set[str | None] = set()
+
+    def note(self, bucket: DictMethods) -> None:
+        """It casts there."""
+        self._names.add(bucket._called)
+
+    def forget(self, bucket: DictMethods) -> bool:
+        """Whether it did; from here on it did not."""
+        has_cast = bucket._called in self._names
+        self._names.discard(bucket._called)
+        return has_cast
+
+
+casts = _Casts()
 
 
 def after_mail(bucket: _Bucket) -> _Bucket:

@@ -81,6 +81,8 @@ class Bucket(Server[_Blocking]):
         """Makes a request that may have to wait for its turn, or blocks for a store."""
         if not self._server._stored:
             return await super()._call(attempt, turn)
+        if self._server._shared:  # once, for what was handed over is not called back
+            return await self._elsewhere(lambda bucket: attempt(after_mail(bucket)))
         if self._timeout == 0:  # not in a line, where others are before it
             return await self._elsewhere(attempt)
         return await self._wait(attempt, turn)

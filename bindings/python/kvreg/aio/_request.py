@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Hashable
@@ -142,6 +143,8 @@ class Request(Generic[_Server, _Result]):
         raise Withdrawn
 
     def _next_slice(self) -> float:
+        if getattr(self._server, "_shared", False):
+            return math.inf  # what a cluster was given is not called back at its end
         self._count += 1
         # Beside others it may count wrongly: then they are a few more.
         if self._count % _LONG_EVERY == 0 and len(long_jobs()) < _MOST_LONG:
