@@ -230,24 +230,10 @@ impl Contents {
         reader: R,
         clock: &Clock,
     ) -> Result<(R::Read, EntryFacts), Unread> {
-        let pinned = reclaim::pin();
-        let mut later;
-        let mut clock = clock;
-        for _ in 0..TRIES {
-            let copy = |look: &Look<'_>| try_read_entry(look, reader, clock);
-            let Some(((read, facts), found)) = self.resolve_found(key, &pinned, copy)? else {
-                self.count_misses(1);
-                return Err(Unread::Error(Error::NotFound));
-            };
-            // What is left is of the moment at which the clock was read.
-            if facts.ttl_ms.is_none() || self.has_still(key, &found, &pinned) {
-                self.note_hit(&found);
-                return Ok((read, facts));
-            }
-            later = Clock::new();
-            clock = &later;
-        }
-        Err(Unread::Busy)
+        self.read_with(key, |look| {
+            let is_still_there = || self.has_still(key, look);
+            try_read_entry(look, reader, clock, is_still_there)
+        })
     }
 
     fn read_with<T>(
@@ -267,11 +253,12 @@ impl Contents {
         }
     }
 
-    /// Whether an entry that was found is the key's still: then it was so when the clock was read.
+    /// Whether a key has the entry still that was looked at.
     #[inline(never)]
-    fn has_still(&self, key: Key<'_>, found: &Found<'_, Stored>, pinned: &Guard) -> bool {
-        let again = self.table.get(key.hash, &key, pinned).ok().flatten();
-        again.is_some_and(|again| ptr::eq(again.value(), found.value()))
+    fn has_still(&self, key: Key<'_>, look: &Look<'_>) -> bool {
+        let pinned = reclaim::pin();
+        let found = self.table.get(key.hash, &key, &pinned).ok().flatten();
+        found.is_some_and(|found| look.is_of(found.value()))
     }
 
     /// The revision of the last change; 0 if there was none.
@@ -402,9 +389,11 @@ impl Contents {
         reader: R,
     ) -> Option<(R::Read, EntryFacts)> {
         let found = self.table.get(key.hash, &key, pinned).ok()??;
-        let read = fast_read_any_entry(&found, reader)?;
-        // What is left is of the moment at which the clock was read.
-        self.has_still(key, &found, pinned).then_some(read)
+        let is_still_there = || {
+            let again = self.table.get(key.hash, &key, pinned).ok().flatten();
+            again.is_some_and(|again| ptr::eq(again.value(), found.value()))
+        };
+        fast_read_any_entry(&found, reader, is_still_there)
     }
 
     /// As `fast_read`, and where the value lies.

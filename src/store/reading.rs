@@ -88,14 +88,15 @@ fn try_copy<R: Reader>(look: &Look<'_>, reader: R) -> Tried<R::Read> {
     Tried::Torn
 }
 
-/// As `try_read`, with what else there is: read first, it is the value's if that holds. What is left of
-/// its time counts if the key is still this entry's afterwards. A shared
-/// value never gets another.
+/// As `try_read`, with what else there is: read first, it is the value's if that holds. A shared value
+/// never gets another. What is left of the key's time is of the moment at which the clock is read: the
+/// key must have the entry after that, before anything is made that would have to be freed.
 #[inline(always)]
 pub(super) fn try_read_entry<R: Reader>(
     look: &Look<'_>,
     reader: R,
     clock: &Clock,
+    is_still_there: impl FnOnce() -> bool,
 ) -> Tried<(R::Read, EntryFacts)> {
     let facts = EntryFacts {
         revision: look.revision(),
@@ -104,6 +105,9 @@ pub(super) fn try_read_entry<R: Reader>(
             true => Some(clock.now().until(look.deadline())),
         },
     };
+    if facts.ttl_ms.is_some() && !is_still_there() {
+        return Tried::Torn;
+    }
     match try_read(look, reader, clock) {
         Tried::Read(read) => Tried::Read((read, facts)),
         Tried::NoMemory => Tried::NoMemory,
@@ -149,13 +153,14 @@ pub(super) fn fast_read_entry<R: Reader>(
     Some((read, EntryFacts { revision, ttl_ms }))
 }
 
-/// As `fast_read_entry`, of any key: if it is still this entry's when that is looked at.
+/// As `fast_read_entry`, of any key.
 pub(super) fn fast_read_any_entry<R: Reader>(
     found: &Found<'_, Stored>,
     reader: R,
+    is_still_there: impl FnOnce() -> bool,
 ) -> Option<(R::Read, EntryFacts)> {
     let look = found.value().look(found.tail()).ok()?;
-    read_or_none(try_read_entry(&look, reader, &Clock::new()))
+    read_or_none(try_read_entry(&look, reader, &Clock::new(), is_still_there))
 }
 
 #[inline(always)]

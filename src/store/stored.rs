@@ -393,6 +393,11 @@ pub(crate) struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
+    /// Whether it is of this one.
+    pub(super) fn is_of(&self, stored: &Stored) -> bool {
+        std::ptr::eq(self.stored, stored)
+    }
+
     #[inline(always)]
     fn new(stored: &'a Stored, tail: &'a [AtomicU64], state: u64) -> Look<'a> {
         Look {

@@ -72,8 +72,8 @@ impl Contents {
     ) -> Result<Option<(Value, u64)>, Unread> {
         let (clock, pinned) = (Clock::new(), reclaim::pin());
         let read = self.resolve(key, &pinned, |look| match with_value {
-            true => try_read_entry(look, Owned, &clock),
-            false => try_read_entry(look, KeyOnly, &clock),
+            true => try_read_entry(look, Owned, &clock, || true),
+            false => try_read_entry(look, KeyOnly, &clock, || true),
         })?;
         Ok(read.map(|(value, facts)| (value, facts.revision)))
     }
